@@ -1,0 +1,71 @@
+"""The rules of a request, in the order in which the service applies them (CONTRACT §7.1)."""
+
+from collections.abc import Iterator
+
+from msgspec import UNSET
+
+from foxapi_async._catalog.models import CAPABILITIES, MODELS, CatalogModel
+from foxapi_async._wire.request import GenerationRequest
+from foxapi_async._wire.violation import Violation
+
+LEAST_MAX_TOKENS = 16
+
+
+def check(request: GenerationRequest, *, strict: bool = True) -> tuple[Violation, ...]:
+    """Return everything that ``request`` violates, first what the service would name first.
+
+    The service is strict: a model outside the catalog is a violation. A client that is not strict
+    lets it pass, because the service may have learnt new models since.
+    """
+    return tuple(_violations(request, strict=strict))
+
+
+def _violations(request: GenerationRequest, *, strict: bool) -> Iterator[Violation]:
+    if not request.model:
+        yield _invalid("model", "name a model")
+    if not request.messages:
+        yield _invalid("messages", "give at least one message")
+    model = MODELS.get(request.model)
+    if model is not None:
+        yield from _content_violations(request, model)
+        yield from _max_tokens_violations(request, model)
+    elif strict and request.model:
+        known = ", ".join(MODELS)
+        yield Violation(
+            code="model_not_supported",
+            param="model",
+            message=f"model {request.model!r} is not supported; choose one of {known}",
+        )
+
+
+def _content_violations(request: GenerationRequest, model: CatalogModel) -> Iterator[Violation]:
+    for number, message in enumerate(request.messages):
+        for position, block in enumerate(message.blocks):
+            where = f"messages[{number}].content[{position}]"
+            if block.type not in model.content_types:
+                yield Violation(
+                    code="unsupported_content_type",
+                    param=f"{where}.type",
+                    message=f"model {model.id} takes no {block.type!r} block, "
+                    f"only {', '.join(model.content_types)}",
+                )
+            elif block.type in CAPABILITIES and getattr(block, block.type) is UNSET:
+                yield _invalid(
+                    f"{where}.{block.type}", f"a {block.type!r} block needs its {block.type!r}"
+                )
+
+
+def _max_tokens_violations(request: GenerationRequest, model: CatalogModel) -> Iterator[Violation]:
+    given = None if request.max_tokens is UNSET else request.max_tokens
+    if given is None:
+        if model.max_tokens == "required":
+            yield _invalid("max_tokens", f"model {model.id} requires max_tokens")
+    elif model.max_tokens == "at_least_16" and given < LEAST_MAX_TOKENS:
+        yield _invalid(
+            "max_tokens",
+            f"model {model.id} takes max_tokens of at least {LEAST_MAX_TOKENS}, got {given}",
+        )
+
+
+def _invalid(param: str, message: str) -> Violation:
+    return Violation(code="invalid_param", param=param, message=message)

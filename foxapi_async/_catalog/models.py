@@ -1,0 +1,50 @@
+"""The eight models of the seed (CONTRACT §7.1)."""
+
+from typing import Final, Literal
+
+from msgspec import Struct
+
+MaxTokens = Literal["optional", "at_least_16", "required"]
+"""What a model asks of ``max_tokens``; ``at_least_16`` binds only a value that is given."""
+
+CAPABILITIES: Final = {
+    "text": "text",
+    "image_url": "vision",
+    "video_url": "video",
+    "audio_url": "audio",
+    "file_url": "file",
+}
+"""Each content type and the service's name for the ability to read it, in the service's order."""
+
+
+class CatalogModel(Struct, frozen=True, kw_only=True):
+    """What one model allows. ``thinking`` models reason before they answer (CONTRACT Q1)."""
+
+    id: str
+    content_types: tuple[str, ...]
+    max_tokens: MaxTokens = "optional"
+    thinking: bool = False
+
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """What the model reads, in the words of the service's list of models."""
+        return tuple(CAPABILITIES[name] for name in self.content_types)
+
+
+_SIGHT = ("text", "image_url")
+_DOCUMENTS = ("text", "image_url", "file_url")
+_EVERYTHING = tuple(CAPABILITIES)
+
+_SEED = (
+    CatalogModel(id="gpt-5.4", content_types=_SIGHT, max_tokens="at_least_16"),
+    CatalogModel(id="gpt-5.5", content_types=_SIGHT, max_tokens="at_least_16"),
+    CatalogModel(id="kimi-k2.6", content_types=_SIGHT, thinking=True),
+    CatalogModel(id="claude-opus-4-6", content_types=_DOCUMENTS, max_tokens="required"),
+    CatalogModel(id="claude-opus-4-7", content_types=_DOCUMENTS, max_tokens="required"),
+    CatalogModel(id="claude-sonnet-4-6", content_types=_DOCUMENTS, max_tokens="required"),
+    CatalogModel(id="gemini-3-pro-preview", content_types=_EVERYTHING),
+    CatalogModel(id="gemini-3.1-pro-preview", content_types=_EVERYTHING),
+)
+
+MODELS: Final[dict[str, CatalogModel]] = {model.id: model for model in _SEED}
+"""The catalog by model id, in the seed's order."""

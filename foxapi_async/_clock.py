@@ -1,0 +1,127 @@
+"""Time as something that is handed over: the loop's own, or one that a test turns by hand."""
+
+import asyncio
+import heapq
+import time
+from collections.abc import Callable
+from itertools import count
+from typing import Protocol
+
+
+class Timer(Protocol):
+    """A call that is still to come."""
+
+    def cancel(self) -> None:
+        """Forget the call."""
+        ...
+
+
+class Clock(Protocol):
+    """Where a session or a gateway takes its time from."""
+
+    def time(self) -> float:
+        """Return seconds that only ever grow, from an arbitrary zero."""
+        ...
+
+    def unix(self) -> float:
+        """Return Unix seconds."""
+        ...
+
+    def call_at(self, when: float, callback: Callable[[], object]) -> Timer:
+        """Call ``callback`` from the running loop when ``time()`` has reached ``when``."""
+        ...
+
+
+class LoopClock:
+    """The clock of the running event loop."""
+
+    __slots__ = ()
+
+    def time(self) -> float:
+        """Return the loop's monotonic seconds."""
+        return asyncio.get_running_loop().time()
+
+    def unix(self) -> float:
+        """Return Unix seconds."""
+        return time.time()
+
+    def call_at(self, when: float, callback: Callable[[], object]) -> Timer:
+        """Schedule on the running loop."""
+        return asyncio.get_running_loop().call_at(when, callback)
+
+
+class _ManualTimer:
+    __slots__ = ("callback",)
+
+    def __init__(self, callback: Callable[[], object]) -> None:
+        self.callback: Callable[[], object] | None = callback
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
+class ManualClock:
+    """A clock that stands still until it is advanced: hours of waiting pass in milliseconds."""
+
+    def __init__(self, *, unix: float = 1_776_874_565.0) -> None:
+        self._now = 0.0
+        self._unix_at_zero = unix
+        self._timers: list[tuple[float, int, _ManualTimer]] = []
+        self._order = count()
+
+    def time(self) -> float:
+        """Return the seconds that this clock was advanced by."""
+        return self._now
+
+    def unix(self) -> float:
+        """Return the Unix seconds that this clock pretends."""
+        return self._unix_at_zero + self._now
+
+    def call_at(self, when: float, callback: Callable[[], object]) -> Timer:
+        """Call ``callback`` from the ``advance`` that reaches ``when``."""
+        timer = _ManualTimer(callback)
+        heapq.heappush(self._timers, (when, next(self._order), timer))
+        return timer
+
+    @property
+    def timers(self) -> int:
+        """How many calls are still to come."""
+        return sum(timer.callback is not None for _, _, timer in self._timers)
+
+    async def advance(self, seconds: float) -> None:
+        """Move time on, making each due call at its own instant and letting the loop settle after it."""
+        end = self._now + seconds
+        await settle()
+        while self._timers and self._timers[0][0] <= end:
+            when, _, timer = heapq.heappop(self._timers)
+            if timer.callback is None:
+                continue
+            self._now = max(self._now, when)
+            timer.callback()
+            await settle()
+        self._now = end
+        await settle()
+
+
+async def settle(turns: int = 25) -> None:
+    """Let everything run that is ready to run without time passing or bytes arriving."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+
+async def sleep(clock: Clock, seconds: float) -> None:
+    """Wait until ``clock`` has moved on by ``seconds``."""
+    if seconds <= 0:
+        await asyncio.sleep(0)
+        return
+    woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def wake() -> None:
+        if not woken.done():
+            woken.set_result(None)
+
+    timer = clock.call_at(clock.time() + seconds, wake)
+    try:
+        await woken
+    finally:
+        timer.cancel()

@@ -1,0 +1,5 @@
+"""Where a session writes down what it submits, so that nothing paid for is lost with the process."""
+
+from foxapi_async._journal.recorder import NullRecorder, Recorder
+
+__all__ = ["NullRecorder", "Recorder"]

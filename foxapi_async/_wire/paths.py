@@ -1,0 +1,28 @@
+"""Paths of the endpoints and the form of a task id (CONTRACT §2, §4.1)."""
+
+import re
+from typing import Final
+from urllib.parse import quote
+
+SUBMIT_LLM: Final = "/v1/llm/generations"
+STREAM_LLM: Final = "/v1/llm/generations/{task_id}/stream"
+TASK: Final = "/v1/tasks/{task_id}"
+LLM_MODELS: Final = "/v1/configs/llm_generations_models"
+
+_TASK_ID = re.compile(r"[A-Za-z0-9._:-]{1,256}")
+
+
+def is_task_id(text: str) -> bool:
+    """Tell whether ``text`` could be a task id: opaque, short, and harmless in a path."""
+    # Dots alone would walk up the path once a URL library normalises it.
+    return _TASK_ID.fullmatch(text) is not None and text.strip(".") != ""
+
+
+def task_path(task_id: str) -> str:
+    """Return the path that answers with the task."""
+    return TASK.format(task_id=quote(task_id, safe=""))
+
+
+def stream_path(task_id: str) -> str:
+    """Return the path of the task's event stream, without its offset."""
+    return STREAM_LLM.format(task_id=quote(task_id, safe=""))

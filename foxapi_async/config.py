@@ -1,0 +1,187 @@
+"""The settings of a session: frozen values with the defaults that this package stands for.
+
+Plain numbers of time are seconds. ``None`` means no limit. Every class refuses a value that cannot
+work, with a ``ConfigError`` that names the setting.
+"""
+
+import math
+import os
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from foxapi_async.errors import ConfigError
+
+__all__ = [
+    "Exponential",
+    "Limits",
+    "PollPolicy",
+    "RetryPolicy",
+    "StreamPolicy",
+    "Timeouts",
+    "Validation",
+]
+
+Validation = Literal["known", "strict", "off"]
+"""How requests are checked before they are sent: models that the catalog knows, all, or none."""
+
+
+def environment(name: str) -> str | None:
+    """Return an environment variable, or ``None`` when it is missing or empty."""
+    return os.environ.get(name, "").strip() or None
+
+
+def _refuse_bad_numbers(settings: object, *, positive: tuple[str, ...] = ()) -> None:
+    """Refuse what is not a finite number of at least zero, and zero for the names in ``positive``.
+
+    A ``factor`` below 1 would turn a backoff into a hurry, so it is refused too.
+    """
+    for item in fields(settings):  # type: ignore[arg-type]
+        value = getattr(settings, item.name)
+        where = f"{type(settings).__name__}.{item.name}"
+        if value is None and "None" not in str(item.type):
+            raise ConfigError(f"{where} must be a number, not None")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if not math.isfinite(value) or value < 0:
+            raise ConfigError(f"{where} must be finite and not negative, got {value!r}")
+        if value == 0 and item.name in positive:
+            raise ConfigError(f"{where} must be more than 0")
+        if item.name == "factor" and value < 1:
+            raise ConfigError(f"{where} must be at least 1, got {value!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Four clocks with four owners.
+
+    ``connect`` and ``read`` bound one attempt; ``submit`` is the read clock of a billed POST, longer
+    because the service may re-host inline media first (CONTRACT Q13). ``call`` bounds one call with
+    all its retries, ``wait`` is the default patience of ``handle.result()``. Silence on a stream is
+    ``StreamPolicy.silence``.
+    """
+
+    connect: float = 10.0
+    read: float = 30.0
+    submit: float = 120.0
+    call: float | None = None
+    wait: float | None = None
+
+    def __post_init__(self) -> None:
+        _refuse_bad_numbers(self, positive=("connect", "read", "submit"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How a failed call is tried again.
+
+    The wait before attempt ``n + 1`` is drawn between half and all of ``first * factor ** (n - 1)``,
+    at most ``cap``; a ``Retry-After`` up to ``retry_after_cap`` wins, a longer one ends the call.
+    No attempt starts after ``elapsed`` seconds. ``attempts`` counts the first one too.
+
+    A billed POST is sent again only when it provably never left. ``resubmit_on_429`` says whether a
+    429 counts as such: when its body is the service's own ``rate_limit_error`` (``"envelope"``),
+    ``"always"`` or ``"never"`` (CONTRACT §8.4).
+    """
+
+    attempts: int = 4
+    first: float = 0.5
+    factor: float = 2.0
+    cap: float = 8.0
+    elapsed: float = 60.0
+    retry_after_cap: float = 60.0
+    resubmit_on_429: Literal["envelope", "always", "never"] = "envelope"
+
+    def __post_init__(self) -> None:
+        _refuse_bad_numbers(self, positive=("attempts",))
+        if self.resubmit_on_429 not in {"envelope", "always", "never"}:
+            raise ConfigError(
+                "RetryPolicy.resubmit_on_429 must be 'envelope', 'always' or 'never', "
+                f"got {self.resubmit_on_429!r}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exponential:
+    """Poll after ``first`` seconds, then ``factor`` times later each time, up to ``cap``.
+
+    Each interval is spread by ``jitter``, a share of it, so that tasks submitted together do not
+    stay together.
+    """
+
+    first: float = 0.5
+    factor: float = 1.5
+    cap: float = 10.0
+    jitter: float = 0.1
+
+    def __post_init__(self) -> None:
+        _refuse_bad_numbers(self, positive=("first", "cap"))
+        if self.jitter > 1:
+            raise ConfigError(f"Exponential.jitter is a share of 1, got {self.jitter!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollPolicy:
+    """How a task is asked for its state while somebody waits.
+
+    ``give_up_after`` bounds unbroken failure of the polls, after which ``TaskLostError`` is raised;
+    ``hollow`` bounds how long a completed task may lack its results (CONTRACT Q2).
+    ``sync_upstream`` asks the service to look upstream at each poll; it is known to make Q2 more
+    frequent (CONTRACT Q3).
+    """
+
+    pacing: Exponential = Exponential()
+    give_up_after: float = 300.0
+    hollow: float = 60.0
+    sync_upstream: bool = False
+
+    def __post_init__(self) -> None:
+        _refuse_bad_numbers(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamPolicy:
+    """How a stream is followed.
+
+    After ``silence`` seconds without a byte the connection counts as cut. A cut stream is reopened
+    at its offset: at once, then after ``first`` seconds, ``factor`` times later each time, up to
+    ``cap``; a delivered chunk starts over. ``give_up_after`` seconds without a chunk or progress of
+    the task end it with ``StreamInterruptedError``.
+    """
+
+    silence: float = 60.0
+    first: float = 0.25
+    factor: float = 2.0
+    cap: float = 5.0
+    give_up_after: float = 300.0
+
+    def __post_init__(self) -> None:
+        _refuse_bad_numbers(self, positive=("silence",))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one session may use at a time.
+
+    ``body`` and ``frame`` are bytes: the largest answer, and the largest event of a stream.
+    """
+
+    polls_in_flight: int = 64
+    gets_per_second: float | None = 200.0
+    streams: int = 100
+    submits_in_flight: int = 64
+    in_flight: int | None = None
+    body: int = 64 * 1024 * 1024
+    frame: int = 16 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        _refuse_bad_numbers(
+            self,
+            positive=(
+                "polls_in_flight",
+                "gets_per_second",
+                "submits_in_flight",
+                "in_flight",
+                "body",
+                "frame",
+            ),
+        )

@@ -1,0 +1,392 @@
+"""Every error that this package raises, by what the caller can do about it.
+
+::
+
+    FoxAPIError
+      ConfigError                        no key, a bad URL, a bad setting: fix the configuration
+      InvalidRequestError                the request is wrong: fix it, nothing was billed
+        RequestValidationError           refused before it was sent, with every violation
+        UnprocessableEntityError         refused by the service, 422 (also an APIStatusError)
+          ModelNotSupportedError
+          UnsupportedContentTypeError
+          InvalidParameterError
+      InvalidTaskIdError                 the text could not be a task id
+      APIConnectionError                 the service could not be reached or did not finish its answer
+        APITimeoutError
+      SubmitOutcomeUnknownError          a billed POST without an answer: it may have been accepted
+      APIStatusError                     the service answered with an error
+        BadRequestError                  400
+        AuthenticationError              401
+        InsufficientQuotaError           402
+        PermissionDeniedError            403
+        NotFoundError                    404
+        ContentTooLargeError             413
+        RateLimitError                   429
+        InternalServerError              5xx
+          ServiceUnavailableError        503
+      InvalidResponseError               2xx that is not what the contract says
+      TaskError                          a task that was accepted has no result for you
+        TaskFailedError
+        TaskCancelledError
+        TaskTimeoutError                 your wait ran out (also a TimeoutError); the task goes on
+        TaskLostError                    its state cannot be learnt
+        EmptyResultError                 completed without a result
+      StreamError                        a stream did not reach its end
+        StreamInterruptedError
+        StreamExpiredError
+        StreamUnavailableError
+      JournalError
+
+    RuntimeError                         mistakes in the calling program
+      SessionClosedError
+      StreamConsumedError
+      UnboundHandleError
+
+Every class can be pickled and copied whole. None holds the API key, and none shows a prompt in its
+text.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from foxapi_async._wire.request import GenerationRequest
+from foxapi_async._wire.task import Task
+from foxapi_async._wire.violation import Violation
+
+__all__ = [
+    "APIConnectionError",
+    "APIStatusError",
+    "APITimeoutError",
+    "AuthenticationError",
+    "BadRequestError",
+    "ConfigError",
+    "ContentTooLargeError",
+    "EmptyResultError",
+    "FoxAPIError",
+    "InsufficientQuotaError",
+    "InternalServerError",
+    "InvalidParameterError",
+    "InvalidRequestError",
+    "InvalidResponseError",
+    "InvalidTaskIdError",
+    "JournalError",
+    "ModelNotSupportedError",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "RequestValidationError",
+    "ServiceUnavailableError",
+    "SessionClosedError",
+    "StreamConsumedError",
+    "StreamError",
+    "StreamExpiredError",
+    "StreamInterruptedError",
+    "StreamUnavailableError",
+    "SubmitOutcomeUnknownError",
+    "TaskCancelledError",
+    "TaskError",
+    "TaskFailedError",
+    "TaskLostError",
+    "TaskTimeoutError",
+    "UnboundHandleError",
+    "UnprocessableEntityError",
+    "UnsupportedContentTypeError",
+]
+
+
+class FoxAPIError(Exception):
+    """Anything that went wrong between you and the service."""
+
+    def __reduce__(self) -> tuple[Callable[..., BaseException], tuple[Any, ...]]:
+        """Rebuild from what the error holds: keyword-only constructors would not survive pickle."""
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(
+    kind: type[BaseException], args: tuple[object, ...], state: dict[str, Any]
+) -> BaseException:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
+
+
+class ConfigError(FoxAPIError):
+    """A setting is missing or wrong; the text names it. Nothing was sent."""
+
+
+class InvalidRequestError(FoxAPIError):
+    """The request is wrong, wherever that was noticed. Nothing was billed.
+
+    ``code`` is the service's word for the mistake, ``param`` the member that it concerns.
+    """
+
+    code: str | None
+    param: str | None
+
+
+class RequestValidationError(InvalidRequestError):
+    """The request was refused before it was sent. ``violations`` lists all that is wrong with it."""
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        self.violations = tuple(violations)
+        self.code = self.violations[0].code
+        self.param = self.violations[0].param
+        lines = (f"{item.param}: {item.message} [{item.code}]" for item in self.violations)
+        super().__init__("; ".join(lines))
+
+
+class InvalidTaskIdError(FoxAPIError):
+    """The text could not be a task id, so it was not put into a URL (CONTRACT §4.1)."""
+
+
+class APIConnectionError(FoxAPIError):
+    """The service could not be reached, or the connection ended before the answer did.
+
+    ``sent`` tells whether a byte of the request's body may have left: ``False`` is proof that the
+    service has not seen it.
+    """
+
+    def __init__(self, message: str, *, sent: bool = True) -> None:
+        super().__init__(message)
+        self.sent = sent
+
+
+class APITimeoutError(APIConnectionError):
+    """The service did not answer within the time that ``Timeouts`` allows."""
+
+
+class SubmitOutcomeUnknownError(FoxAPIError):
+    """A billed POST was sent and its answer was lost: the service may have accepted it.
+
+    Look before you submit again, because it may be billed twice. ``fault`` is what was seen instead
+    of the answer, ``request`` what was submitted, ``key`` the caller's key of the submission.
+    """
+
+    def __init__(
+        self, message: str, *, fault: FoxAPIError, request: GenerationRequest, key: str | None
+    ) -> None:
+        super().__init__(message)
+        self.fault = fault
+        self.request = request
+        self.key = key
+
+
+class APIStatusError(FoxAPIError):
+    """The service answered with an error.
+
+    ``status`` is the HTTP status; ``code`` and ``type`` are the service's own words, if it had any;
+    ``request_id`` is what its support asks for; ``body`` the first 400 characters of the answer;
+    ``retry_after`` the seconds that it asked to wait.
+    """
+
+    def __init__(  # noqa: PLR0913 an error carries all that recovery needs
+        self,
+        message: str,
+        *,
+        status: int,
+        code: str | None = None,
+        type: str | None = None,
+        param: str | None = None,
+        request_id: str | None = None,
+        body: str = "",
+        retry_after: float | None = None,
+        enveloped: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.type = type
+        self.param = param
+        self.request_id = request_id
+        self.body = body
+        self.retry_after = retry_after
+        # Whether the service itself spoke, and not a proxy before it (CONTRACT §8.1).
+        self.enveloped = enveloped
+
+
+class BadRequestError(APIStatusError):
+    """400: the body was not JSON, or not declared as such."""
+
+
+class AuthenticationError(APIStatusError):
+    """401: the API key is missing, wrong or expired. Nothing was billed."""
+
+
+class InsufficientQuotaError(APIStatusError):
+    """402: the balance does not cover the request."""
+
+
+class PermissionDeniedError(APIStatusError):
+    """403: the key may not do this, or a proxy refused the client."""
+
+
+class NotFoundError(APIStatusError):
+    """404: no such task, or no such route."""
+
+
+class ContentTooLargeError(APIStatusError):
+    """413: the body is larger than the service takes."""
+
+
+class UnprocessableEntityError(APIStatusError, InvalidRequestError):
+    """422: the service understood the request and refuses it. Sending it again changes nothing."""
+
+
+class ModelNotSupportedError(UnprocessableEntityError):
+    """The model is unknown, or not open to this key."""
+
+
+class UnsupportedContentTypeError(UnprocessableEntityError):
+    """The model does not take this kind of content block."""
+
+
+class InvalidParameterError(UnprocessableEntityError):
+    """A parameter's value breaks a rule of the model, such as ``max_tokens``."""
+
+
+class RateLimitError(APIStatusError):
+    """429: too many requests; ``retry_after`` holds the seconds to wait, if the service said."""
+
+
+class InternalServerError(APIStatusError):
+    """5xx: the service, or a gateway before it, failed."""
+
+
+class ServiceUnavailableError(InternalServerError):
+    """503: no capacity for this model right now."""
+
+
+class InvalidResponseError(FoxAPIError):
+    """A success that is not what the contract says: HTML, nothing, broken JSON, no task id.
+
+    ``status`` is the HTTP status, ``body`` the first 400 characters of what came.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, body: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = body
+
+
+class TaskError(FoxAPIError):
+    """A task that was accepted, and paid for, gives no result here.
+
+    ``task_id`` finds it again from any process; ``task`` is its last snapshot, or ``None``.
+    """
+
+    def __init__(self, message: str, *, task_id: str, task: Task | None = None) -> None:
+        super().__init__(message)
+        self.task_id = task_id
+        self.task = task
+
+
+class TaskFailedError(TaskError):
+    """The task failed for good. ``code`` says why in the service's words (CONTRACT §8.3)."""
+
+    def __init__(
+        self, message: str, *, task_id: str, task: Task | None = None, code: str | None = None
+    ) -> None:
+        super().__init__(message, task_id=task_id, task=task)
+        self.code = code
+
+
+class TaskCancelledError(TaskError):
+    """The service cancelled the task."""
+
+
+class TaskTimeoutError(TaskError, TimeoutError):
+    """Your wait ran out. The task goes on, and stays billed: await its handle again."""
+
+
+class TaskLostError(TaskError):
+    """The task's state cannot be learnt; ``fault`` is what was seen last."""
+
+    def __init__(
+        self, message: str, *, task_id: str, task: Task | None = None, fault: FoxAPIError
+    ) -> None:
+        super().__init__(message, task_id=task_id, task=task)
+        self.fault = fault
+
+
+class EmptyResultError(TaskError):
+    """The task says ``completed`` and still has no results (CONTRACT Q2)."""
+
+
+class StreamError(FoxAPIError):
+    """A stream did not reach its end.
+
+    ``offset`` counts the chunks that were delivered, ``partial`` is their text, ``task`` the last
+    snapshot of the task, if there is one.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        task_id: str,
+        offset: int = 0,
+        partial: str = "",
+        cursor: str | None = None,
+        task: Task | None = None,
+        fault: FoxAPIError | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.task_id = task_id
+        self.offset = offset
+        self.partial = partial
+        self.cursor = cursor
+        self.task = task
+        self.fault = fault
+
+
+class StreamInterruptedError(StreamError):
+    """The stream was cut and could not be taken up again; ``fault`` is what cut it."""
+
+
+class StreamExpiredError(StreamError):
+    """The service keeps a stream's chunks for 15 minutes, and they are over."""
+
+
+class StreamUnavailableError(StreamError):
+    """The task was not submitted with ``stream=True``: await its handle instead."""
+
+
+class JournalError(FoxAPIError):
+    """The journal could not be written or read."""
+
+
+class SessionClosedError(RuntimeError):
+    """The session was closed: nothing can be submitted, awaited or read through it."""
+
+
+class StreamConsumedError(RuntimeError):
+    """The stream has been read or closed; ask the handle for a new one."""
+
+
+class UnboundHandleError(RuntimeError):
+    """The handle was unpickled and belongs to no session yet: call ``handle.bind(fox)``."""
+
+
+STATUS_ERRORS: Final[dict[int, type[APIStatusError]]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    402: InsufficientQuotaError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    413: ContentTooLargeError,
+    422: UnprocessableEntityError,
+    429: RateLimitError,
+    503: ServiceUnavailableError,
+}
+"""Which class stands for which HTTP status; any other 5xx is an ``InternalServerError``."""
+
+UNPROCESSABLE_ERRORS: Final[dict[str, type[UnprocessableEntityError]]] = {
+    "model_not_supported": ModelNotSupportedError,
+    "no_available_model": ModelNotSupportedError,
+    "model_not_found": ModelNotSupportedError,
+    "model_unavailable": ModelNotSupportedError,
+    "unsupported_content_type": UnsupportedContentTypeError,
+    "model_not_support_capability": UnsupportedContentTypeError,
+    "invalid_param": InvalidParameterError,
+}
+"""Which class stands for which code of a 422, older and newer names alike (CONTRACT §7.2, §8.2)."""

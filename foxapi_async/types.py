@@ -1,0 +1,50 @@
+"""The shapes that you meet: tasks, completions, deltas, messages, models."""
+
+from foxapi_async._wire.chunk import (
+    Delta,
+    DeltaChoice,
+    DeltaMessage,
+    FunctionDelta,
+    ToolCallDelta,
+)
+from foxapi_async._wire.completion import (
+    ChatCompletion,
+    Choice,
+    CompletionMessage,
+    Function,
+    ToolCall,
+    Usage,
+)
+from foxapi_async._wire.fault import ErrorBody
+from foxapi_async._wire.model import ModelInfo
+from foxapi_async._wire.request import ContentBlock, GenerationRequest, MediaURL, Message
+from foxapi_async._wire.shape import Extra
+from foxapi_async._wire.task import Status, StreamRef, Task, TaskInfo, TaskUsage
+from foxapi_async._wire.violation import Violation
+
+__all__ = [
+    "ChatCompletion",
+    "Choice",
+    "CompletionMessage",
+    "ContentBlock",
+    "Delta",
+    "DeltaChoice",
+    "DeltaMessage",
+    "ErrorBody",
+    "Extra",
+    "Function",
+    "FunctionDelta",
+    "GenerationRequest",
+    "MediaURL",
+    "Message",
+    "ModelInfo",
+    "Status",
+    "StreamRef",
+    "Task",
+    "TaskInfo",
+    "TaskUsage",
+    "ToolCall",
+    "ToolCallDelta",
+    "Usage",
+    "Violation",
+]
