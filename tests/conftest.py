@@ -1,0 +1,144 @@
+"""Loop hygiene for every test: what blocks, leaks or fails behind the scenes fails the test."""
+
+import asyncio
+import gc
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from blockbuster import blockbuster_ctx
+from hypothesis import settings
+
+import foxapi_async
+
+PACKAGE = Path(foxapi_async.__file__).parent
+
+settings.register_profile("ci", deadline=None, max_examples=100, print_blob=True)
+settings.register_profile("soak", settings.get_profile("ci"), max_examples=2000)
+settings.load_profile(os.environ.get("FOXAPI_TEST_PROFILE", "ci"))
+
+
+def pytest_configure() -> None:
+    """Refuse to test the checkout in place of the wheel, and forget the developer's own key."""
+    if os.environ.get("FOXAPI_TEST_WHEEL") == "1" and "site-packages" not in PACKAGE.parts:
+        raise pytest.UsageError(f"the wheel was to be tested, but foxapi_async is {PACKAGE}")
+    for name in ("FOXAPI_API_KEY", "FOXAPI_BASE_URL", "FOXAPI_ALLOW_HTTP"):
+        os.environ.pop(name, None)
+
+
+def pytest_collection_finish() -> None:
+    """Set aside all that the imports made, so that collecting after each test is cheap."""
+    gc.collect()
+    gc.freeze()
+
+
+if os.environ.get("FOXAPI_TEST_LOOP") == "uvloop":
+    import uvloop
+
+    def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+        """Run every asynchronous test on uvloop."""
+        return {"uvloop": uvloop.new_event_loop}
+
+
+class LoopComplaints(logging.Handler):
+    """Collects what the default exception handler of any loop logs."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the whole text, traceback included."""
+        self.texts.append(self.format(record))
+
+
+COMPLAINTS = pytest.StashKey[LoopComplaints]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Listen to the loops from before the first fixture until after the last."""
+    item.stash[COMPLAINTS] = complaints = LoopComplaints()
+    # The loop's own handler is a property of one loop; its logger hears every loop that a test
+    # starts, those of `asyncio.run` included.
+    logger = logging.getLogger("asyncio")
+    logger.addHandler(complaints)
+    try:
+        return (yield)
+    finally:
+        logger.removeHandler(complaints)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """Blame the test that leaked, not one that happens to run when the collector does."""
+    yield
+    # `__del__` cannot raise: a ResourceWarning that the filters turned into an error, and a task
+    # whose exception nobody read, end in these two places. By now the test's loop is closed too.
+    unraisable: list[str] = []
+
+    def keep(report: "sys.UnraisableHookArgs") -> None:
+        unraisable.append(f"{report.err_msg or 'ignored'}: {report.exc_value!r}")
+
+    previous, sys.unraisablehook = sys.unraisablehook, keep
+    try:
+        gc.collect()
+    finally:
+        sys.unraisablehook = previous
+    if found := unraisable + item.stash[COMPLAINTS].texts:
+        pytest.fail("left behind:\n" + "\n".join(found), pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def no_blocking() -> Iterator[None]:
+    """Raise ``BlockingError`` where a call would stop the running loop."""
+    # It already allows what cannot be avoided: imports, and reading sources to format a traceback.
+    with blockbuster_ctx():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def loop_left_clean(request: pytest.FixtureRequest) -> None:
+    """Check the loop of an asynchronous test; a synchronous one has none to check."""
+    if request.node.get_closest_marker("asyncio"):
+        request.getfixturevalue("clean_loop")
+
+
+@pytest.fixture
+async def clean_loop() -> AsyncIterator[None]:
+    """Fail a test that leaves a task running or a connection open in its loop."""
+    before = open_transports()
+    yield
+    # Closing takes the loop a few turns: cancel, finish, `connection_lost`, the peer's end of file.
+    # A turn is no wait.
+    for _ in range(5):
+        await asyncio.sleep(0)
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    transports = open_transports() - before
+    assert not tasks, f"tasks still running: {tasks}"
+    assert not transports, f"connections still open: {transports}"
+
+
+def open_transports() -> set[asyncio.BaseTransport]:
+    """Find what still holds a connection: a socket that the selector watches is never collected."""
+    return {
+        candidate
+        for candidate in gc.get_objects()
+        # `type()` and not `isinstance`, which would run the `__class__` of lazy proxies.
+        if issubclass(type(candidate), asyncio.BaseTransport) and not candidate.is_closing()
+    }
+
+
+@pytest.fixture(scope="session")
+def package() -> Path:
+    """Return where the package under test lives: site-packages in CI."""
+    return PACKAGE
+
+
+@pytest.fixture(scope="session")
+def checkout(pytestconfig: pytest.Config) -> Path:
+    """Return where the documentation, the benchmarks and the changelog live."""
+    return pytestconfig.rootpath

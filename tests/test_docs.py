@@ -1,0 +1,63 @@
+"""The documentation keeps up with the code."""
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+import foxapi_async
+
+DOORS = ("config", "errors", "gateway", "hooks", "testing", "types")
+
+
+@pytest.mark.parametrize("door", ["", *DOORS], ids=lambda door: door or "package")
+def test_every_public_name_is_in_the_reference(checkout: Path, door: str) -> None:
+    """Every public name is written out on a page of the reference."""
+    pages = (checkout / "docs/reference").glob("*.md")
+    written = set(re.findall(r"\w+", "\n".join(page.read_text("utf-8") for page in pages)))
+    module = importlib.import_module(f"foxapi_async.{door}".rstrip("."))
+    missing = sorted(set(module.__all__) - written - {"__version__"})
+    assert not missing, f"write them into docs/reference: {missing}"
+
+
+def test_every_example_is_on_a_page(checkout: Path) -> None:
+    """Every file of ``docs/examples`` is included by a page, or nobody finds it."""
+    docs = checkout / "docs"
+    prose = "\n".join(page.read_text("utf-8") for page in docs.rglob("*.md"))
+    included = set(re.findall(r'--8<-- "(?:\./)?(?:docs/)?examples/([^":]+)', prose))
+    files = {
+        path.relative_to(docs / "examples").as_posix() for path in (docs / "examples").rglob("*.py")
+    }
+    assert files
+    assert files <= included, f"no page includes {sorted(files - included)}"
+
+
+def test_the_changelog_has_this_version(checkout: Path) -> None:
+    """The version that is installed has its section, above which only Unreleased stands."""
+    sections = re.findall(
+        r"^## (\S+)", (checkout / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert sections[:2] == ["Unreleased", foxapi_async.__version__]
+
+
+def test_ci_runs_the_command_of_the_readme(checkout: Path) -> None:
+    """What the README tells a newcomer to run is what CI runs."""
+    command = "python -m pip install nox && nox -s tests"
+    assert command in (checkout / "README.md").read_text("utf-8")
+    assert command in (checkout / ".ci/run").read_text("utf-8").splitlines()
+
+
+def test_every_test_states_its_law(checkout: Path) -> None:
+    """Every test function says in one sentence what holds."""
+    for path in sorted((checkout / "tests").rglob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith(
+                "test_"
+            ):
+                law = ast.get_docstring(node) or ""
+                assert law.endswith("."), (
+                    f"{path.name}: {node.name} needs a docstring of one sentence"
+                )
+                assert "\n\n" not in law, f"{path.name}: {node.name} says more than one sentence"
