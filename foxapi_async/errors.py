@@ -128,9 +128,9 @@ class RequestValidationError(InvalidRequestError):
     """The request was refused before it was sent. ``violations`` lists all that is wrong with it."""
 
     def __init__(self, violations: Sequence[Violation]) -> None:
-        self.violations = tuple(violations)
-        self.code = self.violations[0].code
-        self.param = self.violations[0].param
+        self.violations: tuple[Violation, ...] = tuple(violations)
+        self.code: str | None = self.violations[0].code
+        self.param: str | None = self.violations[0].param
         lines = (f"{item.param}: {item.message} [{item.code}]" for item in self.violations)
         super().__init__("; ".join(lines))
 
@@ -179,7 +179,7 @@ class APIStatusError(FoxAPIError):
     ``retry_after`` the seconds that it asked to wait.
     """
 
-    def __init__(  # noqa: PLR0913 an error carries all that recovery needs
+    def __init__(
         self,
         message: str,
         *,

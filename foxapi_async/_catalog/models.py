@@ -48,3 +48,8 @@ _SEED = (
 
 MODELS: Final[dict[str, CatalogModel]] = {model.id: model for model in _SEED}
 """The catalog by model id, in the seed's order."""
+
+
+def catalog() -> tuple[CatalogModel, ...]:
+    """Return the models that this version of the SDK knows, with their rules. Sends nothing."""
+    return tuple(MODELS.values())

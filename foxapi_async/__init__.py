@@ -1,0 +1,241 @@
+"""FoxAPI for asyncio: every generation is an awaitable handle, and nothing is paid for twice.
+
+::
+
+    async with FoxSession() as fox:
+        handle = await fox.llm.submit(model="gpt-5.5", messages="count 1 to 3")
+        completion = await handle
+
+Every name is loaded when it is first used, so that importing the package costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from foxapi_async._catalog import CatalogModel, catalog
+    from foxapi_async._client.blocks import audio, file, image, text, video
+    from foxapi_async._client.completed import as_completed
+    from foxapi_async._client.handle import TaskHandle
+    from foxapi_async._client.llm_handle import LLMHandle
+    from foxapi_async._client.session import FoxSession
+    from foxapi_async._client.stats import Stats
+    from foxapi_async._client.stream import ChatStream
+    from foxapi_async._version import __version__
+    from foxapi_async._wire.media import MediaResult
+    from foxapi_async.config import (
+        Exponential,
+        Limits,
+        PollPolicy,
+        RetryPolicy,
+        StreamPolicy,
+        Timeouts,
+    )
+    from foxapi_async.errors import (
+        APIConnectionError,
+        APIStatusError,
+        APITimeoutError,
+        AuthenticationError,
+        BadRequestError,
+        ConfigError,
+        ContentTooLargeError,
+        EmptyResultError,
+        FoxAPIError,
+        InsufficientQuotaError,
+        InternalServerError,
+        InvalidParameterError,
+        InvalidRequestError,
+        InvalidResponseError,
+        InvalidTaskIdError,
+        JournalError,
+        ModelNotSupportedError,
+        NotFoundError,
+        PermissionDeniedError,
+        RateLimitError,
+        RequestValidationError,
+        ServiceUnavailableError,
+        SessionClosedError,
+        StreamConsumedError,
+        StreamError,
+        StreamExpiredError,
+        StreamInterruptedError,
+        StreamUnavailableError,
+        SubmitOutcomeUnknownError,
+        TaskCancelledError,
+        TaskError,
+        TaskFailedError,
+        TaskLostError,
+        TaskTimeoutError,
+        UnboundHandleError,
+        UnprocessableEntityError,
+        UnsupportedContentTypeError,
+    )
+    from foxapi_async.types import (
+        ChatCompletion,
+        ContentBlock,
+        Delta,
+        Message,
+        ModelInfo,
+        Status,
+        Task,
+        ToolCall,
+        Usage,
+        Violation,
+    )
+
+_HOMES: Final = {
+    "_catalog": ("CatalogModel", "catalog"),
+    "_client.blocks": ("audio", "file", "image", "text", "video"),
+    "_client.completed": ("as_completed",),
+    "_client.handle": ("TaskHandle",),
+    "_client.llm_handle": ("LLMHandle",),
+    "_client.session": ("FoxSession",),
+    "_client.stats": ("Stats",),
+    "_client.stream": ("ChatStream",),
+    "_version": ("__version__",),
+    "_wire.media": ("MediaResult",),
+    "config": (
+        "Exponential",
+        "Limits",
+        "PollPolicy",
+        "RetryPolicy",
+        "StreamPolicy",
+        "Timeouts",
+    ),
+    "errors": (
+        "APIConnectionError",
+        "APIStatusError",
+        "APITimeoutError",
+        "AuthenticationError",
+        "BadRequestError",
+        "ConfigError",
+        "ContentTooLargeError",
+        "EmptyResultError",
+        "FoxAPIError",
+        "InsufficientQuotaError",
+        "InternalServerError",
+        "InvalidParameterError",
+        "InvalidRequestError",
+        "InvalidResponseError",
+        "InvalidTaskIdError",
+        "JournalError",
+        "ModelNotSupportedError",
+        "NotFoundError",
+        "PermissionDeniedError",
+        "RateLimitError",
+        "RequestValidationError",
+        "ServiceUnavailableError",
+        "SessionClosedError",
+        "StreamConsumedError",
+        "StreamError",
+        "StreamExpiredError",
+        "StreamInterruptedError",
+        "StreamUnavailableError",
+        "SubmitOutcomeUnknownError",
+        "TaskCancelledError",
+        "TaskError",
+        "TaskFailedError",
+        "TaskLostError",
+        "TaskTimeoutError",
+        "UnboundHandleError",
+        "UnprocessableEntityError",
+        "UnsupportedContentTypeError",
+    ),
+    "types": (
+        "ChatCompletion",
+        "ContentBlock",
+        "Delta",
+        "Message",
+        "ModelInfo",
+        "Status",
+        "Task",
+        "ToolCall",
+        "Usage",
+        "Violation",
+    ),
+}
+_MODULE_OF: Final = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "APIConnectionError",
+    "APIStatusError",
+    "APITimeoutError",
+    "AuthenticationError",
+    "BadRequestError",
+    "CatalogModel",
+    "ChatCompletion",
+    "ChatStream",
+    "ConfigError",
+    "ContentBlock",
+    "ContentTooLargeError",
+    "Delta",
+    "EmptyResultError",
+    "Exponential",
+    "FoxAPIError",
+    "FoxSession",
+    "InsufficientQuotaError",
+    "InternalServerError",
+    "InvalidParameterError",
+    "InvalidRequestError",
+    "InvalidResponseError",
+    "InvalidTaskIdError",
+    "JournalError",
+    "LLMHandle",
+    "Limits",
+    "MediaResult",
+    "Message",
+    "ModelInfo",
+    "ModelNotSupportedError",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "PollPolicy",
+    "RateLimitError",
+    "RequestValidationError",
+    "RetryPolicy",
+    "ServiceUnavailableError",
+    "SessionClosedError",
+    "Stats",
+    "Status",
+    "StreamConsumedError",
+    "StreamError",
+    "StreamExpiredError",
+    "StreamInterruptedError",
+    "StreamPolicy",
+    "StreamUnavailableError",
+    "SubmitOutcomeUnknownError",
+    "Task",
+    "TaskCancelledError",
+    "TaskError",
+    "TaskFailedError",
+    "TaskHandle",
+    "TaskLostError",
+    "TaskTimeoutError",
+    "Timeouts",
+    "ToolCall",
+    "UnboundHandleError",
+    "UnprocessableEntityError",
+    "UnsupportedContentTypeError",
+    "Usage",
+    "Violation",
+    "__version__",
+    "as_completed",
+    "audio",
+    "catalog",
+    "file",
+    "image",
+    "text",
+    "video",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _MODULE_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""The client: session, handles, streams, and what drives them."""

@@ -1,0 +1,233 @@
+"""A task as something to wait for."""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Generator
+from typing import Any, Generic, Literal, Protocol, Self, TypeVar
+
+from msgspec import DecodeError
+
+from foxapi_async._client.outcome import Outcome
+from foxapi_async._client.poller import Watch
+from foxapi_async._client.service import Service
+from foxapi_async._protocol.verdict import State, judge, task_error
+from foxapi_async._wire.task import Task
+from foxapi_async.errors import InvalidResponseError, UnboundHandleError
+from foxapi_async.hooks import TaskFinished
+
+R = TypeVar("R")
+
+Kind = Literal["llm", "image", "video", "audio", "document"]
+"""What a task makes; it decides the type of its result."""
+
+
+class Session(Protocol):
+    """What a handle can be bound to: a ``FoxSession``."""
+
+    @property
+    def _service(self) -> Service: ...
+
+
+class TaskHandle(ABC, Generic[R]):
+    """One task at the service, as something that you can await from anywhere, as often as you like.
+
+    ``await handle`` is ``await handle.result()``. Nothing is sent while nobody waits. Cancelling a
+    wait, or letting it run out, ends that wait alone: the task goes on and stays billed. A handle
+    pickles as its id and kind; bind the copy to a session before you use it.
+    """
+
+    __slots__ = ("__weakref__", "_born", "_id", "_key", "_outcome", "_service", "_task", "_watch")
+
+    def __init__(
+        self,
+        service: Service | None,
+        task_id: str,
+        *,
+        task: Task | None = None,
+        key: str | None = None,
+    ) -> None:
+        self._service = service
+        self._id = task_id
+        self._key = key
+        self._task = task
+        # A task from the submit of this session is as old as this handle; any other may be done.
+        self._born = service.clock.time() if service is not None and task is not None else None
+        self._outcome: Outcome[R] | None = None
+        self._watch: Watch | None = None
+
+    # What is known without asking
+
+    @property
+    def id(self) -> str:
+        """The task's id: all that another process needs to find the result."""
+        return self._id
+
+    @property
+    @abstractmethod
+    def kind(self) -> Kind:
+        """What the task makes."""
+
+    @property
+    def key(self) -> str | None:
+        """Your own key of the submission, if you gave one."""
+        return self._key
+
+    @property
+    def task(self) -> Task | None:
+        """The last snapshot that this handle has seen; ``None`` before the first."""
+        return self._task
+
+    @property
+    def model(self) -> str | None:
+        """The model, if a snapshot told it."""
+        return (self._task.model or None) if self._task else None
+
+    @property
+    def created(self) -> int | None:
+        """When the service accepted the task, in Unix seconds, if a snapshot told it."""
+        return (self._task.created or None) if self._task else None
+
+    @property
+    def status(self) -> str | None:
+        """The status in the last snapshot; see ``Status`` for those that the service names."""
+        return self._task.status if self._task else None
+
+    @property
+    def progress(self) -> int:
+        """The progress in the last snapshot, 0 to 100."""
+        return min(max(self._task.progress, 0), 100) if self._task else 0
+
+    @property
+    def born(self) -> float | None:
+        """When this session submitted the task, on its own clock; ``None`` if it did not."""
+        return self._born
+
+    def done(self) -> bool:
+        """Tell whether the outcome is known here, so that awaiting returns at once."""
+        return self._outcome is not None
+
+    # Waiting
+
+    def __await__(self) -> Generator[Any, None, R]:
+        """Wait for the result, with ``timeouts.wait`` as the patience."""
+        return self.result().__await__()
+
+    async def result(self, *, timeout: float | None = None) -> R:
+        """Wait for the task and return its result, by polling while somebody waits (unbilled).
+
+        ``timeout`` in seconds overrides ``timeouts.wait``. Raises ``TaskFailedError`` or
+        ``TaskCancelledError`` for the task's end, ``TaskTimeoutError`` when your patience ends (the
+        task goes on, await it again), ``TaskLostError`` when its state cannot be learnt,
+        ``EmptyResultError`` when it is completed without results (CONTRACT Q2),
+        ``InvalidResponseError`` for results that cannot be read, and the ``APIStatusError`` of a key
+        that may not look.
+        """
+        service = self._bound()
+        while self._outcome is None:
+            patience = timeout if timeout is not None else service.options.timeouts.wait
+            await self._wait(service, patience, wants_change=False)
+        return self._outcome.get()
+
+    async def updates(self) -> AsyncIterator[Task]:
+        """Yield a snapshot at each change of status or progress, the final one last.
+
+        A failed task ends the iteration like any other: look at the last snapshot, or await the
+        handle. Polls only while you wait for the next snapshot.
+        """
+        service = self._bound()
+        seen: tuple[str, int] | None = None
+        while True:
+            task = self._task
+            if task is not None and (task.status, task.progress) != seen:
+                seen = (task.status, task.progress)
+                yield task
+                continue
+            if self._outcome is not None:
+                return
+            await self._wait(service, service.options.timeouts.wait, wants_change=True)
+
+    async def refresh(self) -> Task:
+        """Ask for the task now, retrying as a read is, and return the snapshot (unbilled)."""
+        service = self._bound()
+        task = await service.fetch_task(self._id)
+        self.observe(task)
+        return task
+
+    async def _wait(self, service: Service, patience: float | None, *, wants_change: bool) -> None:
+        service.core.enter()
+        if self._watch is None:
+            self._watch = service.core.poller.watch(self, service)
+        await service.core.poller.wait(
+            self, self._watch, timeout=patience, wants_change=wants_change
+        )
+
+    def observe(self, task: Task) -> None:
+        """Take in a snapshot. The poller calls this; the first final one settles the outcome."""
+        if self._outcome is not None:
+            return
+        self._task = task
+        state = judge(task)
+        if state.is_final:
+            self._outcome = self._settle(task, state)
+            self._tell_finished(task)
+
+    def _settle(self, task: Task, state: State) -> Outcome[R]:
+        if state is not State.COMPLETED:
+            return Outcome(error=task_error(task))
+        try:
+            return Outcome(self._read(task))
+        except DecodeError as error:
+            head = bytes(task.results[0])[:400] if task.results else b""
+            return Outcome(
+                error=InvalidResponseError(
+                    f"the results of task {task.id} cannot be read: {error}",
+                    body=head.decode("utf-8", "replace"),
+                )
+            )
+
+    @abstractmethod
+    def _read(self, task: Task) -> R:
+        """Return the result of a completed task; ``msgspec.DecodeError`` if it is not one."""
+
+    def _tell_finished(self, task: Task) -> None:
+        service = self._service
+        if service is None or not service.options.hooks or self._outcome is None:
+            return
+        error = self._outcome.error
+        service.emit(
+            TaskFinished(
+                task_id=self._id,
+                model=task.model,
+                status=task.status,
+                seconds=service.clock.time() - self._born if self._born is not None else 0.0,
+                error=type(error).__name__ if error else None,
+            )
+        )
+
+    # Moving to another process
+
+    def bind(self, fox: Session) -> Self:
+        """Tie an unpickled handle to a session, and return it. Sends nothing."""
+        self._service = fox._service
+        self._watch = None
+        return self
+
+    def _bound(self) -> Service:
+        if self._service is None:
+            raise UnboundHandleError(
+                f"the handle of task {self._id} was unpickled: call handle.bind(fox) first"
+            )
+        return self._service
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """Pickle what finds the task again; the session and the snapshots stay here."""
+        return _rebuild, (type(self), self._id, self._key)
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__} {self._id} model={self.model!r} "
+            f"status={self.status!r} progress={self.progress}>"
+        )
+
+
+def _rebuild(kind: type["TaskHandle[Any]"], task_id: str, key: str | None) -> "TaskHandle[Any]":
+    return kind(None, task_id, key=key)

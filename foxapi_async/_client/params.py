@@ -1,0 +1,144 @@
+"""From the keywords of a call to a request that is right, or an error that says what is not."""
+
+import math
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, Final, Required, TypedDict
+
+from msgspec import ValidationError
+
+from foxapi_async._catalog import check
+from foxapi_async._wire.request import GenerationRequest, Message, member_names, requests
+from foxapi_async._wire.shape import encode
+from foxapi_async._wire.violation import Violation
+from foxapi_async.config import Validation
+from foxapi_async.errors import RequestValidationError
+
+
+class LLMParams(TypedDict, total=False):
+    """The keywords of ``submit``, ``generate`` and ``stream``: OpenAI's chat parameters and ours.
+
+    A keyword left out is not sent; ``None`` is sent as null.
+    """
+
+    model: Required[str]
+    messages: Required[str | Sequence[Message | Mapping[str, object]]]
+    max_tokens: int | None
+    max_completion_tokens: int | None
+    temperature: float | None
+    top_p: float | None
+    stop: str | Sequence[str] | None
+    n: int | None
+    seed: int | None
+    frequency_penalty: float | None
+    presence_penalty: float | None
+    logit_bias: Mapping[str, float] | None
+    logprobs: bool | None
+    top_logprobs: int | None
+    tools: Sequence[Mapping[str, Any]] | None
+    tool_choice: str | Mapping[str, Any] | None
+    parallel_tool_calls: bool | None
+    functions: Sequence[Mapping[str, Any]] | None
+    function_call: str | Mapping[str, Any] | None
+    response_format: Mapping[str, Any] | None
+    stream_options: Mapping[str, Any] | None
+    reasoning: bool | None
+    reasoning_effort: str | None
+    verbosity: str | None
+    modalities: Sequence[str] | None
+    audio: Mapping[str, Any] | None
+    prediction: Mapping[str, Any] | None
+    web_search_options: Mapping[str, Any] | None
+    service_tier: str | None
+    store: bool | None
+    metadata: Mapping[str, str] | None
+    prompt_cache_key: str | None
+    prompt_cache_retention: str | None
+    safety_identifier: str | None
+    user: str | None
+    key: str | None
+    extra: Mapping[str, Any] | None
+
+
+class SubmitParams(LLMParams, total=False):
+    """The keywords of ``submit``, which alone leaves it to you whether the answer is streamed."""
+
+    stream: bool
+
+
+_MEMBERS: Final = member_names(GenerationRequest)
+_KEYWORDS: Final = sorted((_MEMBERS | {"key", "extra"}) - {"sync"})
+
+
+def build_request(params: Mapping[str, Any]) -> GenerationRequest:
+    """Return the request that ``params`` describe.
+
+    ``TypeError`` for a keyword that is not among them, with the nearest that is: a typo in a billed
+    body costs money. ``RequestValidationError`` for a value of the wrong type, and for ``sync``,
+    which answers without a task id (CONTRACT §3.4).
+    """
+    extra = dict(params.get("extra") or {})
+    members = {name: value for name, value in params.items() if name not in {"extra", "key"}}
+    if members.get("sync") or extra.get("sync"):
+        raise _refused("sync", "sync=True answers without a task id, so nothing could be awaited")
+    for name in members:
+        if name not in _MEMBERS:
+            raise TypeError(_unknown_keyword(name))
+    for name in extra:
+        if name in _MEMBERS and name != "sync":
+            raise TypeError(f"{name!r} has a keyword of its own: pass {name}=..., not extra=...")
+    for name in ("model", "messages"):
+        if name not in members:
+            raise TypeError(f"missing the required keyword {name!r}")
+    if isinstance(members["messages"], str):
+        members["messages"] = ({"role": "user", "content": members["messages"]},)
+    try:
+        request = requests.convert(members | extra)
+    except ValidationError as error:
+        raise _refused(*_located(str(error))) from None
+    _refuse_infinite(request)
+    return request
+
+
+def validate(request: GenerationRequest, validation: Validation) -> None:
+    """Raise ``RequestValidationError`` with everything that the catalog has against ``request``."""
+    if validation == "off":
+        return
+    violations = check(request, strict=validation == "strict")
+    if violations:
+        raise RequestValidationError(violations)
+
+
+def encode_request(request: GenerationRequest) -> bytes:
+    """Return the body of ``request``, or say which value has no JSON."""
+    try:
+        return encode(request)
+    except (TypeError, ValueError, RecursionError) as error:
+        reason = "a text is not valid Unicode" if isinstance(error, UnicodeError) else str(error)
+        raise _refused("extra", f"the request cannot be written as JSON: {reason}") from None
+
+
+def _unknown_keyword(name: str) -> str:
+    near = get_close_matches(name, _KEYWORDS, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "pass it in extra={...} if the service knows it"
+    return f"unknown keyword {name!r}; {hint}"
+
+
+def _refused(param: str, message: str) -> RequestValidationError:
+    return RequestValidationError(
+        [Violation(code="invalid_param", param=param, message=message)]
+    )
+
+
+def _located(message: str) -> tuple[str, str]:
+    """Split msgspec's "Expected `str`, got `int` - at `$.messages[0].role`"."""
+    text, _, path = message.partition(" - at `")
+    return path.rstrip("`").removeprefix("$.").replace("[...]", "[]") or "request", text
+
+
+def _refuse_infinite(request: GenerationRequest) -> None:
+    """Refuse NaN and infinity, which JSON would turn into null."""
+    for name in request.__struct_fields__:
+        value = getattr(request, name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise _refused(name, f"must be a finite number, got {value!r}")

@@ -1,0 +1,1 @@
+"""What a session offers, by the service's own sections."""

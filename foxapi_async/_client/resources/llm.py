@@ -1,0 +1,76 @@
+"""``fox.llm``: generations of language models."""
+
+from collections.abc import Mapping
+from typing import Any, Unpack, final
+
+from msgspec.structs import replace
+
+from foxapi_async._catalog import MODELS
+from foxapi_async._client.llm_handle import LLMHandle
+from foxapi_async._client.params import (
+    LLMParams,
+    SubmitParams,
+    build_request,
+    encode_request,
+    validate,
+)
+from foxapi_async._client.service import Service
+from foxapi_async._client.stream import ChatStream
+from foxapi_async._client.submission import Submission
+from foxapi_async._wire.completion import ChatCompletion
+from foxapi_async._wire.request import GenerationRequest
+
+
+@final
+class LLM:
+    """Submits generations. Each accepted one is billed."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def submit(self, **params: Unpack[SubmitParams]) -> LLMHandle:
+        """Submit a generation and return its handle as soon as the service has accepted it.
+
+        Billed when it is accepted, and never sent twice: what provably never left is retried, and an
+        answer that was lost raises ``SubmitOutcomeUnknownError``. Cancelling returns at once; if the
+        generation is accepted all the same, its handle is in ``fox.unclaimed``. Raises
+        ``RequestValidationError`` before anything is sent, ``TypeError`` for an unknown keyword, and
+        the ``APIStatusError`` of a refusal.
+        """
+        return await self._submit(build_request(params), params.get("key"))
+
+    async def generate(
+        self, *, timeout: float | None = None, **params: Unpack[LLMParams]
+    ) -> ChatCompletion:
+        """Submit a generation and wait for its result: ``submit`` and ``handle.result(timeout=...)``.
+
+        ``timeout`` in seconds bounds the wait after the submit. A ``TaskTimeoutError`` carries the
+        task id, so that nothing paid for is lost.
+        """
+        handle = await self._submit(build_request(params), params.get("key"))
+        return await handle.result(timeout=timeout)
+
+    def stream(self, **params: Unpack[LLMParams]) -> ChatStream:
+        """Return a stream that submits the generation when it is entered or first read.
+
+        Billed from then on; ``stream.handle`` is its handle. Raises at once for a bad request. A
+        stream that is never started warns, because nothing was submitted.
+        """
+        request = replace(build_request(params), stream=True)
+        self._check(request)
+        return ChatStream.submitting(lambda: self._submit(request, params.get("key")))
+
+    def _check(self, request: GenerationRequest) -> None:
+        validate(request, self._service.options.validation)
+
+    async def _submit(self, request: GenerationRequest, key: str | None) -> LLMHandle:
+        service = self._service
+        service.core.enter()
+        self._check(request)
+        submission = Submission(service, request, encode_request(request), key)
+        task = await submission.run(
+            lambda task: service.core.unclaimed.append(
+                LLMHandle(service, task.id, task=task, key=key)
+            )
+        )
+        return LLMHandle(service, task.id, task=task, key=key)

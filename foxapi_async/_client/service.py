@@ -1,0 +1,189 @@
+"""The service as one session sees it: whose account, which policies, which connections."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import yarl
+
+from foxapi_async._client.poller import Poller
+from foxapi_async._client.submitter import Submitter
+from foxapi_async._clock import Clock
+from foxapi_async._journal import NullRecorder, Recorder
+from foxapi_async._protocol.backoff import Effect
+from foxapi_async._protocol.pacing import ExponentialPacer
+from foxapi_async._transport import Account, Call, StreamBody, Transport, decode
+from foxapi_async._wire.model import ModelInfo, model_lists
+from foxapi_async._wire.paths import LLM_MODELS, is_task_id, stream_path, task_path
+from foxapi_async._wire.task import Task, tasks
+from foxapi_async.config import (
+    Limits,
+    PollPolicy,
+    RetryPolicy,
+    StreamPolicy,
+    Timeouts,
+    Validation,
+)
+from foxapi_async.errors import InvalidResponseError, InvalidTaskIdError, SessionClosedError
+from foxapi_async.hooks import Event, Hook, RetryScheduled
+
+_log = logging.getLogger("foxapi_async")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a session and its ``with_options`` copies may each have of their own."""
+
+    timeouts: Timeouts
+    retry: RetryPolicy
+    polling: PollPolicy
+    streaming: StreamPolicy
+    validation: Validation
+    hooks: tuple[Hook, ...]
+    journal: Recorder
+
+    @classmethod
+    def of(cls, *, journal: Recorder | None, hooks: tuple[Hook, ...], **policies: Any) -> Self:
+        """Build the options, with the null recorder in the place of no journal."""
+        return cls(journal=journal or NullRecorder(), hooks=tuple(hooks), **policies)
+
+
+class Core:
+    """What a session shares with its copies: connections, the poller, the submissions, the loop."""
+
+    def __init__(self, transport: Transport, clock: Clock, limits: Limits) -> None:
+        self.transport = transport
+        self.clock = clock
+        self.limits = limits
+        self.poller = Poller(clock, limits)
+        self.submitter = Submitter(limits)
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.closed = False
+        self.streams_open = 0
+        self.unclaimed: list[object] = []
+
+    def enter(self) -> None:
+        """Bind to the running loop at the first use; refuse another loop, and a closed session."""
+        loop = asyncio.get_running_loop()
+        if self.closed:
+            raise SessionClosedError("the session is closed; build a new FoxSession")
+        if self.loop is None:
+            self.loop = loop
+        elif self.loop is not loop:
+            raise RuntimeError(
+                "this FoxSession belongs to another event loop: its connections live there; "
+                "build one FoxSession for each asyncio.run()"
+            )
+
+    async def aclose(self) -> None:
+        """Wake the waiters, let POSTs under way land, close the connections."""
+        self.closed = True
+        if self.loop is None:
+            return
+        await self.poller.aclose()
+        await self.submitter.aclose()
+        await self.transport.aclose()
+
+
+class Service:
+    """Calls of the service, with the policies of one session."""
+
+    __slots__ = ("_models_url", "account", "core", "options", "pacer")
+
+    def __init__(self, account: Account, options: Options, core: Core) -> None:
+        self.account = account
+        self.options = options
+        self.core = core
+        self.pacer = ExponentialPacer(options.polling.pacing)
+        self._models_url = account.url(LLM_MODELS)
+
+    def with_(self, account: Account, **changes: Any) -> "Service":
+        """Return the same service under another account or other options."""
+        return Service(account, replace(self.options, **changes), self.core)
+
+    @property
+    def polling(self) -> PollPolicy:
+        """How patient the poller is."""
+        return self.options.polling
+
+    @property
+    def clock(self) -> Clock:
+        """The session's time."""
+        return self.core.clock
+
+    def task_url(self, task_id: str) -> yarl.URL:
+        """Return where to ask for a task. The id was checked, so it cannot leave its segment."""
+        query = {"sync_upstream": "true"} if self.options.polling.sync_upstream else None
+        return self.account.url(task_path(task_id), query)
+
+    async def look(self, task_id: str) -> Task:
+        """Ask for a task once: a failed look is the poller's to judge."""
+        answer = await self.core.transport.get(
+            self.account, self.task_url(task_id), self.options.timeouts
+        )
+        return _same_task(decode(tasks, answer), task_id)
+
+    async def fetch_task(self, task_id: str) -> Task:
+        """Ask for a task, with the retries of a read."""
+        answer = await self._read(task_path(task_id))
+        return _same_task(decode(tasks, answer), task_id)
+
+    async def fetch_models(self) -> tuple[ModelInfo, ...]:
+        """Ask for the models that this key may use."""
+        return decode(model_lists, await self._read(LLM_MODELS)).data
+
+    async def open_stream(self, task_id: str, offset: int) -> StreamBody:
+        """Open the task's event stream at ``offset`` by one single attempt."""
+        query = {"offset": str(offset)} if offset else None
+        return await self.core.transport.open_stream(
+            self.account, self.account.url(stream_path(task_id), query), self.options.timeouts
+        )
+
+    def emit(self, event: Event) -> None:
+        """Tell every hook; one that raises is logged and breaks nothing."""
+        for hook in self.options.hooks:
+            try:
+                hook(event)
+            except Exception:
+                _log.exception("a hook raised on %s", type(event).__name__)
+
+    def retry_hook(self, call: Call) -> Callable[[int, float, str], None] | None:
+        """Return what tells the hooks of a retry, or nothing when nobody listens."""
+        if not self.options.hooks:
+            return None
+        return lambda attempt, delay, reason: self.emit(
+            RetryScheduled(
+                method=call.method, path=call.path, attempt=attempt, delay=delay, reason=reason
+            )
+        )
+
+    async def _read(self, path: str) -> Any:
+        self.core.enter()
+        call = Call(effect=Effect.READ, method="GET", path=path)
+        return await self.core.transport.request(
+            self.account,
+            call,
+            retry=self.options.retry,
+            timeouts=self.options.timeouts,
+            on_retry=self.retry_hook(call),
+        )
+
+
+def check_task_id(task_id: str) -> str:
+    """Return ``task_id``, or raise ``InvalidTaskIdError`` if it must not enter a path."""
+    if not isinstance(task_id, str) or not is_task_id(task_id):
+        raise InvalidTaskIdError(
+            f"{str(task_id)[:80]!r} is not a task id: "
+            "1 to 256 letters, digits and . _ : - as the service gave it"
+        )
+    return task_id
+
+
+def _same_task(task: Task, task_id: str) -> Task:
+    if task.id != task_id:
+        raise InvalidResponseError(
+            f"asked for task {task_id}, the service answered with {task.id[:80]!r}"
+        )
+    return task

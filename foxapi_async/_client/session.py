@@ -1,0 +1,169 @@
+"""The session: what you open, use and close."""
+
+import ssl as _ssl
+import sys
+import warnings
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self, final
+
+import aiohttp
+
+from foxapi_async._client.handle import TaskHandle
+from foxapi_async._client.resources.llm import LLM
+from foxapi_async._client.resources.models import Models
+from foxapi_async._client.resources.tasks import Tasks
+from foxapi_async._client.service import Core, Options, Service
+from foxapi_async._client.stats import Stats
+from foxapi_async._clock import Clock, LoopClock
+from foxapi_async._journal import Recorder
+from foxapi_async._transport import Account, Transport
+from foxapi_async.config import (
+    Limits,
+    PollPolicy,
+    RetryPolicy,
+    StreamPolicy,
+    Timeouts,
+    Validation,
+)
+from foxapi_async.errors import ConfigError
+from foxapi_async.hooks import Hook
+
+_ACCOUNT_OPTIONS = frozenset({"api_key", "base_url", "allow_http"})
+_OPTIONS = frozenset(Options.__dataclass_fields__)
+_SHARED = frozenset({"limits", "http", "trust_env", "ssl", "clock"})
+
+
+@final
+class FoxSession:
+    """One account at the service, with its connections and its poller.
+
+    Use it as ``async with FoxSession() as fox`` or call ``aclose()``. It may be built outside an
+    event loop; it belongs to the first loop that it is used in.
+
+    ``api_key`` and ``base_url`` default to ``FOXAPI_API_KEY`` and ``FOXAPI_BASE_URL``; empty
+    variables count as unset. Plain http is refused but to this machine, unless ``allow_http`` or
+    ``FOXAPI_ALLOW_HTTP=1``. ``validation`` says how requests are checked before they are sent.
+    ``journal`` writes down what is submitted. ``hooks`` are told what happens. ``http`` lends an
+    ``aiohttp.ClientSession``, which stays yours to close; ``trust_env`` and ``ssl`` are aiohttp's.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        base_url: str | None = None,
+        timeouts: Timeouts = Timeouts(),  # noqa: B008 frozen
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 frozen
+        polling: PollPolicy = PollPolicy(),  # noqa: B008 frozen
+        streaming: StreamPolicy = StreamPolicy(),  # noqa: B008 frozen
+        limits: Limits = Limits(),  # noqa: B008 frozen
+        validation: Validation = "known",
+        journal: Recorder | None = None,
+        hooks: Sequence[Hook] = (),
+        http: aiohttp.ClientSession | None = None,
+        allow_http: bool | None = None,
+        trust_env: bool = False,
+        ssl: _ssl.SSLContext | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        if validation not in {"known", "strict", "off"}:
+            raise ConfigError(f"validation must be 'known', 'strict' or 'off', got {validation!r}")
+        account = Account.resolve(api_key, base_url, allow_http)
+        clock = clock or LoopClock()
+        transport = Transport(
+            timeouts=timeouts, limits=limits, http=http, trust_env=trust_env, ssl=ssl, clock=clock
+        )
+        options = Options.of(
+            timeouts=timeouts,
+            retry=retry,
+            polling=polling,
+            streaming=streaming,
+            validation=validation,
+            journal=journal,
+            hooks=tuple(hooks),
+        )
+        self._allow_http = allow_http
+        self._owner = True
+        self._adopt(Service(account, options, Core(transport, clock, limits)))
+
+    def _adopt(self, service: Service) -> None:
+        self._service = service
+        self.llm = LLM(service)
+        self.tasks = Tasks(service)
+        self.models = Models(service)
+
+    def with_options(self, **options: Any) -> Self:
+        """Return a copy with other ``options``, which shares the connections and the poller.
+
+        Takes the names of the constructor, but for those of the connections themselves (``limits``,
+        ``http``, ``trust_env``, ``ssl``, ``clock``). Closing the copy closes nothing; closing the
+        original closes both.
+        """
+        for name in options:
+            if name in _SHARED:
+                raise TypeError(f"{name!r} belongs to the shared connections: build a new FoxSession")
+            if name not in _ACCOUNT_OPTIONS | _OPTIONS:
+                raise TypeError(f"unknown option {name!r}")
+        named = {name: options.pop(name) for name in _ACCOUNT_OPTIONS & options.keys()}
+        if "hooks" in options:
+            options["hooks"] = tuple(options["hooks"])
+        account = self._service.account
+        if named:
+            account = account.with_(**{"allow_http": self._allow_http} | named)
+        copy = object.__new__(type(self))
+        copy._allow_http = named.get("allow_http", self._allow_http)
+        copy._owner = False
+        copy._adopt(self._service.with_(account, **options))
+        return copy
+
+    @property
+    def unclaimed(self) -> Sequence[TaskHandle[Any]]:
+        """Handles of generations that were accepted after their caller had been cancelled.
+
+        They are billed; await them, or keep their ids.
+        """
+        return tuple(self._service.core.unclaimed)
+
+    def stats(self) -> Stats:
+        """Return what this session has done so far and what it is doing now."""
+        return Stats.of(self._service.core)
+
+    async def aclose(self) -> None:
+        """Close the session; further calls do nothing.
+
+        Whoever still waits gets ``SessionClosedError``. POSTs under way get five seconds to land, so
+        that their task ids are not lost.
+        """
+        if self._owner:
+            await self._service.core.aclose()
+
+    async def __aenter__(self) -> Self:
+        self._service.core.enter()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        state = " closed" if self._service.core.closed else ""
+        return f"<FoxSession {self._service.account.origin}{state}>"
+
+    def __del__(self) -> None:
+        # The interpreter may be half gone, or the constructor may have refused its arguments.
+        service = getattr(self, "_service", None)
+        if service is None or sys.is_finalizing() or not self._owner:
+            return
+        core = service.core
+        if core.loop is not None and not core.closed:
+            warnings.warn(
+                f"unclosed {self!r}: use `async with` or call aclose()",
+                ResourceWarning,
+                stacklevel=1,
+                source=self,
+            )

@@ -1,0 +1,82 @@
+"""Billed POSTs, each in a task of the session, so that no caller's cancel can lose its answer."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from foxapi_async.config import Limits
+from foxapi_async.errors import SessionClosedError
+
+_log = logging.getLogger("foxapi_async")
+
+_PATIENCE_AT_CLOSE = 5.0
+
+T = TypeVar("T")
+
+
+class Submitter:
+    """Runs the POSTs of a session, at most ``limits.submits_in_flight`` at a time."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._room = asyncio.Semaphore(limits.submits_in_flight)
+        self._posts: set[asyncio.Task[Any]] = set()
+        self.waiting_for_room = 0
+        self.submits = 0
+        self.closed = False
+
+    @property
+    def in_flight(self) -> int:
+        """How many POSTs are under way."""
+        return len(self._posts)
+
+    async def run(
+        self,
+        post: Callable[[], Coroutine[Any, Any, T]],
+        orphaned: Callable[[asyncio.Task[T]], object],
+    ) -> T:
+        """Run ``post`` and return what it returns.
+
+        A caller that is cancelled while it waits for room has sent nothing. One that is cancelled
+        later leaves at once; the POST goes on and ends with a call of ``orphaned``.
+        """
+        await self._enter()
+        task = asyncio.get_running_loop().create_task(post())
+        self._posts.add(task)
+        task.add_done_callback(self._leave)
+        try:
+            # asyncio.wait leaves the POST alone when the caller is cancelled.
+            await asyncio.wait((task,))
+        except asyncio.CancelledError:
+            task.add_done_callback(orphaned)
+            raise
+        if task.cancelled():
+            raise SessionClosedError("the session was closed while a submission was under way")
+        return task.result()
+
+    async def aclose(self) -> None:
+        """Give the POSTs under way five seconds to land, then let go of them."""
+        self.closed = True
+        if not self._posts:
+            return
+        _, late = await asyncio.wait(list(self._posts), timeout=_PATIENCE_AT_CLOSE)
+        for task in late:
+            task.cancel()
+        if late:
+            _log.warning("%d submissions were let go of at close: outcome unknown", len(late))
+            await asyncio.wait(late)
+
+    async def _enter(self) -> None:
+        self.waiting_for_room += 1
+        try:
+            await self._room.acquire()
+        finally:
+            self.waiting_for_room -= 1
+        if self.closed:
+            self._room.release()
+            raise SessionClosedError("the session was closed before this submission was sent")
+        self.submits += 1
+
+    def _leave(self, task: asyncio.Task[Any]) -> None:
+        self._posts.discard(task)
+        self._room.release()

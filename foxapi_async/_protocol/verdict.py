@@ -1,0 +1,91 @@
+"""What a snapshot of a task, or a failed look at it, means for those who wait (CONTRACT §4.3, §8.4)."""
+
+from enum import Enum, auto
+
+from foxapi_async._wire.task import Status, Task
+from foxapi_async.errors import (
+    APIConnectionError,
+    APIStatusError,
+    EmptyResultError,
+    FoxAPIError,
+    InvalidResponseError,
+    NotFoundError,
+    TaskCancelledError,
+    TaskError,
+    TaskFailedError,
+)
+
+MISSES_BEFORE_LOST = 3
+_NO_NEWS = frozenset({408, 425, 429})
+
+
+class State(Enum):
+    """Where a task stands."""
+
+    RUNNING = auto()
+    HOLLOW = auto()
+    COMPLETED = auto()
+    FAILED = auto()
+    CANCELLED = auto()
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the task will never change again."""
+        return self not in {State.RUNNING, State.HOLLOW}
+
+
+class Sight(Enum):
+    """What a failed look at a task means."""
+
+    NO_NEWS = auto()
+    MISSING = auto()
+    FORBIDDEN = auto()
+
+
+def judge(task: Task) -> State:
+    """Return where ``task`` stands.
+
+    A completed task without results is hollow: they come seconds later (CONTRACT Q2). A status that
+    nobody knows is not an end, and never success.
+    """
+    status = task.status.lower()
+    if status == Status.COMPLETED:
+        filled = any(bytes(result) != b"null" for result in task.results or ())
+        return State.COMPLETED if filled else State.HOLLOW
+    if status == Status.FAILED:
+        return State.FAILED
+    return State.CANCELLED if status == Status.CANCELLED else State.RUNNING
+
+
+def judge_fault(fault: FoxAPIError) -> Sight:
+    """Return what a failed poll means: nothing yet, a task that is not there, or an end of asking."""
+    if isinstance(fault, APIConnectionError | InvalidResponseError):
+        return Sight.NO_NEWS
+    if isinstance(fault, NotFoundError):
+        return Sight.MISSING
+    if isinstance(fault, APIStatusError) and (fault.status in _NO_NEWS or fault.status >= 500):
+        return Sight.NO_NEWS
+    return Sight.FORBIDDEN
+
+
+def task_error(task: Task) -> TaskError:
+    """Return the error of a task that ended, or should have ended, without a result."""
+    state = judge(task)
+    if state is State.FAILED:
+        code = task.error.code if task.error else None
+        message = (task.error.message if task.error else None) or "the service gave no reason"
+        return TaskFailedError(
+            f"task {task.id} failed: {message}" + (f" [{code}]" if code else ""),
+            task_id=task.id,
+            task=task,
+            code=code,
+        )
+    if state is State.CANCELLED:
+        return TaskCancelledError(
+            f"task {task.id} was cancelled by the service", task_id=task.id, task=task
+        )
+    return EmptyResultError(
+        f"task {task.id} is completed but holds no results; ask again later with its handle",
+        task_id=task.id,
+        task=task,
+    )

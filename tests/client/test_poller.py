@@ -1,0 +1,358 @@
+"""Laws of the poller, on a clock that is turned by hand and a service without sockets."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from msgspec import Raw
+
+from foxapi_async._client.poller import Poller
+from foxapi_async._clock import ManualClock, settle
+from foxapi_async._protocol.pacing import ExponentialPacer
+from foxapi_async._protocol.verdict import judge
+from foxapi_async.config import Exponential, Limits, PollPolicy
+from foxapi_async.errors import (
+    APIConnectionError,
+    AuthenticationError,
+    EmptyResultError,
+    FoxAPIError,
+    NotFoundError,
+    RateLimitError,
+    SessionClosedError,
+    TaskLostError,
+    TaskTimeoutError,
+)
+from foxapi_async.types import Task
+
+PACING = Exponential(first=1, factor=1, cap=1, jitter=0)
+
+
+def task(task_id: str, status: str = "processing", progress: int = 0) -> Task:
+    """Return a snapshot; a completed one holds a result."""
+    results = (Raw(b"{}"),) if status == "completed" else None
+    return Task(id=task_id, status=status, progress=progress, results=results)
+
+
+class Service:
+    """Answers looks from a script, and counts them."""
+
+    account = "me"
+
+    def __init__(self, answer: Callable[[str, int], Task | FoxAPIError]) -> None:
+        self.answer = answer
+        self.polling = PollPolicy(give_up_after=10, hollow=3)
+        self.pacer = ExponentialPacer(PACING)
+        self.looks: dict[str, int] = {}
+        self.in_flight = 0
+        self.most_in_flight = 0
+        self.gate: asyncio.Event | None = None
+
+    async def look(self, task_id: str) -> Task:
+        """Answer one look, after the gate has opened if there is one."""
+        self.looks[task_id] = number = self.looks.get(task_id, 0) + 1
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            if self.gate is not None:
+                await self.gate.wait()
+        finally:
+            self.in_flight -= 1
+        answer = self.answer(task_id, number)
+        if isinstance(answer, FoxAPIError):
+            raise answer
+        return answer
+
+
+class Handle:
+    """What the poller sees of a handle."""
+
+    def __init__(self, task_id: str, born: float | None = None) -> None:
+        self.id = task_id
+        self.born = born
+        self.seen: list[Task] = []
+
+    def observe(self, task: Task) -> None:
+        """Keep the snapshot."""
+        self.seen.append(task)
+
+
+class Bench:
+    """A poller with its clock and service."""
+
+    def __init__(
+        self,
+        answer: Callable[[str, int], Task | FoxAPIError],
+        limits: Limits = Limits(gets_per_second=None),  # noqa: B008 frozen
+    ) -> None:
+        self.clock = ManualClock()
+        self.service = Service(answer)
+        self.poller = Poller(self.clock, limits, roll=lambda: 0.5)
+
+    def wait(
+        self, handle: Handle, timeout: float | None = None, *, change: bool = False
+    ) -> asyncio.Task[None]:
+        """Begin to wait."""
+        watch = self.poller.watch(handle, self.service)
+        return asyncio.create_task(
+            self.poller.wait(handle, watch, timeout=timeout, wants_change=change)
+        )
+
+
+def finishes_at(number: int) -> Callable[[str, int], Task]:
+    """Answer that the task is completed at the ``number``th look."""
+    return lambda task_id, look: task(task_id, "completed" if look >= number else "processing")
+
+
+async def test_a_task_that_nobody_awaits_is_never_looked_at() -> None:
+    """No waiter, no GET and no timer."""
+    bench = Bench(finishes_at(1))
+    bench.poller.watch(Handle("a"), bench.service)
+    await bench.clock.advance(100)
+    assert bench.service.looks == {}
+    assert bench.clock.timers == 0
+
+
+async def test_the_first_look_follows_the_age_of_the_task() -> None:
+    """A task of this session is first looked at one interval after its submit, any other at once."""
+    bench = Bench(finishes_at(1))
+    await bench.clock.advance(5)
+    fresh, old, foreign = Handle("fresh", 5.0), Handle("old", 0.0), Handle("foreign")
+    waits = [bench.wait(handle) for handle in (fresh, old, foreign)]
+    await bench.clock.advance(0.02)
+    assert set(bench.service.looks) == {"old", "foreign"}
+    await bench.clock.advance(1)
+    assert set(bench.service.looks) == {"old", "foreign", "fresh"}
+    await asyncio.gather(*waits)
+
+
+async def test_one_get_feeds_every_waiter_of_a_task() -> None:
+    """Ten waits of three handles of one task cost one GET an interval, and all wake."""
+    bench = Bench(finishes_at(3))
+    handles = [Handle("a") for _ in range(3)]
+    waits = [bench.wait(handles[number % 3]) for number in range(10)]
+    await bench.clock.advance(10)
+    await asyncio.gather(*waits)
+    assert bench.service.looks == {"a": 3}
+    assert all(judge(handle.seen[-1]).is_final for handle in handles)
+
+
+async def test_two_hundred_waits_use_one_timer_and_bounded_gets() -> None:
+    """However many wait, one timer is set and no more GETs are under way than allowed."""
+    bench = Bench(finishes_at(4), Limits(polls_in_flight=7, gets_per_second=None))
+    bench.service.gate = asyncio.Event()
+    waits = [bench.wait(Handle(f"t{number}", 0.0)) for number in range(200)]
+    await settle()
+    assert bench.clock.timers == 1
+    await bench.clock.advance(1.0)
+    assert bench.service.in_flight == 7
+    bench.service.gate.set()
+    for _ in range(20):
+        await bench.clock.advance(1.0)
+        assert bench.clock.timers <= 1
+    await asyncio.gather(*waits)
+    assert bench.service.most_in_flight == 7
+    assert bench.clock.timers == 0
+
+
+async def test_the_rate_of_gets_has_a_ceiling() -> None:
+    """No second sees more GETs than limits.gets_per_second, and none is starved for it."""
+    bench = Bench(finishes_at(1), Limits(gets_per_second=10))
+    waits = [bench.wait(Handle(f"t{number}")) for number in range(35)]
+    seen = 0
+    for second in range(1, 5):
+        await bench.clock.advance(1.0)
+        assert sum(bench.service.looks.values()) - seen <= 11, second
+        seen = sum(bench.service.looks.values())
+    assert seen == 35
+    await asyncio.gather(*waits)
+
+
+async def test_cancelling_one_waiter_leaves_the_others() -> None:
+    """A cancelled wait ends alone; the last one to leave stops the looking."""
+    bench = Bench(finishes_at(100))
+    handle = Handle("a")
+    first, second = bench.wait(handle), bench.wait(handle)
+    await bench.clock.advance(1.5)
+    first.cancel()
+    await bench.clock.advance(2)
+    assert not second.done()
+    looks = bench.service.looks["a"]
+    second.cancel()
+    await bench.clock.advance(50)
+    assert bench.service.looks["a"] == looks
+    assert bench.clock.timers == 0
+    assert (await asyncio.gather(first, second, return_exceptions=True))[0].__class__ is (
+        asyncio.CancelledError
+    )
+
+
+async def test_coming_back_goes_on_where_the_pacing_stood() -> None:
+    """Short waits one after another do not look more often than one long wait."""
+    bench = Bench(finishes_at(100))
+    handle = Handle("a")
+    watch = bench.poller.watch(handle, bench.service)
+    for _ in range(100):
+        wait = bench.wait(handle, timeout=0.05)
+        await bench.clock.advance(0.1)
+        with pytest.raises(TaskTimeoutError):
+            await wait
+    assert bench.service.looks["a"] <= 11
+    assert watch.waiters == {}
+
+
+async def test_a_deadline_is_kept_even_if_a_get_hangs() -> None:
+    """A wait raises when its patience ends, whatever its GET does, and carries the last task."""
+    bench = Bench(lambda task_id, _: task(task_id, progress=40))
+    wait = bench.wait(Handle("a"), timeout=2.5)
+    await bench.clock.advance(1.5)
+    bench.service.gate = asyncio.Event()
+    await bench.clock.advance(0.99)
+    assert not wait.done()
+    await bench.clock.advance(0.02)
+    with pytest.raises(TaskTimeoutError) as caught:
+        await wait
+    assert caught.value.task is not None
+    assert caught.value.task.progress == 40
+    bench.service.gate.set()
+    await settle()
+
+
+async def test_faults_in_the_middle_of_a_wait_change_nothing() -> None:
+    """A reset, a 502 and a 429 between looks only delay the result."""
+    faults: dict[int, FoxAPIError] = {
+        1: APIConnectionError("reset"),
+        2: NotFoundError("not yet", status=404),
+        3: RateLimitError("slow", status=429, retry_after=4.0),
+    }
+    bench = Bench(lambda task_id, number: faults.get(number) or task(task_id, "completed"))
+    wait = bench.wait(Handle("a"))
+    await bench.clock.advance(5.9)
+    assert not wait.done()
+    await bench.clock.advance(0.2)
+    await wait
+    assert bench.poller.faults == 3
+
+
+async def test_a_429_slows_everybody() -> None:
+    """While the service asks for quiet, no task at all is looked at."""
+    bench = Bench(
+        lambda task_id, _: RateLimitError("slow", status=429, retry_after=5.0)
+        if task_id == "a" and not bench.clock.time()
+        else task(task_id, "completed")
+    )
+    first = bench.wait(Handle("a"))
+    await settle()
+    await bench.clock.advance(0)
+    other = bench.wait(Handle("b"))
+    await bench.clock.advance(4.9)
+    assert bench.service.looks == {"a": 1}
+    await bench.clock.advance(0.2)
+    await asyncio.gather(first, other)
+
+
+async def test_unbroken_failure_ends_as_lost() -> None:
+    """After polling.give_up_after seconds of nothing but faults the wait ends, with the last one."""
+    bench = Bench(lambda _task_id, _number: APIConnectionError("reset"))
+    wait = bench.wait(Handle("a"))
+    await bench.clock.advance(9.5)
+    assert not wait.done()
+    await bench.clock.advance(1.6)
+    with pytest.raises(TaskLostError) as caught:
+        await wait
+    assert isinstance(caught.value.fault, APIConnectionError)
+    assert caught.value.task_id == "a"
+
+
+async def test_three_misses_in_a_row_are_a_lost_task() -> None:
+    """A task that the service does not know three times running is lost."""
+    bench = Bench(lambda _task_id, _number: NotFoundError("no", status=404))
+    wait = bench.wait(Handle("a"))
+    await bench.clock.advance(5)
+    with pytest.raises(TaskLostError):
+        await wait
+    assert bench.service.looks == {"a": 3}
+
+
+async def test_a_refusal_ends_every_wait_at_once() -> None:
+    """A key that may not look is told so, each waiter with an error of its own."""
+    bench = Bench(lambda _task_id, _number: AuthenticationError("who", status=401))
+    handle = Handle("a")
+    waits = [bench.wait(handle), bench.wait(handle)]
+    await bench.clock.advance(0.1)
+    errors = await asyncio.gather(*waits, return_exceptions=True)
+    assert all(isinstance(error, AuthenticationError) for error in errors)
+    assert errors[0] is not errors[1]
+
+
+async def test_a_hollow_task_is_looked_at_again_and_in_the_end_empty() -> None:
+    """Completed without results is asked again quickly, and is an error after polling.hollow."""
+    bench = Bench(lambda task_id, _: Task(id=task_id, status="completed"))
+    wait = bench.wait(Handle("a"))
+    await bench.clock.advance(2.9)
+    assert not wait.done()
+    await bench.clock.advance(1.2)
+    with pytest.raises(EmptyResultError):
+        await wait
+
+
+async def test_watchers_wake_at_each_change_and_only_then() -> None:
+    """A wait for a change ends when status or progress differ from before."""
+    bench = Bench(lambda task_id, number: task(task_id, progress=10 * (number // 3)))
+    handle = Handle("a")
+    watch = bench.poller.watch(handle, bench.service)
+    first = bench.wait(handle, change=True)
+    await bench.clock.advance(0.1)
+    await first
+    second = bench.wait(handle, change=True)
+    await bench.clock.advance(1.05)
+    assert not second.done()
+    await bench.clock.advance(1.0)
+    await second
+    assert handle.seen[-1].progress == 10
+    assert watch.last is handle.seen[-1]
+
+
+async def test_a_crash_is_told_to_those_it_concerns(caplog: pytest.LogCaptureFixture) -> None:
+    """An exception that nobody foresaw fails the waits of its task, is logged, and stops no other."""
+
+    def answer(task_id: str, _number: int) -> Task:
+        if task_id == "bad":
+            raise ZeroDivisionError("a bug")
+        return task(task_id, "completed")
+
+    bench = Bench(answer)
+    bad, good = bench.wait(Handle("bad")), bench.wait(Handle("good"))
+    await bench.clock.advance(0.1)
+    await good
+    with pytest.raises(ZeroDivisionError):
+        await bad
+    assert "crashed" in caplog.text
+
+
+async def test_closing_wakes_everybody() -> None:
+    """Closing tells every waiter, ends GETs under way and refuses new waits."""
+    bench = Bench(finishes_at(1))
+    bench.service.gate = asyncio.Event()
+    wait = bench.wait(Handle("a"))
+    await bench.clock.advance(0.1)
+    assert bench.service.in_flight == 1
+    await bench.poller.aclose()
+    with pytest.raises(SessionClosedError):
+        await wait
+    with pytest.raises(SessionClosedError):
+        await bench.wait(Handle("b"))
+    assert bench.service.in_flight == 0
+    assert bench.clock.timers == 0
+
+
+async def test_a_final_task_is_not_looked_at_again() -> None:
+    """A second handle of a finished task learns its end without a GET."""
+    bench = Bench(finishes_at(1))
+    first, second = Handle("a"), Handle("a")
+    watch = bench.poller.watch(first, bench.service)
+    wait = bench.wait(first)
+    await bench.clock.advance(0.1)
+    await wait
+    await bench.poller.wait(second, watch)
+    assert bench.service.looks == {"a": 1}
+    assert judge(second.seen[-1]).is_final

@@ -1,0 +1,199 @@
+"""Laws of the shapes: what is read, what is kept, what is refused."""
+
+import pickle
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Raw
+
+from foxapi_async._wire.chunk import deltas
+from foxapi_async._wire.completion import originated, read_completion
+from foxapi_async._wire.fault import read_error
+from foxapi_async._wire.media import read_media
+from foxapi_async._wire.paths import is_task_id, stream_path, task_path
+from foxapi_async._wire.request import requests
+from foxapi_async._wire.shape import encode
+from foxapi_async._wire.task import UnifiedTask, tasks
+from foxapi_async.types import ChatCompletion
+
+SEED_TASK = {
+    "id": "task-llm-1776874565-yq3szvcu",
+    "object": "llm.generation.task",
+    "type": "llm",
+    "model": "claude-opus-4-7",
+    "status": "pending",
+    "progress": 0,
+    "created": 1776874565,
+    "stream": None,
+    "results": None,
+    "error": None,
+}
+
+scalars = st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text()
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=10
+)
+
+
+def test_the_seeds_task_is_read_and_written_whole() -> None:
+    """The seed's example survives reading and writing with its ten members and no other."""
+    task = tasks.read(msgspec.json.encode(SEED_TASK))
+    assert task.id == SEED_TASK["id"]
+    assert dict(task.extra) == {}
+    same = UnifiedTask(**{name: getattr(task, name) for name in SEED_TASK})
+    assert msgspec.json.decode(msgspec.json.encode(same)) == SEED_TASK
+
+
+@given(st.dictionaries(st.text(), values))
+def test_unknown_members_are_kept_and_known_ones_never_mislead(members: dict[str, object]) -> None:
+    """Whatever else a task holds is in ``extra`` or in its own member, and never an error."""
+    task = tasks.read(msgspec.json.encode(members | {"id": "t", "status": "odd"}))
+    assert (task.id, task.status) == ("t", "odd")
+    known = set(task.__struct_fields__)
+    for name, value in members.items():
+        if name not in known:
+            assert task.extra[name] == value
+    assert pickle.loads(pickle.dumps(task)) == task  # noqa: S301 our own bytes
+
+
+@given(st.binary())
+def test_garbage_is_one_kind_of_error(data: bytes) -> None:
+    """Bytes that are no task raise ``DecodeError`` and nothing else."""
+    try:
+        task = tasks.read(data)
+    except msgspec.DecodeError:
+        return
+    assert task.id
+
+
+@pytest.mark.parametrize(
+    "data", [b"[" * 100_000, b'{"a":' * 100_000, b'{"id":"\xff","status":"x"}', b'{"id":"t"}']
+)
+def test_hostile_bytes_are_refused_calmly(data: bytes) -> None:
+    """Bottomless nesting, broken UTF-8 and a missing status are a ``DecodeError``."""
+    with pytest.raises(msgspec.DecodeError):
+        tasks.read(data)
+
+
+def test_a_member_of_the_wrong_type_is_set_aside() -> None:
+    """Only ``id`` and ``status`` can make a task unreadable: a paid task is not lost to a typo."""
+    task = tasks.read(b'{"id":"t","status":"failed","progress":"half","error":"boom"}')
+    assert (task.progress, task.error) == (0, None)
+    assert task.extra == {"progress": "half", "error": "boom"}
+
+
+@pytest.mark.parametrize(
+    ("result", "text", "finish_reason"),
+    [
+        (
+            b'{"choices":[{"index":0,"message":{"role":"assistant","content":"1, 2, 3"},'
+            b'"finish_reason":"stop"}]}',
+            "1, 2, 3",
+            "stop",
+        ),
+        (b'{"message":{"content":"1, 2, 3"},"finish_reason":"stop"}', "1, 2, 3", "stop"),
+        (b'{"message":{"content":null}}', "", None),
+        (b'{"text":"hello"}', "hello", None),
+        (b'{"content":"hello","new":1}', "hello", None),
+    ],
+)
+def test_every_known_form_of_a_result_is_read(
+    result: bytes, text: str, finish_reason: str | None
+) -> None:
+    """A full ChatCompletion and the short forms give the same text, and their bytes are kept."""
+    completion = read_completion(Raw(result))
+    assert (completion.text, completion.finish_reason) == (text, finish_reason)
+    assert (completion.source, completion.raw) == ("task", result)
+    assert pickle.loads(pickle.dumps(completion)) == completion  # noqa: S301 our own bytes
+
+
+@pytest.mark.parametrize("result", [b"[]", b"1", b"{}", b'{"choices":7}', b'{"message":"hi"}'])
+def test_a_result_without_a_message_is_refused(result: bytes) -> None:
+    """What holds no answer is not read as an empty one."""
+    with pytest.raises(msgspec.DecodeError):
+        read_completion(Raw(result))
+
+
+def test_json_cannot_forge_the_origin_of_a_completion() -> None:
+    """Members called ``source`` and ``raw`` are extra, whatever they claim."""
+    completion = read_completion(
+        Raw(b'{"choices":[],"message":{"content":"x"},"source":"stream","raw":"y","(origin)":1}')
+    )
+    assert completion.source == "task"
+    assert originated(completion, "stream", b"").source == "stream"
+
+
+def test_repr_of_a_completion_shows_no_text() -> None:
+    """What the model said stays out of logs."""
+    assert "secret" not in repr(read_completion(Raw(b'{"text":"secret"}')))
+    assert repr(ChatCompletion())
+
+
+def test_a_chunk_speaks_for_its_first_choice() -> None:
+    """The short properties of a chunk are always usable, on empty chunks too."""
+    delta = deltas.read(
+        b'{"choices":[{"index":1,"delta":{"role":"assistant","content":"a","reasoning_content":"b",'
+        b'"novel":[1]},"finish_reason":"stop"}],"obfuscation":"zz"}'
+    )
+    assert (delta.index, delta.role, delta.text, delta.reasoning) == (1, "assistant", "a", "b")
+    assert delta.finish_reason == "stop"
+    assert delta.extra == {"obfuscation": "zz"}
+    assert delta.choices[0].delta is not None
+    assert delta.choices[0].delta.extra == {"novel": [1]}
+    for tail in (b'{"choices":[]}', b'{"choices":[{"index":0}]}', b"{}"):
+        empty = deltas.read(tail)
+        assert (empty.text, empty.reasoning, empty.tool_calls, empty.role) == ("", "", (), None)
+
+
+def test_a_chunk_of_the_wrong_shape_is_refused() -> None:
+    """Text that is no text is an error, because setting it aside would lose it silently."""
+    with pytest.raises(msgspec.DecodeError):
+        deltas.read(b'{"choices":[{"index":0,"delta":{"content":["a"]}}]}')
+
+
+@given(st.dictionaries(st.text().filter(lambda name: name not in {"model", "messages"}), values))
+def test_a_request_keeps_what_it_does_not_know(extra: dict[str, object]) -> None:
+    """Unknown members reach the body at their own level, texts that look like our marker included."""
+    body = {"model": "m", "messages": [{"role": "user", "content": "x", "cache": {"(extra)": 1}}]}
+    unknown = {f"x-{name}": value for name, value in extra.items()}
+    request = requests.convert(body | unknown)
+    assert msgspec.json.decode(encode(request)) == body | unknown
+
+
+def test_every_kind_of_error_body_is_understood() -> None:
+    """The service's envelope, other frameworks' bodies, and pages of proxies (CONTRACT §8.1)."""
+    body, enveloped = read_error(b'{"error":{"message":"m","type":"t","code":"c"}}')
+    assert body is not None
+    assert (body.message, body.type, body.code, enveloped) == ("m", "t", "c", True)
+    for other in (b'{"message":"m"}', b'{"detail":"m"}', b'{"error":"m"}'):
+        body, enveloped = read_error(other)
+        assert body is not None
+        assert (body.message, enveloped) == ("m", False)
+    for page in (b"", b"error code: 1010", b"<html>", b"[1]", b"\xff", b"[" * 10_000):
+        assert read_error(page) == (None, False)
+
+
+def test_media_results_are_open() -> None:
+    """Outputs keep every member; those with a link are found (CONTRACT §9)."""
+    result = read_media((Raw(b'{"url":"https://x/1","seed":7}'), Raw(b'{"voice_id":"v"}')))
+    assert result.urls == ("https://x/1",)
+    assert result.items[1] == {"voice_id": "v"}
+    with pytest.raises(msgspec.DecodeError):
+        read_media((Raw(b"7"),))
+
+
+@given(st.text())
+def test_an_id_cannot_leave_its_segment(text: str) -> None:
+    """What counts as a task id is one harmless segment of a path (CONTRACT §4.1)."""
+    if is_task_id(text):
+        assert task_path(text).count("/") == 3
+        assert stream_path(text).count("/") == 5
+        assert 0 < len(text) <= 256
+
+
+@pytest.mark.parametrize("text", ["", ".", "..", "a/b", "a?b", "a b", "a\n", "é", "x" * 257])
+def test_texts_that_are_no_ids(text: str) -> None:
+    """Empty, dots alone, separators, white space and length are refused."""
+    assert not is_task_id(text)
