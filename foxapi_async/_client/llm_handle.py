@@ -2,6 +2,8 @@
 
 from typing import final
 
+from msgspec import DecodeError
+
 from foxapi_async._client.handle import Kind, TaskHandle
 from foxapi_async._client.reader import StreamReader
 from foxapi_async._client.service import Service
@@ -18,7 +20,7 @@ from foxapi_async.errors import StreamUnavailableError
 class LLMHandle(TaskHandle[ChatCompletion]):
     """A generation at the service; its result is a ``ChatCompletion``."""
 
-    __slots__ = ("_cursor", "_streamed", "_streams")
+    __slots__ = ("_keep", "_streamed", "_streams")
 
     def __init__(
         self,
@@ -32,3 +34,51 @@ class LLMHandle(TaskHandle[ChatCompletion]):
         # Only the answer to a submit is proof; a later one may leave the member out (CONTRACT §4.2).
         self._streams = task.stream is not None if task is not None else None
         self._streamed: ChatCompletion | None = None
+        self._keep = False
+
+    @property
+    def kind(self) -> Kind:
+        """What the task makes."""
+        return "llm"
+
+    def stream(
+        self, *, offset: int = 0, resume: str | None = None, timeout: float | None = None
+    ) -> ChatStream:
+        """Follow the generation live, from its first chunk on (unbilled).
+
+        ``resume`` is the ``cursor`` of an earlier stream, of any process: it goes on after the last
+        chunk read there. ``offset`` skips that many chunks without knowing them. ``timeout`` bounds
+        the reading in seconds, after which ``TaskTimeoutError`` is raised. Raises
+        ``StreamUnavailableError`` if the generation was not submitted with ``stream=True``.
+        """
+        service = self._bound()
+        if self._streams is False:
+            raise StreamUnavailableError(
+                f"task {self.id} was submitted without stream=True: await its handle instead",
+                task_id=self.id,
+                task=self.task,
+            )
+        if resume is not None and offset:
+            raise TypeError("give either offset or resume: a cursor knows its offset")
+        cursor = Cursor(offset) if resume is None else Cursor.parse(resume)
+        return ChatStream(StreamReader(service, handle=self, cursor=cursor, timeout=timeout))
+
+    def streamed(self, completion: ChatCompletion, *, keep: bool) -> None:
+        """Take in what a stream that was read to its end has said: the service forgets the thinking.
+
+        With ``keep`` it wins over the stored text, which does not continue it.
+        """
+        self._streamed = completion
+        self._keep = keep
+        if self._outcome is not None and self._outcome.error is None and self._task is not None:
+            self._outcome = self._settle(self._task, judge(self._task))
+
+    @property
+    def is_streamed(self) -> bool | None:
+        """Whether the service makes a stream of it; ``None`` if only the service knows."""
+        return self._streams
+
+    def _read(self, task: Task) -> ChatCompletion:
+        if not task.results:
+            raise DecodeError("there is no result")
+        return complete(read_completion(task.results[0]), self._streamed, keep_streamed=self._keep)

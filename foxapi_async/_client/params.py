@@ -67,6 +67,7 @@ class SubmitParams(LLMParams, total=False):
 
 
 _MEMBERS: Final = member_names(GenerationRequest)
+_NO_JSON: Final = (TypeError, ValueError, RecursionError)
 _KEYWORDS: Final = sorted((_MEMBERS | {"key", "extra"}) - {"sync"})
 
 
@@ -96,6 +97,8 @@ def build_request(params: Mapping[str, Any]) -> GenerationRequest:
         request = requests.convert(members | extra)
     except ValidationError as error:
         raise _refused(*_located(str(error))) from None
+    except _NO_JSON as error:
+        raise _unwritable(error) from None
     _refuse_infinite(request)
     return request
 
@@ -113,27 +116,31 @@ def encode_request(request: GenerationRequest) -> bytes:
     """Return the body of ``request``, or say which value has no JSON."""
     try:
         return encode(request)
-    except (TypeError, ValueError, RecursionError) as error:
-        reason = "a text is not valid Unicode" if isinstance(error, UnicodeError) else str(error)
-        raise _refused("extra", f"the request cannot be written as JSON: {reason}") from None
+    except _NO_JSON as error:
+        raise _unwritable(error) from None
 
 
 def _unknown_keyword(name: str) -> str:
     near = get_close_matches(name, _KEYWORDS, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "pass it in extra={...} if the service knows it"
+    hint = (
+        f"did you mean {near[0]!r}?" if near else "pass it in extra={...} if the service knows it"
+    )
     return f"unknown keyword {name!r}; {hint}"
 
 
 def _refused(param: str, message: str) -> RequestValidationError:
-    return RequestValidationError(
-        [Violation(code="invalid_param", param=param, message=message)]
-    )
+    return RequestValidationError([Violation(code="invalid_param", param=param, message=message)])
+
+
+def _unwritable(error: Exception) -> RequestValidationError:
+    reason = "a text is not valid Unicode" if isinstance(error, UnicodeError) else str(error)
+    return _refused("request", f"cannot be written as JSON: {reason}")
 
 
 def _located(message: str) -> tuple[str, str]:
     """Split msgspec's "Expected `str`, got `int` - at `$.messages[0].role`"."""
     text, _, path = message.partition(" - at `")
-    return path.rstrip("`").removeprefix("$.").replace("[...]", "[]") or "request", text
+    return path.rstrip("`").removeprefix("$.") or "request", text
 
 
 def _refuse_infinite(request: GenerationRequest) -> None:

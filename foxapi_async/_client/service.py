@@ -4,19 +4,27 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import yarl
 
 from foxapi_async._client.poller import Poller
 from foxapi_async._client.submitter import Submitter
+from foxapi_async._client.sweep import Sweep
 from foxapi_async._clock import Clock
 from foxapi_async._journal import NullRecorder, Recorder
 from foxapi_async._protocol.backoff import Effect
 from foxapi_async._protocol.pacing import ExponentialPacer
 from foxapi_async._transport import Account, Call, StreamBody, Transport, decode
 from foxapi_async._wire.model import ModelInfo, model_lists
-from foxapi_async._wire.paths import LLM_MODELS, is_task_id, stream_path, task_path
+from foxapi_async._wire.paths import (
+    LLM_MODELS,
+    SUBMIT_LLM,
+    is_task_id,
+    stream_path,
+    task_path,
+)
+from foxapi_async._wire.shape import Reader, Shape
 from foxapi_async._wire.task import Task, tasks
 from foxapi_async.config import (
     Limits,
@@ -30,6 +38,8 @@ from foxapi_async.errors import InvalidResponseError, InvalidTaskIdError, Sessio
 from foxapi_async.hooks import Event, Hook, RetryScheduled
 
 _log = logging.getLogger("foxapi_async")
+
+S = TypeVar("S", bound=Shape)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +71,9 @@ class Core:
         self.submitter = Submitter(limits)
         self.loop: asyncio.AbstractEventLoop | None = None
         self.closed = False
-        self.streams_open = 0
-        self.unclaimed: list[object] = []
+        self.streams = Sweep(clock)
+        # Handles, which know this class; it does not know theirs.
+        self.unclaimed: list[Any] = []
 
     def enter(self) -> None:
         """Bind to the running loop at the first use; refuse another loop, and a closed session."""
@@ -90,14 +101,13 @@ class Core:
 class Service:
     """Calls of the service, with the policies of one session."""
 
-    __slots__ = ("_models_url", "account", "core", "options", "pacer")
+    __slots__ = ("account", "core", "options", "pacer")
 
     def __init__(self, account: Account, options: Options, core: Core) -> None:
         self.account = account
         self.options = options
         self.core = core
         self.pacer = ExponentialPacer(options.polling.pacing)
-        self._models_url = account.url(LLM_MODELS)
 
     def with_(self, account: Account, **changes: Any) -> "Service":
         """Return the same service under another account or other options."""
@@ -120,6 +130,7 @@ class Service:
 
     async def look(self, task_id: str) -> Task:
         """Ask for a task once: a failed look is the poller's to judge."""
+        # The URL is built anew for each look, because one takes twice the memory of a handle.
         answer = await self.core.transport.get(
             self.account, self.task_url(task_id), self.options.timeouts
         )
@@ -127,12 +138,16 @@ class Service:
 
     async def fetch_task(self, task_id: str) -> Task:
         """Ask for a task, with the retries of a read."""
-        answer = await self._read(task_path(task_id))
-        return _same_task(decode(tasks, answer), task_id)
+        return _same_task(await self._fetch(task_path(task_id), tasks), task_id)
 
     async def fetch_models(self) -> tuple[ModelInfo, ...]:
         """Ask for the models that this key may use."""
-        return decode(model_lists, await self._read(LLM_MODELS)).data
+        return (await self._fetch(LLM_MODELS, model_lists)).data
+
+    async def submit(self, body: bytes) -> Task:
+        """Make the billed POST; ``Ambiguous`` when the service may have accepted it unheard."""
+        call = Call(effect=Effect.BILLED, method="POST", path=SUBMIT_LLM, body=body)
+        return await self._send(call, tasks)
 
     async def open_stream(self, task_id: str, offset: int) -> StreamBody:
         """Open the task's event stream at ``offset`` by one single attempt."""
@@ -149,7 +164,7 @@ class Service:
             except Exception:
                 _log.exception("a hook raised on %s", type(event).__name__)
 
-    def retry_hook(self, call: Call) -> Callable[[int, float, str], None] | None:
+    def _retry_hook(self, call: Call) -> Callable[[int, float, str], None] | None:
         """Return what tells the hooks of a retry, or nothing when nobody listens."""
         if not self.options.hooks:
             return None
@@ -159,15 +174,19 @@ class Service:
             )
         )
 
-    async def _read(self, path: str) -> Any:
+    async def _fetch(self, path: str, reader: Reader[S]) -> S:
         self.core.enter()
-        call = Call(effect=Effect.READ, method="GET", path=path)
-        return await self.core.transport.request(
+        return await self._send(Call(effect=Effect.READ, method="GET", path=path), reader)
+
+    async def _send(self, call: Call, reader: Reader[S]) -> S:
+        options = self.options
+        return await self.core.transport.fetch(
             self.account,
             call,
-            retry=self.options.retry,
-            timeouts=self.options.timeouts,
-            on_retry=self.retry_hook(call),
+            reader,
+            retry=options.retry,
+            timeouts=options.timeouts,
+            on_retry=self._retry_hook(call),
         )
 
 

@@ -102,7 +102,9 @@ class FoxSession:
         """
         for name in options:
             if name in _SHARED:
-                raise TypeError(f"{name!r} belongs to the shared connections: build a new FoxSession")
+                raise TypeError(
+                    f"{name!r} belongs to the shared connections: build a new FoxSession"
+                )
             if name not in _ACCOUNT_OPTIONS | _OPTIONS:
                 raise TypeError(f"unknown option {name!r}")
         named = {name: options.pop(name) for name in _ACCOUNT_OPTIONS & options.keys()}

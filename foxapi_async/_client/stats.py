@@ -34,6 +34,6 @@ class Stats:
             polls=core.poller.gets,
             faults=core.poller.faults,
             waiting=core.poller.waiting,
-            streams=core.streams_open,
+            streams=len(core.streams),
             unclaimed=len(core.unclaimed),
         )

@@ -6,11 +6,10 @@ import warnings
 from collections.abc import Callable
 
 from foxapi_async._client.service import Service
-from foxapi_async._protocol.backoff import Effect
-from foxapi_async._transport import Ambiguous, Call, decode
-from foxapi_async._wire.paths import SUBMIT_LLM, is_task_id
+from foxapi_async._transport import Ambiguous
+from foxapi_async._wire.paths import is_task_id
 from foxapi_async._wire.request import GenerationRequest
-from foxapi_async._wire.task import Task, tasks
+from foxapi_async._wire.task import Task
 from foxapi_async.errors import FoxAPIError, InvalidResponseError, SubmitOutcomeUnknownError
 from foxapi_async.hooks import SubmitOutcomeUnknown, SubmitUnclaimed, TaskSubmitted
 
@@ -55,19 +54,7 @@ class Submission:
         return task
 
     async def _send(self) -> Task:
-        service = self._service
-        call = Call(effect=Effect.BILLED, method="POST", path=SUBMIT_LLM, body=self._body)
-        answer = await service.core.transport.request(
-            service.account,
-            call,
-            retry=service.options.retry,
-            timeouts=service.options.timeouts,
-            on_retry=service.retry_hook(call),
-        )
-        try:
-            task = decode(tasks, answer)
-        except InvalidResponseError as fault:
-            raise Ambiguous(fault) from None
+        task = await self._service.submit(self._body)
         if not is_task_id(task.id):
             raise Ambiguous(
                 InvalidResponseError(f"the service named an impossible task id {task.id[:80]!r}")

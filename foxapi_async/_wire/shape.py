@@ -130,7 +130,7 @@ def _open_reader(shape: type[S]) -> Callable[[Raw | bytes], S]:
                 known[item.name] = read_member(member)
             except ValidationError as error:
                 if item.required or not shape.LENIENT:
-                    raise ValidationError(f"{error} (in `{name}`)") from None
+                    raise _placed(error, f".{name}") from None
                 unknown[name] = _read_any(member)
         missing = [item.encode_name for item in fields if item.required and item.name not in known]
         if missing:
@@ -154,9 +154,27 @@ def _member_reader(annotation: Any) -> Callable[[Raw], Any]:
             and isinstance(inner[0], type)
             and issubclass(inner[0], Shape)
         ):
-            read_item = _open_reader(inner[0])
-            return _opened(lambda data: tuple(map(read_item, _read_items(data))), typed, b"[")  # noqa: B023 the loop ends here
+            return _opened(_items_reader(_open_reader(inner[0])), typed, b"[")
     return typed
+
+
+def _items_reader(read_item: Callable[[Raw], Any]) -> Callable[[Raw], Any]:
+    def read(data: Raw) -> tuple[Any, ...]:
+        items: list[Any] = []
+        for number, item in enumerate(_read_items(data)):
+            try:
+                items.append(read_item(item))
+            except ValidationError as error:
+                raise _placed(error, f"[{number}]") from None
+        return tuple(items)
+
+    return read
+
+
+def _placed(error: ValidationError, place: str) -> ValidationError:
+    """Return ``error`` as msgspec words it, seen from one level further out."""
+    what, _, path = str(error).partition(" - at `$")
+    return ValidationError(f"{what} - at `${place}{path or '`'}")
 
 
 def _opened(

@@ -1,11 +1,9 @@
 """``fox.llm``: generations of language models."""
 
-from collections.abc import Mapping
-from typing import Any, Unpack, final
+from typing import Unpack, final
 
 from msgspec.structs import replace
 
-from foxapi_async._catalog import MODELS
 from foxapi_async._client.llm_handle import LLMHandle
 from foxapi_async._client.params import (
     LLMParams,
@@ -14,6 +12,7 @@ from foxapi_async._client.params import (
     encode_request,
     validate,
 )
+from foxapi_async._client.reader import StreamReader
 from foxapi_async._client.service import Service
 from foxapi_async._client.stream import ChatStream
 from foxapi_async._client.submission import Submission
@@ -58,7 +57,10 @@ class LLM:
         """
         request = replace(build_request(params), stream=True)
         self._check(request)
-        return ChatStream.submitting(lambda: self._submit(request, params.get("key")))
+        reader = StreamReader(
+            self._service, submit=lambda: self._submit(request, params.get("key"))
+        )
+        return ChatStream(reader)
 
     def _check(self, request: GenerationRequest) -> None:
         validate(request, self._service.options.validation)

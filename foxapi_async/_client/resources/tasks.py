@@ -31,9 +31,7 @@ class Tasks:
     def handle(self, task_id: str, kind: Literal["llm"] = "llm") -> LLMHandle: ...
     @overload
     def handle(self, task_id: str, kind: MediaKind) -> TaskHandle[MediaResult]: ...
-    def handle(
-        self, task_id: str, kind: Kind = "llm"
-    ) -> LLMHandle | TaskHandle[MediaResult]:
+    def handle(self, task_id: str, kind: Kind = "llm") -> LLMHandle | TaskHandle[MediaResult]:
         """Return a handle of a task that was submitted anywhere, any day. Sends nothing.
 
         ``kind`` decides the type of the result; the id does not tell it.

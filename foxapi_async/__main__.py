@@ -1,0 +1,28 @@
+"""The ``foxapi`` command, also as ``python -m foxapi_async``."""
+
+import sys
+
+_TERMINAL = frozenset({"rich", "typer"})
+
+
+def main() -> int:
+    """Run the command line of this process and return its exit code.
+
+    Without the ``cli`` extra it says what to install, and nothing else.
+    """
+    try:
+        from foxapi_async.cli.app import run_command_line
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _TERMINAL:
+            raise
+        sys.stderr.write(
+            "foxapi: the command needs an extra: python -m pip install 'foxapi-async[cli]'\n"
+        )
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return run_command_line(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""A stream of a generation, as you hold it."""
+
+import warnings
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, final
+from weakref import ref
+
+from foxapi_async._client.reader import StreamReader
+from foxapi_async._wire.chunk import Delta
+from foxapi_async._wire.completion import ChatCompletion
+from foxapi_async.errors import StreamConsumedError
+
+if TYPE_CHECKING:
+    # A handle makes streams and a stream names its handle: a cycle of types alone.
+    from foxapi_async._client.llm_handle import LLMHandle
+
+
+@final
+class ChatStream:
+    """The chunks of a generation as they are made, each exactly once, in order, to the very end.
+
+    ``async for delta in stream`` ends when the service said that the stream is done; a connection
+    that is cut is opened again at the next chunk, and what cannot be taken up again raises.
+    Leaving the loop closes the connection at once, and so does cancelling a read, which loses
+    nothing: the next read goes on. Use ``async with`` for a stream that has a name; one that is
+    dropped half-read warns.
+    """
+
+    __slots__ = ("__weakref__", "_loop", "_reader")
+
+    def __init__(self, reader: StreamReader) -> None:
+        self._reader = reader
+        self._loop: ref[_Loop] | None = None
+
+    @property
+    def handle(self) -> "LLMHandle":
+        """The handle of the generation; ``fox.llm.stream`` has one once it was entered or read."""
+        return self._reader.handle
+
+    @property
+    def offset(self) -> int:
+        """How many chunks were read, those before ``stream(offset=…)`` included."""
+        return self._reader.offset
+
+    @property
+    def cursor(self) -> str:
+        """The position as a short opaque text: ``handle.stream(resume=cursor)`` goes on from it."""
+        return self._reader.cursor_text()
+
+    @property
+    def reasoning_complete(self) -> bool:
+        """Whether all of the thinking came: not so if its stream was lost and the task had to do."""
+        return self._reader.reasoning_complete
+
+    def snapshot(self) -> ChatCompletion:
+        """Return what the chunks read so far add up to."""
+        return self._reader.snapshot()
+
+    async def completion(self) -> ChatCompletion:
+        """Read the rest of the stream and return the whole answer, as awaiting the handle does."""
+        while not self._reader.ended:
+            try:
+                await self._reader.next()
+            except StopAsyncIteration:
+                break
+        return await self.handle.result()
+
+    async def aclose(self) -> None:
+        """Close the stream for good. The task goes on, and its handle can still be awaited."""
+        self._reader.close()
+
+    def __aiter__(self) -> "_Loop":
+        if self._reader.closed or self._reader.ended:
+            raise StreamConsumedError(
+                "this stream has been read or closed: ask the handle for another"
+            )
+        loop = _Loop(self._reader)
+        self._loop = ref(loop)
+        return loop
+
+    async def __anext__(self) -> Delta:
+        return await self._reader.next()
+
+    async def __aenter__(self) -> Self:
+        await self._reader.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<ChatStream {self._reader.task_id} offset={self.offset}>"
+
+    def __del__(self) -> None:
+        # While a loop over a temporary runs, the loop alone holds the reader, and will let go of it.
+        reader = getattr(self, "_reader", None)
+        if reader is None or (self._loop is not None and self._loop() is not None):
+            return
+        complaint = reader.abandoned()
+        reader.close()
+        if complaint:
+            warnings.warn(complaint, ResourceWarning, stacklevel=1, source=self)
+
+
+class _Loop:
+    """One ``async for`` over a stream. Its end, however it comes, closes the connection."""
+
+    __slots__ = ("__weakref__", "_reader")
+
+    def __init__(self, reader: StreamReader) -> None:
+        self._reader = reader
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Delta:
+        reader = self._reader
+        at = reader.at
+        if at < len(reader.batch):
+            reader.at = at + 1
+            return reader.batch[at]
+        return await reader.next()
+
+    def __del__(self) -> None:
+        self._reader.disconnect()

@@ -1,0 +1,241 @@
+"""Where a reader stands in a stream, and what may be delivered to it after a cut."""
+
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
+from operator import attrgetter
+from typing import Final
+
+from msgspec import Struct
+
+from foxapi_async._protocol.accumulate import missing_suffix
+from foxapi_async._protocol.position import Choices, Position, Surveyor, text_of
+from foxapi_async._wire.chunk import Delta, StreamDone
+from foxapi_async.errors import ConfigError
+
+# A chunk is known by its choices, because a server may stamp `id` and `created` anew in a replay.
+_choices: Final[Callable[[Delta], Choices]] = attrgetter("choices")
+
+
+class Verdict(Enum):
+    """What a cursor makes of a connection."""
+
+    GOING = auto()
+    """All is well so far: deliver what `Cursor.accept` returns."""
+    COMPLETE = auto()
+    """The stream has ended, and everything was delivered."""
+    CUT = auto()
+    """The stream says that it has ended, and chunks are missing: the same as any cut."""
+    DOUBT = auto()
+    """What came may be new or a replay: reopen at once, at `Cursor.ask`, which settles it."""
+    CONFLICT = auto()
+    """What came cannot be the stream that was delivered, so nothing may follow: give up."""
+
+
+class Ending(Struct, frozen=True, gc=False):
+    """What the normal end of a stream means: the last deltas to deliver, and then the verdict."""
+
+    deltas: Sequence[Delta]
+    verdict: Verdict
+
+
+class Cursor:
+    """Counts the delivered chunks and lets none through twice, or out of its place.
+
+    A server may honour ``?offset=N`` or ignore it and replay from 0 (CONTRACT §15 no. 9). After a
+    cut the cursor asks for ``N`` and holds what comes while it equals what was delivered at the
+    same index. The first difference proves that the offset was honoured: what was held is new.
+    ``N`` equal chunks are a replay, or new ones of a stream that repeats itself; then the cursor
+    asks for 0, where every server must send the same, and skips ``N``. It asks for 0 too where it
+    has nothing to compare with: after ``parse``, and with a bare ``offset``.
+
+    So all that is delivered is right as long as the service replays what it sent. Held and skipped
+    chunks have been seen by nobody; a cut drops them.
+
+    Every delivered chunk costs one list entry, which keeps its choices alive; it is compared only
+    after a cut, once per connection. At most ``N`` chunks and those of one read are held.
+    """
+
+    __slots__ = (
+        "_asked",
+        "_claim",
+        "_delivered",
+        "_doubted",
+        "_following",
+        "_held",
+        "_skipped",
+        "_surveyor",
+        "recovered",
+        "verdict",
+    )
+
+    def __init__(self, offset: int = 0) -> None:
+        if offset < 0:
+            raise ConfigError(f"the offset of a stream counts chunks, it cannot be {offset}")
+        self._claim = Position(offset)
+        self._delivered: list[Choices] = []
+        self._surveyor = Surveyor()
+        # How many chunks were delivered when a replay could last not be told from new chunks.
+        self._doubted: int | None = None
+        # The chunks before the position that `parse` or a bare offset began at, once they came by:
+        # never delivered, but part of what the stream said.
+        self.recovered: Sequence[Delta] = ()
+        self.reopened()
+
+    @classmethod
+    def parse(cls, text: str) -> "Cursor":
+        """Return a cursor at the position that `as_text` wrote, or raise ``ConfigError``."""
+        position = Position.parse(text)
+        cursor = cls(position.offset)
+        cursor._claim = position
+        return cursor
+
+    def as_text(self, *, unread: int = 0) -> str:
+        """Return the position, or the one ``unread`` chunks before it, as a short opaque text.
+
+        O(n) over the whole stream, however often it is asked for a position that only grows.
+        """
+        if not self._is_proved:
+            return self._claim.as_text()
+        delivered = self._delivered
+        return self._surveyor.position(delivered, len(delivered) - unread).as_text()
+
+    @property
+    def offset(self) -> int:
+        """How many chunks were delivered, by this reader and those whose position it took over."""
+        return max(len(self._delivered), self._claim.offset)
+
+    @property
+    def ask(self) -> int:
+        """The ``?offset=`` of the next connection."""
+        return len(self._delivered) if self._is_proved and not self._expects_replay() else 0
+
+    def reopened(self) -> None:
+        """Begin a connection, opened with ``?offset=`` as `ask` said."""
+        self._asked = self.ask
+        self._held: list[Delta] = []
+        self._skipped = 0
+        self._following = self.offset == 0
+        self.verdict = Verdict.GOING
+
+    def accept(self, deltas: Sequence[Delta]) -> Sequence[Delta]:
+        """Take in what the connection brought and return what may be delivered.
+
+        Then look at ``verdict``: unless it is ``GOING``, the connection has nothing more to give
+        but an end that came in the same read.
+        """
+        if self._following:
+            self._delivered.extend(map(_choices, deltas))
+            return deltas
+        if not deltas:
+            return ()
+        return self._compare(deltas) if self._asked else self._skip(deltas)
+
+    def finish(self, done: StreamDone) -> Ending:
+        """Decide what the normal end means: is ``total_chunks`` what was received (CONTRACT §6)?"""
+        total = done.total_chunks
+        last: Sequence[Delta] = ()
+        if self._following:
+            self.verdict = self._judge(total)
+        elif self._asked:
+            last = self._settle(total)
+        elif self.verdict is Verdict.GOING:
+            self.verdict = self._judge_skipped(total)
+        return Ending(last, self.verdict)
+
+    def suffix(self, stored: str) -> str | None:
+        """Return what a stored text has beyond the delivered one, ``None`` if they differ."""
+        if self._is_proved:
+            return missing_suffix("".join(map(text_of, self._delivered)), stored)
+        return stored[self._claim.length :] if self._claim.begins(stored) else None
+
+    @property
+    def _is_proved(self) -> bool:
+        """Whether every chunk before the position is at hand."""
+        return len(self._delivered) >= self._claim.offset
+
+    def _expects_replay(self) -> bool:
+        """Tell whether to ask for 0: in doubt, or knowing since that the doubtful server replayed.
+
+        Had it honoured the offset, the chunk that came next would be the one that it repeated.
+        """
+        doubted, delivered = self._doubted, self._delivered
+        if doubted is None:
+            return False
+        return len(delivered) == doubted or delivered[doubted] != delivered[0]
+
+    def _compare(self, deltas: Sequence[Delta]) -> Sequence[Delta]:
+        """Hold what equals the delivered chunks; at the first difference, release it."""
+        expected = self._delivered[len(self._held) :][: len(deltas)]
+        self._held.extend(deltas)
+        if list(map(_choices, deltas[: len(expected)])) != expected:
+            return self._release()
+        if len(self._held) >= len(self._delivered):
+            self._doubt()
+        return ()
+
+    def _release(self) -> Sequence[Delta]:
+        """Deliver what was held: the server honoured the offset."""
+        released, self._held = self._held, []
+        self._following = True
+        self._delivered.extend(map(_choices, released))
+        return released
+
+    def _doubt(self) -> None:
+        self._doubted = len(self._delivered)
+        self.verdict = Verdict.DOUBT
+
+    def _skip(self, deltas: Sequence[Delta]) -> Sequence[Delta]:
+        """Let pass what was delivered before, comparing it; deliver what follows."""
+        missing = self.offset - self._skipped
+        again, new = deltas[:missing], deltas[missing:]
+        if self._is_proved:
+            expected = self._delivered[self._skipped :][: len(again)]
+            is_same = list(map(_choices, again)) == expected
+        else:
+            self._held.extend(again)
+            is_same = len(again) < missing or self._recover()
+        if not is_same:
+            self.verdict = Verdict.CONFLICT
+            return ()
+        self._skipped += len(again)
+        self._following = self._skipped == self.offset
+        return self.accept(new) if self._following else ()
+
+    def _recover(self) -> bool:
+        """Take the skipped chunks for those before the position, if its digest agrees."""
+        delivered = list(map(_choices, self._held))
+        claim = self._claim.chunks
+        if claim and claim != self._surveyor.position(delivered, len(delivered)).chunks:
+            return False
+        self._delivered = delivered
+        self.recovered, self._held = self._held, []
+        return True
+
+    def _judge(self, total: int | None) -> Verdict:
+        """Return the verdict at the end of a stream that was followed."""
+        delivered = len(self._delivered)
+        if total is None or total == delivered:
+            return Verdict.COMPLETE
+        if total > delivered:
+            return Verdict.CUT
+        if not self._asked:
+            return Verdict.CONFLICT
+        # More than there is: what looked new was not, or the server counts one connection's chunks.
+        self._doubt()
+        return self.verdict
+
+    def _judge_skipped(self, total: int | None) -> Verdict:
+        """Return the verdict at an end before the position was reached."""
+        if total is not None and total > self._skipped:
+            return Verdict.CUT
+        # Nothing is known of a bare offset but that the stream has nothing beyond it.
+        return Verdict.CONFLICT if self._delivered or self._claim.chunks else Verdict.COMPLETE
+
+    def _settle(self, total: int | None) -> Sequence[Delta]:
+        """Decide at the end about what is held. A replay would have been at least as long as N."""
+        delivered, held = len(self._delivered), len(self._held)
+        if total == delivered + held or (total is None and held < delivered):
+            self.verdict = Verdict.COMPLETE
+            return self._release()
+        self._doubt()
+        return ()

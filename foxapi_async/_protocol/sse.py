@@ -1,0 +1,158 @@
+"""Event streams, as the WHATWG HTML standard defines them: bytes in, events out, and back."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from msgspec import Struct
+
+from foxapi_async.errors import InvalidResponseError
+
+_BOM: Final = b"\xef\xbb\xbf"
+_BLANK: Final = b"\n\n"
+_LF: Final = 10
+_CR: Final = 13
+_HEAD: Final = 400
+# A longer number could not be a delay, and `int` refuses the longest.
+_LONGEST_RETRY: Final = 18
+
+
+class ServerEvent(Struct, frozen=True, gc=False):
+    """One event. ``name`` is ``message`` if the frame had none, ``id`` the last that was sent."""
+
+    name: str
+    data: bytes
+    id: str = ""
+
+
+def encode_event(name: str, data: bytes) -> bytes:
+    """Return the frame of one event; ``data`` with line ends becomes one ``data`` line each."""
+    lines = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\ndata: ")
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), lines)
+
+
+class EventDecoder:
+    """Reads an event stream, however the network cut it.
+
+    ``retry`` is what the server last asked for, in milliseconds; nothing obeys it. A frame that is
+    longer than ``limit`` bytes, its blank line included, ends the stream: ``error`` is set once the
+    events before it have been returned, and nothing is returned after it. It is not raised, because
+    the events of the same read would be lost with it.
+
+    Time is linear in the bytes fed, whatever the size of the reads. No more than one read and
+    ``limit`` bytes are kept.
+    """
+
+    __slots__ = ("_after_cr", "_id", "_limit", "_parked", "_start", "error", "retry")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._parked = bytearray()
+        self._start: bytes | None = b""
+        self._after_cr = False
+        self._id = ""
+        self.retry: int | None = None
+        self.error: InvalidResponseError | None = None
+
+    @property
+    def pending(self) -> bool:
+        """Whether a part of a frame is waiting for the rest; an end of the stream drops it."""
+        return bool(self._parked or self._start)
+
+    @property
+    def at_boundary(self) -> bool:
+        """Whether the next byte begins a frame and could not mean anything else."""
+        return not (self._parked or self._after_cr or self._start is not None or self.error)
+
+    def feed(self, data: bytes) -> list[ServerEvent]:
+        """Take in ``data`` and return the events that it completes."""
+        events = map(self.read, self.frames(self.cut(data)))
+        return [event for event in events if event is not None]
+
+    def cut(self, data: bytes) -> bytes:
+        """Take in ``data`` and return the frames that it completes, as one block.
+
+        In a block every line ends in LF, and the last frame in a blank line; it is empty if no
+        frame is complete.
+        """
+        if self._start is not None:
+            data = self._skip_bom(data)
+        if self._after_cr or _CR in data:
+            data = self._with_line_feeds(data)
+        parked = self._parked
+        if not parked and data[:1] == b"\n":
+            data = data.lstrip(b"\n")
+        if not data or self.error:
+            return b""
+        # Without a blank line in it, `end` is 1: where the frame ends if LF met LF across the cut.
+        end = data.rfind(_BLANK) + 2
+        if end == 1 and not (parked and parked[-1] == data[0] == _LF):
+            end = 0
+        block = data[:end]
+        if parked and end:
+            parked += block
+            block = bytes(parked)
+            parked.clear()
+        parked += data[end:]
+        if len(parked) >= self._limit:
+            self._refuse(bytes(parked[:_HEAD]))
+        return block
+
+    def frames(self, block: bytes) -> Iterator[bytes]:
+        """Yield the frames of a block, without their blank lines, up to one that is too long."""
+        longest = self._limit - len(_BLANK)
+        for piece in block.split(_BLANK):
+            # Of an odd number of line ends, the last one is a blank line of its own.
+            frame = piece.removeprefix(b"\n")
+            if len(frame) > longest:
+                self._refuse(frame[:_HEAD])
+                return
+            if frame:
+                yield frame
+
+    def read(self, frame: bytes) -> ServerEvent | None:
+        """Return the event of one frame, ``None`` if it has no ``data``."""
+        name = b""
+        data: list[bytes] = []
+        for line in frame.split(b"\n"):
+            field, _, value = line.partition(b":")
+            if value[:1] == b" ":
+                value = value[1:]
+            if field == b"data":
+                data.append(value)
+            elif field == b"event":
+                name = value
+            elif field == b"id" and b"\0" not in value:
+                self._id = value.decode("utf-8", "replace")
+            elif field == b"retry" and value.isdigit() and len(value) <= _LONGEST_RETRY:
+                self.retry = int(value)
+        if not data:
+            return None
+        return ServerEvent(name.decode("utf-8", "replace") or "message", b"\n".join(data), self._id)
+
+    def _skip_bom(self, data: bytes) -> bytes:
+        """Drop one byte order mark at the very start, wherever it was cut."""
+        start = (self._start or b"") + data
+        if len(start) < len(_BOM) and _BOM.startswith(start):
+            self._start = start
+            return b""
+        self._start = None
+        return start.removeprefix(_BOM)
+
+    def _with_line_feeds(self, data: bytes) -> bytes:
+        """Turn CR LF and CR into LF. A CR at the end counts at once, and an LF after it no more."""
+        if not data:
+            return data
+        if self._after_cr and data[0] == _LF:
+            data = data[1:]
+            self._after_cr = False
+            if not data:
+                return data
+        self._after_cr = data[-1] == _CR
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def _refuse(self, head: bytes) -> None:
+        self._parked.clear()
+        self.error = InvalidResponseError(
+            f"the stream sent a frame of more than limits.frame = {self._limit} bytes",
+            body=head.decode("utf-8", "replace"),
+        )

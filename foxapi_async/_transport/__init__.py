@@ -1,0 +1,24 @@
+"""HTTP: owns the aiohttp sessions, retries what may be retried, translates every error.
+
+Whatever leaves this package is an ``Answer``, a ``StreamBody``, an error of ``foxapi_async.errors``
+or the ``Ambiguous`` signal; no type of aiohttp or tenacity does.
+"""
+
+from foxapi_async._transport.account import Account
+from foxapi_async._transport.answer import Answer, decode, status_error
+from foxapi_async._transport.call import Call
+from foxapi_async._transport.faults import translate
+from foxapi_async._transport.http import Ambiguous, Transport
+from foxapi_async._transport.stream import StreamBody
+
+__all__ = [
+    "Account",
+    "Ambiguous",
+    "Answer",
+    "Call",
+    "StreamBody",
+    "Transport",
+    "decode",
+    "status_error",
+    "translate",
+]

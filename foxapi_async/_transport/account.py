@@ -1,0 +1,185 @@
+"""Whose key, and the one origin that gets to see it."""
+
+import ipaddress
+import platform
+import re
+from collections.abc import Mapping
+from typing import NoReturn, Self, final
+from urllib.parse import quote, urlencode
+
+import aiohttp
+import yarl
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from foxapi_async._version import __version__
+from foxapi_async.config import environment
+from foxapi_async.errors import ConfigError
+
+DEFAULT_BASE_URL = "https://api.foxapi.cc"
+
+# A Cloudflare front refuses the agents of bare HTTP libraries (CONTRACT §1, Q7).
+USER_AGENT = (
+    f"foxapi-async/{__version__} python/{platform.python_version()} aiohttp/{aiohttp.__version__}"
+)
+
+_KEY = re.compile(r"[\x21-\x7e]+")
+_URL = re.compile(r"[\x21-\x7e\u00a1-\uffff]+")
+_LEAST_SECRET = 4
+_SHOWN_SECRET = 16
+_YES = frozenset({"1", "true", "yes", "on"})
+_NO = frozenset({"0", "false", "no", "off"})
+
+
+@final
+class Account:
+    """An API key and the base URL that it is for. Compared by identity; never shows the key."""
+
+    __slots__ = (
+        "__weakref__",
+        "_allow_http",
+        "_base",
+        "_base_url",
+        "_key",
+        "_secrets",
+        "headers",
+        "origin",
+        "stream_headers",
+    )
+
+    def __init__(self, api_key: str, base_url: str, *, allow_http: bool) -> None:
+        self._key = _checked_key(api_key)
+        self._secrets = _spellings(api_key)
+        self._base_url = base_url
+        self._allow_http = allow_http
+        url = _checked_url(base_url, allow_http=allow_http)
+        self.origin = str(url.origin())
+        self._base = self.origin + url.raw_path.rstrip("/")
+        self.headers = _headers(api_key, accept="application/json", encoding="gzip, deflate")
+        # A packed stream would be held back until there is enough to pack.
+        self.stream_headers = _headers(api_key, accept="text/event-stream", encoding="identity")
+
+    @classmethod
+    def resolve(
+        cls,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        allow_http: bool | None = None,  # noqa: FBT001 three-state, and named by every caller
+    ) -> Self:
+        """Fill in what is ``None`` from the environment; ``ConfigError`` names what is wrong."""
+        api_key = environment("FOXAPI_API_KEY") if api_key is None else api_key
+        if not api_key:
+            raise ConfigError(
+                "no API key: set the environment variable FOXAPI_API_KEY or pass api_key=..."
+            )
+        base_url = base_url or environment("FOXAPI_BASE_URL") or DEFAULT_BASE_URL
+        if allow_http is None:
+            allow_http = _switch("FOXAPI_ALLOW_HTTP")
+        return cls(api_key, base_url, allow_http=allow_http)
+
+    def with_(
+        self,
+        *,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        allow_http: bool | None = None,
+    ) -> "Account":
+        """Return an account that differs in what is given."""
+        return Account(
+            self._key if api_key is None else api_key,
+            self._base_url if base_url is None else base_url,
+            allow_http=self._allow_http if allow_http is None else allow_http,
+        )
+
+    def url(self, path: str, query: Mapping[str, str] | None = None) -> yarl.URL:
+        """Return where ``path`` is, which is percent-encoded already. Keep it for repeated use."""
+        tail = f"?{urlencode(query, quote_via=quote)}" if query else ""
+        return yarl.URL(f"{self._base}{path}{tail}", encoded=True)
+
+    def redact(self, text: str) -> str:
+        """Return ``text`` with the key masked wherever it turns up."""
+        for secret in self._secrets:
+            if secret in text:
+                text = text.replace(secret, _masked(self._key))
+        return text
+
+    def __repr__(self) -> str:
+        return f"<Account {self._base} {_masked(self._key)}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an account holds an API key, so it is not pickled")
+
+
+def _headers(api_key: str, *, accept: str, encoding: str) -> CIMultiDictProxy[str]:
+    return CIMultiDictProxy(
+        CIMultiDict(
+            {
+                "Authorization": f"Bearer {api_key}",
+                "User-Agent": USER_AGENT,
+                "Accept": accept,
+                "Accept-Encoding": encoding,
+            }
+        )
+    )
+
+
+def _checked_key(api_key: str) -> str:
+    if _KEY.fullmatch(api_key) is None:
+        raise ConfigError(
+            "the API key (api_key=..., FOXAPI_API_KEY) may hold visible ASCII characters only; "
+            "is there a line break or a blank in it?"
+        )
+    return api_key
+
+
+def _checked_url(base_url: str, *, allow_http: bool) -> yarl.URL:
+    """Parse the base URL; refuse all that could send the key astray."""
+
+    def refuse(why: str) -> ConfigError:
+        # Whatever is before an @ may be a password.
+        shown = base_url.rpartition("@")[2][:200]
+        return ConfigError(f"the base URL (base_url=..., FOXAPI_BASE_URL) {why}: {shown!r}")
+
+    if _URL.fullmatch(base_url) is None or "\\" in base_url:
+        raise refuse("holds a blank, a backslash or a control character")
+    if "?" in base_url or "#" in base_url:
+        raise refuse("must not have a query or a fragment")
+    try:
+        url = yarl.URL(base_url)
+        url.port  # noqa: B018 parsed when asked for, and may be no number
+    except ValueError:
+        raise refuse("is not a URL") from None
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise refuse("must begin with https:// and a host")
+    if url.raw_user is not None or url.raw_password is not None or "@" in base_url:
+        raise refuse("must not hold a user name or a password")
+    if url.scheme == "http" and not allow_http and not _is_loopback(url.host):
+        raise refuse(
+            "would send the API key unencrypted to another machine; use https, or allow it with "
+            "allow_http=True or FOXAPI_ALLOW_HTTP=1"
+        )
+    return url
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _switch(name: str) -> bool:
+    text = (environment(name) or "0").lower()
+    if text not in _YES | _NO:
+        raise ConfigError(f"{name} must be 1 or 0, got {text[:40]!r}")
+    return text in _YES
+
+
+def _spellings(key: str) -> tuple[str, ...]:
+    """Return how the key may turn up in a text. Redacting a tiny one would only garble the text."""
+    return tuple(dict.fromkeys((key, quote(key, safe="")))) if len(key) >= _LEAST_SECRET else ()
+
+
+def _masked(key: str) -> str:
+    return f"{key[:4]}…{key[-4:]}" if len(key) >= _SHOWN_SECRET else "…"

@@ -1,0 +1,119 @@
+"""What the service answered, and what it means."""
+
+import re
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from msgspec import DecodeError, Struct
+
+from foxapi_async._wire.fault import read_error
+from foxapi_async._wire.shape import Reader, Shape
+from foxapi_async.errors import (
+    STATUS_ERRORS,
+    UNPROCESSABLE_ERRORS,
+    APIStatusError,
+    InternalServerError,
+    InvalidResponseError,
+    UnprocessableEntityError,
+)
+
+if TYPE_CHECKING:
+    from foxapi_async._transport.account import Account
+
+HEAD: Final = 400
+_MESSAGE: Final = 1000
+_REQUEST_ID = re.compile(r"request_id:\s*([\w-]+)")
+
+S = TypeVar("S", bound=Shape)
+
+
+class Answer(Struct, frozen=True):
+    """A whole HTTP answer. ``retry_after`` is in seconds; the account masks its key in errors."""
+
+    account: "Account"
+    status: int
+    body: bytes
+    request_id: str | None = None
+    retry_after: float | None = None
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the status is a 2xx; all of them count (CONTRACT §1)."""
+        return 200 <= self.status < 300  # noqa: PLR2004
+
+    def __repr__(self) -> str:
+        # The body may hold a completion, which is nobody's business but the user's.
+        return f"<Answer {self.status}, {len(self.body)} bytes>"
+
+
+def head(account: "Account", body: bytes) -> str:
+    """Return how ``body`` begins, for an error to keep: text, the key masked, 400 characters."""
+    # Masked before it is cut: half a key at the edge would not be recognised.
+    return account.redact(body[: 16 * HEAD].decode(errors="replace"))[:HEAD]
+
+
+def decode(reader: Reader[S], answer: Answer) -> S:
+    """Return the shape that the answer holds, or raise ``InvalidResponseError``."""
+    try:
+        return reader.read(answer.body)
+    except DecodeError as error:
+        what = "an empty body" if not answer.body else _nature(answer.body)
+        why = answer.account.redact(str(error))[:HEAD]
+        raise invalid(answer, f"answered {answer.status} with {what}: {why}") from None
+
+
+def invalid(answer: Answer, what: str) -> InvalidResponseError:
+    """Return the error for an answer that is not what the contract says."""
+    return InvalidResponseError(
+        f"{answer.account.origin} {what}",
+        status=answer.status,
+        body=head(answer.account, answer.body),
+    )
+
+
+def status_error(answer: Answer) -> APIStatusError:
+    """Return the error that an answer without success stands for. Unknown codes are data."""
+    body, enveloped = read_error(answer.body)
+    account, status = answer.account, answer.status
+    message, code, kind, param = (
+        (body.message, body.code, body.type, body.param) if body else (None,) * 4
+    )
+    message, code, kind, param = (
+        text and account.redact(text)[:_MESSAGE] for text in (message, code, kind, param)
+    )
+    return _error_class(status, code)(
+        f"{status} {code or kind or ''}".rstrip() + ": " + (message or _hint(account, status)),
+        status=status,
+        code=code,
+        type=kind,
+        param=param,
+        request_id=answer.request_id or _request_id(message or ""),
+        body=head(account, answer.body),
+        retry_after=answer.retry_after,
+        enveloped=enveloped,
+    )
+
+
+def _error_class(status: int, code: str | None) -> type[APIStatusError]:
+    found = STATUS_ERRORS.get(status)
+    if found is UnprocessableEntityError and code is not None:
+        return UNPROCESSABLE_ERRORS.get(code, found)
+    if found is not None:
+        return found
+    return InternalServerError if 500 <= status < 600 else APIStatusError  # noqa: PLR2004
+
+
+def _hint(account: "Account", status: int) -> str:
+    if 300 <= status < 400:  # noqa: PLR2004
+        return f"{account.origin} redirects, and the key goes nowhere else; check the base URL"
+    return f"{account.origin} gave no error object (a proxy may have answered); see .body"
+
+
+def _request_id(message: str) -> str | None:
+    """Find the id where the service is known to hide it (CONTRACT Q5)."""
+    found = _REQUEST_ID.search(message)
+    return found[1] if found else None
+
+
+def _nature(body: bytes) -> str:
+    start = body[:64].lstrip()[:1]
+    return "HTML" if start == b"<" else "something else than the contract says"

@@ -1,0 +1,67 @@
+"""The body of an answer, read to its end or to its bound."""
+
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+
+from foxapi_async._clock import Clock
+from foxapi_async._protocol.backoff import parse_retry_after
+from foxapi_async._transport.answer import Answer, invalid
+
+if TYPE_CHECKING:
+    from foxapi_async._transport.account import Account
+
+# An error is kept by its head alone, so more of it is not worth waiting for.
+_REFUSAL: Final = 64 * 1024
+
+
+async def receive(
+    account: "Account", response: aiohttp.ClientResponse, limit: int, clock: Clock
+) -> Answer:
+    """Read the answer and let go of its connection.
+
+    Raises ``InvalidResponseError`` as soon as a success is known to exceed ``limit`` bytes, which
+    are counted unpacked. A refusal that does is cut.
+    """
+    status, headers = response.status, response.headers
+    success = 200 <= status < 300  # noqa: PLR2004 the classes of HTTP statuses need no names
+    try:
+        if not success:
+            body, whole = await _read(response, min(limit, _REFUSAL))
+        elif (response.content_length or 0) > limit:
+            body, whole = b"", False
+        else:
+            body, whole = await _read(response, limit)
+    except BaseException:
+        response.close()
+        raise
+    if not whole:
+        response.close()
+    request_id = headers.get("x-request-id")
+    if not success:
+        wait = parse_retry_after(
+            headers.get("Retry-After"), headers.get("retry-after-ms"), clock.unix()
+        )
+        return Answer(account, status, body, request_id, wait)
+    answer = Answer(account, status, body, request_id)
+    if not whole:
+        raise invalid(answer, f"answered {status} with more than limits.body = {limit} bytes")
+    return answer
+
+
+async def _read(response: aiohttp.ClientResponse, limit: int) -> tuple[bytes, bool]:
+    """Return the body, and whether that is all of it; stop once ``limit`` bytes are exceeded."""
+    content = response.content
+    if content.is_eof():
+        # Nearly every answer has arrived with its headers: there is nothing to wait for.
+        body = content.read_nowait()
+        return body[:limit], len(body) <= limit
+    pieces: list[bytes] = []
+    room = limit
+    # aiohttp unpacks no more than its buffer holds, so no bomb goes off inside one piece.
+    while piece := await content.readany():
+        pieces.append(piece)
+        room -= len(piece)
+        if room < 0:
+            return b"".join(pieces)[:limit], False
+    return b"".join(pieces), True

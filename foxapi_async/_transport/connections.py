@@ -1,0 +1,78 @@
+"""The aiohttp sessions that a transport sends through, opened when they are first needed."""
+
+from ssl import SSLContext
+
+import aiohttp
+
+from foxapi_async.errors import SessionClosedError
+
+# A submission goes out on a connection that is fresh or hardly idle: one that died unnoticed would
+# leave the outcome of a billed POST unknown.
+_BILLED_KEEPALIVE = 2.0
+# Polls of one task are up to 30 s apart, and a stale connection costs a read nothing but time.
+_READ_KEEPALIVE = 35.0
+
+
+class Connections:
+    """Two pools, one for billed calls and one for all others; or one session that was lent.
+
+    The pools set no limits of their own: how much is in flight is the session's to bound.
+    """
+
+    __slots__ = ("_billed", "_closed", "_lent", "_reads", "_ssl", "_trust_env")
+
+    def __init__(
+        self,
+        lent: aiohttp.ClientSession | None,
+        *,
+        trust_env: bool,
+        ssl: SSLContext | None,
+    ) -> None:
+        self._lent = lent
+        self._trust_env = trust_env
+        self._ssl = ssl
+        self._billed: aiohttp.ClientSession | None = None
+        self._reads: aiohttp.ClientSession | None = None
+        self._closed = False
+
+    @property
+    def billed(self) -> aiohttp.ClientSession:
+        """Where billed calls go."""
+        session = self._billed
+        if session is None or session.closed:
+            session = self._billed = self._open(_BILLED_KEEPALIVE)
+        return session
+
+    @property
+    def reads(self) -> aiohttp.ClientSession:
+        """Where polls, streams and all that is not billed go."""
+        session = self._reads
+        if session is None or session.closed:
+            session = self._reads = self._open(_READ_KEEPALIVE)
+        return session
+
+    async def aclose(self) -> None:
+        """Close what was opened here; a session that was lent stays open."""
+        self._closed = True
+        if self._lent is not None:
+            return
+        try:
+            if self._billed is not None:
+                await self._billed.close()
+        finally:
+            if self._reads is not None:
+                await self._reads.close()
+
+    def _open(self, keepalive: float) -> aiohttp.ClientSession:
+        if self._closed:
+            raise SessionClosedError("the session is closed; build a new FoxSession")
+        if self._lent is not None:
+            if self._lent.closed:
+                raise SessionClosedError("the aiohttp session that was lent as http= is closed")
+            return self._lent
+        connector = aiohttp.TCPConnector(
+            limit=0, keepalive_timeout=keepalive, ssl=True if self._ssl is None else self._ssl
+        )
+        return aiohttp.ClientSession(
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=self._trust_env
+        )

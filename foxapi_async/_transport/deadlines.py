@@ -1,0 +1,105 @@
+"""Deadlines of the attempts in flight: many of them, one timer."""
+
+import asyncio
+from types import TracebackType
+from typing import Any, Self
+
+from foxapi_async._clock import Clock, Timer
+
+
+class Deadlines:
+    """Cancels what runs past its deadline. The timer exists only while something is in flight.
+
+    Nearly every attempt ends long before its deadline. So entering one compares two numbers, and
+    the timer is set anew only when it has fired or an earlier deadline comes: among many attempts,
+    none is made for each.
+    """
+
+    __slots__ = ("_clock", "_running", "_timer", "_when")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._running: dict[Deadline, None] = {}
+        self._timer: Timer | None = None
+        self._when = 0.0
+
+    def until(self, seconds: float, name: str) -> "Deadline":
+        """Return a block that raises ``TimeoutError`` once it has run for ``seconds``.
+
+        ``name`` is the setting that they come from.
+        """
+        return Deadline(self, self._clock.time() + seconds, seconds, name)
+
+    def add(self, deadline: "Deadline") -> None:
+        """Watch ``deadline`` from now on."""
+        self._running[deadline] = None
+        if self._timer is None or deadline.when < self._when:
+            self._arm(deadline.when)
+
+    def discard(self, deadline: "Deadline") -> None:
+        """Watch it no more; the last one takes the timer with it."""
+        self._running.pop(deadline, None)
+        if not self._running and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _arm(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._when = when
+        self._timer = self._clock.call_at(when, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        now = self._clock.time()
+        for deadline in [item for item in self._running if item.when <= now]:
+            del self._running[deadline]
+            deadline.expire()
+        if self._running:
+            self._arm(min(deadline.when for deadline in self._running))
+
+
+class Deadline:
+    """A block of one task that ends in time, as ``asyncio.timeout_at`` would have it."""
+
+    __slots__ = ("_cancelling", "_deadlines", "_expired", "_name", "_seconds", "_task", "when")
+
+    def __init__(self, deadlines: Deadlines, when: float, seconds: float, name: str) -> None:
+        self._deadlines = deadlines
+        self._seconds = seconds
+        self._name = name
+        self._expired = False
+        self._task: asyncio.Task[Any] | None = None
+        self._cancelling = 0
+        self.when = when
+
+    def expire(self) -> None:
+        """Cancel the block."""
+        self._expired = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def __enter__(self) -> Self:
+        self._task = task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a deadline belongs to a task")
+        self._cancelling = task.cancelling()
+        self._deadlines.add(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._deadlines.discard(self)
+        task, self._task = self._task, None
+        # A cancel from outside that came together with ours must go on: then the count stays up.
+        if (
+            self._expired
+            and task is not None
+            and task.uncancel() <= self._cancelling
+            and kind is asyncio.CancelledError
+        ):
+            raise TimeoutError(f"{self._name}, {max(self._seconds, 0):g} s, ran out") from None

@@ -1,0 +1,122 @@
+"""The one border where errors of aiohttp, of TLS and of the system become ours."""
+
+import ssl
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
+
+from foxapi_async._protocol.backoff import Outcome
+from foxapi_async.errors import (
+    APIConnectionError,
+    APIStatusError,
+    APITimeoutError,
+    ConfigError,
+    FoxAPIError,
+    InvalidResponseError,
+)
+
+if TYPE_CHECKING:
+    from foxapi_async._transport.account import Account
+
+_TEXT: Final = 400
+
+_BAD_REQUEST: Final = (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, ValueError)
+_UNTRUSTED: Final = (
+    aiohttp.ClientConnectorCertificateError,
+    aiohttp.ServerFingerprintMismatch,
+    ssl.SSLCertVerificationError,
+)
+# Raised while a connection is made, so before a byte of any request.
+_UNCONNECTED: Final = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.ConnectionTimeoutError,
+    *_UNTRUSTED,
+    *_BAD_REQUEST,
+)
+
+FAULTS: Final[tuple[type[Exception], ...]] = (
+    aiohttp.ClientError,
+    HttpProcessingError,
+    aiohttp.EofStream,
+    OSError,
+    EOFError,
+    ValueError,
+)
+"""All that can go wrong below the border; nothing else is caught, so that a bug stays a bug.
+
+``TimeoutError`` and the errors of TLS are kinds of ``OSError``. With ``ValueError`` aiohttp refuses
+a host name that cannot be encoded, and a second authorisation beside ours: from ``.netrc`` under
+``trust_env``, or from a session that was lent.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An attempt that failed: the error for the user, and what the retry decision has to know."""
+
+    error: FoxAPIError
+    outcome: Outcome
+
+
+def translate(error: Exception, *, sent: bool | None, account: "Account") -> FoxAPIError:
+    """Return our error for one of ``FAULTS``: its class name and its text, with the key masked.
+
+    ``sent`` says whether a byte of the body may have left. ``None`` is for requests without a body:
+    then the kind of the error tells.
+    """
+    if sent is None:
+        sent = not isinstance(error, _UNCONNECTED)
+    origin = account.origin
+    told = _told(error, account)
+    # Before the others: a certificate error of the standard library is a ValueError too.
+    if isinstance(error, _UNTRUSTED):
+        return APIConnectionError(f"the certificate of {origin} is not trusted: {told}", sent=sent)
+    if isinstance(error, _BAD_REQUEST) and not sent:
+        return ConfigError(f"no request can be made to {origin}: {told}")
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return APITimeoutError(f"no connection to {origin} in time: {told}", sent=sent)
+    if isinstance(error, TimeoutError):
+        return APITimeoutError(f"no complete answer from {origin} in time: {told}", sent=sent)
+    if isinstance(error, _UNCONNECTED) or not sent:
+        return APIConnectionError(f"cannot reach {origin}: {told}", sent=sent)
+    return APIConnectionError(f"no complete answer from {origin}: {told}", sent=sent)
+
+
+def failure(error: Exception, *, sent: bool | None, account: "Account") -> Failure:
+    """Translate, and keep what the retry decision has to know."""
+    ours = translate(error, sent=sent, account=account)
+    reached = ours.sent if isinstance(ours, APIConnectionError) else bool(sent)
+    return Failure(
+        ours,
+        Outcome(
+            never_sent=not reached,
+            permanent=isinstance(error, (*_BAD_REQUEST, *_UNTRUSTED)),
+        ),
+    )
+
+
+def refusal(error: APIStatusError) -> Failure:
+    """Return the failure that an answer without success is."""
+    return Failure(
+        error,
+        Outcome(
+            status=error.status,
+            rate_limited=error.enveloped and error.type == "rate_limit_error",
+            retry_after=error.retry_after,
+        ),
+    )
+
+
+def unusable(error: InvalidResponseError, *, permanent: bool = False) -> Failure:
+    """Return the failure that a success is which cannot be read."""
+    return Failure(error, Outcome(status=error.status, unusable=True, permanent=permanent))
+
+
+def _told(error: Exception, account: "Account") -> str:
+    text = " ".join(str(error).split())
+    return account.redact(f"{type(error).__name__}: {text}" if text else type(error).__name__)[
+        :_TEXT
+    ]

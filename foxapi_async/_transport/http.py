@@ -1,0 +1,272 @@
+"""Calls over HTTP: one attempt, attempts with retries, and streams."""
+
+import random
+from collections.abc import Awaitable, Callable
+from ssl import SSLContext
+from typing import Final, TypeVar, final
+
+import aiohttp
+import yarl
+from multidict import CIMultiDictProxy
+
+from foxapi_async._clock import Clock, LoopClock
+from foxapi_async._protocol.backoff import Delay, Effect, is_ambiguous
+from foxapi_async._transport.account import Account
+from foxapi_async._transport.answer import Answer, decode, invalid, status_error
+from foxapi_async._transport.body import receive
+from foxapi_async._transport.call import Call
+from foxapi_async._transport.connections import Connections
+from foxapi_async._transport.deadlines import Deadlines
+from foxapi_async._transport.faults import FAULTS, Failure, failure, refusal, translate, unusable
+from foxapi_async._transport.payload import SingleUsePayload
+from foxapi_async._transport.retry import Judge, OnRetry, again
+from foxapi_async._transport.stream import StreamBody
+from foxapi_async._wire.shape import Reader, Shape
+from foxapi_async.config import Limits, RetryPolicy, Timeouts
+from foxapi_async.errors import FoxAPIError, InvalidResponseError
+
+T = TypeVar("T")
+S = TypeVar("S", bound=Shape)
+
+_EVENT_STREAM: Final = "text/event-stream"
+
+
+class Ambiguous(Exception):  # noqa: N818 a signal between layers, which no user ever sees
+    """A billed call may have been accepted; ``fault`` is what was seen in place of its answer.
+
+    The layer that knows the request turns it into a ``SubmitOutcomeUnknownError``.
+    """
+
+    def __init__(self, fault: FoxAPIError) -> None:
+        super().__init__(str(fault))
+        self.fault = fault
+
+
+@final
+class Transport:
+    """Sends calls and translates what comes back. Belongs to the loop of its first call.
+
+    Never follows a redirect, so that no key reaches another origin. A cancelled call closes its
+    connection and is not made again. ``roll`` draws the numbers for the jitter.
+    """
+
+    def __init__(
+        self,
+        *,
+        timeouts: Timeouts | None = None,
+        limits: Limits | None = None,
+        http: aiohttp.ClientSession | None = None,
+        trust_env: bool = False,
+        ssl: SSLContext | None = None,
+        clock: Clock | None = None,
+        roll: Callable[[], float] = random.random,
+    ) -> None:
+        self._timeouts = timeouts or Timeouts()
+        self._body_limit = (limits or Limits()).body
+        self._clock = clock or LoopClock()
+        self._roll = roll
+        self._deadlines = Deadlines(self._clock)
+        self._connections = Connections(http, trust_env=trust_env, ssl=ssl)
+        self._connecting: dict[float, aiohttp.ClientTimeout] = {}
+
+    async def request(
+        self,
+        account: Account,
+        call: Call,
+        *,
+        retry: RetryPolicy,
+        timeouts: Timeouts | None = None,
+        on_retry: OnRetry | None = None,
+    ) -> Answer:
+        """Make the call, again if ``retry`` and its effect allow it, and return the 2xx answer.
+
+        Raises the error of the last attempt, or ``Ambiguous`` for a billed call that the service
+        may have accepted. ``timeouts.call`` bounds the call with all its attempts.
+        """
+        return await self._call(account, call, _whole, retry, timeouts=timeouts, on_retry=on_retry)
+
+    async def fetch(
+        self,
+        account: Account,
+        call: Call,
+        reader: Reader[S],
+        *,
+        retry: RetryPolicy,
+        timeouts: Timeouts | None = None,
+        on_retry: OnRetry | None = None,
+    ) -> S:
+        """Make the call as ``request`` does, and read its answer.
+
+        An answer that cannot be read counts as a failed attempt: a read is made again, a billed
+        call is ``Ambiguous``.
+        """
+        return await self._call(
+            account,
+            call,
+            lambda answer: decode(reader, answer),
+            retry,
+            timeouts=timeouts,
+            on_retry=on_retry,
+        )
+
+    async def attempt(
+        self, account: Account, call: Call, timeouts: Timeouts | None = None
+    ) -> Answer:
+        """Make the call once and return its 2xx answer; raise what went wrong."""
+        result = await self._attempt(account, call, _whole, timeouts or self._timeouts, None)
+        if isinstance(result, Failure):
+            raise result.error
+        return result
+
+    async def get(
+        self, account: Account, url: yarl.URL, timeouts: Timeouts | None = None
+    ) -> Answer:
+        """Read ``url`` of the account once and return the 2xx answer; raise what went wrong.
+
+        The lean way for polls: ``url`` comes from ``account.url`` and is best kept.
+        """
+        timeouts = timeouts or self._timeouts
+        try:
+            with self._deadlines.until(timeouts.read, "Timeouts.read"):
+                response = await self._get(url, account.headers, timeouts)
+                answer = await receive(account, response, self._body_limit, self._clock)
+        except FAULTS as error:
+            raise translate(error, sent=None, account=account) from None
+        if not answer.is_success:
+            raise status_error(answer)
+        return answer
+
+    async def open_stream(
+        self, account: Account, url: yarl.URL, timeouts: Timeouts | None = None
+    ) -> StreamBody:
+        """Open an event stream by one attempt and return its body as soon as the answer has begun.
+
+        Raises the status error of a refusal, and ``InvalidResponseError`` for a success that is no
+        event stream. ``timeouts.read`` ends with the headers: silence after them is the reader's.
+        """
+        timeouts = timeouts or self._timeouts
+        try:
+            with self._deadlines.until(timeouts.read, "Timeouts.read"):
+                response = await self._get(url, account.stream_headers, timeouts)
+                kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+                if response.status == 200 and kind == _EVENT_STREAM:  # noqa: PLR2004
+                    return StreamBody(account, response, self._clock)
+                answer = await receive(account, response, self._body_limit, self._clock)
+        except FAULTS as error:
+            raise translate(error, sent=None, account=account) from None
+        if not answer.is_success:
+            raise status_error(answer)
+        raise invalid(answer, f"answered {answer.status} with {kind!r} instead of an event stream")
+
+    async def aclose(self) -> None:
+        """Close the connections; a session that was lent stays open."""
+        await self._connections.aclose()
+
+    async def _call(
+        self,
+        account: Account,
+        call: Call,
+        finish: Callable[[Answer], T],
+        retry: RetryPolicy,
+        *,
+        timeouts: Timeouts | None,
+        on_retry: OnRetry | None,
+    ) -> T:
+        """Make one attempt, and enter the retries only when it failed in a way that allows them."""
+        timeouts = timeouts or self._timeouts
+        began = self._clock.time()
+        ends = None if timeouts.call is None else began + timeouts.call
+
+        async def attempt() -> T | Failure:
+            return await self._attempt(account, call, finish, timeouts, ends)
+
+        result = await attempt()
+        if isinstance(result, Failure):
+            judge = Judge(
+                call.effect, retry, clock=self._clock, roll=self._roll, began=began, ends=ends
+            )
+            verdict = judge(1, result)
+            if isinstance(verdict, Delay):
+                result = await again(
+                    attempt, result, verdict, judge, clock=self._clock, on_retry=on_retry
+                )
+        if not isinstance(result, Failure):
+            return result
+        if is_ambiguous(call.effect, result.outcome):
+            raise Ambiguous(result.error)
+        raise result.error
+
+    async def _attempt(
+        self,
+        account: Account,
+        call: Call,
+        finish: Callable[[Answer], T],
+        timeouts: Timeouts,
+        ends: float | None,
+    ) -> T | Failure:
+        """Send once; return what ``finish`` makes of a 2xx answer, or what went wrong."""
+        payload = None if call.body is None else SingleUsePayload(call.body)
+        billed = call.effect is Effect.BILLED
+        connections = self._connections
+        try:
+            with self._deadlines.until(*self._patience(call, timeouts, ends)):
+                response = await (connections.billed if billed else connections.reads).request(
+                    call.method,
+                    account.url(call.path, call.query),
+                    data=payload,
+                    headers=account.headers,
+                    allow_redirects=False,
+                    raise_for_status=False,
+                    timeout=self._aiohttp_timeout(timeouts),
+                )
+                answer = await receive(account, response, self._body_limit, self._clock)
+        except FAULTS as error:
+            sent = None if payload is None else payload.started
+            return failure(error, sent=sent, account=account)
+        except InvalidResponseError as error:
+            return unusable(error, permanent=True)
+        if payload is not None and not payload.started:
+            # A server may say goodbye on an idle connection (408): no answer to what it never saw.
+            stray = ConnectionError(f"a stray answer {answer.status} lay on the connection")
+            return failure(stray, sent=False, account=account)
+        if not answer.is_success:
+            return refusal(status_error(answer))
+        try:
+            return finish(answer)
+        except InvalidResponseError as error:
+            return unusable(error)
+
+    def _get(
+        self, url: yarl.URL, headers: CIMultiDictProxy[str], timeouts: Timeouts
+    ) -> Awaitable[aiohttp.ClientResponse]:
+        return self._connections.reads.get(
+            url,
+            headers=headers,
+            allow_redirects=False,
+            raise_for_status=False,
+            timeout=self._aiohttp_timeout(timeouts),
+        )
+
+    def _patience(self, call: Call, timeouts: Timeouts, ends: float | None) -> tuple[float, str]:
+        """Return how long an attempt may take, and which setting says so."""
+        if call.read is not None:
+            seconds, name = call.read, "Call.read"
+        elif call.effect is Effect.BILLED:
+            seconds, name = timeouts.submit, "Timeouts.submit"
+        else:
+            seconds, name = timeouts.read, "Timeouts.read"
+        left = None if ends is None else ends - self._clock.time()
+        return (seconds, name) if left is None or seconds <= left else (left, "Timeouts.call")
+
+    def _aiohttp_timeout(self, timeouts: Timeouts) -> aiohttp.ClientTimeout:
+        """Return aiohttp's share of the clocks, which is making a connection; we keep the rest."""
+        timeout = self._connecting.get(timeouts.connect)
+        if timeout is None:
+            timeout = self._connecting[timeouts.connect] = aiohttp.ClientTimeout(
+                total=None, connect=timeouts.connect
+            )
+        return timeout
+
+
+def _whole(answer: Answer) -> Answer:
+    return answer

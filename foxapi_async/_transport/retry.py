@@ -1,0 +1,95 @@
+"""Calls made again: tenacity turns the wheel, a pure function says when and whether."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import tenacity
+
+from foxapi_async._clock import Clock, sleep
+from foxapi_async._protocol.backoff import Delay, Effect, Stop, decide
+from foxapi_async._transport.faults import Failure
+from foxapi_async.config import RetryPolicy
+
+T = TypeVar("T")
+
+OnRetry = Callable[[int, float, str], object]
+"""Told of each retry: which attempt failed, the seconds until the next, the error's class."""
+
+
+class Judge:
+    """The retry decision of one call, with the times and the chance that it needs filled in."""
+
+    __slots__ = ("_began", "_clock", "_effect", "_ends", "_policy", "_roll")
+
+    def __init__(
+        self,
+        effect: Effect,
+        policy: RetryPolicy,
+        *,
+        clock: Clock,
+        roll: Callable[[], float],
+        began: float,
+        ends: float | None,
+    ) -> None:
+        self._effect = effect
+        self._policy = policy
+        self._clock = clock
+        self._roll = roll
+        self._began = began
+        self._ends = ends
+
+    def __call__(self, attempt: int, failed: Failure) -> Delay | Stop:
+        """Judge attempt number ``attempt``."""
+        now = self._clock.time()
+        return decide(
+            self._effect,
+            attempt,
+            failed.outcome,
+            self._policy,
+            roll=self._roll(),
+            elapsed=now - self._began,
+            remaining=None if self._ends is None else self._ends - now,
+        )
+
+
+async def again(
+    attempt: Callable[[], Awaitable[T | Failure]],
+    failed: Failure,
+    delay: Delay,
+    judge: Callable[[int, Failure], Delay | Stop],
+    *,
+    clock: Clock,
+    on_retry: OnRetry | None,
+) -> T | Failure:
+    """Attempt again after the first attempt, which ``failed``, as long as ``judge`` says so.
+
+    ``delay`` is what it said of the first one. Returns the first success or the last failure.
+    Attempts return their failures; what they raise, a cancellation above all, ends all at once.
+    """
+    # tenacity counts from an attempt of its own: that is the one which has failed already.
+    past = [failed]
+    verdict: Delay | Stop = delay
+
+    async def next_attempt() -> T | Failure:
+        return past.pop() if past else await attempt()
+
+    def go_on(state: tenacity.RetryCallState) -> bool:
+        nonlocal verdict
+        if state.outcome is None or state.outcome.failed:
+            return False
+        result: T | Failure = state.outcome.result()
+        if not isinstance(result, Failure):
+            return False
+        if state.attempt_number > 1:
+            verdict = judge(state.attempt_number, result)
+        if isinstance(verdict, Stop):
+            return False
+        if on_retry is not None:
+            on_retry(state.attempt_number, verdict.seconds, type(result.error).__name__)
+        return True
+
+    return await tenacity.AsyncRetrying(
+        retry=go_on,
+        wait=lambda _: verdict.seconds if isinstance(verdict, Delay) else 0.0,
+        sleep=lambda seconds: sleep(clock, seconds),
+    )(next_attempt)

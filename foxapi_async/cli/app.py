@@ -1,0 +1,99 @@
+"""From the arguments of the command line to the command that they name."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from typing import Annotated, Final
+
+import typer
+
+from foxapi_async.cli.exits import ExitCode
+from foxapi_async.cli.screen import tame_output
+
+COMMANDS: Final = ("demo", "serve", "submit", "stream", "wait", "task", "models")
+"""Every command, in the order of the help; each is ``command`` in the module of its name."""
+
+_HELP: Final = (
+    "Submit generations to FoxAPI, wait for them and follow them live.\n\n"
+    "FOXAPI_API_KEY holds the key, FOXAPI_BASE_URL another address than the service's own. Answers "
+    "are lines of JSON when stdout is not a terminal; messages go to stderr.\n\n"
+    "Exit codes: 0 done, 1 the task failed, 2 bad usage or a refused request, 3 the service could "
+    "not be reached, 4 unknown whether a submit was accepted, 124 the wait ran out, 130 Ctrl-C."
+)
+
+
+def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """Build the application with the named commands, and load no others."""
+    app = typer.Typer(
+        help=_HELP,
+        add_completion=False,
+        invoke_without_command=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(_root)
+    for name in names:
+        command = import_module(f"foxapi_async.cli.{name}").command
+        app.command(name)(command)
+    return app
+
+
+def run_command_line(arguments: Sequence[str]) -> int:
+    """Run the command that ``arguments`` name and return its exit code."""
+    tame_output()
+    named = arguments[0] if arguments else ""
+    try:
+        # The other commands are needed only to list them, or to guess which one was meant.
+        app = build_app([named] if named in COMMANDS else COMMANDS)
+        code = typer.main.get_command(app).main(
+            list(arguments), prog_name="foxapi", standalone_mode=False
+        )
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _leave_stdout()
+        return ExitCode.OK
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except typer.Abort:
+        return ExitCode.INTERRUPTED
+    except Exception as error:
+        # typer's own errors have no public base class, but they all describe themselves.
+        describe = getattr(error, "format_message", None)
+        if describe is None:
+            raise
+        _complain_of_usage(describe(), getattr(error, "ctx", None))
+        return ExitCode.REFUSED
+    return code if isinstance(code, int) else ExitCode.OK
+
+
+def _root(
+    context: typer.Context,
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and leave.", is_eager=True)
+    ] = False,
+) -> None:
+    """Show the version or the help when no command is named."""
+    if version:
+        from foxapi_async import __version__
+
+        typer.echo(f"foxapi {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def _complain_of_usage(message: str, context: typer.Context | None) -> None:
+    path = context.command_path if context is not None else "foxapi"
+    text = " ".join(message.split())
+    sys.stderr.write(f"{path}: {text}\n{path} --help tells what it takes\n")
+
+
+def _leave_stdout() -> None:
+    """Give the interpreter a stdout that it can flush: the reader of the real one has gone."""
+    import os
+
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, sys.stdout.fileno())
+    os.close(devnull)

@@ -1,0 +1,166 @@
+"""``foxapi demo``: the whole idea in a few seconds, against a gateway of its own."""
+
+import asyncio
+from statistics import median
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from foxapi_async.cli.exits import ExitCode
+from foxapi_async.cli.running import run
+from foxapi_async.cli.screen import Screen
+from foxapi_async.cli.stage import Stage
+
+if TYPE_CHECKING:
+    from foxapi_async import ChatCompletion, FoxSession, LLMHandle
+
+_MANY: Final = 200
+# A task is in the queue for a moment and then writes slowly enough to be watched.
+_QUEUE_DELAY: Final = 0.15
+_TOKEN_DELAY: Final = 0.06
+_SLOWEST: Final = 24
+
+_AWAIT: Final = """\
+handle = await fox.llm.submit(
+    model="claude-opus-4-7", messages="count 1 to 3", max_tokens=64
+)
+completion = await handle"""
+_FOLLOW: Final = """\
+handle = await fox.llm.submit(
+    model="kimi-k2.6", messages="count 1 to 5", stream=True
+)
+async for delta in handle.stream():
+    print(delta.reasoning or delta.text, end="")"""
+_FAN_OUT: Final = """\
+submits = (fox.llm.submit(model="gpt-5.5", messages=p) for p in prompts)
+handles = await asyncio.gather(*submits)
+completions = await asyncio.gather(*handles)"""
+
+
+def command(
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Tell each step as a line of JSON.")] = False,
+) -> None:
+    """See it work within seconds, without an account."""
+    screen = Screen(json=json)
+    run(screen, lambda: Demo(screen).play())
+
+
+class Demo:
+    """Plays three steps and tells what they took."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._stage = Stage(screen.out)
+        self._seconds: list[float] = []
+
+    async def play(self) -> ExitCode:
+        """Play the demo against a gateway on a free port; nothing leaves this machine."""
+        from foxapi_async import FoxSession, __version__
+        from foxapi_async.gateway import Gateway
+
+        async with (
+            Gateway(queue_delay=_QUEUE_DELAY, token_delay=_TOKEN_DELAY) as gateway,
+            FoxSession("sk-demo", base_url=gateway.url) as fox,
+        ):
+            self._stage.open(f"foxapi-async {__version__}", f"against a gateway at {gateway.url}")
+            started = perf_counter()
+            await self._await_one(fox)
+            await self._follow_one(fox)
+            await self._fan_out(fox)
+            seconds = perf_counter() - started
+            gets = gateway.stats.polls + gateway.stats.streams
+            self._show_figures(gateway.stats.tasks, seconds, gets)
+        return ExitCode.OK
+
+    async def _await_one(self, fox: "FoxSession") -> None:
+        self._stage.step(1, "Submit a generation and await its handle", _AWAIT)
+        started = perf_counter()
+        handle = await fox.llm.submit(
+            model="claude-opus-4-7", messages="count 1 to 3", max_tokens=64
+        )
+        self._stage.line(handle.id, "dim")
+        completion = await handle
+        self._stage.line(completion.text)
+        seconds = self._took(started)
+        self._screen.record(
+            step="await", id=handle.id, text=completion.text, seconds=round(seconds, 3)
+        )
+
+    async def _follow_one(self, fox: "FoxSession") -> None:
+        self._stage.step(2, "Follow a thinking model live, reasoning first", _FOLLOW)
+        started = perf_counter()
+        handle = await fox.llm.submit(model="kimi-k2.6", messages="count 1 to 5", stream=True)
+        self._stage.line(handle.id, "dim")
+        prose = self._stage.prose()
+        was_thinking = False
+        async with handle.stream() as stream:
+            async for delta in stream:
+                if delta.text and was_thinking:
+                    prose.end()
+                was_thinking = bool(delta.reasoning)
+                prose.write(delta.reasoning, "dim italic")
+                prose.write(delta.text)
+            prose.end()
+            completion = await stream.completion()
+        seconds = self._took(started)
+        self._screen.record(
+            step="stream",
+            id=handle.id,
+            chunks=stream.offset,
+            reasoning=completion.reasoning,
+            text=completion.text,
+            seconds=round(seconds, 3),
+        )
+
+    async def _fan_out(self, fox: "FoxSession") -> None:
+        self._stage.step(3, f"Fan out {_MANY} generations and gather them", _FAN_OUT)
+        prompts = [f"count 1 to {3 + number % _SLOWEST}" for number in range(_MANY)]
+        started = perf_counter()
+        with self._stage.progress(_MANY, "accepted", "finished") as counters:
+
+            async def submit(prompt: str) -> "tuple[float, LLMHandle]":
+                began = perf_counter()
+                handle = await fox.llm.submit(model="gpt-5.5", messages=prompt)
+                counters["accepted"].step()
+                return began, handle
+
+            async def finish(began: float, handle: "LLMHandle") -> "ChatCompletion":
+                completion = await handle
+                self._took(began)
+                counters["finished"].step()
+                return completion
+
+            submitted = await asyncio.gather(*map(submit, prompts))
+            accepted = perf_counter() - started
+            completions = await asyncio.gather(*(finish(*item) for item in submitted))
+        seconds = perf_counter() - started
+        if not self._screen.out.is_terminal:
+            self._stage.line(f"{len(submitted)} accepted after {accepted:.2f} s")
+            self._stage.line(f"{len(completions)} finished after {seconds:.2f} s")
+        self._screen.record(step="gather", tasks=len(completions), seconds=round(seconds, 3))
+
+    def _took(self, started: float) -> float:
+        """Note the time from a submit to its result."""
+        self._seconds.append(perf_counter() - started)
+        return self._seconds[-1]
+
+    def _show_figures(self, tasks: int, seconds: float, gets: int) -> None:
+        typical = median(self._seconds)
+        self._stage.figures(
+            {
+                "tasks": f"{tasks}",
+                "wall time": f"{seconds:.2f} s",
+                "GETs sent": f"{gets}",
+                "median time to result": f"{typical:.2f} s",
+            }
+        )
+        self._stage.close("Next: `foxapi serve` keeps the gateway running for your own program.")
+        self._screen.record(
+            step="total",
+            tasks=tasks,
+            seconds=round(seconds, 3),
+            gets=gets,
+            median_seconds=round(typical, 3),
+        )

@@ -1,0 +1,82 @@
+"""``foxapi models``: the models that can be used, and their rules."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from foxapi_async.cli import options
+from foxapi_async.cli.exits import ExitCode
+from foxapi_async.cli.running import open_session, run
+from foxapi_async.cli.screen import Screen, printable
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from foxapi_async import CatalogModel
+
+_UNKNOWN = "?"
+_MAX_TOKENS = {
+    "optional": "optional",
+    "at_least_16": "16 or more, if given",
+    "required": "required",
+}
+
+
+def command(
+    *,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Ask nobody; show the models that foxapi knows.")
+    ] = False,
+    json: options.AsJSON = None,
+) -> None:
+    """List the models of this key, with the rules of each."""
+    screen = Screen(json=json)
+    run(screen, lambda: _list(screen, offline=offline))
+
+
+async def _list(screen: Screen, *, offline: bool) -> ExitCode:
+    from foxapi_async import catalog
+
+    known = {model.id: model for model in catalog()}
+    if offline:
+        rows = [_row(model.id, model.capabilities, model) for model in known.values()]
+    else:
+        async with open_session(screen) as fox:
+            served = await fox.models.list()
+        rows = [_row(model.id, model.capabilities, known.get(model.id)) for model in served]
+    for row in rows:
+        screen.record(**row)
+    screen.print(_table(rows))
+    if not rows:
+        screen.note("the service offers no model to this key")
+    return ExitCode.OK
+
+
+def _row(name: str, capabilities: Iterable[str], rules: "CatalogModel | None") -> dict[str, Any]:
+    """Return one model; what the catalog does not know is null."""
+    return {
+        "id": name,
+        "capabilities": list(capabilities),
+        "content_types": list(rules.content_types) if rules else None,
+        "max_tokens": rules.max_tokens if rules else None,
+        "thinking": rules.thinking if rules else None,
+    }
+
+
+def _table(rows: Iterable[dict[str, Any]]) -> "Table":
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        "model", "reads", "max_tokens", "thinks", box=box.SIMPLE_HEAD, header_style="bold"
+    )
+    for row in rows:
+        table.add_row(
+            Text(printable(row["id"])),
+            Text(printable(", ".join(row["capabilities"]))),
+            _MAX_TOKENS.get(row["max_tokens"], _UNKNOWN),
+            _UNKNOWN if row["thinking"] is None else "yes" if row["thinking"] else "",
+        )
+    return table

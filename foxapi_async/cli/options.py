@@ -1,0 +1,160 @@
+"""The options that several commands share, and the request that they describe."""
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import msgspec
+import typer
+
+from foxapi_async.cli.exits import UsageError
+from foxapi_async.types import ContentBlock, GenerationRequest
+
+AsJSON = Annotated[
+    bool | None,
+    typer.Option(
+        "--json/--text",
+        help="Write lines of JSON, or text; JSON is the default when stdout is no terminal.",
+        show_default=False,
+    ),
+]
+Prompt = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="PROMPT",
+        help="What to say to the model; `-` or nothing reads stdin.",
+        show_default=False,
+    ),
+]
+MaxTokens = Annotated[
+    int | None,
+    typer.Option("--max-tokens", metavar="N", min=1, help="The most tokens to generate."),
+]
+Temperature = Annotated[
+    float | None, typer.Option("--temperature", metavar="X", help="Sampling temperature.")
+]
+System = Annotated[str | None, typer.Option("--system", metavar="TEXT", help="The system message.")]
+_MEDIUM: Final = "URL|PATH"
+Images = Annotated[
+    list[str] | None, typer.Option("--image", metavar=_MEDIUM, help="An image; repeatable.")
+]
+Videos = Annotated[
+    list[str] | None, typer.Option("--video", metavar=_MEDIUM, help="A video; repeatable.")
+]
+Audios = Annotated[
+    list[str] | None, typer.Option("--audio", metavar=_MEDIUM, help="A recording; repeatable.")
+]
+Files = Annotated[
+    list[str] | None, typer.Option("--file", metavar=_MEDIUM, help="A document; repeatable.")
+]
+Params = Annotated[
+    list[str] | None,
+    typer.Option("--param", metavar="NAME=JSON", help="Any other parameter; repeatable."),
+]
+Key = Annotated[
+    str | None, typer.Option("--key", metavar="TEXT", help="Your own key of this submission.")
+]
+
+_MEMBERS: Final = frozenset(GenerationRequest.__struct_fields__) - {"_extra", "sync"}
+_OPTION_OF: Final = {
+    "model": "the argument MODEL",
+    "messages": "PROMPT, --system, --image and their like",
+    "stream": "--stream, or `foxapi stream`",
+    "key": "--key",
+}
+
+
+def read_prompt(prompt: str | None) -> str:
+    """Return the prompt: the argument, or all of stdin for ``-`` and for none on a pipe."""
+    if prompt is None and sys.stdin.isatty():
+        raise UsageError("PROMPT is missing: give it as an argument, or pipe it in")
+    text = _stdin() if prompt is None or prompt == "-" else prompt
+    if not text.strip():
+        raise UsageError("PROMPT is empty: say something to the model")
+    return text
+
+
+def _stdin() -> str:
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise UsageError("PROMPT is not UTF-8 on stdin: convert it first") from None
+
+
+def request_params(
+    *,
+    model: str,
+    prompt: str,
+    max_tokens: int | None = None,
+    temperature: float | None = None,
+    system: str | None = None,
+    images: Sequence[str] | None = None,
+    videos: Sequence[str] | None = None,
+    audios: Sequence[str] | None = None,
+    files: Sequence[str] | None = None,
+    params: Sequence[str] | None = None,
+    key: str | None = None,
+) -> dict[str, Any]:
+    """Return the keywords for ``fox.llm.submit`` that the options describe.
+
+    Files are read here, so call it outside an event loop. ``UsageError`` names the option that
+    cannot be used.
+    """
+    media = [
+        *_blocks("image", images),
+        *_blocks("video", videos),
+        *_blocks("audio", audios),
+        *_blocks("file", files),
+    ]
+    text = ContentBlock(type="text", text=prompt)
+    messages: list[dict[str, object]] = [{"role": "user", "content": (text, *media)}]
+    if not media:
+        messages[0]["content"] = prompt
+    if system is not None:
+        messages.insert(0, {"role": "system", "content": system})
+    named = {"max_tokens": max_tokens, "temperature": temperature, "key": key}
+    keywords: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+    for name, value in _named_values(params or ()):
+        if name in keywords:
+            raise UsageError(f"--param {name}: given twice")
+        if name in _OPTION_OF:
+            raise UsageError(f"--param {name}: use {_OPTION_OF[name]}")
+        if name in _MEMBERS:
+            keywords[name] = value
+        else:
+            keywords.setdefault("extra", {})[name] = value
+    return {"model": model, "messages": messages, **keywords}
+
+
+def _named_values(params: Iterable[str]) -> Iterable[tuple[str, Any]]:
+    for param in params:
+        name, equals, value = param.partition("=")
+        if not name or not equals:
+            raise UsageError(f"--param {param[:40]!r}: write NAME=JSON, as in top_p=0.9")
+        try:
+            yield name, msgspec.json.decode(value)
+        except (msgspec.DecodeError, UnicodeError):
+            raise UsageError(
+                f"--param {name}: the value is not JSON; a text needs its quotes, "
+                f"as in '{name}=\"…\"'"
+            ) from None
+
+
+def _blocks(kind: str, sources: Sequence[str] | None) -> Iterable[ContentBlock]:
+    """Build a block of each URL, data URI or path."""
+    if not sources:
+        return
+    import foxapi_async
+
+    build: Callable[[str | Path], ContentBlock] = getattr(foxapi_async, kind)
+    for source in sources:
+        is_url = source.startswith(("http://", "https://", "data:"))
+        try:
+            yield build(source if is_url else Path(source))
+        except OSError as error:
+            raise UsageError(f"--{kind} {source}: {error.strerror or 'cannot be read'}") from None
+        except ValueError:
+            raise UsageError(
+                f"--{kind} {source}: neither a URL nor a file whose kind its name or content tells"
+            ) from None

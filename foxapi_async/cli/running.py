@@ -1,0 +1,87 @@
+"""Runs a command to its end: the event loop, Ctrl-C, and every error as a line and an exit code."""
+
+import asyncio
+import logging
+import sys
+import warnings
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+
+from foxapi_async.cli.complaint import complaint
+from foxapi_async.cli.exits import ExitCode, exit_code
+from foxapi_async.cli.screen import Screen
+
+if TYPE_CHECKING:
+    from foxapi_async import FoxSession, Timeouts
+
+Command = Callable[[], Coroutine[Any, Any, ExitCode]]
+
+
+def run(screen: Screen, command: Command) -> NoReturn:
+    """Run ``command`` in an event loop and leave with its exit code.
+
+    Ctrl-C leaves at once and names the tasks that go on at the service. A reader of stdout that has
+    gone ends the command quietly.
+    """
+    # What the SDK logs about a submission whose caller has gone is told here in fewer words.
+    logging.getLogger("foxapi_async").addHandler(logging.NullHandler())
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "task .* was accepted", RuntimeWarning)
+            code = asyncio.run(command())
+    except KeyboardInterrupt:
+        code = ExitCode.INTERRUPTED
+        screen.note_owed()
+    except (BrokenPipeError, typer.Exit):
+        raise
+    except Exception as error:  # noqa: BLE001 the border: a user is never shown a traceback
+        code = complain(screen, error)
+    raise typer.Exit(code)
+
+
+def complain(screen: Screen, error: Exception) -> ExitCode:
+    """Say what went wrong and what to do about it, and return the exit code that says the same."""
+    code = exit_code(error)
+    if code is None:
+        if sys.flags.dev_mode:
+            raise error
+        # Its text may hold anything, a prompt included.
+        screen.note(
+            f"foxapi: a mistake in foxapi itself ({type(error).__name__}); "
+            "`python -X dev -m foxapi_async` shows where",
+            "red",
+        )
+        return ExitCode.UNREACHABLE
+    first, *others = complaint(error)
+    screen.note(f"foxapi: {first}", "red")
+    for line in others:
+        screen.note(f"        {line}", "")
+    return code
+
+
+@asynccontextmanager
+async def open_session(
+    screen: Screen, *, timeouts: "Timeouts | None" = None
+) -> AsyncGenerator["FoxSession", None]:
+    """Open the session of a command, for the account in the environment.
+
+    A submission that Ctrl-C overtakes gets a few seconds to land, so that its id can be told.
+    """
+    from foxapi_async import FoxSession
+    from foxapi_async import Timeouts as Defaults
+
+    fox = FoxSession(timeouts=timeouts or Defaults())
+    try:
+        async with fox:
+            try:
+                yield fox
+            except asyncio.CancelledError:
+                if fox.stats().submits_in_flight:
+                    screen.note("waiting for the task id, at most 5 s; Ctrl-C again to lose it", "")
+                raise
+    finally:
+        for handle in fox.unclaimed:
+            screen.owe(handle.id)

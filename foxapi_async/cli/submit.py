@@ -1,0 +1,87 @@
+"""``foxapi submit``: submit a generation."""
+
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from foxapi_async.cli import options
+from foxapi_async.cli.answer import plain
+from foxapi_async.cli.exits import ExitCode
+from foxapi_async.cli.running import open_session, run
+from foxapi_async.cli.screen import Screen
+from foxapi_async.cli.submitting import is_thinking, submit
+
+if TYPE_CHECKING:
+    from foxapi_async import LLMHandle
+
+
+def command(
+    *,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="The model; see `foxapi models`.")],
+    prompt: options.Prompt = None,
+    max_tokens: options.MaxTokens = None,
+    temperature: options.Temperature = None,
+    system: options.System = None,
+    image: options.Images = None,
+    video: options.Videos = None,
+    audio: options.Audios = None,
+    file: options.Files = None,
+    param: options.Params = None,
+    key: options.Key = None,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Let `foxapi stream --task` follow the answer.")
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the result and show it.")] = False,
+    json: options.AsJSON = None,
+) -> None:
+    """Submit a generation and show its task id.
+
+    It is billed when it is accepted. `foxapi wait` gets the result, from any shell, any day.
+    """
+    screen = Screen(json=json)
+
+    def start() -> Coroutine[Any, Any, ExitCode]:
+        params = options.request_params(
+            model=model,
+            prompt=options.read_prompt(prompt),
+            max_tokens=max_tokens,
+            temperature=temperature,
+            system=system,
+            images=image,
+            videos=video,
+            audios=audio,
+            files=file,
+            params=param,
+            key=key,
+        )
+        return _submit(screen, params, stream=stream, wait=wait)
+
+    run(screen, start)
+
+
+async def _submit(screen: Screen, params: dict[str, Any], *, stream: bool, wait: bool) -> ExitCode:
+    from foxapi_async.cli.waiting import wait_for
+
+    # The stored answer of a thinking model lacks its reasoning, and may lack its text too.
+    stream = stream or (wait and is_thinking(params["model"]))
+    async with open_session(screen) as fox:
+        handle = await submit(screen, fox, params, stream=stream)
+        if wait:
+            screen.note(handle.id)
+            return await wait_for(screen, [handle])
+    _show_accepted(screen, handle, stream=stream)
+    return ExitCode.OK
+
+
+def _show_accepted(screen: Screen, handle: "LLMHandle", *, stream: bool) -> None:
+    try:
+        screen.record(**plain(handle.task))
+        screen.print(handle.id)
+    except BrokenPipeError:
+        # Nobody has read the id, and it is all that leads to what was paid for.
+        screen.note(handle.id, "")
+        raise
+    if not screen.is_json:
+        follow = f", or follow it: foxapi stream --task {handle.id}" if stream else ""
+        screen.note(f"get the result: foxapi wait {handle.id}{follow}")

@@ -1,0 +1,78 @@
+"""``foxapi task``: look at a task."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from foxapi_async.cli import options
+from foxapi_async.cli.answer import plain, show_answer
+from foxapi_async.cli.exits import ExitCode
+from foxapi_async.cli.running import open_session, run
+from foxapi_async.cli.screen import Screen, printable
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from foxapi_async import Task
+
+
+def command(
+    *,
+    task_id: Annotated[str, typer.Argument(metavar="ID", help="The task's id.")],
+    json: options.AsJSON = None,
+) -> None:
+    """Look at a task once and show it as it is now."""
+    screen = Screen(json=json)
+    run(screen, lambda: _look(screen, task_id))
+
+
+async def _look(screen: Screen, task_id: str) -> ExitCode:
+    async with open_session(screen) as fox:
+        handle = fox.tasks.handle(task_id)
+        task = await handle.refresh()
+        screen.record(**plain(task))
+        screen.print(_table(task))
+        if handle.done() and task.error is None:
+            screen.print()
+            show_answer(screen, await handle)
+    return ExitCode.OK
+
+
+def _table(task: "Task") -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    rows = {
+        "id": task.id,
+        "model": task.model,
+        "status": f"{task.status} {task.progress} %",
+        "created": _local(task.created),
+        "streamed": "yes" if task.stream else "",
+        "credits": _credits(task),
+        "error": f"{task.error.code or ''} {task.error.message}".strip() if task.error else "",
+    }
+    for name, value in rows.items():
+        if value:
+            table.add_row(name, Text(printable(value)))
+    return table
+
+
+def _local(seconds: int) -> str:
+    if not seconds:
+        return ""
+    try:
+        moment = datetime.fromtimestamp(seconds, UTC).astimezone()
+    except (OverflowError, ValueError, OSError):
+        return str(seconds)
+    return moment.isoformat(sep=" ")
+
+
+def _credits(task: "Task") -> str:
+    usage = task.usage
+    if usage is None:
+        return ""
+    named = {"consumed": usage.credits_consumed, "reserved": usage.credits_reserved}
+    return ", ".join(f"{value:g} {name}" for name, value in named.items() if value is not None)

@@ -1,0 +1,37 @@
+"""``foxapi wait``: wait for tasks that were submitted anywhere."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from foxapi_async.cli import options
+from foxapi_async.cli.exits import ExitCode
+from foxapi_async.cli.running import open_session, run
+from foxapi_async.cli.screen import Screen
+
+
+def command(
+    *,
+    task_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="The tasks' ids.")],
+    timeout: Annotated[
+        float | None,
+        typer.Option("--timeout", metavar="SECONDS", min=0, help="The most seconds to wait."),
+    ] = None,
+    json: options.AsJSON = None,
+) -> None:
+    """Wait for tasks and show each result as its task finishes.
+
+    With several tasks the exit code is the largest of theirs.
+    """
+    screen = Screen(json=json)
+    run(screen, lambda: _wait(screen, task_ids, timeout))
+
+
+async def _wait(screen: Screen, task_ids: Sequence[str], timeout: float | None) -> ExitCode:
+    from foxapi_async import Timeouts
+    from foxapi_async.cli.waiting import wait_for
+
+    async with open_session(screen, timeouts=Timeouts(wait=timeout)) as fox:
+        handles = [fox.tasks.handle(task_id) for task_id in dict.fromkeys(task_ids)]
+        return await wait_for(screen, handles)

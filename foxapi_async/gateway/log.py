@@ -1,0 +1,55 @@
+"""The chunks of one task, written once and read by any number of streams."""
+
+import asyncio
+from collections.abc import Sequence
+
+
+class ChunkLog:
+    """An append-only list of encoded events.
+
+    Every reader keeps its own offset and shares the bytes, so a further reader costs a future while
+    it waits and nothing else. Writing never waits for a reader.
+    """
+
+    __slots__ = ("_frames", "_waiters", "closing", "ended")
+
+    def __init__(self) -> None:
+        self._frames: list[bytes] = []
+        self.ended = False
+        self._waiters: set[asyncio.Future[None]] = set()
+        self.closing = b""
+        """The event that ends the stream; empty while chunks are to come, or if none ever will."""
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def extend(self, frames: Sequence[bytes]) -> None:
+        """Add chunks and wake the readers."""
+        self._frames.extend(frames)
+        self._wake()
+
+    def end(self, closing: bytes = b"") -> None:
+        """Let the readers come to an end; without a closing event they are cut off."""
+        self.closing = closing
+        self.ended = True
+        self._wake()
+
+    async def read(self, offset: int, limit: int = 256) -> Sequence[bytes]:
+        """Return chunks from ``offset`` on once there are any; none means the log has ended."""
+        while offset >= len(self._frames) and not self.ended:
+            await self._change()
+        return self._frames[offset : offset + limit]
+
+    async def _change(self) -> None:
+        # A future for each reader: two tasks that wait for one future are cancelled together.
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.add(woken)
+        try:
+            await woken
+        finally:
+            self._waiters.discard(woken)
+
+    def _wake(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)

@@ -1,0 +1,56 @@
+"""Requests that are refused, and the envelope in which that is told (CONTRACT §8.1)."""
+
+from http import HTTPStatus
+
+from aiohttp import web
+
+from foxapi_async._wire.fault import ErrorBody, encode_error
+from foxapi_async._wire.violation import Violation
+
+_TYPES = {
+    HTTPStatus.UNAUTHORIZED: "authentication_error",
+    HTTPStatus.NOT_FOUND: "not_found",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "file_too_large_error",
+    HTTPStatus.SERVICE_UNAVAILABLE: "service_unavailable",
+}
+
+
+class Refusal(Exception):  # noqa: N818 it is what the server says, not what went wrong with it
+    """An answer that is an error of the service, raised wherever it is found."""
+
+    def __init__(
+        self, status: int, message: str, *, code: str | None = None, param: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = ErrorBody(message=message, type=error_type(status), code=code, param=param)
+
+    @classmethod
+    def from_violation(cls, violation: Violation) -> "Refusal":
+        """Refuse a request for what is wrong with it."""
+        return cls(422, violation.message, code=violation.code, param=violation.param)
+
+    @classmethod
+    def invalid(cls, param: str, message: str) -> "Refusal":
+        """Refuse a value that no rule of the catalog speaks of."""
+        return cls(422, message, code="invalid_param", param=param)
+
+
+def error_type(status: int) -> str:
+    """Return the service's word for a status (CONTRACT §8.2)."""
+    fallback = "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else None
+    return _TYPES.get(HTTPStatus(status), fallback or "invalid_request_error")
+
+
+def envelope(status: int, body: ErrorBody) -> web.Response:
+    """Return the answer that tells of an error."""
+    return web.Response(status=status, body=encode_error(body), content_type="application/json")
+
+
+def translated(error: web.HTTPException) -> web.Response:
+    """Put what aiohttp itself refuses into the envelope: routes, methods, large bodies."""
+    body = ErrorBody(message=error.reason, type=error_type(error.status))
+    answer = envelope(error.status, body)
+    if "Allow" in error.headers:
+        answer.headers["Allow"] = error.headers["Allow"]
+    return answer

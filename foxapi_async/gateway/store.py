@@ -1,0 +1,121 @@
+"""Where tasks and their chunks are kept."""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+from foxapi_async._clock import Clock
+from foxapi_async._wire.shape import encode
+from foxapi_async._wire.task import UnifiedTask
+from foxapi_async.gateway.log import ChunkLog
+
+
+class Store(Protocol):
+    """Keeps what the gateway must not forget. What a call has returned from is there to be seen."""
+
+    async def add(self, task: UnifiedTask) -> bool:
+        """Keep a new task, with a log of chunks if it streams; ``False`` when its id is taken."""
+        ...
+
+    async def advance(self, task: UnifiedTask, frames: Sequence[bytes] = ()) -> None:
+        """Replace the snapshot of a task and add chunks to its log, both at once."""
+        ...
+
+    async def finish(self, task: UnifiedTask, closing: bytes) -> None:
+        """Keep the last snapshot and end the log. Retention is counted from here."""
+        ...
+
+    async def answer(self, task_id: str) -> bytes | None:
+        """Return the newest snapshot as JSON; ``None`` when the id is unknown."""
+        ...
+
+    async def log(self, task_id: str) -> ChunkLog | None:
+        """Return the chunks; ``None`` when there is no such task, no stream, or no longer."""
+        ...
+
+    async def aclose(self) -> None:
+        """Cut the readers of unfinished logs off, and let go of what the store holds."""
+        ...
+
+
+class _Entry:
+    """One task. The JSON of a snapshot is made when it is asked for, and kept until the next."""
+
+    __slots__ = ("json", "log", "task")
+
+    def __init__(self, task: UnifiedTask) -> None:
+        self.task = task
+        self.json: bytes | None = None
+        self.log = ChunkLog() if task.stream else None
+
+
+class MemoryStore:
+    """A store that lives as long as its process."""
+
+    def __init__(self, clock: Clock, *, retention: float, task_retention: float) -> None:
+        self._clock = clock
+        self._retention = retention
+        self._task_retention = task_retention
+        self._entries: dict[str, _Entry] = {}
+        # Each retention is one length of time, so what was finished first expires first.
+        self._finished_logs: deque[tuple[float, str]] = deque()
+        self._finished_tasks: deque[tuple[float, str]] = deque()
+
+    async def add(self, task: UnifiedTask) -> bool:
+        """Keep a new task and forget those that have expired."""
+        self._expire()
+        if task.id in self._entries:
+            return False
+        self._entries[task.id] = _Entry(task)
+        return True
+
+    async def advance(self, task: UnifiedTask, frames: Sequence[bytes] = ()) -> None:
+        """Replace the snapshot and add chunks."""
+        entry = self._entries[task.id]
+        entry.task = task
+        entry.json = None
+        if entry.log is not None and frames:
+            entry.log.extend(frames)
+
+    async def finish(self, task: UnifiedTask, closing: bytes) -> None:
+        """Keep the last snapshot and end the log."""
+        entry = self._entries[task.id]
+        entry.task = task
+        entry.json = None
+        now = self._clock.time()
+        self._finished_tasks.append((now + self._task_retention, task.id))
+        if entry.log is not None:
+            self._finished_logs.append((now + self._retention, task.id))
+            entry.log.end(closing)
+
+    async def answer(self, task_id: str) -> bytes | None:
+        """Return the newest snapshot as JSON."""
+        self._expire()
+        entry = self._entries.get(task_id)
+        if entry is None:
+            return None
+        if entry.json is None:
+            entry.json = encode(entry.task)
+        return entry.json
+
+    async def log(self, task_id: str) -> ChunkLog | None:
+        """Return the chunks while they can be read."""
+        self._expire()
+        entry = self._entries.get(task_id)
+        return entry.log if entry is not None else None
+
+    async def aclose(self) -> None:
+        """Cut the readers of unfinished logs off."""
+        for entry in self._entries.values():
+            if entry.log is not None and not entry.log.ended:
+                entry.log.end()
+
+    def _expire(self) -> None:
+        """Forget what is too old: a look at two heads, and constant work for each that goes."""
+        now = self._clock.time()
+        while self._finished_logs and self._finished_logs[0][0] <= now:
+            entry = self._entries.get(self._finished_logs.popleft()[1])
+            if entry is not None:
+                entry.log = None
+        while self._finished_tasks and self._finished_tasks[0][0] <= now:
+            self._entries.pop(self._finished_tasks.popleft()[1], None)

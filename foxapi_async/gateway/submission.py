@@ -1,0 +1,60 @@
+"""From the bytes of a submit to a request that may become a task (CONTRACT §7.1)."""
+
+import re
+
+import msgspec
+from msgspec import DecodeError, ValidationError
+
+from foxapi_async._catalog import check
+from foxapi_async._wire.request import GenerationRequest, requests
+from foxapi_async.gateway.refusal import Refusal
+
+_MOST_CHOICES = 128
+
+_PLACE = re.compile(r" - at `\$\.?([^`]*)`")
+_MISSING = re.compile(r"missing required field `([^`]*)`")
+
+
+def parse(body: bytes) -> GenerationRequest | Refusal:
+    """Decode a body: raise the refusal of what is no JSON, return that of JSON of another shape.
+
+    The two are apart because the service looks at the key in between.
+    """
+    try:
+        return requests.read(body)
+    except ValidationError as error:
+        # The decoder stops at the first member that is wrong; what follows may not even be JSON.
+        _refuse_malformed(body)
+        return _shape_refusal(str(error))
+    except DecodeError as error:
+        raise Refusal(400, f"the body is not valid JSON: {error}") from None
+
+
+def accept(request: GenerationRequest) -> GenerationRequest:
+    """Return a request that breaks no rule; refuse any other for the first that it breaks."""
+    violations = check(request)
+    if violations:
+        raise Refusal.from_violation(violations[0])
+    if isinstance(request.n, int) and not 1 <= request.n <= _MOST_CHOICES:
+        raise Refusal.invalid("n", f"n must be 1 to {_MOST_CHOICES}, got {request.n}")
+    return request
+
+
+def _refuse_malformed(body: bytes) -> None:
+    try:
+        msgspec.json.decode(body)
+    except (DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise Refusal(400, f"the body is not valid JSON: {error}") from None
+
+
+def _shape_refusal(message: str) -> Refusal:
+    """Tell which member is wrong and why, in the decoder's words."""
+    place, missing = _PLACE.search(message), _MISSING.search(message)
+    path = [found[1] for found in (place, missing) if found is not None]
+    param = ".".join(path)
+    if param == "sync":
+        return Refusal.invalid("sync", "`sync` must be false: every submit answers with a task")
+    if missing is not None:
+        return Refusal.invalid(param, f"`{param}` is required")
+    where = f"`{param}`" if param else "the body"
+    return Refusal.invalid(param or "body", f"{where}: {_PLACE.sub('', message)}")

@@ -1,0 +1,123 @@
+"""What all connections of a cutter share: the script, the record of what happened, the way on."""
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+
+from foxapi_async.testing._exchange import Exchange
+from foxapi_async.testing._sockets import prepare
+from foxapi_async.testing.faults import Answer, Fault, Refuse, Trickle
+
+
+class Network:
+    """The server's address, the faults still to come and those that came."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.connections = 0
+        self.exchanges: list[Exchange] = []
+        self.fired: list[Fault | Refuse] = []
+        self.held: set[asyncio.Future[bool]] = set()
+        self.failures: list[Exception] = []
+        self.steps: deque[Refuse | tuple[Fault, ...]] = deque()
+        self.rules: list[Rule] = []
+        self._host = host
+        self._port = port
+        self._family = socket.AF_INET
+        self._address: tuple[object, ...] = ()
+        self._waiters: set[asyncio.Future[None]] = set()
+
+    async def resolve(self) -> None:
+        """Look the server's address up."""
+        found = await asyncio.get_running_loop().getaddrinfo(
+            self._host, self._port, type=socket.SOCK_STREAM
+        )
+        self._family, _, _, _, self._address = found[0]
+
+    async def connect(self) -> socket.socket:
+        """Return a new connection to the server."""
+        server = socket.socket(self._family, socket.SOCK_STREAM)
+        try:
+            prepare(server)
+            await asyncio.get_running_loop().sock_connect(server, self._address)
+        except BaseException:
+            server.close()
+            raise
+        return server
+
+    def refusal(self) -> Refuse | None:
+        """Take the next step of the script if it refuses a connection."""
+        if not self.steps or not isinstance(refuse := self.steps[0], Refuse):
+            return None
+        self.steps.popleft()
+        self.fired.append(refuse)
+        return refuse
+
+    def plan(self, exchange: Exchange) -> tuple[Fault, ...]:
+        """Take note of an exchange that begins, and return its faults."""
+        self.exchanges.append(exchange)
+        self.changed()
+        if self.steps and not isinstance(step := self.steps[0], Refuse):
+            self.steps.popleft()
+            return step
+        for rule in self.rules:
+            if rule.left != 0 and rule.matches(exchange):
+                if rule.left is not None:
+                    rule.left -= 1
+                return rule.faults
+        return ()
+
+    def fire(self, exchange: Exchange, fault: Fault) -> None:
+        """Take note of a fault that happens now."""
+        exchange.fired.append(fault)
+        self.fired.append(fault)
+        self.changed()
+
+    def changed(self) -> None:
+        """Wake all who wait for something to happen."""
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def change(self) -> None:
+        """Wait until something happens."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)
+
+
+class Rule:
+    """Faults for the exchanges that match, ``left`` times more or, as ``None``, always."""
+
+    __slots__ = ("faults", "left", "matches")
+
+    def __init__(
+        self, matches: Callable[[Exchange], bool], faults: tuple[Fault, ...], times: int | None
+    ) -> None:
+        self.matches = matches
+        self.faults = faults
+        self.left = times
+
+
+def together(faults: tuple[Fault, ...]) -> tuple[Fault, ...]:
+    """Return the faults of one exchange, refusing those that exclude each other."""
+    for kind in (Answer, Trickle):
+        if sum(isinstance(fault, kind) for fault in faults) > 1:
+            raise ValueError(f"one exchange has room for one {kind.__name__}")
+    if any(isinstance(fault, Refuse) for fault in faults):
+        raise ValueError("a refused connection has no exchange: Refuse is a step of its own")
+    return faults
+
+
+def fits(exchange: Exchange, method: str, path: str) -> bool:
+    """Tell whether a request is of this method and path, segment by segment; ``*`` is any."""
+    if method not in ("*", exchange.method):
+        return False
+    if path == "*":
+        return True
+    wanted, segments = path.split("/"), exchange.path.split("/")
+    return len(wanted) == len(segments) and all(map(fnmatchcase, segments, wanted))

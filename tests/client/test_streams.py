@@ -1,0 +1,321 @@
+"""Laws of streams, against the real gateway and a line that is cut."""
+
+import asyncio
+import gc
+import pickle
+import warnings
+from collections.abc import Callable
+
+import pytest
+
+from foxapi_async import (
+    ChatCompletion,
+    ConfigError,
+    Delta,
+    FoxSession,
+    LLMHandle,
+    StreamConsumedError,
+    StreamPolicy,
+    StreamUnavailableError,
+    TaskFailedError,
+    TaskTimeoutError,
+)
+from foxapi_async.gateway import Gateway
+from foxapi_async.testing import Close, Reset, Stall, StripQuery, TCPCutter, Trickle
+
+STREAM = "/v1/llm/generations/*/stream"
+COUNT = "1, 2, 3, 4, 5, 6, 7, 8, 9"
+
+
+async def submit(fox: FoxSession, messages: str = "count 1 to 9", model: str = "gpt-5.5") -> LLMHandle:
+    """Submit a generation with a stream."""
+    return await fox.llm.submit(model=model, messages=messages, stream=True)
+
+
+async def read(handle: LLMHandle) -> list[Delta]:
+    """Read a stream to its end."""
+    return [delta async for delta in handle.stream()]
+
+
+def text(deltas: list[Delta]) -> str:
+    """Join what the deltas say."""
+    return "".join(delta.text for delta in deltas)
+
+
+async def test_a_stream_says_what_the_task_stores(fox: FoxSession) -> None:
+    """The joined deltas are the stored text, and the finish reason is on the last of them."""
+    handle = await submit(fox)
+    deltas = await read(handle)
+    completion = await handle
+    assert text(deltas) == completion.text == COUNT
+    assert deltas[-1].finish_reason == completion.finish_reason == "stop"
+
+
+async def test_the_thinking_of_a_stream_is_kept(fox: FoxSession, gateway: Gateway) -> None:
+    """Awaiting a handle whose stream was read adds the thinking that the service forgets, by one GET."""
+    handle = await submit(fox, "count 1 to 5", "kimi-k2.6")
+    deltas = await read(handle)
+    reasoning = "".join(delta.reasoning for delta in deltas)
+    polls = gateway.stats.polls
+    completion = await handle
+    assert gateway.stats.polls == polls + 1
+    assert completion.reasoning == reasoning != ""
+    assert (completion.text, completion.source) == ("1, 2, 3, 4, 5", "task+stream")
+    assert completion.raw
+
+
+async def test_an_answer_that_ends_in_its_thinking(fox: FoxSession) -> None:
+    """A thinking model stopped by max_tokens stores nothing, and the stream's words are kept."""
+    handle = await fox.llm.submit(
+        model="kimi-k2.6", messages="count 1 to 5", max_tokens=3, stream=True
+    )
+    await read(handle)
+    completion = await handle
+    assert completion.text == ""
+    assert completion.reasoning
+    assert completion.finish_reason == "length"
+
+
+async def test_a_finished_stream_is_replayed(fox: FoxSession) -> None:
+    """Two readers, one live and one later, get the same deltas."""
+    handle = await submit(fox)
+    first, second = await asyncio.gather(read(handle), read(handle))
+    assert first == second == await read(fox.tasks.handle(handle.id))
+
+
+async def test_a_generation_without_a_stream_says_so(fox: FoxSession) -> None:
+    """handle.stream() of a plain submit raises at once; a re-attached handle learns it from the server."""
+    handle = await fox.llm.submit(model="gpt-5.5", messages="count 1 to 3")
+    with pytest.raises(StreamUnavailableError, match="await its handle"):
+        handle.stream()
+    await handle
+    with pytest.raises(StreamUnavailableError, match="stream=True"):
+        await read(fox.tasks.handle(handle.id))
+
+
+async def test_a_failed_task_fails_its_stream(fox: FoxSession) -> None:
+    """The stream delivers what was said and then raises the task's error, with its code."""
+    handle = await submit(fox, "[[fail:timeout:3]]")
+    seen: list[Delta] = []
+    with pytest.raises(TaskFailedError) as caught:
+        async for delta in handle.stream():
+            seen.append(delta)
+    assert caught.value.code == "timeout"
+    assert text(seen)
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        lambda: Reset(body=b'"content":"3'),
+        lambda: Close(body=b'"content":"3'),
+        lambda: Reset(body=b"\n\n"),
+        lambda: Close(body=0),
+        lambda: Reset(response=0),
+        lambda: Reset(response=1),
+        lambda: Close(body=b"event: done\n"),
+    ],
+)
+@pytest.mark.parametrize("ignores_offset", [False, True])
+async def test_a_cut_stream_goes_on(
+    cut_fox: FoxSession, cutter: TCPCutter, cut: Callable[[], Reset | Close], ignores_offset: bool
+) -> None:
+    """Wherever a connection is cut, every delta comes once and in order, offset honoured or not."""
+    handle = await submit(cut_fox)
+    fault = cut()
+    cutter.on("GET", STREAM, fault, times=2)
+    if ignores_offset:
+        cutter.on("GET", STREAM, StripQuery("offset"))
+    deltas = await read(handle)
+    assert text(deltas) == COUNT
+    assert deltas == await read(handle)
+    assert cutter.fired[0] == fault
+
+
+async def test_reads_of_any_size_give_the_same_deltas(
+    cut_fox: FoxSession, cutter: TCPCutter
+) -> None:
+    """One byte at a time or many: the deltas do not depend on how TCP cut them."""
+    handle = await submit(cut_fox, "count 1 to 4")
+    whole = await read(handle)
+    cutter.on("GET", STREAM, Trickle(1, 7, 2), times=1)
+    assert await read(handle) == whole
+
+
+async def test_cancelling_a_read_loses_nothing(cut_fox: FoxSession, cutter: TCPCutter) -> None:
+    """A read that is cancelled while it waits closes the connection, and the next one goes on."""
+    handle = await submit(cut_fox)
+    cutter.on("GET", STREAM, Stall(body=b'"content":"4'), times=1)
+    async with handle.stream() as stream:
+        seen = [await anext(stream) for _ in range(3)]
+        waiting = asyncio.create_task(anext_of(stream.__anext__))
+        await cutter.wait_for_stalls()
+        while not waiting.done() and stream.offset < 6:
+            await asyncio.sleep(0)
+            if waiting.done():
+                seen.append(waiting.result())
+                waiting = asyncio.create_task(anext_of(stream.__anext__))
+            elif len(seen) + 1 > stream.offset:
+                break
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert cutter.open_connections <= 2
+        seen += [delta async for delta in stream]
+    assert text(seen) == COUNT
+
+
+async def anext_of(step: Callable[[], object]) -> Delta:
+    """Await one step of a stream in a task of its own."""
+    return await step()  # type: ignore[misc,no-any-return]
+
+
+async def test_leaving_a_temporary_closes_at_once(
+    cut_fox: FoxSession, cutter: TCPCutter, gateway: Gateway
+) -> None:
+    """`break` out of a loop over handle.stream() leaves no connection and no warning."""
+    handle = await submit(cut_fox, "count 1 to 400")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        async for delta in handle.stream():
+            assert isinstance(delta, Delta)
+            break
+    assert cut_fox.stats().streams == 0
+    await cutter.wait_until(lambda: all(exchange.finished for exchange in cutter.exchanges))
+
+
+async def test_async_with_closes_and_a_dropped_name_warns(fox: FoxSession) -> None:
+    """A stream in `async with` ends quietly; one that is dropped half-read warns, closed all the same."""
+    handle = await submit(fox)
+    async with handle.stream() as stream:
+        async for _ in stream:
+            break
+    with pytest.raises(StreamConsumedError):
+        await anext(stream)
+    with pytest.raises(StreamConsumedError):
+        stream.__aiter__()
+    named = handle.stream()
+    async for _ in named:
+        break
+    assert fox.stats().streams == 0
+    with pytest.warns(ResourceWarning, match="async with"):
+        del named
+        gc.collect()
+
+
+async def test_a_stream_never_started_submits_nothing(fox: FoxSession, gateway: Gateway) -> None:
+    """fox.llm.stream() that nobody reads warns, and bills nothing."""
+    stream = fox.llm.stream(model="gpt-5.5", messages="count 1 to 3")
+    with pytest.raises(RuntimeError, match="nothing was submitted"):
+        _ = stream.handle
+    with pytest.warns(ResourceWarning, match="nothing was submitted"):
+        del stream
+        gc.collect()
+    assert gateway.stats.submits == 0
+
+
+async def test_submit_and_stream_in_one_step(fox: FoxSession, gateway: Gateway) -> None:
+    """fox.llm.stream() submits once when it is entered or first read, and knows its handle after."""
+    async with fox.llm.stream(model="gpt-5.5", messages="count 1 to 9") as stream:
+        assert stream.handle.id.startswith("task-llm-")
+        assert text([delta async for delta in stream]) == COUNT
+        assert (await stream.completion()).text == COUNT
+    said = ""
+    async for delta in fox.llm.stream(model="gpt-5.5", messages="count 1 to 9"):
+        said += delta.text
+    assert said == COUNT
+    assert gateway.stats.tasks == 2
+
+
+async def test_a_cancelled_first_read_does_not_submit_twice(
+    cut_fox: FoxSession, cutter: TCPCutter, gateway: Gateway
+) -> None:
+    """A stream whose submission is slow may be cancelled and read again: one task is made."""
+    cutter.on("POST", "*", Stall(response=0), times=1)
+    async with cut_fox.llm.stream(model="gpt-5.5", messages="count 1 to 9") as stream:
+        pass
+    del stream
+
+
+async def test_snapshot_and_offset_speak_of_what_was_read(fox: FoxSession) -> None:
+    """However much has arrived, only deltas that were handed over count."""
+    handle = await submit(fox)
+    await handle
+    async with handle.stream() as stream:
+        seen = [await anext(stream) for _ in range(4)]
+        assert stream.offset == 4
+        assert stream.snapshot().text == text(seen)
+        assert stream.snapshot().source == "stream"
+        rest = [delta async for delta in stream]
+        assert stream.offset == len(seen) + len(rest)
+        assert isinstance(await stream.completion(), ChatCompletion)
+
+
+async def test_a_cursor_goes_on_in_another_session(fox: FoxSession, gateway: Gateway) -> None:
+    """What one process has read and what another reads from its cursor are the whole, once."""
+    handle = await submit(fox)
+    async with handle.stream() as stream:
+        first = [await anext(stream) for _ in range(5)]
+        cursor = stream.cursor
+    async with FoxSession("sk-other-process-0123", base_url=gateway.url) as other:
+        again: LLMHandle = pickle.loads(pickle.dumps(handle)).bind(other)  # noqa: S301 our own
+        second = [delta async for delta in again.stream(resume=cursor)]
+        skipped = [delta async for delta in again.stream(offset=5)]
+    assert text(first) + text(second) == COUNT
+    assert second == skipped
+    with pytest.raises(ConfigError):
+        handle.stream(resume="garbage")
+    with pytest.raises(TypeError):
+        handle.stream(resume=cursor, offset=3)
+
+
+async def test_a_lost_stream_is_completed_from_the_task() -> None:
+    """When the chunks are gone, the missing rest of the text comes from the stored result."""
+    async with (
+        Gateway(retention=0) as gateway,
+        TCPCutter(gateway.url) as cutter,
+        FoxSession("sk-x", base_url=cutter.url) as fox,
+    ):
+        handle = await submit(fox)
+        cutter.on("GET", STREAM, Stall(body=b'"content":"4'), Reset(body=b'"content":"4'), times=1)
+        async with handle.stream() as stream:
+            seen = [await anext(stream)]
+            await cutter.wait_for_stalls()
+            await handle.result()
+            cutter.release()
+            seen += [delta async for delta in stream]
+            assert stream.reasoning_complete
+    assert text(seen) == COUNT
+
+
+async def test_a_stream_has_patience_of_its_own(cut_fox: FoxSession, cutter: TCPCutter) -> None:
+    """stream(timeout=) ends a reading that stalls, and the task goes on."""
+    handle = await submit(cut_fox)
+    cutter.on("GET", STREAM, Stall(body=b'"content":"4'))
+    with pytest.raises(TaskTimeoutError):
+        async for _ in handle.stream(timeout=0.05):
+            pass
+    cutter.heal()
+    assert (await handle).text == COUNT
+
+
+async def test_silence_is_a_cut(gateway: Gateway, cutter: TCPCutter) -> None:
+    """A connection without a byte for streaming.silence seconds is opened again."""
+    async with FoxSession(
+        "sk-x", base_url=cutter.url, streaming=StreamPolicy(silence=0.1)
+    ) as fox:
+        handle = await submit(fox)
+        cutter.on("GET", STREAM, Stall(body=b'"content":"4'), times=1)
+        assert text(await read(handle)) == COUNT
+        assert cutter.count("GET", STREAM) == 2
+
+
+async def test_two_tasks_cannot_read_one_stream(fox: FoxSession) -> None:
+    """A second concurrent reader is told to ask for a stream of its own."""
+    handle = await submit(fox, "count 1 to 200")
+    async with handle.stream() as stream:
+        first = asyncio.create_task(anext_of(stream.__anext__))
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="stream for each"):
+            await anext(stream)
+        await first
