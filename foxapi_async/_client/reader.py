@@ -73,6 +73,7 @@ class StreamReader:
         self._deadline: float | None = None
         self._silent = False
         self._keep = False
+        self._failed = False
 
     # What is known
 
@@ -87,6 +88,11 @@ class StreamReader:
     def task_id(self) -> str:
         """The task's id, as far as it is known."""
         return self._handle.id if self._handle is not None else "(not submitted)"
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether everything was read that there is to read."""
+        return self.ended and self.at >= len(self.batch)
 
     @property
     def offset(self) -> int:
@@ -104,7 +110,7 @@ class StreamReader:
 
     def abandoned(self) -> str | None:
         """Return a complaint if this reader is dropped with its work half done."""
-        if self.closed or self.ended:
+        if self.closed or self.exhausted or self._failed:
             return None
         if self._begun:
             return f"{self.task_id} is dropped half-read: use `async with` for a stream with a name"
@@ -171,7 +177,8 @@ class StreamReader:
             await self.start()
             self._fold()
             batch = await self._more()
-        except BaseException:
+        except BaseException as error:
+            self._failed = not isinstance(error, asyncio.CancelledError)
             self.disconnect()
             raise
         finally:

@@ -58,11 +58,9 @@ class ChatStream:
 
     async def completion(self) -> ChatCompletion:
         """Read the rest of the stream and return the whole answer, as awaiting the handle does."""
-        while not self._reader.ended:
-            try:
-                await self._reader.next()
-            except StopAsyncIteration:
-                break
+        if not self._reader.exhausted:
+            async for _ in _Loop(self._reader):
+                pass
         return await self.handle.result()
 
     async def aclose(self) -> None:
@@ -70,7 +68,7 @@ class ChatStream:
         self._reader.close()
 
     def __aiter__(self) -> "_Loop":
-        if self._reader.closed or self._reader.ended:
+        if self._reader.closed or self._reader.exhausted:
             raise StreamConsumedError(
                 "this stream has been read or closed: ask the handle for another"
             )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from msgspec import UNSET, UnsetType
-from msgspec.structs import astuple, replace
+from msgspec.structs import replace
 
 from foxapi_async._wire.chunk import Delta, DeltaChoice, DeltaMessage, ToolCallDelta
 from foxapi_async._wire.completion import (
@@ -61,25 +61,25 @@ class Accumulator:
     def extend(self, deltas: Sequence[Delta]) -> None:
         """Add deltas, in their order."""
         self.chunks += len(deltas)
-        if self._head is None or not self._head.id:
-            self._head = next((delta for delta in deltas if delta.id), self._head or _first(deltas))
-        choices_so_far = self._choices
+        self._head = self._head or _introduction(deltas)
+        # The usual is done here, without a call: to ask for `extra` would double the cost (PERF §2).
         for delta in deltas:
-            # One call for all members: reading them one by one costs twice as much (PERF §2).
-            extra, _, _, _, _, choices, usage, fingerprint, tier = astuple(delta)
-            for choice in choices:
-                so_far = choices_so_far.get(choice.index)
+            for choice in delta.choices:
+                so_far = self._choices.get(choice.index)
                 if so_far is None:
-                    so_far = choices_so_far[choice.index] = _ChoiceSoFar()
-                so_far.add(choice)
-            if usage is not None:
-                self._usage = usage
-            if fingerprint is not None:
-                self._fingerprint = fingerprint
-            if tier is not None:
-                self._tier = tier
-            if extra is not UNSET:
-                self._extra.update(extra)
+                    so_far = self._choices[choice.index] = _ChoiceSoFar()
+                message = choice.delta
+                if message is not None:
+                    if text := message.content:
+                        so_far.text.append(text)
+                    if reasoning := message.reasoning_content:
+                        so_far.reasoning.append(reasoning)
+                    if message.role or message.tool_calls or message.refusal or message._extra:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+                        so_far.add_unusual(message)
+                if choice.finish_reason or choice.logprobs or choice._extra:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+                    so_far.add_end(choice)
+            if delta.usage or delta.system_fingerprint or delta.service_tier or delta._extra:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+                self._add_unusual(delta)
 
     def completion(self) -> ChatCompletion:
         """Return what has been added up so far, as the service would store it."""
@@ -95,6 +95,12 @@ class Accumulator:
             _extra=_kept(self._extra),
         )
         return originated(completion, "stream", b"")
+
+    def _add_unusual(self, delta: Delta) -> None:
+        self._usage = delta.usage or self._usage
+        self._fingerprint = delta.system_fingerprint or self._fingerprint
+        self._tier = delta.service_tier or self._tier
+        self._extra.update(delta.extra)
 
     @property
     def _first(self) -> "_ChoiceSoFar":
@@ -127,24 +133,7 @@ class _ChoiceSoFar:
         self.extra: dict[str, Any] = {}
         self.message_extra: dict[str, Any] = {}
 
-    def add(self, choice: DeltaChoice) -> None:
-        extra, _, message, finish_reason, logprobs = astuple(choice)
-        if message is not None:
-            message_extra, role, text, reasoning, calls, refusal = astuple(message)
-            if text:
-                self.text.append(text)
-            if reasoning:
-                self.reasoning.append(reasoning)
-            if role or calls or refusal or message_extra is not UNSET:
-                self._add_unusual(message)
-        if finish_reason is not None:
-            self.finish_reason = finish_reason
-        if logprobs is not None:
-            self.logprobs.append(logprobs)
-        if extra is not UNSET:
-            self.extra.update(extra)
-
-    def _add_unusual(self, message: DeltaMessage) -> None:
+    def add_unusual(self, message: DeltaMessage) -> None:
         self.role = message.role or self.role
         self.message_extra.update(message.extra)
         if message.refusal:
@@ -154,6 +143,12 @@ class _ChoiceSoFar:
             if call is None:
                 call = self.calls[piece.index] = _CallSoFar()
             call.add(piece)
+
+    def add_end(self, choice: DeltaChoice) -> None:
+        self.finish_reason = choice.finish_reason or self.finish_reason
+        self.extra.update(choice.extra)
+        if choice.logprobs:
+            self.logprobs.append(choice.logprobs)
 
     def choice(self, index: int) -> Choice:
         calls = tuple(self.calls[position].call() for position in sorted(self.calls))
@@ -291,5 +286,6 @@ def _kept(members: dict[str, Any]) -> Extra | UnsetType:
     return Extra(members) if members else UNSET
 
 
-def _first(deltas: Sequence[Delta]) -> Delta | None:
-    return deltas[0] if deltas else None
+def _introduction(deltas: Sequence[Delta]) -> Delta | None:
+    """Return the first chunk that says whose it is: some servers send an empty one ahead."""
+    return next((delta for delta in deltas if delta.id or delta.model), None)

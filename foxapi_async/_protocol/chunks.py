@@ -119,7 +119,8 @@ class ChunkDecoder:
         """Read frame by frame, up to the end of the stream."""
         read: list[Delta] = []
         for frame in self._events.frames(block):
-            if frame[: self._size] == self._prefix and _LF not in (data := frame[self._size :]):
+            before, prefix, data = frame.partition(self._prefix)
+            if prefix and _LF not in data and _says_nothing(before):
                 delta = self._read_chunk(data)
             else:
                 delta = self._read_frame(frame)
@@ -147,20 +148,24 @@ class ChunkDecoder:
 
     def _read_chunk(self, data: bytes) -> Delta | None:
         """Return the delta in ``data``, or ``None`` if it is a keep-alive or an end."""
+        if not data:
+            return None
         if self._tolerant:
             self._tolerant -= 1
-        else:
-            try:
-                return _decode(data)
-            except _UNREADABLE:
-                pass
-        return self._read_unusual(data.strip())
+            return self._read_unusual(data.strip())
+        try:
+            return _decode(data)
+        except _UNREADABLE:
+            self._tolerant = self._patience
+            self._patience = min(2 * self._patience, _MOST_TOLERANT)
+            return self._read_unusual(data.strip())
 
     def _read_unusual(self, data: bytes) -> Delta | None:
-        """Read what the quick decoder refused, or would."""
+        """Read what the quick decoder refused, or is not tried on."""
+        if not data:
+            return None
         if data == b"[DONE]":
             self._end(done=StreamDone())
-        if self.ended or not data:
             return None
         try:
             delta = deltas.read(data)
@@ -171,9 +176,6 @@ class ChunkDecoder:
         if delta.extra.get("error"):
             self._end(fault=_read_fault(data))
             return None
-        if not self._tolerant:
-            self._tolerant = self._patience
-            self._patience = min(2 * self._patience, _MOST_TOLERANT)
         return delta
 
     def _end(
@@ -194,9 +196,19 @@ class ChunkDecoder:
     def _learn(self, frame: bytes, data: bytes) -> None:
         """Expect what stands before ``data``, if it is a ``data`` field, or one after ``event``."""
         prefix = frame.removesuffix(data)
+        first, end, others = prefix.partition(b"\n")
+        if _says_nothing(first + end):
+            prefix = others
         event, _, field = prefix.rpartition(b"\n")
         if field in {b"data:", b"data: "} and event in {b"", b"event:chunk", b"event: chunk"}:
             self._expect(prefix)
+
+
+def _says_nothing(before: bytes) -> bool:
+    """Tell whether no chunk depends on what stands before the usual shape: an id, a comment."""
+    if not before:
+        return True
+    return (before[:3] == b"id:" or before[:1] == b":") and before.find(b"\n") == len(before) - 1
 
 
 def _read_done(data: bytes) -> StreamDone:

@@ -56,7 +56,7 @@ class Position(Struct, frozen=True, array_like=True, forbid_unknown_fields=True,
 
 
 class Surveyor:
-    """Tells positions in a growing list of chunks; as long as they grow, it digests a chunk once."""
+    """Tells positions in a growing list of chunks; it digests a chunk once as long as they grow."""
 
     __slots__ = ("_chunks", "_length", "_offset", "_text")
 

@@ -1,6 +1,5 @@
 """Event streams, as the WHATWG HTML standard defines them: bytes in, events out, and back."""
 
-from collections.abc import Iterator
 from typing import Final
 
 from msgspec import Struct
@@ -78,11 +77,17 @@ class EventDecoder:
             data = self._skip_bom(data)
         if self._after_cr or _CR in data:
             data = self._with_line_feeds(data)
-        parked = self._parked
-        if not parked and data[:1] == b"\n":
-            data = data.lstrip(b"\n")
         if not data or self.error:
             return b""
+        if not self._parked:
+            if data[-2:] == _BLANK:
+                return data
+            data = data.lstrip(b"\n")
+        return self._cut_inside(data)
+
+    def _cut_inside(self, data: bytes) -> bytes:
+        """Cut what does not begin and end with a frame, and park the rest."""
+        parked = self._parked
         # Without a blank line in it, `end` is 1: where the frame ends if LF met LF across the cut.
         end = data.rfind(_BLANK) + 2
         if end == 1 and not (parked and parked[-1] == data[0] == _LF):
@@ -97,17 +102,16 @@ class EventDecoder:
             self._refuse(bytes(parked[:_HEAD]))
         return block
 
-    def frames(self, block: bytes) -> Iterator[bytes]:
-        """Yield the frames of a block, without their blank lines, up to one that is too long."""
-        longest = self._limit - len(_BLANK)
-        for piece in block.split(_BLANK):
-            # Of an odd number of line ends, the last one is a blank line of its own.
-            frame = piece.removeprefix(b"\n")
-            if len(frame) > longest:
-                self._refuse(frame[:_HEAD])
-                return
-            if frame:
-                yield frame
+    def frames(self, block: bytes) -> list[bytes]:
+        """Return the frames of a block, without blank lines, up to one that is too long."""
+        # Of an odd number of line ends, the last one is a blank line of its own.
+        frames = [frame.removeprefix(b"\n") for frame in block.rstrip(b"\n").split(_BLANK)]
+        if len(block) > self._limit:
+            for number, frame in enumerate(frames):
+                if len(frame) + len(_BLANK) > self._limit:
+                    self._refuse(frame[:_HEAD])
+                    return frames[:number]
+        return frames
 
     def read(self, frame: bytes) -> ServerEvent | None:
         """Return the event of one frame, ``None`` if it has no ``data``."""

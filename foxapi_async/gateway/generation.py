@@ -57,16 +57,16 @@ class Generation:
     async def fail(self, fault: TaskFault) -> None:
         """End the task with an error. Its stream has but a message for it (CONTRACT Q12)."""
         self._task = replace(self._task, status=Status.FAILED, error=fault)
-        self._stats.failed += 1
         closing = msgspec.json.encode({"message": fault.message})
         await self._store.finish(self._task, encode_event("error", closing))
+        self._stats.failed += 1
 
     async def _complete(self, script: Script, chunks: int) -> None:
         results = (Raw(encode(script.completion)),)
         self._task = replace(self._task, status=Status.COMPLETED, progress=100, results=results)
-        self._stats.completed += 1
         closing = msgspec.json.encode({"total_chunks": chunks})
         await self._store.finish(self._task, encode_event("done", closing))
+        self._stats.completed += 1
 
     async def _write(self, script: Script) -> int:
         """Write the chunks, each when it is due, and return how many there were."""
@@ -76,9 +76,9 @@ class Generation:
             due += self._settings.thinking_pace if step.is_thinking else self._settings.token_delay
             if due > self._clock.time() or number % _BURST == 0:
                 await sleep(self._clock, due - self._clock.time())
-            self._stats.chunks += 1
             frame = encode_event("chunk", encode(step.chunk))
             await self._advance(progress=_ALMOST * number // len(steps), frames=(frame,))
+            self._stats.chunks += 1
         return len(steps)
 
     async def _pass_time(self, script: Script) -> None:

@@ -7,10 +7,12 @@ from aiohttp import web
 from foxapi_async._wire.fault import ErrorBody, encode_error
 from foxapi_async._wire.violation import Violation
 
-_TYPES = {
+_TYPES: dict[int, str] = {
     HTTPStatus.UNAUTHORIZED: "authentication_error",
+    HTTPStatus.PAYMENT_REQUIRED: "insufficient_quota",
     HTTPStatus.NOT_FOUND: "not_found",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "file_too_large_error",
+    HTTPStatus.TOO_MANY_REQUESTS: "rate_limit_error",
     HTTPStatus.SERVICE_UNAVAILABLE: "service_unavailable",
 }
 
@@ -38,8 +40,8 @@ class Refusal(Exception):  # noqa: N818 it is what the server says, not what wen
 
 def error_type(status: int) -> str:
     """Return the service's word for a status (CONTRACT §8.2)."""
-    fallback = "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else None
-    return _TYPES.get(HTTPStatus(status), fallback or "invalid_request_error")
+    server = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return _TYPES.get(status, "server_error" if server else "invalid_request_error")
 
 
 def envelope(status: int, body: ErrorBody) -> web.Response:

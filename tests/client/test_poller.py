@@ -236,9 +236,11 @@ async def test_faults_in_the_middle_of_a_wait_change_nothing() -> None:
 async def test_a_429_slows_everybody() -> None:
     """While the service asks for quiet, no task at all is looked at."""
     bench = Bench(
-        lambda task_id, _: RateLimitError("slow", status=429, retry_after=5.0)
-        if task_id == "a" and not bench.clock.time()
-        else task(task_id, "completed")
+        lambda task_id, _: (
+            RateLimitError("slow", status=429, retry_after=5.0)
+            if task_id == "a" and not bench.clock.time()
+            else task(task_id, "completed")
+        )
     )
     first = bench.wait(Handle("a"))
     await settle()

@@ -1,0 +1,59 @@
+"""What a gateway can be told, and what it refuses to be told."""
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from foxapi_async.errors import ConfigError
+from foxapi_async.gateway import GatewaySettings, make_app
+from foxapi_async.gateway.settings import GatewayOptions
+
+
+def test_options_are_the_settings() -> None:
+    """The keywords of ``make_app`` are the members of the settings."""
+    assert set(GatewayOptions.__annotations__) == {item.name for item in fields(GatewaySettings)}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("queue_delay", -1),
+        ("queue_delay", float("nan")),
+        ("token_delay", float("inf")),
+        ("token_delay", "0.1"),
+        ("token_delay", True),
+        ("thinking_delay", -0.1),
+        ("retention", None),
+        ("task_retention", -1),
+        ("body_limit", 0),
+        ("body_limit", 1.5),
+        ("seed", "7"),
+        ("seed", True),
+        ("api_keys", "sk-one"),
+        ("api_keys", 5),
+        ("api_keys", [""]),
+        ("api_keys", ["sk one"]),
+        ("api_keys", ["sk-ö"]),
+        ("api_keys", [b"sk-one"]),
+    ],
+)
+def test_a_bad_setting_is_named(name: str, value: Any) -> None:
+    """A value that cannot work is refused with an error that names the setting."""
+    options: Any = {name: value}
+    with pytest.raises(ConfigError, match=rf"GatewaySettings\.{name}"):
+        make_app(**options)
+
+
+def test_keys_are_not_shown() -> None:
+    """Neither the settings nor their errors show a key."""
+    assert "sk-secret" not in repr(GatewaySettings(api_keys=["sk-secret"]))
+    with pytest.raises(ConfigError) as caught:
+        GatewaySettings(api_keys=["sk-secret with a space"])
+    assert "sk-secret" not in str(caught.value)
+
+
+def test_thinking_has_the_pace_of_writing_unless_told() -> None:
+    """``thinking_delay=None`` means ``token_delay``, and 0 means 0."""
+    assert GatewaySettings(token_delay=0.5).thinking_pace == 0.5
+    assert GatewaySettings(token_delay=0.5, thinking_delay=0).thinking_pace == 0

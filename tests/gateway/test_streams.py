@@ -1,0 +1,242 @@
+"""The event stream of a task (CONTRACT §6)."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+
+from foxapi_async._clock import ManualClock, settle
+from foxapi_async._wire.chunk import deltas
+
+if TYPE_CHECKING:
+    from tests.gateway.conftest import Event, Serve, Service
+
+Read = Callable[[bytes], "list[Event]"]
+
+
+def text(events: "list[Event]", member: str = "content") -> str:
+    """Join what the chunks of a stream add to the first choice."""
+    return "".join(
+        event.data["choices"][0]["delta"].get(member, "")
+        for event in events
+        if event.name == "chunk" and event.data["choices"]
+    )
+
+
+async def test_a_stream_is_named_events_that_end_with_done(
+    service: "Service", events: Read
+) -> None:
+    """A stream is chunks and then ``done`` with their number; their text is that of the task."""
+    task = await service.submit("count 5 to 9", stream=True)
+    reply = await service.stream(task["id"])
+    assert reply.headers["Content-Type"] == "text/event-stream"
+    assert "no-cache" in reply.headers["Cache-Control"]
+    *chunks, done = events(reply.body)
+    assert {event.name for event in chunks} == {"chunk"}
+    assert done == ("done", {"total_chunks": len(chunks)})
+    task = await service.task(task["id"])
+    assert text(chunks) == task["results"][0]["choices"][0]["message"]["content"] == "5, 6, 7, 8, 9"
+
+
+async def test_a_chunk_is_what_the_client_reads(service: "Service") -> None:
+    """Every chunk is of the shape that the client decodes, with no member that it does not know."""
+    task = await service.submit(
+        stream=True, model="kimi-k2.6", stream_options={"include_usage": True}
+    )
+    body = (await service.stream(task["id"])).body
+    datas = [line[6:] for line in body.splitlines() if line.startswith(b'data: {"id"')]
+    read = [deltas.strict(data) for data in datas]
+    assert {(chunk.id, chunk.created, chunk.model, chunk.object) for chunk in read} == {
+        (read[0].id, task["created"], "kimi-k2.6", "chat.completion.chunk")
+    }
+    assert all(b":null" not in data.replace(b'"finish_reason":null', b"") for data in datas)
+
+
+async def test_an_offset_skips_that_many_chunks(service: "Service") -> None:
+    """``?offset=N`` leaves out the first N chunks and not a byte more; ``done`` tells the total."""
+    task = await service.submit("count 1 to 6", stream=True)
+    body = (await service.stream(task["id"])).body
+    blocks = body.split(b"\n\n")
+    for offset in range(len(blocks) + 3):
+        rest = blocks[min(offset, len(blocks) - 2) :]
+        reply = await service.stream(task["id"], f"?offset={offset}")
+        assert reply.body == b"\n\n".join(rest)
+    assert service.gateway.stats.streams == len(blocks) + 4
+
+
+async def test_a_replay_is_the_live_stream(serve: "Serve") -> None:
+    """Live or later, at once or from the middle of the task, the bytes are the same."""
+    clock = ManualClock()
+    service = await serve(clock=clock, queue_delay=1, token_delay=1)
+    task = await service.submit("tell me something", stream=True, n=2)
+    readers = [asyncio.create_task(service.stream(task["id"]))]
+    for _ in range(3):
+        await clock.advance(3)
+        readers.append(asyncio.create_task(service.stream(task["id"])))
+        while service.gateway.stats.streams < len(readers):
+            await settle()
+    await clock.advance(200)
+    replies = [await reader for reader in readers]
+    replies.append(await service.stream(task["id"]))
+    assert len({reply.body for reply in replies}) == 1
+    assert b"event: done" in replies[0].body
+
+
+async def test_chunks_come_as_they_are_written(serve: "Serve") -> None:
+    """A stream is open before its task has begun, and gets each chunk when its time has come."""
+    clock = ManualClock()
+    service = await serve(clock=clock, queue_delay=10, token_delay=5)
+    task = await service.submit("count 1 to 3", stream=True)
+    response = await service.open_stream(task["id"])
+    assert (await service.task(task["id"]))["status"] == "pending"
+    await clock.advance(10)
+    assert service.gateway.stats.chunks == 0
+    for number in range(1, 4):
+        await clock.advance(5)
+        assert service.gateway.stats.chunks == number
+        block = await response.content.readuntil(b"\n\n")
+        assert f"{number}".encode() in block.partition(b'"content":')[2]
+    response.close()
+
+
+async def test_thinking_has_its_own_pace(serve: "Serve", events: Read) -> None:
+    """A thinking model thinks at the pace of ``thinking_delay``, with or without a stream."""
+    clock = ManualClock()
+    service = await serve(clock=clock, token_delay=100, thinking_delay=1)
+    streamed = await service.submit("count 1 to 3", model="kimi-k2.6", stream=True)
+    plain = await service.submit("count 1 to 3", model="kimi-k2.6")
+    await clock.advance(99)
+    # 23 words of thinking at one a second; the first word of the answer comes 100 seconds later.
+    thought = service.gateway.stats.chunks
+    assert 10 < thought < 50
+    assert (await service.task(plain["id"]))["status"] == "processing"
+    await clock.advance(500)
+    chunks = events((await service.stream(streamed["id"])).body)
+    assert len(text(chunks, "reasoning_content").split()) == thought
+    assert (await service.task(plain["id"]))["status"] == "completed"
+
+
+@pytest.mark.parametrize("written", [0, 3])
+async def test_a_failing_task_ends_its_stream_with_error(
+    service: "Service", events: Read, written: int
+) -> None:
+    """When the task fails the stream ends with ``error`` and its message, and a replay does too."""
+    task = await service.submit(f"[[fail:timeout:{written}]]", stream=True)
+    body = (await service.stream(task["id"])).body
+    *chunks, error = events(body)
+    assert len(chunks) == written
+    assert (error.name, error.data) == ("error", {"message": "the upstream service was too slow"})
+    task = await service.task(task["id"])
+    assert task["error"]["message"] == error.data["message"]
+    assert (await service.stream(task["id"])).body == body
+
+
+async def test_without_stream_there_is_none(service: "Service") -> None:
+    """A task that was not submitted with ``stream=true`` has none, nor has an unknown one."""
+    task = await service.submit(stream=False)
+    for task_id in (task["id"], "task-llm-1-abcdefgh"):
+        reply = await service.stream(task_id)
+        assert reply.status == 404
+        assert reply.json["error"]["type"] == "not_found"
+        assert set(reply.json["error"]) == {"message", "type"}
+
+
+@pytest.mark.parametrize("offset", ["-1", "1.5", "x", "%20", "+1", "1e3", "9" * 30, "٣", ""])
+async def test_a_bad_offset_is_refused(service: "Service", offset: str) -> None:
+    """An offset that is no number of chunks is 422."""
+    task = await service.submit(stream=True)
+    reply = await service.stream(task["id"], f"?offset={offset}")
+    assert reply.status == 422
+    assert reply.json["error"] == {
+        "message": reply.json["error"]["message"],
+        "type": "invalid_request_error",
+        "code": "invalid_param",
+        "param": "offset",
+    }
+
+
+async def test_a_stream_is_kept_for_its_retention(serve: "Serve") -> None:
+    """A stream can be replayed for 900 seconds after its end; the task outlives it."""
+    clock = ManualClock()
+    service = await serve(clock=clock, queue_delay=2000)
+    task = await service.submit(stream=True)
+    await clock.advance(2000)
+    await clock.advance(899)
+    assert (await service.stream(task["id"])).status == 200
+    await clock.advance(1)
+    reply = await service.stream(task["id"])
+    assert (reply.status, reply.json["error"]["type"]) == (404, "not_found")
+    assert (await service.task(task["id"]))["status"] == "completed"
+
+
+async def test_a_stream_that_is_open_outlives_the_retention(serve: "Serve") -> None:
+    """A reader that came in time gets all of it, however long it takes."""
+    clock = ManualClock()
+    service = await serve(clock=clock, token_delay=1)
+    task = await service.submit("count 1 to 3", stream=True)
+    response = await service.open_stream(task["id"])
+    await clock.advance(5000)
+    assert (await response.read()).endswith(b'data: {"total_chunks":4}\n\n')
+
+
+async def test_a_reader_that_stands_still_holds_nobody_up(serve: "Serve") -> None:
+    """A reader that does not read delays neither the task nor another reader nor the shutdown."""
+    service = await serve()
+    task = await service.submit("count 1 to 1000", stream=True, n=32)
+    stalled = socket.socket()
+    stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    stalled.setblocking(False)  # noqa: FBT003 the standard library's
+    await asyncio.get_running_loop().sock_connect(stalled, ("127.0.0.1", service.gateway.port))
+    with stalled:
+        path = f"/v1/llm/generations/{task['id']}/stream"
+        request = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\n\r\n".encode()
+        await asyncio.get_running_loop().sock_sendall(stalled, request)
+        reply = await service.stream(task["id"])
+        assert reply.body.endswith(b'event: done\ndata: {"total_chunks":32032}\n\n')
+        assert service.gateway.stats.streams_open == 1
+        async with asyncio.timeout(1):
+            await service.gateway.__aexit__(None, None, None)
+    assert service.gateway.stats.streams_open == 0
+
+
+async def test_a_reader_that_left_is_noticed(serve: "Serve") -> None:
+    """A stream whose reader has gone is over at once, though its task has nothing to say yet."""
+    service = await serve(clock=ManualClock(), queue_delay=1)
+    task = await service.submit(stream=True)
+    responses = [await service.open_stream(task["id"]) for _ in range(3)]
+    assert service.gateway.stats.streams_open == 3
+    responses[0].close()
+    while service.gateway.stats.streams_open == 3:
+        await settle()
+    assert service.gateway.stats.streams_open == 2
+    for response in responses:
+        response.close()
+
+
+async def test_closing_cuts_streams_without_done(serve: "Serve") -> None:
+    """At shutdown an open stream ends without ``done``: the task has not been finished."""
+    clock = ManualClock()
+    service = await serve(clock=clock, token_delay=1)
+    task = await service.submit("count 1 to 9", stream=True)
+    response = await service.open_stream(task["id"])
+    await clock.advance(2)
+    await service.gateway.__aexit__(None, None, None)
+    body = b""
+    with suppress(aiohttp.ClientPayloadError):
+        body = await response.read()
+    assert body.count(b"event: chunk") == 2
+    assert b"done" not in body
+    assert clock.timers == 0
+
+
+async def test_many_streams_share_one_task(service: "Service") -> None:
+    """A hundred readers of one task all get all of it."""
+    task = await service.submit("count 1 to 50", stream=True)
+    replies: list[Any] = await asyncio.gather(*(service.stream(task["id"]) for _ in range(100)))
+    assert len({reply.body for reply in replies}) == 1
+    assert service.gateway.stats.streams == 100
+    assert service.gateway.stats.chunks == 51
