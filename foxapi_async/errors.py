@@ -106,6 +106,8 @@ def _rebuild(
     kind: type[BaseException], args: tuple[object, ...], state: dict[str, Any]
 ) -> BaseException:
     error = kind.__new__(kind, *args)
+    # An OSError, which a TimeoutError is, takes its arguments in the constructor that is left out.
+    error.args = args
     error.__dict__.update(state)
     return error
 

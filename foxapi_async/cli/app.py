@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from foxapi_async.cli.exits import ExitCode
-from foxapi_async.cli.screen import tame_output
+from foxapi_async.cli.screen import abandon_stdout, tame_output
 
 COMMANDS: Final = ("demo", "serve", "submit", "stream", "wait", "task", "models")
 """Every command, in the order of the help; each is ``command`` in the module of its name."""
@@ -51,7 +51,7 @@ def run_command_line(arguments: Sequence[str]) -> int:
         )
         sys.stdout.flush()
     except BrokenPipeError:
-        _leave_stdout()
+        abandon_stdout()
         return ExitCode.OK
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
@@ -88,12 +88,3 @@ def _complain_of_usage(message: str, context: typer.Context | None) -> None:
     path = context.command_path if context is not None else "foxapi"
     text = " ".join(message.split())
     sys.stderr.write(f"{path}: {text}\n{path} --help tells what it takes\n")
-
-
-def _leave_stdout() -> None:
-    """Give the interpreter a stdout that it can flush: the reader of the real one has gone."""
-    import os
-
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, sys.stdout.fileno())
-    os.close(devnull)

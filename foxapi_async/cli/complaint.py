@@ -32,7 +32,10 @@ def complaint(error: Exception) -> list[str]:
 
 def _violation(violation: Violation) -> str:
     hint = _hint(violation.param)
-    return _shortened(violation.message) + (f": {hint}" if hint else f" ({violation.param})")
+    if hint:
+        return f"{_shortened(violation.message)}: {hint}"
+    named = violation.param in violation.message
+    return _shortened(violation.message if named else f"{violation.param}: {violation.message}")
 
 
 def _hint(param: str | None) -> str | None:

@@ -1,12 +1,14 @@
 """``foxapi demo``: the whole idea in a few seconds, against a gateway of its own."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from statistics import median
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from foxapi_async import __version__
 from foxapi_async.cli.exits import ExitCode
 from foxapi_async.cli.running import run
 from foxapi_async.cli.screen import Screen
@@ -14,6 +16,7 @@ from foxapi_async.cli.stage import Stage
 
 if TYPE_CHECKING:
     from foxapi_async import ChatCompletion, FoxSession, LLMHandle
+    from foxapi_async.gateway import Gateway
 
 _MANY: Final = 200
 # A task is in the queue for a moment and then writes slowly enough to be watched.
@@ -44,7 +47,15 @@ def command(
 ) -> None:
     """See it work within seconds, without an account."""
     screen = Screen(json=json)
-    run(screen, lambda: Demo(screen).play())
+
+    def start() -> Coroutine[Any, Any, ExitCode]:
+        from foxapi_async import FoxSession
+        from foxapi_async.gateway import Gateway
+
+        gateway = Gateway(queue_delay=_QUEUE_DELAY, token_delay=_TOKEN_DELAY)
+        return Demo(screen).play(gateway, lambda: FoxSession("sk-demo", base_url=gateway.url))
+
+    run(screen, start)
 
 
 class Demo:
@@ -55,15 +66,9 @@ class Demo:
         self._stage = Stage(screen.out)
         self._seconds: list[float] = []
 
-    async def play(self) -> ExitCode:
+    async def play(self, gateway: "Gateway", session: "Callable[[], FoxSession]") -> ExitCode:
         """Play the demo against a gateway on a free port; nothing leaves this machine."""
-        from foxapi_async import FoxSession, __version__
-        from foxapi_async.gateway import Gateway
-
-        async with (
-            Gateway(queue_delay=_QUEUE_DELAY, token_delay=_TOKEN_DELAY) as gateway,
-            FoxSession("sk-demo", base_url=gateway.url) as fox,
-        ):
+        async with gateway, session() as fox:
             self._stage.open(f"foxapi-async {__version__}", f"against a gateway at {gateway.url}")
             started = perf_counter()
             await self._await_one(fox)

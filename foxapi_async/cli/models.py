@@ -1,13 +1,13 @@
 """``foxapi models``: the models that can be used, and their rules."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from foxapi_async.cli import options
 from foxapi_async.cli.exits import ExitCode
-from foxapi_async.cli.running import open_session, run
+from foxapi_async.cli.running import Session, open_session, run
 from foxapi_async.cli.screen import Screen, printable
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _UNKNOWN = "?"
 _MAX_TOKENS = {
     "optional": "optional",
-    "at_least_16": "16 or more, if given",
+    "at_least_16": "at least 16",
     "required": "required",
 }
 
@@ -32,17 +32,16 @@ def command(
 ) -> None:
     """List the models of this key, with the rules of each."""
     screen = Screen(json=json)
-    run(screen, lambda: _list(screen, offline=offline))
+    run(screen, lambda: _list(screen, None if offline else open_session(screen), _known()))
 
 
-async def _list(screen: Screen, *, offline: bool) -> ExitCode:
-    from foxapi_async import catalog
-
-    known = {model.id: model for model in catalog()}
-    if offline:
+async def _list(
+    screen: Screen, session: Session | None, known: Mapping[str, "CatalogModel"]
+) -> ExitCode:
+    if session is None:
         rows = [_row(model.id, model.capabilities, model) for model in known.values()]
     else:
-        async with open_session(screen) as fox:
+        async with session as fox:
             served = await fox.models.list()
         rows = [_row(model.id, model.capabilities, known.get(model.id)) for model in served]
     for row in rows:
@@ -51,6 +50,12 @@ async def _list(screen: Screen, *, offline: bool) -> ExitCode:
     if not rows:
         screen.note("the service offers no model to this key")
     return ExitCode.OK
+
+
+def _known() -> "Mapping[str, CatalogModel]":
+    from foxapi_async import catalog
+
+    return {model.id: model for model in catalog()}
 
 
 def _row(name: str, capabilities: Iterable[str], rules: "CatalogModel | None") -> dict[str, Any]:
@@ -69,9 +74,10 @@ def _table(rows: Iterable[dict[str, Any]]) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(
-        "model", "reads", "max_tokens", "thinks", box=box.SIMPLE_HEAD, header_style="bold"
-    )
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False)
+    table.add_column("model", no_wrap=True, overflow="fold")
+    for name in ("reads", "max_tokens", "thinks"):
+        table.add_column(name)
     for row in rows:
         table.add_row(
             Text(printable(row["id"])),

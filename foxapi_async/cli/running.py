@@ -5,19 +5,20 @@ import logging
 import sys
 import warnings
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
 from foxapi_async.cli.complaint import complaint
 from foxapi_async.cli.exits import ExitCode, exit_code
-from foxapi_async.cli.screen import Screen
+from foxapi_async.cli.screen import Screen, abandon_stdout
 
 if TYPE_CHECKING:
-    from foxapi_async import FoxSession, Timeouts
+    from foxapi_async import FoxSession
 
 Command = Callable[[], Coroutine[Any, Any, ExitCode]]
+Session = AbstractAsyncContextManager["FoxSession"]
 
 
 def run(screen: Screen, command: Command) -> NoReturn:
@@ -35,8 +36,10 @@ def run(screen: Screen, command: Command) -> NoReturn:
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED
         screen.note_owed()
-    except (BrokenPipeError, typer.Exit):
-        raise
+    except BrokenPipeError:
+        # The reader has what it wanted. What the network breaks is an error of the SDK's own.
+        abandon_stdout()
+        code = ExitCode.OK
     except Exception as error:  # noqa: BLE001 the border: a user is never shown a traceback
         code = complain(screen, error)
     raise typer.Exit(code)
@@ -62,18 +65,20 @@ def complain(screen: Screen, error: Exception) -> ExitCode:
     return code
 
 
-@asynccontextmanager
-async def open_session(
-    screen: Screen, *, timeouts: "Timeouts | None" = None
-) -> AsyncGenerator["FoxSession", None]:
-    """Open the session of a command, for the account in the environment.
+def open_session(screen: Screen, *, patience: float | None = None) -> Session:
+    """Build the session of a command, for the account in the environment; enter it to use it.
 
-    A submission that Ctrl-C overtakes gets a few seconds to land, so that its id can be told.
+    Call it before the loop runs, because importing the SDK takes its time. ``patience`` bounds each
+    wait for a result.
     """
-    from foxapi_async import FoxSession
-    from foxapi_async import Timeouts as Defaults
+    from foxapi_async import FoxSession, Timeouts
 
-    fox = FoxSession(timeouts=timeouts or Defaults())
+    return _opened(screen, FoxSession(timeouts=Timeouts(wait=patience)))
+
+
+@asynccontextmanager
+async def _opened(screen: Screen, fox: "FoxSession") -> AsyncGenerator["FoxSession", None]:
+    """Use a session; a submission that Ctrl-C overtakes gets a few seconds to tell its id."""
     try:
         async with fox:
             try:

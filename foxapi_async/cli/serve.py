@@ -2,9 +2,10 @@
 
 import asyncio
 import signal
+from collections.abc import Coroutine
 from contextlib import suppress
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -55,7 +56,7 @@ def command(
     screen = Screen(json=json)
     keys = tuple(api_key or ())
 
-    async def body() -> ExitCode:
+    def start() -> Coroutine[Any, Any, ExitCode]:
         from foxapi_async.gateway import Gateway
 
         if not keys and not _is_loopback(host):
@@ -67,9 +68,9 @@ def command(
             token_delay=1 / tokens_per_second,
             api_keys=keys,
         )
-        return await _serve(screen, gateway, guarded=bool(keys))
+        return _serve(screen, gateway, guarded=bool(keys))
 
-    run(screen, body)
+    run(screen, start)
 
 
 async def _serve(screen: Screen, gateway: "Gateway", *, guarded: bool) -> ExitCode:

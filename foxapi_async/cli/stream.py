@@ -9,7 +9,7 @@ import typer
 from foxapi_async.cli import options
 from foxapi_async.cli.answer import answer_members, plain
 from foxapi_async.cli.exits import ExitCode, UsageError
-from foxapi_async.cli.running import open_session, run
+from foxapi_async.cli.running import Session, open_session, run
 from foxapi_async.cli.screen import Screen
 from foxapi_async.cli.submitting import submit
 
@@ -53,7 +53,7 @@ def command(
         if task is not None:
             if model is not None:
                 raise UsageError("MODEL and --task exclude each other: leave one out")
-            return _attach(screen, task, resume)
+            return _attach(screen, open_session(screen), task, resume)
         if model is None:
             raise UsageError("MODEL is missing: name it, or a task that is there by --task ID")
         if resume is not None:
@@ -71,19 +71,19 @@ def command(
             params=param,
             key=key,
         )
-        return _submit(screen, params)
+        return _submit(screen, open_session(screen), params)
 
     run(screen, start)
 
 
-async def _submit(screen: Screen, params: dict[str, Any]) -> ExitCode:
-    async with open_session(screen) as fox:
+async def _submit(screen: Screen, session: Session, params: dict[str, Any]) -> ExitCode:
+    async with session as fox:
         handle = await submit(screen, fox, params, stream=True)
         return await _follow(screen, handle.stream())
 
 
-async def _attach(screen: Screen, task_id: str, resume: str | None) -> ExitCode:
-    async with open_session(screen) as fox:
+async def _attach(screen: Screen, session: Session, task_id: str, resume: str | None) -> ExitCode:
+    async with session as fox:
         try:
             stream = fox.tasks.handle(task_id).stream(resume=resume)
         except ValueError as error:
@@ -99,10 +99,12 @@ async def _follow(screen: Screen, stream: "ChatStream") -> ExitCode:
     )
     async with stream:
         page = _Page(screen)
-        async for delta in stream:
-            screen.record(**_members(delta))
-            page.add(delta)
-        page.end()
+        try:
+            async for delta in stream:
+                screen.record(**_members(delta))
+                page.add(delta)
+        finally:
+            page.end()
         completion = await stream.completion()
     screen.record(
         id=task_id, offset=stream.offset, cursor=stream.cursor, **answer_members(completion)

@@ -8,9 +8,10 @@ import typer
 from foxapi_async.cli import options
 from foxapi_async.cli.answer import plain
 from foxapi_async.cli.exits import ExitCode
-from foxapi_async.cli.running import open_session, run
+from foxapi_async.cli.running import Session, open_session, run
 from foxapi_async.cli.screen import Screen
 from foxapi_async.cli.submitting import is_thinking, submit
+from foxapi_async.cli.waiting import wait_for
 
 if TYPE_CHECKING:
     from foxapi_async import LLMHandle
@@ -55,17 +56,17 @@ def command(
             params=param,
             key=key,
         )
-        return _submit(screen, params, stream=stream, wait=wait)
+        # The stored answer of a thinking model lacks its reasoning, and may lack its text too.
+        streamed = stream or (wait and is_thinking(model))
+        return _submit(screen, open_session(screen), params, stream=streamed, wait=wait)
 
     run(screen, start)
 
 
-async def _submit(screen: Screen, params: dict[str, Any], *, stream: bool, wait: bool) -> ExitCode:
-    from foxapi_async.cli.waiting import wait_for
-
-    # The stored answer of a thinking model lacks its reasoning, and may lack its text too.
-    stream = stream or (wait and is_thinking(params["model"]))
-    async with open_session(screen) as fox:
+async def _submit(
+    screen: Screen, session: Session, params: dict[str, Any], *, stream: bool, wait: bool
+) -> ExitCode:
+    async with session as fox:
         handle = await submit(screen, fox, params, stream=stream)
         if wait:
             screen.note(handle.id)

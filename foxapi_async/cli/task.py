@@ -8,7 +8,7 @@ import typer
 from foxapi_async.cli import options
 from foxapi_async.cli.answer import plain, show_answer
 from foxapi_async.cli.exits import ExitCode
-from foxapi_async.cli.running import open_session, run
+from foxapi_async.cli.running import Session, open_session, run
 from foxapi_async.cli.screen import Screen, printable
 
 if TYPE_CHECKING:
@@ -24,11 +24,11 @@ def command(
 ) -> None:
     """Look at a task once and show it as it is now."""
     screen = Screen(json=json)
-    run(screen, lambda: _look(screen, task_id))
+    run(screen, lambda: _look(screen, open_session(screen), task_id))
 
 
-async def _look(screen: Screen, task_id: str) -> ExitCode:
-    async with open_session(screen) as fox:
+async def _look(screen: Screen, session: Session, task_id: str) -> ExitCode:
+    async with session as fox:
         handle = fox.tasks.handle(task_id)
         task = await handle.refresh()
         screen.record(**plain(task))

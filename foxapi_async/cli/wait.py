@@ -7,8 +7,9 @@ import typer
 
 from foxapi_async.cli import options
 from foxapi_async.cli.exits import ExitCode
-from foxapi_async.cli.running import open_session, run
+from foxapi_async.cli.running import Session, open_session, run
 from foxapi_async.cli.screen import Screen
+from foxapi_async.cli.waiting import wait_for
 
 
 def command(
@@ -25,13 +26,10 @@ def command(
     With several tasks the exit code is the largest of theirs.
     """
     screen = Screen(json=json)
-    run(screen, lambda: _wait(screen, task_ids, timeout))
+    run(screen, lambda: _wait(screen, open_session(screen, patience=timeout), task_ids))
 
 
-async def _wait(screen: Screen, task_ids: Sequence[str], timeout: float | None) -> ExitCode:
-    from foxapi_async import Timeouts
-    from foxapi_async.cli.waiting import wait_for
-
-    async with open_session(screen, timeouts=Timeouts(wait=timeout)) as fox:
+async def _wait(screen: Screen, session: Session, task_ids: Sequence[str]) -> ExitCode:
+    async with session as fox:
         handles = [fox.tasks.handle(task_id) for task_id in dict.fromkeys(task_ids)]
         return await wait_for(screen, handles)

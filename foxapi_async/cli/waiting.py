@@ -1,5 +1,6 @@
 """Waiting for tasks where a person watches."""
 
+import asyncio
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from time import monotonic
@@ -17,6 +18,7 @@ from foxapi_async.cli.exits import ExitCode
 from foxapi_async.cli.running import complain
 from foxapi_async.cli.screen import Screen, printable
 from foxapi_async.errors import FoxAPIError
+from foxapi_async.types import ChatCompletion
 
 if TYPE_CHECKING:
     from foxapi_async import LLMHandle
@@ -26,37 +28,47 @@ _BAR_WIDTH = 24
 
 async def wait_for(screen: Screen, handles: "Sequence[LLMHandle]") -> ExitCode:
     """Show each result as its task finishes, and return the largest of the exit codes."""
-    from foxapi_async import as_completed
-
     codes = [ExitCode.OK]
     for handle in handles:
         screen.owe(handle.id)
-    with _watched(screen, handles) as watch:
-        async for handle in as_completed(handles):
-            # Both may be one terminal, where a line and the drawing would mix.
-            watch.stop()
-            codes.append(await _show_result(screen, handle, titled=len(handles) > 1))
-            screen.settle(handle.id)
-            if len(codes) <= len(handles):
-                watch.start()
+    waits = [asyncio.ensure_future(_ended(handle)) for handle in handles]
+    try:
+        with _watched(screen, handles) as watch:
+            for ended in asyncio.as_completed(waits):
+                handle, outcome = await ended
+                # Both may be one terminal, where a line and the drawing would mix.
+                watch.stop()
+                if len(handles) > 1:
+                    screen.note(handle.id)
+                codes.append(_show(screen, handle, outcome))
+                screen.settle(handle.id)
+                if len(codes) <= len(handles):
+                    watch.start()
+    finally:
+        for wait in waits:
+            wait.cancel()
     return max(codes)
 
 
-async def _show_result(screen: Screen, handle: "LLMHandle", *, titled: bool) -> ExitCode:
+async def _ended(handle: "LLMHandle") -> "tuple[LLMHandle, ChatCompletion | FoxAPIError]":
+    """Wait for the end of a task, or of the patience with it."""
     try:
-        completion = await handle
+        return handle, await handle
     except FoxAPIError as error:
+        return handle, error
+
+
+def _show(screen: Screen, handle: "LLMHandle", outcome: ChatCompletion | FoxAPIError) -> ExitCode:
+    if isinstance(outcome, FoxAPIError):
         fault = {
-            "type": type(error).__name__,
-            "code": getattr(error, "code", None),
-            "message": str(error),
+            "type": type(outcome).__name__,
+            "code": getattr(outcome, "code", None),
+            "message": str(outcome),
         }
         screen.record(id=handle.id, status=handle.status, error=fault)
-        return complain(screen, error)
-    screen.record(id=handle.id, status=handle.status, **answer_members(completion))
-    if titled:
-        screen.note(handle.id)
-    show_answer(screen, completion)
+        return complain(screen, outcome)
+    screen.record(id=handle.id, status=handle.status, **answer_members(outcome))
+    show_answer(screen, outcome)
     return ExitCode.OK
 
 
@@ -78,11 +90,15 @@ class _Watch:
         total = len(self._handles)
         if total == 1:
             handle = self._handles[0]
-            bar = ProgressBar(total=100, completed=handle.progress, width=_BAR_WIDTH)
+            bar = _bar(handle.progress, 100)
             return Text(printable(handle.status or "asking")), bar, Text(f"{handle.progress} %")
         done = sum(handle.done() for handle in self._handles)
-        bar = ProgressBar(total=total, completed=done, width=_BAR_WIDTH)
+        bar = _bar(done, total)
         return Text("finished"), bar, Text(f"{done}/{total}")
+
+
+def _bar(completed: int, total: int) -> ProgressBar:
+    return ProgressBar(total=total, completed=completed, width=_BAR_WIDTH, complete_style="cyan")
 
 
 @contextmanager

@@ -1,0 +1,201 @@
+"""Laws of billed POSTs: none is made twice, and no accepted task is lost."""
+
+import asyncio
+
+import pytest
+
+from foxapi_async import (
+    APIConnectionError,
+    AuthenticationError,
+    FoxSession,
+    InternalServerError,
+    InvalidResponseError,
+    Limits,
+    ModelNotSupportedError,
+    RateLimitError,
+    RequestValidationError,
+    RetryPolicy,
+    SessionClosedError,
+    SubmitOutcomeUnknownError,
+)
+from foxapi_async.errors import FoxAPIError
+from foxapi_async.gateway import Gateway
+from foxapi_async.hooks import (
+    Event,
+    SubmitOutcomeUnknown,
+    SubmitUnclaimed,
+    TaskFinished,
+    TaskSubmitted,
+)
+from foxapi_async.testing import HALF, WHOLE, Answer, Close, Reset, Stall, TCPCutter
+from foxapi_async.testing.faults import Fault
+
+PROMPT = {"model": "gpt-5.5", "messages": "count 1 to 3"}
+ONE = RetryPolicy(first=0.01)
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "accepted"),
+    [
+        (Reset(request=WHOLE), APIConnectionError, 1),
+        (Reset(response=0), APIConnectionError, 1),
+        (Close(response=1), APIConnectionError, 1),
+        (Close(body=HALF), APIConnectionError, 1),
+        (Answer.http(502, forward=True), InternalServerError, 1),
+        (Answer.http(503), InternalServerError, 0),
+        (Answer.http(200, b"<html>"), InvalidResponseError, 0),
+        (Answer.http(200, forward=True), InvalidResponseError, 1),
+        (Answer.http(200, b'{"id":"../x","status":"pending"}'), InvalidResponseError, 0),
+        (Answer.http(408), FoxAPIError, 0),
+    ],
+)
+async def test_a_lost_answer_is_told_and_never_resent(
+    cutter: TCPCutter, gateway: Gateway, fault: Fault, kind: type[FoxAPIError], accepted: int
+) -> None:
+    """When the service may have accepted, one POST was made, and the error holds all that is known."""
+    events: list[Event] = []
+    async with FoxSession("sk-x", base_url=cutter.url, retry=ONE, hooks=[events.append]) as fox:
+        cutter.on("POST", "*", fault)
+        with pytest.raises(SubmitOutcomeUnknownError) as caught:
+            await fox.llm.submit(**PROMPT, key="row-17")
+        await cutter.wait_until(lambda: gateway.stats.tasks == accepted)
+    error = caught.value
+    assert isinstance(error.fault, kind)
+    assert (error.key, error.request.model) == ("row-17", "gpt-5.5")
+    assert "count" not in str(error) + repr(error)
+    assert cutter.count("POST") == 1
+    assert [type(event) for event in events] == [SubmitOutcomeUnknown]
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (Answer.http(401), AuthenticationError),
+        (
+            Answer.http(422, b'{"error":{"message":"no","code":"model_not_supported"}}'),
+            ModelNotSupportedError,
+        ),
+        (Answer.http(429), RateLimitError),
+    ],
+)
+async def test_a_refusal_is_final_and_certain(
+    cutter: TCPCutter, gateway: Gateway, fault: Fault, kind: type[FoxAPIError]
+) -> None:
+    """What the service refused was not accepted: its own error, one POST, no uncertainty."""
+    async with FoxSession("sk-x", base_url=cutter.url, retry=ONE) as fox:
+        cutter.on("POST", "*", fault)
+        with pytest.raises(kind):
+            await fox.llm.submit(**PROMPT)
+    assert (cutter.count("POST"), gateway.stats.tasks) == (1, 0)
+
+
+async def test_what_never_left_is_sent_again(cutter: TCPCutter, gateway: Gateway) -> None:
+    """A refused connection is retried until it works, and one task is made."""
+    async with FoxSession("sk-x", base_url=cutter.url, retry=RetryPolicy(first=0.05)) as fox:
+        async with cutter.unreachable():
+            submitting = asyncio.create_task(fox.llm.submit(**PROMPT))
+            while fox.stats().submits_in_flight == 0:
+                await asyncio.sleep(0)
+        assert (await (await submitting)).text == "1, 2, 3"
+    assert gateway.stats.tasks == 1
+
+
+async def test_the_services_own_429_is_waited_out(cutter: TCPCutter, gateway: Gateway) -> None:
+    """A rate limit in the service's envelope says that nothing was accepted, so it is tried again."""
+    limited = Answer.http(
+        429,
+        b'{"error":{"message":"slow","type":"rate_limit_error"}}',
+        content_type="application/json",
+        headers={"Retry-After": "0"},
+    )
+    async with FoxSession("sk-x", base_url=cutter.url, retry=ONE) as fox:
+        cutter.on("POST", "*", limited, times=2)
+        assert (await fox.llm.generate(**PROMPT)).text == "1, 2, 3"
+    assert (cutter.count("POST"), gateway.stats.tasks) == (3, 1)
+
+
+async def test_a_cancelled_caller_leaves_its_task_unclaimed(
+    cutter: TCPCutter, gateway: Gateway
+) -> None:
+    """Cancelling returns at once; the id that lands goes to a warning, a hook and fox.unclaimed."""
+    events: list[Event] = []
+    async with FoxSession("sk-x", base_url=cutter.url, hooks=[events.append]) as fox:
+        cutter.on("POST", "*", Stall(response=0), times=1)
+        submitting = asyncio.create_task(fox.llm.submit(**PROMPT, key="row-17"))
+        await cutter.wait_for_stalls()
+        submitting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await submitting
+        assert fox.unclaimed == ()
+        with pytest.warns(RuntimeWarning, match="fox.unclaimed"):
+            cutter.release()
+            while not fox.unclaimed:
+                await asyncio.sleep(0)
+        (handle,) = fox.unclaimed
+        assert handle.key == "row-17"
+        assert (await handle).text == "1, 2, 3"
+        assert fox.stats().unclaimed == 1
+    assert [type(event) for event in events] == [TaskSubmitted, SubmitUnclaimed, TaskFinished]
+    assert gateway.stats.tasks == 1
+
+
+async def test_closing_lets_posts_land(cutter: TCPCutter, gateway: Gateway) -> None:
+    """aclose() waits for a POST whose caller has gone, so that its id is not lost."""
+    fox = FoxSession("sk-x", base_url=cutter.url)
+    cutter.on("POST", "*", Stall(response=0), times=1)
+    submitting = asyncio.create_task(fox.llm.submit(**PROMPT))
+    await cutter.wait_for_stalls()
+    submitting.cancel()
+    closing = asyncio.create_task(fox.aclose())
+    await asyncio.sleep(0)
+    with pytest.warns(RuntimeWarning, match="unclaimed"):
+        cutter.release()
+        await closing
+    assert len(fox.unclaimed) == 1
+    assert gateway.stats.tasks == 1
+
+
+async def test_a_caller_that_waits_for_room_has_sent_nothing(
+    cutter: TCPCutter, gateway: Gateway
+) -> None:
+    """At most limits.submits_in_flight POSTs are under way; a cancel before that costs nothing."""
+    limits = Limits(submits_in_flight=1)
+    async with FoxSession("sk-x", base_url=cutter.url, limits=limits) as fox:
+        cutter.on("POST", "*", Stall(response=0), times=1)
+        first = asyncio.create_task(fox.llm.submit(**PROMPT))
+        second = asyncio.create_task(fox.llm.submit(**PROMPT))
+        third = asyncio.create_task(fox.llm.submit(**PROMPT))
+        await cutter.wait_for_stalls()
+        assert fox.stats().submits_in_flight == 1
+        assert fox.stats().waiting_for_room == 2
+        second.cancel()
+        cutter.release()
+        await asyncio.gather(first, third)
+    assert gateway.stats.submits == 2
+
+
+async def test_a_refused_request_is_not_sent(fox: FoxSession, gateway: Gateway) -> None:
+    """What the catalog refuses never reaches the service; without validation the service refuses it."""
+    with pytest.raises(RequestValidationError) as caught:
+        await fox.llm.submit(model="claude-opus-4-7", messages="hi")
+    assert caught.value.code == "invalid_param"
+    assert gateway.stats.submits == 0
+    with pytest.raises(ModelNotSupportedError):
+        await fox.llm.submit(model="gpt-9", messages="hi")
+    assert (gateway.stats.submits, gateway.stats.tasks) == (1, 0)
+
+
+async def test_nothing_is_submitted_after_closing(gateway: Gateway) -> None:
+    """A closed session refuses everything, clearly."""
+    fox = FoxSession("sk-x", base_url=gateway.url)
+    handle = await fox.llm.submit(**PROMPT)
+    await fox.aclose()
+    await fox.aclose()
+    with pytest.raises(SessionClosedError):
+        await fox.llm.submit(**PROMPT)
+    with pytest.raises(SessionClosedError):
+        await handle
+    with pytest.raises(SessionClosedError):
+        await fox.tasks.get(handle.id)
+    with pytest.raises(SessionClosedError):
+        await fox.models.list()

@@ -1,0 +1,293 @@
+"""A reader gets each chunk once and in order, from any server, through any cuts."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foxapi_async._protocol.cursor import Cursor, Verdict
+from foxapi_async._wire.chunk import Delta, DeltaChoice, DeltaMessage, StreamDone
+from foxapi_async.errors import ConfigError
+
+
+def chunk(text: str, *, stamp: int = 0) -> Delta:
+    """Build a chunk; ``stamp`` stands for what a server writes anew each time."""
+    message = DeltaMessage(content=text)
+    return Delta(id=f"c{stamp}", created=stamp, choices=(DeltaChoice(delta=message),))
+
+
+def texts(deltas: Sequence[Delta]) -> str:
+    """Join the texts."""
+    return "".join(delta.text for delta in deltas)
+
+
+class Connection(NamedTuple):
+    """How one connection goes: who answers, where it is cut, how its chunks are grouped."""
+
+    is_honest: bool
+    cut: int | None
+    group: int
+
+
+class Network:
+    """Servers that replay one stream; the last connection is not cut."""
+
+    def __init__(self, stream: str, connections: Sequence[Connection], totals: str) -> None:
+        self.stream = stream
+        self.connections = list(connections)
+        self.totals = totals
+        self.opened: list[int] = []
+
+    def open(self, offset: int) -> tuple[list[Sequence[Delta]], StreamDone | None]:
+        """Return the reads that one connection gives, and its end if it was not cut."""
+        is_honest, cut, group = (
+            self.connections.pop(0) if self.connections else Connection(True, None, 3)  # noqa: FBT003
+        )
+        self.opened.append(offset)
+        text = self.stream[offset if is_honest else 0 :]
+        chunks = [chunk(letter, stamp=len(self.opened)) for letter in text[:cut]]
+        reads = [chunks[at : at + group] for at in range(0, len(chunks), group)]
+        if cut is not None:
+            return reads, None
+        totals = {"task": len(self.stream), "connection": len(text), "none": None}
+        return reads, StreamDone(total_chunks=totals[self.totals])
+
+
+def follow(cursor: Cursor, network: Network, delivered: list[Delta]) -> Verdict:
+    """Read to the end as the client does; check after every step that nothing was spliced."""
+    start = cursor.offset
+
+    def deliver(deltas: Sequence[Delta]) -> None:
+        delivered.extend(deltas)
+        assert network.stream[start:].startswith(texts(delivered))
+        assert cursor.offset == start + len(delivered)
+
+    for _ in range(4 * len(network.stream) + 4 * len(network.connections) + 8):
+        asked = cursor.ask
+        cursor.reopened()
+        reads, done = network.open(asked)
+        for deltas in reads:
+            deliver(cursor.accept(deltas))
+            if cursor.verdict is not Verdict.GOING:
+                break
+        if cursor.verdict is Verdict.CONFLICT:
+            return cursor.verdict
+        is_last = cursor.verdict is Verdict.GOING or deltas is reads[-1]
+        if done is not None and is_last:
+            ending = cursor.finish(done)
+            deliver(ending.deltas)
+            if ending.verdict in {Verdict.COMPLETE, Verdict.CONFLICT}:
+                return ending.verdict
+    raise AssertionError("the stream never came to its end")
+
+
+connections = st.lists(
+    st.builds(Connection, st.booleans(), st.integers(0, 12), st.integers(1, 5)), max_size=6
+)
+repetitive = st.one_of(
+    st.text("ab", max_size=14),
+    st.builds(lambda part, times: part * times, st.text("abc", max_size=4), st.integers(0, 5)),
+)
+totals = st.sampled_from(["task", "connection", "none"])
+
+
+@given(repetitive, connections, totals, st.booleans(), st.integers(1, 5))
+def test_each_chunk_once_and_in_order(
+    stream: str, cuts: list[Connection], total: str, last_is_honest: bool, group: int
+) -> None:
+    """From servers that honour the offset, that ignore it, or that take turns, it is the stream."""
+    network = Network(stream, [*cuts, *[Connection(last_is_honest, None, group)] * 4], total)
+    delivered: list[Delta] = []
+    assert follow(Cursor(), network, delivered) is Verdict.COMPLETE
+    assert texts(delivered) == stream
+
+
+@given(repetitive, connections, connections, totals, st.integers(0, 14), st.integers(0, 3))
+def test_another_process_goes_on(
+    stream: str,
+    before: list[Connection],
+    after: list[Connection],
+    total: str,
+    read: int,
+    unread: int,
+) -> None:
+    """A cursor's text carries the guarantee over, and what was recovered is what had been read."""
+    cursor = Cursor()
+    first = [chunk(letter) for letter in stream[:read]]
+    cursor.accept(first)
+    unread = min(unread, len(first))
+    seen = texts(first[: len(first) - unread])
+    resumed = Cursor.parse(cursor.as_text(unread=unread))
+    assert resumed.offset == len(seen)
+    assert resumed.as_text() == cursor.as_text(unread=unread)
+    delivered: list[Delta] = []
+    network = Network(stream, before + after, total)
+    assert follow(resumed, network, delivered) is Verdict.COMPLETE
+    assert seen + texts(delivered) == stream
+    assert texts(resumed.recovered) == seen
+    assert resumed.suffix(stream + "!") == "!"
+
+
+@given(repetitive, connections, totals, st.integers(0, 14))
+def test_a_bare_offset_skips_chunks(
+    stream: str, cuts: list[Connection], total: str, offset: int
+) -> None:
+    """Without any proof, the chunks after the offset come once, and beyond the end there is none."""
+    delivered: list[Delta] = []
+    network = Network(stream, cuts, total)
+    cursor = Cursor(offset)
+    start = min(offset, len(stream))
+    if offset <= len(stream):
+        assert follow(cursor, network, delivered) is Verdict.COMPLETE
+        assert texts(delivered) == stream[start:]
+    else:
+        _, done = Network(stream, [], total).open(0)
+        cursor.accept([chunk(letter) for letter in stream])
+        assert cursor.finish(done or StreamDone()).verdict is Verdict.COMPLETE
+
+
+@given(st.text("ab", min_size=1, max_size=8), st.text("ab", max_size=8), totals)
+def test_another_stream_is_a_conflict(stream: str, other: str, total: str) -> None:
+    """A cursor of one stream delivers nothing of another that does not begin with the same chunks."""
+    cursor = Cursor()
+    cursor.accept([chunk(letter) for letter in stream])
+    resumed = Cursor.parse(cursor.as_text())
+    delivered: list[Delta] = []
+    verdict = follow(resumed, Network(other, [], total), delivered)
+    assert (verdict is Verdict.COMPLETE) == other.startswith(stream)
+    assert texts(delivered) == (other[len(stream) :] if other.startswith(stream) else "")
+
+
+def reopened(delivered: str, *, ask: int) -> Cursor:
+    """Return a cursor that delivered chunks, was cut, and reopened."""
+    cursor = Cursor()
+    cursor.accept([chunk(letter) for letter in delivered])
+    assert cursor.ask == ask
+    cursor.reopened()
+    return cursor
+
+
+def test_an_uncut_stream_passes_as_it_is() -> None:
+    """Without a cut, what is accepted is returned: no copy, no comparison."""
+    cursor = Cursor()
+    deltas = [chunk("a"), chunk("a")]
+    assert cursor.accept(deltas) is deltas
+    assert cursor.finish(StreamDone(total_chunks=2)).verdict is Verdict.COMPLETE
+
+
+def test_the_first_difference_releases_what_was_held() -> None:
+    """A server that honours the offset is known by the first chunk that a replay would not have."""
+    cursor = reopened("abc", ask=3)
+    assert cursor.accept([chunk("a", stamp=9)]) == ()
+    assert texts(cursor.accept([chunk("b"), chunk("x")])) == "abx"
+    assert cursor.offset == 6
+
+
+def test_a_replay_is_settled_from_the_start() -> None:
+    """``N`` equal chunks prove nothing; asked from 0, every server sends the same."""
+    cursor = reopened("ab", ask=2)
+    assert cursor.accept([chunk("a"), chunk("b"), chunk("c")]) == ()
+    assert (cursor.verdict, cursor.ask) == (Verdict.DOUBT, 0)
+    cursor.reopened()
+    assert texts(cursor.accept([chunk("a"), chunk("b"), chunk("c")])) == "c"
+    # That "c" followed, and not the repeated "a", proves the replay: no second doubt is needed.
+    assert cursor.ask == 0
+
+
+def test_a_repeating_stream_is_asked_at_its_offset_again() -> None:
+    """A doubt that nothing confirmed does not make every later reopening start from 0."""
+    cursor = reopened("ab", ask=2)
+    cursor.accept([chunk("a"), chunk("b")])
+    cursor.reopened()
+    assert texts(cursor.accept([chunk(letter) for letter in "ababx"])) == "abx"
+    assert cursor.ask == 5
+
+
+@pytest.mark.parametrize(
+    ("held", "total", "verdict", "text"),
+    [
+        ("aa", 5, Verdict.COMPLETE, "aa"),
+        ("aa", None, Verdict.COMPLETE, "aa"),
+        ("", 3, Verdict.COMPLETE, ""),
+        ("aaa", 6, Verdict.COMPLETE, "aaa"),
+        ("aaaa", 7, Verdict.COMPLETE, "aaaa"),
+        ("aaa", 3, Verdict.DOUBT, ""),
+        ("aaaa", 4, Verdict.DOUBT, ""),
+        ("aaa", None, Verdict.DOUBT, ""),
+        ("aa", 3, Verdict.DOUBT, ""),
+        ("a", 9, Verdict.DOUBT, ""),
+    ],
+)
+def test_the_total_decides_about_what_is_held(
+    held: str, total: int | None, verdict: Verdict, text: str
+) -> None:
+    """At the end of a stream that repeats itself, only the total tells new chunks from a replay."""
+    cursor = reopened("aaa", ask=3)
+    assert cursor.accept([chunk(letter) for letter in held]) == ()
+    ending = cursor.finish(StreamDone(total_chunks=total))
+    assert (ending.verdict, texts(ending.deltas)) == (verdict, text)
+    assert cursor.ask == (0 if verdict is Verdict.DOUBT else 3 + len(text))
+
+
+def test_missing_chunks_are_a_cut() -> None:
+    """A stream that ends before its total is taken up again at the cursor."""
+    cursor = Cursor()
+    cursor.accept([chunk("a")])
+    assert cursor.finish(StreamDone(total_chunks=2)).verdict is Verdict.CUT
+    assert cursor.ask == 1
+
+
+def test_more_chunks_than_the_stream_has_are_a_conflict() -> None:
+    """Chunks beyond the total cannot be explained on a connection from the start."""
+    cursor = Cursor()
+    cursor.accept([chunk("a"), chunk("b")])
+    assert cursor.finish(StreamDone(total_chunks=1)).verdict is Verdict.CONFLICT
+
+
+def test_a_cut_drops_what_was_held() -> None:
+    """Held chunks were seen by nobody: the next connection brings them again."""
+    cursor = reopened("abc", ask=3)
+    assert cursor.accept([chunk("a")]) == ()
+    assert cursor.ask == 3
+    cursor.reopened()
+    assert texts(cursor.accept([chunk("a"), chunk("x")])) == "ax"
+
+
+def test_the_suffix_continues_the_delivered_text() -> None:
+    """The stored text is only continued if it begins with what was delivered, here or elsewhere."""
+    cursor = Cursor()
+    cursor.accept([chunk("你好"), chunk(", fox")])
+    resumed = Cursor.parse(cursor.as_text())
+    for reader in (cursor, resumed):
+        assert reader.suffix("你好, fox!") == "!"
+        assert reader.suffix("你好") is None
+        assert reader.suffix("") is None
+    assert Cursor(3).suffix("abc") is None
+    assert Cursor().suffix("abc") == "abc"
+
+
+@given(st.text(max_size=60))
+def test_a_text_that_is_no_cursor_is_refused(text: str) -> None:
+    """Nothing but the text of a cursor is one."""
+    with pytest.raises(ConfigError):
+        Cursor.parse(text)
+
+
+@given(st.integers(0, 50), st.integers(1, 40))
+def test_a_cursor_is_short_and_whole(chunks: int, cut: int) -> None:
+    """A position fits in a URL, and half of its text is refused."""
+    cursor = Cursor()
+    cursor.accept([chunk("hello ")] * chunks)
+    text = cursor.as_text()
+    assert len(text) <= 48
+    assert text.isascii()
+    with pytest.raises(ConfigError):
+        Cursor.parse(text[: -min(cut, len(text))])
+
+
+def test_a_negative_offset_is_refused() -> None:
+    """An offset counts chunks."""
+    with pytest.raises(ConfigError, match="-1"):
+        Cursor(-1)

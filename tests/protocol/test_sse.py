@@ -1,0 +1,416 @@
+"""Bytes become events and deltas, however the network cut them."""
+
+import json
+import tracemalloc
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import DecodeError
+
+from foxapi_async._protocol.chunks import ChunkDecoder
+from foxapi_async._protocol.sse import EventDecoder, ServerEvent, encode_event
+from foxapi_async._wire.chunk import Delta, StreamDone, StreamFault, deltas
+from foxapi_async.errors import InvalidResponseError
+
+ROOMY = 1 << 24
+NAMES = [b"chunk", b"done", b"error", b"message", b"ping", b""]
+TEXTS = [
+    "a",
+    "你好",
+    "x\n\ny",
+    "\r\n",
+    " data: z",
+    "event: chunk\ndata: ",
+    "\U0001f98a",
+    '"',
+    "\u2028\x85",
+]
+
+
+class Reading(NamedTuple):
+    """What a stream says."""
+
+    deltas: list[Delta]
+    done: StreamDone | None
+    fault: StreamFault | None
+    is_bad: bool
+    is_pending: bool
+
+
+def lines_of(stream: bytes) -> Iterator[tuple[bytes, bool]]:
+    """Yield each line and whether it was ended, one byte after the other."""
+    line = bytearray()
+    after_cr = False
+    for byte in stream.removeprefix(b"\xef\xbb\xbf"):
+        if byte == ord("\n") and after_cr:
+            after_cr = False
+            continue
+        after_cr = byte == ord("\r")
+        if byte in b"\r\n":
+            yield bytes(line), True
+            line.clear()
+        else:
+            line.append(byte)
+    if line:
+        yield bytes(line), False
+
+
+def reference(stream: bytes, limit: int = ROOMY) -> tuple[list[ServerEvent], bool, bool]:
+    """Interpret a stream by the letter of the standard: events, over the limit, a frame pending."""
+    events: list[ServerEvent] = []
+    name, data, last_id, new_id, size = "", "", "", "", 0
+    has_data = False
+    for raw, is_ended in lines_of(stream):
+        size += len(raw) + is_ended
+        if size > limit or (size == limit and raw):
+            return events, True, False
+        if not is_ended:
+            return events, False, True
+        line = raw.decode("utf-8", "surrogateescape")
+        if not line:
+            last_id = new_id
+            if has_data:
+                value = data[:-1].encode("utf-8", "surrogateescape")
+                events.append(ServerEvent(name or "message", value, last_id))
+            name, data, has_data, size = "", "", False, 0
+            continue
+        field, colon, value_text = line.partition(":")
+        if colon and value_text.startswith(" "):
+            value_text = value_text[1:]
+        if field == "data":
+            data += value_text + "\n"
+            has_data = True
+        elif field == "event":
+            name = value_text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        elif field == "id" and "\0" not in value_text:
+            new_id = value_text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return events, False, size > 0
+
+
+def reference_reading(stream: bytes, limit: int = ROOMY) -> Reading:
+    """Read the chunks of a stream from the events that the standard finds in it."""
+    events, is_over, is_pending = reference(stream, limit)
+    found: list[Delta] = []
+    for event in events:
+        data = event.data.strip()
+        if event.name == "done":
+            total = members_of(data).get("total_chunks")
+            return Reading(found, StreamDone(total_chunks=total), None, False, False)
+        if event.name == "error":
+            return Reading(found, None, StreamFault(message=message_of(data)), False, False)
+        if event.name not in {"chunk", "message"} or not data:
+            continue
+        if data == b"[DONE]":
+            return Reading(found, StreamDone(), None, False, False)
+        try:
+            delta = deltas.read(data)
+        except DecodeError:
+            return Reading(found, None, None, True, False)
+        if "error" in delta.extra:
+            return Reading(found, None, StreamFault(message=message_of(data)), False, False)
+        found.append(delta)
+    return Reading(found, None, None, is_over, is_pending)
+
+
+def members_of(data: bytes) -> dict[str, Any]:
+    """Return the members of a JSON object, none if it is not one."""
+    try:
+        value = json.loads(data)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def message_of(data: bytes) -> str:
+    """Return the message in the data of an error, or all of it."""
+    members = members_of(data)
+    inner = members.get("error", members)
+    message = inner.get("message") if isinstance(inner, dict) else inner
+    return message or data[:400].decode("utf-8", "replace")
+
+
+def read(pieces: Iterable[bytes], limit: int = ROOMY) -> Reading:
+    """Read the pieces with the decoder under test."""
+    decoder = ChunkDecoder(limit)
+    found: list[Delta] = []
+    for piece in pieces:
+        assert not (decoder.ended and decoder.feed(piece))
+        found.extend(decoder.feed(piece))
+    assert decoder.ended == any((decoder.done, decoder.fault, decoder.error))
+    done = decoder.done and StreamDone(total_chunks=decoder.done.total_chunks)
+    fault = decoder.fault and StreamFault(message=decoder.fault.message.strip())
+    return Reading(found, done, fault, decoder.error is not None, decoder.pending)
+
+
+def read_events(pieces: Iterable[bytes], limit: int = ROOMY) -> tuple[list[ServerEvent], bool]:
+    """Read the pieces' events, and whether a frame was too long."""
+    decoder = EventDecoder(limit)
+    events = [event for piece in pieces for event in decoder.feed(piece)]
+    return events, decoder.error is not None
+
+
+def split(stream: bytes, cuts: Iterable[int]) -> list[bytes]:
+    """Cut a stream at the given places."""
+    places = sorted({0, len(stream), *(cut % (len(stream) + 1) for cut in cuts)})
+    return [stream[start:end] for start, end in zip(places, places[1:], strict=False)]
+
+
+def chunk_json(text: str, *, is_ascii: bool, **members: object) -> bytes:
+    """Encode one chunk."""
+    value = {"id": "x", "choices": [{"index": 0, "delta": {"content": text}}], **members}
+    return json.dumps(value, ensure_ascii=is_ascii).encode()
+
+
+@st.composite
+def frames(draw: st.DrawFn) -> list[bytes]:
+    """Draw one frame of any dialect as its lines, blank ones included; often the usual shape."""
+    data = chunk_json(draw(st.sampled_from(TEXTS)), is_ascii=draw(st.booleans()))
+    usual = [b"event: chunk", b"data: " + data, b""]
+    middle = data.index(b":") + 1
+    return draw(
+        st.one_of(
+            st.just(usual),
+            st.just(usual),
+            st.just([b"data: " + data, b""]),
+            st.sampled_from(
+                [
+                    [b"data:" + data, b""],
+                    [b"event:chunk", b"data:" + data, b""],
+                    [b"event: message", b"data: " + data, b""],
+                    [b"data: " + data, b"event: chunk", b""],
+                    [b"id: 7", *usual],
+                    [b"id: 7", b"data: " + data, b""],
+                    [b"event: chunk", b"id: 8", b"data: " + data, b""],
+                    [b": ping", *usual],
+                    [b": data: no", *usual],
+                    [b"data: " + data[:middle], *usual],
+                    [b"retry: 10", *usual],
+                    [b": ping"],
+                    [b": ping", b""],
+                    [b"", b"", b""],
+                    [b"data", b""],
+                    [b"data:", b""],
+                    [b"data: ", b""],
+                    [b"event: ping", b"data: {}", b""],
+                    [b"event: chunk", b""],
+                    [b"unknown: field", b"nothing", b""],
+                    [b"event: chunk", b"data: " + data[:middle], b"data: " + data[middle:], b""],
+                    [b"data: " + data[:-1] + b',"new":[1]}', b""],
+                    [b"event: chunk", b"data: " + data[:-1] + b',"new":{"a":null}}', b""],
+                ]
+            ),
+        )
+    )
+
+
+def ends() -> st.SearchStrategy[list[bytes]]:
+    """Draw a frame that ends a stream, well or badly."""
+    return st.sampled_from(
+        [
+            [b"event: done", b'data: {"total_chunks":3}', b""],
+            [b"event: done", b"data:", b""],
+            [b"event: done", b"data: ok", b""],
+            [b"data: [DONE]", b""],
+            [b"data:[DONE]", b""],
+            [b"event: error", b'data: {"message":"no"}', b""],
+            [b"event: error", b"data: plain", b""],
+            [b'data: {"error":{"message":"overloaded","code":503}}', b""],
+            [b'data: {"error":"overloaded"}', b""],
+            [b"event: chunk", b"data: {broken", b""],
+            [b"event: chunk", b"data: [1]", b""],
+            [b"data: <html>", b""],
+            [b"event: chunk", b'data: {"id":"\xff"}', b""],
+            [b'data: {"id":1}', b""],
+            [b"data: " + b"[" * 5000, b""],
+        ]
+    )
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> bytes:
+    """Draw a stream: frames, perhaps an end and more after it, in any kind of line ends."""
+    parts = draw(st.lists(frames(), max_size=8))
+    if draw(st.booleans()):
+        parts += [draw(ends()), *draw(st.lists(frames(), max_size=2))]
+    lines = [line for part in parts for line in part]
+    newline = draw(st.sampled_from([b"\n", b"\n", b"\r\n", b"\r", None]))
+    if newline is None:
+        kinds = st.sampled_from([b"\n", b"\r\n", b"\r"])
+        newlines = draw(st.lists(kinds, min_size=len(lines), max_size=len(lines)))
+    else:
+        newlines = [newline] * len(lines)
+    stream = b"".join(line + end for line, end in zip(lines, newlines, strict=True))
+    bom = draw(st.sampled_from([b"", b"", b"", b"\xef\xbb\xbf", b"\xef\xbb", b"\xef\xbb\xbf" * 2]))
+    return (bom + stream)[: draw(st.sampled_from([None, None, -1, -2, -9]))]
+
+
+def cuts() -> st.SearchStrategy[list[int]]:
+    """Draw places to cut a stream at."""
+    return st.lists(st.integers(0, 2000), max_size=12)
+
+
+def at_frames(stream: bytes) -> list[bytes]:
+    """Cut a stream after every blank line, as a server that flushes each frame does."""
+    pieces = stream.replace(b"\n\n", b"\n\n\0").split(b"\0")
+    return [piece for piece in pieces if piece]
+
+
+@given(stream=streams(), places=cuts())
+def test_any_split_gives_the_events_of_the_standard(stream: bytes, places: list[int]) -> None:
+    """The events are those that the standard finds byte by byte, however TCP cut the stream."""
+    events, _, is_pending = reference(stream)
+    single = [stream[at : at + 1] for at in range(len(stream))]
+    for pieces in ([stream], split(stream, places), single, at_frames(stream)):
+        assert read_events(pieces) == (events, False)
+    decoder = EventDecoder(ROOMY)
+    decoder.feed(stream)
+    if not stream.startswith(b"\xef\xbb"):
+        assert decoder.pending == is_pending
+
+
+@given(text=st.binary(max_size=60), places=cuts())
+def test_garbage_gives_the_events_of_the_standard(text: bytes, places: list[int]) -> None:
+    """No bytes break the decoder."""
+    stream = b"data: " + text + b"\n\n" + text
+    assert read_events(split(stream, places))[0] == reference(stream)[0]
+
+
+@given(stream=streams(), places=cuts())
+def test_fast_tiers_equal_the_slow_rules(stream: bytes, places: list[int]) -> None:
+    """Every tier gives the deltas and the end that the rules alone give, at any cut."""
+    expected = reference_reading(stream)
+    single = [stream[at : at + 1] for at in range(len(stream))]
+    for pieces in ([stream], split(stream, places), single, at_frames(stream)):
+        reading = read(pieces)
+        if stream.startswith(b"\xef\xbb") and not stream.startswith(b"\xef\xbb\xbf"):
+            reading = reading._replace(is_pending=expected.is_pending)
+        assert reading == expected
+
+
+@given(stream=streams(), places=cuts(), limit=st.integers(4, 200))
+def test_the_limit_does_not_depend_on_the_cuts(
+    stream: bytes, places: list[int], limit: int
+) -> None:
+    """What comes before a frame that is too long is delivered, and nothing after it."""
+    events, is_over, _ = reference(stream, limit)
+    expected = reference_reading(stream, limit)
+    single = [stream[at : at + 1] for at in range(len(stream))]
+    for pieces in ([stream], split(stream, places), single, at_frames(stream)):
+        assert read_events(pieces, limit) == (events, is_over)
+        assert read(pieces, limit)[:4] == expected[:4]
+
+
+@given(
+    name=st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"]), min_size=1),
+    data=st.text(st.characters(exclude_characters="\r", exclude_categories=["Cs"])),
+    places=cuts(),
+)
+def test_what_is_encoded_is_decoded(name: str, data: str, places: list[int]) -> None:
+    """An event that the gateway sends is the event that the client reads."""
+    frame = encode_event(name, data.encode())
+    expected = ServerEvent(name, data.encode(), "")
+    assert read_events(split(frame * 2, places))[0] == [expected] * 2
+
+
+def test_an_encoded_event_cannot_leave_its_frame() -> None:
+    """Every kind of line end in the data starts a line of data."""
+    frame = encode_event("chunk", b"a\n\nevent: done\r\ndata: b\rc")
+    assert frame == b"event: chunk\ndata: a\ndata: \ndata: event: done\ndata: data: b\ndata: c\n\n"
+
+
+def test_fields_of_the_standard() -> None:
+    """``id`` persists and refuses NUL, ``retry`` takes digits alone, unknown fields mean nothing."""
+    decoder = EventDecoder(ROOMY)
+    assert decoder.feed(b"id: 1\nretry: 250\ndata: a\n\nid: 2\0\nretry: x\ndata: b\n\n") == [
+        ServerEvent("message", b"a", "1"),
+        ServerEvent("message", b"b", "1"),
+    ]
+    assert decoder.retry == 250
+    assert decoder.feed(b"id\nretry: " + b"9" * 5000 + b"\ndata:  c\n\nData: d\n\n") == [
+        ServerEvent("message", b" c", "")
+    ]
+    assert decoder.retry == 250
+
+
+def test_unicode_line_separators_are_text() -> None:
+    """U+2028 and U+0085 end lines for ``str.splitlines``, and not in an event stream."""
+    data = chunk_json("a\u2028b\u2029c\x85d", is_ascii=False)
+    (delta,) = ChunkDecoder(ROOMY).feed(encode_event("chunk", data))
+    assert delta.text == "a\u2028b\u2029c\x85d"
+
+
+def test_an_unreadable_frame_is_kept_until_the_deltas_before_it_are_delivered() -> None:
+    """The head of what came is in the error, and the good chunks of the same read are returned."""
+    good = encode_event("chunk", chunk_json("a", is_ascii=True))
+    decoder = ChunkDecoder(ROOMY)
+    found = decoder.feed(good * 2 + encode_event("chunk", b"<html>" + b"x" * 1000) + good)
+    assert [delta.text for delta in found] == ["a", "a"]
+    assert isinstance(decoder.error, InvalidResponseError)
+    assert decoder.error.body == "<html>" + "x" * 394
+    assert decoder.ended
+    assert not decoder.feed(good)
+
+
+def test_unknown_members_are_kept() -> None:
+    """A member that this SDK does not know is in ``extra``, in every chunk and for all tiers."""
+    new = chunk_json("a", is_ascii=True, provider="x")
+    old = chunk_json("b", is_ascii=True)
+    decoder = ChunkDecoder(ROOMY)
+    found: list[Delta] = []
+    for number in range(3000):
+        found += decoder.feed(encode_event("chunk", new if number % 50 == 0 else old))
+    assert [delta.extra.get("provider") for delta in found] == (["x"] + [None] * 49) * 60
+
+
+@pytest.mark.parametrize("newline", [b"\n", b"\r\n"])
+def test_a_long_frame_is_an_error_and_not_memory(newline: bytes) -> None:
+    """A frame that never ends is refused, and no more than the limit is ever held."""
+    decoder = ChunkDecoder(1 << 20)
+    piece = b"x" * 1022 + newline
+    tracemalloc.start()
+    for _ in range(4096):
+        decoder.feed(piece)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert isinstance(decoder.error, InvalidResponseError)
+    assert "limits.frame = 1048576" in str(decoder.error)
+    assert peak < 1.5 * (1 << 20)
+
+
+def test_both_dialects_end() -> None:
+    """FoxAPI's ``done`` has the total, ``[DONE]`` has none, and nothing comes after either."""
+    data = chunk_json("a", is_ascii=True)
+    for stream, done in (
+        (
+            encode_event("chunk", data) + b'event: done\ndata: {"total_chunks":1}\n\n',
+            StreamDone(total_chunks=1),
+        ),
+        (b"data: " + data + b"\n\ndata: [DONE]\n\n", StreamDone()),
+    ):
+        reading = read([stream + encode_event("chunk", data)])
+        assert (len(reading.deltas), reading.done) == (1, done)
+
+
+def shapes() -> Sequence[bytes]:
+    """Return streams whose frames are all alike."""
+    data = chunk_json("a", is_ascii=True)
+    return [
+        encode_event("chunk", data),
+        b"data: " + data + b"\n\n",
+        b"data:" + data + b"\n\n",
+        b"event:chunk\ndata:" + data + b"\n\n",
+        b"event: chunk\r\ndata: " + data + b"\r\n\r\n",
+        b"id: 1\ndata: " + data + b"\n\n",
+    ]
+
+
+@pytest.mark.parametrize("frame", shapes())
+@settings(max_examples=20)
+@given(sizes=st.lists(st.integers(1, 5), max_size=6))
+def test_alike_frames_in_any_number_per_read(frame: bytes, sizes: list[int]) -> None:
+    """The quick tiers read one frame or many, in every dialect that they learn."""
+    reading = read([frame * size for size in sizes])
+    assert [delta.text for delta in reading.deltas] == ["a"] * sum(sizes)

@@ -1,0 +1,205 @@
+"""The tree of errors is what its docstring draws, and every error travels whole."""
+
+import copy
+import pickle
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from foxapi_async import errors
+from foxapi_async._wire.fault import ErrorBody
+from foxapi_async._wire.request import GenerationRequest, Message
+from foxapi_async._wire.task import Task
+from foxapi_async._wire.violation import Violation
+
+PROMPT = "a prompt that nobody else may see"
+KEY = "sk-0123456789abcdef"
+
+TASK = Task(
+    id="task-llm-1776874565-yq3szvcu",
+    status="failed",
+    error=ErrorBody(code="generation_failed", message="no"),
+)
+REQUEST = GenerationRequest(model="gpt-5.5", messages=(Message(role="user", content=PROMPT),))
+FAULT = errors.InternalServerError("500: no", status=500, request_id="r", body="<html>")
+STATUS: dict[str, Any] = {
+    "status": 418,
+    "code": "c",
+    "type": "t",
+    "param": "p",
+    "request_id": "r",
+    "body": "head",
+    "retry_after": 1.5,
+    "enveloped": True,
+}
+STREAM: dict[str, Any] = {
+    "task_id": TASK.id,
+    "offset": 7,
+    "partial": "one two",
+    "cursor": "c7",
+    "task": TASK,
+    "fault": FAULT,
+}
+
+SAMPLES: dict[type[BaseException], dict[str, Any]] = {
+    errors.RequestValidationError: {
+        "violations": (
+            Violation(code="invalid_param", param="max_tokens", message="at least 16"),
+            Violation(code="model_not_supported", param="model", message="unknown"),
+        )
+    },
+    errors.APIConnectionError: {"sent": False},
+    errors.SubmitOutcomeUnknownError: {"fault": FAULT, "request": REQUEST, "key": "row-17"},
+    errors.APIStatusError: STATUS,
+    errors.InvalidResponseError: {"status": 200, "body": "<html>"},
+    errors.TaskFailedError: {"task_id": TASK.id, "task": TASK, "code": "generation_failed"},
+    errors.TaskLostError: {"task_id": TASK.id, "task": TASK, "fault": FAULT},
+    errors.TaskError: {"task_id": TASK.id, "task": TASK},
+    errors.StreamError: STREAM,
+}
+
+
+def tree(kind: type[BaseException]) -> Iterator[type[BaseException]]:
+    """Yield a class of the package and all below it."""
+    yield kind
+    for child in kind.__subclasses__():
+        if child.__module__ == errors.__name__:
+            yield from tree(child)
+
+
+def classes() -> list[type[BaseException]]:
+    """List every exception class that the module defines."""
+    return [
+        value
+        for value in vars(errors).values()
+        if isinstance(value, type)
+        and issubclass(value, BaseException)
+        and value.__module__ == errors.__name__
+    ]
+
+
+def sample(kind: type[BaseException]) -> BaseException:
+    """Build an error that holds something in every attribute."""
+    members = next((SAMPLES[base] for base in kind.__mro__ if base in SAMPLES), {})
+    if kind is errors.RequestValidationError:
+        return kind(**members)
+    return kind("what went wrong", **members)
+
+
+def drawn() -> Iterator[tuple[str, str]]:
+    """Yield (class, parent) of each line of the docstring's drawing."""
+    path: list[tuple[int, str]] = []
+    for line in (errors.__doc__ or "").splitlines():
+        if found := re.fullmatch(r"    ( *)([A-Z]\w*(?:Error|Warning))\b.*", line):
+            depth, name = len(found[1]), found[2]
+            path = [step for step in path if step[0] < depth]
+            yield name, path[-1][1] if path else ""
+            path.append((depth, name))
+
+
+class TestTree:
+    """The drawing, the classes and the exports agree."""
+
+    def test_the_drawing_is_the_tree(self) -> None:
+        """Every class stands in the docstring below its first base of the package, and only those."""
+        real: list[tuple[str, str]] = []
+        for kind in classes():
+            # A 422 is drawn where the caller looks for it: among the mistakes in the request.
+            bases = [base for base in kind.__mro__[1:] if base in classes()]
+            request = errors.InvalidRequestError
+            parent = request if kind is errors.UnprocessableEntityError else bases and bases[0]
+            real.append((kind.__name__, parent.__name__ if parent else ""))
+        programmers = {"SessionClosedError", "StreamConsumedError", "UnboundHandleError"}
+        expected = {
+            (name, "RuntimeError" if name in programmers else parent) for name, parent in real
+        }
+        assert set(drawn()) - {("RuntimeError", "")} == expected
+        assert len(list(drawn())) == len(set(drawn()))
+
+    def test_the_exports_are_the_classes(self) -> None:
+        """Every class is exported, and nothing else is."""
+        assert sorted(kind.__name__ for kind in classes()) == sorted(errors.__all__)
+
+    def test_one_root(self) -> None:
+        """All errors share one root; mistakes of the programmer are not among them."""
+        rooted = set(tree(errors.FoxAPIError))
+        for kind in classes():
+            assert (kind in rooted) is not issubclass(kind, RuntimeError)
+
+    def test_double_natures(self) -> None:
+        """A class with two natures can be caught by either."""
+        assert issubclass(errors.TaskTimeoutError, TimeoutError)
+        assert issubclass(errors.UnprocessableEntityError, errors.APIStatusError)
+        assert issubclass(errors.UnprocessableEntityError, errors.InvalidRequestError)
+
+    def test_statuses_have_one_class_each(self) -> None:
+        """The registries name classes of the tree, and a 422's codes stay below its class."""
+        rooted = set(tree(errors.FoxAPIError))
+        assert set(errors.STATUS_ERRORS.values()) <= rooted
+        for kind in errors.UNPROCESSABLE_ERRORS.values():
+            assert issubclass(kind, errors.UnprocessableEntityError)
+
+    def test_every_class_says_what_it_means(self) -> None:
+        """Every class has a docstring of its own."""
+        for kind in classes():
+            assert kind.__doc__
+            assert kind.__doc__ != (kind.__base__ and kind.__base__.__doc__)
+
+
+@pytest.mark.parametrize("kind", classes(), ids=lambda kind: kind.__name__)
+class TestTravel:
+    """Errors cross processes, get copied and logged."""
+
+    @pytest.mark.parametrize(
+        "travel",
+        [
+            *(lambda e, p=p: pickle.loads(pickle.dumps(e, p)) for p in range(2, 6)),
+            copy.copy,
+            copy.deepcopy,
+        ],
+        ids=["pickle2", "pickle3", "pickle4", "pickle5", "copy", "deepcopy"],
+    )
+    def test_it_arrives_whole(self, kind: type[BaseException], travel: Any) -> None:
+        """Class, text and every attribute survive."""
+        error = sample(kind)
+        arrived = travel(error)
+        assert type(arrived) is kind
+        assert arrived is not error
+        assert str(arrived) == str(error)
+        assert repr(arrived) == repr(error)
+        assert arrived.args == error.args
+        assert known(arrived) == known(error)
+
+    def test_notes_travel_too(self, kind: type[BaseException]) -> None:
+        """What ``add_note`` added is not lost."""
+        error = sample(kind)
+        error.add_note("while submitting row 17")
+        assert pickle.loads(pickle.dumps(error)).__notes__ == ["while submitting row 17"]
+
+    def test_it_can_be_raised_again(self, kind: type[BaseException]) -> None:
+        """A copy raises like the original."""
+        with pytest.raises(kind, match=re.escape(str(sample(kind)))):
+            raise copy.copy(sample(kind))
+
+    def test_its_text_keeps_secrets(self, kind: type[BaseException]) -> None:
+        """Neither text shows the prompt that the error may hold."""
+        error = sample(kind)
+        assert PROMPT not in f"{error} {error!r}"
+        assert KEY not in f"{error} {error!r}"
+
+
+def known(error: BaseException) -> dict[str, object]:
+    """Return what an error holds, an error inside it by its own members."""
+    return {
+        name: (type(value), str(value), known(value)) if isinstance(value, BaseException) else value
+        for name, value in vars(error).items()
+    }
+
+
+def test_attributes_that_recovery_needs_are_there() -> None:
+    """What the constructors take can be read again under the same names."""
+    for kind, members in SAMPLES.items():
+        error = sample(kind)
+        assert {name: getattr(error, name) for name in members} == members

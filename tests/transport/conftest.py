@@ -1,0 +1,297 @@
+"""A server made of bytes: it answers each request, or breaks it, as its script says."""
+
+import asyncio
+import json
+import socket
+import ssl
+import struct
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import aiohttp
+import pytest
+
+from foxapi_async._clock import ManualClock
+from foxapi_async._protocol.backoff import Effect
+from foxapi_async._transport import Account, Call, Transport
+
+KEY = "sk-0123456789abcdef"
+PROMPT = "a prompt that nobody else may see"
+TASK = b'{"id":"task-llm-1-aaaaaaaa","status":"pending"}'
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request as it came: the headers by their names in lower case."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Peer:
+    """The client's end of one connection, as the server sees it."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.ended = asyncio.Event()
+
+    async def head(self) -> bytes:
+        """Wait for the headers of the next request and return them."""
+        return await self.reader.readuntil(b"\r\n\r\n")
+
+    async def request(self) -> Request:
+        """Wait for the next whole request."""
+        first, *lines = (await self.head()).decode().rstrip().split("\r\n")
+        headers = {name.lower(): value for name, _, value in (x.partition(": ") for x in lines)}
+        body = await self.reader.readexactly(int(headers.get("content-length", 0)))
+        method, target, _ = first.split(" ")
+        return Request(method, target, headers, body)
+
+    def send(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        self.writer.write(data)
+
+    def close(self) -> None:
+        """End the connection in good order, after what was sent."""
+        self.writer.close()
+
+    def reset(self) -> None:
+        """End the connection with a reset: what was not read yet is lost."""
+        sock = self.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
+
+    async def gone(self) -> None:
+        """Wait until the client has ended the connection."""
+        while await self.reader.read(65536):
+            pass
+
+
+Step = Callable[[Peer], Awaitable[object]]
+
+
+@dataclass
+class Server:
+    """Takes one step of ``script`` for each request, then answers with a pending task.
+
+    Steps of ``at_connect`` come before, one for each connection, when nothing has been read yet.
+    """
+
+    scheme: str = "http"
+    port: int = 0
+    script: deque[Step] = field(default_factory=deque)
+    at_connect: deque[Step] = field(default_factory=deque)
+    requests: list[Request] = field(default_factory=list)
+    peers: list[Peer] = field(default_factory=list)
+    arrivals: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"{self.scheme}://127.0.0.1:{self.port}"
+
+    @property
+    def posts(self) -> int:
+        """How many whole POSTs have come."""
+        return sum(request.method == "POST" for request in self.requests)
+
+    async def seen(self, requests: int) -> None:
+        """Wait until so many whole requests have come."""
+        async with self.arrivals:
+            await self.arrivals.wait_for(lambda: len(self.requests) >= requests)
+
+    async def connected(self, connections: int) -> None:
+        """Wait until so many connections have come."""
+        async with self.arrivals:
+            await self.arrivals.wait_for(lambda: len(self.peers) >= connections)
+
+    def answers(
+        self,
+        status: int = 200,
+        body: bytes | Mapping[str, object] = TASK,
+        headers: Mapping[str, str] | None = None,
+        *,
+        times: int = 1,
+    ) -> None:
+        """Answer the next request, or the next few, and keep the connection."""
+        for _ in range(times):
+            self.sends(response(status, body, headers), then="keep")
+
+    def sends(self, data: bytes, *, then: Literal["keep", "close", "reset"] = "close") -> None:
+        """Send bytes to the next request as they are, then keep or end the connection."""
+        self.script.append(sending(data, then))
+
+    def stays_silent(self) -> None:
+        """Read the next request and answer nothing until the client gives up."""
+        self.script.append(Peer.gone)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection until the client or a step ends it."""
+        peer = Peer(reader, writer)
+        self.peers.append(peer)
+        await self._tell()
+        try:
+            if self.at_connect:
+                await self.at_connect.popleft()(peer)
+            while not writer.is_closing():
+                self.requests.append(await peer.request())
+                await self._tell()
+                step = self.script.popleft() if self.script else sending(response(), "keep")
+                await step(peer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            # The client went away, as it may.
+            pass
+        finally:
+            writer.close()
+            peer.ended.set()
+
+    async def _tell(self) -> None:
+        async with self.arrivals:
+            self.arrivals.notify_all()
+
+
+def response(
+    status: int = 200,
+    body: bytes | Mapping[str, object] = TASK,
+    headers: Mapping[str, str] | None = None,
+) -> bytes:
+    """Return an HTTP answer; ``body`` is bytes or what to write as JSON."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    fields = {"Content-Length": str(len(data)), **(headers or {})}
+    lines = (f"{name}: {value}\r\n" for name, value in fields.items())
+    return f"HTTP/1.1 {status} So\r\n{''.join(lines)}\r\n".encode() + data
+
+
+def sending(data: bytes, then: Literal["keep", "close", "reset"]) -> Step:
+    """Return a step that sends bytes, then keeps or ends the connection."""
+
+    async def step(peer: Peer) -> None:
+        peer.send(data)
+        await peer.writer.drain()
+        if then == "close":
+            peer.close()
+        elif then == "reset":
+            peer.reset()
+
+    return step
+
+
+class Retries(list[tuple[int, float, str]]):
+    """What ``on_retry`` was told; the clock jumps over each wait."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__()
+        self.clock = clock
+        self.jumps: set[asyncio.Task[None]] = set()
+
+    def __call__(self, attempt: int, delay: float, reason: str) -> None:
+        """Take note of a retry and let its wait pass."""
+        self.append((attempt, delay, reason))
+        jump = asyncio.get_running_loop().create_task(self.clock.advance(delay))
+        self.jumps.add(jump)
+        jump.add_done_callback(self.jumps.discard)
+
+    @property
+    def delays(self) -> list[float]:
+        """How long each wait was."""
+        return [delay for _, delay, _ in self]
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    """Return a scripted server on plain TCP."""
+    async for running in _running(None):
+        yield running
+
+
+@pytest.fixture
+async def tls_server(certificate: Path) -> AsyncIterator[Server]:
+    """Return a scripted server that speaks TLS with a certificate which nobody trusts."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    async for running in _running(context):
+        yield running
+
+
+async def _running(context: ssl.SSLContext | None) -> AsyncIterator[Server]:
+    scripted = Server(scheme="https" if context else "http")
+    tasks: list[asyncio.Task[None]] = []
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.append(asyncio.ensure_future(scripted.serve(reader, writer)))
+
+    listening = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=context)
+    scripted.port = listening.sockets[0].getsockname()[1]
+    try:
+        yield scripted
+    finally:
+        listening.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture
+def certificate() -> Path:
+    """Return the file of a key and its self-signed certificate for 127.0.0.1."""
+    return Path(__file__).parent / "loopback.pem"
+
+
+@pytest.fixture
+def account(server: Server) -> Account:
+    """Return an account at the scripted server."""
+    return Account.resolve(KEY, server.url)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """Return a clock that stands still."""
+    return ManualClock()
+
+
+@pytest.fixture
+async def transport(clock: ManualClock) -> AsyncIterator[Transport]:
+    """Return a transport on the clock that stands still, drawing the longest jitter."""
+    opened = Transport(clock=clock, roll=lambda: 1.0)
+    yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+async def lent() -> AsyncIterator[aiohttp.ClientSession]:
+    """Return an aiohttp session of the user's own."""
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+@pytest.fixture
+async def retries(clock: ManualClock) -> AsyncIterator[Retries]:
+    """Return an ``on_retry`` that takes notes and lets the waits pass at once."""
+    noted = Retries(clock)
+    yield noted
+    await asyncio.gather(*noted.jumps)
+
+
+@pytest.fixture
+def post() -> Call:
+    """Return a billed call."""
+    body = json.dumps({"prompt": PROMPT}).encode()
+    return Call(effect=Effect.BILLED, method="POST", path="/v1/llm/generations", body=body)
+
+
+@pytest.fixture
+def read() -> Call:
+    """Return a call that costs nothing."""
+    return Call(effect=Effect.READ, method="GET", path="/v1/tasks/1")
+
+
+@pytest.fixture
+def secrets() -> tuple[str, str]:
+    """Return what no text of an error may hold: the key and the prompt."""
+    return KEY, PROMPT

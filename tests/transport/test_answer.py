@@ -1,0 +1,154 @@
+"""What answers mean."""
+
+import json
+
+import pytest
+
+from foxapi_async import errors
+from foxapi_async._transport import Account, Answer, decode, status_error
+from foxapi_async._wire.task import tasks
+
+KEY = "sk-0123456789abcdef"
+ACCOUNT = Account.resolve(KEY)
+
+
+def answered(status: int, body: bytes | object = b"", request_id: str | None = None) -> Answer:
+    """Return an answer of the service."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Answer(ACCOUNT, status, data, request_id)
+
+
+class TestStatusErrors:
+    """Each status and code has its class; unknown ones are data."""
+
+    @pytest.mark.parametrize(
+        ("status", "expected"),
+        [
+            (304, errors.APIStatusError),
+            (400, errors.BadRequestError),
+            (401, errors.AuthenticationError),
+            (402, errors.InsufficientQuotaError),
+            (403, errors.PermissionDeniedError),
+            (404, errors.NotFoundError),
+            (409, errors.APIStatusError),
+            (413, errors.ContentTooLargeError),
+            (418, errors.APIStatusError),
+            (422, errors.UnprocessableEntityError),
+            (429, errors.RateLimitError),
+            (500, errors.InternalServerError),
+            (502, errors.InternalServerError),
+            (503, errors.ServiceUnavailableError),
+            (529, errors.InternalServerError),
+            (999, errors.APIStatusError),
+        ],
+    )
+    def test_statuses(self, status: int, expected: type[errors.APIStatusError]) -> None:
+        """The status decides the class, with or without an error object."""
+        for body in (b"", b"<html>", {"error": {"message": "no", "type": "t", "code": "c"}}):
+            error = status_error(answered(status, body))
+            assert type(error) is expected
+            assert error.status == status
+
+    @pytest.mark.parametrize(
+        ("code", "expected"),
+        [
+            ("model_not_supported", errors.ModelNotSupportedError),
+            ("no_available_model", errors.ModelNotSupportedError),
+            ("unsupported_content_type", errors.UnsupportedContentTypeError),
+            ("model_not_support_capability", errors.UnsupportedContentTypeError),
+            ("invalid_param", errors.InvalidParameterError),
+            ("never_heard_of", errors.UnprocessableEntityError),
+            (None, errors.UnprocessableEntityError),
+        ],
+    )
+    def test_codes_of_a_422(
+        self, code: str | None, expected: type[errors.UnprocessableEntityError]
+    ) -> None:
+        """The code of a 422 picks the class; old and new names mean the same."""
+        error = status_error(answered(422, {"error": {"message": "no", "code": code}}))
+        assert type(error) is expected
+        assert error.code == code
+
+    def test_facts_are_kept(self) -> None:
+        """Code, type, param, request id and body are there for whoever handles the error."""
+        body = {"error": {"message": "too few", "type": "t", "code": "c", "param": "max_tokens"}}
+        error = status_error(answered(400, body, "req-1"))
+        assert str(error) == "400 c: too few"
+        assert (error.code, error.type, error.param) == ("c", "t", "max_tokens")
+        assert error.request_id == "req-1"
+        assert json.loads(error.body) == body
+        assert error.enveloped
+
+    def test_the_request_id_may_hide_in_the_message(self) -> None:
+        """Without the header, the id is read from the message (CONTRACT Q5)."""
+        body = {"error": {"message": "no channel (request_id: 2026-abc_1)", "type": "t"}}
+        assert status_error(answered(503, body)).request_id == "2026-abc_1"
+        assert status_error(answered(503, body, "header")).request_id == "header"
+
+    @pytest.mark.parametrize(
+        ("body", "text"),
+        [
+            (b"error code: 1010", "403: https://api.foxapi.cc gave no error object"),
+            (b'{"detail":"no entry"}', "403: no entry"),
+            (b'{"message":"no entry"}', "403: no entry"),
+            (b'{"error":"no entry"}', "403: no entry"),
+            (b"[1]", "403: https://api.foxapi.cc gave no error object"),
+            (b"\xff\xfe", "403: https://api.foxapi.cc gave no error object"),
+            (b"", "403: https://api.foxapi.cc gave no error object"),
+        ],
+    )
+    def test_other_bodies(self, body: bytes, text: str) -> None:
+        """Proxies and frameworks answer in their own ways (CONTRACT §8.1, Q6)."""
+        error = status_error(answered(403, body))
+        assert str(error).startswith(text)
+        assert not error.enveloped
+        assert error.body == body.decode(errors="replace")
+
+    def test_the_key_is_masked_everywhere(self) -> None:
+        """A key that the answer repeats is masked in all that the error holds, at its edges too."""
+        error = status_error(
+            answered(
+                401,
+                {"error": {"message": f"bad key {KEY}", "code": KEY, "type": KEY, "param": KEY}},
+            )
+        )
+        assert KEY not in f"{error} {error!r} {vars(error)}"
+        edge = status_error(answered(401, b"x" * 390 + KEY.encode()))
+        assert edge.body == "x" * 390 + "sk-0…cdef"
+
+
+class TestDecoding:
+    """A success is read, or told apart."""
+
+    def test_a_task(self) -> None:
+        """What the contract says comes out typed."""
+        assert decode(tasks, answered(200, {"id": "t", "status": "pending"})).id == "t"
+
+    @pytest.mark.parametrize(
+        ("body", "what"),
+        [
+            (b"", "an empty body"),
+            (b" \n<!doctype html>", "HTML"),
+            (b'{"id": "t', "something else"),
+            (b"[]", "something else"),
+            (b"null", "something else"),
+            (b'{"id": 7, "status": "pending"}', "something else"),
+            (b"[" * 100_000, "something else"),
+            (b"\xff", "something else"),
+        ],
+    )
+    def test_anything_else(self, body: bytes, what: str) -> None:
+        """The error tells what came, with the status and the head of the body."""
+        with pytest.raises(errors.InvalidResponseError, match=what) as failed:
+            decode(tasks, answered(200, body))
+        assert failed.value.status == 200
+        assert failed.value.body == body.decode(errors="replace")[:400]
+        assert failed.value.__cause__ is None
+
+    def test_the_body_is_not_in_the_text(self) -> None:
+        """What a model wrote, or a user asked, is not put into logs."""
+        with pytest.raises(errors.InvalidResponseError) as failed:
+            decode(tasks, answered(200, {"content": "a secret prompt", "id": KEY}))
+        assert "prompt" not in f"{failed.value} {failed.value!r}"
+        assert KEY not in failed.value.body
+        assert repr(answered(200, b"a secret prompt")) == "<Answer 200, 15 bytes>"

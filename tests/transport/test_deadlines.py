@@ -1,0 +1,97 @@
+"""Many deadlines, one timer, and the manners of ``asyncio.timeout``."""
+
+import asyncio
+
+import pytest
+
+from foxapi_async._clock import ManualClock, settle
+from foxapi_async._transport.deadlines import Deadlines
+
+
+async def wait(deadlines: Deadlines, seconds: float) -> None:
+    """Wait for ever, within a deadline."""
+    with deadlines.until(seconds, "patience"):
+        await asyncio.Event().wait()
+
+
+async def test_each_ends_at_its_own_time(clock: ManualClock) -> None:
+    """One timer serves all, and each block ends exactly when its own time has come."""
+    deadlines = Deadlines(clock)
+    spans = [5.0, 1.0, 3.0, 1.0]
+    tasks = [asyncio.ensure_future(wait(deadlines, span)) for span in spans]
+    await settle()
+    assert clock.timers == 1
+    for now in (1.0, 2.0, 3.0, 4.0, 5.0):
+        await clock.advance(1)
+        assert [task.done() for task in tasks] == [span <= now for span in spans]
+    assert clock.timers == 0
+    for task, span in zip(tasks, spans, strict=True):
+        with pytest.raises(TimeoutError, match=f"patience, {span:g} s"):
+            await task
+
+
+async def test_what_ends_in_time_leaves_no_timer(clock: ManualClock) -> None:
+    """The last block to end takes the timer with it."""
+    deadlines = Deadlines(clock)
+    with deadlines.until(1, "a"), deadlines.until(2, "b"):
+        assert clock.timers == 1
+    assert clock.timers == 0
+
+
+async def test_no_time_left_ends_at_once(clock: ManualClock) -> None:
+    """A deadline in the past ends the block at its first wait."""
+    task = asyncio.ensure_future(wait(Deadlines(clock), -1))
+    await settle()
+    await clock.advance(0)
+    with pytest.raises(TimeoutError):
+        await task
+
+
+async def test_a_cancel_from_outside_goes_on(clock: ManualClock) -> None:
+    """A cancel is not mistaken for a deadline, not even when both come together."""
+    for together in (False, True):
+        task = asyncio.ensure_future(wait(Deadlines(clock), 1))
+        await settle()
+        if together:
+            clock.call_at(clock.time() + 1, task.cancel)
+            await clock.advance(1)
+        else:
+            task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert clock.timers == 0
+
+
+async def test_an_expired_block_leaves_no_mark(clock: ManualClock) -> None:
+    """After a deadline the task is as if it had never been cancelled."""
+
+    async def twice(deadlines: Deadlines) -> int:
+        for _ in range(2):
+            with pytest.raises(TimeoutError):
+                await wait(deadlines, 1)
+        task = asyncio.current_task()
+        assert task is not None
+        return task.cancelling()
+
+    task = asyncio.ensure_future(twice(Deadlines(clock)))
+    await settle()
+    await clock.advance(1)
+    await clock.advance(1)
+    assert await task == 0
+
+
+async def test_an_inner_error_is_kept(clock: ManualClock) -> None:
+    """An error that the block turns its cancel into is raised as it is."""
+
+    async def fail(deadlines: Deadlines) -> None:
+        with deadlines.until(1, "a"):
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                raise OSError from None
+
+    task = asyncio.ensure_future(fail(Deadlines(clock)))
+    await settle()
+    await clock.advance(1)
+    with pytest.raises(OSError, match=""):
+        await task

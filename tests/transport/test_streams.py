@@ -1,0 +1,152 @@
+"""The body of a stream: bytes as they come, until its end, its cut or its close."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from foxapi_async import errors
+from foxapi_async._clock import ManualClock, settle
+from foxapi_async._transport import Account, Transport
+
+if TYPE_CHECKING:
+    from conftest import Server
+
+HEADERS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
+CHUNKED = HEADERS + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+async def test_bytes_come_as_they_are_sent(
+    server: "Server", account: Account, transport: Transport, clock: ManualClock
+) -> None:
+    """Each read returns what has arrived, and notes when; the end is empty bytes."""
+    server.sends(CHUNKED, then="keep")
+    body = await transport.open_stream(account, account.url("/s", {"offset": "3"}))
+    assert server.requests[0].target == "/s?offset=3"
+    assert server.requests[0].headers["accept"] == "text/event-stream"
+    assert server.requests[0].headers["accept-encoding"] == "identity"
+    assert body.last_byte == 0
+    server.peers[0].send(b"5\r\nhello\r\n")
+    await clock.advance(7)
+    assert await body.read() == b"hello"
+    assert body.last_byte == 7
+    server.peers[0].send(b"0\r\n\r\n")
+    assert await body.read() == b""
+    assert await body.read() == b""
+    body.close()
+
+
+async def test_silence_is_the_readers_business(
+    server: "Server", account: Account, transport: Transport, clock: ManualClock
+) -> None:
+    """Once a stream is open, no clock of the transport runs."""
+    server.sends(CHUNKED, then="keep")
+    body = await transport.open_stream(account, account.url("/s"))
+    assert clock.timers == 0
+    body.close()
+
+
+async def test_a_stream_without_headers_times_out(
+    server: "Server", account: Account, transport: Transport, clock: ManualClock
+) -> None:
+    """Until the headers are there, ``Timeouts.read`` runs."""
+    server.stays_silent()
+    opening = asyncio.ensure_future(transport.open_stream(account, account.url("/s")))
+    await server.seen(1)
+    await clock.advance(30)
+    with pytest.raises(errors.APITimeoutError):
+        await opening
+
+
+@pytest.mark.parametrize("then", ["close", "reset"])
+async def test_a_cut_is_an_error(
+    server: "Server", account: Account, transport: Transport, then: str
+) -> None:
+    """A stream that ends before its last chunk was cut; what had arrived is delivered first."""
+    server.sends(CHUNKED + b"2\r\nhi\r\n", then="keep")
+    body = await transport.open_stream(account, account.url("/s"))
+    assert await body.read() == b"hi"
+    peer = server.peers[0]
+    peer.reset() if then == "reset" else peer.close()
+    with pytest.raises(errors.APIConnectionError):
+        await body.read()
+    body.close()
+
+
+async def test_closing_wakes_the_reader(
+    server: "Server", account: Account, transport: Transport
+) -> None:
+    """``close`` ends the connection at once; a read that waits raises."""
+    server.sends(CHUNKED, then="keep")
+    body = await transport.open_stream(account, account.url("/s"))
+    reading = asyncio.ensure_future(body.read())
+    await settle()
+    body.close()
+    body.close()
+    with pytest.raises(errors.APIConnectionError):
+        await reading
+    await server.peers[0].ended.wait()
+
+
+async def test_a_cancelled_read_loses_nothing(
+    server: "Server", account: Account, transport: Transport
+) -> None:
+    """The read after a cancelled one goes on where it was."""
+    server.sends(CHUNKED, then="keep")
+    body = await transport.open_stream(account, account.url("/s"))
+    reading = asyncio.ensure_future(body.read())
+    await settle()
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    server.peers[0].send(b"2\r\nhi\r\n")
+    assert await body.read() == b"hi"
+    body.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (301, errors.APIStatusError),
+        (401, errors.AuthenticationError),
+        (404, errors.NotFoundError),
+        (422, errors.UnprocessableEntityError),
+        (503, errors.ServiceUnavailableError),
+    ],
+)
+async def test_a_refusal_is_its_status_error(
+    server: "Server",
+    account: Account,
+    transport: Transport,
+    status: int,
+    expected: type[errors.APIStatusError],
+) -> None:
+    """A refused stream raises what any refused call raises, after one attempt."""
+    server.answers(status, {"error": {"message": "no", "type": "t"}}, {"x-request-id": "r1"})
+    with pytest.raises(expected) as refused:
+        await transport.open_stream(account, account.url("/s"))
+    assert type(refused.value) is expected
+    assert refused.value.request_id == "r1"
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("kind", ["text/html", "application/json", "", "text/event-streams"])
+async def test_another_content_is_no_stream(
+    server: "Server", account: Account, transport: Transport, kind: str
+) -> None:
+    """A success of another type is not what the contract says."""
+    server.answers(200, b"<html>portal</html>", {"Content-Type": kind})
+    with pytest.raises(errors.InvalidResponseError, match="event stream") as failed:
+        await transport.open_stream(account, account.url("/s"))
+    assert failed.value.body == "<html>portal</html>"
+
+
+async def test_no_text_of_it_shows_content(
+    server: "Server", account: Account, transport: Transport
+) -> None:
+    """The repr of a stream tells its state."""
+    server.sends(CHUNKED, then="keep")
+    body = await transport.open_stream(account, account.url("/s"))
+    assert repr(body) == "<StreamBody open>"
+    body.close()
+    assert repr(body) == "<StreamBody closed>"
