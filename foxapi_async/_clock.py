@@ -89,7 +89,7 @@ class ManualClock:
         return sum(timer.callback is not None for _, _, timer in self._timers)
 
     async def advance(self, seconds: float) -> None:
-        """Move time on, making each due call at its own instant and letting the loop settle after it."""
+        """Move time on, make each due call at its own instant and let the loop settle after it."""
         end = self._now + seconds
         await settle()
         while self._timers and self._timers[0][0] <= end:

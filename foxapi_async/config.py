@@ -54,10 +54,10 @@ def _refuse_bad_numbers(settings: object, *, positive: tuple[str, ...] = ()) -> 
 class Timeouts:
     """Four clocks with four owners.
 
-    ``connect`` and ``read`` bound one attempt; ``submit`` is the read clock of a billed POST, longer
-    because the service may re-host inline media first (CONTRACT Q13). ``call`` bounds one call with
-    all its retries, ``wait`` is the default patience of ``handle.result()``. Silence on a stream is
-    ``StreamPolicy.silence``.
+    ``connect`` and ``read`` bound one attempt; ``submit`` is the read clock of a billed POST,
+    longer because the service may re-host inline media first (CONTRACT Q13). ``call`` bounds one
+    call with all its retries, ``wait`` is the default patience of ``handle.result()``. Silence on
+    a stream is ``StreamPolicy.silence``.
     """
 
     connect: float = 10.0
@@ -74,9 +74,9 @@ class Timeouts:
 class RetryPolicy:
     """How a failed call is tried again.
 
-    The wait before attempt ``n + 1`` is drawn between half and all of ``first * factor ** (n - 1)``,
-    at most ``cap``; a ``Retry-After`` up to ``retry_after_cap`` wins, a longer one ends the call.
-    No attempt starts after ``elapsed`` seconds. ``attempts`` counts the first one too.
+    The wait before attempt ``n + 1`` is drawn between half and all of ``first * factor ** (n -
+    1)``, at most ``cap``; a ``Retry-After`` up to ``retry_after_cap`` wins, a longer one ends the
+    call. No attempt starts after ``elapsed`` seconds. ``attempts`` counts the first one too.
 
     A billed POST is sent again only when it provably never left. ``resubmit_on_429`` says whether a
     429 counts as such: when its body is the service's own ``rate_limit_error`` (``"envelope"``),

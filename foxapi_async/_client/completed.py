@@ -14,8 +14,8 @@ def as_completed(handles: Iterable[H]) -> AsyncIterator[H]:
     """Iterate over ``handles`` as their tasks finish, failed ones included.
 
     Await each handle that comes for its result or its error: it answers at once. A handle whose
-    wait ended without an outcome, such as ``TaskTimeoutError``, comes too. Leaving the loop ends the
-    remaining waits; the tasks go on at the service.
+    wait ended without an outcome, such as ``TaskTimeoutError``, comes too. Leaving the loop ends
+    the remaining waits; the tasks go on at the service.
     """
     return _Completed(handles)
 

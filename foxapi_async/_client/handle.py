@@ -115,11 +115,11 @@ class TaskHandle(ABC, Generic[R]):
         """Wait for the task and return its result, by polling while somebody waits (unbilled).
 
         ``timeout`` in seconds overrides ``timeouts.wait``. Raises ``TaskFailedError`` or
-        ``TaskCancelledError`` for the task's end, ``TaskTimeoutError`` when your patience ends (the
-        task goes on, await it again), ``TaskLostError`` when its state cannot be learnt,
+        ``TaskCancelledError`` for the task's end, ``TaskTimeoutError`` when your patience ends
+        (the task goes on, await it again), ``TaskLostError`` when its state cannot be learnt,
         ``EmptyResultError`` when it is completed without results (CONTRACT Q2),
-        ``InvalidResponseError`` for results that cannot be read, and the ``APIStatusError`` of a key
-        that may not look.
+        ``InvalidResponseError`` for results that cannot be read, and the ``APIStatusError`` of a
+        key that may not look.
         """
         service = self._bound()
         while self._outcome is None:
@@ -207,7 +207,7 @@ class TaskHandle(ABC, Generic[R]):
 
     def bind(self, fox: Session) -> Self:
         """Tie an unpickled handle to a session, and return it. Sends nothing."""
-        self._service = fox._service
+        self._service = fox._service  # noqa: SLF001 what binding means
         self._watch = None
         return self
 

@@ -31,7 +31,7 @@ class LLMHandle(TaskHandle[ChatCompletion]):
         key: str | None = None,
     ) -> None:
         super().__init__(service, task_id, task=task, key=key)
-        # Only the answer to a submit is proof; a later one may leave the member out (CONTRACT §4.2).
+        # Only the answer to a submit is proof; a query may leave the member out (CONTRACT §4.2).
         self._streams = task.stream is not None if task is not None else None
         self._streamed: ChatCompletion | None = None
         self._keep = False
@@ -64,7 +64,7 @@ class LLMHandle(TaskHandle[ChatCompletion]):
         return ChatStream(StreamReader(service, handle=self, cursor=cursor, timeout=timeout))
 
     def streamed(self, completion: ChatCompletion, *, keep: bool) -> None:
-        """Take in what a stream that was read to its end has said: the service forgets the thinking.
+        """Take in what a stream has said that was read to its end: the service forgets thinking.
 
         With ``keep`` it wins over the stored text, which does not continue it.
         """

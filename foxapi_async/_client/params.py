@@ -82,15 +82,7 @@ def build_request(params: Mapping[str, Any]) -> GenerationRequest:
     members = {name: value for name, value in params.items() if name not in {"extra", "key"}}
     if members.get("sync") or extra.get("sync"):
         raise _refused("sync", "sync=True answers without a task id, so nothing could be awaited")
-    for name in members:
-        if name not in _MEMBERS:
-            raise TypeError(_unknown_keyword(name))
-    for name in extra:
-        if name in _MEMBERS and name != "sync":
-            raise TypeError(f"{name!r} has a keyword of its own: pass {name}=..., not extra=...")
-    for name in ("model", "messages"):
-        if name not in members:
-            raise TypeError(f"missing the required keyword {name!r}")
+    _refuse_keywords(members, extra)
     if isinstance(members["messages"], str):
         members["messages"] = ({"role": "user", "content": members["messages"]},)
     try:
@@ -118,6 +110,18 @@ def encode_request(request: GenerationRequest) -> bytes:
         return encode(request)
     except _NO_JSON as error:
         raise _unwritable(error) from None
+
+
+def _refuse_keywords(members: Mapping[str, Any], extra: Mapping[str, Any]) -> None:
+    for name in members:
+        if name not in _MEMBERS:
+            raise TypeError(_unknown_keyword(name))
+    for name in extra:
+        if name in _MEMBERS and name != "sync":
+            raise TypeError(f"{name!r} has a keyword of its own: pass {name}=..., not extra=...")
+    for name in ("model", "messages"):
+        if name not in members:
+            raise TypeError(f"missing the required keyword {name!r}")
 
 
 def _unknown_keyword(name: str) -> str:

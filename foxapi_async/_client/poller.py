@@ -77,7 +77,7 @@ class Watched(Protocol):
 
 
 class Watch:
-    """What is known of one task while handles of it are alive. It is polled while it has waiters."""
+    """What is known of one task while it has handles. It is polled while it has waiters."""
 
     __slots__ = (
         "__weakref__",
@@ -296,7 +296,7 @@ class Poller:
         watch.polls += 1
         try:
             await self._look(watch)
-        except Exception as crash:
+        except Exception as crash:  # noqa: BLE001 logged, and told to those it concerns
             # Our own mistake, or a clock's: it must neither vanish nor stop the other tasks.
             _log.exception("looking at task %s crashed", watch.id)
             watch.polled = False

@@ -307,8 +307,8 @@ class StreamReader:
             raise task_error(task)
         if cut.gone and not self.handle.is_streamed and task.stream is None:
             raise StreamUnavailableError(
-                f"task {task.id} has no stream: it was submitted without stream=True, or its chunks "
-                "are over; await its handle instead",
+                f"task {task.id} has no stream: it was submitted without stream=True, or its "
+                "chunks are over; await its handle instead",
                 task_id=task.id,
                 task=task,
                 fault=cut.fault,
@@ -321,13 +321,13 @@ class StreamReader:
         return ()
 
     async def _hand_over(self, task: Task) -> Sequence[Delta]:
-        """End with what the stored result has beyond what was delivered (CONTRACT §6, retention)."""
+        """End with what the stored result has beyond the delivered text (CONTRACT §6)."""
         stored = await self.handle.result()  # known since it was observed; raises if unreadable
         suffix = self._cursor.suffix(stored.text)
         if suffix is None and self.offset and not self._accumulator.chunks:
             raise StreamExpiredError(
-                f"the stream of task {task.id} is over, and the text before offset {self.offset} is "
-                "not known here; await the handle for the whole answer",
+                f"the stream of task {task.id} is over, and the text before offset {self.offset} "
+                "is not known here; await the handle for the whole answer",
                 task_id=task.id,
                 offset=self.offset,
                 task=task,
@@ -360,7 +360,7 @@ class StreamReader:
         return min(delay, max(self._deadline - self._service.clock.time(), 0.0))
 
     def _set_alarm(self) -> Timer | None:
-        """Cut the connection when the reader's own patience ends, were it in the middle of a read."""
+        """Cut the connection when the reader's own patience ends, even in the middle of a read."""
         if self._deadline is None:
             return None
         return self._service.clock.call_at(self._deadline, self._ring)

@@ -161,7 +161,7 @@ class Service:
         for hook in self.options.hooks:
             try:
                 hook(event)
-            except Exception:
+            except Exception:  # noqa: BLE001 logged: a watcher must not break what it watches
                 _log.exception("a hook raised on %s", type(event).__name__)
 
     def _retry_hook(self, call: Call) -> Callable[[int, float, str], None] | None:

@@ -134,8 +134,8 @@ class FoxSession:
     async def aclose(self) -> None:
         """Close the session; further calls do nothing.
 
-        Whoever still waits gets ``SessionClosedError``. POSTs under way get five seconds to land, so
-        that their task ids are not lost.
+        Whoever still waits gets ``SessionClosedError``. POSTs under way get five seconds to land,
+        so that their task ids are not lost.
         """
         if self._owner:
             await self._service.core.aclose()

@@ -10,9 +10,10 @@ from foxapi_async._client.service import Core
 class Stats:
     """Counts of one session and its ``with_options`` copies, at one instant.
 
-    ``submits`` POSTs were started, ``submits_in_flight`` are under way and ``waiting_for_room`` wait
-    for their turn. ``polls`` looks were taken at tasks, of which ``faults`` failed. ``waiting``
-    awaits are under way and ``streams`` are open. ``unclaimed`` tasks have lost their caller.
+    ``submits`` POSTs were started, ``submits_in_flight`` are under way and ``waiting_for_room``
+    wait for their turn. ``polls`` looks were taken at tasks, of which ``faults`` failed.
+    ``waiting`` awaits are under way and ``streams`` are open. ``unclaimed`` tasks have lost their
+    caller.
     """
 
     submits: int

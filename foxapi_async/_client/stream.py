@@ -49,7 +49,7 @@ class ChatStream:
 
     @property
     def reasoning_complete(self) -> bool:
-        """Whether all of the thinking came: not so if its stream was lost and the task had to do."""
+        """Whether all of the thinking came: not so if the stream was lost and the task had to do."""
         return self._reader.reasoning_complete
 
     def snapshot(self) -> ChatCompletion:
@@ -95,7 +95,7 @@ class ChatStream:
         return f"<ChatStream {self._reader.task_id} offset={self.offset}>"
 
     def __del__(self) -> None:
-        # While a loop over a temporary runs, the loop alone holds the reader, and will let go of it.
+        # While a loop over a temporary runs, the loop alone holds the reader, and lets go of it.
         reader = getattr(self, "_reader", None)
         if reader is None or (self._loop is not None and self._loop() is not None):
             return

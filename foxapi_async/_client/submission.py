@@ -28,7 +28,7 @@ class Submission:
         self._key = key
 
     async def run(self, unclaimed: Callable[[Task], object]) -> Task:
-        """Submit and return the task; one that lands after its caller has gone goes to ``unclaimed``.
+        """Submit and return the task; one whose caller has gone meanwhile goes to ``unclaimed``.
 
         Raises what ``_post`` raises. Cancelling returns at once and does not stop the POST.
         """
@@ -37,7 +37,7 @@ class Submission:
         )
 
     async def _post(self) -> Task:
-        """Write down, send, write down again; ``SubmitOutcomeUnknownError`` if the answer is lost."""
+        """Write down, send, write down again; ``SubmitOutcomeUnknownError`` for a lost answer."""
         service, journal = self._service, self._service.options.journal
         note = await journal.intended(self._request, self._key)
         try:

@@ -1,4 +1,4 @@
-"""One look a second at every open stream, in the place of a timer for each read (silence, dead peers)."""
+"""One look a second at every open stream, in the place of a timer for each read."""
 
 from typing import Protocol
 

@@ -1,4 +1,4 @@
-"""Where a session writes down what it submits, so that nothing paid for is lost with the process."""
+"""Where a session writes down what it submits, so that no paid task is lost with the process."""
 
 from foxapi_async._journal.recorder import NullRecorder, Recorder
 

@@ -62,7 +62,7 @@ class Accumulator:
         """Add deltas, in their order."""
         self.chunks += len(deltas)
         self._head = self._head or _introduction(deltas)
-        # The usual is done here, without a call: to ask for `extra` would double the cost (PERF §2).
+        # The usual is done without a call: to ask for `extra` would double the cost (PERF §2).
         for delta in deltas:
             for choice in delta.choices:
                 so_far = self._choices.get(choice.index)

@@ -30,7 +30,8 @@ class ExponentialPacer:
         self._longest = min(pacing.cap, LONGEST_INTERVAL)
         growth = self._longest / pacing.first
         # How many steps reach the cap: further powers would only leave the range of a float.
-        self._steps = ceil(log(growth) / log(pacing.factor)) if min(growth, pacing.factor) > 1 else 0
+        grows = growth > 1 and pacing.factor > 1
+        self._steps = ceil(log(growth) / log(pacing.factor)) if grows else 0
 
     def interval(self, *, age: float, polls: int, roll: float) -> float:
         """Return the next interval; ``age`` plays no part."""

@@ -1,4 +1,4 @@
-"""What a snapshot of a task, or a failed look at it, means for those who wait (CONTRACT §4.3, §8.4)."""
+"""What a snapshot of a task, or a failed look at it, means (CONTRACT §4.3, §8.4)."""
 
 from enum import Enum, auto
 
@@ -8,6 +8,7 @@ from foxapi_async.errors import (
     APIStatusError,
     EmptyResultError,
     FoxAPIError,
+    InternalServerError,
     InvalidResponseError,
     NotFoundError,
     TaskCancelledError,
@@ -58,12 +59,12 @@ def judge(task: Task) -> State:
 
 
 def judge_fault(fault: FoxAPIError) -> Sight:
-    """Return what a failed poll means: nothing yet, a task that is not there, or an end of asking."""
-    if isinstance(fault, APIConnectionError | InvalidResponseError):
+    """Return what a failed poll means: no news, a task that is not there, or the end of asking."""
+    if isinstance(fault, APIConnectionError | InternalServerError | InvalidResponseError):
         return Sight.NO_NEWS
     if isinstance(fault, NotFoundError):
         return Sight.MISSING
-    if isinstance(fault, APIStatusError) and (fault.status in _NO_NEWS or fault.status >= 500):
+    if isinstance(fault, APIStatusError) and fault.status in _NO_NEWS:
         return Sight.NO_NEWS
     return Sight.FORBIDDEN
 

@@ -116,17 +116,17 @@ class ChatCompletion(Answer, frozen=True, kw_only=True, gc=False):
 
     @property
     def finish_reason(self) -> str | None:
-        """Why the first choice ended: ``stop``, ``length``, ``tool_calls``, ``content_filter``, …."""
+        """Why the first choice ended: ``stop``, ``length``, ``tool_calls`` or ``content_filter``."""
         return self.choices[0].finish_reason if self.choices else None
 
     @property
     def source(self) -> Source:
-        """``task`` if the service's stored result, ``stream`` if accumulated, ``task+stream`` if both."""
+        """Whose words these are: the stored result's, an accumulated stream's, or both."""
         return self._origin.value.source if self._origin is not UNSET else "task"
 
     @property
     def raw(self) -> bytes:
-        """The JSON of ``results[0]`` as it was received; empty for a completion of a stream alone."""
+        """The JSON of ``results[0]`` as it was received; empty if a stream alone spoke."""
         return self._origin.value.raw if self._origin is not UNSET else b""
 
     def __repr__(self) -> str:
@@ -147,7 +147,7 @@ def originated(completion: ChatCompletion, source: Source, raw: bytes) -> ChatCo
 
 
 def read_completion(result: Raw) -> ChatCompletion:
-    """Read ``results[0]``: a full ChatCompletion, or the short forms of the seed and of old clients.
+    """Read ``results[0]``: a full ChatCompletion, or a short form of the seed or of old clients.
 
     ``msgspec.DecodeError`` when there is no message to be found in it.
     """
@@ -159,7 +159,7 @@ def read_completion(result: Raw) -> ChatCompletion:
 
 
 def _from_short_form(completion: ChatCompletion) -> ChatCompletion:
-    """Read ``results[0].message.content`` (the seed's path), ``.content`` or ``.text`` (CONTRACT §5.1)."""
+    """Read ``message.content`` (the seed's path), ``content`` or ``text`` (CONTRACT §5.1)."""
     extra = completion.extra
     if "choices" in extra:
         raise ValidationError("`choices` of the result is not what the contract says")

@@ -49,7 +49,7 @@ class Message(Shape, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class GenerationRequest(Shape, frozen=True, kw_only=True, omit_defaults=True):
-    """A generation to be submitted. Members without a rule here follow OpenAI's chat specification."""
+    """A generation to be submitted; members mean what OpenAI's chat specification says."""
 
     model: str
     messages: tuple[Message, ...]

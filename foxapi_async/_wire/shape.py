@@ -1,4 +1,4 @@
-"""What every JSON object of the service is made of: a frozen struct that keeps what it does not know."""
+"""What a JSON object of the service is made of: a frozen struct that keeps what it knows not."""
 
 from collections.abc import Callable, Iterator, Mapping
 from secrets import token_hex
@@ -53,7 +53,7 @@ class Shape(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, repr_
 
     @property
     def extra(self) -> Extra:
-        """Members that this version of the SDK does not know, by name; empty when there are none."""
+        """Members that this version of the SDK does not know, by name."""
         return self._extra if self._extra is not UNSET else _NOTHING
 
 
@@ -84,7 +84,7 @@ class Reader(Generic[S]):
         return self._strict
 
     def read(self, data: bytes | Raw) -> S:
-        """Decode ``data`` and keep its unknown members; ``msgspec.DecodeError`` if it is not the shape."""
+        """Decode ``data`` and keep its unknown members; ``DecodeError`` if it is not the shape."""
         try:
             return self._strict(data)
         except ValidationError:
@@ -141,7 +141,7 @@ def _open_reader(shape: type[S]) -> Callable[[Raw | bytes], S]:
 
 
 def _member_reader(annotation: Any) -> Callable[[Raw], Any]:
-    """Return the reader of one member: shapes and tuples of shapes are opened, the rest is typed."""
+    """Return the reader of one member: shapes and tuples of them are opened, others are typed."""
     union = get_origin(annotation) in {Union, UnionType}
     options = get_args(annotation) if union else (annotation,)
     typed = msgspec.json.Decoder(annotation).decode

@@ -42,6 +42,8 @@ def run(screen: Screen, command: Command) -> NoReturn:
         code = ExitCode.OK
     except Exception as error:  # noqa: BLE001 the border: a user is never shown a traceback
         code = complain(screen, error)
+        if exit_code(error) is None:
+            screen.note_owed()
     raise typer.Exit(code)
 
 

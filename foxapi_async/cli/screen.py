@@ -6,7 +6,6 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from functools import partial
 from typing import Final
 
 from rich.console import Console, RenderableType
@@ -57,7 +56,7 @@ class Screen:
         self.is_json = not sys.stdout.isatty() if json is None else json
         self.out = _pen(stderr=False, quiet=self.is_json)
         self.err = _pen(stderr=True)
-        self._owed: dict[str, Callable[[], str]] = {}
+        self._owed: dict[str, Callable[[], str] | None] = {}
 
     def record(self, **members: object) -> None:
         """Write one line of JSON for a program that reads along."""
@@ -80,7 +79,7 @@ class Screen:
 
     def owe(self, task_id: str, how: Callable[[], str] | None = None) -> None:
         """Remember that a result is owed, and how to get it: by ``foxapi wait`` if not told."""
-        self._owed[task_id] = how or partial("foxapi wait {}".format, task_id)
+        self._owed[task_id] = how
 
     def settle(self, task_id: str) -> None:
         """Forget a result that was shown."""
@@ -88,8 +87,12 @@ class Screen:
 
     def note_owed(self) -> None:
         """Tell how to get each result that is still owed."""
-        for how in self._owed.values():
-            self.note(f"the task goes on; to get its result: {how()}", "")
+        commands = [how() for how in self._owed.values() if how]
+        awaited = [task_id for task_id, how in self._owed.items() if how is None]
+        if awaited:
+            commands.append(f"foxapi wait {' '.join(awaited)}")
+        for command in commands:
+            self.note(f"the task goes on, get its result by: {command}", "")
 
     def _safe(self, item: RenderableType) -> RenderableType:
         # A file gets the text as it is.

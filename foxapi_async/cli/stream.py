@@ -12,6 +12,7 @@ from foxapi_async.cli.exits import ExitCode, UsageError
 from foxapi_async.cli.running import Session, open_session, run
 from foxapi_async.cli.screen import Screen
 from foxapi_async.cli.submitting import submit
+from foxapi_async.errors import ConfigError
 
 if TYPE_CHECKING:
     from foxapi_async import ChatStream, Delta
@@ -86,7 +87,7 @@ async def _attach(screen: Screen, session: Session, task_id: str, resume: str | 
     async with session as fox:
         try:
             stream = fox.tasks.handle(task_id).stream(resume=resume)
-        except ValueError as error:
+        except ConfigError as error:
             raise UsageError(f"--resume: {error}") from None
         return await _follow(screen, stream)
 

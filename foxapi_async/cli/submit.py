@@ -71,7 +71,7 @@ async def _submit(
         if wait:
             screen.note(handle.id)
             return await wait_for(screen, [handle])
-    _show_accepted(screen, handle, stream=stream)
+        _show_accepted(screen, handle, stream=stream)
     return ExitCode.OK
 
 

@@ -111,7 +111,7 @@ async def test_a_wait_that_runs_out_can_be_taken_up_again() -> None:
 
 
 async def test_generate_is_submit_and_result(fox: FoxSession, gateway: Gateway) -> None:
-    """generate returns the completion itself, with usage and finish reason."""
+    """Generate returns the completion itself, with usage and finish reason."""
     completion = await fox.llm.generate(
         model="claude-opus-4-7", messages="count 1 to 3", max_tokens=64
     )
@@ -137,7 +137,7 @@ async def test_any_process_finds_the_task_again(fox: FoxSession, gateway: Gatewa
 async def test_a_pickled_handle_is_bound_before_it_is_used(fox: FoxSession) -> None:
     """A handle travels as its id and says so until it belongs to a session again."""
     handle = await fox.llm.submit(model="gpt-5.5", messages="count 1 to 3", key="row-17")
-    copy: LLMHandle = pickle.loads(pickle.dumps(handle))  # noqa: S301 our own bytes
+    copy: LLMHandle = pickle.loads(pickle.dumps(handle))
     assert (copy.id, copy.key, copy.kind) == (handle.id, "row-17", "llm")
     with pytest.raises(UnboundHandleError, match="bind"):
         await copy
@@ -159,7 +159,7 @@ async def test_unknown_and_impossible_ids(fox: FoxSession) -> None:
 
 
 async def test_updates_end_with_the_final_snapshot(fox: FoxSession) -> None:
-    """Snapshots come in the order of progress, each differs from the one before, the last is final."""
+    """Snapshots come in order, each differs from the one before, and the last is final."""
     handle = await submit(fox, 50)
     seen = [(task.status, task.progress) async for task in handle.updates()]
     assert seen[0] == ("pending", 0)

@@ -113,7 +113,7 @@ async def test_a_task_that_nobody_awaits_is_never_looked_at() -> None:
 
 
 async def test_the_first_look_follows_the_age_of_the_task() -> None:
-    """A task of this session is first looked at one interval after its submit, any other at once."""
+    """A task of this session is first looked at an interval after its submit, others at once."""
     bench = Bench(finishes_at(1))
     await bench.clock.advance(5)
     fresh, old, foreign = Handle("fresh", 5.0), Handle("old", 0.0), Handle("foreign")
@@ -253,7 +253,7 @@ async def test_a_429_slows_everybody() -> None:
 
 
 async def test_unbroken_failure_ends_as_lost() -> None:
-    """After polling.give_up_after seconds of nothing but faults the wait ends, with the last one."""
+    """After polling.give_up_after seconds of faults alone the wait ends, with the last one."""
     bench = Bench(lambda _task_id, _number: APIConnectionError("reset"))
     wait = bench.wait(Handle("a"))
     await bench.clock.advance(9.5)
@@ -315,7 +315,7 @@ async def test_watchers_wake_at_each_change_and_only_then() -> None:
 
 
 async def test_a_crash_is_told_to_those_it_concerns(caplog: pytest.LogCaptureFixture) -> None:
-    """An exception that nobody foresaw fails the waits of its task, is logged, and stops no other."""
+    """An unforeseen exception fails the waits of its task, is logged, and stops no other."""
 
     def answer(task_id: str, _number: int) -> Task:
         if task_id == "bad":

@@ -55,7 +55,7 @@ async def test_a_stream_says_what_the_task_stores(fox: FoxSession) -> None:
 
 
 async def test_the_thinking_of_a_stream_is_kept(fox: FoxSession, gateway: Gateway) -> None:
-    """Awaiting a handle whose stream was read adds the thinking that the service forgets, by one GET."""
+    """Awaiting after the stream adds the thinking that the service forgets, and costs one GET."""
     handle = await submit(fox, "count 1 to 5", "kimi-k2.6")
     deltas = await read(handle)
     reasoning = "".join(delta.reasoning for delta in deltas)
@@ -87,7 +87,7 @@ async def test_a_finished_stream_is_replayed(fox: FoxSession) -> None:
 
 
 async def test_a_generation_without_a_stream_says_so(fox: FoxSession) -> None:
-    """handle.stream() of a plain submit raises at once; a re-attached handle learns it from the server."""
+    """handle.stream() of a plain submit raises at once; a re-attached handle asks the server."""
     handle = await fox.llm.submit(model="gpt-5.5", messages="count 1 to 3")
     with pytest.raises(StreamUnavailableError, match="await its handle"):
         handle.stream()
@@ -182,7 +182,7 @@ async def test_leaving_a_temporary_closes_at_once(
 
 
 async def test_async_with_closes_and_a_dropped_name_warns(fox: FoxSession) -> None:
-    """A stream in `async with` ends quietly; one that is dropped half-read warns, closed all the same."""
+    """A stream in `async with` ends quietly; one that is dropped half-read warns, and is closed."""
     handle = await submit(fox)
     async with handle.stream() as stream:
         async for _ in stream:
@@ -212,7 +212,7 @@ async def test_a_stream_never_started_submits_nothing(fox: FoxSession, gateway: 
 
 
 async def test_submit_and_stream_in_one_step(fox: FoxSession, gateway: Gateway) -> None:
-    """fox.llm.stream() submits once when it is entered or first read, and knows its handle after."""
+    """fox.llm.stream() submits once, when entered or first read, and knows its handle after."""
     async with fox.llm.stream(model="gpt-5.5", messages="count 1 to 9") as stream:
         assert stream.handle.id.startswith("task-llm-")
         assert text([delta async for delta in stream]) == COUNT
@@ -263,7 +263,7 @@ async def test_a_cursor_goes_on_in_another_session(fox: FoxSession, gateway: Gat
         first = [await anext(stream) for _ in range(5)]
         cursor = stream.cursor
     async with FoxSession("sk-other-process-0123", base_url=gateway.url) as other:
-        again: LLMHandle = pickle.loads(pickle.dumps(handle)).bind(other)  # noqa: S301 our own
+        again: LLMHandle = pickle.loads(pickle.dumps(handle)).bind(other)
         second = [delta async for delta in again.stream(resume=cursor)]
         skipped = [delta async for delta in again.stream(offset=5)]
     assert text(first) + text(second) == COUNT

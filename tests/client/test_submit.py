@@ -18,6 +18,7 @@ from foxapi_async import (
     SessionClosedError,
     SubmitOutcomeUnknownError,
 )
+from foxapi_async._client.params import LLMParams
 from foxapi_async.errors import FoxAPIError
 from foxapi_async.gateway import Gateway
 from foxapi_async.hooks import (
@@ -30,7 +31,8 @@ from foxapi_async.hooks import (
 from foxapi_async.testing import HALF, WHOLE, Answer, Close, Reset, Stall, TCPCutter
 from foxapi_async.testing.faults import Fault
 
-PROMPT = {"model": "gpt-5.5", "messages": "count 1 to 3"}
+PROMPT: LLMParams = {"model": "gpt-5.5", "messages": "count 1 to 3"}
+KEYED: LLMParams = {**PROMPT, "key": "row-17"}
 ONE = RetryPolicy(first=0.01)
 
 
@@ -52,12 +54,12 @@ ONE = RetryPolicy(first=0.01)
 async def test_a_lost_answer_is_told_and_never_resent(
     cutter: TCPCutter, gateway: Gateway, fault: Fault, kind: type[FoxAPIError], accepted: int
 ) -> None:
-    """When the service may have accepted, one POST was made, and the error holds all that is known."""
+    """When the service may have accepted, one POST was made, and the error holds the facts."""
     events: list[Event] = []
     async with FoxSession("sk-x", base_url=cutter.url, retry=ONE, hooks=[events.append]) as fox:
         cutter.on("POST", "*", fault)
         with pytest.raises(SubmitOutcomeUnknownError) as caught:
-            await fox.llm.submit(**PROMPT, key="row-17")
+            await fox.llm.submit(**KEYED)
         await cutter.wait_until(lambda: gateway.stats.tasks == accepted)
     error = caught.value
     assert isinstance(error.fault, kind)
@@ -101,7 +103,7 @@ async def test_what_never_left_is_sent_again(cutter: TCPCutter, gateway: Gateway
 
 
 async def test_the_services_own_429_is_waited_out(cutter: TCPCutter, gateway: Gateway) -> None:
-    """A rate limit in the service's envelope says that nothing was accepted, so it is tried again."""
+    """A rate limit in the service's envelope means that nothing was accepted: it is retried."""
     limited = Answer.http(
         429,
         b'{"error":{"message":"slow","type":"rate_limit_error"}}',
@@ -121,7 +123,7 @@ async def test_a_cancelled_caller_leaves_its_task_unclaimed(
     events: list[Event] = []
     async with FoxSession("sk-x", base_url=cutter.url, hooks=[events.append]) as fox:
         cutter.on("POST", "*", Stall(response=0), times=1)
-        submitting = asyncio.create_task(fox.llm.submit(**PROMPT, key="row-17"))
+        submitting = asyncio.create_task(fox.llm.submit(**KEYED))
         await cutter.wait_for_stalls()
         submitting.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -175,7 +177,7 @@ async def test_a_caller_that_waits_for_room_has_sent_nothing(
 
 
 async def test_a_refused_request_is_not_sent(fox: FoxSession, gateway: Gateway) -> None:
-    """What the catalog refuses never reaches the service; without validation the service refuses it."""
+    """What the catalog refuses is never sent; what it does not know, the service refuses."""
     with pytest.raises(RequestValidationError) as caught:
         await fox.llm.submit(model="claude-opus-4-7", messages="hi")
     assert caught.value.code == "invalid_param"

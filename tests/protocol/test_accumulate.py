@@ -3,21 +3,16 @@
 import json
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Raw
 
-from foxapi_async._protocol.accumulate import Accumulator, complete, missing_suffix
+from foxapi_async._protocol.accumulate import Accumulator
 from foxapi_async._wire.chunk import Delta, deltas
 from foxapi_async._wire.completion import (
-    ChatCompletion,
-    Choice,
-    CompletionMessage,
-    Source,
     read_completion,
 )
 from foxapi_async._wire.shape import encode
-from msgspec import Raw
 
 pieces = st.one_of(st.none(), st.text("ab你", max_size=3))
 calls = st.fixed_dictionaries(
@@ -126,16 +121,171 @@ def test_deltas_add_up_as_a_naive_fold(stream: list[dict[str, Any]], cuts: list[
     """Texts, tool calls, finish reasons, usage and unknown members are those of the naive fold."""
     accumulator = Accumulator()
     found = read(stream)
-    places = sorted({0, *cuts, len(found)})
-    for start, end in zip(places, places[1:], strict=False):
+    places = sorted({0, *(min(cut, len(found)) for cut in cuts), len(found)})
+    for start, end in pairwise(places):
         accumulator.extend(found[start:end])
         accumulator.completion()
     completion = accumulator.completion()
-    expected = read_completion(Raw(json.dumps(fold(stream) | {"choices": []}).encode() if False else b'{"text":""}'))
-    assert expected
-    whole = json.loads(encode(completion))
-    assert _bare(whole) == _bare(fold(stream))
-    assert (completion.source, completion.raw) == ("stream", b"")
+    expected = Reader(ChatCompletion).read(json.dumps(fold(stream)).encode())
+    assert completion == originated(expected, "stream", b"")
     assert accumulator.chunks == len(stream)
     assert accumulator.text == completion.text
     assert accumulator.reasoning == completion.reasoning
+
+
+@given(st.text('{}"a你', min_size=1), st.lists(st.integers(0, 40)))
+def test_tool_calls_merge_wherever_they_are_split(arguments: str, cuts: list[int]) -> None:
+    """A call's arguments are whole again, and two calls do not mix."""
+    accumulator = Accumulator()
+    places = sorted({0, len(arguments), *(cut % len(arguments) for cut in cuts)})
+    for start, end in pairwise(places):
+        for index in (1, 0):
+            call: dict[str, Any] = {
+                "index": index,
+                "function": {"arguments": f"{arguments[start:end]}{index}"},
+            }
+            if start == 0:
+                call |= {"id": f"call-{index}", "type": "function"}
+                call["function"]["name"] = "look"
+            message = {"tool_calls": [call]}
+            accumulator.extend(read([{"id": "c", "choices": [{"index": 0, "delta": message}]}]))
+    tool_calls = accumulator.completion().message.tool_calls or ()
+    assert [(call.id, call.function.name) for call in tool_calls] == [
+        ("call-0", "look"),
+        ("call-1", "look"),
+    ]
+    for index, call in enumerate(tool_calls):
+        parts = (f"{arguments[start:end]}{index}" for start, end in pairwise(places))
+        assert call.function.arguments == "".join(parts)
+
+
+def test_snapshots_do_not_change_what_follows() -> None:
+    """A completion taken on the way is its own value."""
+    accumulator = Accumulator()
+    (delta,) = read(
+        [
+            {
+                "id": "c",
+                "choices": [
+                    {"index": 0, "delta": {"content": "a"}, "logprobs": {"content": [1], "n": 2}}
+                ],
+            }
+        ]
+    )
+    accumulator.add(delta)
+    first = accumulator.completion()
+    accumulator.add(delta)
+    assert (first.text, accumulator.text) == ("a", "aa")
+    assert first.choices[0].logprobs == {"content": [1], "n": 2}
+    assert accumulator.completion().choices[0].logprobs == {"content": [1, 1], "n": 2}
+
+
+def test_nothing_adds_up_to_an_empty_completion() -> None:
+    """A stream without a chunk has an answer that says nothing."""
+    completion = Accumulator().completion()
+    assert (completion.text, completion.choices, completion.source) == ("", (), "stream")
+
+
+def stored(message: dict[str, Any], **members: Any) -> ChatCompletion:
+    """Read a stored result of one choice."""
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    whole = {"id": "stored", "choices": [choice], "usage": {"total_tokens": 9}} | members
+    return read_completion(Raw(json.dumps(whole).encode()))
+
+
+def streamed(message: dict[str, Any], **members: Any) -> ChatCompletion:
+    """Accumulate a stream of one chunk."""
+    accumulator = Accumulator()
+    choice = {"index": 0, "delta": message, "finish_reason": "length"}
+    accumulator.extend(read([{"id": "streamed", "choices": [choice]} | members]))
+    return accumulator.completion()
+
+
+@pytest.mark.parametrize(
+    ("kept", "heard", "text", "reasoning", "source"),
+    [
+        ({"content": "a"}, {"content": "a"}, "a", "", "task"),
+        ({"content": "a"}, {"content": "b"}, "a", "", "task"),
+        ({"content": "a"}, {"content": "a", "reasoning_content": "r"}, "a", "r", "task+stream"),
+        ({"content": "a"}, {"reasoning_content": "r"}, "a", "r", "task+stream"),
+        ({"content": ""}, {"content": "b", "reasoning_content": "r"}, "b", "r", "stream"),
+        ({"content": None}, {"content": "b"}, "b", "", "stream"),
+        ({"content": None}, {}, "", "", "task"),
+        ({"content": "a", "reasoning_content": "s"}, {"reasoning_content": "r"}, "a", "s", "task"),
+    ],
+)
+def test_the_stored_content_wins_unless_it_is_empty(
+    kept: dict[str, Any], heard: dict[str, Any], text: str, reasoning: str, source: Source
+) -> None:
+    """The stream adds what the service forgot, and ``source`` tells whose words they are."""
+    task = stored(kept)
+    completion = complete(task, streamed(heard))
+    assert (completion.text, completion.reasoning) == (text, reasoning)
+    assert completion.source == source
+    assert completion.raw == task.raw
+    assert (completion.id, completion.finish_reason) == ("stored", "stop")
+    assert completion.usage == task.usage
+
+
+@pytest.mark.parametrize(
+    ("kept", "heard", "text", "source"),
+    [
+        ({"content": "a"}, {"content": "b"}, "b", "stream"),
+        ({"content": "a"}, {"content": "b", "reasoning_content": "r"}, "b", "stream"),
+        ({"content": "a"}, {"reasoning_content": "r"}, "a", "task+stream"),
+        ({"content": "a", "refusal": "x"}, {"content": "b"}, "b", "task+stream"),
+    ],
+)
+def test_what_a_reader_was_given_is_kept(
+    kept: dict[str, Any], heard: dict[str, Any], text: str, source: Source
+) -> None:
+    """A reader is not told that it read another text than it did."""
+    completion = complete(stored(kept), streamed(heard), keep_streamed=True)
+    assert (completion.text, completion.source) == (text, source)
+
+
+def test_without_a_stream_the_stored_result_is_the_answer() -> None:
+    """Nothing is copied and nothing changes."""
+    task = stored({"content": "a"})
+    assert complete(task, None) is task
+
+
+def test_every_choice_is_completed() -> None:
+    """Choices are matched by index; one that only the stream has is added."""
+    heard = streamed(
+        {"reasoning_content": "r0"},
+        choices=[
+            {"index": index, "delta": {"content": f"t{index}", "reasoning_content": f"r{index}"}}
+            for index in (2, 0)
+        ],
+    )
+    kept = stored(
+        {},
+        choices=[{"index": index, "message": {"content": f"s{index}"}} for index in (1, 0)],
+    )
+    completion = complete(kept, heard)
+    said = [
+        (choice.index, choice.message.content, choice.message.reasoning_content)
+        for choice in completion.choices
+    ]
+    assert said == [(0, "s0", "r0"), (1, "s1", None), (2, "t2", "r2")]
+    assert completion.source == "task+stream"
+
+
+def test_members_that_only_the_stream_has_are_taken() -> None:
+    """Tool calls, finish reason and usage that the task lacks come from the stream."""
+    call = {"index": 0, "id": "1", "function": {"name": "f", "arguments": "{}"}}
+    heard = streamed({"tool_calls": [call]}, usage={"total_tokens": 3})
+    kept = stored({}, usage=None, choices=[{"index": 0, "message": {"content": ""}}])
+    completion = complete(kept, heard)
+    assert completion.message.tool_calls == heard.message.tool_calls
+    assert (completion.finish_reason, completion.usage) == ("length", heard.usage)
+    assert completion.source == "stream"
+
+
+@given(st.text("ab"), st.text("ab"))
+def test_a_suffix_is_missing_only_after_a_prefix(delivered: str, text: str) -> None:
+    """What was delivered and what is missing make the stored text, or nothing is handed over."""
+    suffix = missing_suffix(delivered, text)
+    assert (suffix is not None) == text.startswith(delivered)
+    assert suffix is None or delivered + suffix == text

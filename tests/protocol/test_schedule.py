@@ -19,7 +19,7 @@ dues = st.floats(min_value=0, max_value=100)
 
 @given(st.lists(dues), st.lists(dues))
 def test_items_come_out_on_time(times: list[float], steps: list[float]) -> None:
-    """An item comes out once, never before it is due and at most one tick after a look at that time."""
+    """An item comes out once, never before it is due, and at most one tick late."""
     schedule: Schedule[Item] = Schedule()
     for due in times:
         schedule.add(Item(due), due)
@@ -41,9 +41,9 @@ def test_next_due_is_the_earliest(times: list[float]) -> None:
     schedule: Schedule[Item] = Schedule()
     for due in times:
         schedule.add(Item(due), due)
-    due = schedule.next_due()
-    assert due is not None
-    assert min(times) - 1e-9 <= due <= min(times) + TICK + 1e-9
+    instant = schedule.next_due()
+    assert instant is not None
+    assert min(times) - 1e-9 <= instant <= min(times) + TICK + 1e-9
 
 
 @given(st.lists(st.tuples(dues, st.booleans()), min_size=1))

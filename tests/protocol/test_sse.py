@@ -3,6 +3,7 @@
 import json
 import tracemalloc
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import pytest
@@ -34,10 +35,10 @@ class Reading(NamedTuple):
     """What a stream says."""
 
     deltas: list[Delta]
-    done: StreamDone | None
-    fault: StreamFault | None
-    is_bad: bool
-    is_pending: bool
+    done: StreamDone | None = None
+    fault: StreamFault | None = None
+    is_bad: bool = False
+    is_pending: bool = False
 
 
 def lines_of(stream: bytes) -> Iterator[tuple[bytes, bool]]:
@@ -98,21 +99,21 @@ def reference_reading(stream: bytes, limit: int = ROOMY) -> Reading:
         data = event.data.strip()
         if event.name == "done":
             total = members_of(data).get("total_chunks")
-            return Reading(found, StreamDone(total_chunks=total), None, False, False)
+            return Reading(found, done=StreamDone(total_chunks=total))
         if event.name == "error":
-            return Reading(found, None, StreamFault(message=message_of(data)), False, False)
+            return Reading(found, fault=StreamFault(message=message_of(data)))
         if event.name not in {"chunk", "message"} or not data:
             continue
         if data == b"[DONE]":
-            return Reading(found, StreamDone(), None, False, False)
+            return Reading(found, done=StreamDone())
         try:
             delta = deltas.read(data)
         except DecodeError:
-            return Reading(found, None, None, True, False)
+            return Reading(found, is_bad=True)
         if "error" in delta.extra:
-            return Reading(found, None, StreamFault(message=message_of(data)), False, False)
+            return Reading(found, fault=StreamFault(message=message_of(data)))
         found.append(delta)
-    return Reading(found, None, None, is_over, is_pending)
+    return Reading(found, is_bad=is_over, is_pending=is_pending)
 
 
 def members_of(data: bytes) -> dict[str, Any]:
@@ -155,7 +156,7 @@ def read_events(pieces: Iterable[bytes], limit: int = ROOMY) -> tuple[list[Serve
 def split(stream: bytes, cuts: Iterable[int]) -> list[bytes]:
     """Cut a stream at the given places."""
     places = sorted({0, len(stream), *(cut % (len(stream) + 1) for cut in cuts)})
-    return [stream[start:end] for start, end in zip(places, places[1:], strict=False)]
+    return [stream[start:end] for start, end in pairwise(places)]
 
 
 def chunk_json(text: str, *, is_ascii: bool, **members: object) -> bytes:
@@ -322,7 +323,7 @@ def test_an_encoded_event_cannot_leave_its_frame() -> None:
 
 
 def test_fields_of_the_standard() -> None:
-    """``id`` persists and refuses NUL, ``retry`` takes digits alone, unknown fields mean nothing."""
+    """``id`` persists and refuses NUL, ``retry`` takes digits, unknown fields mean nothing."""
     decoder = EventDecoder(ROOMY)
     assert decoder.feed(b"id: 1\nretry: 250\ndata: a\n\nid: 2\0\nretry: x\ndata: b\n\n") == [
         ServerEvent("message", b"a", "1"),

@@ -326,7 +326,7 @@ class TestKeptConnections:
     async def test_aiohttp_resends_reads_only(
         self, server: "Server", account: Account, transport: Transport, post: Call, read: Call
     ) -> None:
-        """aiohttp's own silent resend is for idempotent methods: a POST is not among them."""
+        """Aiohttp's own silent resend is for idempotent methods: a POST is not among them."""
         for call in (read, post):
             await transport.attempt(account, call)
         server.sends(b"", then="close")

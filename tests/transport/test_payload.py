@@ -30,7 +30,7 @@ class Wire:
 async def write(wire: Any, payload: SingleUsePayload) -> None:
     """Write ``payload`` as aiohttp does."""
     wire.payload = payload
-    await payload.write_with_length(cast(AbstractStreamWriter, wire), payload.size)
+    await payload.write_with_length(cast("AbstractStreamWriter", wire), payload.size)
 
 
 async def test_it_is_started_before_its_first_byte() -> None:

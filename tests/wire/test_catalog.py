@@ -43,24 +43,23 @@ def test_content_types_follow_the_table(model: str, block: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "max_tokens", "ok"),
+    ("model", "max_tokens", "params"),
     [
-        ("gpt-5.5", None, True),
-        ("gpt-5.5", 15, False),
-        ("gpt-5.5", 16, True),
-        ("claude-opus-4-7", None, False),
-        ("claude-opus-4-7", 1, True),
-        ("kimi-k2.6", None, True),
-        ("kimi-k2.6", 1, True),
-        ("gemini-3-pro-preview", 1, True),
+        ("gpt-5.5", None, []),
+        ("gpt-5.5", 15, ["max_tokens"]),
+        ("gpt-5.5", 16, []),
+        ("claude-opus-4-7", None, ["max_tokens"]),
+        ("claude-opus-4-7", 1, []),
+        ("kimi-k2.6", None, []),
+        ("kimi-k2.6", 1, []),
+        ("gemini-3-pro-preview", 1, []),
     ],
 )
-def test_max_tokens_follow_the_table(model: str, max_tokens: int | None, ok: bool) -> None:
+def test_max_tokens_follow_the_table(model: str, max_tokens: int | None, params: list[str]) -> None:
     """GPT models want 16 if any, Claude models want some, the others have no rule."""
     violations = check(request(model, "text", max_tokens=max_tokens))
-    assert [(item.code, item.param) for item in violations] == (
-        [] if ok else [("invalid_param", "max_tokens")]
-    )
+    assert [item.param for item in violations] == params
+    assert {item.code for item in violations} <= {"invalid_param"}
 
 
 def test_violations_come_all_at_once_in_the_servers_order() -> None:

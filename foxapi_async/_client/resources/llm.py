@@ -30,18 +30,18 @@ class LLM:
     async def submit(self, **params: Unpack[SubmitParams]) -> LLMHandle:
         """Submit a generation and return its handle as soon as the service has accepted it.
 
-        Billed when it is accepted, and never sent twice: what provably never left is retried, and an
-        answer that was lost raises ``SubmitOutcomeUnknownError``. Cancelling returns at once; if the
-        generation is accepted all the same, its handle is in ``fox.unclaimed``. Raises
-        ``RequestValidationError`` before anything is sent, ``TypeError`` for an unknown keyword, and
-        the ``APIStatusError`` of a refusal.
+        Billed when it is accepted, and never sent twice: what provably never left is retried, and
+        an answer that was lost raises ``SubmitOutcomeUnknownError``. Cancelling returns at once;
+        if the generation is accepted all the same, its handle is in ``fox.unclaimed``. Raises
+        ``RequestValidationError`` before anything is sent, ``TypeError`` for an unknown keyword,
+        and the ``APIStatusError`` of a refusal.
         """
         return await self._submit(build_request(params), params.get("key"))
 
     async def generate(
         self, *, timeout: float | None = None, **params: Unpack[LLMParams]
     ) -> ChatCompletion:
-        """Submit a generation and wait for its result: ``submit`` and ``handle.result(timeout=...)``.
+        """Submit a generation and wait for its result: ``submit``, then ``handle.result``.
 
         ``timeout`` in seconds bounds the wait after the submit. A ``TaskTimeoutError`` carries the
         task id, so that nothing paid for is lost.

@@ -14,5 +14,5 @@ class Models:
         self._service = service
 
     async def list(self) -> tuple[ModelInfo, ...]:
-        """Return the models that the service offers to this key, retrying as a read is (unbilled)."""
+        """Return the models that the service offers to this key; retried as a read, unbilled."""
         return await self._service.fetch_models()

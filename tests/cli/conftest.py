@@ -1,0 +1,136 @@
+"""The real command against a real gateway."""
+
+import asyncio
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, NamedTuple, Unpack
+
+import pytest
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+import foxapi_async
+from foxapi_async.cli.app import run_command_line
+from foxapi_async.gateway import Gateway
+from foxapi_async.gateway.settings import GatewayOptions
+
+KEY = "sk-secret-key-of-the-test"
+
+
+class Done(NamedTuple):
+    """How a command ended and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """The lines of JSON on stdout."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+Run = Callable[..., Awaitable[Done]]
+Environment = Mapping[str, str]
+Serve = Callable[..., Awaitable[Gateway]]
+
+
+@pytest.fixture
+async def serve(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Serve]:
+    """Start a gateway and make it the service of every command of this test."""
+    async with AsyncExitStack() as stack:
+
+        async def start(*middlewares: Middleware, **options: Unpack[GatewayOptions]) -> Gateway:
+            quick: GatewayOptions = {"queue_delay": 0, "token_delay": 0}
+            gateway = Gateway(**{**quick, **options})
+            gateway.app.middlewares.extend(middlewares)
+            await stack.enter_async_context(gateway)
+            monkeypatch.setenv("FOXAPI_BASE_URL", gateway.url)
+            monkeypatch.setenv("FOXAPI_API_KEY", KEY)
+            return gateway
+
+        yield start
+
+
+@pytest.fixture
+async def gateway(serve: Serve) -> Gateway:
+    """Return a gateway that takes no time."""
+    return await serve()
+
+
+@pytest.fixture
+def foxapi(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command in this process, in a thread, as a program would: stdout is no terminal."""
+
+    async def run(*arguments: str, stdin: bytes = b"") -> Done:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        code = await asyncio.to_thread(run_command_line, arguments)
+        return Done(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def environment() -> Callable[[], dict[str, str]]:
+    """Return what a process of its own needs to find this package."""
+    return lambda: {
+        **os.environ,
+        "PYTHONPATH": str(Path(foxapi_async.__file__).parents[1]),
+        "PYTHONWARNINGS": "error",
+    }
+
+
+@pytest.fixture
+def spawn(environment: Callable[[], dict[str, str]]) -> Callable[..., subprocess.Popen[str]]:
+    """Start ``python -m foxapi_async`` with pipes; call it, and wait for it, in a thread."""
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "foxapi_async", *arguments],
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
+
+    return start
+
+
+@pytest.fixture
+def answering() -> Callable[..., Middleware]:
+    """Return a maker of middlewares that answer everything with an error of the service."""
+
+    def make(
+        status: int, headers: Mapping[str, str] | None = None, message: str = "no"
+    ) -> Middleware:
+        @web.middleware
+        async def refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
+            del request, handler
+            return web.json_response(
+                {"error": {"message": message}}, status=status, headers=headers
+            )
+
+        return refuse
+
+    return make
+
+
+@pytest.fixture
+def losing_answers() -> Middleware:
+    """Return a middleware that does what is asked and cuts the connection instead of answering."""
+
+    @web.middleware
+    async def lose(request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await handler(request)
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+
+    return lose
