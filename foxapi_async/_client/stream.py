@@ -49,7 +49,7 @@ class ChatStream:
 
     @property
     def reasoning_complete(self) -> bool:
-        """Whether all of the thinking came: not so if the stream was lost and the task had to do."""
+        """Whether all of the thinking came: not if the stream was lost and the task had to do."""
         return self._reader.reasoning_complete
 
     def snapshot(self) -> ChatCompletion:

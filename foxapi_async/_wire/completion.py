@@ -116,7 +116,7 @@ class ChatCompletion(Answer, frozen=True, kw_only=True, gc=False):
 
     @property
     def finish_reason(self) -> str | None:
-        """Why the first choice ended: ``stop``, ``length``, ``tool_calls`` or ``content_filter``."""
+        """Why the first choice ended: ``stop``, ``length``, ``tool_calls``, ``content_filter``."""
         return self.choices[0].finish_reason if self.choices else None
 
     @property

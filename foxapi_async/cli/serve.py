@@ -74,17 +74,17 @@ def command(
 
 
 async def _serve(screen: Screen, gateway: "Gateway", *, guarded: bool) -> ExitCode:
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # Windows has no handlers in the loop; Ctrl-C ends the command there as any other.
-        with suppress(NotImplementedError):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
         await gateway.__aenter__()
     except OSError as error:
         reason = error.strerror or "it cannot be used"
         raise UsageError(f"cannot listen at {gateway.host}: {reason}; try --port 0") from None
+    stop = asyncio.Event()
     try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # Windows has no handlers in the loop; Ctrl-C ends the command there as any other.
+            with suppress(NotImplementedError):
+                asyncio.get_running_loop().add_signal_handler(number, stop.set)
         _announce(screen, gateway, guarded=guarded)
         await stop.wait()
     finally:

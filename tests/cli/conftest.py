@@ -134,3 +134,16 @@ def losing_answers() -> Middleware:
         return response
 
     return lose
+
+
+@pytest.fixture
+def recorded() -> tuple[list[Any], Middleware]:
+    """Return the bodies that were submitted, and the middleware that writes them down."""
+    bodies: list[Any] = []
+
+    @web.middleware
+    async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
+        bodies.append(await request.json())
+        return await handler(request)
+
+    return bodies, record

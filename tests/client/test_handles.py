@@ -2,6 +2,7 @@
 
 import asyncio
 import pickle
+from itertools import pairwise
 
 import pytest
 
@@ -164,7 +165,7 @@ async def test_updates_end_with_the_final_snapshot(fox: FoxSession) -> None:
     seen = [(task.status, task.progress) async for task in handle.updates()]
     assert seen[0] == ("pending", 0)
     assert seen[-1] == ("completed", 100)
-    assert all(before != after for before, after in zip(seen, seen[1:], strict=False))
+    assert all(before != after for before, after in pairwise(seen))
     assert [progress for _, progress in seen] == sorted(progress for _, progress in seen)
     assert [task.status async for task in handle.updates()] == ["completed"]
 

@@ -103,7 +103,7 @@ async def test_a_session_that_is_dropped_open_warns(gateway: Gateway) -> None:
         gc.collect()
 
 
-async def test_a_copy_shares_and_overrides(gateway: Gateway) -> None:
+async def test_a_copy_shares_and_overrides() -> None:
     """with_options changes what it names, shares the rest, and closes nothing."""
     async with Gateway(api_keys=[KEY]) as gateway, FoxSession(KEY, base_url=gateway.url) as fox:
         copy = fox.with_options(timeouts=Timeouts(wait=5))
@@ -139,7 +139,7 @@ async def test_a_hook_that_raises_breaks_nothing(
     """The call goes on, the other hooks are told, and the log says what happened."""
     events: list[Event] = []
 
-    def bad(event: Event) -> None:
+    def bad(_event: Event) -> None:
         raise ZeroDivisionError
 
     async with FoxSession(KEY, base_url=gateway.url, hooks=[bad, events.append]) as fox:

@@ -128,7 +128,7 @@ async def test_a_cancelled_caller_leaves_its_task_unclaimed(
         submitting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await submitting
-        assert fox.unclaimed == ()
+        assert fox.stats().unclaimed == 0
         with pytest.warns(RuntimeWarning, match="fox.unclaimed"):
             cutter.release()
             while not fox.unclaimed:
