@@ -169,7 +169,6 @@ class Limits:
     gets_per_second: float | None = 200.0
     streams: int = 100
     submits_in_flight: int = 64
-    in_flight: int | None = None
     body: int = 64 * 1024 * 1024
     frame: int = 16 * 1024 * 1024
 
@@ -180,7 +179,6 @@ class Limits:
                 "polls_in_flight",
                 "gets_per_second",
                 "submits_in_flight",
-                "in_flight",
                 "body",
                 "frame",
             ),

@@ -152,12 +152,15 @@ class TaskHandle(ABC, Generic[R]):
         self.observe(task)
         return task
 
-    async def _wait(self, service: Service, patience: float | None, *, wants_change: bool) -> None:
-        service.core.enter()
+    def _watched(self, service: Service) -> Watch:
         if self._watch is None:
             self._watch = service.core.poller.watch(self, service)
+        return self._watch
+
+    async def _wait(self, service: Service, patience: float | None, *, wants_change: bool) -> None:
+        service.core.enter()
         await service.core.poller.wait(
-            self, self._watch, timeout=patience, wants_change=wants_change
+            self, self._watched(service), timeout=patience, wants_change=wants_change
         )
 
     def observe(self, task: Task) -> None:

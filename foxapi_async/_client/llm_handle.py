@@ -4,6 +4,7 @@ from typing import final
 
 from msgspec import DecodeError
 
+from foxapi_async._client.follower import Follower
 from foxapi_async._client.handle import Kind, TaskHandle
 from foxapi_async._client.reader import StreamReader
 from foxapi_async._client.service import Service
@@ -20,7 +21,7 @@ from foxapi_async.errors import StreamUnavailableError
 class LLMHandle(TaskHandle[ChatCompletion]):
     """A generation at the service; its result is a ``ChatCompletion``."""
 
-    __slots__ = ("_keep", "_streamed", "_streams")
+    __slots__ = ("_follower", "_follows", "_keep", "_streamed", "_streams")
 
     def __init__(
         self,
@@ -35,6 +36,8 @@ class LLMHandle(TaskHandle[ChatCompletion]):
         self._streams = task.stream is not None if task is not None else None
         self._streamed: ChatCompletion | None = None
         self._keep = False
+        self._follower: Follower | None = None
+        self._follows = True
 
     @property
     def kind(self) -> Kind:
@@ -70,8 +73,38 @@ class LLMHandle(TaskHandle[ChatCompletion]):
         """
         self._streamed = completion
         self._keep = keep
+        if self._watch is not None and self._service is not None:
+            self._service.core.poller.nudge(self._watch)
         if self._outcome is not None and self._outcome.error is None and self._task is not None:
             self._outcome = self._settle(self._task, judge(self._task))
+
+    def unfollow(self) -> None:
+        """Poll from now on: the stream cannot be followed."""
+        self._follower = None
+        self._follows = False
+
+    async def _wait(self, service: Service, patience: float | None, *, wants_change: bool) -> None:
+        """Follow the stream while waiting for the result, where there is one and room for it."""
+        service.core.enter()
+        follower = None if wants_change else self._may_follow(service)
+        if follower is None:
+            await super()._wait(service, patience, wants_change=wants_change)
+            return
+        follower.join()
+        try:
+            await super()._wait(service, patience, wants_change=False)
+        finally:
+            follower.leave()
+
+    def _may_follow(self, service: Service) -> Follower | None:
+        if not self._follows or not self._streams or self._streamed is not None:
+            return None
+        if self._follower is None:
+            follower = Follower(self, service, self._watched(service))
+            if not follower.may_start:
+                return None
+            self._follower = follower
+        return self._follower
 
     @property
     def is_streamed(self) -> bool | None:

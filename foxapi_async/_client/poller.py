@@ -88,6 +88,7 @@ class Watch:
         "id",
         "last",
         "misses",
+        "parked",
         "polled",
         "polls",
         "slot",
@@ -103,11 +104,19 @@ class Watch:
         self.due: float | None = None
         self.last: Task | None = None
         self.polls = 0
+        self.parked = 0  # so many follow its stream, which will tell sooner than a poll
         self.polled = False  # a GET of it is under way, or it is queued for one
         self.misses = 0
         self.failing_since: float | None = None
         self.hollow_since: float | None = None
         self.waiters: dict[Waiter, None] = {}
+
+    @property
+    def needs_polls(self) -> bool:
+        """Whether only polls can tell the waiters what they want to know."""
+        if not self.parked:
+            return bool(self.waiters)
+        return any(waiter.wants_change for waiter in self.waiters)
 
 
 class Waiter:
@@ -195,6 +204,24 @@ class Poller:
         if error is not None:
             raise error
 
+    def park(self, watch: Watch) -> None:
+        """Leave the task alone: its stream is being followed."""
+        watch.parked += 1
+        if not watch.needs_polls:
+            self._due.discard(watch)
+
+    def unpark(self, watch: Watch) -> None:
+        """Look at the task as soon as may be: its stream has ended, one way or another."""
+        watch.parked -= 1
+        self.nudge(watch)
+
+    def nudge(self, watch: Watch) -> None:
+        """Look at the task as soon as may be, if somebody waits: there is news."""
+        watch.due = self._clock.time()
+        if watch.needs_polls and not watch.polled and not self.closed:
+            self._due.add(watch, watch.due)
+            self._arm()
+
     async def aclose(self) -> None:
         """Wake every waiter with ``SessionClosedError`` and stop."""
         self.closed = True
@@ -218,7 +245,7 @@ class Poller:
         self._waiting[waiter] = None
         if timeout is not None:
             self._deadlines.add(waiter, now + timeout)
-        if watch.slot is None and not watch.polled:
+        if watch.slot is None and not watch.polled and watch.needs_polls:
             self._plan_first(watch, now)
         self._arm()
 
@@ -373,7 +400,7 @@ class Poller:
 
     def _plan(self, watch: Watch, now: float, delay: float) -> None:
         watch.due = now + delay
-        if watch.waiters:
+        if watch.needs_polls:
             self._due.add(watch, watch.due)
             self._arm()
 

@@ -72,6 +72,7 @@ class Core:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.closed = False
         self.streams = Sweep(clock)
+        self.followers = 0
         # Handles, which know this class; it does not know theirs.
         self.unclaimed: list[Any] = []
 

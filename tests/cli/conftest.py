@@ -47,8 +47,9 @@ async def serve(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Serve]:
     async with AsyncExitStack() as stack:
 
         async def start(*middlewares: Middleware, **options: Unpack[GatewayOptions]) -> Gateway:
-            quick: GatewayOptions = {"queue_delay": 0, "token_delay": 0}
-            gateway = Gateway(**{**quick, **options})
+            options.setdefault("queue_delay", 0)
+            options.setdefault("token_delay", 0)
+            gateway = Gateway(**options)
             gateway.app.middlewares.extend(middlewares)
             await stack.enter_async_context(gateway)
             monkeypatch.setenv("FOXAPI_BASE_URL", gateway.url)
@@ -71,7 +72,8 @@ def foxapi(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
     async def run(*arguments: str, stdin: bytes = b"") -> Done:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         code = await asyncio.to_thread(run_command_line, arguments)
-        return Done(code, *capsys.readouterr())
+        shown = capsys.readouterr()
+        return Done(code, shown.out, shown.err)
 
     return run
 

@@ -4,6 +4,7 @@ from typing import Unpack, final
 
 from msgspec.structs import replace
 
+from foxapi_async._catalog import MODELS
 from foxapi_async._client.llm_handle import LLMHandle
 from foxapi_async._client.params import (
     LLMParams,
@@ -46,7 +47,12 @@ class LLM:
         ``timeout`` in seconds bounds the wait after the submit. A ``TaskTimeoutError`` carries the
         task id, so that nothing paid for is lost.
         """
-        handle = await self._submit(build_request(params), params.get("key"))
+        request = build_request(params)
+        model = MODELS.get(request.model)
+        if model is not None and model.thinking:
+            # Only a stream carries the thinking (CONTRACT Q1); awaiting the handle follows it.
+            request = replace(request, stream=True)
+        handle = await self._submit(request, params.get("key"))
         return await handle.result(timeout=timeout)
 
     def stream(self, **params: Unpack[LLMParams]) -> ChatStream:

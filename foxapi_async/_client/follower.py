@@ -1,0 +1,77 @@
+"""A stream that is read on behalf of those who await the result."""
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from foxapi_async._client.poller import Watch
+from foxapi_async._client.reader import StreamReader
+from foxapi_async._client.service import Service
+from foxapi_async.errors import FoxAPIError
+
+if TYPE_CHECKING:
+    from foxapi_async._client.llm_handle import LLMHandle
+
+_log = logging.getLogger("foxapi_async")
+
+
+class Follower:
+    """Reads a task's stream to its end while somebody waits, in the place of polls.
+
+    So the end is known at once, and the thinking that the service forgets is kept (CONTRACT Q1).
+    However the reading ends, the poller takes over: it looks at the task, which is the truth.
+    """
+
+    __slots__ = ("_handle", "_reading", "_service", "_waiters", "_watch")
+
+    def __init__(self, handle: "LLMHandle", service: Service, watch: Watch) -> None:
+        self._handle = handle
+        self._service = service
+        self._watch = watch
+        self._waiters = 0
+        self._reading: asyncio.Task[None] | None = None
+
+    @property
+    def may_start(self) -> bool:
+        """Whether there is room for one more open stream."""
+        core = self._service.core
+        return max(core.followers, len(core.streams)) < core.limits.streams
+
+    def join(self) -> None:
+        """Add one who waits; the first one starts the reading."""
+        self._waiters += 1
+        if self._reading is None:
+            core = self._service.core
+            core.followers += 1
+            core.poller.park(self._watch)
+            self._reading = asyncio.get_running_loop().create_task(self._read())
+            # Not in a `finally`: a task that is cancelled before it begins runs none.
+            self._reading.add_done_callback(self._ended)
+
+    def leave(self) -> None:
+        """Take one who waits away; the last one stops the reading."""
+        self._waiters -= 1
+        if not self._waiters and self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
+
+    async def _read(self) -> None:
+        reader = StreamReader(self._service, handle=self._handle)
+        try:
+            while True:
+                await reader.next()
+        except StopAsyncIteration:
+            return
+        except FoxAPIError as fault:
+            # Not the waiters' concern: the poller will learn the same, or better.
+            _log.debug("following task %s ended: %r", self._handle.id, fault)
+        except Exception:  # noqa: BLE001 logged: our own mistake must not cost a paid result
+            _log.exception("following task %s crashed", self._handle.id)
+        finally:
+            reader.close()
+        self._handle.unfollow()
+
+    def _ended(self, _: asyncio.Task[None]) -> None:
+        core = self._service.core
+        core.followers -= 1
+        core.poller.unpark(self._watch)

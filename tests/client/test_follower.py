@@ -1,0 +1,107 @@
+"""Laws of awaiting a generation that has a stream."""
+
+import asyncio
+
+import pytest
+
+from foxapi_async import FoxSession, Limits, LLMHandle, TaskFailedError, TaskTimeoutError
+from foxapi_async.gateway import Gateway
+from foxapi_async.testing import Answer, Reset, Stall, TCPCutter
+
+STREAM = "/v1/llm/generations/*/stream"
+TASK = "/v1/tasks/*"
+COUNT = "1, 2, 3, 4, 5"
+
+
+async def submit(fox: FoxSession, messages: str = "count 1 to 5") -> LLMHandle:
+    """Submit a generation that thinks and has a stream."""
+    return await fox.llm.submit(model="kimi-k2.6", messages=messages, stream=True)
+
+
+async def test_awaiting_follows_the_stream(fox: FoxSession, gateway: Gateway) -> None:
+    """The result comes with its thinking, by one stream and one GET, however many wait."""
+    handle = await submit(fox)
+    first, second = await asyncio.gather(handle, handle.result())
+    assert first is second
+    assert (first.text, first.source) == (COUNT, "task+stream")
+    assert first.reasoning
+    assert (gateway.stats.streams, gateway.stats.polls) == (1, 1)
+    assert fox.stats().streams == 0
+
+
+async def test_generate_keeps_the_thinking_of_a_thinking_model(fox: FoxSession) -> None:
+    """generate() on a model that thinks asks for a stream by itself."""
+    completion = await fox.llm.generate(model="kimi-k2.6", messages="count 1 to 5")
+    assert completion.text == COUNT
+    assert completion.reasoning
+
+
+async def test_no_more_streams_than_allowed_are_followed(gateway: Gateway) -> None:
+    """Beyond limits.streams the waiting polls, and every result comes."""
+    async with FoxSession("sk-x", base_url=gateway.url, limits=Limits(streams=3)) as fox:
+        handles = [await submit(fox) for _ in range(8)]
+        completions = await asyncio.gather(*handles)
+    assert [completion.text for completion in completions] == [COUNT] * 8
+    assert gateway.stats.streams == 3
+
+
+async def test_polls_take_over_where_streaming_fails(
+    cut_fox: FoxSession, cutter: TCPCutter
+) -> None:
+    """A stream that cannot be had costs the thinking, never the result."""
+    handle = await submit(cut_fox)
+    cutter.on("GET", STREAM, Answer.http(403, b"no"))
+    completion = await handle
+    assert (completion.text, completion.source) == (COUNT, "task")
+
+
+async def test_a_cut_stream_is_followed_again(cut_fox: FoxSession, cutter: TCPCutter) -> None:
+    """A cut in the middle changes nothing that is awaited."""
+    handle = await submit(cut_fox)
+    cutter.on("GET", STREAM, Reset(body=b"reasoning_content"), times=1)
+    completion = await handle
+    assert completion.text == COUNT
+    assert completion.reasoning
+    assert cutter.fired
+
+
+async def test_a_failure_is_known_by_the_stream(fox: FoxSession, gateway: Gateway) -> None:
+    """A task that fails while it is followed raises its own error."""
+    handle = await submit(fox, "[[fail:timeout:2]]")
+    with pytest.raises(TaskFailedError) as caught:
+        await handle
+    assert caught.value.code == "timeout"
+    assert gateway.stats.streams == 1
+
+
+async def test_the_last_waiter_to_leave_closes_the_stream(
+    cut_fox: FoxSession, cutter: TCPCutter
+) -> None:
+    """A wait that runs out leaves no stream and no task behind, and the next one follows again."""
+    handle = await submit(cut_fox)
+    cutter.on("GET", STREAM, Stall(body=b"reasoning_content"), times=1)
+    with pytest.raises(TaskTimeoutError):
+        await handle.result(timeout=0.05)
+    await cutter.wait_until(lambda: cutter.open_connections == 1)
+    assert cut_fox.stats().streams == 0
+    assert (await handle).reasoning
+    assert cutter.count("GET", STREAM) == 2
+
+
+async def test_a_reader_that_stands_still_delays_nobody(fox: FoxSession) -> None:
+    """Awaiting the handle does not depend on how far another reader of its stream has come."""
+    handle = await submit(fox)
+    async with handle.stream() as stream:
+        await anext(stream)
+        assert (await handle).text == COUNT
+        rest = [delta async for delta in stream]
+    assert rest[-1].finish_reason == "stop"
+
+
+async def test_updates_are_polled_even_while_the_stream_is_followed(fox: FoxSession) -> None:
+    """Progress is the task's to tell: one who watches it gets it, whoever else waits."""
+    handle = await submit(fox, "count 1 to 60")
+    waiting = asyncio.create_task(handle.result())
+    seen = [task.progress async for task in handle.updates()]
+    assert len(seen) > 2
+    assert (await waiting).reasoning
