@@ -6,8 +6,9 @@ work, with a ``ConfigError`` that names the setting.
 
 import math
 import os
-from dataclasses import dataclass, fields
 from typing import Literal
+
+from msgspec import Struct
 
 from foxapi_async.errors import ConfigError
 
@@ -30,28 +31,35 @@ def environment(name: str) -> str | None:
     return os.environ.get(name, "").strip() or None
 
 
-def _refuse_bad_numbers(settings: object, *, positive: tuple[str, ...] = ()) -> None:
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _refuse_bad_numbers(
+    settings: Struct, *, positive: tuple[str, ...] = (), optional: tuple[str, ...] = ()
+) -> None:
     """Refuse what is not a finite number of at least zero, and zero for the names in ``positive``.
 
     A ``factor`` below 1 would turn a backoff into a hurry, so it is refused too.
     """
-    for item in fields(settings):  # type: ignore[arg-type]
-        value = getattr(settings, item.name)
-        where = f"{type(settings).__name__}.{item.name}"
-        if value is None and "None" not in str(item.type):
-            raise ConfigError(f"{where} must be a number, not None")
-        if isinstance(value, bool) or not isinstance(value, int | float):
+    for name, default in zip(settings.__struct_fields__, settings.__struct_defaults__, strict=True):
+        value = getattr(settings, name)
+        if (value is None and name in optional) or not _is_number(
+            0.0 if default is None else default
+        ):
             continue
+        where = f"{type(settings).__name__}.{name}"
+        if not _is_number(value):
+            raise ConfigError(f"{where} must be a number, got {value!r}")
         if not math.isfinite(value) or value < 0:
             raise ConfigError(f"{where} must be finite and not negative, got {value!r}")
-        if value == 0 and item.name in positive:
+        if value == 0 and name in positive:
             raise ConfigError(f"{where} must be more than 0")
-        if item.name == "factor" and value < 1:
+        if name == "factor" and value < 1:
             raise ConfigError(f"{where} must be at least 1, got {value!r}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeouts:
+class Timeouts(Struct, frozen=True, kw_only=True):
     """Four clocks with four owners.
 
     ``connect`` and ``read`` bound one attempt; ``submit`` is the read clock of a billed POST,
@@ -67,11 +75,10 @@ class Timeouts:
     wait: float | None = None
 
     def __post_init__(self) -> None:
-        _refuse_bad_numbers(self, positive=("connect", "read", "submit"))
+        _refuse_bad_numbers(self, positive=("connect", "read", "submit"), optional=("call", "wait"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryPolicy:
+class RetryPolicy(Struct, frozen=True, kw_only=True):
     """How a failed call is tried again.
 
     The wait before attempt ``n + 1`` is drawn between half and all of ``first * factor ** (n -
@@ -100,8 +107,7 @@ class RetryPolicy:
             )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exponential:
+class Exponential(Struct, frozen=True, kw_only=True):
     """Poll after ``first`` seconds, then ``factor`` times later each time, up to ``cap``.
 
     Each interval is spread by ``jitter``, a share of it, so that tasks submitted together do not
@@ -119,8 +125,7 @@ class Exponential:
             raise ConfigError(f"Exponential.jitter is a share of 1, got {self.jitter!r}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PollPolicy:
+class PollPolicy(Struct, frozen=True, kw_only=True):
     """How a task is asked for its state while somebody waits.
 
     ``give_up_after`` bounds unbroken failure of the polls, after which ``TaskLostError`` is raised;
@@ -138,8 +143,7 @@ class PollPolicy:
         _refuse_bad_numbers(self)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamPolicy:
+class StreamPolicy(Struct, frozen=True, kw_only=True):
     """How a stream is followed.
 
     After ``silence`` seconds without a byte the connection counts as cut. A cut stream is reopened
@@ -158,8 +162,7 @@ class StreamPolicy:
         _refuse_bad_numbers(self, positive=("silence",))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """What one session may use at a time.
 
     ``body`` and ``frame`` are bytes: the largest answer, and the largest event of a stream.
@@ -175,6 +178,7 @@ class Limits:
     def __post_init__(self) -> None:
         _refuse_bad_numbers(
             self,
+            optional=("gets_per_second",),
             positive=(
                 "polls_in_flight",
                 "gets_per_second",

@@ -5,8 +5,9 @@ that raises is logged and never breaks the call that it watches. No event holds 
 key.
 """
 
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 __all__ = [
     "Event",
@@ -19,13 +20,11 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(Struct, frozen=True, kw_only=True):
     """Anything that a session tells."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskSubmitted(Event):
+class TaskSubmitted(Event, frozen=True, kw_only=True):
     """The service accepted a generation: from here on it is billed."""
 
     task_id: str
@@ -33,8 +32,7 @@ class TaskSubmitted(Event):
     key: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubmitUnclaimed(Event):
+class SubmitUnclaimed(Event, frozen=True, kw_only=True):
     """A generation was accepted after its caller had gone; it is in ``fox.unclaimed``."""
 
     task_id: str
@@ -42,8 +40,7 @@ class SubmitUnclaimed(Event):
     key: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubmitOutcomeUnknown(Event):
+class SubmitOutcomeUnknown(Event, frozen=True, kw_only=True):
     """A generation may have been accepted, but its answer was lost."""
 
     model: str
@@ -51,8 +48,7 @@ class SubmitOutcomeUnknown(Event):
     fault: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskFinished(Event):
+class TaskFinished(Event, frozen=True, kw_only=True):
     """A task that somebody waited for reached its end; ``error`` names the error class, if any."""
 
     task_id: str
@@ -62,8 +58,7 @@ class TaskFinished(Event):
     error: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryScheduled(Event):
+class RetryScheduled(Event, frozen=True, kw_only=True):
     """A call failed and will be tried again after ``delay`` seconds."""
 
     method: str

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, Final, Required, TypedDict
 
 from msgspec import ValidationError
@@ -125,6 +124,8 @@ def _refuse_keywords(members: Mapping[str, Any], extra: Mapping[str, Any]) -> No
 
 
 def _unknown_keyword(name: str) -> str:
+    from difflib import get_close_matches
+
     near = get_close_matches(name, _KEYWORDS, n=1)
     hint = (
         f"did you mean {near[0]!r}?" if near else "pass it in extra={...} if the service knows it"

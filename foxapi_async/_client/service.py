@@ -3,10 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 
 import yarl
+from msgspec import Struct
+from msgspec.structs import replace
 
 from foxapi_async._client.poller import Poller
 from foxapi_async._client.submitter import Submitter
@@ -42,8 +43,7 @@ _log = logging.getLogger("foxapi_async")
 S = TypeVar("S", bound=Shape)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class Options(Struct, frozen=True, kw_only=True):
     """What a session and its ``with_options`` copies may each have of their own."""
 
     timeouts: Timeouts

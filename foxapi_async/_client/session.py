@@ -30,7 +30,7 @@ from foxapi_async.errors import ConfigError
 from foxapi_async.hooks import Hook
 
 _ACCOUNT_OPTIONS = frozenset({"api_key", "base_url", "allow_http"})
-_OPTIONS = frozenset(Options.__dataclass_fields__)
+_OPTIONS = frozenset(Options.__struct_fields__)
 _SHARED = frozenset({"limits", "http", "trust_env", "ssl", "clock"})
 
 

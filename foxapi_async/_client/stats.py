@@ -1,13 +1,13 @@
 """What a session has done and is doing."""
 
-from dataclasses import dataclass
 from typing import Self
+
+from msgspec import Struct
 
 from foxapi_async._client.service import Core
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stats:
+class Stats(Struct, frozen=True, kw_only=True):
     """Counts of one session and its ``with_options`` copies, at one instant.
 
     ``submits`` POSTs were started, ``submits_in_flight`` are under way and ``waiting_for_room``

@@ -1,8 +1,9 @@
 """What to do after a stream was cut."""
 
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
+
+from msgspec import Struct
 
 from foxapi_async._protocol.verdict import Sight, judge_fault
 from foxapi_async.config import StreamPolicy
@@ -23,8 +24,7 @@ class Step(Enum):
     """Nothing can follow."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
+class Cut(Struct, frozen=True):
     """Why a connection ended before the stream did.
 
     ``told`` says that the service, or its silence, gave a reason to look at the task at once.

@@ -55,6 +55,8 @@ def test_a_wrong_setting_is_named(arguments: dict[str, str], name: str) -> None:
         lambda: Timeouts(read=float("nan")),
         lambda: Limits(polls_in_flight=-1),
         lambda: Limits(streams=None),  # type: ignore[arg-type]
+        lambda: Timeouts(read="30"),  # type: ignore[arg-type]
+        lambda: Timeouts(wait=True),
         lambda: PollPolicy(give_up_after=float("inf")),
     ],
 )
