@@ -6,7 +6,7 @@ work, with a ``ConfigError`` that names the setting.
 
 import math
 import os
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from msgspec import Struct
 
@@ -31,7 +31,7 @@ def environment(name: str) -> str | None:
     return os.environ.get(name, "").strip() or None
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

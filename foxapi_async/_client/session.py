@@ -83,7 +83,6 @@ class FoxSession:
             journal=journal,
             hooks=tuple(hooks),
         )
-        self._allow_http = allow_http
         self._owner = True
         self._adopt(Service(account, options, Core(transport, clock, limits)))
 
@@ -112,9 +111,12 @@ class FoxSession:
             options["hooks"] = tuple(options["hooks"])
         account = self._service.account
         if named:
-            account = account.with_(**{"allow_http": self._allow_http} | named)
+            account = account.with_(
+                api_key=named.get("api_key"),
+                base_url=named.get("base_url"),
+                allow_http=named.get("allow_http"),
+            )
         copy = object.__new__(type(self))
-        copy._allow_http = named.get("allow_http", self._allow_http)
         copy._owner = False
         copy._adopt(self._service.with_(account, **options))
         return copy

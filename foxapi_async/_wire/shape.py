@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from secrets import token_hex
 from types import UnionType
-from typing import Any, ClassVar, Generic, TypeVar, Union, get_args, get_origin
+from typing import Any, ClassVar, Generic, TypeVar, Union, cast, get_args, get_origin
 
 import msgspec
 from msgspec import UNSET, DecodeError, Raw, Struct, UnsetType, ValidationError, field
@@ -201,6 +201,9 @@ def encode(value: object) -> bytes:
 
 def _flatten(value: Any) -> Any:
     if isinstance(value, dict):
-        extra = value.pop(_MARK, {})
-        return {name: _flatten(member) for name, member in value.items()} | extra
-    return [_flatten(item) for item in value] if isinstance(value, list) else value
+        members = cast("dict[str, Any]", value)
+        extra = members.pop(_MARK, {})
+        return {name: _flatten(member) for name, member in members.items()} | extra
+    if isinstance(value, list):
+        return [_flatten(item) for item in cast("list[Any]", value)]
+    return value

@@ -37,7 +37,6 @@ class Done(NamedTuple):
 
 
 Run = Callable[..., Awaitable[Done]]
-Environment = Mapping[str, str]
 Serve = Callable[..., Awaitable[Gateway]]
 
 

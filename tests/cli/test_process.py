@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from foxapi_async.gateway import Gateway
 
@@ -100,6 +102,34 @@ async def test_ctrl_c_leaves_at_once_with_the_id(serve: Any, spawn: Spawn) -> No
     assert code == 130
     assert task_id.startswith("task-llm-")
     assert err.splitlines() == [f"the task goes on, get its result by: foxapi wait {task_id}"]
+
+
+@only_posix
+async def test_ctrl_c_in_a_submit_waits_for_the_id(serve: Any, spawn: Spawn) -> None:
+    """Ctrl-C while the POST is under way lets its answer land, so that the id is not lost."""
+    arrived, released = asyncio.Event(), asyncio.Event()
+
+    @web.middleware
+    async def hold(request: web.Request, handler: Handler) -> web.StreamResponse:
+        arrived.set()
+        await released.wait()
+        return await handler(request)
+
+    gateway: Gateway = await serve(hold)
+    process = await asyncio.to_thread(spawn, "submit", "gpt-5.5", "hello")
+    with process:
+        assert process.stderr is not None
+        assert process.stdout is not None
+        await arrived.wait()
+        process.send_signal(signal.SIGINT)
+        said = await asyncio.to_thread(process.stderr.readline)
+        assert said.startswith("waiting for the task id")
+        released.set()
+        told = await asyncio.to_thread(process.stderr.read)
+        assert re.fullmatch(r"the task goes on, .* foxapi wait task-llm-\S+\n", told)
+        assert await asyncio.to_thread(process.stdout.read) == ""
+        assert await asyncio.to_thread(process.wait) == 130
+    assert gateway.stats.tasks == 1
 
 
 @only_posix

@@ -1,0 +1,68 @@
+"""The public API as the type checkers see it: right uses have their types, wrong ones are errors.
+
+Nothing here runs. An unused ``type: ignore`` is an error, so each of them is a test.
+"""
+
+import asyncio
+from typing import assert_type
+
+from foxapi_async import (
+    ChatCompletion,
+    ChatStream,
+    Delta,
+    FoxSession,
+    LLMHandle,
+    MediaResult,
+    Task,
+    TaskHandle,
+    as_completed,
+    image,
+    text,
+)
+
+
+async def right(fox: FoxSession) -> None:
+    """Every verb has one return type."""
+    handle = await fox.llm.submit(model="gpt-5.5", messages="hi", max_tokens=64, key="row")
+    assert_type(handle, LLMHandle)
+    assert_type(await handle, ChatCompletion)
+    assert_type(await handle.result(timeout=5), ChatCompletion)
+    assert_type(await asyncio.wait_for(handle, 5), ChatCompletion)
+    assert_type(await asyncio.gather(handle, handle), tuple[ChatCompletion, ChatCompletion])
+    assert_type(handle.stream(), ChatStream)
+    async for delta in handle.stream():
+        assert_type(delta, Delta)
+        assert_type(delta.text, str)
+    async with fox.llm.stream(model="gpt-5.5", messages="hi") as stream:
+        assert_type(stream.handle, LLMHandle)
+        assert_type(await stream.completion(), ChatCompletion)
+    assert_type(
+        await fox.llm.generate(
+            model="gpt-5.5",
+            messages=[{"role": "user", "content": [text("look"), image("https://x/y.png")]}],
+            tools=[{"type": "function", "function": {"name": "f"}}],
+            stop=["a"],
+            temperature=None,
+            timeout=5,
+        ),
+        ChatCompletion,
+    )
+    assert_type(fox.tasks.handle("task-1"), LLMHandle)
+    assert_type(fox.tasks.handle("task-1", kind="video"), TaskHandle[MediaResult])
+    assert_type(await fox.tasks.get("task-1"), Task)
+    async for task in handle.updates():
+        assert_type(task, Task)
+    async for done in as_completed([handle]):
+        assert_type(done, LLMHandle)
+    assert_type(handle.bind(fox), LLMHandle)
+
+
+async def wrong(fox: FoxSession) -> None:
+    """What would cost money or fail at run time is an error before."""
+    await fox.llm.submit(model="gpt-5.5", messages="hi", max_token=64)  # type: ignore[call-arg]
+    await fox.llm.submit(messages="hi")  # type: ignore[call-arg]
+    await fox.llm.submit(model="gpt-5.5", messages="hi", max_tokens="64")  # type: ignore[arg-type]
+    await fox.llm.generate(model="gpt-5.5", messages="hi", stream=True)  # type: ignore[call-arg]
+    fox.tasks.handle("task-1", kind="image").stream()  # type: ignore[attr-defined]
+    fox.tasks.handle("task-1", kind="poem")  # type: ignore[call-overload]
+    TaskHandle(None, "task-1")  # type: ignore[abstract]
