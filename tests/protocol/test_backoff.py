@@ -76,6 +76,7 @@ class TestLaws:
     )
     def test_a_delay_is_within_every_bound(
         self,
+        *,
         effect: Effect,
         attempt: int,
         outcome: Outcome,
@@ -84,7 +85,7 @@ class TestLaws:
         elapsed: float,
         remaining: float | None,
     ) -> None:
-        """A further attempt comes in time, within the attempts, and when the service asked for it."""
+        """A further attempt comes in time, is counted, and keeps to the service's own wait."""
         verdict = decide(
             effect, attempt, outcome, policy, roll=roll, elapsed=elapsed, remaining=remaining
         )

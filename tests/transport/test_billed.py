@@ -81,6 +81,7 @@ class TestAmbiguous:
     )
     async def test_cut_answers(
         self,
+        *,
         server: "Server",
         account: Account,
         transport: Transport,
@@ -170,6 +171,7 @@ class TestRefused:
     @pytest.mark.parametrize("body", [{"error": {"message": "no", "type": "x"}}, b"<html>"])
     async def test_statuses(
         self,
+        *,
         server: "Server",
         account: Account,
         transport: Transport,
@@ -196,6 +198,7 @@ class TestRefused:
     )
     async def test_rate_limit(
         self,
+        *,
         server: "Server",
         account: Account,
         transport: Transport,

@@ -30,6 +30,7 @@ class TestRetries:
     @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 524])
     async def test_transient_statuses(
         self,
+        *,
         server: "Server",
         account: Account,
         transport: Transport,
@@ -74,6 +75,7 @@ class TestRetries:
     @pytest.mark.parametrize("body", [b"", b"<html>portal</html>", b'{"id":', b"[]", b"{}"])
     async def test_unusable_successes(
         self,
+        *,
         server: "Server",
         account: Account,
         transport: Transport,
@@ -91,6 +93,7 @@ class TestRetries:
     @pytest.mark.parametrize("data", [b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{", b"?"])
     async def test_cut_answers(
         self,
+        *,
         server: "Server",
         account: Account,
         transport: Transport,
@@ -123,6 +126,7 @@ class TestRetries:
     )
     async def test_retry_after(
         self,
+        *,
         server: "Server",
         account: Account,
         transport: Transport,
@@ -200,6 +204,7 @@ class TestClocks:
 
     async def test_call(
         self,
+        *,
         server: "Server",
         account: Account,
         transport: Transport,
@@ -366,6 +371,7 @@ class TestHeaders:
     @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
     async def test_redirects_are_not_followed(
         self,
+        *,
         server: "Server",
         tls_server: "Server",
         account: Account,
@@ -448,7 +454,7 @@ class TestConnections:
         self, server: "Server", account: Account, read: Call
     ) -> None:
         """A lent session with a password of its own is refused with an error that says why."""
-        with pytest.warns(DeprecationWarning):
+        with pytest.warns(DeprecationWarning, match="auth"):
             session = aiohttp.ClientSession(auth=aiohttp.BasicAuth("user"))
         async with session:
             with pytest.raises(errors.ConfigError, match="AUTH"):
