@@ -2,24 +2,40 @@
 
 ::
 
-      FoxAPIError ConfigError                        no key, a bad URL, a bad setting: fix the
-      configuration InvalidRequestError                the request is wrong: fix it, nothing was
-      billed RequestValidationError           refused before it was sent, with every violation
-      UnprocessableEntityError         refused by the service, 422 (also an APIStatusError)
-      ModelNotSupportedError UnsupportedContentTypeError InvalidParameterError InvalidTaskIdError
-      the text could not be a task id APIConnectionError                 the service could not be
-      reached or did not finish its answer APITimeoutError SubmitOutcomeUnknownError          a
-      billed POST without an answer: it may have been accepted APIStatusError
-      the service answered with an error BadRequestError                  400 AuthenticationError
-      401 InsufficientQuotaError           402 PermissionDeniedError            403 NotFoundError
-      404 ContentTooLargeError             413 RateLimitError                   429
-      InternalServerError              5xx ServiceUnavailableError        503 InvalidResponseError
-      2xx that is not what the contract says TaskError                          a task that was
-      accepted has no result for you TaskFailedError TaskCancelledError TaskTimeoutError
-      your wait ran out (also a TimeoutError); the task goes on TaskLostError
-      its state cannot be learnt EmptyResultError                 completed without a result
-      StreamError                        a stream did not reach its end StreamInterruptedError
-      StreamExpiredError StreamUnavailableError JournalError
+    FoxAPIError
+      ConfigError                        no key, a bad URL, a bad setting: fix the configuration
+      InvalidRequestError                the request is wrong: fix it, nothing was billed
+        RequestValidationError           refused before it was sent, with every violation
+        UnprocessableEntityError         refused by the service, 422 (also an APIStatusError)
+          ModelNotSupportedError
+          UnsupportedContentTypeError
+          InvalidParameterError
+      InvalidTaskIdError                 the text could not be a task id
+      APIConnectionError                 the service was not reached, or its answer was cut
+        APITimeoutError
+      SubmitOutcomeUnknownError          a billed POST without an answer: it may be accepted
+      APIStatusError                     the service answered with an error
+        BadRequestError                  400
+        AuthenticationError              401
+        InsufficientQuotaError           402
+        PermissionDeniedError            403
+        NotFoundError                    404
+        ContentTooLargeError             413
+        RateLimitError                   429
+        InternalServerError              5xx
+          ServiceUnavailableError        503
+      InvalidResponseError               2xx that is not what the contract says
+      TaskError                          a task that was accepted has no result for you
+        TaskFailedError
+        TaskCancelledError
+        TaskTimeoutError                 your wait ran out (also a TimeoutError); the task goes on
+        TaskLostError                    its state cannot be learnt
+        EmptyResultError                 completed without a result
+      StreamError                        a stream did not reach its end
+        StreamInterruptedError
+        StreamExpiredError
+        StreamUnavailableError
+      JournalError
 
     RuntimeError                         mistakes in the calling program
       SessionClosedError

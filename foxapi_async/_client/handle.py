@@ -210,7 +210,7 @@ class TaskHandle(ABC, Generic[R]):
 
     def bind(self, fox: Session) -> Self:
         """Tie an unpickled handle to a session, and return it. Sends nothing."""
-        self._service = fox._service  # noqa: SLF001 what binding means
+        self._service = fox._service  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         self._watch = None
         return self
 

@@ -19,7 +19,7 @@ class MediaHandle(TaskHandle[MediaResult]):
         self, service: Service | None, task_id: str, kind: Kind, *, key: str | None = None
     ) -> None:
         super().__init__(service, task_id, key=key)
-        self._kind = kind
+        self._kind: Kind = kind
 
     @property
     def kind(self) -> Kind:

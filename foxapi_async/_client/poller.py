@@ -97,16 +97,16 @@ class Watch:
     )
 
     def __init__(self, task_id: str, source: Source, born: float | None) -> None:
-        self.id = task_id
-        self.source = source
-        self.born = born
+        self.id: str = task_id
+        self.source: Source = source
+        self.born: float | None = born
         self.slot: int | None = None
         self.due: float | None = None
         self.last: Task | None = None
-        self.polls = 0
-        self.parked = 0  # so many follow its stream, which will tell sooner than a poll
-        self.polled = False  # a GET of it is under way, or it is queued for one
-        self.misses = 0
+        self.polls: int = 0
+        self.parked: int = 0  # so many follow its stream, which will tell sooner than a poll
+        self.polled: bool = False  # a GET of it is under way, or it is queued for one
+        self.misses: int = 0
         self.failing_since: float | None = None
         self.hollow_since: float | None = None
         self.waiters: dict[Waiter, None] = {}
@@ -160,9 +160,9 @@ class Poller:
         self._timer: Timer | None = None
         self._armed = 0.0
         self._open_at = 0.0  # no GET starts earlier: the rate's ceiling, or a 429's pause
-        self.gets = 0
-        self.faults = 0
-        self.closed = False
+        self.gets: int = 0
+        self.faults: int = 0
+        self.closed: bool = False
 
     @property
     def waiting(self) -> int:

@@ -50,10 +50,10 @@ class StreamReader:
         timeout: float | None = None,
     ) -> None:
         self.batch: Sequence[Delta] = ()
-        self.at = 0
-        self.ended = False
-        self.closed = False
-        self.reasoning_complete = True
+        self.at: int = 0
+        self.ended: bool = False
+        self.closed: bool = False
+        self.reasoning_complete: bool = True
         self._service = service
         self._handle = handle
         self._submit = submit

@@ -67,11 +67,11 @@ class Core:
         self.transport = transport
         self.clock = clock
         self.limits = limits
-        self.poller = Poller(clock, limits)
-        self.submitter = Submitter(limits)
+        self.poller: Poller = Poller(clock, limits)
+        self.submitter: Submitter = Submitter(limits)
         self.loop: asyncio.AbstractEventLoop | None = None
-        self.closed = False
-        self.streams = Sweep(clock)
+        self.closed: bool = False
+        self.streams: Sweep = Sweep(clock)
         self.followers = 0
         # Handles, which know this class; it does not know theirs.
         self.unclaimed: list[Any] = []
@@ -105,10 +105,10 @@ class Service:
     __slots__ = ("account", "core", "options", "pacer")
 
     def __init__(self, account: Account, options: Options, core: Core) -> None:
-        self.account = account
-        self.options = options
-        self.core = core
-        self.pacer = ExponentialPacer(options.polling.pacing)
+        self.account: Account = account
+        self.options: Options = options
+        self.core: Core = core
+        self.pacer: ExponentialPacer = ExponentialPacer(options.polling.pacing)
 
     def with_(self, account: Account, **changes: Any) -> "Service":
         """Return the same service under another account or other options."""
@@ -193,7 +193,8 @@ class Service:
 
 def check_task_id(task_id: str) -> str:
     """Return ``task_id``, or raise ``InvalidTaskIdError`` if it must not enter a path."""
-    if not isinstance(task_id, str) or not is_task_id(task_id):
+    # Ids come from files and databases too, where a missing one is no text.
+    if not is_task_id(str(task_id)):
         raise InvalidTaskIdError(
             f"{str(task_id)[:80]!r} is not a task id: "
             "1 to 256 letters, digits and . _ : - as the service gave it"

@@ -88,9 +88,9 @@ class FoxSession:
 
     def _adopt(self, service: Service) -> None:
         self._service = service
-        self.llm = LLM(service)
-        self.tasks = Tasks(service)
-        self.models = Models(service)
+        self.llm: LLM = LLM(service)
+        self.tasks: Tasks = Tasks(service)
+        self.models: Models = Models(service)
 
     def with_options(self, **options: Any) -> Self:
         """Return a copy with other ``options``, which shares the connections and the poller.

@@ -21,9 +21,9 @@ class Submitter:
     def __init__(self, limits: Limits) -> None:
         self._room = asyncio.Semaphore(limits.submits_in_flight)
         self._posts: set[asyncio.Task[Any]] = set()
-        self.waiting_for_room = 0
-        self.submits = 0
-        self.closed = False
+        self.waiting_for_room: int = 0
+        self.submits: int = 0
+        self.closed: bool = False
 
     @property
     def in_flight(self) -> int:

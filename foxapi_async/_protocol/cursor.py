@@ -115,7 +115,7 @@ class Cursor:
         self._held: list[Delta] = []
         self._skipped = 0
         self._following = self.offset == 0
-        self.verdict = Verdict.GOING
+        self.verdict: Verdict = Verdict.GOING
 
     def accept(self, deltas: Sequence[Delta]) -> Sequence[Delta]:
         """Take in what the connection brought and return what may be delivered.

@@ -52,11 +52,15 @@ class Account:
         self._base_url = base_url
         self._allow_http = allow_http
         url = _checked_url(base_url, allow_http=allow_http)
-        self.origin = str(url.origin())
+        self.origin: str = str(url.origin())
         self._base = self.origin + url.raw_path.rstrip("/")
-        self.headers = _headers(api_key, accept="application/json", encoding="gzip, deflate")
+        self.headers: CIMultiDictProxy[str] = _headers(
+            api_key, accept="application/json", encoding="gzip, deflate"
+        )
         # A packed stream would be held back until there is enough to pack.
-        self.stream_headers = _headers(api_key, accept="text/event-stream", encoding="identity")
+        self.stream_headers: CIMultiDictProxy[str] = _headers(
+            api_key, accept="text/event-stream", encoding="identity"
+        )
 
     @classmethod
     def resolve(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from secrets import token_hex
 from types import UnionType
-from typing import Any, ClassVar, Generic, TypeVar, Union, cast, get_args, get_origin
+from typing import Any, ClassVar, Generic, TypeVar, Union, get_args, get_origin
 
 import msgspec
 from msgspec import UNSET, DecodeError, Raw, Struct, UnsetType, ValidationError, field
@@ -190,6 +190,8 @@ def _encode_extra(value: object) -> object:
     raise TypeError(f"{type(value).__name__} cannot be sent as JSON")
 
 
+_Json = dict[str, "_Json"] | list["_Json"] | str | float | bool | None
+
 _encoder = msgspec.json.Encoder(enc_hook=_encode_extra)
 
 
@@ -199,11 +201,11 @@ def encode(value: object) -> bytes:
     return _encoder.encode(_flatten(_read_any(data))) if _MARK_BYTES in data else data
 
 
-def _flatten(value: Any) -> Any:
+def _flatten(value: "_Json") -> "_Json":
     if isinstance(value, dict):
-        members = cast("dict[str, Any]", value)
-        extra = members.pop(_MARK, {})
-        return {name: _flatten(member) for name, member in members.items()} | extra
+        extra = value.pop(_MARK, None)
+        members = {name: _flatten(member) for name, member in value.items()}
+        return members | extra if isinstance(extra, dict) else members
     if isinstance(value, list):
-        return [_flatten(item) for item in cast("list[Any]", value)]
+        return [_flatten(item) for item in value]
     return value

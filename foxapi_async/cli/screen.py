@@ -53,9 +53,9 @@ class Screen:
     """
 
     def __init__(self, *, json: bool | None = None) -> None:
-        self.is_json = not sys.stdout.isatty() if json is None else json
-        self.out = _pen(stderr=False, quiet=self.is_json)
-        self.err = _pen(stderr=True)
+        self.is_json: bool = not sys.stdout.isatty() if json is None else json
+        self.out: Console = _pen(stderr=False, quiet=self.is_json)
+        self.err: Console = _pen(stderr=True)
         self._owed: dict[str, Callable[[], str] | None] = {}
 
     def record(self, **members: object) -> None:

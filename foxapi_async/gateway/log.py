@@ -15,9 +15,9 @@ class ChunkLog:
 
     def __init__(self) -> None:
         self._frames: list[bytes] = []
-        self.ended = False
+        self.ended: bool = False
         self._waiters: set[asyncio.Future[None]] = set()
-        self.closing = b""
+        self.closing: bytes = b""
         """The event that ends the stream; empty while chunks are to come, or if none ever will."""
 
     def __len__(self) -> int:

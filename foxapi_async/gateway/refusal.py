@@ -25,7 +25,9 @@ class Refusal(Exception):  # noqa: N818 it is what the server says, not what wen
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.body = ErrorBody(message=message, type=error_type(status), code=code, param=param)
+        self.body: ErrorBody = ErrorBody(
+            message=message, type=error_type(status), code=code, param=param
+        )
 
     @classmethod
     def from_violation(cls, violation: Violation) -> "Refusal":

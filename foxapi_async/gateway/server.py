@@ -25,7 +25,7 @@ class Gateway:
         self, host: str = "127.0.0.1", port: int = 0, **options: Unpack[GatewayOptions]
     ) -> None:
         self.host = host
-        self.app = make_app(**options)
+        self.app: web.Application = make_app(**options)
         self._wanted_port = port
         self._port: int | None = None
         self._runner: web.AppRunner | None = None

@@ -30,15 +30,15 @@ class Exchange:
     )
 
     def __init__(self, connection: int, head: bytes) -> None:
-        self.connection = connection
-        self.head = head
+        self.connection: int = connection
+        self.head: bytes = head
         method, target, _ = head.decode("latin-1").split(maxsplit=2)
-        self.method = method
-        self.target = target
-        self.answered = False
-        self.finished = False
-        self.bytes_up = 0
-        self.bytes_down = 0
+        self.method: str = method
+        self.target: str = target
+        self.answered: bool = False
+        self.finished: bool = False
+        self.bytes_up: int = 0
+        self.bytes_down: int = 0
         self.fired: list[Fault] = []
 
     @property

@@ -189,7 +189,7 @@ async def test_a_reader_that_stands_still_holds_nobody_up(serve: "Serve") -> Non
     task = await service.submit("count 1 to 1000", stream=True, n=32)
     stalled = socket.socket()
     stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    stalled.setblocking(False)  # noqa: FBT003 the standard library's
+    stalled.setblocking(False)
     await asyncio.get_running_loop().sock_connect(stalled, ("127.0.0.1", service.gateway.port))
     with stalled:
         path = f"/v1/llm/generations/{task['id']}/stream"

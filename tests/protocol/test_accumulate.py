@@ -1,18 +1,23 @@
 """What deltas add up to does not depend on how they were cut."""
 
 import json
+from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from foxapi_async._protocol.accumulate import Accumulator
+from foxapi_async._protocol.accumulate import Accumulator, complete, missing_suffix
 from foxapi_async._wire.chunk import Delta, deltas
 from foxapi_async._wire.completion import (
+    ChatCompletion,
+    Source,
+    originated,
     read_completion,
 )
-from foxapi_async._wire.shape import encode
+from foxapi_async._wire.shape import Reader
 
 pieces = st.one_of(st.none(), st.text("ab你", max_size=3))
 calls = st.fixed_dictionaries(
@@ -150,13 +155,13 @@ def test_tool_calls_merge_wherever_they_are_split(arguments: str, cuts: list[int
             message = {"tool_calls": [call]}
             accumulator.extend(read([{"id": "c", "choices": [{"index": 0, "delta": message}]}]))
     tool_calls = accumulator.completion().message.tool_calls or ()
-    assert [(call.id, call.function.name) for call in tool_calls] == [
+    assert [(whole.id, whole.function.name) for whole in tool_calls] == [
         ("call-0", "look"),
         ("call-1", "look"),
     ]
-    for index, call in enumerate(tool_calls):
+    for index, whole in enumerate(tool_calls):
         parts = (f"{arguments[start:end]}{index}" for start, end in pairwise(places))
-        assert call.function.arguments == "".join(parts)
+        assert whole.function.arguments == "".join(parts)
 
 
 def test_snapshots_do_not_change_what_follows() -> None:

@@ -1,13 +1,13 @@
 """The retry decision: never twice, never too late, never without end."""
 
 import math
-from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from foxapi_async._protocol.backoff import (
     Delay,

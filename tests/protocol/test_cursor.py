@@ -40,10 +40,10 @@ class Network:
         self.totals = totals
         self.opened: list[int] = []
 
-    def open(self, offset: int) -> tuple[list[Sequence[Delta]], StreamDone | None]:
+    def open(self, offset: int) -> tuple[list[list[Delta]], StreamDone | None]:
         """Return the reads that one connection gives, and its end if it was not cut."""
         is_honest, cut, group = (
-            self.connections.pop(0) if self.connections else Connection(True, None, 3)  # noqa: FBT003
+            self.connections.pop(0) if self.connections else Connection(True, None, 3)
         )
         self.opened.append(offset)
         text = self.stream[offset if is_honest else 0 :]
@@ -68,6 +68,7 @@ def follow(cursor: Cursor, network: Network, delivered: list[Delta]) -> Verdict:
         asked = cursor.ask
         cursor.reopened()
         reads, done = network.open(asked)
+        deltas: Sequence[Delta] = ()
         for deltas in reads:
             deliver(cursor.accept(deltas))
             if cursor.verdict is not Verdict.GOING:
@@ -134,7 +135,7 @@ def test_another_process_goes_on(
 def test_a_bare_offset_skips_chunks(
     stream: str, cuts: list[Connection], total: str, offset: int
 ) -> None:
-    """Without any proof, the chunks after the offset come once, and beyond the end there is none."""
+    """Without any proof, the chunks after the offset come once, and none beyond the end."""
     delivered: list[Delta] = []
     network = Network(stream, cuts, total)
     cursor = Cursor(offset)
@@ -150,7 +151,7 @@ def test_a_bare_offset_skips_chunks(
 
 @given(st.text("ab", min_size=1, max_size=8), st.text("ab", max_size=8), totals)
 def test_another_stream_is_a_conflict(stream: str, other: str, total: str) -> None:
-    """A cursor of one stream delivers nothing of another that does not begin with the same chunks."""
+    """A cursor delivers nothing of another stream that does not begin with the same chunks."""
     cursor = Cursor()
     cursor.accept([chunk(letter) for letter in stream])
     resumed = Cursor.parse(cursor.as_text())

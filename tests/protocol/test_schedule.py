@@ -29,8 +29,10 @@ def test_items_come_out_on_time(times: list[float], steps: list[float]) -> None:
         assert all(item.due <= now + 1e-6 for item in popped)
         out += popped
         still = [item for item in times if item > now]
-        assert len(schedule) == len(times) - len(out) <= len(still) + sum(
-            now - TICK < due <= now for due in times
+        assert (
+            len(schedule)
+            == len(times) - len(out)
+            <= len(still) + sum(now - TICK < due <= now for due in times)
         )
     assert sorted(item.due for item in out) == sorted(times)
 

@@ -602,7 +602,7 @@ async def test_connection_made_while_leaving_is_cut() -> None:
 async def test_failure_of_the_cutter_itself_reaches_the_test(origin: Origin) -> None:
     """What a test got wrong is raised to it where it waits and where it leaves."""
     cutter = TCPCutter(origin.url)
-    with pytest.raises(ValueError, match="does not tell its length"):  # noqa: PT012  the block is under test
+    with pytest.raises(ValueError, match="does not tell its length"):
         async with cutter:
             cutter.script(Reset(body=HALF))
             client = await talk(cutter, get("/stream"))
@@ -613,7 +613,7 @@ async def test_failure_of_the_cutter_itself_reaches_the_test(origin: Origin) -> 
 
 async def test_failure_of_the_test_comes_first(origin: Origin) -> None:
     """An exception that leaves the block goes on, with a note of what else went wrong."""
-    with pytest.raises(KeyError) as caught:  # noqa: PT012  the block is under test
+    with pytest.raises(KeyError) as caught:
         async with TCPCutter(origin.url) as cutter:
             cutter.script(Reset(body=HALF))
             client = await talk(cutter, get("/stream"))

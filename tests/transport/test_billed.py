@@ -22,7 +22,7 @@ from foxapi_async.errors import (
 )
 
 if TYPE_CHECKING:
-    from conftest import Peer, Retries, Server
+    from tests.transport.conftest import Peer, Retries, Server
 
 RETRY = RetryPolicy()
 ENVELOPE = {"error": {"message": "slow down", "type": "rate_limit_error"}}

@@ -18,7 +18,7 @@ from foxapi_async._wire.task import tasks
 from foxapi_async.config import Limits, RetryPolicy, Timeouts
 
 if TYPE_CHECKING:
-    from conftest import Retries, Server
+    from tests.transport.conftest import Retries, Server
 
 RETRY = RetryPolicy()
 ENVELOPE = {"error": {"message": "no", "type": "server_error"}}

@@ -38,7 +38,7 @@ URL_SENT = URL(f"https://api.foxapi.cc/?key={KEY}")
 INFO = RequestInfo(
     URL_SENT, "POST", CIMultiDictProxy(CIMultiDict({"Authorization": f"Bearer {KEY}"})), URL_SENT
 )
-PEER = ConnectionKey("api.foxapi.cc", 443, True, True, None, None, None, None)  # noqa: FBT003
+PEER = ConnectionKey("api.foxapi.cc", 443, True, True, None, None, None, None)
 REFUSED = ConnectionRefusedError(errno.ECONNREFUSED, "refused")
 ARGUMENTS: tuple[tuple[Any, ...], ...] = (
     ("path", PEER, REFUSED),

@@ -45,9 +45,9 @@ async def test_it_is_started_before_its_first_byte() -> None:
 async def test_it_is_written_once() -> None:
     """A second write is refused, and aiohttp is told that it would be."""
     wire, payload = Wire(), SingleUsePayload(b"{}")
-    assert not payload.consumed
+    before = payload.consumed
     await write(wire, payload)
-    assert payload.consumed
+    assert (before, payload.consumed) == (False, True)
     with pytest.raises(RuntimeError, match="once"):
         await write(wire, payload)
     assert wire.written == [b"{}"]

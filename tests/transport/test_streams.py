@@ -10,7 +10,7 @@ from foxapi_async._clock import ManualClock, settle
 from foxapi_async._transport import Account, Transport
 
 if TYPE_CHECKING:
-    from conftest import Server
+    from tests.transport.conftest import Server
 
 HEADERS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
 CHUNKED = HEADERS + b"Transfer-Encoding: chunked\r\n\r\n"

@@ -58,7 +58,7 @@ async def right(fox: FoxSession) -> None:
 
 
 async def wrong(fox: FoxSession) -> None:
-    """What would cost money or fail at run time is an error before."""
+    """Make an error of what would cost money, or fail, at run time."""
     await fox.llm.submit(model="gpt-5.5", messages="hi", max_token=64)  # type: ignore[call-arg]
     await fox.llm.submit(messages="hi")  # type: ignore[call-arg]
     await fox.llm.submit(model="gpt-5.5", messages="hi", max_tokens="64")  # type: ignore[arg-type]
