@@ -46,7 +46,7 @@ def wheel(session: nox.Session, extras: str) -> str:
     return f"foxapi-async[{extras}] @ {built.as_uri()}"
 
 
-def run_tests(session: nox.Session) -> None:
+def run_tests(session: nox.Session, *options: str, profile: str = "ci") -> None:
     """Run pytest on the installed wheel, from a folder where the checkout cannot be imported."""
     install_group(session, "test", wheel(session, "all"))
     paths = [word for word in session.posargs if (ROOT / word.partition("::")[0]).exists()]
@@ -54,9 +54,10 @@ def run_tests(session: nox.Session) -> None:
     session.chdir(session.create_tmp())
     session.run(
         *("pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), "-n2"),
+        *options,
         *words,
         *(str(ROOT / path) for path in paths or ["tests"]),
-        env={"FOXAPI_TEST_WHEEL": "1", "PYTHONPATH": ""},
+        env={"FOXAPI_TEST_WHEEL": "1", "FOXAPI_TEST_PROFILE": profile, "PYTHONPATH": ""},
     )
 
 
@@ -111,8 +112,15 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Run the long tests: many random trials, kills at random instants, hours of virtual time."""
+    run_tests(session, "-m", "soak", "--timeout=1800", profile="soak")
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
-    """Answer every question of ``benchmarks/`` anew, on the wheel."""
-    session.install(wheel(session, "all"))
-    for script in sorted((ROOT / "benchmarks").glob("bench_*.py")):
-        session.run("python", str(script), *session.posargs)
+    """Answer the questions of ``benchmarks/`` anew, on the wheel: all of them, or those named."""
+    install_group(session, "bench", wheel(session, "all"))
+    names = session.posargs or [path.stem for path in (ROOT / "benchmarks").glob("bench_*.py")]
+    for name in sorted(names):
+        session.run("python", str(ROOT / "benchmarks" / f"{name}.py"))
