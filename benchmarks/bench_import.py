@@ -55,8 +55,10 @@ def main() -> int:
         )
         for name in SUBJECTS
     ]
-    print(report.table(("statement", "CPU ms", "ratio", "peak MiB"), rows))
-    print(f"goal: a ratio of at most {GOAL:.2f}, {'met' if ratio <= GOAL else 'MISSED'}")
+    head = ("statement", "CPU ms", "ratio", "peak MiB")
+    print(report.table(head, rows))
+    report.figures("import", head, [(f"`{row[0]}`", *row[1:]) for row in rows])
+    goals = [report.Goal("ratio of session to libraries", round(ratio, 3), at_most=GOAL)]
     report.write(
         "import",
         "CPU time of `from foxapi_async import FoxSession` against `import aiohttp, msgspec`",
@@ -64,11 +66,10 @@ def main() -> int:
             "rounds": rounds,
             "cpu_ms": {name: round(value, 1) for name, value in cpu.items()},
             "peak_mib": {name: round(value, 1) for name, value in peak.items()},
-            "ratio": round(ratio, 3),
-            "goal": GOAL,
         },
+        goals=goals,
     )
-    return 0 if ratio <= GOAL else 1
+    return report.verdict(goals)
 
 
 if __name__ == "__main__":
