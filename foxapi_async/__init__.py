@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from foxapi_async._wire.media import MediaResult
     from foxapi_async.config import (
         Exponential,
+        Fixed,
         Limits,
         PollPolicy,
         RetryPolicy,
@@ -96,6 +97,7 @@ _HOMES: Final = {
     "_wire.media": ("MediaResult",),
     "config": (
         "Exponential",
+        "Fixed",
         "Limits",
         "PollPolicy",
         "RetryPolicy",
@@ -171,6 +173,7 @@ __all__ = [
     "Delta",
     "EmptyResultError",
     "Exponential",
+    "Fixed",
     "FoxAPIError",
     "FoxSession",
     "InsufficientQuotaError",

@@ -14,6 +14,7 @@ from foxapi_async.errors import ConfigError
 
 __all__ = [
     "Exponential",
+    "Fixed",
     "Limits",
     "PollPolicy",
     "RetryPolicy",
@@ -107,6 +108,19 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
             )
 
 
+class Fixed(Struct, frozen=True):
+    """Poll every ``seconds``, at most 30.
+
+    The first interval is drawn between half and all of it, so that tasks submitted together do not
+    stay together.
+    """
+
+    seconds: float = 1.0
+
+    def __post_init__(self) -> None:
+        _refuse_bad_numbers(self, positive=("seconds",))
+
+
 class Exponential(Struct, frozen=True, kw_only=True):
     """Poll after ``first`` seconds, then ``factor`` times later each time, up to ``cap``.
 
@@ -121,8 +135,8 @@ class Exponential(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         _refuse_bad_numbers(self, positive=("first", "cap"))
-        if self.jitter > 1:
-            raise ConfigError(f"Exponential.jitter is a share of 1, got {self.jitter!r}")
+        if self.jitter >= 1:
+            raise ConfigError(f"Exponential.jitter must be less than 1, got {self.jitter!r}")
 
 
 class PollPolicy(Struct, frozen=True, kw_only=True):
@@ -134,7 +148,7 @@ class PollPolicy(Struct, frozen=True, kw_only=True):
     frequent (CONTRACT Q3).
     """
 
-    pacing: Exponential = Exponential()
+    pacing: Fixed | Exponential = Exponential()
     give_up_after: float = 300.0
     hollow: float = 60.0
     sync_upstream: bool = False

@@ -10,7 +10,7 @@ from typing import Protocol
 from weakref import WeakValueDictionary
 
 from foxapi_async._clock import Clock, Timer
-from foxapi_async._protocol.pacing import Pacer
+from foxapi_async._protocol.pacing import Look, Pacer
 from foxapi_async._protocol.schedule import TICK, Schedule
 from foxapi_async._protocol.verdict import (
     MISSES_BEFORE_LOST,
@@ -93,6 +93,7 @@ class Watch:
         "polls",
         "slot",
         "source",
+        "unfinished_at",
         "waiters",
     )
 
@@ -104,6 +105,7 @@ class Watch:
         self.due: float | None = None
         self.last: Task | None = None
         self.polls: int = 0
+        self.unfinished_at: float = 0.0  # the age at which it was last seen unfinished
         self.parked: int = 0  # so many follow its stream, which will tell sooner than a poll
         self.polled: bool = False  # a GET of it is under way, or it is queued for one
         self.misses: int = 0
@@ -348,11 +350,13 @@ class Poller:
             waiter.handle.observe(task)
         state = judge(task)
         if state.is_final:
+            watch.source.pacer.learn(task.model, _age(watch, now), watch.unfinished_at)
             self._end(watch, None)
         elif state is State.HOLLOW:
             self._saw_hollow(watch, task, now)
         else:
             watch.hollow_since = None
+            watch.unfinished_at = _age(watch, now)
             changed = before is None or (before.status, before.progress) != (
                 task.status,
                 task.progress,
@@ -395,8 +399,15 @@ class Poller:
         self._plan(watch, now, delay)
 
     def _interval(self, watch: Watch, now: float) -> float:
-        age = now - watch.born if watch.born is not None else 0.0
-        return watch.source.pacer.interval(age=age, polls=watch.polls, roll=self._roll())
+        last = watch.last
+        look = Look(
+            model=last.model if last is not None else "",
+            age=_age(watch, now),
+            polls=watch.polls,
+            progress=last.progress if last is not None else 0,
+            estimated=last.task_info.estimated_time if last and last.task_info else None,
+        )
+        return watch.source.pacer.interval(look, self._roll())
 
     def _plan(self, watch: Watch, now: float, delay: float) -> None:
         watch.due = now + delay
@@ -410,6 +421,10 @@ class Poller:
         watch.born = None
         for waiter in list(watch.waiters):
             waiter.wake(error)
+
+
+def _age(watch: Watch, now: float) -> float:
+    return now - watch.born if watch.born is not None else 0.0
 
 
 _CLOSED = "the session is closed; the task goes on at the service: keep its id"

@@ -15,7 +15,7 @@ from foxapi_async._client.sweep import Sweep
 from foxapi_async._clock import Clock
 from foxapi_async._journal import NullRecorder, Recorder
 from foxapi_async._protocol.backoff import Effect
-from foxapi_async._protocol.pacing import ExponentialPacer
+from foxapi_async._protocol.pacing import Pacer, pacer
 from foxapi_async._transport import Account, Call, StreamBody, Transport, decode
 from foxapi_async._wire.model import ModelInfo, model_lists
 from foxapi_async._wire.paths import (
@@ -104,15 +104,22 @@ class Service:
 
     __slots__ = ("account", "core", "options", "pacer")
 
-    def __init__(self, account: Account, options: Options, core: Core) -> None:
+    def __init__(
+        self, account: Account, options: Options, core: Core, learnt: Pacer | None = None
+    ) -> None:
         self.account: Account = account
         self.options: Options = options
         self.core: Core = core
-        self.pacer: ExponentialPacer = ExponentialPacer(options.polling.pacing)
+        self.pacer: Pacer = pacer(options.polling.pacing) if learnt is None else learnt
 
     def with_(self, account: Account, **changes: Any) -> "Service":
-        """Return the same service under another account or other options."""
-        return Service(account, replace(self.options, **changes), self.core)
+        """Return the same service under another account or other options.
+
+        While its pacing is the same, it shares what was learnt of the models' durations.
+        """
+        options = replace(self.options, **changes)
+        same = options.polling.pacing == self.options.polling.pacing
+        return Service(account, options, self.core, self.pacer if same else None)
 
     @property
     def polling(self) -> PollPolicy:

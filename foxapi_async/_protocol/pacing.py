@@ -3,21 +3,60 @@
 from math import ceil, log
 from typing import Protocol
 
-from foxapi_async.config import Exponential
+from msgspec import Struct
+
+from foxapi_async.config import Exponential, Fixed
 
 LONGEST_INTERVAL = 30.0
 
 
+class Look(Struct, frozen=True, gc=False):
+    """What is known of a task when its next look is planned.
+
+    ``model`` is empty while nobody has said it. ``age`` is the seconds since the task was submitted
+    or first waited for, on the local clock; ``polls`` the looks taken so far. ``progress`` (0 to
+    100) and ``estimated``, the seconds of the whole task, are the service's hints.
+    """
+
+    model: str
+    age: float
+    polls: int
+    progress: int = 0
+    estimated: float | None = None
+
+
 class Pacer(Protocol):
-    """A strategy of polling."""
+    """A strategy of polling, and what it has learnt."""
 
-    def interval(self, *, age: float, polls: int, roll: float) -> float:
-        """Return the seconds until the next look at a task.
+    def interval(self, look: Look, roll: float) -> float:
+        """Return the seconds until the next look: more than 0, at most ``LONGEST_INTERVAL``.
 
-        ``age`` is the seconds since it was submitted or first waited for, ``polls`` the looks taken
-        so far, ``roll`` a number drawn from [0, 1).
+        ``roll`` is a number drawn from [0, 1), which keeps tasks submitted together apart.
         """
         ...
+
+    def learn(self, model: str, age: float, unfinished_at: float) -> None:
+        """Take in that a task of ``model`` was seen finished at ``age``.
+
+        ``unfinished_at`` is the age at which it was last seen unfinished, 0 if it never was.
+        """
+        ...
+
+
+class FixedPacer:
+    """Waits equally long each time."""
+
+    __slots__ = ("_seconds",)
+
+    def __init__(self, pacing: Fixed) -> None:
+        self._seconds = min(pacing.seconds, LONGEST_INTERVAL)
+
+    def interval(self, look: Look, roll: float) -> float:
+        """Return the interval; the first is cut short by ``roll``, so that tasks stay apart."""
+        return self._seconds * (1 - roll / 2) if look.polls == 0 else self._seconds
+
+    def learn(self, model: str, age: float, unfinished_at: float) -> None:
+        """Learn nothing."""
 
 
 class ExponentialPacer:
@@ -33,9 +72,18 @@ class ExponentialPacer:
         grows = growth > 1 and pacing.factor > 1
         self._steps = ceil(log(growth) / log(pacing.factor)) if grows else 0
 
-    def interval(self, *, age: float, polls: int, roll: float) -> float:
-        """Return the next interval; ``age`` plays no part."""
-        del age
+    def interval(self, look: Look, roll: float) -> float:
+        """Return the next interval; the age plays no part."""
         pacing = self._pacing
-        plain = min(pacing.first * pacing.factor ** min(polls, self._steps), self._longest)
+        plain = min(pacing.first * pacing.factor ** min(look.polls, self._steps), self._longest)
         return min(plain * (1 + pacing.jitter * (2 * roll - 1)), self._longest)
+
+    def learn(self, model: str, age: float, unfinished_at: float) -> None:
+        """Learn nothing."""
+
+
+def pacer(pacing: Fixed | Exponential) -> Pacer:
+    """Return a pacer that keeps to these settings and has learnt nothing yet."""
+    if isinstance(pacing, Fixed):
+        return FixedPacer(pacing)
+    return ExponentialPacer(pacing)

@@ -8,7 +8,7 @@ from msgspec import Raw
 
 from foxapi_async._client.poller import Poller
 from foxapi_async._clock import ManualClock, settle
-from foxapi_async._protocol.pacing import ExponentialPacer
+from foxapi_async._protocol.pacing import pacer
 from foxapi_async._protocol.verdict import judge
 from foxapi_async.config import Exponential, Limits, PollPolicy
 from foxapi_async.errors import (
@@ -41,7 +41,7 @@ class Service:
     def __init__(self, answer: Callable[[str, int], Task | FoxAPIError]) -> None:
         self.answer = answer
         self.polling = PollPolicy(give_up_after=10, hollow=3)
-        self.pacer = ExponentialPacer(PACING)
+        self.pacer = pacer(PACING)
         self.looks: dict[str, int] = {}
         self.in_flight = 0
         self.most_in_flight = 0
