@@ -33,13 +33,13 @@ class Engine:
         self._running: set[asyncio.Task[None]] = set()
         self._is_closed = False
 
-    async def submit(self, request: GenerationRequest) -> UnifiedTask:
+    async def submit(self, request: GenerationRequest, owner: str = "") -> UnifiedTask:
         """Create the task of a checked request, start it, and return it as it was created."""
         if self._is_closed:
             raise Refusal(503, "the gateway is shutting down")
         task = self._new_task(request)
         # No id is given twice, not even by a seed or a clock that stands still.
-        while not await self._store.add(task):
+        while not await self._store.add(task, request, owner):
             task = self._new_task(request)
         self._stats.tasks += 1
         running = asyncio.create_task(self._run(task, request), name=task.id)

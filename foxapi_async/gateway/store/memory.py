@@ -1,50 +1,23 @@
-"""Where tasks and their chunks are kept."""
+"""Tasks that are forgotten with the process."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
-from typing import Protocol
 
 from foxapi_async._clock import Clock
+from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.shape import encode
 from foxapi_async._wire.task import UnifiedTask
 from foxapi_async.gateway.log import ChunkLog
 
 
-class Store(Protocol):
-    """Keeps what the gateway must not forget. What a call has returned from is there to be seen."""
-
-    async def add(self, task: UnifiedTask) -> bool:
-        """Keep a new task, with a log of chunks if it streams; ``False`` when its id is taken."""
-        ...
-
-    async def advance(self, task: UnifiedTask, frames: Sequence[bytes] = ()) -> None:
-        """Replace the snapshot of a task and add chunks to its log, both at once."""
-        ...
-
-    async def finish(self, task: UnifiedTask, closing: bytes) -> None:
-        """Keep the last snapshot and end the log. Retention is counted from here."""
-        ...
-
-    async def answer(self, task_id: str) -> bytes | None:
-        """Return the newest snapshot as JSON; ``None`` when the id is unknown."""
-        ...
-
-    async def log(self, task_id: str) -> ChunkLog | None:
-        """Return the chunks; ``None`` when there is no such task, no stream, or no longer."""
-        ...
-
-    async def aclose(self) -> None:
-        """Cut the readers of unfinished logs off, and let go of what the store holds."""
-        ...
-
-
 class _Entry:
     """One task. The JSON of a snapshot is made when it is asked for, and kept until the next."""
 
-    __slots__ = ("json", "log", "task")
+    __slots__ = ("json", "log", "owner", "task")
 
-    def __init__(self, task: UnifiedTask) -> None:
+    def __init__(self, task: UnifiedTask, owner: str) -> None:
         self.task = task
+        self.owner = owner
         self.json: bytes | None = None
         self.log = ChunkLog() if task.stream else None
 
@@ -57,16 +30,19 @@ class MemoryStore:
         self._retention = retention
         self._task_retention = task_retention
         self._entries: dict[str, _Entry] = {}
+        self._spent: Counter[str] = Counter()
         # Each retention is one length of time, so what was finished first expires first.
         self._finished_logs: deque[tuple[float, str]] = deque()
         self._finished_tasks: deque[tuple[float, str]] = deque()
 
-    async def add(self, task: UnifiedTask) -> bool:
+    async def add(self, task: UnifiedTask, request: GenerationRequest, owner: str = "") -> bool:
         """Keep a new task and forget those that have expired."""
+        del request
         self._expire()
         if task.id in self._entries:
             return False
-        self._entries[task.id] = _Entry(task)
+        self._entries[task.id] = _Entry(task, owner)
+        self._spent[owner] += 1
         return True
 
     async def advance(self, task: UnifiedTask, frames: Sequence[bytes] = ()) -> None:
@@ -88,27 +64,34 @@ class MemoryStore:
             self._finished_logs.append((now + self._retention, task.id))
             entry.log.end(closing)
 
-    async def answer(self, task_id: str) -> bytes | None:
+    async def answer(self, task_id: str, owner: str = "") -> bytes | None:
         """Return the newest snapshot as JSON."""
-        self._expire()
-        entry = self._entries.get(task_id)
+        entry = self._find(task_id, owner)
         if entry is None:
             return None
         if entry.json is None:
             entry.json = encode(entry.task)
         return entry.json
 
-    async def log(self, task_id: str) -> ChunkLog | None:
+    async def log(self, task_id: str, owner: str = "") -> ChunkLog | None:
         """Return the chunks while they can be read."""
-        self._expire()
-        entry = self._entries.get(task_id)
+        entry = self._find(task_id, owner)
         return entry.log if entry is not None else None
+
+    async def spent(self, owner: str) -> int:
+        """Return how many tasks the owner has made."""
+        return self._spent[owner]
 
     async def aclose(self) -> None:
         """Cut the readers of unfinished logs off."""
         for entry in self._entries.values():
             if entry.log is not None and not entry.log.ended:
                 entry.log.end()
+
+    def _find(self, task_id: str, owner: str) -> _Entry | None:
+        self._expire()
+        entry = self._entries.get(task_id)
+        return entry if entry is not None and entry.owner == owner else None
 
     def _expire(self) -> None:
         """Forget what is too old: a look at two heads, and constant work for each that goes."""
