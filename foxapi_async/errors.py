@@ -162,15 +162,26 @@ class SubmitOutcomeUnknownError(FoxAPIError):
 
     Look before you submit again, because it may be billed twice. ``fault`` is what was seen instead
     of the answer, ``request`` what was submitted, ``key`` the caller's key of the submission.
+    ``fingerprint`` is the same for every request that asks the same, and ``sent_at`` tells in Unix
+    seconds when the request went out: by these two it can be found among what was billed.
     """
 
     def __init__(
-        self, message: str, *, fault: FoxAPIError, request: GenerationRequest, key: str | None
+        self,
+        message: str,
+        *,
+        fault: FoxAPIError,
+        request: GenerationRequest,
+        key: str | None,
+        fingerprint: str,
+        sent_at: float,
     ) -> None:
         super().__init__(message)
         self.fault = fault
         self.request = request
         self.key = key
+        self.fingerprint = fingerprint
+        self.sent_at = sent_at
 
 
 class APIStatusError(FoxAPIError):

@@ -51,7 +51,13 @@ SAMPLES: dict[type[BaseException], dict[str, Any]] = {
         )
     },
     errors.APIConnectionError: {"sent": False},
-    errors.SubmitOutcomeUnknownError: {"fault": FAULT, "request": REQUEST, "key": "row-17"},
+    errors.SubmitOutcomeUnknownError: {
+        "fault": FAULT,
+        "request": REQUEST,
+        "key": "row-17",
+        "fingerprint": "0f" * 16,
+        "sent_at": 1_776_874_565.25,
+    },
     errors.APIStatusError: STATUS,
     errors.InvalidResponseError: {"status": 200, "body": "<html>"},
     errors.TaskFailedError: {"task_id": TASK.id, "task": TASK, "code": "generation_failed"},

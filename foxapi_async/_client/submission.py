@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 
 from foxapi_async._client.service import Service
+from foxapi_async._protocol.fingerprint import fingerprint
 from foxapi_async._transport import Ambiguous
 from foxapi_async._wire.paths import is_task_id
 from foxapi_async._wire.request import GenerationRequest
@@ -40,11 +41,12 @@ class Submission:
         """Write down, send, write down again; ``SubmitOutcomeUnknownError`` for a lost answer."""
         service, journal = self._service, self._service.options.journal
         note = await journal.intended(self._request, self._key)
+        sent_at = service.clock.unix()
         try:
             task = await self._send()
         except Ambiguous as lost:
             await journal.unknown(note, lost.fault)
-            raise self._outcome_unknown(lost.fault) from None
+            raise self._outcome_unknown(lost.fault, sent_at) from None
         except FoxAPIError as fault:
             await journal.refused(note, fault)
             raise
@@ -61,7 +63,7 @@ class Submission:
             )
         return task
 
-    def _outcome_unknown(self, fault: FoxAPIError) -> SubmitOutcomeUnknownError:
+    def _outcome_unknown(self, fault: FoxAPIError, sent_at: float) -> SubmitOutcomeUnknownError:
         self._service.emit(
             SubmitOutcomeUnknown(
                 model=self._request.model, key=self._key, fault=type(fault).__name__
@@ -73,6 +75,8 @@ class Submission:
             fault=fault,
             request=self._request,
             key=self._key,
+            fingerprint=fingerprint(self._body),
+            sent_at=sent_at,
         )
 
     def _orphaned(self, post: asyncio.Task[Task], unclaimed: Callable[[Task], object]) -> None:

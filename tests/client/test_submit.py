@@ -1,6 +1,7 @@
 """Laws of billed POSTs: none is made twice, and no accepted task is lost."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -18,7 +19,8 @@ from foxapi_async import (
     SessionClosedError,
     SubmitOutcomeUnknownError,
 )
-from foxapi_async._client.params import LLMParams
+from foxapi_async._client.params import LLMParams, encode_request
+from foxapi_async._protocol.fingerprint import fingerprint
 from foxapi_async.errors import FoxAPIError
 from foxapi_async.gateway import Gateway
 from foxapi_async.hooks import (
@@ -56,6 +58,7 @@ async def test_a_lost_answer_is_told_and_never_resent(
 ) -> None:
     """When the service may have accepted, one POST was made, and the error holds the facts."""
     events: list[Event] = []
+    before = time.time()
     async with FoxSession("sk-x", base_url=cutter.url, retry=ONE, hooks=[events.append]) as fox:
         cutter.on("POST", "*", fault)
         with pytest.raises(SubmitOutcomeUnknownError) as caught:
@@ -64,6 +67,8 @@ async def test_a_lost_answer_is_told_and_never_resent(
     error = caught.value
     assert isinstance(error.fault, kind)
     assert (error.key, error.request.model) == ("row-17", "gpt-5.5")
+    assert error.fingerprint == fingerprint(encode_request(error.request))
+    assert before <= error.sent_at <= time.time()
     assert "count" not in str(error) + repr(error)
     assert cutter.count("POST") == 1
     assert [type(event) for event in events] == [SubmitOutcomeUnknown]
