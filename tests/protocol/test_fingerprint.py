@@ -46,7 +46,7 @@ def test_another_request_has_another_fingerprint(one: dict[str, Any], two: dict[
 
 
 @given(requests, st.booleans())
-def test_how_the_answer_comes_does_not_matter(request: dict[str, Any], streamed: bool) -> None:  # noqa: FBT001
+def test_how_the_answer_comes_does_not_matter(request: dict[str, Any], streamed: bool) -> None:
     """A question that is streamed is the same question."""
     request.pop("stream", None)
     assert fingerprint(body(request)) == fingerprint(body({**request, "stream": streamed}))
