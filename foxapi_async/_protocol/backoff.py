@@ -1,11 +1,12 @@
 """Whether a failed call is made again, and when. The one place where money and retries meet."""
 
 import re
-from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from math import isfinite
+
+from msgspec import Struct
 
 from foxapi_async.config import RetryPolicy
 
@@ -17,8 +18,7 @@ class Effect(Enum):
     BILLED = "billed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(Struct, frozen=True, kw_only=True):
     """How one attempt ended without a usable answer.
 
     ``status`` is ``None`` when there was no answer at all. ``never_sent`` is proof that no byte of
@@ -36,15 +36,13 @@ class Outcome:
     permanent: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Delay:
+class Delay(Struct, frozen=True):
     """Make the call again after ``seconds``."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(Struct, frozen=True):
     """Make no further attempt.
 
     ``reason`` is ``"final"`` (another attempt would change nothing), ``"ambiguous"`` (it could be

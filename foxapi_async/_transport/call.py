@@ -1,13 +1,13 @@
 """One HTTP call, before anything is sent."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from foxapi_async._protocol.backoff import Effect
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(Struct, frozen=True, kw_only=True):
     """What to ask of the service.
 
     ``path`` is percent-encoded and relative to the account's base URL. ``body`` is JSON. ``read``

@@ -1,11 +1,11 @@
 """The one border where errors of aiohttp, of TLS and of the system become ours."""
 
 import ssl
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
+from msgspec import Struct
 
 from foxapi_async._protocol.backoff import Outcome
 from foxapi_async.errors import (
@@ -53,8 +53,7 @@ a host name that cannot be encoded, and a second authorisation beside ours: from
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """An attempt that failed: the error for the user, and what the retry decision has to know."""
 
     error: FoxAPIError

@@ -18,8 +18,8 @@ from foxapi_async._transport.call import Call
 from foxapi_async._transport.connections import Connections
 from foxapi_async._transport.deadlines import Deadlines
 from foxapi_async._transport.faults import FAULTS, Failure, failure, refusal, translate, unusable
+from foxapi_async._transport.judge import Judge, OnRetry
 from foxapi_async._transport.payload import SingleUsePayload
-from foxapi_async._transport.retry import Judge, OnRetry, again
 from foxapi_async._transport.stream import StreamBody
 from foxapi_async._wire.shape import Reader, Shape
 from foxapi_async.config import Limits, RetryPolicy, Timeouts
@@ -61,6 +61,10 @@ class Transport:
         clock: Clock | None = None,
         roll: Callable[[], float] = random.random,
     ) -> None:
+        # tenacity costs a tenth of the package's import, so it comes with the first transport.
+        from foxapi_async._transport.retry import again
+
+        self._again = again
         self._timeouts = timeouts or Timeouts()
         self._body_limit = (limits or Limits()).body
         self._clock = clock or LoopClock()
@@ -187,7 +191,7 @@ class Transport:
             )
             verdict = judge(1, result)
             if isinstance(verdict, Delay):
-                result = await again(
+                result = await self._again(
                     attempt, result, verdict, judge, clock=self._clock, on_retry=on_retry
                 )
         if not isinstance(result, Failure):

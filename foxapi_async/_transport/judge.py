@@ -1,0 +1,47 @@
+"""The retry decision of one call, on the session's clock."""
+
+from collections.abc import Callable
+
+from foxapi_async._clock import Clock
+from foxapi_async._protocol.backoff import Delay, Effect, Stop, decide
+from foxapi_async._transport.faults import Failure
+from foxapi_async.config import RetryPolicy
+
+OnRetry = Callable[[int, float, str], object]
+"""Told of each retry: which attempt failed, the seconds until the next, the error's class."""
+
+
+class Judge:
+    """The retry decision of one call, with the times and the chance that it needs filled in."""
+
+    __slots__ = ("_began", "_clock", "_effect", "_ends", "_policy", "_roll")
+
+    def __init__(
+        self,
+        effect: Effect,
+        policy: RetryPolicy,
+        *,
+        clock: Clock,
+        roll: Callable[[], float],
+        began: float,
+        ends: float | None,
+    ) -> None:
+        self._effect = effect
+        self._policy = policy
+        self._clock = clock
+        self._roll = roll
+        self._began = began
+        self._ends = ends
+
+    def __call__(self, attempt: int, failed: Failure) -> Delay | Stop:
+        """Judge attempt number ``attempt``."""
+        now = self._clock.time()
+        return decide(
+            self._effect,
+            attempt,
+            failed.outcome,
+            self._policy,
+            roll=self._roll(),
+            elapsed=now - self._began,
+            remaining=None if self._ends is None else self._ends - now,
+        )
