@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from foxapi_async._client.poller import Watch
 from foxapi_async._client.reader import StreamReader
 from foxapi_async._client.service import Service
-from foxapi_async.errors import FoxAPIError
+from foxapi_async.errors import FoxAPIError, SessionClosedError
 
 if TYPE_CHECKING:
     from foxapi_async._client.llm_handle import LLMHandle
@@ -35,18 +35,19 @@ class Follower:
     def may_start(self) -> bool:
         """Whether there is room for one more open stream."""
         core = self._service.core
-        return max(core.followers, len(core.streams)) < core.limits.streams
+        return len(core.streams) < core.limits.streams
 
     def join(self) -> None:
         """Add one who waits; the first one starts the reading."""
         self._waiters += 1
         if self._reading is None:
-            core = self._service.core
-            core.followers += 1
-            core.poller.park(self._watch)
-            self._reading = asyncio.get_running_loop().create_task(self._read())
+            self._service.core.poller.park(self._watch)
+            reader = StreamReader(self._service, handle=self._handle)
+            # From now on, so that those who come in the same turn of the loop find its place taken.
+            reader.engage()
+            self._reading = asyncio.get_running_loop().create_task(self._read(reader))
             # Not in a `finally`: a task that is cancelled before it begins runs none.
-            self._reading.add_done_callback(self._ended)
+            self._reading.add_done_callback(lambda _: self._ended(reader))
 
     def leave(self) -> None:
         """Take one who waits away; the last one stops the reading."""
@@ -55,23 +56,22 @@ class Follower:
             self._reading.cancel()
             self._reading = None
 
-    async def _read(self) -> None:
-        reader = StreamReader(self._service, handle=self._handle)
+    async def _read(self, reader: StreamReader) -> None:
         try:
-            while True:
-                await reader.next()
-        except StopAsyncIteration:
-            return
+            while await reader.advance():
+                reader.skip()
         except FoxAPIError as fault:
             # Not the waiters' concern: the poller will learn the same, or better.
             _log.debug("following task %s ended: %r", self._handle.id, fault)
+        except SessionClosedError:
+            # The poller tells the waiters so.
+            pass
         except Exception:  # noqa: BLE001 logged: our own mistake must not cost a paid result
             _log.exception("following task %s crashed", self._handle.id)
-        finally:
-            reader.close()
+        else:
+            return
         self._handle.unfollow()
 
-    def _ended(self, _: asyncio.Task[None]) -> None:
-        core = self._service.core
-        core.followers -= 1
-        core.poller.unpark(self._watch)
+    def _ended(self, reader: StreamReader) -> None:
+        reader.close()
+        self._service.core.poller.unpark(self._watch)

@@ -1,6 +1,8 @@
 """A generation of a language model as something to wait for, or to follow live."""
 
-from typing import final
+from collections.abc import Callable
+from math import isfinite
+from typing import Any, TypeGuard, final
 
 from msgspec import DecodeError
 
@@ -14,7 +16,7 @@ from foxapi_async._protocol.cursor import Cursor
 from foxapi_async._protocol.verdict import judge
 from foxapi_async._wire.completion import ChatCompletion, read_completion
 from foxapi_async._wire.task import Task
-from foxapi_async.errors import StreamUnavailableError
+from foxapi_async.errors import ConfigError, StreamUnavailableError
 
 
 @final
@@ -32,7 +34,7 @@ class LLMHandle(TaskHandle[ChatCompletion]):
         key: str | None = None,
     ) -> None:
         super().__init__(service, task_id, task=task, key=key)
-        # Only the answer to a submit is proof; a query may leave the member out (CONTRACT §4.2).
+        # The answer to a submit is proof (CONTRACT §3.5).
         self._streams = task.stream is not None if task is not None else None
         self._streamed: ChatCompletion | None = None
         self._keep = False
@@ -52,7 +54,8 @@ class LLMHandle(TaskHandle[ChatCompletion]):
         ``resume`` is the ``cursor`` of an earlier stream, of any process: it goes on after the last
         chunk read there. ``offset`` skips that many chunks without knowing them. ``timeout`` bounds
         the reading in seconds, after which ``TaskTimeoutError`` is raised. Raises
-        ``StreamUnavailableError`` if the generation was not submitted with ``stream=True``.
+        ``StreamUnavailableError`` if the generation was not submitted with ``stream=True``, and
+        ``ConfigError`` for a cursor or a number that cannot be one.
         """
         service = self._bound()
         if self._streams is False:
@@ -61,9 +64,9 @@ class LLMHandle(TaskHandle[ChatCompletion]):
                 task_id=self.id,
                 task=self.task,
             )
-        if resume is not None and offset:
-            raise TypeError("give either offset or resume: a cursor knows its offset")
-        cursor = Cursor(offset) if resume is None else Cursor.parse(resume)
+        cursor = _cursor(offset, resume)
+        if timeout is not None and not (_is_number(timeout) and timeout > 0):
+            raise ConfigError(f"stream(timeout=) must be seconds above 0 or None, got {timeout!r}")
         return ChatStream(StreamReader(service, handle=self, cursor=cursor, timeout=timeout))
 
     def streamed(self, completion: ChatCompletion, *, keep: bool) -> None:
@@ -73,8 +76,9 @@ class LLMHandle(TaskHandle[ChatCompletion]):
         """
         self._streamed = completion
         self._keep = keep
-        if self._watch is not None and self._service is not None:
-            self._service.core.poller.nudge(self._watch)
+        if self._service is not None and self._outcome is None:
+            # Whoever waits, or will, gets the result by the next look.
+            self._service.core.poller.nudge(self._watched(self._service))
         if self._outcome is not None and self._outcome.error is None and self._task is not None:
             self._outcome = self._settle(self._task, judge(self._task))
 
@@ -97,7 +101,7 @@ class LLMHandle(TaskHandle[ChatCompletion]):
             follower.leave()
 
     def _may_follow(self, service: Service) -> Follower | None:
-        if not self._follows or not self._streams or self._streamed is not None:
+        if not self._follows or not self.is_streamed or self._streamed is not None:
             return None
         if self._follower is None:
             follower = Follower(self, service, self._watched(service))
@@ -109,9 +113,38 @@ class LLMHandle(TaskHandle[ChatCompletion]):
     @property
     def is_streamed(self) -> bool | None:
         """Whether the service makes a stream of it; ``None`` if only the service knows."""
+        # A query may leave the member out, so that it proves nothing if it is missing.
+        if self._streams is None and self._task is not None and self._task.stream is not None:
+            self._streams = True
         return self._streams
 
     def _read(self, task: Task) -> ChatCompletion:
         if not task.results:
             raise DecodeError("there is no result")
         return complete(read_completion(task.results[0]), self._streamed, keep_streamed=self._keep)
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """Pickle what finds the task again, and whether there is a stream to follow."""
+        return _rebuild, (self._id, self._key, self.is_streamed)
+
+
+def _rebuild(task_id: str, key: str | None, streams: bool | None) -> LLMHandle:  # noqa: FBT001 a pickle has no keywords
+    handle = LLMHandle(None, task_id, key=key)
+    handle._streams = streams  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    return handle
+
+
+def _cursor(offset: object, resume: object) -> Cursor:
+    if resume is not None:
+        if offset:
+            raise TypeError("give either offset or resume: a cursor knows its offset")
+        if not isinstance(resume, str):
+            raise ConfigError(f"stream(resume=) must be the text of a cursor, got {resume!r}")
+        return Cursor.parse(resume)
+    if not isinstance(offset, int) or isinstance(offset, bool):
+        raise ConfigError(f"stream(offset=) must be a number of chunks, got {offset!r}")
+    return Cursor(offset)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)

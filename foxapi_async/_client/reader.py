@@ -1,43 +1,43 @@
 """One reader of one stream, across as many connections as it takes: each chunk once, in order."""
 
-import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from copy import copy
+from typing import TYPE_CHECKING
 
 from foxapi_async._catalog import MODELS
+from foxapi_async._client.interrupt import Interrupt
+from foxapi_async._client.launch import Launch
+from foxapi_async._client.recovery import Recovery, Way
 from foxapi_async._client.service import Service
-from foxapi_async._clock import Timer, sleep
+from foxapi_async._clock import Timer
 from foxapi_async._protocol.accumulate import Accumulator
 from foxapi_async._protocol.chunks import ChunkDecoder
 from foxapi_async._protocol.cursor import Cursor, Verdict
-from foxapi_async._protocol.recovery import Cut, Step, backoff, next_step
-from foxapi_async._protocol.verdict import State, judge, task_error
+from foxapi_async._protocol.recovery import Cut
+from foxapi_async._protocol.remainder import remainder
 from foxapi_async._transport import StreamBody
-from foxapi_async._wire.chunk import Delta, DeltaChoice, DeltaMessage
+from foxapi_async._wire.chunk import Delta
 from foxapi_async._wire.completion import ChatCompletion
-from foxapi_async._wire.task import Task
 from foxapi_async.errors import (
     APIConnectionError,
+    APITimeoutError,
     FoxAPIError,
     StreamConsumedError,
     StreamExpiredError,
     StreamInterruptedError,
-    StreamUnavailableError,
     TaskTimeoutError,
 )
 
 if TYPE_CHECKING:
     from foxapi_async._client.llm_handle import LLMHandle
 
-Submit = Callable[[], Coroutine[Any, Any, "LLMHandle"]]
-
 
 class StreamReader:
     """Reads a task's stream and takes it up again at the cursor when it is cut.
 
     ``batch[at:]`` has been received and not been read; everything before it is what ``offset``,
-    ``snapshot`` and an error's ``partial`` speak of. The task is asked when the stream has no more
-    to say: it is the truth about the state.
+    ``snapshot`` and an error's ``partial`` speak of. From the first connection until a read is
+    cancelled, fails or has seen the end, the reader is one of the session's open streams.
     """
 
     def __init__(
@@ -45,41 +45,45 @@ class StreamReader:
         service: Service,
         *,
         handle: "LLMHandle | None" = None,
-        submit: Submit | None = None,
+        launch: Launch | None = None,
         cursor: Cursor | None = None,
         timeout: float | None = None,
     ) -> None:
         self.batch: Sequence[Delta] = ()
         self.at: int = 0
-        self.ended: bool = False
         self.closed: bool = False
+        self.begun: bool = False
         self.reasoning_complete: bool = True
         self._service = service
         self._handle = handle
-        self._submit = submit
-        self._submission: asyncio.Task[LLMHandle] | None = None
+        self._launch = launch
         self._cursor = cursor or Cursor()
         self._accumulator = Accumulator()
         self._folded = 0
-        self._decoder = ChunkDecoder(service.core.limits.frame)
-        self._body: StreamBody | None = None
-        self._busy = False
-        self._begun = False
-        self._cut: Cut | None = None
-        self._cuts = 0
-        self._progress = -1
-        self._news_at = 0.0
-        self._timeout = timeout
-        self._deadline: float | None = None
-        self._silent = False
+        self._lacks_past = self._cursor.offset > 0
+        self._thrown_away = 0
+        self._ended = self._cursor.ended
+        self._told = False
         self._keep = False
         self._failed = False
+        self._decoder = ChunkDecoder(service.core.limits.frame)
+        self._body: StreamBody | None = None
+        self._quiet_since = 0.0
+        self._silent = False
+        self._busy = False
+        self._recovery = Recovery(service)
+        self._interrupt = Interrupt()
+        self._stopped: Exception | None = None
+        self._timeout = timeout
+        self._deadline: float | None = None
 
     # What is known
 
     @property
     def handle(self) -> "LLMHandle":
         """The task's handle, which a stream that submits has only once it has begun."""
+        if self._handle is None and self._launch is not None:
+            self._handle = self._launch.handle
         if self._handle is None:
             raise RuntimeError("nothing was submitted yet: enter the stream or read from it first")
         return self._handle
@@ -92,12 +96,16 @@ class StreamReader:
     @property
     def exhausted(self) -> bool:
         """Whether everything was read that there is to read."""
-        return self.ended and self.at >= len(self.batch)
+        return self._ended and self.at >= len(self.batch)
 
     @property
     def offset(self) -> int:
         """How many chunks of the task have been read."""
-        return self._cursor.offset - (len(self.batch) - self.at)
+        return self._cursor.offset - self._unread
+
+    @property
+    def _unread(self) -> int:
+        return self._thrown_away + len(self.batch) - self.at
 
     def snapshot(self) -> ChatCompletion:
         """Return what the chunks that were read add up to."""
@@ -106,15 +114,15 @@ class StreamReader:
 
     def cursor_text(self) -> str:
         """Return the position as a text from which another process can go on."""
-        return self._cursor.as_text(unread=len(self.batch) - self.at)
+        return self._cursor.as_text(unread=self._unread)
 
     def abandoned(self) -> str | None:
         """Return a complaint if this reader is dropped with its work half done."""
         if self.closed or self.exhausted or self._failed:
             return None
-        if self._begun:
+        if self.begun:
             return f"{self.task_id} is dropped half-read: use `async with` for a stream with a name"
-        if self._submit is not None:
+        if self._launch is not None:
             return "a stream was made and never read, so nothing was submitted"
         return None
 
@@ -122,41 +130,53 @@ class StreamReader:
 
     async def start(self) -> None:
         """Submit, if that is still to be done. Cancelling does not submit twice."""
-        if self.closed:
-            raise StreamConsumedError("this stream is closed: ask the handle for another")
-        if not self._begun:
-            self._begun = True
-            now = self._service.clock.time()
-            self._news_at = now
-            self._deadline = None if self._timeout is None else now + self._timeout
-        if self._handle is not None or self._submit is None:
-            return
-        if self._submission is None:
-            self._submission = asyncio.get_running_loop().create_task(self._submit())
-        await asyncio.wait((self._submission,))
-        self._handle = self._submission.result()
+        self._refuse_if_stopped()
+        self._service.core.enter()
+        if not self.begun:
+            self.begun = True
+            self._quiet_since = self._service.clock.time()
+            if self._timeout is not None:
+                self._deadline = self._quiet_since + self._timeout
+        if self._handle is None and self._launch is not None:
+            with self._interrupt:
+                self._handle = await self._launch.run()
+
+    def engage(self) -> None:
+        """Become one of the session's open streams, if this is none yet."""
+        self._service.core.streams.add(self)
 
     def disconnect(self) -> None:
         """Close the connection at once. The position is kept: the next read opens another."""
-        body, self._body = self._body, None
-        if body is not None:
-            self._service.core.streams.discard(self)
-            body.close()
+        self._service.core.streams.discard(self)
+        self._drop()
 
     def close(self) -> None:
         """End the reading for good. A submission under way lands in ``fox.unclaimed``."""
-        self.closed = True
+        if not self.closed:
+            self.closed = True
+            # `offset` and `cursor` go on to speak of what was read, and the rest is read no more.
+            self._thrown_away = self._unread
+            self.batch = self.batch[: self.at]
+            self.stop(StreamConsumedError("this stream is closed: ask the handle for another"))
+            if self._launch is not None:
+                self._launch.abandon()
+
+    def stop(self, error: Exception) -> None:
+        """Let a read that waits, and each later one, raise ``error``."""
+        self._stopped = self._stopped or error
         self.disconnect()
-        if self._submission is not None:
-            self._submission.cancel()
+        self._interrupt.fire(error)
 
     def sweep(self, now: float) -> None:
-        """Cut a connection that has been silent for too long, or has run out of time."""
+        """Cut a connection that is silent for too long while somebody waits for it."""
         body = self._body
         if body is None:
             return
-        self._silent = now - body.last_byte >= self._service.options.streaming.silence
-        if self._silent:
+        if not self._busy:
+            # Bytes may be waiting for their reader, so that nothing is known of the line.
+            body.last_byte = now
+        elif now - body.last_byte >= self._service.options.streaming.silence:
+            self._silent = True
             body.close()
 
     # Reading on
@@ -166,49 +186,70 @@ class StreamReader:
 
         Cancelling closes the connection and loses nothing: the next call goes on at the cursor.
         """
-        if self.at < len(self.batch):
-            delta = self.batch[self.at]
-            self.at += 1
-            return delta
+        if self.at >= len(self.batch) and not await self.advance():
+            raise StopAsyncIteration
+        delta = self.batch[self.at]
+        self.at += 1
+        return delta
+
+    def skip(self) -> None:
+        """Take all that was received as read."""
+        self.at = len(self.batch)
+
+    async def advance(self) -> bool:
+        """Wait for chunks when all were read: ``batch[0]`` is the next one. False after the last.
+
+        Cancelling closes the connection and loses nothing: the next call goes on at the cursor.
+        """
         if self._busy:
             raise RuntimeError("two tasks read one stream: ask the handle for a stream for each")
         self._busy = True
+        alarm: Timer | None = None
         try:
-            await self.start()
+            if not self.begun or self._handle is None or self._stopped is not None:
+                await self.start()
+            if self._deadline is not None:
+                alarm = self._set_alarm(self._deadline)
             self._fold()
-            batch = await self._more()
+            batch: Sequence[Delta] = ()
+            while not batch and not self._ended:
+                if self._recovery.cut is None:
+                    batch = await self._read()
+                else:
+                    batch = await self._recover()
         except BaseException as error:
-            self._failed = not isinstance(error, asyncio.CancelledError)
+            self._failed = isinstance(error, Exception)
+            self._count_quiet()
             self.disconnect()
             raise
         finally:
             self._busy = False
+            if alarm is not None:
+                alarm.cancel()
+        if self._lacks_past and self._cursor.recovered:
+            self._recall()
         if not batch:
-            self.handle.streamed(self._accumulator.completion(), keep=self._keep)
-            raise StopAsyncIteration
-        self.batch, self.at, self._folded = batch, 1, 0
-        return batch[0]
+            self._tell()
+            return False
+        self.batch, self.at, self._folded = batch, 0, 0
+        return True
 
     def _fold(self) -> None:
         self._accumulator.extend(self.batch[self._folded : self.at])
         self._folded = self.at
 
-    async def _more(self) -> Sequence[Delta]:
-        """Return the next chunks that arrive; none after the last."""
-        alarm = self._set_alarm()
-        try:
-            while not self.ended:
-                if self._cut is not None:
-                    cut, self._cut = self._cut, None
-                    fresh = await self._recover(cut)
-                else:
-                    fresh = await self._read()
-                if fresh:
-                    return fresh
-            return ()
-        finally:
-            if alarm is not None:
-                alarm.cancel()
+    def _recall(self) -> None:
+        """Add what came before the position that this reader began at, once that was replayed."""
+        self._lacks_past = False
+        self._accumulator.extend(self._cursor.recovered)
+        self._cursor.recovered = ()
+
+    def _tell(self) -> None:
+        """Let the handle know what the stream has said, once."""
+        if not self._told and self._accumulator.chunks:
+            self.handle.streamed(self._accumulator.completion(), keep=self._keep)
+        self._told = True
+        self.disconnect()
 
     async def _read(self) -> Sequence[Delta]:
         """Return what one read of the connection brings; a cut is kept for ``_recover``."""
@@ -216,24 +257,25 @@ class StreamReader:
             body = self._body or await self._open()
             data = await body.read()
         except FoxAPIError as fault:
-            self._lose(fault, told=self._silent)
+            self._lose(fault)
             return ()
         cursor, decoder = self._cursor, self._decoder
         fresh = cursor.accept(decoder.feed(data))
         if decoder.ended or not data or cursor.verdict is not Verdict.GOING:
-            fresh = [*fresh, *self._judge_end()]
-        if fresh:
-            self._cuts = 0
-            self._news_at = self._service.clock.time()
+            return [*fresh, *self._judge_end()]
         return fresh
 
     async def _open(self) -> StreamBody:
+        service, cursor = self._service, self._cursor
+        service.core.enter()
+        self.engage()
         self._silent = False
-        ask = self._cursor.ask
-        self._cursor.reopened()
-        self._decoder = ChunkDecoder(self._service.core.limits.frame)
-        self._body = await self._service.open_stream(self.handle.id, ask)
-        self._service.core.streams.add(self)
+        self._quiet_since = service.clock.time()
+        ask = cursor.ask
+        cursor.reopened()
+        self._decoder = ChunkDecoder(service.core.limits.frame)
+        with self._interrupt:
+            self._body = await service.open_stream(self.handle.id, ask)
         return self._body
 
     def _judge_end(self) -> Sequence[Delta]:
@@ -244,140 +286,134 @@ class StreamReader:
             ending = cursor.finish(decoder.done)
             last = ending.deltas
             if ending.verdict is Verdict.COMPLETE:
-                self.ended = True
-                self.disconnect()
+                self._ended = True
+                self._drop()
                 return last
         if cursor.verdict is Verdict.CONFLICT:
-            raise self._interrupted("the service sent another stream than it did before", None)
-        if cursor.verdict is Verdict.DOUBT:
-            self.disconnect()
+            self._lose(_cut_by("it cannot be the stream that was delivered before"), conflict=True)
+        elif cursor.verdict is Verdict.DOUBT:
+            self._drop()
         elif decoder.fault is not None:
             message = decoder.fault.message or "no reason given"
-            self._lose(APIConnectionError(f"the service ended the stream: {message}"), told=True)
+            self._lose(_cut_by(f"the service ended the stream: {message}"), told=True)
         elif decoder.error is not None:
             self._lose(decoder.error)
         elif decoder.done is not None:
-            self._lose(APIConnectionError("the stream ended with another number of chunks"))
+            self._lose(_cut_by("the stream ended with another number of chunks"))
         else:
-            self._lose(APIConnectionError("the stream ended without `done`"), told=self._silent)
+            self._lose(_cut_by("the stream ended without `done`"))
         return last
 
-    def _lose(self, fault: FoxAPIError, *, told: bool = False) -> None:
-        self.disconnect()
-        self._cut = Cut(fault, told)
+    def _lose(self, fault: FoxAPIError, *, told: bool = False, conflict: bool = False) -> None:
+        if self._silent:
+            silence = self._service.options.streaming.silence
+            fault, told = APITimeoutError(f"StreamPolicy.silence, {silence:g} s, ran out"), True
+        self._count_quiet()
+        self._drop()
+        self._recovery.begin(Cut(fault, told, conflict))
+
+    def _count_quiet(self) -> None:
+        """Count how long a chunk was waited for on this connection, or on making it."""
+        since = self._body.last_byte if self._body is not None else self._quiet_since
+        now = self._service.clock.time()
+        self._recovery.wait(self._cursor.offset, now - since)
+        self._quiet_since = now
+
+    def _drop(self) -> None:
+        body, self._body = self._body, None
+        if body is not None:
+            body.close()
 
     # After a cut
 
-    async def _recover(self, cut: Cut) -> Sequence[Delta]:
-        """Ask the task where the stream cannot go on, wait, and leave the next read to reopen.
+    async def _recover(self) -> Sequence[Delta]:
+        """Go on as the task, or the next connection, allows.
 
-        Returns what the task's stored result had more, if the task has ended.
+        Returns what the task's stored result has more, if the task has ended.
         """
-        self._cuts += 1
-        service = self._service
-        self._check_patience(cut)
-        step = next_step(cut, self._cuts)
-        if step is Step.RAISE:
-            raise cut.fault
-        if step is Step.ASK:
-            task = await self._ask()
-            if task is not None:
-                last = await self._judge_task(task, cut)
-                if self.ended:
-                    return last
-        policy = service.options.streaming
-        if service.clock.time() - self._news_at >= policy.give_up_after:
-            raise self._interrupted(f"given up after {policy.give_up_after:g} s", cut.fault)
-        await sleep(service.clock, self._within_patience(backoff(policy, cut, self._cuts)))
-        self._check_patience(cut)
-        return ()
-
-    async def _ask(self) -> Task | None:
-        """Return the task as it is now, or ``None`` when that cannot be learnt either."""
+        self._refuse_if_stopped()
+        self._refuse_if_late()
+        cut, recovery = self._recovery.cut, self._recovery
         try:
-            task = await self._service.fetch_task(self.handle.id)
-        except APIConnectionError:
-            return None
-        self.handle.observe(task)
-        return task
-
-    async def _judge_task(self, task: Task, cut: Cut) -> Sequence[Delta]:
-        state = judge(task)
-        if state in {State.FAILED, State.CANCELLED}:
-            raise task_error(task)
-        if cut.gone and not self.handle.is_streamed and task.stream is None:
-            raise StreamUnavailableError(
-                f"task {task.id} has no stream: it was submitted without stream=True, or its "
-                "chunks are over; await its handle instead",
-                task_id=task.id,
-                task=task,
-                fault=cut.fault,
-            )
-        if state is State.COMPLETED:
-            return await self._hand_over(task)
-        if task.progress > self._progress:
-            self._progress = task.progress
-            self._news_at = self._service.clock.time()
+            with self._interrupt:
+                way = await recovery.settle(self.handle, had_stream=self._cursor.offset > 0)
+        finally:
+            self._quiet_since = self._service.clock.time()
+        if way is Way.HAND_OVER:
+            return await self._hand_over()
+        if way is Way.GIVE_UP and cut is not None:
+            raise self._interrupted(cut)
         return ()
 
-    async def _hand_over(self, task: Task) -> Sequence[Delta]:
-        """End with what the stored result has beyond the delivered text (CONTRACT §6)."""
+    async def _hand_over(self) -> Sequence[Delta]:
+        """End with what the stored result has beyond what was delivered (CONTRACT §6)."""
         stored = await self.handle.result()  # known since it was observed; raises if unreadable
+        task = self.handle.task
         suffix = self._cursor.suffix(stored.text)
-        if suffix is None and self.offset and not self._accumulator.chunks:
+        if suffix is None and self._lacks_past:
             raise StreamExpiredError(
-                f"the stream of task {task.id} is over, and the text before offset {self.offset} "
-                "is not known here; await the handle for the whole answer",
-                task_id=task.id,
+                f"the stream of task {self.task_id} is over, and the text before offset "
+                f"{self.offset} is not known here; await the handle for the whole answer",
+                task_id=self.task_id,
                 offset=self.offset,
                 task=task,
             )
-        self.ended = True
-        model = MODELS.get(task.model)
+        said = None if self._lacks_past else self._accumulator.completion()
+        rest = None if suffix is None else remainder(stored, said, suffix)
+        self._ended = self._cursor.ended = True
+        model = MODELS.get(task.model if task is not None else stored.model)
         thinks = bool(self._accumulator.reasoning) or (model is not None and model.thinking)
         self.reasoning_complete = not thinks
         # A stored text that does not continue the delivered one must not replace it (CONTRACT Q1).
-        self._keep = suffix is None
-        if not suffix:
+        self._keep = rest is None
+        if not rest:
             return ()
-        choice = DeltaChoice(delta=DeltaMessage(content=suffix), finish_reason=stored.finish_reason)
-        return (Delta(id=stored.id, model=stored.model, choices=(choice,), usage=stored.usage),)
+        return (Delta(id=stored.id, model=stored.model, choices=rest, usage=stored.usage),)
+
+    def _refuse_if_stopped(self) -> None:
+        if self._stopped is not None:
+            raise copy(self._stopped)
 
     # Patience
 
-    def _check_patience(self, cut: Cut) -> None:
-        if self._deadline is not None and self._service.clock.time() >= self._deadline:
-            raise TaskTimeoutError(
-                f"the stream of task {self.task_id} did not end in time; the task goes on: "
-                "read on from the stream's cursor, or await the handle",
-                task_id=self.task_id,
-                task=self.handle.task,
-            ) from cut.fault
-
-    def _within_patience(self, delay: float) -> float:
-        if self._deadline is None:
-            return delay
-        return min(delay, max(self._deadline - self._service.clock.time(), 0.0))
-
-    def _set_alarm(self) -> Timer | None:
-        """Cut the connection when the reader's own patience ends, even in the middle of a read."""
-        if self._deadline is None:
-            return None
-        return self._service.clock.call_at(self._deadline, self._ring)
+    def _set_alarm(self, deadline: float) -> Timer:
+        """End the wait when the reader's own patience ends, even in the middle of a read."""
+        self._refuse_if_late()
+        return self._service.clock.call_at(deadline, self._ring)
 
     def _ring(self) -> None:
         if self._body is not None:
             self._body.close()
+        self._interrupt.fire(self._late())
 
-    def _interrupted(self, why: str, fault: FoxAPIError | None) -> StreamInterruptedError:
-        because = f": {fault}" if fault is not None else ""
+    def _refuse_if_late(self) -> None:
+        if self._deadline is not None and self._service.clock.time() >= self._deadline:
+            raise self._late()
+
+    def _late(self) -> TaskTimeoutError:
+        return TaskTimeoutError(
+            f"the stream of task {self.task_id} did not end in {self._timeout:g} s; the task goes "
+            "on: read on from the stream's cursor, or await the handle",
+            task_id=self.task_id,
+            task=self._handle.task if self._handle is not None else None,
+        )
+
+    def _interrupted(self, cut: Cut) -> StreamInterruptedError:
+        because = str(cut.fault)
+        if not cut.conflict:
+            patience = self._service.options.streaming.give_up_after
+            because = f"given up after {patience:g} s without news: {because}"
         return StreamInterruptedError(
-            f"the stream of task {self.task_id} was cut after {self.offset} chunks and {why}"
-            f"{because}; the task goes on: await its handle, or read on from .cursor",
+            f"the stream of task {self.task_id} was cut after {self.offset} chunks: {because}; "
+            "the task goes on: await its handle, or read on from .cursor",
             task_id=self.task_id,
             offset=self.offset,
             partial=self._accumulator.text,
             cursor=self.cursor_text(),
             task=self.handle.task,
-            fault=fault,
+            fault=cut.fault,
         )
+
+
+def _cut_by(why: str) -> APIConnectionError:
+    return APIConnectionError(why)

@@ -40,6 +40,8 @@ from foxapi_async.hooks import Event, Hook, RetryScheduled
 
 _log = logging.getLogger("foxapi_async")
 
+_CLOSED = "the session is closed; build a new FoxSession"
+
 S = TypeVar("S", bound=Shape)
 
 
@@ -72,7 +74,6 @@ class Core:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.closed: bool = False
         self.streams: Sweep = Sweep(clock)
-        self.followers = 0
         # Handles, which know this class; it does not know theirs.
         self.unclaimed: list[Any] = []
 
@@ -80,7 +81,7 @@ class Core:
         """Bind to the running loop at the first use; refuse another loop, and a closed session."""
         loop = asyncio.get_running_loop()
         if self.closed:
-            raise SessionClosedError("the session is closed; build a new FoxSession")
+            raise SessionClosedError(_CLOSED)
         if self.loop is None:
             self.loop = loop
         elif self.loop is not loop:
@@ -94,6 +95,7 @@ class Core:
         self.closed = True
         if self.loop is None:
             return
+        self.streams.stop(SessionClosedError(_CLOSED))
         await self.poller.aclose()
         await self.submitter.aclose()
         await self.transport.aclose()

@@ -1,5 +1,6 @@
 """A stream of a generation, as you hold it."""
 
+import sys
 import warnings
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, final
@@ -24,6 +25,12 @@ class ChatStream:
     Leaving the loop closes the connection at once, and so does cancelling a read, which loses
     nothing: the next read goes on. Use ``async with`` for a stream that has a name; one that is
     dropped half-read warns.
+
+    Reading raises ``TaskFailedError`` or ``TaskCancelledError`` for the task's own end,
+    ``StreamInterruptedError`` when the stream cannot be taken up again, ``StreamExpiredError`` and
+    ``StreamUnavailableError`` where there is none, ``TaskTimeoutError`` after ``timeout``,
+    ``TaskLostError`` for a task that the service does not know, ``SessionClosedError``, and the
+    ``APIStatusError`` of a key that may not look.
     """
 
     __slots__ = ("__weakref__", "_loop", "_reader")
@@ -53,26 +60,34 @@ class ChatStream:
         return self._reader.reasoning_complete
 
     def snapshot(self) -> ChatCompletion:
-        """Return what the chunks read so far add up to."""
+        """Return what the chunks read so far add up to.
+
+        After ``stream(resume=…)`` or ``stream(offset=…)`` those before the position count too, as
+        soon as the first one after it has come.
+        """
         return self._reader.snapshot()
 
     async def completion(self) -> ChatCompletion:
         """Read the rest of the stream and return the whole answer, as awaiting the handle does."""
         if not self._reader.exhausted:
-            async for _ in _Loop(self._reader):
+            async for _ in _Loop(self, self._reader):
                 pass
         return await self.handle.result()
 
     async def aclose(self) -> None:
-        """Close the stream for good. The task goes on, and its handle can still be awaited."""
+        """Close the stream for good. The task goes on, and its handle can still be awaited.
+
+        A read that waits raises ``StreamConsumedError``.
+        """
         self._reader.close()
 
     def __aiter__(self) -> "_Loop":
-        if self._reader.closed or self._reader.exhausted:
+        reader = self._reader
+        if reader.closed or (reader.begun and reader.exhausted):
             raise StreamConsumedError(
                 "this stream has been read or closed: ask the handle for another"
             )
-        loop = _Loop(self._reader)
+        loop = _Loop(self, reader)
         self._loop = ref(loop)
         return loop
 
@@ -80,7 +95,12 @@ class ChatStream:
         return await self._reader.next()
 
     async def __aenter__(self) -> Self:
-        await self._reader.start()
+        try:
+            await self._reader.start()
+        except BaseException:
+            # Nobody gets hold of this stream, so that nobody could close it.
+            self._reader.close()
+            raise
         return self
 
     async def __aexit__(
@@ -97,20 +117,17 @@ class ChatStream:
     def __del__(self) -> None:
         # While a loop over a temporary runs, the loop alone holds the reader, and lets go of it.
         reader = getattr(self, "_reader", None)
-        if reader is None or (self._loop is not None and self._loop() is not None):
-            return
-        complaint = reader.abandoned()
-        reader.close()
-        if complaint:
-            warnings.warn(complaint, ResourceWarning, stacklevel=1, source=self)
+        if reader is not None and (self._loop is None or self._loop() is None):
+            _let_go(reader, source=self)
 
 
 class _Loop:
     """One ``async for`` over a stream. Its end, however it comes, closes the connection."""
 
-    __slots__ = ("__weakref__", "_reader")
+    __slots__ = ("__weakref__", "_reader", "_stream")
 
-    def __init__(self, reader: StreamReader) -> None:
+    def __init__(self, stream: ChatStream, reader: StreamReader) -> None:
+        self._stream = ref(stream)
         self._reader = reader
 
     def __aiter__(self) -> Self:
@@ -125,4 +142,21 @@ class _Loop:
         return await reader.next()
 
     def __del__(self) -> None:
-        self._reader.disconnect()
+        reader = self._reader
+        if self._stream() is not None:
+            reader.disconnect()
+        elif reader.begun:
+            # The loop over a temporary may be left: nobody else could have read on.
+            reader.close()
+        else:
+            _let_go(reader, source=self)
+
+
+def _let_go(reader: StreamReader, source: object) -> None:
+    """Close what nobody holds any more, and complain if it was left half-read."""
+    if sys.is_finalizing():
+        return
+    complaint = reader.abandoned()
+    reader.close()
+    if complaint:
+        warnings.warn(complaint, ResourceWarning, stacklevel=2, source=source)

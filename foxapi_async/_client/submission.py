@@ -88,13 +88,16 @@ class Submission:
             return
         task = post.result()
         unclaimed(task)
-        _log.warning("task %s was accepted after its caller had gone", task.id)
-        self._service.emit(
-            SubmitUnclaimed(task_id=task.id, model=self._request.model, key=self._key)
-        )
-        warnings.warn(
-            f"task {task.id} was accepted, and is billed, after its caller had gone: "
-            "its handle is in fox.unclaimed",
-            RuntimeWarning,
-            stacklevel=1,
-        )
+        tell_unclaimed(self._service, task.id, self._request.model, self._key)
+
+
+def tell_unclaimed(service: Service, task_id: str, model: str, key: str | None) -> None:
+    """Say, to everybody who may hear it, that a billed task has lost its caller."""
+    _log.warning("task %s was accepted after its caller had gone", task_id)
+    service.emit(SubmitUnclaimed(task_id=task_id, model=model, key=key))
+    warnings.warn(
+        f"task {task_id} was accepted, and is billed, after its caller had gone: "
+        "its handle is in fox.unclaimed",
+        RuntimeWarning,
+        stacklevel=1,
+    )

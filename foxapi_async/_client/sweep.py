@@ -14,6 +14,10 @@ class Swept(Protocol):
         """Stop what has been silent for too long at ``now``."""
         ...
 
+    def stop(self, error: Exception) -> None:
+        """End, with ``error`` for whoever waits."""
+        ...
+
 
 class Sweep:
     """Looks at its members once a second while it has any."""
@@ -40,6 +44,11 @@ class Sweep:
         if not self._members and self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def stop(self, error: Exception) -> None:
+        """End every member."""
+        for member in list(self._members):
+            member.stop(error)
 
     def _look(self) -> None:
         now = self._clock.time()

@@ -6,6 +6,7 @@ from operator import attrgetter
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from foxapi_async._protocol.accumulate import missing_suffix
 from foxapi_async._protocol.position import Choices, Position, Surveyor, text_of
@@ -64,6 +65,7 @@ class Cursor:
         "_held",
         "_skipped",
         "_surveyor",
+        "ended",
         "recovered",
         "verdict",
     )
@@ -72,6 +74,8 @@ class Cursor:
         if offset < 0:
             raise ConfigError(f"the offset of a stream counts chunks, it cannot be {offset}")
         self._claim = Position(offset)
+        # Whether the stored result has taken the place of all that was still to come.
+        self.ended = False
         self._delivered: list[Choices] = []
         self._surveyor = Surveyor()
         # How many chunks were delivered when a replay could last not be told from new chunks.
@@ -87,6 +91,7 @@ class Cursor:
         position = Position.parse(text)
         cursor = cls(position.offset)
         cursor._claim = position
+        cursor.ended = position.ended
         return cursor
 
     def as_text(self, *, unread: int = 0) -> str:
@@ -94,10 +99,11 @@ class Cursor:
 
         O(n) over the whole stream, however often it is asked for a position that only grows.
         """
-        if not self._is_proved:
-            return self._claim.as_text()
-        delivered = self._delivered
-        return self._surveyor.position(delivered, len(delivered) - unread).as_text()
+        position = self._claim
+        if self._is_proved:
+            delivered = self._delivered
+            position = self._surveyor.position(delivered, len(delivered) - unread)
+        return replace(position, ended=self.ended).as_text()
 
     @property
     def offset(self) -> int:

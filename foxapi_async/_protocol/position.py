@@ -13,7 +13,7 @@ from foxapi_async.errors import ConfigError
 
 Choices = tuple[DeltaChoice, ...]
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 # Eight bytes tell a wrong cursor from a right one; nobody gains by forging his own.
 _DIGEST_SIZE: Final = 8
 _NOT_A_CURSOR: Final = "this is not the text of a stream's cursor"
@@ -22,13 +22,15 @@ _NOT_A_CURSOR: Final = "this is not the text of a stream's cursor"
 class Position(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """So many chunks, and digests of them and of their text, which is ``length`` characters long.
 
-    The text is that of the choice with index 0. A bare offset has no digests.
+    The text is that of the choice with index 0. A bare offset has no digests. ``ended`` says that
+    the stored result gave what the chunks did not, so that nothing may follow.
     """
 
     offset: Annotated[int, Meta(ge=0)]
     length: Annotated[int, Meta(ge=0)] = 0
     chunks: bytes | None = None
     text: bytes | None = None
+    ended: bool = False
     version: int = _VERSION
 
     @classmethod

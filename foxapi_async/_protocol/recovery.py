@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from foxapi_async._protocol.verdict import Sight, judge_fault
 from foxapi_async.config import StreamPolicy
-from foxapi_async.errors import APIStatusError, FoxAPIError, RateLimitError
+from foxapi_async.errors import APIStatusError, FoxAPIError
 
 _CUTS_BEFORE_ASKING: Final = 3
 _GONE: Final = frozenset({404, 410})
@@ -27,16 +27,24 @@ class Step(Enum):
 class Cut(Struct, frozen=True):
     """Why a connection ended before the stream did.
 
-    ``told`` says that the service, or its silence, gave a reason to look at the task at once.
+    ``told`` says that the service, or its silence, gave a reason to look at the task at once;
+    ``conflict`` that what came cannot be the stream that was delivered.
     """
 
     fault: FoxAPIError
     told: bool = False
+    conflict: bool = False
 
     @property
     def gone(self) -> bool:
         """Whether the service has no such stream, or no longer (CONTRACT §6)."""
         return isinstance(self.fault, APIStatusError) and self.fault.status in _GONE
+
+    @property
+    def hint(self) -> float:
+        """The seconds that the service asked to wait."""
+        fault = self.fault
+        return (fault.retry_after or 0.0) if isinstance(fault, APIStatusError) else 0.0
 
 
 def next_step(cut: Cut, cuts: int) -> Step:
@@ -50,11 +58,21 @@ def next_step(cut: Cut, cuts: int) -> Step:
 
 def backoff(policy: StreamPolicy, cut: Cut, cuts: int) -> float:
     """Return the seconds before the next connection: none after a first cut, then ever more."""
-    asked = cut.fault.retry_after if isinstance(cut.fault, RateLimitError) else None
     if cuts <= 1 and not cut.gone:
-        return asked or 0.0
+        return cut.hint
     try:
         plain = policy.first * policy.factor ** max(cuts - 2, 0)
     except OverflowError:
         plain = policy.cap
-    return max(min(plain, policy.cap), asked or 0.0)
+    return max(min(plain, policy.cap), cut.hint)
+
+
+def is_hopeless(policy: StreamPolicy, cut: Cut, cuts: int, waited: float) -> bool:
+    """Tell whether to give up, ``waited`` seconds after the last chunk or progress of the task.
+
+    A first cut is always followed by another connection, however long it took to be noticed. No
+    hint of the service is followed beyond the patience.
+    """
+    if waited + cut.hint > policy.give_up_after and cut.hint:
+        return True
+    return cuts > 1 and waited >= policy.give_up_after

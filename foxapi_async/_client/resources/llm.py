@@ -5,6 +5,7 @@ from typing import Unpack, final
 from msgspec.structs import replace
 
 from foxapi_async._catalog import MODELS
+from foxapi_async._client.launch import Launch
 from foxapi_async._client.llm_handle import LLMHandle
 from foxapi_async._client.params import (
     LLMParams,
@@ -16,7 +17,7 @@ from foxapi_async._client.params import (
 from foxapi_async._client.reader import StreamReader
 from foxapi_async._client.service import Service
 from foxapi_async._client.stream import ChatStream
-from foxapi_async._client.submission import Submission
+from foxapi_async._client.submission import Submission, tell_unclaimed
 from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async._wire.request import GenerationRequest
 
@@ -63,10 +64,16 @@ class LLM:
         """
         request = replace(build_request(params), stream=True)
         self._check(request)
-        reader = StreamReader(
-            self._service, submit=lambda: self._submit(request, params.get("key"))
+        key = params.get("key")
+        launch = Launch(
+            lambda: self._submit(request, key),
+            lambda handle: self._disown(handle, request.model, key),
         )
-        return ChatStream(reader)
+        return ChatStream(StreamReader(self._service, launch=launch))
+
+    def _disown(self, handle: LLMHandle, model: str, key: str | None) -> None:
+        self._service.core.unclaimed.append(handle)
+        tell_unclaimed(self._service, handle.id, model, key)
 
     def _check(self, request: GenerationRequest) -> None:
         validate(request, self._service.options.validation)
