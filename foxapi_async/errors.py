@@ -145,12 +145,14 @@ class APIConnectionError(FoxAPIError):
     """The service could not be reached, or the connection ended before the answer did.
 
     ``sent`` tells whether a byte of the request's body may have left: ``False`` is proof that the
-    service has not seen it.
+    service has not seen it. ``trusted`` is ``False`` when the service's certificate was refused,
+    which no further attempt would change.
     """
 
-    def __init__(self, message: str, *, sent: bool = True) -> None:
+    def __init__(self, message: str, *, sent: bool = True, trusted: bool = True) -> None:
         super().__init__(message)
         self.sent = sent
+        self.trusted = trusted
 
 
 class APITimeoutError(APIConnectionError):

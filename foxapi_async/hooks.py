@@ -2,7 +2,7 @@
 
 A hook is any callable that takes one event. It runs on the event loop, so it must not block; one
 that raises is logged and never breaks the call that it watches. No event holds a body or the API
-key.
+key, and none is built while nobody listens. All times are in seconds.
 """
 
 from typing import Protocol
@@ -12,16 +12,55 @@ from msgspec import Struct
 __all__ = [
     "Event",
     "Hook",
+    "RequestFinished",
+    "RequestStarted",
     "RetryScheduled",
+    "StreamFinished",
+    "StreamOpened",
+    "StreamResumed",
     "SubmitOutcomeUnknown",
     "SubmitUnclaimed",
     "TaskFinished",
     "TaskSubmitted",
+    "TaskUpdated",
 ]
 
 
 class Event(Struct, frozen=True, kw_only=True):
     """Anything that a session tells."""
+
+
+class RequestStarted(Event, frozen=True, kw_only=True):
+    """An attempt at an HTTP request begins, the first of its call being number 1."""
+
+    method: str
+    path: str
+    attempt: int
+
+
+class RequestFinished(Event, frozen=True, kw_only=True):
+    """An attempt ended: with an answer's ``status``, with an ``error`` class, or with both.
+
+    An attempt that was cancelled names ``CancelledError``. For a stream, the attempt ends with the
+    headers.
+    """
+
+    method: str
+    path: str
+    attempt: int
+    seconds: float
+    status: int | None
+    error: str | None
+
+
+class RetryScheduled(Event, frozen=True, kw_only=True):
+    """A call failed with the error class ``reason`` and will be tried again after ``delay``."""
+
+    method: str
+    path: str
+    attempt: int
+    delay: float
+    reason: str
 
 
 class TaskSubmitted(Event, frozen=True, kw_only=True):
@@ -32,24 +71,20 @@ class TaskSubmitted(Event, frozen=True, kw_only=True):
     key: str | None
 
 
-class SubmitUnclaimed(Event, frozen=True, kw_only=True):
-    """A generation was accepted after its caller had gone; it is in ``fox.unclaimed``."""
+class TaskUpdated(Event, frozen=True, kw_only=True):
+    """A task that somebody waits for has another status or progress than at the last look."""
 
     task_id: str
     model: str
-    key: str | None
-
-
-class SubmitOutcomeUnknown(Event, frozen=True, kw_only=True):
-    """A generation may have been accepted, but its answer was lost."""
-
-    model: str
-    key: str | None
-    fault: str
+    status: str
+    progress: int
 
 
 class TaskFinished(Event, frozen=True, kw_only=True):
-    """A task that somebody waited for reached its end; ``error`` names the error class, if any."""
+    """A task that somebody waited for reached its end; ``error`` names the error class, if any.
+
+    ``seconds`` run from the submit; they are 0 for a task that another session submitted.
+    """
 
     task_id: str
     model: str
@@ -58,14 +93,43 @@ class TaskFinished(Event, frozen=True, kw_only=True):
     error: str | None
 
 
-class RetryScheduled(Event, frozen=True, kw_only=True):
-    """A call failed and will be tried again after ``delay`` seconds."""
+class StreamOpened(Event, frozen=True, kw_only=True):
+    """A stream is connected for the first time, at ``offset`` chunks."""
 
-    method: str
-    path: str
-    attempt: int
-    delay: float
+    task_id: str
+    offset: int
+
+
+class StreamResumed(Event, frozen=True, kw_only=True):
+    """A stream that was cut is connected again; ``reason`` names the error class of the cut."""
+
+    task_id: str
+    offset: int
     reason: str
+
+
+class StreamFinished(Event, frozen=True, kw_only=True):
+    """A reader has come to the end of a stream, or, with ``error``, cannot go on."""
+
+    task_id: str
+    offset: int
+    error: str | None
+
+
+class SubmitOutcomeUnknown(Event, frozen=True, kw_only=True):
+    """A generation may have been accepted, but its answer was lost; ``fault`` is an error class."""
+
+    model: str
+    key: str | None
+    fault: str
+
+
+class SubmitUnclaimed(Event, frozen=True, kw_only=True):
+    """A generation was accepted after its caller had gone; it is in ``fox.unclaimed``."""
+
+    task_id: str
+    model: str
+    key: str | None
 
 
 class Hook(Protocol):

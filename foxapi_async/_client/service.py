@@ -36,7 +36,7 @@ from foxapi_async.config import (
     Validation,
 )
 from foxapi_async.errors import InvalidResponseError, InvalidTaskIdError, SessionClosedError
-from foxapi_async.hooks import Event, Hook, RetryScheduled
+from foxapi_async.hooks import Event, Hook
 
 _log = logging.getLogger("foxapi_async")
 
@@ -142,7 +142,7 @@ class Service:
         """Ask for a task once: a failed look is the poller's to judge."""
         # The URL is built anew for each look, because one takes twice the memory of a handle.
         answer = await self.core.transport.get(
-            self.account, self.task_url(task_id), self.options.timeouts
+            self.account, self.task_url(task_id), self.options.timeouts, self.ear
         )
         return _same_task(decode(tasks, answer), task_id)
 
@@ -162,27 +162,26 @@ class Service:
     async def open_stream(self, task_id: str, offset: int) -> StreamBody:
         """Open the task's event stream at ``offset`` by one single attempt."""
         query = {"offset": str(offset)} if offset else None
+        url = self.account.url(stream_path(task_id), query)
         return await self.core.transport.open_stream(
-            self.account, self.account.url(stream_path(task_id), query), self.options.timeouts
+            self.account, url, self.options.timeouts, self.ear
         )
 
     def emit(self, event: Event) -> None:
-        """Tell every hook; one that raises is logged and breaks nothing."""
+        """Tell every hook, and the log at DEBUG; one that raises is logged and breaks nothing."""
+        _log.debug("%r", event)
         for hook in self.options.hooks:
             try:
                 hook(event)
             except Exception:  # noqa: BLE001 logged: a watcher must not break what it watches
                 _log.exception("a hook raised on %s", type(event).__name__)
 
-    def _retry_hook(self, call: Call) -> Callable[[int, float, str], None] | None:
-        """Return what tells the hooks of a retry, or nothing when nobody listens."""
-        if not self.options.hooks:
-            return None
-        return lambda attempt, delay, reason: self.emit(
-            RetryScheduled(
-                method=call.method, path=call.path, attempt=attempt, delay=delay, reason=reason
-            )
-        )
+    @property
+    def ear(self) -> Callable[[Event], None] | None:
+        """What takes an event, or ``None`` while nobody listens: then none need be built."""
+        if self.options.hooks or _log.isEnabledFor(logging.DEBUG):
+            return self.emit
+        return None
 
     async def _fetch(self, path: str, reader: Reader[S]) -> S:
         self.core.enter()
@@ -196,7 +195,7 @@ class Service:
             reader,
             retry=options.retry,
             timeouts=options.timeouts,
-            on_retry=self._retry_hook(call),
+            emit=self.ear,
         )
 
 

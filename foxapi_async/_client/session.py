@@ -17,6 +17,7 @@ from foxapi_async._client.service import Core, Options, Service
 from foxapi_async._client.stats import Stats
 from foxapi_async._clock import Clock, LoopClock
 from foxapi_async._journal import Recorder
+from foxapi_async._logging import listen
 from foxapi_async._transport import Account, Transport
 from foxapi_async.config import (
     Limits,
@@ -69,6 +70,7 @@ class FoxSession:
     ) -> None:
         if validation not in {"known", "strict", "off"}:
             raise ConfigError(f"validation must be 'known', 'strict' or 'off', got {validation!r}")
+        listen()
         account = Account.resolve(api_key, base_url, allow_http)
         clock = clock or LoopClock()
         transport = Transport(

@@ -60,7 +60,9 @@ def judge(task: Task) -> State:
 
 def judge_fault(fault: FoxAPIError) -> Sight:
     """Return what a failed poll means: no news, a task that is not there, or the end of asking."""
-    if isinstance(fault, APIConnectionError | InternalServerError | InvalidResponseError):
+    if isinstance(fault, APIConnectionError):
+        return Sight.NO_NEWS if fault.trusted else Sight.FORBIDDEN
+    if isinstance(fault, InternalServerError | InvalidResponseError):
         return Sight.NO_NEWS
     if isinstance(fault, NotFoundError):
         return Sight.MISSING

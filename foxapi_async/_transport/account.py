@@ -1,6 +1,7 @@
 """Whose key, and the one origin that gets to see it."""
 
 import ipaddress
+import json
 import platform
 from collections.abc import Mapping
 from typing import NoReturn, Self, final
@@ -37,6 +38,7 @@ class Account:
         "_base",
         "_base_url",
         "_key",
+        "_secret_bytes",
         "_secrets",
         "headers",
         "origin",
@@ -46,11 +48,13 @@ class Account:
     def __init__(self, api_key: str, base_url: str, *, allow_http: bool) -> None:
         self._key = _checked_key(api_key)
         self._secrets = _spellings(api_key)
+        self._secret_bytes = tuple(secret.encode() for secret in self._secrets)
         self._base_url = base_url
         self._allow_http = allow_http
         url = _checked_url(base_url, allow_http=allow_http)
-        self.origin: str = str(url.origin())
-        self._base = self.origin + url.raw_path.rstrip("/")
+        self._base = f"{url.origin()}{url.raw_path.rstrip('/')}"
+        # For texts; a proxy may be told who asks by a name or a path that holds the key.
+        self.origin: str = self.redact(str(url.origin()))
         self.headers: CIMultiDictProxy[str] = _headers(
             api_key, accept="application/json", encoding="gzip, deflate"
         )
@@ -103,8 +107,12 @@ class Account:
                 text = text.replace(secret, _masked(self._key))
         return text
 
+    def holds_key(self, data: bytes) -> bool:
+        """Tell whether the key turns up in ``data``, in any spelling."""
+        return any(secret in data for secret in self._secret_bytes)
+
     def __repr__(self) -> str:
-        return f"<Account {self._base} {_masked(self._key)}>"
+        return f"<Account {self.redact(self._base)} {_masked(self._key)}>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an account holds an API key, so it is not pickled")
@@ -144,11 +152,9 @@ def _checked_url(base_url: str, *, allow_http: bool) -> yarl.URL:
         raise refuse("holds a blank, a backslash or a control character")
     if "?" in base_url or "#" in base_url:
         raise refuse("must not have a query or a fragment")
-    try:
-        url = yarl.URL(base_url)
-        url.port  # noqa: B018 parsed when asked for, and may be no number
-    except ValueError:
-        raise refuse("is not a URL") from None
+    url = _parsed(base_url)
+    if url is None:
+        raise refuse("is not a URL")
     if url.scheme not in {"http", "https"} or not url.host:
         raise refuse("must begin with https:// and a host")
     if url.raw_user is not None or url.raw_password is not None or "@" in base_url:
@@ -158,6 +164,16 @@ def _checked_url(base_url: str, *, allow_http: bool) -> yarl.URL:
             "would send the API key unencrypted to another machine; use https, or allow it with "
             "allow_http=True or FOXAPI_ALLOW_HTTP=1"
         )
+    return url
+
+
+def _parsed(base_url: str) -> yarl.URL | None:
+    # Returned and not raised: the error of yarl, as a context of ours, would show a password.
+    try:
+        url = yarl.URL(base_url)
+        url.port  # noqa: B018 parsed when asked for, and may be no number
+    except ValueError:
+        return None
     return url
 
 
@@ -178,8 +194,16 @@ def _switch(name: str) -> bool:
 
 
 def _spellings(key: str) -> tuple[str, ...]:
-    """Return how the key may turn up in a text. Redacting a tiny one would only garble the text."""
-    return tuple(dict.fromkeys((key, quote(key, safe="")))) if len(key) >= _LEAST_SECRET else ()
+    """Return how the key may turn up in a text: as it is, in a URL, in JSON, in a repr.
+
+    Redacting a tiny one would only garble the text.
+    """
+    if len(key) < _LEAST_SECRET:
+        return ()
+    quoted = quote(key, safe="")
+    lowered = re.sub("%..", lambda escape: escape[0].lower(), quoted)
+    in_json = json.dumps(key)[1:-1]
+    return tuple(dict.fromkeys((key, quoted, lowered, in_json, in_json.replace("/", r"\/"))))
 
 
 def _masked(key: str) -> str:

@@ -1,12 +1,14 @@
 """What the service answered, and what it means."""
 
 import re
-from typing import TYPE_CHECKING, Final, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from msgspec import DecodeError, Struct
+from msgspec.structs import replace
 
 from foxapi_async._wire.fault import read_error
-from foxapi_async._wire.shape import Reader, Shape
+from foxapi_async._wire.shape import Extra, Reader, Shape
 from foxapi_async.errors import (
     STATUS_ERRORS,
     UNPROCESSABLE_ERRORS,
@@ -52,13 +54,41 @@ def head(account: "Account", body: bytes) -> str:
 
 
 def decode(reader: Reader[S], answer: Answer) -> S:
-    """Return the shape that the answer holds, or raise ``InvalidResponseError``."""
+    """Return the shape that the answer holds, or raise ``InvalidResponseError``.
+
+    Should the answer repeat the key, it is masked in every text of the shape, for they end up in
+    errors, events and logs. Raw JSON, such as the results of a task, is the user's and stays.
+    """
     try:
-        return reader.read(answer.body)
+        shape = reader.read(answer.body)
     except DecodeError as error:
-        what = "an empty body" if not answer.body else _nature(answer.body)
-        why = answer.account.redact(str(error))[:HEAD]
-        raise invalid(answer, f"answered {answer.status} with {what}: {why}") from None
+        why = str(error)
+    else:
+        account = answer.account
+        if account.holds_key(answer.body):
+            shape = cast("S", _masked(shape, account.redact))
+        return shape
+    # Raised out here, where the decoder's error, which may quote the answer, is no context of ours.
+    what = "an empty body" if not answer.body else _nature(answer.body)
+    why = answer.account.redact(why)[:HEAD]
+    raise invalid(answer, f"answered {answer.status} with {what}: {why}")
+
+
+def _masked(value: Any, redact: Callable[[str], str]) -> Any:
+    """Return a copy of a shape, or of what is inside one, with ``redact`` applied to its texts."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, tuple | list):
+        items = [_masked(item, redact) for item in cast("Sequence[Any]", value)]
+        return tuple(items) if isinstance(value, tuple) else items
+    if isinstance(value, Mapping):
+        members = cast("Mapping[str, Any]", value).items()
+        pairs = {redact(name): _masked(item, redact) for name, item in members}
+        return Extra(pairs) if isinstance(value, Extra) else pairs
+    if isinstance(value, Struct):
+        names = value.__struct_fields__
+        return replace(value, **{name: _masked(getattr(value, name), redact) for name in names})
+    return value
 
 
 def invalid(answer: Answer, what: str) -> InvalidResponseError:
@@ -81,7 +111,10 @@ def status_error(answer: Answer) -> APIStatusError:
         text and account.redact(text)[:_MESSAGE] for text in (message, code, kind, param)
     )
     return _error_class(status, code)(
-        f"{status} {code or kind or ''}".rstrip() + ": " + (message or _hint(account, status)),
+        f"{status} {code or kind or ''}".rstrip()
+        + ": "
+        + (message or _hint(account, status))
+        + ("" if answer.retry_after is None else f" (it asks to wait {answer.retry_after:g} s)"),
         status=status,
         code=code,
         type=kind,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 # An error is kept by its head alone, so more of it is not worth waiting for.
 _REFUSAL: Final = 64 * 1024
+_REQUEST_ID: Final = 200
 
 
 async def receive(
@@ -38,6 +39,8 @@ async def receive(
     if not whole:
         response.close()
     request_id = headers.get("x-request-id")
+    if request_id is not None:
+        request_id = account.redact(request_id)[:_REQUEST_ID]
     if not success:
         wait = parse_retry_after(
             headers.get("Retry-After"), headers.get("retry-after-ms"), clock.unix()

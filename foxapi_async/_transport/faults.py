@@ -72,7 +72,8 @@ def translate(error: Exception, *, sent: bool | None, account: "Account") -> Fox
     told = _told(error, account)
     # Before the others: a certificate error of the standard library is a ValueError too.
     if isinstance(error, _UNTRUSTED):
-        return APIConnectionError(f"the certificate of {origin} is not trusted: {told}", sent=sent)
+        what = f"the certificate of {origin} is not trusted: {told}"
+        return APIConnectionError(what, sent=sent, trusted=False)
     if isinstance(error, _BAD_REQUEST) and not sent:
         return ConfigError(f"no request can be made to {origin}: {told}")
     if isinstance(error, aiohttp.ConnectionTimeoutError):

@@ -21,14 +21,17 @@ from foxapi_async._transport.faults import FAULTS, Failure, failure, refusal, tr
 from foxapi_async._transport.judge import Judge, OnRetry
 from foxapi_async._transport.payload import SingleUsePayload
 from foxapi_async._transport.stream import StreamBody
+from foxapi_async._transport.told import Emit, Told
 from foxapi_async._wire.shape import Reader, Shape
 from foxapi_async.config import Limits, RetryPolicy, Timeouts
 from foxapi_async.errors import FoxAPIError, InvalidResponseError
+from foxapi_async.hooks import RetryScheduled
 
 T = TypeVar("T")
 S = TypeVar("S", bound=Shape)
 
 _EVENT_STREAM: Final = "text/event-stream"
+_KIND: Final = 80
 
 
 class Ambiguous(Exception):  # noqa: N818 a signal between layers, which no user ever sees
@@ -80,14 +83,14 @@ class Transport:
         *,
         retry: RetryPolicy,
         timeouts: Timeouts | None = None,
-        on_retry: OnRetry | None = None,
+        emit: Emit | None = None,
     ) -> Answer:
         """Make the call, again if ``retry`` and its effect allow it, and return the 2xx answer.
 
         Raises the error of the last attempt, or ``Ambiguous`` for a billed call that the service
         may have accepted. ``timeouts.call`` bounds the call with all its attempts.
         """
-        return await self._call(account, call, _whole, retry, timeouts=timeouts, on_retry=on_retry)
+        return await self._call(account, call, _whole, retry, timeouts=timeouts, emit=emit)
 
     async def fetch(
         self,
@@ -97,7 +100,7 @@ class Transport:
         *,
         retry: RetryPolicy,
         timeouts: Timeouts | None = None,
-        on_retry: OnRetry | None = None,
+        emit: Emit | None = None,
     ) -> S:
         """Make the call as ``request`` does, and read its answer.
 
@@ -110,7 +113,7 @@ class Transport:
             lambda answer: decode(reader, answer),
             retry,
             timeouts=timeouts,
-            on_retry=on_retry,
+            emit=emit,
         )
 
     async def attempt(
@@ -123,31 +126,52 @@ class Transport:
         return result
 
     async def get(
-        self, account: Account, url: yarl.URL, timeouts: Timeouts | None = None
+        self,
+        account: Account,
+        url: yarl.URL,
+        timeouts: Timeouts | None = None,
+        emit: Emit | None = None,
     ) -> Answer:
         """Read ``url`` of the account once and return the 2xx answer; raise what went wrong.
 
         The lean way for polls: ``url`` comes from ``account.url`` and is best kept.
         """
+        if emit is not None:
+            with self._told(emit, account, "GET", url) as told:
+                answer = await self.get(account, url, timeouts)
+                told.status = answer.status
+                return answer
         timeouts = timeouts or self._timeouts
         try:
             with self._deadlines.until(timeouts.read, "Timeouts.read"):
                 response = await self._get(url, account.headers, timeouts)
                 answer = await receive(account, response, self._body_limit, self._clock)
         except FAULTS as error:
-            raise translate(error, sent=None, account=account) from None
-        if not answer.is_success:
-            raise status_error(answer)
-        return answer
+            fault: FoxAPIError = translate(error, sent=None, account=account)
+        else:
+            if answer.is_success:
+                return answer
+            fault = status_error(answer)
+        # Raised out here, where aiohttp's error, which knows our headers, is no context of ours.
+        raise fault
 
     async def open_stream(
-        self, account: Account, url: yarl.URL, timeouts: Timeouts | None = None
+        self,
+        account: Account,
+        url: yarl.URL,
+        timeouts: Timeouts | None = None,
+        emit: Emit | None = None,
     ) -> StreamBody:
         """Open an event stream by one attempt and return its body as soon as the answer has begun.
 
         Raises the status error of a refusal, and ``InvalidResponseError`` for a success that is no
         event stream. ``timeouts.read`` ends with the headers: silence after them is the reader's.
         """
+        if emit is not None:
+            with self._told(emit, account, "GET", url) as told:
+                body = await self.open_stream(account, url, timeouts)
+                told.status = 200
+                return body
         timeouts = timeouts or self._timeouts
         try:
             with self._deadlines.until(timeouts.read, "Timeouts.read"):
@@ -157,10 +181,15 @@ class Transport:
                     return StreamBody(account, response, self._clock)
                 answer = await receive(account, response, self._body_limit, self._clock)
         except FAULTS as error:
-            raise translate(error, sent=None, account=account) from None
-        if not answer.is_success:
-            raise status_error(answer)
-        raise invalid(answer, f"answered {answer.status} with {kind!r} instead of an event stream")
+            fault: FoxAPIError = translate(error, sent=None, account=account)
+        else:
+            if answer.is_success:
+                shown = account.redact(kind)[:_KIND]
+                what = f"answered {answer.status} with {shown!r} instead of an event stream"
+                fault = invalid(answer, what)
+            else:
+                fault = status_error(answer)
+        raise fault
 
     async def aclose(self) -> None:
         """Close the connections; a session that was lent stays open."""
@@ -174,15 +203,24 @@ class Transport:
         retry: RetryPolicy,
         *,
         timeouts: Timeouts | None,
-        on_retry: OnRetry | None,
+        emit: Emit | None,
     ) -> T:
         """Make one attempt, and enter the retries only when it failed in a way that allows them."""
         timeouts = timeouts or self._timeouts
         began = self._clock.time()
         ends = None if timeouts.call is None else began + timeouts.call
+        number = 0
 
         async def attempt() -> T | Failure:
-            return await self._attempt(account, call, finish, timeouts, ends)
+            nonlocal number
+            if emit is None:
+                return await self._attempt(account, call, finish, timeouts, ends)
+            number += 1
+            url = account.url(call.path, call.query)
+            with self._told(emit, account, call.method, url, number) as told:
+                return told.note(
+                    await self._attempt(account, call, told.watch(finish), timeouts, ends)
+                )
 
         result = await attempt()
         if isinstance(result, Failure):
@@ -192,7 +230,12 @@ class Transport:
             verdict = judge(1, result)
             if isinstance(verdict, Delay):
                 result = await self._again(
-                    attempt, result, verdict, judge, clock=self._clock, on_retry=on_retry
+                    attempt,
+                    result,
+                    verdict,
+                    judge,
+                    clock=self._clock,
+                    on_retry=None if emit is None else _retry_teller(emit, account, call),
                 )
         if not isinstance(result, Failure):
             return result
@@ -240,6 +283,12 @@ class Transport:
         except InvalidResponseError as error:
             return unusable(error)
 
+    def _told(
+        self, emit: Emit, account: Account, method: str, url: yarl.URL, attempt: int = 1
+    ) -> Told:
+        path = account.redact(url.raw_path)
+        return Told(emit, self._clock, method=method, path=path, attempt=attempt)
+
     def _get(
         self, url: yarl.URL, headers: CIMultiDictProxy[str], timeouts: Timeouts
     ) -> Awaitable[aiohttp.ClientResponse]:
@@ -274,3 +323,10 @@ class Transport:
 
 def _whole(answer: Answer) -> Answer:
     return answer
+
+
+def _retry_teller(emit: Emit, account: Account, call: Call) -> OnRetry:
+    path = account.redact(account.url(call.path).raw_path)
+    return lambda attempt, delay, reason: emit(
+        RetryScheduled(method=call.method, path=path, attempt=attempt, delay=delay, reason=reason)
+    )

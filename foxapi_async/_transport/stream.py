@@ -37,9 +37,11 @@ class StreamBody:
         try:
             data = await self._content.readany()
         except FAULTS as error:
-            raise translate(error, sent=True, account=self._account) from None
-        self.last_byte = self._clock.time()
-        return data
+            fault = translate(error, sent=True, account=self._account)
+        else:
+            self.last_byte = self._clock.time()
+            return data
+        raise fault
 
     def close(self) -> None:
         """Close the connection at once; a read that waits raises. Harmless when repeated."""

@@ -1,7 +1,6 @@
 """Runs a command to its end: the event loop, Ctrl-C, and every error as a line and an exit code."""
 
 import asyncio
-import logging
 import sys
 import warnings
 from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -27,8 +26,6 @@ def run(screen: Screen, command: Command) -> NoReturn:
     Ctrl-C leaves at once and names the tasks that go on at the service. A reader of stdout that has
     gone ends the command quietly.
     """
-    # What the SDK logs about a submission whose caller has gone is told here in fewer words.
-    logging.getLogger("foxapi_async").addHandler(logging.NullHandler())
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "task .* was accepted", RuntimeWarning)

@@ -17,6 +17,7 @@ import pytest
 from foxapi_async._clock import ManualClock
 from foxapi_async._protocol.backoff import Effect
 from foxapi_async._transport import Account, Call, Transport
+from foxapi_async.hooks import Event, RetryScheduled
 
 KEY = "sk-0123456789abcdef"
 PROMPT = "a prompt that nobody else may see"
@@ -183,17 +184,19 @@ def sending(data: bytes, then: Literal["keep", "close", "reset"]) -> Step:
 
 
 class Retries(list[tuple[int, float, str]]):
-    """What ``on_retry`` was told; the clock jumps over each wait."""
+    """The retries that ``emit`` was told of; the clock jumps over each wait."""
 
     def __init__(self, clock: ManualClock) -> None:
         super().__init__()
         self.clock = clock
         self.jumps: set[asyncio.Task[None]] = set()
 
-    def __call__(self, attempt: int, delay: float, reason: str) -> None:
+    def __call__(self, event: Event) -> None:
         """Take note of a retry and let its wait pass."""
-        self.append((attempt, delay, reason))
-        jump = asyncio.get_running_loop().create_task(self.clock.advance(delay))
+        if not isinstance(event, RetryScheduled):
+            return
+        self.append((event.attempt, event.delay, event.reason))
+        jump = asyncio.get_running_loop().create_task(self.clock.advance(event.delay))
         self.jumps.add(jump)
         jump.add_done_callback(self.jumps.discard)
 
@@ -272,7 +275,7 @@ async def lent() -> AsyncIterator[aiohttp.ClientSession]:
 
 @pytest.fixture
 async def retries(clock: ManualClock) -> AsyncIterator[Retries]:
-    """Return an ``on_retry`` that takes notes and lets the waits pass at once."""
+    """Return an ``emit`` that takes notes and lets the waits pass at once."""
     noted = Retries(clock)
     yield noted
     await asyncio.gather(*noted.jumps)

@@ -20,6 +20,7 @@ from foxapi_async.errors import (
     InvalidResponseError,
     RateLimitError,
 )
+from foxapi_async.hooks import Event, RetryScheduled
 
 if TYPE_CHECKING:
     from tests.transport.conftest import Peer, Retries, Server
@@ -211,7 +212,7 @@ class TestRefused:
         """A 429 is sent again as ``resubmit_on_429`` says, and the service's wait is kept."""
         server.answers(429, body, {"Retry-After": "7"})
         retry = RetryPolicy(resubmit_on_429=policy)  # type: ignore[arg-type]
-        call = transport.request(account, post, retry=retry, on_retry=retries)
+        call = transport.request(account, post, retry=retry, emit=retries)
         if posts == 1:
             with pytest.raises(RateLimitError) as refused:
                 await call
@@ -244,7 +245,7 @@ class TestNeverSent:
             deaf.bind(("127.0.0.1", 0))
             account = Account.resolve("sk-local", f"http://127.0.0.1:{deaf.getsockname()[1]}")
             with pytest.raises(APIConnectionError) as failed:
-                await transport.request(account, post, retry=RETRY, on_retry=retries)
+                await transport.request(account, post, retry=RETRY, emit=retries)
         assert not failed.value.sent
         assert retries.delays == [0.5, 1.0, 2.0]
 
@@ -257,7 +258,7 @@ class TestNeverSent:
             transport = Transport(http=session, clock=clock)
             account = Account.resolve("sk-local", "https://api.invalid")
             with pytest.raises(APIConnectionError, match="ClientConnectorDNSError") as failed:
-                await transport.request(account, post, retry=RETRY, on_retry=retries)
+                await transport.request(account, post, retry=RETRY, emit=retries)
         assert not failed.value.sent
         assert resolver.asked == RETRY.attempts
 
@@ -273,7 +274,7 @@ class TestNeverSent:
             account = Account.resolve("sk-local", "https://api.invalid")
             retry = RetryPolicy(attempts=2)
             with pytest.raises(APITimeoutError) as failed:
-                await transport.request(account, post, retry=retry, on_retry=retries)
+                await transport.request(account, post, retry=retry, emit=retries)
         assert not failed.value.sent
         assert [reason for *_, reason in retries] == ["APITimeoutError"]
 
@@ -290,7 +291,7 @@ class TestNeverSent:
         server.at_connect.extend([answer_plainly] * 4)
         account = Account.resolve("sk-local", server.url.replace("http:", "https:"))
         with pytest.raises(APIConnectionError) as failed:
-            await transport.request(account, post, retry=RETRY, on_retry=retries)
+            await transport.request(account, post, retry=RETRY, emit=retries)
         assert not failed.value.sent
         assert len(retries) == 3
         assert server.requests == []
@@ -307,7 +308,7 @@ class TestNeverSent:
         server.at_connect.extend([reset] * 4)
         account = Account.resolve("sk-local", server.url.replace("http:", "https:"))
         with pytest.raises(APIConnectionError) as failed:
-            await transport.request(account, post, retry=RETRY, on_retry=retries)
+            await transport.request(account, post, retry=RETRY, emit=retries)
         assert not failed.value.sent
         assert len(server.peers) == 4
 
@@ -317,7 +318,7 @@ class TestNeverSent:
         """A certificate that is not trusted is never tried again: it will not get better."""
         account = Account.resolve("sk-local", tls_server.url)
         with pytest.raises(APIConnectionError, match="certificate") as failed:
-            await transport.request(account, post, retry=RETRY, on_retry=retries)
+            await transport.request(account, post, retry=RETRY, emit=retries)
         assert not failed.value.sent
         assert retries == []
         assert tls_server.requests == []
@@ -355,7 +356,7 @@ class TestKeptConnections:
                 b'HTTP/1.1 %d So\r\nContent-Length: 15\r\n\r\n{"id":"foreign"}' % status
             )
             await settle()
-            answer = await transport.request(account, post, retry=RETRY, on_retry=retries)
+            answer = await transport.request(account, post, retry=RETRY, emit=retries)
             assert decode(tasks, answer).id == "task-llm-1-aaaaaaaa"
         assert server.posts == 3
         assert len(server.peers) == 3
@@ -428,9 +429,12 @@ class TestCancelling:
         """Cancelling in the wait before the next attempt ends at once."""
         server.answers(429, ENVELOPE)
         waiting = asyncio.Event()
-        call = asyncio.ensure_future(
-            transport.request(account, post, retry=RETRY, on_retry=lambda *_: waiting.set())
-        )
+
+        def told(event: Event) -> None:
+            if isinstance(event, RetryScheduled):
+                waiting.set()
+
+        call = asyncio.ensure_future(transport.request(account, post, retry=RETRY, emit=told))
         await waiting.wait()
         await settle()
         call.cancel()

@@ -40,7 +40,7 @@ class TestRetries:
     ) -> None:
         """Transient statuses are tried again until one attempt succeeds."""
         server.answers(status, ENVELOPE, times=3)
-        answer = await transport.request(account, read, retry=RETRY, on_retry=retries)
+        answer = await transport.request(account, read, retry=RETRY, emit=retries)
         assert decode(tasks, answer).status == "pending"
         assert retries.delays == [0.5, 1.0, 2.0]
         assert [attempt for attempt, *_ in retries] == [1, 2, 3]
@@ -67,7 +67,7 @@ class TestRetries:
         for status in (500, 502, 429, 503):
             server.answers(status, ENVELOPE)
         with pytest.raises(errors.ServiceUnavailableError) as failed:
-            await transport.request(account, read, retry=RETRY, on_retry=retries)
+            await transport.request(account, read, retry=RETRY, emit=retries)
         assert len(server.requests) == RETRY.attempts
         assert failed.value.__cause__ is None
         assert failed.value.__context__ is None
@@ -85,7 +85,7 @@ class TestRetries:
     ) -> None:
         """A success that cannot be read is a failed attempt too (CONTRACT Q6, Q10)."""
         server.answers(200, body)
-        task = await transport.fetch(account, read, tasks, retry=RETRY, on_retry=retries)
+        task = await transport.fetch(account, read, tasks, retry=RETRY, emit=retries)
         assert task.status == "pending"
         assert [reason for *_, reason in retries] == ["InvalidResponseError"]
 
@@ -104,7 +104,7 @@ class TestRetries:
     ) -> None:
         """A cut answer is a failed attempt."""
         server.sends(data, then="reset" if then == "reset" else "close")
-        await transport.request(account, read, retry=RETRY, on_retry=retries)
+        await transport.request(account, read, retry=RETRY, emit=retries)
         assert [reason for *_, reason in retries] == ["APIConnectionError"]
 
     @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ class TestRetries:
         """The service's wait wins when it is a number or a date; anything else is ignored."""
         server.answers(429, ENVELOPE, headers)
         retry = RetryPolicy(elapsed=1000)
-        await transport.request(account, read, retry=retry, on_retry=retries)
+        await transport.request(account, read, retry=retry, emit=retries)
         assert retries.delays == [delay]
 
     async def test_retry_after_over_the_cap(
@@ -217,7 +217,7 @@ class TestClocks:
         server.stays_silent()
         timeouts = Timeouts(call=5)
         call = asyncio.ensure_future(
-            transport.request(account, read, retry=RETRY, timeouts=timeouts, on_retry=retries)
+            transport.request(account, read, retry=RETRY, timeouts=timeouts, emit=retries)
         )
         await server.seen(2)
         await clock.advance(4.5)

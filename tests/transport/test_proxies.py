@@ -1,0 +1,81 @@
+"""Proxies of the environment are used when the user says so; a tunnel never sees the key."""
+
+import socket
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from foxapi_async._clock import ManualClock
+from foxapi_async._transport import Account, Call, Transport
+from foxapi_async.config import RetryPolicy
+from foxapi_async.errors import APIConnectionError
+
+if TYPE_CHECKING:
+    from tests.transport.conftest import Peer, Server
+
+KEY = "sk-0123456789abcdef"
+ONCE = RetryPolicy(attempts=1)
+
+
+@pytest.fixture
+async def trusting(clock: ManualClock) -> AsyncIterator[Transport]:
+    """Return a transport that heeds the environment."""
+    opened = Transport(clock=clock, trust_env=True)
+    yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+def proxied(server: "Server", monkeypatch: pytest.MonkeyPatch) -> None:
+    """Name the scripted server as the proxy of everything."""
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, server.url)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+
+
+@pytest.mark.usefixtures("proxied")
+async def test_the_environment_is_not_heeded_unasked(
+    server: "Server", transport: Transport, read: Call
+) -> None:
+    """Without ``trust_env`` a proxy in the environment sees nothing."""
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        account = Account.resolve(KEY, f"http://127.0.0.1:{deaf.getsockname()[1]}")
+        with pytest.raises(APIConnectionError):
+            await transport.request(account, read, retry=ONCE)
+    assert not server.peers
+
+
+@pytest.mark.usefixtures("proxied")
+async def test_plain_http_goes_through_the_proxy(
+    server: "Server", trusting: Transport, read: Call
+) -> None:
+    """With ``trust_env`` it forwards plain http, and so sees all of it."""
+    account = Account.resolve(KEY, "http://fox.example", allow_http=True)
+    await trusting.request(account, read, retry=ONCE)
+    assert server.requests[0].target == "http://fox.example/v1/tasks/1"
+
+
+@pytest.mark.usefixtures("proxied")
+async def test_the_proxy_of_a_tunnel_never_sees_the_key(
+    server: "Server", trusting: Transport, post: Call
+) -> None:
+    """The request for a tunnel holds no key; one that is refused proves that nothing was sent."""
+    heads: list[bytes] = []
+
+    async def refuse(peer: "Peer") -> None:
+        heads.append(await peer.head())
+        peer.send(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+        peer.close()
+
+    server.at_connect.append(refuse)
+    account = Account.resolve(KEY, "https://fox.example")
+    with pytest.raises(APIConnectionError) as failed:
+        await trusting.request(account, post, retry=ONCE)
+    assert not failed.value.sent
+    assert KEY not in str(failed.value)
+    assert heads[0].startswith(b"CONNECT fox.example:443 ")
+    assert KEY.encode() not in heads[0]
+    assert b"authorization" not in heads[0].lower()

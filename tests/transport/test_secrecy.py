@@ -1,0 +1,234 @@
+"""A key that a server, a URL or an error repeats is masked wherever it could be read."""
+
+import asyncio
+import copy
+import pickle
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from foxapi_async import errors
+from foxapi_async._clock import ManualClock, settle
+from foxapi_async._transport import Account, Answer, Call, Transport, decode
+from foxapi_async._wire.task import tasks
+from foxapi_async.config import RetryPolicy
+from foxapi_async.hooks import Event, RequestFinished, RequestStarted, RetryScheduled
+
+if TYPE_CHECKING:
+    from tests.transport.conftest import Retries, Server
+
+KEY = "sk-0123456789abcdef"
+CHUNKED = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
+RETRY = RetryPolicy(attempts=2)
+
+
+def chain(error: BaseException | None) -> str:
+    """Return all that an error, its causes and its contexts say of themselves."""
+    texts: list[str] = []
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        link = waiting.pop()
+        if link is None or id(link) in seen:
+            continue
+        seen.add(id(link))
+        texts.append(f"{link} {link!r} {link.args} {vars(link)}")
+        texts.extend(repr(getattr(value, "__dict__", "")) for value in vars(link).values())
+        texts.extend(traceback.format_exception(link))
+        # What a foreign error carries, such as the headers of the request, is readable too.
+        texts.extend(
+            repr(getattr(link, name, "")) for name in ("request_info", "headers", "os_error")
+        )
+        waiting += [link.__cause__, link.__context__, getattr(link, "fault", None)]
+    return "\n".join(texts)
+
+
+FAULTS = {
+    "refused": b"",
+    "cut": b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n" + KEY.encode(),
+    "not HTTP": KEY.encode() + b"\r\n\r\n",
+    "a bad header": b"HTTP/1.1 200 OK\r\n" + KEY.encode() + b"\r\n\r\n",
+    "a bad status": b"HTTP/1.1 " + KEY.encode() + b" OK\r\n\r\n",
+    "HTML": b"HTTP/1.1 200 OK\r\nContent-Length: 26\r\n\r\n<html>" + KEY.encode() + b"</",
+    "a status": b"HTTP/1.1 500 No\r\nx-request-id: "
+    + KEY.encode()
+    + b"\r\nContent-Length: 19\r\n\r\n"
+    + KEY.encode(),
+    "a redirect": b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/?k="
+    + KEY.encode()
+    + b"\r\nContent-Length: 0\r\n\r\n",
+    "a content type": b"HTTP/1.1 200 OK\r\nContent-Type: "
+    + KEY.encode()
+    + b"\r\nContent-Length: 2\r\n\r\n{}",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_no_error_of_any_call_shows_the_key(
+    server: "Server", account: Account, transport: Transport, fault: str, post: Call, read: Call
+) -> None:
+    """Whatever a server throws back, no link of the error's chain holds the key."""
+    url = account.url(read.path)
+    retry = RetryPolicy(attempts=1)
+    for call in (
+        lambda: transport.get(account, url),
+        lambda: transport.open_stream(account, url),
+        lambda: transport.fetch(account, read, tasks, retry=retry),
+        lambda: transport.fetch(account, post, tasks, retry=retry),
+    ):
+        server.sends(FAULTS[fault])
+        (ended,) = await asyncio.gather(call(), return_exceptions=True)
+        shown = ended if isinstance(ended, BaseException) else ValueError(repr(ended))
+        assert KEY not in chain(shown)
+        assert KEY not in chain(copy.copy(shown))
+
+
+async def test_our_errors_carry_no_foreign_ones(
+    server: "Server", account: Account, transport: Transport, read: Call
+) -> None:
+    """An error of ours has no error of aiohttp behind it, whose request knows the headers."""
+    url = account.url(read.path)
+    server.sends(b"", then="reset")
+    server.sends(b"", then="reset")  # the second is for what aiohttp sends again by itself
+    with pytest.raises(errors.APIConnectionError) as failed:
+        await transport.get(account, url)
+    assert (failed.value.__cause__, failed.value.__context__) == (None, None)
+    server.sends(CHUNKED, then="keep")
+    body = await transport.open_stream(account, url)
+    reading = asyncio.ensure_future(body.read())
+    await settle()
+    server.peers[-1].reset()
+    with pytest.raises(errors.APIConnectionError) as cut:
+        await reading
+    assert (cut.value.__cause__, cut.value.__context__) == (None, None)
+    body.close()
+
+
+def test_an_error_of_a_bad_url_hides_its_password() -> None:
+    """What comes before an @ is in no link of the error's chain."""
+    for url in ("https://me:hunter2@fox.example:port", "https://me:hunter2@[::1"):
+        with pytest.raises(errors.ConfigError) as refused:
+            Account.resolve(KEY, url)
+        assert "hunter2" not in chain(refused.value)
+
+
+SPELLINGS = {
+    "plain": 'sk-"0123/456\\789+abc',
+    "quoted": "sk-%220123%2F456%5C789%2Babc",
+    "lower quoted": "sk-%220123%2f456%5c789%2babc",
+    "JSON": 'sk-\\"0123/456\\\\789+abc',
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_every_spelling_is_masked(spelling: str) -> None:
+    """A key with special characters is masked as URLs and JSON spell it too."""
+    account = Account.resolve(SPELLINGS["plain"])
+    text = f"before {SPELLINGS[spelling]} after"
+    assert account.redact(text) == 'before sk-"…+abc after'
+    assert account.holds_key(text.encode())
+    assert not account.holds_key(b"nothing")
+
+
+def test_a_key_inside_the_base_url_is_masked() -> None:
+    """A proxy that is told the key in its path or host gets it, and no text does."""
+    account = Account.resolve(KEY, f"https://{KEY}.fox.example/{KEY}/api")
+    assert str(account.url("/v1")) == f"https://{KEY}.fox.example/{KEY}/api/v1"
+    assert KEY not in f"{account!r} {account.origin}"
+
+
+def test_what_an_answer_repeats_is_masked_but_for_the_users_data() -> None:
+    """The service's own words are masked, unknown members too; results are kept as they are."""
+    body = {
+        "id": KEY,
+        "status": KEY,
+        "model": f"model-{KEY}",
+        "error": {"message": f"bad {KEY}", "code": KEY, "hint": [KEY]},
+        "results": [{"text": KEY}],
+        "news": {KEY: KEY},
+    }
+    task = decode(tasks, Answer(Account.resolve(KEY), 200, msgspec.json.encode(body)))
+    told = task.error
+    assert told is not None
+    shown: list[Any] = [task.id, task.status, task.model, task.extra, told, told.extra]
+    assert KEY not in repr(shown)
+    assert task.results is not None
+    assert KEY.encode() in bytes(task.results[0])
+    assert dict(task.extra) == {"news": {"sk-0…cdef": "sk-0…cdef"}}
+
+
+def test_errors_keep_no_account(account: Account) -> None:
+    """An error that crosses to another process takes no account along."""
+    with pytest.raises(errors.InvalidResponseError) as failed:
+        decode(tasks, Answer(account, 200, b"{}"))
+    assert KEY.encode() not in pickle.dumps(failed.value)
+
+
+class TestEvents:
+    """What hooks are told of requests."""
+
+    async def test_each_attempt_is_told(
+        self,
+        server: "Server",
+        account: Account,
+        transport: Transport,
+        post: Call,
+        retries: "Retries",
+    ) -> None:
+        """A call tells its attempts with their answers, and the wait between them."""
+        events: list[Event] = []
+
+        def emit(event: Event) -> None:
+            events.append(event)
+            retries(event)
+
+        server.answers(429, {"error": {"message": "slow", "type": "rate_limit_error"}})
+        await transport.fetch(account, post, tasks, retry=RETRY, emit=emit)
+        where = {"method": "POST", "path": "/v1/llm/generations"}
+        assert events == [
+            RequestStarted(**where, attempt=1),
+            RequestFinished(**where, attempt=1, seconds=0.0, status=429, error="RateLimitError"),
+            RetryScheduled(**where, attempt=1, delay=0.5, reason="RateLimitError"),
+            RequestStarted(**where, attempt=2),
+            RequestFinished(**where, attempt=2, seconds=0.0, status=200, error=None),
+        ]
+
+    async def test_single_attempts_are_told(
+        self, server: "Server", account: Account, transport: Transport, clock: ManualClock
+    ) -> None:
+        """Polls and streams tell theirs, failed and cancelled ones too."""
+        events: list[Event] = []
+        url = account.url("/v1/tasks/1", {"sync_upstream": "true"})
+        await transport.get(account, url, emit=events.append)
+        with pytest.raises(errors.InvalidResponseError):
+            await transport.open_stream(account, url, emit=events.append)
+        server.stays_silent()
+        call = asyncio.ensure_future(transport.get(account, url, emit=events.append))
+        await server.seen(3)
+        await clock.advance(2)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        ends = [event for event in events if isinstance(event, RequestFinished)]
+        assert [(end.status, end.error, end.seconds) for end in ends] == [
+            (200, None, 0.0),
+            (200, "InvalidResponseError", 0.0),
+            (None, "CancelledError", 2.0),
+        ]
+        assert {end.path for end in ends} == {"/v1/tasks/1"}
+
+    async def test_no_event_shows_the_key(
+        self, server: "Server", transport: Transport, read: Call
+    ) -> None:
+        """A base URL that holds the key is masked in events."""
+        account = Account.resolve(KEY, f"{server.url}/{KEY}")
+        events: list[Event] = []
+        await transport.fetch(account, read, tasks, retry=RETRY, emit=events.append)
+        await transport.get(account, account.url(read.path), emit=events.append)
+        assert events
+        assert KEY not in repr(events)
+        assert server.requests[0].target == f"/{KEY}/v1/tasks/1"
