@@ -201,7 +201,7 @@ def _spellings(key: str) -> tuple[str, ...]:
     if len(key) < _LEAST_SECRET:
         return ()
     quoted = quote(key, safe="")
-    lowered = re.sub("%..", lambda escape: escape[0].lower(), quoted)
+    lowered = "".join(char if quote(char, safe="") == char else f"%{ord(char):02x}" for char in key)
     in_json = json.dumps(key)[1:-1]
     return tuple(dict.fromkeys((key, quoted, lowered, in_json, in_json.replace("/", r"\/"))))
 
