@@ -5,7 +5,6 @@ import logging
 from collections.abc import Callable
 from typing import Any, Self, TypeVar
 
-import yarl
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -43,6 +42,8 @@ _log = logging.getLogger("foxapi_async")
 _CLOSED = "the session is closed; build a new FoxSession"
 
 S = TypeVar("S", bound=Shape)
+
+_UPSTREAM = {"sync_upstream": "true"}
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -133,16 +134,16 @@ class Service:
         """The session's time."""
         return self.core.clock
 
-    def task_url(self, task_id: str) -> yarl.URL:
-        """Return where to ask for a task. The id was checked, so it cannot leave its segment."""
-        query = {"sync_upstream": "true"} if self.options.polling.sync_upstream else None
-        return self.account.url(task_path(task_id), query)
-
-    async def look(self, task_id: str) -> Task:
+    async def look(self, task_id: str, *, hollow: bool) -> Task:
         """Ask for a task once: a failed look is the poller's to judge."""
-        # The URL is built anew for each look, because one takes twice the memory of a handle.
+        query = _UPSTREAM if self.options.polling.sync_upstream and not hollow else None
+        # The URL is built anew for each look, because one takes twice the memory of a handle. The
+        # id was checked, so it cannot leave its segment.
         answer = await self.core.transport.get(
-            self.account, self.task_url(task_id), self.options.timeouts, self.ear
+            self.account,
+            self.account.url(task_path(task_id), query),
+            self.options.timeouts,
+            self.ear,
         )
         return _same_task(decode(tasks, answer), task_id)
 
