@@ -134,7 +134,7 @@ class Service:
         """The session's time."""
         return self.core.clock
 
-    async def look(self, task_id: str, *, hollow: bool) -> Task:
+    async def look(self, task_id: str, *, hollow: bool = False) -> Task:
         """Ask for a task once: a failed look is the poller's to judge."""
         query = _UPSTREAM if self.options.polling.sync_upstream and not hollow else None
         # The URL is built anew for each look, because one takes twice the memory of a handle. The

@@ -31,7 +31,7 @@ class Source(Protocol):
         """When to look."""
         ...
 
-    async def look(self, task_id: str, *, hollow: bool) -> Task:
+    async def look(self, task_id: str, *, hollow: bool = False) -> Task:
         """Return the task as it is now, by one single attempt, or raise a ``FoxAPIError``.
 
         It ends in bounded time, whatever the network does. ``hollow`` says that the task was

@@ -1,8 +1,6 @@
 """How much trouble with a task is too much."""
 
-from foxapi_async._protocol.verdict import Sight
-
-_MISSES_BEFORE_LOST = 3
+from foxapi_async._protocol.verdict import MISSES_BEFORE_LOST, Sight
 
 
 class Trouble:
@@ -29,7 +27,7 @@ class Trouble:
         self._misses = self._misses + 1 if sight is Sight.MISSING else 0
         if self._failing_since is None:
             self._failing_since = now
-        return self._misses >= _MISSES_BEFORE_LOST or now - self._failing_since >= patience
+        return self._misses >= MISSES_BEFORE_LOST or now - self._failing_since >= patience
 
     def hollow(self, now: float, patience: float) -> bool:
         """Note a look that found it completed without results; tell whether it stays so.

@@ -16,6 +16,7 @@ from foxapi_async.errors import (
     TaskFailedError,
 )
 
+MISSES_BEFORE_LOST = 3
 _NO_NEWS = frozenset({408, 425, 429})
 
 

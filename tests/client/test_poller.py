@@ -52,7 +52,7 @@ class Service:
         self.most_in_flight = 0
         self.gate: asyncio.Event | None = None
 
-    async def look(self, task_id: str, *, hollow: bool) -> Task:
+    async def look(self, task_id: str, *, hollow: bool = False) -> Task:
         """Answer one look, after the gate has opened if there is one."""
         self.looks[task_id] = number = self.looks.get(task_id, 0) + 1
         self.hollow.append(hollow)
