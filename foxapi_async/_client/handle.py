@@ -122,7 +122,7 @@ class TaskHandle(ABC, Generic[R]):
         ``InvalidResponseError`` for results that cannot be read, and the ``APIStatusError`` of a
         key that may not look.
         """
-        patience = self._patience(timeout)
+        patience = self.patience(timeout)
         while self._outcome is None:
             waiter = Await(self, self.watch())
             try:
@@ -149,7 +149,7 @@ class TaskHandle(ABC, Generic[R]):
         self.observe(task)
         return task
 
-    def _patience(self, timeout: float | None) -> float | None:
+    def patience(self, timeout: float | None = None) -> float | None:
         """Return how long to wait, ``None`` for ever."""
         if timeout is None:
             return self._bound().options.timeouts.wait
@@ -183,6 +183,8 @@ class TaskHandle(ABC, Generic[R]):
         state = judge(task)
         if state.is_final:
             self._outcome = self._settle(task, state)
+            if self._service is not None:
+                self._service.core.room.finished(self._id)
             self._tell_finished(task)
 
     def _settle(self, task: Task, state: State) -> Outcome[R]:

@@ -53,7 +53,7 @@ class Poller:
         self._workers: set[asyncio.Task[None]] = set()
         self._timer: Timer | None = None
         self._armed = 0.0
-        self.throttle: Throttle = Throttle(limits.gets_per_second)
+        self._throttle: Throttle = Throttle(limits.gets_per_second)
         self.tally: Tally = Tally()
         self.waiting: int = 0
         self.closed: bool = False
@@ -67,6 +67,13 @@ class Poller:
     def ready(self) -> int:
         """How many tasks are due and wait for a worker, or for the ceiling."""
         return len(self._ready)
+
+    @property
+    def gets_per_second(self) -> float | None:
+        """How many GETs a second are allowed now, ``None`` for any number."""
+        limit = self._throttle.ceiling
+        # A session that was never used has no loop, and no time.
+        return limit if not self.tally.gets else self._throttle.rate(self._clock.time())
 
     def watch(self, handle: Watched, source: Source) -> Watch:
         """Return the shared record of the handle's task."""
@@ -190,7 +197,7 @@ class Poller:
         instants = [self._due.next_due(), self._deadlines.next_due()]
         if len(self._ready) and len(self._workers) < self._most_workers:
             # A ceiling opens for one GET at a time; by whole ticks, they are started together.
-            instants.append(ceil(self.throttle.opens / TICK) * TICK)
+            instants.append(ceil(self._throttle.opens / TICK) * TICK)
         due = min((instant for instant in instants if instant is not None), default=None)
         if due is None or self.closed or (self._timer is not None and self._armed <= due):
             return
@@ -215,7 +222,7 @@ class Poller:
     def _hire(self, now: float) -> None:
         """Start as many workers as there are GETs to be made and allowed."""
         room = self._most_workers - len(self._workers)
-        for _ in range(min(len(self._ready), room, self.throttle.admits(now))):
+        for _ in range(min(len(self._ready), room, self._throttle.admits(now))):
             worker = asyncio.get_running_loop().create_task(self._work())
             self._workers.add(worker)
             worker.add_done_callback(self._retire)
@@ -242,9 +249,9 @@ class Poller:
     def _next(self) -> Watch | None:
         """Take the next task that may be polled now, within the rate's ceiling."""
         now = self._clock.time()
-        watch = self._ready.pop_first() if self.throttle.admits(now) else None
+        watch = self._ready.pop_first() if self._throttle.admits(now) else None
         if watch is not None:
-            self.throttle.start(now)
+            self._throttle.start(now)
             watch.phase = Phase.POLLED
             watch.polls += 1
             self.tally.started(late=now - watch.due if watch.due is not None else 0.0)
@@ -314,7 +321,7 @@ class Poller:
         if isinstance(fault, APIStatusError) and (
             fault.retry_after is not None or isinstance(fault, RateLimitError)
         ):
-            pause = self.throttle.slow(now, began=began, pause=fault.retry_after)
+            pause = self._throttle.slow(now, began=began, pause=fault.retry_after)
             delay = max(delay, pause)
         sight = judge_fault(fault)
         watch.trouble = watch.trouble or Trouble()

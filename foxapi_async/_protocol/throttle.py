@@ -21,18 +21,18 @@ class Throttle:
 
     __slots__ = (
         "_before",
-        "_ceiling",
         "_count",
         "_low",
         "_peak",
         "_resumes",
         "_since",
         "_slowed",
+        "ceiling",
         "opens",
     )
 
     def __init__(self, ceiling: float | None) -> None:
-        self._ceiling = ceiling
+        self.ceiling: float | None = ceiling
         self.opens: float = 0.0
         # Since `_slowed`, growing from `_low` to `_peak` once `_resumes` is over; `None`: no more.
         self._slowed = -1.0
@@ -73,7 +73,7 @@ class Throttle:
         pause = _PAUSE if pause is None else min(max(pause, 0.0), LONGEST_PAUSE)
         if began > self._slowed:
             rate = self.rate(now)
-            self._peak = self._ceiling or max(self._before, self._count, _LEAST)
+            self._peak = self.ceiling or max(self._before, self._count, _LEAST)
             self._low = max((rate or self._peak) / 2, min(_LEAST, self._peak))
             self._slowed = now
         self.opens = max(self.opens, now + pause)
@@ -83,9 +83,9 @@ class Throttle:
     def rate(self, now: float) -> float | None:
         """Return how many GETs a second are allowed, ``None`` for any number."""
         if self._resumes is None:
-            return self._ceiling
+            return self.ceiling
         grown = self._low + self._peak * max(now - self._resumes, 0.0) / _RECOVERY
         if grown < self._peak:
             return grown
         self._resumes = None
-        return self._ceiling
+        return self.ceiling
