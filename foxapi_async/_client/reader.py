@@ -1,8 +1,9 @@
 """One reader of one stream, across as many connections as it takes: each chunk once, in order."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
-from typing import TYPE_CHECKING
+from operator import length_hint
+from typing import TYPE_CHECKING, Final
 
 from foxapi_async._catalog import MODELS
 from foxapi_async._client.interrupt import Interrupt
@@ -31,14 +32,48 @@ from foxapi_async.errors import (
 if TYPE_CHECKING:
     from foxapi_async._client.llm_handle import LLMHandle
 
+_GOING: Final = Verdict.GOING
+# To add up many chunks at once costs each of them half.
+_ADDED_AT_ONCE: Final = 64
+
 
 class StreamReader:
     """Reads a task's stream and takes it up again at the cursor when it is cut.
 
-    ``batch[at:]`` has been received and not been read; everything before it is what ``offset``,
+    ``ready`` gives what has been received and not been read; what it gave is what ``offset``,
     ``snapshot`` and an error's ``partial`` speak of. From the first connection until a read is
     cancelled, fails or has seen the end, the reader is one of the session's open streams.
     """
+
+    __slots__ = (
+        "_accumulator",
+        "_batch",
+        "_body",
+        "_busy",
+        "_cursor",
+        "_deadline",
+        "_decoder",
+        "_ended",
+        "_failed",
+        "_handle",
+        "_interrupt",
+        "_keep",
+        "_lacks_past",
+        "_launch",
+        "_quiet_since",
+        "_read",
+        "_recovery",
+        "_service",
+        "_silent",
+        "_stopped",
+        "_thrown_away",
+        "_timeout",
+        "_told",
+        "begun",
+        "closed",
+        "ready",
+        "reasoning_complete",
+    )
 
     def __init__(
         self,
@@ -49,8 +84,7 @@ class StreamReader:
         cursor: Cursor | None = None,
         timeout: float | None = None,
     ) -> None:
-        self.batch: Sequence[Delta] = ()
-        self.at: int = 0
+        self.ready: Iterator[Delta] = iter(())
         self.closed: bool = False
         self.begun: bool = False
         self.reasoning_complete: bool = True
@@ -59,7 +93,9 @@ class StreamReader:
         self._launch = launch
         self._cursor = cursor or Cursor()
         self._accumulator = Accumulator()
-        self._folded = 0
+        # What was received last, and what was read and not yet added up.
+        self._batch: Sequence[Delta] = ()
+        self._read: list[Delta] = []
         self._lacks_past = self._cursor.offset > 0
         self._thrown_away = 0
         self._ended = self._cursor.ended
@@ -96,7 +132,7 @@ class StreamReader:
     @property
     def exhausted(self) -> bool:
         """Whether everything was read that there is to read."""
-        return self._ended and self.at >= len(self.batch)
+        return self._ended and not length_hint(self.ready)
 
     @property
     def offset(self) -> int:
@@ -105,12 +141,11 @@ class StreamReader:
 
     @property
     def _unread(self) -> int:
-        return self._thrown_away + len(self.batch) - self.at
+        return self._thrown_away + length_hint(self.ready)
 
     def snapshot(self) -> ChatCompletion:
         """Return what the chunks that were read add up to."""
-        self._fold()
-        return self._accumulator.completion()
+        return self._said().completion()
 
     def cursor_text(self) -> str:
         """Return the position as a text from which another process can go on."""
@@ -156,7 +191,9 @@ class StreamReader:
             self.closed = True
             # `offset` and `cursor` go on to speak of what was read, and the rest is read no more.
             self._thrown_away = self._unread
-            self.batch = self.batch[: self.at]
+            self._said()
+            self._batch = ()
+            self.skip()
             self.stop(StreamConsumedError("this stream is closed: ask the handle for another"))
             if self._launch is not None:
                 self._launch.abandon()
@@ -174,8 +211,8 @@ class StreamReader:
             return
         if not self._busy:
             # Bytes may be waiting for their reader, so that nothing is known of the line.
-            body.last_byte = now
-        elif now - body.last_byte >= self._service.options.streaming.silence:
+            body.excuse(now)
+        elif now - body.heard_at(now) >= self._service.options.streaming.silence:
             self._silent = True
             body.close()
 
@@ -186,18 +223,19 @@ class StreamReader:
 
         Cancelling closes the connection and loses nothing: the next call goes on at the cursor.
         """
-        if self.at >= len(self.batch) and not await self.advance():
-            raise StopAsyncIteration
-        delta = self.batch[self.at]
-        self.at += 1
-        return delta
+        for delta in self.ready:
+            return delta
+        if await self.advance():
+            for delta in self.ready:
+                return delta
+        raise StopAsyncIteration
 
     def skip(self) -> None:
         """Take all that was received as read."""
-        self.at = len(self.batch)
+        self.ready = iter(())
 
     async def advance(self) -> bool:
-        """Wait for chunks when all were read: ``batch[0]`` is the next one. False after the last.
+        """Wait for chunks when all were read: ``ready`` gives them. False after the last.
 
         Cancelling closes the connection and loses nothing: the next call goes on at the cursor.
         """
@@ -206,17 +244,27 @@ class StreamReader:
         self._busy = True
         alarm: Timer | None = None
         try:
-            if not self.begun or self._handle is None or self._stopped is not None:
+            if self._body is None:
                 await self.start()
             if self._deadline is not None:
                 alarm = self._set_alarm(self._deadline)
-            self._fold()
+            self._read += self._batch
+            self._batch = ()
             batch: Sequence[Delta] = ()
+            cursor = self._cursor
             while not batch and not self._ended:
-                if self._recovery.cut is None:
-                    batch = await self._read()
-                else:
+                if self._body is None and self._recovery.cut is not None:
                     batch = await self._recover()
+                    continue
+                try:
+                    body = self._body or await self._open()
+                    data = await body.read()
+                except FoxAPIError as fault:
+                    self._lose(fault)
+                    continue
+                batch = cursor.accept(self._decoder.feed(data))
+                if self._decoder.ended or not data or cursor.verdict is not _GOING:
+                    batch = [*batch, *self._judge_end()]
         except BaseException as error:
             self._failed = isinstance(error, Exception)
             self._count_quiet()
@@ -226,44 +274,44 @@ class StreamReader:
             self._busy = False
             if alarm is not None:
                 alarm.cancel()
-        if self._lacks_past and self._cursor.recovered:
-            self._recall()
-        if not batch:
-            self._tell()
-            return False
-        self.batch, self.at, self._folded = batch, 0, 0
-        return True
+        return self._deliver(batch)
 
-    def _fold(self) -> None:
-        self._accumulator.extend(self.batch[self._folded : self.at])
-        self._folded = self.at
+    def _deliver(self, batch: Sequence[Delta]) -> bool:
+        if self._lacks_past:
+            self._recall()
+        if len(self._read) >= _ADDED_AT_ONCE:
+            self._said()
+        self._batch = batch
+        self.ready = iter(batch)
+        if batch:
+            return True
+        self._tell()
+        return False
+
+    def _said(self) -> Accumulator:
+        """Return what the chunks that were read add up to."""
+        batch = self._batch
+        read = len(batch) - length_hint(self.ready)
+        if read:
+            self._read += batch[:read]
+            self._batch = batch[read:]
+        self._accumulator.extend(self._read)
+        self._read.clear()
+        return self._accumulator
 
     def _recall(self) -> None:
         """Add what came before the position that this reader began at, once that was replayed."""
-        self._lacks_past = False
-        self._accumulator.extend(self._cursor.recovered)
-        self._cursor.recovered = ()
+        if self._cursor.recovered:
+            self._lacks_past = False
+            self._accumulator.extend(self._cursor.recovered)
+            self._cursor.recovered = ()
 
     def _tell(self) -> None:
         """Let the handle know what the stream has said, once."""
-        if not self._told and self._accumulator.chunks:
-            self.handle.streamed(self._accumulator.completion(), keep=self._keep)
+        if not self._told and self._said().chunks:
+            self.handle.streamed(self._said().completion(), keep=self._keep)
         self._told = True
         self.disconnect()
-
-    async def _read(self) -> Sequence[Delta]:
-        """Return what one read of the connection brings; a cut is kept for ``_recover``."""
-        try:
-            body = self._body or await self._open()
-            data = await body.read()
-        except FoxAPIError as fault:
-            self._lose(fault)
-            return ()
-        cursor, decoder = self._cursor, self._decoder
-        fresh = cursor.accept(decoder.feed(data))
-        if decoder.ended or not data or cursor.verdict is not Verdict.GOING:
-            return [*fresh, *self._judge_end()]
-        return fresh
 
     async def _open(self) -> StreamBody:
         service, cursor = self._service, self._cursor
@@ -314,8 +362,8 @@ class StreamReader:
 
     def _count_quiet(self) -> None:
         """Count how long a chunk was waited for on this connection, or on making it."""
-        since = self._body.last_byte if self._body is not None else self._quiet_since
         now = self._service.clock.time()
+        since = self._body.heard_at(now) if self._body is not None else self._quiet_since
         self._recovery.wait(self._cursor.offset, now - since)
         self._quiet_since = now
 
@@ -358,11 +406,11 @@ class StreamReader:
                 offset=self.offset,
                 task=task,
             )
-        said = None if self._lacks_past else self._accumulator.completion()
+        said = None if self._lacks_past else self._said().completion()
         rest = None if suffix is None else remainder(stored, said, suffix)
         self._ended = self._cursor.ended = True
         model = MODELS.get(task.model if task is not None else stored.model)
-        thinks = bool(self._accumulator.reasoning) or (model is not None and model.thinking)
+        thinks = bool(self._said().reasoning) or (model is not None and model.thinking)
         self.reasoning_complete = not thinks
         # A stored text that does not continue the delivered one must not replace it (CONTRACT Q1).
         self._keep = rest is None
@@ -408,7 +456,7 @@ class StreamReader:
             "the task goes on: await its handle, or read on from .cursor",
             task_id=self.task_id,
             offset=self.offset,
-            partial=self._accumulator.text,
+            partial=self._said().text,
             cursor=self.cursor_text(),
             task=self.handle.task,
             fault=cut.fault,

@@ -62,10 +62,11 @@ class Accumulator:
         """Add deltas, in their order."""
         self.chunks += len(deltas)
         self._head = self._head or _introduction(deltas)
+        known = self._choices.get
         # The usual is done without a call: to ask for `extra` would double the cost (PERF §2).
         for delta in deltas:
             for choice in delta.choices:
-                so_far = self._choices.get(choice.index)
+                so_far = known(choice.index)
                 if so_far is None:
                     so_far = self._choices[choice.index] = _ChoiceSoFar()
                 message = choice.delta

@@ -1,7 +1,5 @@
 """Laws of the bucketed schedule."""
 
-from typing import Any
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +11,7 @@ class Item:
 
     def __init__(self, due: float) -> None:
         self.due = due
-        self.slot: list[Any] | None = None
+        self.slot: int | None = None
 
 
 dues = st.floats(min_value=0, max_value=100)

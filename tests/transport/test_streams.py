@@ -19,17 +19,20 @@ CHUNKED = HEADERS + b"Transfer-Encoding: chunked\r\n\r\n"
 async def test_bytes_come_as_they_are_sent(
     server: "Server", account: Account, transport: Transport, clock: ManualClock
 ) -> None:
-    """Each read returns what has arrived, and notes when; the end is empty bytes."""
+    """Each read returns what has arrived, and the body knows when; the end is empty bytes."""
     server.sends(CHUNKED, then="keep")
     body = await transport.open_stream(account, account.url("/s", {"offset": "3"}))
     assert server.requests[0].target == "/s?offset=3"
     assert server.requests[0].headers["accept"] == "text/event-stream"
     assert server.requests[0].headers["accept-encoding"] == "identity"
-    assert body.last_byte == 0
+    assert body.heard_at(1) == 0
     server.peers[0].send(b"5\r\nhello\r\n")
     await clock.advance(7)
     assert await body.read() == b"hello"
-    assert body.last_byte == 7
+    assert body.heard_at(7) == 7
+    assert body.heard_at(9) == 7
+    body.excuse(8)
+    assert body.heard_at(9) == 8
     server.peers[0].send(b"0\r\n\r\n")
     assert await body.read() == b""
     assert await body.read() == b""
