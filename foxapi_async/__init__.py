@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from foxapi_async._catalog import CatalogModel, catalog
     from foxapi_async._client.blocks import audio, file, image, text, video
-    from foxapi_async._client.completed import as_completed
+    from foxapi_async._client.completed import Progress, as_completed
     from foxapi_async._client.handle import TaskHandle
     from foxapi_async._client.llm_handle import LLMHandle
     from foxapi_async._client.session import FoxSession
@@ -87,7 +87,7 @@ if TYPE_CHECKING:
 _HOMES: Final = {
     "_catalog": ("CatalogModel", "catalog"),
     "_client.blocks": ("audio", "file", "image", "text", "video"),
-    "_client.completed": ("as_completed",),
+    "_client.completed": ("Progress", "as_completed"),
     "_client.handle": ("TaskHandle",),
     "_client.llm_handle": ("LLMHandle",),
     "_client.session": ("FoxSession",),
@@ -192,6 +192,7 @@ __all__ = [
     "NotFoundError",
     "PermissionDeniedError",
     "PollPolicy",
+    "Progress",
     "RateLimitError",
     "RequestValidationError",
     "RetryPolicy",

@@ -177,8 +177,12 @@ class StreamPolicy(Struct, frozen=True, kw_only=True):
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """What one session may use at a time.
+    """What one session and its ``with_options`` copies may use at a time.
 
+    ``polls_in_flight`` and ``gets_per_second`` bound the polls of all tasks together: whatever is
+    due waits for its turn, the nearest deadline first. ``streams`` are followed live at a time; the
+    other tasks are polled. ``submits_in_flight`` bounds the POSTs, ``in_flight`` the tasks that are
+    submitted and not finished: a submit waits for room in either, and nothing is dropped.
     ``body`` and ``frame`` are bytes: the largest answer, and the largest event of a stream.
     """
 
@@ -186,17 +190,19 @@ class Limits(Struct, frozen=True, kw_only=True):
     gets_per_second: float | None = 200.0
     streams: int = 100
     submits_in_flight: int = 64
+    in_flight: int | None = None
     body: int = 64 * 1024 * 1024
     frame: int = 16 * 1024 * 1024
 
     def __post_init__(self) -> None:
         _refuse_bad_numbers(
             self,
-            optional=("gets_per_second",),
+            optional=("gets_per_second", "in_flight"),
             positive=(
                 "polls_in_flight",
                 "gets_per_second",
                 "submits_in_flight",
+                "in_flight",
                 "body",
                 "frame",
             ),

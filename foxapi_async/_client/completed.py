@@ -1,60 +1,153 @@
 """Handles in the order in which their tasks finish."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from functools import partial
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, Generic, Self, TypeVar
 
+from msgspec import Struct
+
 from foxapi_async._client.handle import TaskHandle
+from foxapi_async._client.watch import Waiter
 
 H = TypeVar("H", bound=TaskHandle[Any])
 
 
-def as_completed(handles: Iterable[H]) -> AsyncIterator[H]:
+class Progress(Struct, frozen=True, kw_only=True):
+    """How far ``as_completed`` has come: ``done`` handles of ``total``, the last being ``handle``.
+
+    ``error`` is what ended the wait for ``handle`` without an outcome, such as
+    ``TaskTimeoutError``; it is ``None`` for a task that has ended, well or not.
+    """
+
+    done: int
+    total: int
+    handle: TaskHandle[Any]
+    error: Exception | None
+
+
+OnProgress = Callable[[Progress], object]
+
+
+def as_completed(handles: Iterable[H], *, progress: OnProgress | None = None) -> AsyncIterator[H]:
     """Iterate over ``handles`` as their tasks finish, failed ones included.
 
     Await each handle that comes for its result or its error: it answers at once. A handle whose
-    wait ended without an outcome, such as ``TaskTimeoutError``, comes too. Leaving the loop ends
-    the remaining waits; the tasks go on at the service.
+    wait ended without an outcome, such as ``TaskTimeoutError``, comes too. ``progress`` is called
+    with a ``Progress`` for each handle, as soon as it is done and however long the loop takes; what
+    it raises comes out of the loop. No task of the event loop is made, so a hundred thousand
+    handles are fine. Leaving the loop ends the remaining waits; the tasks go on at the service.
     """
-    return _Completed(handles)
+    return _Completed(handles, progress)
 
 
 class _Completed(Generic[H]):
     """Waits for every handle at once, from the first step on."""
 
-    def __init__(self, handles: Iterable[H]) -> None:
+    def __init__(self, handles: Iterable[H], progress: OnProgress | None) -> None:
         self._handles = list(dict.fromkeys(handles))
         self._left = len(self._handles)
-        self._waits: list[asyncio.Task[Any]] | None = None
-        self._finished: asyncio.Queue[H] = asyncio.Queue()
+        self._arrivals: _Arrivals[H] | None = None
+        self._progress = progress
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> H:
-        if self._waits is None:
-            self._waits = [self._start(handle) for handle in self._handles]
+        if self._arrivals is None:
+            self._arrivals = _Arrivals(len(self._handles), self._progress)
+            try:
+                for handle in self._handles:
+                    self._arrivals.expect(handle)
+            except BaseException:
+                self._left = 0
+                self._arrivals.leave()
+                raise
         if not self._left:
             raise StopAsyncIteration
-        handle = await self._finished.get()
+        handle = await self._arrivals.next()
         self._left -= 1
         return handle
 
-    def _start(self, handle: H) -> asyncio.Task[Any]:
-        wait = asyncio.get_running_loop().create_task(handle.result())
-        # The callback must not hold this iterator, or leaving the loop would not end the waits.
-        wait.add_done_callback(partial(_finished, self._finished, handle))
-        return wait
-
     def __del__(self) -> None:
-        for wait in self._waits or ():
-            if not wait.done():
-                wait.cancel()
+        # Nothing that waits knows this iterator, so it goes as soon as its loop is left.
+        arrivals = getattr(self, "_arrivals", None)
+        if arrivals is not None:
+            arrivals.leave()
 
 
-def _finished(queue: asyncio.Queue[H], handle: H, wait: asyncio.Task[Any]) -> None:
-    if wait.cancelled():
-        return
-    wait.exception()  # seen here, so that asyncio does not call it lost; awaiting raises it again
-    queue.put_nowait(handle)
+class _Arrivals(Generic[H]):
+    """The handles that are done, and those that are waited for."""
+
+    def __init__(self, total: int, progress: OnProgress | None) -> None:
+        self._total = total
+        self._progress = progress
+        self._done = 0
+        self._expected: set[_Expected[H]] = set()
+        self._arrived: deque[H] = deque()
+        self._woken: asyncio.Future[None] | None = None
+        self._failure: Exception | None = None
+
+    def expect(self, handle: H) -> None:
+        """Wait for ``handle``."""
+        if handle.done():
+            self._arrive(handle, None)
+            return
+        waiter = _Expected(handle, self)
+        self._expected.add(waiter)
+        handle.begin_wait(waiter, handle.patience())
+
+    def arrived(self, waiter: "_Expected[H]", error: Exception | None) -> None:
+        """Take in that a wait is over."""
+        if waiter not in self._expected:
+            return
+        self._expected.discard(waiter)
+        waiter.awaited.end_wait(waiter)
+        self._arrive(waiter.awaited, error)
+
+    async def next(self) -> H:
+        """Return the next handle that is done."""
+        while not self._arrived and self._failure is None:
+            self._woken = asyncio.get_running_loop().create_future()
+            try:
+                await self._woken
+            finally:
+                self._woken = None
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+        return self._arrived.popleft()
+
+    def leave(self) -> None:
+        """End the waits that are under way."""
+        expected, self._expected = self._expected, set()
+        for waiter in expected:
+            waiter.awaited.end_wait(waiter)
+
+    def _arrive(self, handle: H, error: Exception | None) -> None:
+        self._done += 1
+        self._arrived.append(handle)
+        if self._progress is not None:
+            try:
+                self._progress(
+                    Progress(done=self._done, total=self._total, handle=handle, error=error)
+                )
+            except Exception as failure:  # noqa: BLE001 raised in the loop that it belongs to
+                self._failure = failure
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
+
+
+class _Expected(Waiter, Generic[H]):
+    """One handle that is waited for."""
+
+    __slots__ = ("_arrivals", "awaited")
+
+    def __init__(self, handle: H, arrivals: _Arrivals[H]) -> None:
+        super().__init__(handle, handle.watch())
+        self.awaited: H = handle
+        self._arrivals = arrivals
+
+    def wake(self, error: Exception | None) -> None:
+        """Let the handle arrive."""
+        self._arrivals.arrived(self, error)

@@ -4,9 +4,9 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from foxapi_async._client.poller import Watch
 from foxapi_async._client.reader import StreamReader
 from foxapi_async._client.service import Service
+from foxapi_async._client.watch import Waiter, Watch
 from foxapi_async.errors import FoxAPIError, SessionClosedError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Follower:
         self._handle = handle
         self._service = service
         self._watch = watch
-        self._waiters = 0
+        self._waiters: set[Waiter] = set()
         self._reading: asyncio.Task[None] | None = None
 
     @property
@@ -37,9 +37,9 @@ class Follower:
         core = self._service.core
         return len(core.streams) < core.limits.streams
 
-    def join(self) -> None:
+    def join(self, waiter: Waiter) -> None:
         """Add one who waits; the first one starts the reading."""
-        self._waiters += 1
+        self._waiters.add(waiter)
         if self._reading is None:
             self._service.core.poller.park(self._watch)
             reader = StreamReader(self._service, handle=self._handle)
@@ -49,9 +49,9 @@ class Follower:
             # Not in a `finally`: a task that is cancelled before it begins runs none.
             self._reading.add_done_callback(lambda _: self._ended(reader))
 
-    def leave(self) -> None:
+    def leave(self, waiter: Waiter) -> None:
         """Take one who waits away; the last one stops the reading."""
-        self._waiters -= 1
+        self._waiters.discard(waiter)
         if not self._waiters and self._reading is not None:
             self._reading.cancel()
             self._reading = None

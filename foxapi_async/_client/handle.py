@@ -2,16 +2,17 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Generator
+from math import inf
 from typing import Any, Generic, Literal, Protocol, Self, TypeVar
 
 from msgspec import DecodeError
 
 from foxapi_async._client.outcome import Outcome
-from foxapi_async._client.poller import Watch
 from foxapi_async._client.service import Service
+from foxapi_async._client.watch import Await, AwaitChange, Waiter, Watch
 from foxapi_async._protocol.verdict import State, judge, task_error
 from foxapi_async._wire.task import Task
-from foxapi_async.errors import InvalidResponseError, UnboundHandleError
+from foxapi_async.errors import ConfigError, InvalidResponseError, UnboundHandleError
 from foxapi_async.hooks import TaskFinished
 
 R = TypeVar("R")
@@ -121,29 +122,25 @@ class TaskHandle(ABC, Generic[R]):
         ``InvalidResponseError`` for results that cannot be read, and the ``APIStatusError`` of a
         key that may not look.
         """
-        service = self._bound()
+        patience = self.patience(timeout)
         while self._outcome is None:
-            patience = timeout if timeout is not None else service.options.timeouts.wait
-            await self._wait(service, patience, wants_change=False)
+            waiter = Await(self, self.watch())
+            try:
+                self.begin_wait(waiter, patience)
+                error = await waiter
+            finally:
+                self.end_wait(waiter)
+            if error is not None:
+                raise error
         return self._outcome.get()
 
-    async def updates(self) -> AsyncIterator[Task]:
+    def updates(self) -> AsyncIterator[Task]:
         """Yield a snapshot at each change of status or progress, the final one last.
 
         A failed task ends the iteration like any other: look at the last snapshot, or await the
         handle. Polls only while you wait for the next snapshot.
         """
-        service = self._bound()
-        seen: tuple[str, int] | None = None
-        while True:
-            task = self._task
-            if task is not None and (task.status, task.progress) != seen:
-                seen = (task.status, task.progress)
-                yield task
-                continue
-            if self._outcome is not None:
-                return
-            await self._wait(service, service.options.timeouts.wait, wants_change=True)
+        return _Updates(self, self._bound().options.timeouts.wait)
 
     async def refresh(self) -> Task:
         """Ask for the task now, retrying as a read is, and return the snapshot (unbilled)."""
@@ -152,16 +149,31 @@ class TaskHandle(ABC, Generic[R]):
         self.observe(task)
         return task
 
-    def _watched(self, service: Service) -> Watch:
+    def patience(self, timeout: float | None = None) -> float | None:
+        """Return how long to wait, ``None`` for ever."""
+        if timeout is None:
+            return self._bound().options.timeouts.wait
+        # A comparison with NaN is false, as the one with a negative number is.
+        if not timeout >= 0:
+            raise ConfigError(f"timeout= must be seconds of at least 0 or None, got {timeout!r}")
+        return timeout if timeout < inf else None
+
+    def watch(self) -> Watch:
+        """Return what the poller knows of the task."""
         if self._watch is None:
+            service = self._bound()
             self._watch = service.core.poller.watch(self, service)
         return self._watch
 
-    async def _wait(self, service: Service, patience: float | None, *, wants_change: bool) -> None:
-        service.core.enter()
-        await service.core.poller.wait(
-            self, self._watched(service), timeout=patience, wants_change=wants_change
-        )
+    def begin_wait(self, waiter: Waiter, patience: float | None) -> None:
+        """Let ``waiter`` wait for at most ``patience`` seconds. Whatever waits calls this."""
+        core = self._bound().core
+        core.enter()
+        core.poller.join(waiter, patience)
+
+    def end_wait(self, waiter: Waiter) -> None:
+        """End what ``begin_wait`` began, woken or not."""
+        self._bound().core.poller.leave(waiter)
 
     def observe(self, task: Task) -> None:
         """Take in a snapshot. The poller calls this; the first final one settles the outcome."""
@@ -171,6 +183,8 @@ class TaskHandle(ABC, Generic[R]):
         state = judge(task)
         if state.is_final:
             self._outcome = self._settle(task, state)
+            if self._service is not None:
+                self._service.core.room.finished(self._id)
             self._tell_finished(task)
 
     def _settle(self, task: Task, state: State) -> Outcome[R]:
@@ -234,3 +248,40 @@ class TaskHandle(ABC, Generic[R]):
 
 def _rebuild(kind: type["TaskHandle[Any]"], task_id: str, key: str | None) -> "TaskHandle[Any]":
     return kind(None, task_id, key=key)
+
+
+class _Updates:
+    """The snapshots of a handle. A step that is cancelled or runs out of time can be taken anew."""
+
+    def __init__(self, handle: TaskHandle[Any], patience: float | None) -> None:
+        self._handle = handle
+        self._patience = patience
+        self._seen: tuple[str, int, bool] | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Task:
+        handle = self._handle
+        while True:
+            task = handle.task
+            if task is not None:
+                # A completed task without results looks like one with them (CONTRACT Q2).
+                state = (task.status, task.progress, handle.done())
+                if state != self._seen:
+                    self._seen = state
+                    return task
+            if handle.done():
+                raise StopAsyncIteration
+            await self._change()
+
+    async def _change(self) -> None:
+        handle = self._handle
+        waiter = AwaitChange(handle, handle.watch())
+        try:
+            handle.begin_wait(waiter, self._patience)
+            error = await waiter
+        finally:
+            handle.end_wait(waiter)
+        if error is not None:
+            raise error

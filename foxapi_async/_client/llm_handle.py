@@ -11,6 +11,7 @@ from foxapi_async._client.handle import Kind, TaskHandle
 from foxapi_async._client.reader import StreamReader
 from foxapi_async._client.service import Service
 from foxapi_async._client.stream import ChatStream
+from foxapi_async._client.watch import Waiter
 from foxapi_async._protocol.accumulate import complete
 from foxapi_async._protocol.cursor import Cursor
 from foxapi_async._protocol.verdict import judge
@@ -78,7 +79,7 @@ class LLMHandle(TaskHandle[ChatCompletion]):
         self._keep = keep
         if self._service is not None and self._outcome is None:
             # Whoever waits, or will, gets the result by the next look.
-            self._service.core.poller.nudge(self._watched(self._service))
+            self._service.core.poller.nudge(self.watch())
         if self._outcome is not None and self._outcome.error is None and self._task is not None:
             self._outcome = self._settle(self._task, judge(self._task))
 
@@ -87,24 +88,24 @@ class LLMHandle(TaskHandle[ChatCompletion]):
         self._follower = None
         self._follows = False
 
-    async def _wait(self, service: Service, patience: float | None, *, wants_change: bool) -> None:
-        """Follow the stream while waiting for the result, where there is one and room for it."""
-        service.core.enter()
-        follower = None if wants_change else self._may_follow(service)
-        if follower is None:
-            await super()._wait(service, patience, wants_change=wants_change)
-            return
-        follower.join()
-        try:
-            await super()._wait(service, patience, wants_change=False)
-        finally:
-            follower.leave()
+    def begin_wait(self, waiter: Waiter, patience: float | None) -> None:
+        """Follow the stream while someone waits for the end, where there is one and room for it."""
+        super().begin_wait(waiter, patience)
+        follower = None if waiter.wants_change else self._may_follow()
+        if follower is not None:
+            follower.join(waiter)
 
-    def _may_follow(self, service: Service) -> Follower | None:
-        if not self._follows or not self.is_streamed or self._streamed is not None:
+    def end_wait(self, waiter: Waiter) -> None:
+        """End a wait; the last one to leave ends the following."""
+        super().end_wait(waiter)
+        if self._follower is not None:
+            self._follower.leave(waiter)
+
+    def _may_follow(self) -> Follower | None:
+        if self.done() or not self._follows or not self.is_streamed or self._streamed is not None:
             return None
         if self._follower is None:
-            follower = Follower(self, service, self._watched(service))
+            follower = Follower(self, self._bound(), self.watch())
             if not follower.may_start:
                 return None
             self._follower = follower

@@ -3,26 +3,22 @@
 import asyncio
 import logging
 import random
-from collections import deque
 from collections.abc import Callable, Hashable
-from copy import copy
-from typing import Protocol
-from weakref import WeakValueDictionary
+from math import ceil
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
+from foxapi_async._client.tally import Tally
+from foxapi_async._client.watch import Phase, Source, Waiter, Watch, Watched
 from foxapi_async._clock import Clock, Timer
-from foxapi_async._protocol.pacing import Look, Pacer
-from foxapi_async._protocol.schedule import TICK, Schedule
-from foxapi_async._protocol.verdict import (
-    MISSES_BEFORE_LOST,
-    Sight,
-    State,
-    judge,
-    judge_fault,
-    task_error,
-)
+from foxapi_async._protocol.pacing import LONGEST_INTERVAL
+from foxapi_async._protocol.schedule import TICK, Schedule, turn
+from foxapi_async._protocol.throttle import Throttle
+from foxapi_async._protocol.trouble import Trouble
+from foxapi_async._protocol.verdict import Sight, State, judge, judge_fault, task_error
 from foxapi_async._wire.task import Task
-from foxapi_async.config import Limits, PollPolicy
+from foxapi_async.config import Limits
 from foxapi_async.errors import (
+    APIStatusError,
     FoxAPIError,
     RateLimitError,
     SessionClosedError,
@@ -33,111 +29,6 @@ from foxapi_async.errors import (
 _log = logging.getLogger("foxapi_async")
 
 _HOLLOW_INTERVAL = 1.0
-
-
-class Source(Protocol):
-    """Where the poller looks for a task."""
-
-    @property
-    def account(self) -> Hashable:
-        """Whose tasks these are: the same id under another key is another task."""
-        ...
-
-    @property
-    def polling(self) -> PollPolicy:
-        """How patient the looking is."""
-        ...
-
-    @property
-    def pacer(self) -> Pacer:
-        """When to look."""
-        ...
-
-    async def look(self, task_id: str) -> Task:
-        """Return the task as it is now, by one single attempt, or raise a ``FoxAPIError``."""
-        ...
-
-
-class Watched(Protocol):
-    """A handle, as far as the poller knows it."""
-
-    @property
-    def id(self) -> str:
-        """The task's id."""
-        ...
-
-    @property
-    def born(self) -> float | None:
-        """When the task was submitted on the session's clock; ``None`` if it was somewhere else."""
-        ...
-
-    def observe(self, task: Task) -> None:
-        """Take in a snapshot, and the outcome if it is final."""
-        ...
-
-
-class Watch:
-    """What is known of one task while it has handles. It is polled while it has waiters."""
-
-    __slots__ = (
-        "__weakref__",
-        "born",
-        "due",
-        "failing_since",
-        "hollow_since",
-        "id",
-        "last",
-        "misses",
-        "parked",
-        "polled",
-        "polls",
-        "slot",
-        "source",
-        "unfinished_at",
-        "waiters",
-    )
-
-    def __init__(self, task_id: str, source: Source, born: float | None) -> None:
-        self.id: str = task_id
-        self.source: Source = source
-        self.born: float | None = born
-        self.slot: int | None = None
-        self.due: float | None = None
-        self.last: Task | None = None
-        self.polls: int = 0
-        self.unfinished_at: float = 0.0  # the age at which it was last seen unfinished
-        self.parked: int = 0  # so many follow its stream, which will tell sooner than a poll
-        self.polled: bool = False  # a GET of it is under way, or it is queued for one
-        self.misses: int = 0
-        self.failing_since: float | None = None
-        self.hollow_since: float | None = None
-        self.waiters: dict[Waiter, None] = {}
-
-    @property
-    def needs_polls(self) -> bool:
-        """Whether only polls can tell the waiters what they want to know."""
-        if not self.parked:
-            return bool(self.waiters)
-        return any(waiter.wants_change for waiter in self.waiters)
-
-
-class Waiter:
-    """One ``await``. It owns its future, so that cancelling it can disturb no other."""
-
-    __slots__ = ("handle", "slot", "wants_change", "watch", "woken")
-
-    def __init__(self, handle: Watched, watch: Watch, *, wants_change: bool) -> None:
-        self.handle = handle
-        self.watch = watch
-        self.wants_change = wants_change
-        self.slot: int | None = None
-        loop = asyncio.get_running_loop()
-        self.woken: asyncio.Future[BaseException | None] = loop.create_future()
-
-    def wake(self, error: BaseException | None = None) -> None:
-        """End the wait; every waiter gets its own copy of an error, whose traceback would grow."""
-        if not self.woken.done():
-            self.woken.set_result(copy(error) if error is not None else None)
 
 
 class Poller:
@@ -151,129 +42,162 @@ class Poller:
         self, clock: Clock, limits: Limits, *, roll: Callable[[], float] = random.random
     ) -> None:
         self._clock = clock
-        self._limits = limits
+        self._most_workers = limits.polls_in_flight
         self._roll = roll
-        self._watches: WeakValueDictionary[tuple[Hashable, str], Watch] = WeakValueDictionary()
+        self._watches: WeakKeyDictionary[Hashable, WeakValueDictionary[str, Watch]] = (
+            WeakKeyDictionary()
+        )
         self._due: Schedule[Watch] = Schedule()
+        self._ready: Schedule[Watch] = Schedule()
         self._deadlines: Schedule[Waiter] = Schedule()
-        self._waiting: dict[Waiter, None] = {}
-        self._ready: deque[Watch] = deque()
         self._workers: set[asyncio.Task[None]] = set()
         self._timer: Timer | None = None
         self._armed = 0.0
-        self._open_at = 0.0  # no GET starts earlier: the rate's ceiling, or a 429's pause
-        self.gets: int = 0
-        self.faults: int = 0
+        self._throttle: Throttle = Throttle(limits.gets_per_second)
+        self.tally: Tally = Tally()
+        self.waiting: int = 0
         self.closed: bool = False
 
     @property
-    def waiting(self) -> int:
-        """How many waits are under way."""
-        return len(self._waiting)
+    def in_flight(self) -> int:
+        """How many workers are about their GETs."""
+        return len(self._workers)
+
+    @property
+    def ready(self) -> int:
+        """How many tasks are due and wait for a worker, or for the ceiling."""
+        return len(self._ready)
+
+    @property
+    def gets_per_second(self) -> float | None:
+        """How many GETs a second are allowed now, ``None`` for any number."""
+        limit = self._throttle.ceiling
+        # A session that was never used has no loop, and no time.
+        return limit if not self.tally.gets else self._throttle.rate(self._clock.time())
 
     def watch(self, handle: Watched, source: Source) -> Watch:
         """Return the shared record of the handle's task."""
-        key = (source.account, handle.id)
-        watch = self._watches.get(key)
+        watches = self._watches.get(source.account)
+        if watches is None:
+            watches = self._watches[source.account] = WeakValueDictionary()
+        watch = watches.get(handle.id)
         if watch is None:
-            watch = self._watches[key] = Watch(handle.id, source, handle.born)
+            watch = watches[handle.id] = Watch(handle, source)
         return watch
 
-    async def wait(
-        self,
-        handle: Watched,
-        watch: Watch,
-        *,
-        timeout: float | None = None,
-        wants_change: bool = False,
-    ) -> None:
-        """Wait until the task is final, or has changed, as ``handle.observe`` was told.
+    # Who waits
 
-        Cancelling ends this wait alone. Raises ``TaskTimeoutError`` after ``timeout`` seconds and
-        what ends the looking: ``TaskLostError``, ``EmptyResultError``, a refusal of the service.
+    def join(self, waiter: Waiter, patience: float | None) -> None:
+        """Begin a wait: ``waiter`` is woken when its task is final, or has changed if it asked so.
+
+        It is woken with an error after ``patience`` seconds (``TaskTimeoutError``), and when the
+        looking ends: ``TaskLostError``, ``EmptyResultError``, a refusal of the service. Whoever was
+        woken still has to ``leave``, and so has who would wait no longer.
         """
         if self.closed:
             raise SessionClosedError(_CLOSED)
-        if watch.last is not None and judge(watch.last).is_final:
+        watch, handle = waiter.watch, waiter.handle
+        if watch.last is not None and (
+            judge(watch.last).is_final or (waiter.wants_change and _differ(handle.task, watch.last))
+        ):
             handle.observe(watch.last)
+            waiter.wake(None)
             return
-        waiter = Waiter(handle, watch, wants_change=wants_change)
-        self._attach(waiter, timeout)
-        try:
-            error = await waiter.woken
-        finally:
-            self._detach(waiter)
-        if error is not None:
-            raise error
+        now = self._clock.time()
+        watch.join(waiter)
+        self.waiting += 1
+        if patience is not None:
+            waiter.deadline = now + patience
+            self._deadlines.add(waiter, waiter.deadline)
+        if watch.phase is Phase.IDLE:
+            if watch.needs_polls:
+                self._plan_first(watch, now)
+        elif watch.phase is Phase.READY and patience is not None:
+            self._line_up(watch, now)
+        self._arm()
+
+    def leave(self, waiter: Waiter) -> None:
+        """End a wait, woken or not. The last one to leave stops the looking."""
+        watch = waiter.watch
+        if not watch.leave(waiter):
+            return
+        self.waiting -= 1
+        self._deadlines.discard(waiter)
+        if not watch.needs_polls:
+            self._stop(watch)
 
     def park(self, watch: Watch) -> None:
         """Leave the task alone: its stream is being followed."""
         watch.parked += 1
         if not watch.needs_polls:
-            self._due.discard(watch)
+            self._stop(watch)
 
     def unpark(self, watch: Watch) -> None:
         """Look at the task as soon as may be: its stream has ended, one way or another."""
         watch.parked -= 1
+        watch.unfinished_at = watch.age(self._clock.time())
         self.nudge(watch)
 
     def nudge(self, watch: Watch) -> None:
         """Look at the task as soon as may be, if somebody waits: there is news."""
-        watch.due = self._clock.time()
-        if watch.needs_polls and not watch.polled and not self.closed:
-            self._due.add(watch, watch.due)
+        now = watch.due = self._clock.time()
+        if watch.phase is Phase.POLLED:
+            watch.phase = Phase.OUTDATED
+        elif watch.phase in _MAY_BE_DUE and watch.needs_polls and not self.closed:
+            self._schedule(watch, now)
             self._arm()
 
     async def aclose(self) -> None:
         """Wake every waiter with ``SessionClosedError`` and stop."""
         self.closed = True
-        for waiter in list(self._waiting):
-            waiter.wake(SessionClosedError(_CLOSED))
+        for watch in self._all_watches():
+            self._end(watch, SessionClosedError(_CLOSED))
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._ready.clear()
         workers = list(self._workers)
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
 
-    # Who waits
-
-    def _attach(self, waiter: Waiter, timeout: float | None) -> None:
-        now = self._clock.time()
-        watch = waiter.watch
-        watch.waiters[waiter] = None
-        self._waiting[waiter] = None
-        if timeout is not None:
-            self._deadlines.add(waiter, now + timeout)
-        if watch.slot is None and not watch.polled and watch.needs_polls:
-            self._plan_first(watch, now)
-        self._arm()
+    # When things happen
 
     def _plan_first(self, watch: Watch, now: float) -> None:
         """Schedule a task that nobody was waiting for: where its pacing stands, or at once."""
-        if watch.due is None and watch.born is not None:
-            watch.due = watch.born + self._interval(watch, watch.born)
-        if watch.born is None:
-            watch.born = now
-        self._due.add(watch, max(now, watch.due or now))
+        if watch.due is None:
+            watch.due = now
+            if watch.born is not None and not watch.polls:
+                watch.due = watch.born + watch.interval(watch.born, self._roll())
+        elif now - watch.due > LONGEST_INTERVAL:
+            watch.trouble = None  # nobody has looked for so long that it is not unbroken
+        if watch.since is None:
+            watch.since = now
+        self._schedule(watch, max(now, watch.due))
 
-    def _detach(self, waiter: Waiter) -> None:
-        watch = waiter.watch
-        watch.waiters.pop(waiter, None)
-        self._waiting.pop(waiter, None)
-        self._deadlines.discard(waiter)
-        if not watch.waiters:
+    def _schedule(self, watch: Watch, due: float) -> None:
+        watch.phase = Phase.DUE
+        self._due.add(watch, due)
+
+    def _line_up(self, watch: Watch, now: float) -> None:
+        watch.phase = Phase.READY
+        self._ready.add(watch, turn(now, watch.deadline))
+
+    def _stop(self, watch: Watch) -> None:
+        """Plan no poll any more; a GET under way goes on, because its answer is worth keeping."""
+        if watch.phase is Phase.DUE:
             self._due.discard(watch)
-
-    # When things happen
+        elif watch.phase is Phase.READY:
+            self._ready.discard(watch)
+        else:
+            return
+        watch.phase = Phase.IDLE
 
     def _arm(self) -> None:
         """Set the one timer to the next instant at which there is something to do."""
         instants = [self._due.next_due(), self._deadlines.next_due()]
-        if self._ready and len(self._workers) < self._limits.polls_in_flight:
-            instants.append(self._open_at)
+        if len(self._ready) and len(self._workers) < self._most_workers:
+            # A ceiling opens for one GET at a time; by whole ticks, they are started together.
+            instants.append(ceil(self._throttle.opens / TICK) * TICK)
         due = min((instant for instant in instants if instant is not None), default=None)
         if due is None or self.closed or (self._timer is not None and self._armed <= due):
             return
@@ -284,19 +208,39 @@ class Poller:
 
     def _tick(self) -> None:
         self._timer = None
-        now = self._clock.time()
-        for waiter in self._deadlines.pop_due(now):
-            waiter.wake(_timed_out(waiter))
-        for watch in self._due.pop_due(now):
-            watch.polled = True
-            self._ready.append(watch)
-        room = min(len(self._ready), self._limits.polls_in_flight - len(self._workers))
-        if now >= self._open_at - TICK / 2:
-            for _ in range(room):
-                worker = asyncio.get_running_loop().create_task(self._work())
-                self._workers.add(worker)
-                worker.add_done_callback(self._workers.discard)
+        try:
+            now = self._clock.time()
+            for waiter in self._deadlines.pop_due(now):
+                waiter.wake(_timed_out(waiter))
+            for watch in self._due.pop_due(now):
+                self._line_up(watch, now)
+            self._hire(now)
+            self._arm()
+        except Exception as crash:  # noqa: BLE001 logged, and told to all
+            self._crashed(crash)
+
+    def _hire(self, now: float) -> None:
+        """Start as many workers as there are GETs to be made and allowed."""
+        room = self._most_workers - len(self._workers)
+        for _ in range(min(len(self._ready), room, self._throttle.admits(now))):
+            worker = asyncio.get_running_loop().create_task(self._work())
+            self._workers.add(worker)
+            worker.add_done_callback(self._retire)
+
+    def _retire(self, worker: asyncio.Task[None]) -> None:
+        self._workers.discard(worker)
+        crash = None if worker.cancelled() else worker.exception()
+        if isinstance(crash, Exception):
+            self._crashed(crash)
+        # One that was cancelled may have left work behind, and one that was held up by the ceiling.
         self._arm()
+
+    def _crashed(self, crash: Exception) -> None:
+        """Tell everybody that waits: nobody else would ever wake them."""
+        _log.error("the poller crashed", exc_info=crash)
+        for watch in self._all_watches():
+            self._stop(watch)
+            self._end(watch, crash)
 
     async def _work(self) -> None:
         while (watch := self._next()) is not None:
@@ -305,129 +249,116 @@ class Poller:
     def _next(self) -> Watch | None:
         """Take the next task that may be polled now, within the rate's ceiling."""
         now = self._clock.time()
-        while self._ready:
-            if now < self._open_at - TICK / 2:
-                self._arm()
-                return None
-            watch = self._ready.popleft()
-            if not watch.waiters:
-                watch.polled = False
-                continue
-            if self._limits.gets_per_second is not None:
-                self._open_at = max(self._open_at, now - TICK) + 1 / self._limits.gets_per_second
-            return watch
-        return None
+        watch = self._ready.pop_first() if self._throttle.admits(now) else None
+        if watch is not None:
+            self._throttle.start(now)
+            watch.phase = Phase.POLLED
+            watch.polls += 1
+            self.tally.started(late=now - watch.due if watch.due is not None else 0.0)
+        return watch
 
     # What was seen
 
     async def _poll(self, watch: Watch) -> None:
-        self.gets += 1
-        watch.polls += 1
+        began = self._clock.time()
         try:
-            await self._look(watch)
+            try:
+                task = await watch.source.look(watch.id, hollow=watch.is_hollow)
+            except FoxAPIError as fault:
+                self._failed(watch, fault, began)
+            else:
+                self._saw(watch, task)
+        except asyncio.CancelledError:
+            # Whoever cancels every task of the loop must not cost the others their results.
+            self._plan(watch, self._clock.time(), 0.0)
+            raise
         except Exception as crash:  # noqa: BLE001 logged, and told to those it concerns
             # Our own mistake, or a clock's: it must neither vanish nor stop the other tasks.
             _log.exception("looking at task %s crashed", watch.id)
-            watch.polled = False
+            watch.phase = Phase.IDLE
             self._end(watch, crash)
-
-    async def _look(self, watch: Watch) -> None:
-        try:
-            task = await watch.source.look(watch.id)
-        except FoxAPIError as fault:
-            watch.polled = False
-            self._failed(watch, fault)
-        else:
-            watch.polled = False
-            self._saw(watch, task)
 
     def _saw(self, watch: Watch, task: Task) -> None:
         now = self._clock.time()
-        before, watch.last = watch.last, task
-        watch.misses = 0
-        watch.failing_since = None
-        for waiter in list(watch.waiters):
+        watch.last = task
+        waiters = watch.waiters
+        changed = [w for w in waiters if w.wants_change and _differ(w.handle.task, task)]
+        for waiter in waiters:
             waiter.handle.observe(task)
         state = judge(task)
         if state.is_final:
-            watch.source.pacer.learn(task.model, _age(watch, now), watch.unfinished_at)
-            self._end(watch, None)
+            self._finished(watch, task, now)
         elif state is State.HOLLOW:
             self._saw_hollow(watch, task, now)
         else:
-            watch.hollow_since = None
-            watch.unfinished_at = _age(watch, now)
-            changed = before is None or (before.status, before.progress) != (
-                task.status,
-                task.progress,
-            )
-            for waiter in list(watch.waiters):
-                if changed and waiter.wants_change:
-                    waiter.wake()
-            self._plan(watch, now, self._interval(watch, now))
+            watch.trouble = None
+            watch.unfinished_at = watch.age(now)
+            for waiter in changed:
+                waiter.wake(None)
+            self._plan(watch, now, watch.interval(now, self._roll()))
+
+    def _finished(self, watch: Watch, task: Task, now: float) -> None:
+        age = watch.age(now)
+        self.tally.saw_end(polls=watch.polls, delay=age - watch.unfinished_at)
+        if watch.born is not None:
+            watch.source.pacer.learn(task.model, age, watch.unfinished_at)
+        watch.phase = Phase.IDLE
+        self._end(watch, None)
 
     def _saw_hollow(self, watch: Watch, task: Task, now: float) -> None:
         """Look again soon at a completed task whose results are not there yet (CONTRACT Q2)."""
-        if watch.hollow_since is None:
-            watch.hollow_since = now
-        if now - watch.hollow_since >= watch.source.polling.hollow:
-            watch.hollow_since = None
+        watch.trouble = watch.trouble or Trouble()
+        if watch.trouble.hollow(now, watch.source.polling.hollow):
+            watch.phase = Phase.IDLE
             self._end(watch, task_error(task))
         else:
-            self._plan(watch, now, min(_HOLLOW_INTERVAL, self._interval(watch, now)))
+            self._plan(watch, now, min(_HOLLOW_INTERVAL, watch.interval(now, self._roll())))
 
-    def _failed(self, watch: Watch, fault: FoxAPIError) -> None:
+    def _failed(self, watch: Watch, fault: FoxAPIError, began: float) -> None:
         now = self._clock.time()
-        self.faults += 1
+        self.tally.faults += 1
+        delay = watch.interval(now, self._roll())
+        if isinstance(fault, APIStatusError) and (
+            fault.retry_after is not None or isinstance(fault, RateLimitError)
+        ):
+            pause = self._throttle.slow(now, began=began, pause=fault.retry_after)
+            delay = max(delay, pause)
         sight = judge_fault(fault)
+        watch.trouble = watch.trouble or Trouble()
         if sight is Sight.FORBIDDEN:
+            watch.phase = Phase.IDLE
             self._end(watch, fault)
-            return
-        watch.misses = watch.misses + 1 if sight is Sight.MISSING else 0
-        if watch.failing_since is None:
-            watch.failing_since = now
-        failing = now - watch.failing_since
-        if watch.misses >= MISSES_BEFORE_LOST or failing >= watch.source.polling.give_up_after:
-            watch.misses = 0
-            watch.failing_since = None
+        elif watch.trouble.fault(sight, now, watch.source.polling.give_up_after):
+            watch.phase = Phase.IDLE
             self._end(watch, _lost(watch, fault))
-            return
-        delay = self._interval(watch, now)
-        if isinstance(fault, RateLimitError):
-            delay = max(delay, fault.retry_after or 0.0)
-            self._open_at = max(self._open_at, now + delay)
-        self._plan(watch, now, delay)
-
-    def _interval(self, watch: Watch, now: float) -> float:
-        last = watch.last
-        look = Look(
-            model=last.model if last is not None else "",
-            age=_age(watch, now),
-            polls=watch.polls,
-            progress=last.progress if last is not None else 0,
-            estimated=last.task_info.estimated_time if last and last.task_info else None,
-        )
-        return watch.source.pacer.interval(look, self._roll())
+        else:
+            self._plan(watch, now, delay)
 
     def _plan(self, watch: Watch, now: float, delay: float) -> None:
-        watch.due = now + delay
-        if watch.needs_polls:
-            self._due.add(watch, watch.due)
+        """Plan the next look, after one that has not ended the waiting."""
+        watch.due = now if watch.phase is Phase.OUTDATED else now + delay
+        watch.phase = Phase.IDLE
+        if watch.needs_polls and not self.closed:
+            self._schedule(watch, watch.due)
             self._arm()
 
-    def _end(self, watch: Watch, error: BaseException | None) -> None:
+    def _end(self, watch: Watch, error: Exception | None) -> None:
         """Wake all who wait for the task; one who comes later starts the looking anew."""
         watch.due = None
-        watch.born = None
-        for waiter in list(watch.waiters):
+        watch.trouble = None
+        for waiter in watch.waiters:
             waiter.wake(error)
 
+    def _all_watches(self) -> list[Watch]:
+        return [watch for watches in self._watches.values() for watch in watches.values()]
 
-def _age(watch: Watch, now: float) -> float:
-    return now - watch.born if watch.born is not None else 0.0
 
-
+_MAY_BE_DUE = frozenset({Phase.IDLE, Phase.DUE})
 _CLOSED = "the session is closed; the task goes on at the service: keep its id"
+
+
+def _differ(before: Task | None, after: Task) -> bool:
+    return before is None or (before.status, before.progress) != (after.status, after.progress)
 
 
 def _timed_out(waiter: Waiter) -> TaskTimeoutError:

@@ -5,18 +5,18 @@ import logging
 from collections.abc import Callable
 from typing import Any, Self, TypeVar
 
-import yarl
 from msgspec import Struct
 from msgspec.structs import replace
 
 from foxapi_async._client.poller import Poller
+from foxapi_async._client.room import Room
 from foxapi_async._client.submitter import Submitter
 from foxapi_async._client.sweep import Sweep
 from foxapi_async._clock import Clock
 from foxapi_async._journal import NullRecorder, Recorder
 from foxapi_async._protocol.backoff import Effect
 from foxapi_async._protocol.pacing import Pacer, pacer
-from foxapi_async._transport import Account, Call, StreamBody, Transport, decode
+from foxapi_async._transport import Account, Call, OnRetry, StreamBody, Transport, decode
 from foxapi_async._wire.model import ModelInfo, model_lists
 from foxapi_async._wire.paths import (
     LLM_MODELS,
@@ -35,7 +35,12 @@ from foxapi_async.config import (
     Timeouts,
     Validation,
 )
-from foxapi_async.errors import InvalidResponseError, InvalidTaskIdError, SessionClosedError
+from foxapi_async.errors import (
+    InvalidResponseError,
+    InvalidTaskIdError,
+    RateLimitError,
+    SessionClosedError,
+)
 from foxapi_async.hooks import Event, Hook
 
 _log = logging.getLogger("foxapi_async")
@@ -43,6 +48,8 @@ _log = logging.getLogger("foxapi_async")
 _CLOSED = "the session is closed; build a new FoxSession"
 
 S = TypeVar("S", bound=Shape)
+
+_UPSTREAM = {"sync_upstream": "true"}
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -70,7 +77,8 @@ class Core:
         self.clock = clock
         self.limits = limits
         self.poller: Poller = Poller(clock, limits)
-        self.submitter: Submitter = Submitter(limits)
+        self.room: Room = Room(clock, limits, self.poller)
+        self.submitter: Submitter = Submitter(self.room)
         self.loop: asyncio.AbstractEventLoop | None = None
         self.closed: bool = False
         self.streams: Sweep = Sweep(clock)
@@ -96,6 +104,7 @@ class Core:
         if self.loop is None:
             return
         self.streams.stop(SessionClosedError(_CLOSED))
+        self.room.close()
         await self.poller.aclose()
         await self.submitter.aclose()
         await self.transport.aclose()
@@ -133,16 +142,16 @@ class Service:
         """The session's time."""
         return self.core.clock
 
-    def task_url(self, task_id: str) -> yarl.URL:
-        """Return where to ask for a task. The id was checked, so it cannot leave its segment."""
-        query = {"sync_upstream": "true"} if self.options.polling.sync_upstream else None
-        return self.account.url(task_path(task_id), query)
-
-    async def look(self, task_id: str) -> Task:
+    async def look(self, task_id: str, *, hollow: bool = False) -> Task:
         """Ask for a task once: a failed look is the poller's to judge."""
-        # The URL is built anew for each look, because one takes twice the memory of a handle.
+        query = _UPSTREAM if self.options.polling.sync_upstream and not hollow else None
+        # The URL is built anew for each look, because one takes twice the memory of a handle. The
+        # id was checked, so it cannot leave its segment.
         answer = await self.core.transport.get(
-            self.account, self.task_url(task_id), self.options.timeouts, self.ear
+            self.account,
+            self.account.url(task_path(task_id), query),
+            self.options.timeouts,
+            self.ear,
         )
         return _same_task(decode(tasks, answer), task_id)
 
@@ -157,7 +166,19 @@ class Service:
     async def submit(self, body: bytes) -> Task:
         """Make the billed POST; ``Ambiguous`` when the service may have accepted it unheard."""
         call = Call(effect=Effect.BILLED, method="POST", path=SUBMIT_LLM, body=body)
-        return await self._send(call, tasks)
+        try:
+            task = await self._send(call, tasks, self._retrying)
+        except RateLimitError as limited:
+            self.core.room.pause(limited.retry_after)
+            raise
+        if is_task_id(task.id):
+            self.core.room.accepted(task, self)
+        return task
+
+    def _retrying(self, _attempt: int, delay: float, reason: str) -> None:
+        """Let no other submission start until the one that was told to slow down goes on."""
+        if reason == RateLimitError.__name__:
+            self.core.room.pause(delay)
 
     async def open_stream(self, task_id: str, offset: int) -> StreamBody:
         """Open the task's event stream at ``offset`` by one single attempt."""
@@ -187,7 +208,7 @@ class Service:
         self.core.enter()
         return await self._send(Call(effect=Effect.READ, method="GET", path=path), reader)
 
-    async def _send(self, call: Call, reader: Reader[S]) -> S:
+    async def _send(self, call: Call, reader: Reader[S], on_retry: OnRetry | None = None) -> S:
         options = self.options
         return await self.core.transport.fetch(
             self.account,
@@ -196,6 +217,7 @@ class Service:
             retry=options.retry,
             timeouts=options.timeouts,
             emit=self.ear,
+            on_retry=on_retry,
         )
 
 

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from foxapi_async.config import Limits
+from foxapi_async._client.room import Room
 from foxapi_async.errors import SessionClosedError
 
 _log = logging.getLogger("foxapi_async")
@@ -16,14 +16,12 @@ T = TypeVar("T")
 
 
 class Submitter:
-    """Runs the POSTs of a session, at most ``limits.submits_in_flight`` at a time."""
+    """Runs the POSTs of a session, as many at a time as there is room for."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._room = asyncio.Semaphore(limits.submits_in_flight)
+    def __init__(self, room: Room) -> None:
+        self._room = room
         self._posts: set[asyncio.Task[Any]] = set()
-        self.waiting_for_room: int = 0
         self.submits: int = 0
-        self.closed: bool = False
 
     @property
     def in_flight(self) -> int:
@@ -40,7 +38,8 @@ class Submitter:
         A caller that is cancelled while it waits for room has sent nothing. One that is cancelled
         later leaves at once; the POST goes on and ends with a call of ``orphaned``.
         """
-        await self._enter()
+        await self._room.enter()
+        self.submits += 1
         task = asyncio.get_running_loop().create_task(post())
         self._posts.add(task)
         task.add_done_callback(self._leave)
@@ -56,7 +55,7 @@ class Submitter:
 
     async def aclose(self) -> None:
         """Give the POSTs under way five seconds to land, then let go of them."""
-        self.closed = True
+        self._room.close()
         if not self._posts:
             return
         _, late = await asyncio.wait(list(self._posts), timeout=_PATIENCE_AT_CLOSE)
@@ -66,17 +65,6 @@ class Submitter:
             _log.warning("%d submissions were let go of at close: outcome unknown", len(late))
             await asyncio.wait(late)
 
-    async def _enter(self) -> None:
-        self.waiting_for_room += 1
-        try:
-            await self._room.acquire()
-        finally:
-            self.waiting_for_room -= 1
-        if self.closed:
-            self._room.release()
-            raise SessionClosedError("the session was closed before this submission was sent")
-        self.submits += 1
-
     def _leave(self, task: asyncio.Task[Any]) -> None:
         self._posts.discard(task)
-        self._room.release()
+        self._room.leave()

@@ -9,6 +9,7 @@ from foxapi_async._transport.answer import Answer, decode, status_error
 from foxapi_async._transport.call import Call
 from foxapi_async._transport.faults import translate
 from foxapi_async._transport.http import Ambiguous, Transport
+from foxapi_async._transport.judge import OnRetry
 from foxapi_async._transport.stream import StreamBody
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Ambiguous",
     "Answer",
     "Call",
+    "OnRetry",
     "StreamBody",
     "Transport",
     "decode",

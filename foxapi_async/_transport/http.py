@@ -101,11 +101,12 @@ class Transport:
         retry: RetryPolicy,
         timeouts: Timeouts | None = None,
         emit: Emit | None = None,
+        on_retry: OnRetry | None = None,
     ) -> S:
         """Make the call as ``request`` does, and read its answer.
 
         An answer that cannot be read counts as a failed attempt: a read is made again, a billed
-        call is ``Ambiguous``.
+        call is ``Ambiguous``. ``on_retry`` is told of each retry, whoever else listens.
         """
         return await self._call(
             account,
@@ -114,6 +115,7 @@ class Transport:
             retry,
             timeouts=timeouts,
             emit=emit,
+            on_retry=on_retry,
         )
 
     async def attempt(
@@ -204,6 +206,7 @@ class Transport:
         *,
         timeouts: Timeouts | None,
         emit: Emit | None,
+        on_retry: OnRetry | None = None,
     ) -> T:
         """Make one attempt, and enter the retries only when it failed in a way that allows them."""
         timeouts = timeouts or self._timeouts
@@ -235,7 +238,7 @@ class Transport:
                     verdict,
                     judge,
                     clock=self._clock,
-                    on_retry=None if emit is None else _retry_teller(emit, account, call),
+                    on_retry=on_retry if emit is None else _teller(emit, account, call, on_retry),
                 )
         if not isinstance(result, Failure):
             return result
@@ -325,8 +328,16 @@ def _whole(answer: Answer) -> Answer:
     return answer
 
 
-def _retry_teller(emit: Emit, account: Account, call: Call) -> OnRetry:
+def _teller(emit: Emit, account: Account, call: Call, on_retry: OnRetry | None) -> OnRetry:
     path = account.redact(account.url(call.path).raw_path)
-    return lambda attempt, delay, reason: emit(
-        RetryScheduled(method=call.method, path=path, attempt=attempt, delay=delay, reason=reason)
-    )
+
+    def tell(attempt: int, delay: float, reason: str) -> None:
+        if on_retry is not None:
+            on_retry(attempt, delay, reason)
+        emit(
+            RetryScheduled(
+                method=call.method, path=path, attempt=attempt, delay=delay, reason=reason
+            )
+        )
+
+    return tell

@@ -15,7 +15,7 @@ from foxapi_async.cli.screen import Screen
 from foxapi_async.cli.stage import Stage
 
 if TYPE_CHECKING:
-    from foxapi_async import ChatCompletion, FoxSession, LLMHandle
+    from foxapi_async import FoxSession, Progress, TaskHandle
     from foxapi_async.gateway import Gateway
 
 _MANY: Final = 200
@@ -121,28 +121,28 @@ class Demo:
 
     async def _fan_out(self, fox: "FoxSession") -> None:
         self._stage.step(3, f"Fan out {_MANY} generations and gather them", _FAN_OUT)
+        from foxapi_async import as_completed
+
         prompts = [f"count 1 to {3 + number % _SLOWEST}" for number in range(_MANY)]
         started = perf_counter()
         with self._stage.progress(_MANY, "accepted", "finished") as counters:
+            began: dict[TaskHandle[Any], float] = {}
 
-            async def submit(prompt: str) -> "tuple[float, LLMHandle]":
-                began = perf_counter()
-                handle = await fox.llm.submit(model="gpt-5.5", messages=prompt)
+            async def submit(prompt: str) -> None:
+                start = perf_counter()
+                began[await fox.llm.submit(model="gpt-5.5", messages=prompt)] = start
                 counters["accepted"].step()
-                return began, handle
 
-            async def finish(began: float, handle: "LLMHandle") -> "ChatCompletion":
-                completion = await handle
-                self._took(began)
+            def finished(progress: "Progress") -> None:
+                self._took(began[progress.handle])
                 counters["finished"].step()
-                return completion
 
-            submitted = await asyncio.gather(*map(submit, prompts))
+            await asyncio.gather(*map(submit, prompts))
             accepted = perf_counter() - started
-            completions = await asyncio.gather(*(finish(*item) for item in submitted))
+            completions = [await done async for done in as_completed(began, progress=finished)]
         seconds = perf_counter() - started
         if not self._screen.out.is_terminal:
-            self._stage.line(f"{len(submitted)} accepted after {accepted:.2f} s")
+            self._stage.line(f"{len(began)} accepted after {accepted:.2f} s")
             self._stage.line(f"{len(completions)} finished after {seconds:.2f} s")
         self._screen.record(step="gather", tasks=len(completions), seconds=round(seconds, 3))
 

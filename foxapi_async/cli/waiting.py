@@ -1,10 +1,9 @@
 """Waiting for tasks where a person watches."""
 
-import asyncio
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.live import Live
@@ -21,41 +20,44 @@ from foxapi_async.errors import FoxAPIError
 from foxapi_async.types import ChatCompletion
 
 if TYPE_CHECKING:
-    from foxapi_async import LLMHandle
+    from foxapi_async import LLMHandle, Progress, TaskHandle
 
 _BAR_WIDTH = 24
 
 
 async def wait_for(screen: Screen, handles: "Sequence[LLMHandle]") -> ExitCode:
     """Show each result as its task finishes, and return the largest of the exit codes."""
+    from foxapi_async import as_completed
+
     codes = [ExitCode.OK]
     for handle in handles:
         screen.owe(handle.id)
-    waits = [asyncio.ensure_future(_ended(handle)) for handle in handles]
-    try:
-        with _watched(screen, handles) as watch:
-            for ended in asyncio.as_completed(waits):
-                handle, outcome = await ended
-                # Both may be one terminal, where a line and the drawing would mix.
-                watch.stop()
-                if len(handles) > 1:
-                    screen.note(handle.id)
-                codes.append(_show(screen, handle, outcome))
-                screen.settle(handle.id)
-                if len(codes) <= len(handles):
-                    watch.start()
-    finally:
-        for wait in waits:
-            wait.cancel()
+    state = _Watch(handles)
+    with _watched(screen, state) as watch:
+        async for handle in as_completed(handles, progress=state.take):
+            outcome = await _outcome(handle, state)
+            # Both may be one terminal, where a line and the drawing would mix.
+            watch.stop()
+            if len(handles) > 1:
+                screen.note(handle.id)
+            codes.append(_show(screen, handle, outcome))
+            screen.settle(handle.id)
+            if len(codes) <= len(handles):
+                watch.start()
     return max(codes)
 
 
-async def _ended(handle: "LLMHandle") -> "tuple[LLMHandle, ChatCompletion | FoxAPIError]":
-    """Wait for the end of a task, or of the patience with it."""
+async def _outcome(handle: "LLMHandle", state: "_Watch") -> ChatCompletion | FoxAPIError:
+    """Return the end of a task, or of the patience with it."""
+    error = state.errors.pop(handle, None)
+    if isinstance(error, FoxAPIError):
+        return error
+    if error is not None:
+        raise error
     try:
-        return handle, await handle
-    except FoxAPIError as error:
-        return handle, error
+        return await handle
+    except FoxAPIError as failure:
+        return failure
 
 
 def _show(screen: Screen, handle: "LLMHandle", outcome: ChatCompletion | FoxAPIError) -> ExitCode:
@@ -77,8 +79,16 @@ class _Watch:
 
     def __init__(self, handles: "Sequence[LLMHandle]") -> None:
         self._handles = handles
+        self._done = 0
         self._since = monotonic()
         self._spinner = Spinner("dots", style="cyan")
+        self.errors: dict[TaskHandle[Any], Exception] = {}
+
+    def take(self, progress: "Progress") -> None:
+        """Take in that one more is done, or waited for in vain."""
+        self._done = progress.done
+        if progress.error is not None:
+            self.errors[progress.handle] = progress.error
 
     def __rich__(self) -> Table:
         line = Table.grid(padding=(0, 1))
@@ -92,9 +102,7 @@ class _Watch:
             handle = self._handles[0]
             bar = _bar(handle.progress, 100)
             return Text(printable(handle.status or "asking")), bar, Text(f"{handle.progress} %")
-        done = sum(handle.done() for handle in self._handles)
-        bar = _bar(done, total)
-        return Text("finished"), bar, Text(f"{done}/{total}")
+        return Text("finished"), _bar(self._done, total), Text(f"{self._done}/{total}")
 
 
 def _bar(completed: int, total: int) -> ProgressBar:
@@ -102,10 +110,10 @@ def _bar(completed: int, total: int) -> ProgressBar:
 
 
 @contextmanager
-def _watched(screen: Screen, handles: "Sequence[LLMHandle]") -> Generator[Live, None, None]:
-    """Draw the state of ``handles`` on stderr if a terminal is there to see it."""
+def _watched(screen: Screen, state: _Watch) -> Generator[Live, None, None]:
+    """Draw ``state`` on stderr if a terminal is there to see it."""
     watch = Live(
-        _Watch(handles) if screen.err.is_terminal else "",
+        state if screen.err.is_terminal else "",
         console=screen.err if screen.err.is_terminal else Console(quiet=True),
         auto_refresh=screen.err.is_terminal,
         refresh_per_second=10,

@@ -15,12 +15,22 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from foxapi_async.gateway.app import make_app
+    from foxapi_async.gateway.faults.plan import Faults
+    from foxapi_async.gateway.faults.rule import FaultRule
+    from foxapi_async.gateway.faults.source import load_faults
     from foxapi_async.gateway.server import Gateway
     from foxapi_async.gateway.settings import GatewaySettings
 
-__all__ = ["Gateway", "GatewaySettings", "make_app"]
+__all__ = ["FaultRule", "Faults", "Gateway", "GatewaySettings", "load_faults", "make_app"]
 
-_HOMES = {"Gateway": "server", "GatewaySettings": "settings", "make_app": "app"}
+_HOMES = {
+    "FaultRule": "faults.rule",
+    "Faults": "faults.plan",
+    "Gateway": "server",
+    "GatewaySettings": "settings",
+    "load_faults": "faults.source",
+    "make_app": "app",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -9,9 +9,15 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from foxapi_async._wire.fault import ErrorBody
-from foxapi_async.gateway.bearer import Bearer
+from foxapi_async.gateway.access import AccessLog
+from foxapi_async.gateway.control import Control
+from foxapi_async.gateway.doors import Doors
 from foxapi_async.gateway.engine import Engine
-from foxapi_async.gateway.refusal import Refusal, envelope, translated
+from foxapi_async.gateway.faults.answer import Spoiler
+from foxapi_async.gateway.faults.kinds import ROUTES
+from foxapi_async.gateway.faults.plan import Faults
+from foxapi_async.gateway.keys import Keys
+from foxapi_async.gateway.refusal import Refusal, envelope, error_type, translated
 from foxapi_async.gateway.routes import Routes
 from foxapi_async.gateway.settings import GatewayOptions, GatewaySettings
 from foxapi_async.gateway.stats import Stats
@@ -23,6 +29,7 @@ _logger = logging.getLogger(__name__)
 REQUEST_ID: Final = "x-request-id"
 SETTINGS: Final = web.AppKey("settings", GatewaySettings)
 STATS: Final = web.AppKey("stats", Stats)
+FAULTS: Final = web.AppKey("faults", Faults)
 
 
 def make_app(**options: Unpack[GatewayOptions]) -> web.Application:
@@ -38,16 +45,31 @@ def make_app(**options: Unpack[GatewayOptions]) -> web.Application:
     )
     engine = Engine(settings=settings, store=store, stats=stats)
     streams = Streams(stats)
-    app = web.Application(client_max_size=settings.body_limit, middlewares=[border])
+    keys = Keys(settings.credits, price=settings.price)
+    doors = Doors(keys, settings.hosts)
+    faults = Faults(settings.faults, seed=settings.seed)
+    spoiler = Spoiler(faults, keys=keys, store=store, stats=stats, clock=settings.clock)
+    border = Border(doors, faults, spoiler)
+    middlewares = [border.guard]
+    if settings.log is not None:
+        middlewares.insert(0, AccessLog(settings.log).watch)
+    app = web.Application(
+        client_max_size=settings.body_limit,
+        middlewares=middlewares,
+    )
     app[SETTINGS] = settings
     app[STATS] = stats
+    app[FAULTS] = faults
     routes = Routes(
-        bearer=Bearer(settings.api_keys), engine=engine, store=store, streams=streams, stats=stats
+        keys=keys, engine=engine, store=store, streams=streams, spoiler=spoiler, stats=stats
     )
     app.add_routes(routes.table())
+    control = Control(doors=doors, faults=faults, stats=stats, clock=settings.clock)
+    app.add_routes(control.table())
     app.on_response_prepare.append(_RequestIds())
 
     async def shut_down(_: web.Application) -> None:
+        spoiler.release()
         await engine.aclose()
         await store.aclose()
         streams.cut_stalled()
@@ -56,18 +78,38 @@ def make_app(**options: Unpack[GatewayOptions]) -> web.Application:
     return app
 
 
-@web.middleware
-async def border(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Stand between the network and the handlers: what fails leaves in the service's envelope."""
-    try:
-        return await handler(request)
-    except Refusal as refusal:
-        return envelope(refusal.status, refusal.body)
-    except web.HTTPException as error:
-        return translated(error)
-    except Exception:
-        _logger.exception("%s %s crashed", request.method, request.path)
-        return envelope(500, ErrorBody(message="the gateway crashed", type="server_error"))
+class Border:
+    """Stands between the network and the handlers.
+
+    What comes through a wrong door is turned away, and what fails leaves in the service's envelope.
+    """
+
+    def __init__(self, doors: Doors, faults: Faults, spoiler: Spoiler) -> None:
+        self._doors = doors
+        self._faults = faults
+        self._spoiler = spoiler
+
+    @web.middleware
+    async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer one request, whatever happens to it."""
+        try:
+            self._doors.check(request)
+            if self._faults and (on := request.match_info.route.name) in ROUTES:
+                return await self._spoiler.handle(request, handler, on)
+            return await handler(request)
+        except Refusal as refusal:
+            return envelope(refusal.status, refusal.body)
+        except web.HTTPException as error:
+            return translated(error)
+        except web.RequestPayloadError:
+            message = "the body cannot be read: its length or its encoding is not as announced"
+            return envelope(400, ErrorBody(message=message, type=error_type(400)))
+        except ConnectionError:
+            # The client has left while its body was read or its answer written.
+            raise
+        except Exception:
+            _logger.exception("%s %s crashed", request.method, request.path)
+            return envelope(500, ErrorBody(message="the gateway crashed", type="server_error"))
 
 
 class _RequestIds:

@@ -14,6 +14,7 @@ _TYPES: dict[int, str] = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "file_too_large_error",
     HTTPStatus.TOO_MANY_REQUESTS: "rate_limit_error",
     HTTPStatus.SERVICE_UNAVAILABLE: "service_unavailable",
+    HTTPStatus.FORBIDDEN: "permission_error",
 }
 
 

@@ -9,18 +9,18 @@ from foxapi_async._catalog import MODELS
 from foxapi_async._wire import paths
 from foxapi_async._wire.model import ModelInfo, ModelList
 from foxapi_async._wire.shape import encode
-from foxapi_async.gateway.bearer import Bearer
 from foxapi_async.gateway.engine import Engine
+from foxapi_async.gateway.faults.answer import Spoiler, acting, doomed
+from foxapi_async.gateway.faults.stream import SpoiltStream
+from foxapi_async.gateway.keys import Keys
 from foxapi_async.gateway.refusal import Refusal
 from foxapi_async.gateway.stats import Stats
 from foxapi_async.gateway.store import Store
-from foxapi_async.gateway.stream import Streams
+from foxapi_async.gateway.stream import Streams, read_offset
 from foxapi_async.gateway.submission import accept, parse
 
 HEALTH: Final = "/healthz"
 
-# More digits than any stream has chunks.
-_LONGEST_OFFSET: Final = 18
 _BOOLEANS: Final = {"", "true", "false", "1", "0"}
 
 
@@ -28,9 +28,17 @@ class Routes:
     """The handlers and what they share."""
 
     def __init__(
-        self, *, bearer: Bearer, engine: Engine, store: Store, streams: Streams, stats: Stats
+        self,
+        *,
+        keys: Keys,
+        engine: Engine,
+        store: Store,
+        streams: Streams,
+        spoiler: Spoiler,
+        stats: Stats,
     ) -> None:
-        self._bearer = bearer
+        self._keys = keys
+        self._spoiler = spoiler
         self._engine = engine
         self._store = store
         self._streams = streams
@@ -39,12 +47,15 @@ class Routes:
         self._models = encode(ModelList(data=tuple(models)))
 
     def table(self) -> list[web.RouteDef]:
-        """Return the routes. HEAD is not among the methods: it would leave a stream waiting."""
+        """Return the routes; the names are those that rules of faults use.
+
+        HEAD is not among the methods: it would leave a stream waiting.
+        """
         return [
-            web.post(paths.SUBMIT_LLM, self.submit),
-            web.get(paths.TASK, self.query, allow_head=False),
-            web.get(paths.STREAM_LLM, self.stream, allow_head=False),
-            web.get(paths.LLM_MODELS, self.models, allow_head=False),
+            web.post(paths.SUBMIT_LLM, self.submit, name="submit"),
+            web.get(paths.TASK, self.query, name="query", allow_head=False),
+            web.get(paths.STREAM_LLM, self.stream, name="stream", allow_head=False),
+            web.get(paths.LLM_MODELS, self.models, name="models", allow_head=False),
             web.get(HEALTH, self.health, allow_head=False),
         ]
 
@@ -54,38 +65,48 @@ class Routes:
         if request.content_type != "application/json":
             raise Refusal(400, "send JSON with the header `Content-Type: application/json`")
         generation = parse(await request.read())
-        self._authenticate(request)
+        owner = self._owner(request)
         if isinstance(generation, Refusal):
             raise generation
-        return _json(encode(await self._engine.submit(accept(generation))))
+        accepted = doomed(accept(generation), acting())
+        await self._keys.charge(owner, self._store)
+        try:
+            task = await self._engine.submit(accepted, owner)
+        except BaseException:
+            self._keys.refund(owner)
+            raise
+        return _json(encode(task))
 
     async def query(self, request: web.Request) -> web.Response:
         """Answer with the task as it is now. There is no upstream to ask, so both ways are one."""
-        self._authenticate(request)
+        owner = self._owner(request)
         self._stats.polls += 1
         if request.query_string and request.query.get("sync_upstream", "") not in _BOOLEANS:
             raise Refusal.invalid("sync_upstream", "sync_upstream must be true or false")
         task_id = request.match_info["task_id"]
-        answer = await self._store.answer(task_id)
+        answer = await self._store.answer(task_id, owner)
         if answer is None:
             raise Refusal(404, f"task {task_id!r} was not found")
         return _json(answer)
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """Open the event stream of a task."""
-        self._authenticate(request)
-        offset = _offset(request.query.get("offset", "0"))
+        owner = self._owner(request)
+        offset = read_offset(request.query.get("offset", "0"))
         task_id = request.match_info["task_id"]
-        log = await self._store.log(task_id)
+        log = await self._store.log(task_id, owner)
         if log is None:
             raise Refusal(
                 404, f"there is no stream of task {task_id!r}: unknown, expired or not asked for"
             )
+        if acting():
+            spoilt = SpoiltStream(request, spoiler=self._spoiler, stats=self._stats)
+            return await spoilt.serve(log, offset)
         return await self._streams.serve(request, log, offset)
 
     async def models(self, request: web.Request) -> web.Response:
         """List the models of the catalog."""
-        self._authenticate(request)
+        self._owner(request)
         return _json(self._models)
 
     async def health(self, request: web.Request) -> web.Response:
@@ -93,14 +114,9 @@ class Routes:
         del request
         return _json(msgspec.json.encode({"status": "ok"}))
 
-    def _authenticate(self, request: web.Request) -> None:
-        self._bearer.check(request.headers.get(hdrs.AUTHORIZATION))
-
-
-def _offset(value: str) -> int:
-    if not value.isascii() or not value.isdigit() or len(value) > _LONGEST_OFFSET:
-        raise Refusal.invalid("offset", "offset must be the number of chunks to skip, 0 or more")
-    return int(value)
+    def _owner(self, request: web.Request) -> str:
+        """Return whose request it is; whoever has no valid key is refused."""
+        return self._keys.admit(request.headers.get(hdrs.AUTHORIZATION))
 
 
 def _json(body: bytes) -> web.Response:

@@ -1,11 +1,14 @@
 """The gateway on a port of its own."""
 
+import asyncio
 from types import TracebackType
 from typing import Final, Self, Unpack
 
 from aiohttp import web
 
-from foxapi_async.gateway.app import STATS, make_app
+from foxapi_async.gateway.app import FAULTS, STATS, make_app
+from foxapi_async.gateway.faults.plan import Faults
+from foxapi_async.gateway.listener import listen
 from foxapi_async.gateway.settings import GatewayOptions
 from foxapi_async.gateway.stats import Stats
 
@@ -24,11 +27,14 @@ class Gateway:
     def __init__(
         self, host: str = "127.0.0.1", port: int = 0, **options: Unpack[GatewayOptions]
     ) -> None:
+        if host not in {"", "0.0.0.0", "::"}:  # noqa: S104 those are no names
+            options["hosts"] = (*options.get("hosts", ()), host)
         self.host = host
         self.app: web.Application = make_app(**options)
         self._wanted_port = port
         self._port: int | None = None
         self._runner: web.AppRunner | None = None
+        self._listening: asyncio.Server | None = None
 
     @property
     def port(self) -> int:
@@ -48,6 +54,11 @@ class Gateway:
         """What it has done so far."""
         return self.app[STATS]
 
+    @property
+    def faults(self) -> Faults:
+        """What goes wrong on purpose; rules can be added and cleared at any time."""
+        return self.app[FAULTS]
+
     async def __aenter__(self) -> Self:
         """Listen. ``OSError`` when the port is taken."""
         if self._runner is not None:
@@ -60,11 +71,11 @@ class Gateway:
         )
         try:
             await self._runner.setup()
-            await web.TCPSite(self._runner, self.host, self._wanted_port).start()
+            self._listening = await listen(self._runner, self.host, self._wanted_port)
         except BaseException:
             await self._runner.cleanup()
             raise
-        self._port = self._runner.addresses[0][1]
+        self._port = self._listening.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(
@@ -74,5 +85,7 @@ class Gateway:
         traceback: TracebackType | None,
     ) -> None:
         """Stop listening, end what is open, and leave nothing behind."""
+        if self._listening is not None:
+            self._listening.close()
         if self._runner is not None:
             await self._runner.cleanup()

@@ -1,12 +1,14 @@
 """What a gateway is told when it is built."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypedDict, cast
 
 from foxapi_async._clock import Clock, LoopClock
 from foxapi_async.errors import ConfigError
+from foxapi_async.gateway.access import LogFormat
+from foxapi_async.gateway.faults.rule import FaultRule
 
 DAY: Final = 86_400.0
 
@@ -14,7 +16,11 @@ DAY: Final = 86_400.0
 class GatewayOptions(TypedDict, total=False):
     """The members of ``GatewaySettings``, each of them optional."""
 
-    api_keys: Collection[str]
+    api_keys: Collection[str] | Mapping[str, float | None]
+    price: float
+    hosts: Collection[str]
+    faults: Collection[FaultRule | str]
+    log: LogFormat | None
     queue_delay: float
     token_delay: float
     thinking_delay: float | None
@@ -29,36 +35,58 @@ class GatewayOptions(TypedDict, total=False):
 class GatewaySettings:
     """How the gateway behaves; the defaults are quick and let any bearer token in.
 
-    ``api_keys`` are the tokens that are let in; none means every token that is not empty.
-    A task is pending for ``queue_delay`` seconds, then writes a token every ``token_delay``
-    seconds, or every ``thinking_delay`` while it thinks (``None``: the same pace). Once it has
-    ended its stream can be read for ``retention`` seconds (CONTRACT §6), the task itself for
-    ``task_retention``. ``body_limit`` is the largest request in bytes. ``seed`` makes the random
-    part of task ids the same in each run. All time comes from ``clock``.
-
-    Values that cannot work raise ``ConfigError``, which names the setting.
+    Times are seconds. Values that cannot work raise ``ConfigError``, which names the setting.
     """
 
-    api_keys: Collection[str] = field(default=(), repr=False)
+    api_keys: Collection[str] | Mapping[str, float | None] = field(default=(), repr=False)
+    """The tokens that are let in; none means every token that is not empty. A mapping gives each
+    key its credits, ``None`` for as many as it likes. Tasks of one key are not there for another.
+    """
+    price: float = 1.0
+    """The credits that each accepted generation costs; a key that has fewer left gets 402."""
+    hosts: Collection[str] = ()
+    """Names beside localhost that requests over the loopback interface may be addressed to."""
+    faults: Collection[FaultRule | str] = ()
+    """What goes wrong on purpose: rules, or their short forms such as ``"submit:503:nth=2"``."""
+    log: LogFormat | None = None
+    """Write a line to stderr for each answer, as ``"text"`` or ``"json"``; never with a key."""
     queue_delay: float = 0.02
+    """How long a task is pending."""
     token_delay: float = 0.002
+    """The time between two tokens that a model writes."""
     thinking_delay: float | None = None
+    """The time between two tokens that a model thinks; ``None`` means as for writing."""
     retention: float = 900.0
+    """How long the stream of a task can be read once the task has ended (CONTRACT §6)."""
     task_retention: float = 30 * DAY
+    """How long a task can be queried once it has ended."""
     body_limit: int = 64 * 1024 * 1024
+    """The largest request in bytes."""
     seed: int | None = None
+    """Makes the random part of task ids, and the chances of faults, the same in each run."""
     clock: Clock = field(default_factory=LoopClock, repr=False)
+    """Where all time comes from. A ``ManualClock`` can be moved by ``POST /_gateway/clock``."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "api_keys", _keys(self.api_keys))
-        for name in ("queue_delay", "token_delay", "retention", "task_retention"):
-            _refuse_bad_time(name, getattr(self, name))
+        object.__setattr__(self, "hosts", _names(self.hosts))
+        object.__setattr__(self, "faults", _rules(self.faults))
+        for name in ("queue_delay", "token_delay", "retention", "task_retention", "price"):
+            _refuse_bad_number(name, getattr(self, name))
         if self.thinking_delay is not None:
-            _refuse_bad_time("thinking_delay", self.thinking_delay)
+            _refuse_bad_number("thinking_delay", self.thinking_delay)
+        if self.log not in {None, "text", "json"}:
+            raise _bad("log", "'text', 'json' or None", self.log)
         if not _is_whole(self.body_limit) or self.body_limit < 1:
             raise _bad("body_limit", "a number of bytes above 0", self.body_limit)
         if self.seed is not None and not _is_whole(self.seed):
             raise _bad("seed", "a whole number or None", self.seed)
+
+    @property
+    def credits(self) -> Mapping[str, float | None]:
+        """The keys, each with the credits that it has at first."""
+        # A mapping is what `__post_init__` has made of any collection.
+        return cast("Mapping[str, float | None]", self.api_keys)
 
     @property
     def thinking_pace(self) -> float:
@@ -66,27 +94,52 @@ class GatewaySettings:
         return self.token_delay if self.thinking_delay is None else self.thinking_delay
 
 
-def _keys(value: object) -> tuple[str, ...]:
+def _keys(value: object) -> dict[str, float | None]:
     """Return the keys, refusing what no ``Authorization`` header could carry; none is echoed."""
-    if not isinstance(value, list | tuple | set | frozenset):
-        raise ConfigError("GatewaySettings.api_keys must be a list, tuple or set of keys")
-    keys: list[str] = []
-    for number, key in enumerate(cast("Collection[object]", value)):
+    if not isinstance(value, list | tuple | set | frozenset | Mapping):
+        raise ConfigError(
+            "GatewaySettings.api_keys must be a list, tuple or set of keys, or a mapping from keys "
+            "to credits"
+        )
+    given = cast("Collection[object]", value)
+    keys: dict[str, float | None] = {}
+    for number, key in enumerate(given):
         if not isinstance(key, str) or not key.isascii() or not key.isprintable() or " " in key:
             raise ConfigError(f"GatewaySettings.api_keys[{number}] must be printable ASCII")
         if not key:
             raise ConfigError(f"GatewaySettings.api_keys[{number}] must not be empty")
-        keys.append(key)
-    return tuple(keys)
+        keys[key] = None
+        if isinstance(given, Mapping):
+            budget = cast("Mapping[str, object]", given)[key]
+            if budget is not None:
+                _refuse_bad_number(f"api_keys[{number}]", budget)
+                keys[key] = cast("float", budget)
+    return keys
+
+
+def _names(value: object) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Collection):
+        raise _bad("hosts", "a list of names", value)
+    names = tuple(cast("Collection[object]", value))
+    for name in names:
+        if not isinstance(name, str) or not name or any(sign in name for sign in "/@ "):
+            raise _bad("hosts", "a list of names without port or path", name)
+    return cast("tuple[str, ...]", names)
+
+
+def _rules(value: object) -> tuple[FaultRule, ...]:
+    if isinstance(value, str) or not isinstance(value, Collection):
+        raise _bad("faults", "a list of rules or their short forms", value)
+    return tuple(FaultRule.of(rule) for rule in cast("Collection[object]", value))
 
 
 def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _refuse_bad_time(name: str, value: object) -> None:
+def _refuse_bad_number(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _bad(name, "a number of seconds", value)
+        raise _bad(name, "a number", value)
     if not math.isfinite(value) or value < 0:
         raise _bad(name, "finite and not negative", value)
 

@@ -9,7 +9,8 @@ class Stats:
 
     ``submits`` counts the POSTs that arrived, refused ones included; ``tasks`` those that became a
     task, which is what the service bills. ``polls`` counts the queries of tasks, ``streams`` the
-    streams that were opened, ``chunks`` those that tasks wrote, however many readers they had.
+    streams that were opened, ``chunks`` those that tasks wrote, however many readers they had, and
+    ``faults`` how often a rule of faults acted.
     """
 
     submits: int = 0
@@ -20,6 +21,7 @@ class Stats:
     streams: int = 0
     streams_open: int = 0
     chunks: int = 0
+    faults: int = 0
 
     def as_dict(self) -> dict[str, int]:
         """Return the counters by name, as they are now."""

@@ -6,14 +6,18 @@ from typing import Final
 from aiohttp import web
 
 from foxapi_async.gateway.log import ChunkLog
+from foxapi_async.gateway.refusal import Refusal
 from foxapi_async.gateway.stats import Stats
 
-_HEADERS: Final = {
+HEADERS: Final = {
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-cache, no-store",
     # Proxies that know this header hand each event on at once.
     "X-Accel-Buffering": "no",
 }
+
+# More digits than any stream has chunks.
+_LONGEST_OFFSET: Final = 18
 
 
 class Streams:
@@ -29,7 +33,7 @@ class Streams:
         A reader that is slow waits for itself alone; one that has left is noticed by the next write
         at the latest, and at once where the server cancels handlers of closed connections.
         """
-        response = web.StreamResponse(headers=_HEADERS)
+        response = web.StreamResponse(headers=HEADERS)
         await response.prepare(request)
         transport = request.transport
         if transport is None:
@@ -58,3 +62,10 @@ class Streams:
         for transport in self._open:
             if transport.get_write_buffer_size():
                 transport.abort()
+
+
+def read_offset(value: str) -> int:
+    """Return the number of chunks to skip that a request asks for, or refuse it with 422."""
+    if not value.isascii() or not value.isdigit() or len(value) > _LONGEST_OFFSET:
+        raise Refusal.invalid("offset", "offset must be the number of chunks to skip, 0 or more")
+    return int(value)

@@ -7,6 +7,7 @@ import pytest
 from msgspec import Raw
 
 from foxapi_async._client.poller import Poller
+from foxapi_async._client.watch import Await, AwaitChange, Watch
 from foxapi_async._clock import ManualClock, settle
 from foxapi_async._protocol.pacing import pacer
 from foxapi_async._protocol.verdict import judge
@@ -33,23 +34,28 @@ def task(task_id: str, status: str = "processing", progress: int = 0) -> Task:
     return Task(id=task_id, status=status, progress=progress, results=results)
 
 
+class Account:
+    """Somebody whose tasks these are."""
+
+
 class Service:
     """Answers looks from a script, and counts them."""
 
-    account = "me"
-
     def __init__(self, answer: Callable[[str, int], Task | FoxAPIError]) -> None:
+        self.account = Account()
         self.answer = answer
         self.polling = PollPolicy(give_up_after=10, hollow=3)
         self.pacer = pacer(PACING)
         self.looks: dict[str, int] = {}
+        self.hollow: list[bool] = []
         self.in_flight = 0
         self.most_in_flight = 0
         self.gate: asyncio.Event | None = None
 
-    async def look(self, task_id: str) -> Task:
+    async def look(self, task_id: str, *, hollow: bool = False) -> Task:
         """Answer one look, after the gate has opened if there is one."""
         self.looks[task_id] = number = self.looks.get(task_id, 0) + 1
+        self.hollow.append(hollow)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
@@ -71,6 +77,11 @@ class Handle:
         self.born = born
         self.seen: list[Task] = []
 
+    @property
+    def task(self) -> Task | None:
+        """Return the last snapshot."""
+        return self.seen[-1] if self.seen else None
+
     def observe(self, task: Task) -> None:
         """Keep the snapshot."""
         self.seen.append(task)
@@ -88,14 +99,25 @@ class Bench:
         self.service = Service(answer)
         self.poller = Poller(self.clock, limits, roll=lambda: 0.5)
 
+    def watch(self, handle: Handle) -> Watch:
+        """Return what the poller knows of the handle's task."""
+        return self.poller.watch(handle, self.service)
+
     def wait(
         self, handle: Handle, timeout: float | None = None, *, change: bool = False
     ) -> asyncio.Task[None]:
         """Begin to wait."""
-        watch = self.poller.watch(handle, self.service)
-        return asyncio.create_task(
-            self.poller.wait(handle, watch, timeout=timeout, wants_change=change)
-        )
+        return asyncio.create_task(self._wait(handle, timeout, change=change))
+
+    async def _wait(self, handle: Handle, timeout: float | None, *, change: bool) -> None:
+        waiter = (AwaitChange if change else Await)(handle, self.watch(handle))
+        try:
+            self.poller.join(waiter, timeout)
+            error = await waiter
+        finally:
+            self.poller.leave(waiter)
+        if error is not None:
+            raise error
 
 
 def finishes_at(number: int) -> Callable[[str, int], Task]:
@@ -106,7 +128,7 @@ def finishes_at(number: int) -> Callable[[str, int], Task]:
 async def test_a_task_that_nobody_awaits_is_never_looked_at() -> None:
     """No waiter, no GET and no timer."""
     bench = Bench(finishes_at(1))
-    bench.poller.watch(Handle("a"), bench.service)
+    bench.watch(Handle("a"))
     await bench.clock.advance(100)
     assert bench.service.looks == {}
     assert bench.clock.timers == 0
@@ -190,14 +212,14 @@ async def test_coming_back_goes_on_where_the_pacing_stood() -> None:
     """Short waits one after another do not look more often than one long wait."""
     bench = Bench(finishes_at(100))
     handle = Handle("a")
-    watch = bench.poller.watch(handle, bench.service)
+    watch = bench.watch(handle)
     for _ in range(100):
         wait = bench.wait(handle, timeout=0.05)
         await bench.clock.advance(0.1)
         with pytest.raises(TaskTimeoutError):
             await wait
     assert bench.service.looks["a"] <= 11
-    assert watch.waiters == {}
+    assert watch.waiters == []
 
 
 async def test_a_deadline_is_kept_even_if_a_get_hangs() -> None:
@@ -230,7 +252,7 @@ async def test_faults_in_the_middle_of_a_wait_change_nothing() -> None:
     assert not wait.done()
     await bench.clock.advance(0.2)
     await wait
-    assert bench.poller.faults == 3
+    assert bench.poller.tally.faults == 3
 
 
 async def test_a_429_slows_everybody() -> None:
@@ -301,7 +323,7 @@ async def test_watchers_wake_at_each_change_and_only_then() -> None:
     """A wait for a change ends when status or progress differ from before."""
     bench = Bench(lambda task_id, number: task(task_id, progress=10 * (number // 3)))
     handle = Handle("a")
-    watch = bench.poller.watch(handle, bench.service)
+    watch = bench.watch(handle)
     first = bench.wait(handle, change=True)
     await bench.clock.advance(0.1)
     await first
@@ -351,10 +373,11 @@ async def test_a_final_task_is_not_looked_at_again() -> None:
     """A second handle of a finished task learns its end without a GET."""
     bench = Bench(finishes_at(1))
     first, second = Handle("a"), Handle("a")
-    watch = bench.poller.watch(first, bench.service)
+    watch = bench.watch(first)
     wait = bench.wait(first)
     await bench.clock.advance(0.1)
     await wait
-    await bench.poller.wait(second, watch)
+    assert bench.watch(second) is watch
+    await bench.wait(second)
     assert bench.service.looks == {"a": 1}
     assert judge(second.seen[-1]).is_final

@@ -152,7 +152,7 @@ async def test_cancelling_a_read_loses_nothing(cut_fox: FoxSession, cutter: TCPC
     async with handle.stream() as stream:
         seen = [await anext(stream) for _ in range(3)]
         waiting = asyncio.create_task(anext_of(stream.__anext__))
-        await asyncio.sleep(0)  # the stall may be old news, and the task must have begun to wait
+        await asyncio.sleep(0)  # a task that is cancelled before it begins has read nothing
         await cutter.wait_for_stalls()
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):

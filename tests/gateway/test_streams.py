@@ -193,7 +193,9 @@ async def test_a_reader_that_stands_still_holds_nobody_up(serve: "Serve") -> Non
     await asyncio.get_running_loop().sock_connect(stalled, ("127.0.0.1", service.gateway.port))
     with stalled:
         path = f"/v1/llm/generations/{task['id']}/stream"
-        request = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\n\r\n".encode()
+        request = (
+            f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\n\r\n".encode()
+        )
         await asyncio.get_running_loop().sock_sendall(stalled, request)
         reply = await service.stream(task["id"])
         assert reply.body.endswith(b'event: done\ndata: {"total_chunks":32032}\n\n')

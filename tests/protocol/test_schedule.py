@@ -1,5 +1,7 @@
 """Laws of the bucketed schedule."""
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +13,7 @@ class Item:
 
     def __init__(self, due: float) -> None:
         self.due = due
-        self.slot: int | None = None
+        self.slot: list[Any] | None = None
 
 
 dues = st.floats(min_value=0, max_value=100)

@@ -1,0 +1,144 @@
+"""One rule: what goes wrong, and on which calls."""
+
+import math
+from collections.abc import Collection
+from difflib import get_close_matches
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from foxapi_async.errors import ConfigError
+from foxapi_async.gateway.faults.kinds import HOW, KINDS, ROUTES, WHEN
+from foxapi_async.gateway.faults.text import read_rule, write_rule
+
+_POSITIVE: Final = ("nth", "every", "times", "size", "polls", "each")
+_NOT_NEGATIVE: Final = ("retry_after", "seconds", "chunk", "total")
+_LONGEST_CODE: Final = 64
+_LETTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz_")
+_STATUSES: Final = range(200, 600)
+_SHOWN: Final = 120
+
+
+class FaultRule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Something that the gateway does wrong on purpose, and the calls on which it does.
+
+    ``on`` is a route (``submit``, ``query``, ``stream``, ``models`` or ``any``), ``fault`` one of
+    those in the reference. ``nth``, ``every``, ``probability``, ``times``, ``model`` and ``task``
+    choose among the calls of the route; together they restrict each other. The rest says how the
+    fault goes. Times are in seconds.
+
+    ``FaultRule.of("submit:503:nth=2")`` reads the short form, which ``str()`` writes. A rule that
+    cannot work raises ``ConfigError``, which names the part and what to write instead.
+    """
+
+    on: str
+    fault: str
+    nth: int | None = None
+    every: int | None = None
+    probability: float | None = None
+    times: int | None = None
+    model: str | None = None
+    task: str | None = None
+    late: bool = False
+    status: int | None = None
+    code: str | None = None
+    message: str | None = None
+    retry_after: float | None = None
+    seconds: float | None = None
+    size: int | None = None
+    polls: int | None = None
+    chunk: int | None = None
+    each: int | None = None
+    total: int | None = None
+
+    @classmethod
+    def of(cls, value: object) -> "FaultRule":
+        """Return the rule that a text in the short form, or a mapping of members, describes."""
+        if isinstance(value, FaultRule):
+            return value
+        try:
+            members = read_rule(value) if isinstance(value, str) else value
+            return msgspec.convert(members, cls, strict=not isinstance(value, str))
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"fault {_shown(value)}: {_plain(str(error))}") from None
+        except ConfigError as error:
+            raise ConfigError(f"fault {_shown(value)}: {error}") from None
+
+    def __post_init__(self) -> None:
+        if self.on not in ROUTES:
+            raise ConfigError(f"there is no route {self.on!r}; {_choose(self.on, ROUTES)}")
+        kind = KINDS.get(self.fault)
+        if kind is None:
+            raise ConfigError(f"there is no fault {self.fault!r}; {_choose(self.fault, KINDS)}")
+        if self.on not in kind.routes:
+            raise ConfigError(f"{self.fault} works on {' or '.join(kind.routes)}, not {self.on}")
+        for name in HOW:
+            value: object = getattr(self, name)
+            if name not in kind.takes and value is not None and value is not False:
+                raise ConfigError(f"{self.fault} takes no {name}; {_takes(self.fault)}")
+        self._refuse_bad_numbers()
+        if self.fault == "status" and self.status is None:
+            raise ConfigError("status needs a status; write it in its place, as in submit:503")
+        if self.fault == "fail" and not _is_code(self.code):
+            raise ConfigError("fail needs a code of letters and _, as in submit:fail:code=timeout")
+        if self.fault in {"cut", "torn"} and self.chunk is self.each is None:
+            raise ConfigError(f"{self.fault} needs chunk or each, as in stream:{self.fault}:each=5")
+        if self.fault == "stall" and self.on != "stream" and not self.chunk is self.each is None:
+            raise ConfigError(f"stall takes chunk and each on a stream, not on {self.on}")
+
+    def _refuse_bad_numbers(self) -> None:
+        for names, least in ((_POSITIVE, 1), (_NOT_NEGATIVE, 0)):
+            for name in names:
+                value: float | None = getattr(self, name)
+                if value is not None and not (math.isfinite(value) and value >= least):
+                    raise ConfigError(f"{name} must be {least} or more, got {value!r}")
+        if self.probability is not None and not 0 <= self.probability <= 1:
+            raise ConfigError(f"probability lies between 0 and 1, got {self.probability!r}")
+        if self.status is not None and self.status not in _STATUSES:
+            raise ConfigError(f"status lies between 200 and 599, got {self.status!r}")
+
+    def __str__(self) -> str:
+        return write_rule(msgspec.to_builtins(self))
+
+
+def _is_code(code: str | None) -> bool:
+    return bool(code) and len(code or "") <= _LONGEST_CODE and set(code or "") <= _LETTERS
+
+
+def _takes(fault: str) -> str:
+    own = KINDS[fault].takes
+    return f"it takes {', '.join([*own, *WHEN])}"
+
+
+def _choose(wrong: str, known: Collection[str]) -> str:
+    near = get_close_matches(wrong, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"choose one of {', '.join(known)}"
+
+
+def _plain(message: str) -> str:
+    """Say a complaint of msgspec in our words."""
+    if message.startswith("Object contains unknown field"):
+        name = message.split("`")[1]
+        return f"there is no {name!r}; {_choose(name, ['on', 'fault', *WHEN, *HOW])}"
+    if message.startswith("Object missing required field"):
+        return f"`{message.split('`')[1]}` is missing"
+    what, _, where = message.partition(" - at `$.")
+    wanted = what.split("`")[1].partition(" |")[0] if "`" in what else ""
+    name = where.rstrip("`")
+    if name and wanted:
+        return f"{name} must be {_TYPES.get(wanted, wanted)}"
+    return "write a text such as 'submit:503', or an object with `on` and `fault`"
+
+
+_TYPES: Final = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a text",
+}
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

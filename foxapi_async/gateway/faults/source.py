@@ -1,0 +1,60 @@
+"""Rules as they come from a file or over HTTP.
+
+Both have one form: an object with ``faults``, a list of short forms and objects, and maybe a
+``seed``. A list or a single rule stands for itself.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+from foxapi_async.errors import ConfigError
+from foxapi_async.gateway.faults.rule import FaultRule
+
+_MEMBERS = {"faults", "seed"}
+_MOST_RULES = 1000
+
+
+def read_faults(value: object) -> tuple[tuple[FaultRule, ...], int | None]:
+    """Return the rules and the seed that ``value`` holds; ``ConfigError`` says what is wrong."""
+    seed: object = None
+    if _is_document(value):
+        members = cast("Mapping[str, object]", value)
+        if unknown := sorted(members.keys() - _MEMBERS):
+            raise ConfigError(f"there is no {unknown[0]!r} beside `faults`; write it into a rule")
+        value, seed = members.get("faults", []), members.get("seed")
+    if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
+        raise ConfigError(f"seed must be a whole number, got {seed!r}")
+    items: list[object] = [value]
+    if isinstance(value, list):
+        items = cast("list[object]", value)
+    if len(items) > _MOST_RULES:
+        raise ConfigError(f"at most {_MOST_RULES} rules, got {len(items)}")
+    return tuple(FaultRule.of(item) for item in items), seed
+
+
+def _is_document(value: object) -> bool:
+    return isinstance(value, Mapping) and bool(
+        _MEMBERS & cast("Mapping[str, object]", value).keys()
+    )
+
+
+def load_faults(path: str | Path) -> tuple[tuple[FaultRule, ...], int | None]:
+    """Read a TOML file; ``ConfigError`` names the file and what is wrong in it."""
+    try:
+        value = tomllib.loads(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"faults file {path}: {error.strerror or 'cannot be read'}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"faults file {path}: it is not TOML: {error}") from None
+    try:
+        return read_faults(_with_faults(value))
+    except ConfigError as error:
+        raise ConfigError(f"faults file {path}: {error}") from None
+
+
+def _with_faults(value: dict[str, object]) -> dict[str, object]:
+    if "faults" not in value:
+        raise ConfigError('it names no `faults`; write faults = ["submit:503"], or [[faults]]')
+    return value

@@ -1,0 +1,144 @@
+"""Laws of admission: submissions wait for room, whatever takes it up, and none is dropped."""
+
+import asyncio
+
+import pytest
+
+from foxapi_async import (
+    Exponential,
+    FoxSession,
+    Limits,
+    PollPolicy,
+    RetryPolicy,
+    SessionClosedError,
+)
+from foxapi_async._client.params import LLMParams
+from foxapi_async.gateway import Gateway
+from foxapi_async.testing import Answer, Stall, TCPCutter
+
+KEY = "sk-secret-0123456789abcdef"
+PROMPT: LLMParams = {"model": "gpt-5.5", "messages": "count 1 to 3"}
+QUICK = PollPolicy(pacing=Exponential(first=0.01, factor=1.2, cap=0.05))
+
+
+async def test_a_gather_of_many_submits_takes_its_time_and_nothing_else(gateway: Gateway) -> None:
+    """With in_flight set, no more tasks are unfinished at a time, though no handle is awaited."""
+    limits = Limits(in_flight=7, gets_per_second=None)
+    async with FoxSession(KEY, base_url=gateway.url, polling=QUICK, limits=limits) as fox:
+        most = 0
+
+        async def submit() -> str:
+            nonlocal most
+            handle = await fox.llm.submit(**PROMPT)
+            most = max(most, fox.stats().unfinished)
+            return handle.id
+
+        ids = await asyncio.gather(*(submit() for _ in range(60)))
+        assert len(set(ids)) == 60
+        assert gateway.stats.tasks == 60
+        assert most <= 7
+        stats = fox.stats()
+        assert (stats.tasks, stats.waiting_for_room, stats.waiting) == (60, 0, 0)
+
+
+async def test_finished_tasks_make_room_without_a_poll(gateway: Gateway) -> None:
+    """An awaited task has left the room by the time that its result is there."""
+    limits = Limits(in_flight=1)
+    async with FoxSession(KEY, base_url=gateway.url, polling=QUICK, limits=limits) as fox:
+        for _ in range(3):
+            handle = await fox.llm.submit(**PROMPT)
+            assert fox.stats().unfinished == 1
+            await handle
+            assert fox.stats().unfinished == 0
+        polls = gateway.stats.polls
+        assert fox.stats().polls == polls
+
+
+async def test_a_task_that_cannot_be_learnt_of_does_not_hold_the_room_for_ever(
+    cutter: TCPCutter, gateway: Gateway
+) -> None:
+    """A lost task counts no more, and the submission that waited goes on."""
+    limits = Limits(in_flight=1)
+    async with FoxSession(KEY, base_url=cutter.url, polling=QUICK, limits=limits) as fox:
+        cutter.on("GET", "*", Answer.http(404), times=3)
+        await fox.llm.submit(**PROMPT)
+        await fox.llm.submit(**PROMPT)
+    assert gateway.stats.tasks == 2
+
+
+async def test_a_refused_submission_gives_its_place_to_the_next(
+    cutter: TCPCutter, gateway: Gateway
+) -> None:
+    """What the service did not accept takes up no room."""
+    limits = Limits(in_flight=1)
+    async with FoxSession(KEY, base_url=cutter.url, polling=QUICK, limits=limits) as fox:
+        cutter.on("POST", "*", Answer.http(422), times=1)
+        refused, accepted = await asyncio.gather(
+            fox.llm.submit(**PROMPT), fox.llm.submit(**PROMPT), return_exceptions=True
+        )
+        assert isinstance(refused, Exception)
+        assert not isinstance(accepted, BaseException)
+    assert gateway.stats.tasks == 1
+
+
+async def test_a_429_pauses_all_submissions(cutter: TCPCutter, gateway: Gateway) -> None:
+    """While the service asks for quiet, no other submission starts, and then all do."""
+    limited = Answer.http(429, headers={"Retry-After": "0.4"})
+    retry = RetryPolicy(resubmit_on_429="always")
+    async with FoxSession(KEY, base_url=cutter.url, polling=QUICK, retry=retry) as fox:
+        cutter.on("POST", "*", limited, times=1)
+        first = asyncio.create_task(fox.llm.submit(**PROMPT))
+        while not fox.stats().paused:
+            await asyncio.sleep(0)
+        others = [asyncio.create_task(fox.llm.submit(**PROMPT)) for _ in range(5)]
+        while fox.stats().waiting_for_room < 5:
+            await asyncio.sleep(0)
+        assert cutter.count("POST") == 1
+        assert 0 < fox.stats().paused <= 0.4
+        await asyncio.gather(first, *others)
+        assert fox.stats().paused == 0
+    assert gateway.stats.tasks == 6
+
+
+async def test_cancelled_submissions_give_up_their_turn(
+    cutter: TCPCutter, gateway: Gateway
+) -> None:
+    """One that is cancelled while it waits, or in the turn it is let in, takes no room along."""
+    limits = Limits(submits_in_flight=1)
+    async with FoxSession(KEY, base_url=cutter.url, limits=limits) as fox:
+        cutter.on("POST", "*", Stall(response=0), times=1)
+        first, second, third = (asyncio.create_task(fox.llm.submit(**PROMPT)) for _ in range(3))
+        await cutter.wait_for_stalls()
+        second.cancel()
+        cutter.release()
+        await first
+        await third
+        room = fox._service.core.room
+        fourth = asyncio.create_task(room.enter())
+        await fourth
+        fifth = asyncio.create_task(room.enter())
+        await asyncio.sleep(0)
+        room.leave()
+        fifth.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await fifth
+        await fox.llm.submit(**PROMPT)
+        assert second.cancelled()
+    assert gateway.stats.tasks == 3
+
+
+async def test_closing_tells_those_who_wait_for_room(cutter: TCPCutter, gateway: Gateway) -> None:
+    """A submission that was not let in by then gets SessionClosedError and was never sent."""
+    fox = FoxSession(KEY, base_url=cutter.url, limits=Limits(submits_in_flight=1))
+    cutter.on("POST", "*", Stall(response=0), times=1)
+    first, second = (asyncio.create_task(fox.llm.submit(**PROMPT)) for _ in range(2))
+    await cutter.wait_for_stalls()
+    closing = asyncio.create_task(fox.aclose())
+    with pytest.raises(SessionClosedError):
+        await second
+    cutter.release()
+    await closing
+    assert (await first).id
+    with pytest.raises(SessionClosedError):
+        await fox._service.core.room.enter()
+    assert gateway.stats.tasks == 1

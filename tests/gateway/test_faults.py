@@ -1,0 +1,344 @@
+"""Faults on purpose, as a client of the gateway meets them."""
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+
+from foxapi_async._clock import ManualClock
+from foxapi_async.gateway import FaultRule, Gateway
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.gateway.conftest import Serve, Service
+
+SUBMIT = "/v1/llm/generations"
+MODELS = "/v1/configs/llm_generations_models"
+HELLO: dict[str, Any] = {"model": "gpt-5.5", "messages": [{"role": "user", "content": "hello"}]}
+
+
+async def test_a_status_comes_in_the_envelope(serve: "Serve") -> None:
+    """An error on purpose looks like one of the service, with what the rule says in it."""
+    rule = FaultRule(
+        on="submit",
+        fault="status",
+        status=429,
+        code="slow_down",
+        message="calm, please",
+        retry_after=2,
+        nth=1,
+    )
+    service = await serve(faults=[rule])
+    reply = await service.post(**HELLO)
+    assert (reply.status, reply.headers["Retry-After"]) == (429, "2")
+    assert reply.json == {
+        "error": {"message": "calm, please", "type": "rate_limit_error", "code": "slow_down"}
+    }
+    assert (await service.post(**HELLO)).status == 200
+    stats = service.gateway.stats
+    assert (stats.submits, stats.tasks, stats.faults) == (2, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, "invalid_request_error"),
+        (401, "authentication_error"),
+        (402, "insufficient_quota"),
+        (404, "not_found"),
+        (413, "file_too_large_error"),
+        (429, "rate_limit_error"),
+        (500, "server_error"),
+        (503, "service_unavailable"),
+    ],
+)
+async def test_each_status_has_its_type(serve: "Serve", status: int, kind: str) -> None:
+    """The type of an error on purpose is the service's own for that status."""
+    service = await serve(faults=[f"any:{status}"])
+    for method, path in (("GET", MODELS), ("POST", SUBMIT), ("GET", "/v1/tasks/x")):
+        reply = await service.call(method, path)
+        assert (reply.status, reply.json["error"]["type"]) == (status, kind)
+
+
+@pytest.mark.parametrize("fault", ["html", "empty", "503", "reset"])
+@pytest.mark.parametrize("late", [False, True])
+async def test_late_is_after_the_task_was_created(
+    serve: "Serve", fault: str, *, late: bool
+) -> None:
+    """A late fault on a submit spoils the answer of a task that exists; another one prevents it."""
+    service = await serve(faults=[f"submit:{fault}:late={late}"])
+    if fault == "reset":
+        with pytest.raises(aiohttp.ClientOSError):
+            await service.post(**HELLO)
+    else:
+        reply = await service.post(**HELLO)
+        assert reply.status == (503 if fault == "503" else 200)
+        assert b"task-llm" not in reply.body
+    assert service.gateway.stats.tasks == int(late)
+    assert service.gateway.stats.submits == 1
+
+
+async def test_a_page_in_place_of_an_answer(serve: "Serve") -> None:
+    """HTML is sent as such, with the status of the rule; an empty body has no byte."""
+    service = await serve(faults=["models:html:nth=1", "models:html:status=413,nth=2", "any:empty"])
+    for status in (200, 413):
+        reply = await service.call("GET", MODELS)
+        assert (reply.status, reply.headers["Content-Type"]) == (status, "text/html")
+        assert reply.body.startswith(b"<!DOCTYPE html>")
+    reply = await service.call("GET", MODELS)
+    assert (reply.status, reply.body) == (200, b"")
+
+
+@pytest.mark.parametrize("size", [None, 10])
+async def test_a_truncated_answer_announces_the_whole(serve: "Serve", size: int | None) -> None:
+    """A truncated body ends early although its length was told."""
+    option = f":size={size}" if size else ""
+    service = await serve(faults=[f"models:truncated{option}"])
+    async with service.http.get(
+        service.gateway.url + MODELS, headers={"Authorization": "Bearer x"}
+    ) as response:
+        announced = int(response.headers["Content-Length"])
+        got = b""
+        with pytest.raises(aiohttp.ClientPayloadError):
+            while True:
+                got += await response.content.readany()
+    assert len(got) == (size or announced // 2) < announced
+
+
+async def test_a_slow_answer_takes_its_time(serve: "Serve") -> None:
+    """A slow body comes in its pieces, each after its wait, and is whole in the end."""
+    clock = ManualClock()
+    service = await serve(faults=["models:slow:seconds=5,size=100"], clock=clock)
+    whole = await service.call("GET", "/v1/tasks/x")
+    assert whole.status == 404
+    asking = asyncio.create_task(service.call("GET", MODELS))
+    waits = 0
+    while not asking.done():
+        if clock.timers:
+            await clock.advance(5)
+            waits += 1
+        await asyncio.sleep(0)
+    reply = await asking
+    assert len(reply.json["data"]) == 8
+    assert waits == -(-len(reply.body) // 100)
+
+
+async def test_a_stall_ends_with_its_time(serve: "Serve") -> None:
+    """A stalled answer comes when its seconds are over, as if nothing had been."""
+    clock = ManualClock()
+    service = await serve(faults=["submit:stall:seconds=60", "models:stall:late"], clock=clock)
+    asking = asyncio.create_task(service.post(**HELLO))
+    while not clock.timers:
+        await asyncio.sleep(0)
+    assert service.gateway.stats.tasks == 0
+    await clock.advance(60)
+    assert (await asking).status == 200
+
+
+async def test_a_stall_does_not_hold_the_gateway(serve: "Serve") -> None:
+    """Answers and streams that stall for ever end when the gateway closes."""
+    service = await serve(faults=["models:stall", "stream:stall:chunk=1"])
+    task = await service.submit(stream=True)
+    async with await service.open_stream(task["id"]):
+        asking = asyncio.create_task(service.call("GET", MODELS))
+        while service.gateway.stats.faults < 2:
+            await asyncio.sleep(0)
+        async with asyncio.timeout(1):
+            await service.gateway.__aexit__(None, None, None)
+        assert (await asking).status == 200
+
+
+async def test_a_completed_task_may_be_hollow(serve: "Serve") -> None:
+    """A hollow task is completed without results for its polls, then has them (CONTRACT Q2)."""
+    service = await serve(faults=["query:hollow:polls=2"])
+    task = await service.submit()
+    seen = [await service.finished(task["id"])]
+    seen += [await service.task(task["id"]) for _ in range(3)]
+    assert [item["status"] for item in seen] == ["completed"] * 4
+    assert [item["results"] is None for item in seen] == [True, True, False, False]
+    assert service.gateway.stats.faults == 2
+
+
+async def test_a_task_fails_with_the_code_of_its_rule(
+    serve: "Serve", events: "Callable[[bytes], list[Any]]"
+) -> None:
+    """A doomed task writes its chunks, then fails as those of the service do (CONTRACT §8.3)."""
+    service = await serve(
+        faults=["submit:fail:code=content_policy_violation,chunk=2,model=kimi-k2.6"]
+    )
+    doomed = await service.submit("count 1 to 9", model="kimi-k2.6", stream=True)
+    spared = await service.submit("count 1 to 9")
+    error = (await service.finished(doomed["id"]))["error"]
+    assert (error["code"], error["type"]) == ("content_policy_violation", "task_error")
+    names = [event.name for event in events((await service.stream(doomed["id"])).body)]
+    assert names[-1] == "error"
+    assert names.count("chunk") >= 2
+    assert (await service.finished(spared["id"]))["status"] == "completed"
+
+
+async def read_until_cut(service: "Service", task_id: str, query: str = "") -> bytes:
+    """Read a stream that breaks off and return what came."""
+    got = bytearray()
+    async with await service.open_stream(task_id, query) as response:
+        with pytest.raises(aiohttp.ClientPayloadError):
+            while True:
+                data = await response.content.readany()
+                got += data
+    return bytes(got)
+
+
+async def test_a_stream_is_cut_where_the_rule_says(
+    serve: "Serve", events: "Callable[[bytes], list[Any]]"
+) -> None:
+    """A cut stream delivered exactly the chunks before the place, and goes on from there."""
+    service = await serve(faults=["stream:cut:chunk=2"])
+    task = await service.submit("count 1 to 5", stream=True)
+    await service.finished(task["id"])
+    before = await read_until_cut(service, task["id"])
+    after = (await service.stream(task["id"], "?offset=2")).body
+    service.gateway.faults.clear()
+    assert before + after == (await service.stream(task["id"])).body
+    assert len(events(before)) == 2
+
+
+async def test_each_connection_gets_so_many_chunks(
+    serve: "Serve", events: "Callable[[bytes], list[Any]]"
+) -> None:
+    """With ``each`` every connection is cut after so many chunks, wherever it began."""
+    service = await serve(faults=["stream:cut:each=3"])
+    task = await service.submit("count 1 to 9", stream=True)
+    await service.finished(task["id"])
+    for offset in (0, 1, 4):
+        got = await read_until_cut(service, task["id"], f"?offset={offset}")
+        assert len(events(got)) == 3
+
+
+async def test_a_torn_stream_ends_inside_an_event(serve: "Serve") -> None:
+    """A torn stream has half of the next event at its end."""
+    service = await serve(faults=["stream:torn:chunk=1"])
+    task = await service.submit("count 1 to 5", stream=True)
+    await service.finished(task["id"])
+    whole, _, half = (await read_until_cut(service, task["id"])).partition(b"\n\n")
+    assert whole.startswith(b"event: chunk\n")
+    assert half.startswith(b"event: chunk\ndata: {")
+    assert b"\n\n" not in half
+
+
+async def test_a_stalled_stream_stands_before_its_chunk(serve: "Serve") -> None:
+    """A stalled stream has sent what comes before, and goes on when its time is over."""
+    clock = ManualClock()
+    service = await serve(faults=["stream:stall:chunk=2,seconds=600"], clock=clock)
+    task = await service.submit("count 1 to 3", stream=True)
+    await service.finished(task["id"])
+    async with await service.open_stream(task["id"]) as response:
+        got = b""
+        while got.count(b"\n\n") < 2:
+            got += await response.content.readany()
+        assert b"done" not in got
+        while not clock.timers:
+            await asyncio.sleep(0)
+        await clock.advance(600)
+        got += await response.read()
+    assert got.count(b"event: chunk") > 2
+    assert b"event: done" in got
+
+
+async def test_endings_that_are_wrong(
+    serve: "Serve", events: "Callable[[bytes], list[Any]]"
+) -> None:
+    """A stream may lack its last event, or count wrong in it; its chunks are whole."""
+    service = await serve(
+        faults=["stream:no-done:nth=1", "stream:wrong-total:nth=2", "stream:wrong-total:total=1"]
+    )
+    task = await service.submit("count 1 to 3", stream=True)
+    await service.finished(task["id"])
+    first, second, third = [events((await service.stream(task["id"])).body) for _ in range(3)]
+    assert {event.name for event in first} == {"chunk"}
+    assert second[-1].data == {"total_chunks": len(first) + 1}
+    assert third[-1].data == {"total_chunks": 1}
+    assert first == second[:-1] == third[:-1]
+
+
+async def test_an_offset_may_be_ignored(serve: "Serve") -> None:
+    """A stream that ignores its offset is sent from the beginning (CONTRACT §15 row 9)."""
+    service = await serve(faults=["stream:ignore-offset"])
+    task = await service.submit("count 1 to 3", stream=True)
+    whole = (await service.stream(task["id"])).body
+    assert service.gateway.stats.faults == 0
+    assert (await service.stream(task["id"], "?offset=2")).body == whole
+    assert service.gateway.stats.faults == 1
+
+
+async def test_framing_may_be_unusual(serve: "Serve") -> None:
+    """CR LF, comments and unknown events change the framing and not one chunk."""
+    service = await serve()
+    task = await service.submit("count 1 to 3", stream=True)
+    plain = (await service.stream(task["id"])).body
+    service.gateway.faults.add("stream:crlf", "stream:comments", "stream:unknown-events")
+    odd = (await service.stream(task["id"])).body
+    assert b"\r\n" in odd
+    assert odd.count(b": a comment\r\n") == odd.count(b"event: heartbeat") == plain.count(b"\n\n")
+
+    def data(body: bytes) -> list[Any]:
+        lines = body.replace(b"\r\n", b"\n").split(b"\n")
+        found = [json.loads(line[6:]) for line in lines if line.startswith(b"data: ")]
+        return [item for item in found if item != {"alive": True}]
+
+    assert data(odd) == data(plain)
+
+
+async def test_a_slow_stream_is_cut_into_pieces(serve: "Serve") -> None:
+    """A slow stream comes in pieces in the middle of its events, and is the same in the end."""
+    service = await serve()
+    task = await service.submit("count 1 to 3", stream=True)
+    plain = (await service.stream(task["id"])).body
+    service.gateway.faults.add("stream:slow:seconds=0,size=11")
+    pieces: list[bytes] = []
+    async with await service.open_stream(task["id"]) as response:
+        async for piece, _ in response.content.iter_chunks():
+            pieces.append(piece)
+    assert b"".join(pieces) == plain
+    assert len(pieces) > 1
+
+
+async def test_a_retention_may_be_over_early(serve: "Serve") -> None:
+    """An expired stream or task is 404 in the envelope, as a real one is."""
+    service = await serve(faults=["stream:expired", "query:expired:nth=2"])
+    task = await service.submit(stream=True)
+    assert (await service.task(task["id"]))["id"] == task["id"]
+    for path in (f"/v1/tasks/{task['id']}", f"{SUBMIT}/{task['id']}/stream"):
+        reply = await service.call("GET", path)
+        assert (reply.status, reply.json["error"]["type"]) == (404, "not_found")
+
+
+async def test_a_rule_can_be_about_one_task(serve: "Serve") -> None:
+    """Rules about a task or a model leave all others alone, in queries and streams too."""
+    service = await serve()
+    one = await service.submit(stream=True)
+    other = await service.submit(model="gpt-5.4", stream=True)
+    service.gateway.faults.add(f"any:502:task={one['id']}", "stream:504:model=gpt-5.4")
+    assert (await service.call("GET", f"/v1/tasks/{one['id']}")).status == 502
+    assert (await service.stream(one["id"])).status == 502
+    assert (await service.call("GET", f"/v1/tasks/{other['id']}")).status == 200
+    assert (await service.stream(other["id"])).status == 504
+    assert (await service.call("GET", f"/v1/tasks/{other['id']}", key=None)).status == 401
+
+
+async def test_a_gateway_without_faults_is_left_alone(service: "Service") -> None:
+    """Rules that were cleared do nothing, and the endpoints of the gateway itself never fail."""
+    service.gateway.faults.add("any:500")
+    for path in ("/healthz", "/_gateway/stats"):
+        assert (await service.call("GET", path)).status == 200
+    assert (await service.call("GET", MODELS)).status == 500
+    service.gateway.faults.clear()
+    assert service.gateway.faults.rules == ()
+    assert (await service.call("GET", MODELS)).status == 200
+
+
+async def test_a_bad_rule_is_told_before_anything_listens() -> None:
+    """A gateway is not built with a rule that cannot work."""
+    with pytest.raises(Exception, match="did you mean reset"):
+        Gateway(faults=["submit:rest"])
