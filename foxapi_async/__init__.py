@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from foxapi_async._client.completed import Progress, as_completed
     from foxapi_async._client.handle import TaskHandle
     from foxapi_async._client.llm_handle import LLMHandle
+    from foxapi_async._client.recovered import Recovery, UnknownSubmission
     from foxapi_async._client.session import FoxSession
     from foxapi_async._client.stats import Stats
     from foxapi_async._client.stream import ChatStream
@@ -90,6 +91,7 @@ _HOMES: Final = {
     "_client.completed": ("Progress", "as_completed"),
     "_client.handle": ("TaskHandle",),
     "_client.llm_handle": ("LLMHandle",),
+    "_client.recovered": ("Recovery", "UnknownSubmission"),
     "_client.session": ("FoxSession",),
     "_client.stats": ("Stats",),
     "_client.stream": ("ChatStream",),
@@ -194,6 +196,7 @@ __all__ = [
     "PollPolicy",
     "Progress",
     "RateLimitError",
+    "Recovery",
     "RequestValidationError",
     "RetryPolicy",
     "ServiceUnavailableError",
@@ -217,6 +220,7 @@ __all__ = [
     "Timeouts",
     "ToolCall",
     "UnboundHandleError",
+    "UnknownSubmission",
     "UnprocessableEntityError",
     "UnsupportedContentTypeError",
     "Usage",

@@ -22,6 +22,7 @@ __all__ = [
     "SubmitUnclaimed",
     "TaskFinished",
     "TaskSubmitted",
+    "TaskUnrecorded",
     "TaskUpdated",
 ]
 
@@ -65,6 +66,14 @@ class RetryScheduled(Event, frozen=True, kw_only=True):
 
 class TaskSubmitted(Event, frozen=True, kw_only=True):
     """The service accepted a generation: from here on it is billed."""
+
+    task_id: str
+    model: str
+    key: str | None
+
+
+class TaskUnrecorded(Event, frozen=True, kw_only=True):
+    """A generation was accepted, and the journal could not write its id down: keep it yourself."""
 
     task_id: str
     model: str

@@ -3,13 +3,14 @@
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Generator
 from math import inf
-from typing import Any, Generic, Literal, Protocol, Self, TypeVar
+from typing import Any, Final, Generic, Literal, Protocol, Self, TypeVar
 
 from msgspec import DecodeError
 
 from foxapi_async._client.outcome import Outcome
 from foxapi_async._client.service import Service
 from foxapi_async._client.watch import Await, AwaitChange, Waiter, Watch
+from foxapi_async._journal import Ending, Stage
 from foxapi_async._protocol.verdict import State, judge, task_error
 from foxapi_async._wire.task import Task
 from foxapi_async.errors import ConfigError, InvalidResponseError, UnboundHandleError
@@ -19,6 +20,13 @@ R = TypeVar("R")
 
 Kind = Literal["llm", "image", "video", "audio", "document"]
 """What a task makes; it decides the type of its result."""
+
+
+_STAGES: Final = {
+    State.COMPLETED: Stage.COMPLETED,
+    State.FAILED: Stage.FAILED,
+    State.CANCELLED: Stage.CANCELLED,
+}
 
 
 class Session(Protocol):
@@ -185,6 +193,7 @@ class TaskHandle(ABC, Generic[R]):
             self._outcome = self._settle(task, state)
             if self._service is not None:
                 self._service.core.room.finished(self._id)
+            self._record_end(task, state)
             self._tell_finished(task)
 
     def _settle(self, task: Task, state: State) -> Outcome[R]:
@@ -204,6 +213,15 @@ class TaskHandle(ABC, Generic[R]):
     @abstractmethod
     def _read(self, task: Task) -> R:
         """Return the result of a completed task; ``msgspec.DecodeError`` if it is not one."""
+
+    def _record_end(self, task: Task, state: State) -> None:
+        if self._service is not None:
+            journal, base = self._service.options.journal, self._service.account.base
+            journal.finished(self._ending(base, _STAGES[state], task))
+
+    def _ending(self, service: str, stage: Stage, task: Task) -> Ending:
+        """Return what a journal keeps of the end."""
+        return Ending(service=service, stage=stage, task=task)
 
     def _tell_finished(self, task: Task) -> None:
         service = self._service

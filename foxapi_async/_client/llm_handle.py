@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from math import isfinite
-from typing import Any, TypeGuard, final
+from typing import Any, Self, TypeGuard, final
 
-from msgspec import DecodeError
+from msgspec import DecodeError, Raw
 
 from foxapi_async._client.follower import Follower
 from foxapi_async._client.handle import Kind, TaskHandle
@@ -12,6 +12,7 @@ from foxapi_async._client.reader import StreamReader
 from foxapi_async._client.service import Service
 from foxapi_async._client.stream import ChatStream
 from foxapi_async._client.watch import Waiter
+from foxapi_async._journal import FINISHED, Ending, Entry, Stage
 from foxapi_async._protocol.accumulate import complete
 from foxapi_async._protocol.cursor import Cursor
 from foxapi_async._protocol.verdict import judge
@@ -81,7 +82,40 @@ class LLMHandle(TaskHandle[ChatCompletion]):
             # Whoever waits, or will, gets the result by the next look.
             self._service.core.poller.nudge(self.watch())
         if self._outcome is not None and self._outcome.error is None and self._task is not None:
+            state = judge(self._task)
+            self._outcome = self._settle(self._task, state)
+            self._record_end(self._task, state)
+
+    @classmethod
+    def restored(cls, service: Service, entry: Entry) -> Self:
+        """Return the handle of a task that a journal knows: the same one, while it is in use."""
+        known = service.handles.get(entry.task_id or "")
+        if isinstance(known, cls):
+            return known
+        handle = cls(service, entry.task_id or "", key=entry.key)
+        handle._recall(entry)
+        service.handles[handle.id] = handle
+        return handle
+
+    def _recall(self, entry: Entry) -> None:
+        """Take in what a journal has kept, and tell nobody: it is no news."""
+        self._task = entry.read_task()
+        self._streams = entry.streamed
+        if entry.answer is not None:
+            self._streamed = read_completion(Raw(entry.answer))
+            self._keep = entry.answer_wins
+        if self._task is not None and entry.stage in FINISHED:
             self._outcome = self._settle(self._task, judge(self._task))
+
+    def _ending(self, service: str, stage: Stage, task: Task) -> Ending:
+        """Return the end with what the stream said of it: the service forgets thinking."""
+        return Ending(
+            service=service,
+            stage=stage,
+            task=task,
+            answer=self._streamed,
+            answer_wins=self._keep,
+        )
 
     def unfollow(self) -> None:
         """Poll from now on: the stream cannot be followed."""

@@ -65,6 +65,7 @@ class SubmitParams(LLMParams, total=False):
     stream: bool
 
 
+_LONGEST_KEY: Final = 512
 _MEMBERS: Final = member_names(GenerationRequest)
 _NO_JSON: Final = (TypeError, ValueError, RecursionError)
 _KEYWORDS: Final = sorted((_MEMBERS | {"key", "extra"}) - {"sync"})
@@ -101,6 +102,21 @@ def validate(request: GenerationRequest, validation: Validation) -> None:
     violations = check(request, strict=validation == "strict")
     if violations:
         raise RequestValidationError(violations)
+
+
+def checked_key(key: str | None) -> str | None:
+    """Return ``key`` if a journal can hold it; a mistyped one would pay twice."""
+    if key is None:
+        return None
+    if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance] the caller's word
+        raise _refused("key", f"must be a text or None, got {type(key).__name__}: use str(...)")
+    if not 1 <= len(key) <= _LONGEST_KEY or "\0" in key:
+        raise _refused("key", f"must have 1 to {_LONGEST_KEY} characters, none of them NUL")
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        raise _refused("key", "is not valid Unicode: it has half of a surrogate pair") from None
+    return key
 
 
 def encode_request(request: GenerationRequest) -> bytes:

@@ -3,7 +3,9 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, Self, TypeVar
+from contextlib import AsyncExitStack
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -13,7 +15,7 @@ from foxapi_async._client.room import Room
 from foxapi_async._client.submitter import Submitter
 from foxapi_async._client.sweep import Sweep
 from foxapi_async._clock import Clock
-from foxapi_async._journal import NullRecorder, Recorder
+from foxapi_async._journal import Recorder
 from foxapi_async._protocol.backoff import Effect
 from foxapi_async._protocol.pacing import Pacer, pacer
 from foxapi_async._transport import Account, Call, OnRetry, StreamBody, Transport, decode
@@ -63,11 +65,6 @@ class Options(Struct, frozen=True, kw_only=True):
     hooks: tuple[Hook, ...]
     journal: Recorder
 
-    @classmethod
-    def of(cls, *, journal: Recorder | None, hooks: tuple[Hook, ...], **policies: Any) -> Self:
-        """Build the options, with the null recorder in the place of no journal."""
-        return cls(journal=journal or NullRecorder(), hooks=tuple(hooks), **policies)
-
 
 class Core:
     """What a session shares with its copies: connections, the poller, the submissions, the loop."""
@@ -84,6 +81,7 @@ class Core:
         self.streams: Sweep = Sweep(clock)
         # Handles, which know this class; it does not know theirs.
         self.unclaimed: list[Any] = []
+        self.journals: list[Recorder] = []
 
     def enter(self) -> None:
         """Bind to the running loop at the first use; refuse another loop, and a closed session."""
@@ -99,7 +97,7 @@ class Core:
             )
 
     async def aclose(self) -> None:
-        """Wake the waiters, let POSTs under way land, close the connections."""
+        """Wake the waiters, let POSTs under way land, close the journals and the connections."""
         self.closed = True
         if self.loop is None:
             return
@@ -107,13 +105,17 @@ class Core:
         self.room.close()
         await self.poller.aclose()
         await self.submitter.aclose()
-        await self.transport.aclose()
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.transport.aclose)
+            # Only now is all known that is to be written down.
+            for journal in self.journals:
+                stack.push_async_callback(journal.aclose)
 
 
 class Service:
     """Calls of the service, with the policies of one session."""
 
-    __slots__ = ("account", "core", "options", "pacer")
+    __slots__ = ("account", "core", "handles", "options", "pacer")
 
     def __init__(
         self, account: Account, options: Options, core: Core, learnt: Pacer | None = None
@@ -121,6 +123,10 @@ class Service:
         self.account: Account = account
         self.options: Options = options
         self.core: Core = core
+        # The handles of what has an entry in the journal, by their ids: one key, one handle.
+        self.handles: WeakValueDictionary[str, Any] = WeakValueDictionary()
+        if options.journal not in core.journals:
+            core.journals.append(options.journal)
         self.pacer: Pacer = pacer(options.polling.pacing) if learnt is None else learnt
 
     def with_(self, account: Account, **changes: Any) -> "Service":

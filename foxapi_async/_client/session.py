@@ -4,19 +4,21 @@ import ssl as _ssl
 import sys
 import warnings
 from collections.abc import Sequence
+from os import PathLike
 from types import TracebackType
 from typing import Any, Self, final
 
 import aiohttp
 
 from foxapi_async._client.handle import TaskHandle
+from foxapi_async._client.recovered import Recovery, recover
 from foxapi_async._client.resources.llm import LLM
 from foxapi_async._client.resources.models import Models
 from foxapi_async._client.resources.tasks import Tasks
 from foxapi_async._client.service import Core, Options, Service
 from foxapi_async._client.stats import Stats
 from foxapi_async._clock import Clock, LoopClock
-from foxapi_async._journal import Recorder
+from foxapi_async._journal import make_recorder
 from foxapi_async._logging import listen
 from foxapi_async._transport import Account, Transport
 from foxapi_async.config import (
@@ -45,8 +47,12 @@ class FoxSession:
     ``api_key`` and ``base_url`` default to ``FOXAPI_API_KEY`` and ``FOXAPI_BASE_URL``; empty
     variables count as unset. Plain http is refused but to this machine, unless ``allow_http`` or
     ``FOXAPI_ALLOW_HTTP=1``. ``validation`` says how requests are checked before they are sent.
-    ``journal`` writes down what is submitted. ``hooks`` are told what happens. ``http`` lends an
-    ``aiohttp.ClientSession``, which stays yours to close; ``trust_env`` and ``ssl`` are aiohttp's.
+    ``hooks`` are told what happens. ``http`` lends an ``aiohttp.ClientSession``, which stays yours
+    to close; ``trust_env`` and ``ssl`` are aiohttp's.
+
+    ``journal`` names an SQLite file, such as ``"tasks.db"``: each submission is written down before
+    it is sent, so that a killed process loses nothing that was paid for (extra ``journal``).
+    ``"tasks.db?synchronous=full"`` outlives a power cut too.
     """
 
     def __init__(
@@ -60,7 +66,7 @@ class FoxSession:
         streaming: StreamPolicy = StreamPolicy(),  # noqa: B008 frozen
         limits: Limits = Limits(),  # noqa: B008 frozen
         validation: Validation = "known",
-        journal: Recorder | None = None,
+        journal: str | PathLike[str] | None = None,
         hooks: Sequence[Hook] = (),
         http: aiohttp.ClientSession | None = None,
         allow_http: bool | None = None,
@@ -76,13 +82,13 @@ class FoxSession:
         transport = Transport(
             timeouts=timeouts, limits=limits, http=http, trust_env=trust_env, ssl=ssl, clock=clock
         )
-        options = Options.of(
+        options = Options(
             timeouts=timeouts,
             retry=retry,
             polling=polling,
             streaming=streaming,
             validation=validation,
-            journal=journal,
+            journal=make_recorder(journal, clock),
             hooks=tuple(hooks),
         )
         self._owner = True
@@ -111,6 +117,8 @@ class FoxSession:
         named = {name: options.pop(name) for name in _ACCOUNT_OPTIONS & options.keys()}
         if "hooks" in options:
             options["hooks"] = tuple(options["hooks"])
+        if "journal" in options:
+            options["journal"] = make_recorder(options["journal"], self._service.clock)
         account = self._service.account
         if named:
             account = account.with_(
@@ -131,6 +139,19 @@ class FoxSession:
         """
         return tuple(self._service.core.unclaimed)
 
+    async def recover(self, *, finished: bool = False) -> Recovery:
+        """Return what earlier sessions left in the journal: handles, and what nobody can know.
+
+        Call it when a script starts again, before it submits. ``handles`` are bound to this session
+        and await like any other; with ``finished`` those of finished tasks come too, and answer
+        from the journal. ``unknown`` lists the submissions that may have been accepted and billed.
+        Only what was submitted to this session's ``base_url`` is returned, and nothing that another
+        living process is just submitting. Sends nothing. ``ConfigError`` without a journal,
+        ``JournalError`` if it cannot be read.
+        """
+        self._service.core.enter()
+        return await recover(self._service, finished=finished)
+
     def stats(self) -> Stats:
         """Return what this session has done so far and what it is doing now."""
         return Stats.of(self._service.core)
@@ -139,13 +160,19 @@ class FoxSession:
         """Close the session; further calls do nothing.
 
         Whoever still waits gets ``SessionClosedError``. POSTs under way get five seconds to land,
-        so that their task ids are not lost.
+        so that their task ids are not lost; then the journal writes down what it still holds.
+        ``JournalError`` if it cannot; everything is closed all the same.
         """
         if self._owner:
             await self._service.core.aclose()
 
     async def __aenter__(self) -> Self:
         self._service.core.enter()
+        try:
+            await self._service.options.journal.open()
+        except BaseException:
+            await self.aclose()
+            raise
         return self
 
     async def __aexit__(

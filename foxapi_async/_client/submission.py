@@ -3,18 +3,33 @@
 import asyncio
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Final
 
 from foxapi_async._client.service import Service
+from foxapi_async._clock import sleep
+from foxapi_async._journal import Entry, Intent, Stage
 from foxapi_async._protocol.fingerprint import fingerprint
 from foxapi_async._transport import Ambiguous
 from foxapi_async._wire.paths import is_task_id
 from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.task import Task
-from foxapi_async.errors import FoxAPIError, InvalidResponseError, SubmitOutcomeUnknownError
-from foxapi_async.hooks import SubmitOutcomeUnknown, SubmitUnclaimed, TaskSubmitted
+from foxapi_async._wire.violation import Violation
+from foxapi_async.errors import (
+    FoxAPIError,
+    InvalidResponseError,
+    JournalError,
+    RequestValidationError,
+    SubmitOutcomeUnknownError,
+)
+from foxapi_async.hooks import SubmitOutcomeUnknown, SubmitUnclaimed, TaskSubmitted, TaskUnrecorded
 
 _log = logging.getLogger("foxapi_async")
+
+_FIRST_NAP: Final = 0.02
+_LONGEST_NAP: Final = 0.5
 
 
 class Submission:
@@ -28,32 +43,78 @@ class Submission:
         self._body = body
         self._key = key
 
-    async def run(self, unclaimed: Callable[[Task], object]) -> Task:
+    async def run(self, unclaimed: Callable[[Task], object]) -> Task | Entry:
         """Submit and return the task; one whose caller has gone meanwhile goes to ``unclaimed``.
 
-        Raises what ``_post`` raises. Cancelling returns at once and does not stop the POST.
+        A key that was used before gives its entry, and nothing is sent; while another submission
+        with that key is under way, its end is waited for. Raises what ``_post`` raises. Cancelling
+        returns at once and does not stop the POST.
         """
-        return await self._service.core.submitter.run(
-            self._post, lambda post: self._orphaned(post, unclaimed)
-        )
+        nap = _FIRST_NAP
+        while True:
+            used: Task | Entry | None = await self._find()
+            if used is None:
+                used = await self._service.core.submitter.run(
+                    self._post, lambda post: self._orphaned(post, unclaimed)
+                )
+            if isinstance(used, Task):
+                return used
+            if self._answers(used):
+                return used
+            if used.stage is Stage.SENT:
+                await sleep(self._service.clock, nap)
+                nap = min(2 * nap, _LONGEST_NAP)
 
-    async def _post(self) -> Task:
+    async def _find(self) -> Entry | None:
+        """Return the entry that holds the key, unless the key is free."""
+        if self._key is None:
+            return None
+        self._service.core.enter()
+        entry = await self._service.options.journal.find(self._service.account.base, self._key)
+        return None if entry is not None and entry.stage is Stage.REFUSED else entry
+
+    def _answers(self, used: Entry) -> bool:
+        """Tell whether the entry of the key has a task to give; raise if it never will."""
+        if used.fingerprint != self._fingerprint:
+            raise RequestValidationError([_conflict(used)])
+        if used.stage is Stage.UNKNOWN:
+            raise self._unknown(
+                FoxAPIError(used.fault or "the answer was lost"), used.sent_at, "earlier "
+            )
+        return used.stage is not Stage.SENT
+
+    async def _post(self) -> Task | Entry:
         """Write down, send, write down again; ``SubmitOutcomeUnknownError`` for a lost answer."""
         service, journal = self._service, self._service.options.journal
-        note = await journal.intended(self._request, self._key)
         sent_at = service.clock.unix()
+        note = await journal.intended(
+            Intent(
+                service=service.account.base,
+                key=self._key,
+                model=self._request.model,
+                body=self._body,
+                sent_at=sent_at,
+            )
+        )
+        if isinstance(note, Entry):
+            return note
         try:
             task = await self._send()
         except Ambiguous as lost:
-            await journal.unknown(note, lost.fault)
-            raise self._outcome_unknown(lost.fault, sent_at) from None
+            self._tell_unknown(lost.fault)
+            await self._record(journal.unknown(note, lost.fault))
+            raise self._unknown(lost.fault, sent_at) from None
         except FoxAPIError as fault:
-            await journal.refused(note, fault)
+            await self._record(journal.refused(note, fault))
             raise
-        await journal.accepted(note, task)
         _log.info("accepted: task %s, model %s", task.id, task.model)
+        await self._record(journal.accepted(note, task), task)
         service.emit(TaskSubmitted(task_id=task.id, model=self._request.model, key=self._key))
         return task
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return fingerprint(self._body)
 
     async def _send(self) -> Task:
         task = await self._service.submit(self._body)
@@ -63,23 +124,41 @@ class Submission:
             )
         return task
 
-    def _outcome_unknown(self, fault: FoxAPIError, sent_at: float) -> SubmitOutcomeUnknownError:
+    async def _record(self, writing: Awaitable[None], task: Task | None = None) -> None:
+        """Write down what became of the POST; a journal that fails now must not hide it."""
+        try:
+            await writing
+        except JournalError as error:
+            what = "a submission ended" if task is None else f"task {task.id} was accepted"
+            _log.error("%s and that could not be written down: %s", what, error)
+            if task is not None:
+                self._service.emit(
+                    TaskUnrecorded(task_id=task.id, model=self._request.model, key=self._key)
+                )
+
+    def _tell_unknown(self, fault: FoxAPIError) -> None:
         self._service.emit(
             SubmitOutcomeUnknown(
                 model=self._request.model, key=self._key, fault=type(fault).__name__
             )
         )
+
+    def _unknown(
+        self, fault: FoxAPIError, sent_at: float, when: str = ""
+    ) -> SubmitOutcomeUnknownError:
         return SubmitOutcomeUnknownError(
-            f"the generation may have been accepted, and billed: {fault}; "
+            f"the {when}generation may have been accepted, and billed: {fault}; "
             "do not submit it again before you have looked",
             fault=fault,
             request=self._request,
             key=self._key,
-            fingerprint=fingerprint(self._body),
+            fingerprint=self._fingerprint,
             sent_at=sent_at,
         )
 
-    def _orphaned(self, post: asyncio.Task[Task], unclaimed: Callable[[Task], object]) -> None:
+    def _orphaned(
+        self, post: "asyncio.Task[Task | Entry]", unclaimed: Callable[[Task], object]
+    ) -> None:
         if post.cancelled():
             return
         error = post.exception()
@@ -87,6 +166,8 @@ class Submission:
             _log.warning("a submission whose caller had gone ended with %r", error)
             return
         task = post.result()
+        if isinstance(task, Entry):
+            return
         unclaimed(task)
         tell_unclaimed(self._service, task.id, self._request.model, self._key)
 
@@ -100,4 +181,14 @@ def tell_unclaimed(service: Service, task_id: str, model: str, key: str | None) 
         "its handle is in fox.unclaimed",
         RuntimeWarning,
         stacklevel=1,
+    )
+
+
+def _conflict(used: Entry) -> Violation:
+    when = datetime.fromtimestamp(used.sent_at, UTC).isoformat(" ", "seconds")
+    return Violation(
+        code="key_conflict",
+        param="key",
+        message=f"{used.key!r} was used for another request, sent at {when}: a key stands for one "
+        "request, so use another key for this one",
     )

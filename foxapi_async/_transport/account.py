@@ -40,6 +40,7 @@ class Account:
         "_key",
         "_secret_bytes",
         "_secrets",
+        "base",
         "headers",
         "origin",
         "stream_headers",
@@ -55,6 +56,7 @@ class Account:
         self._base = f"{url.origin()}{url.raw_path.rstrip('/')}"
         # For texts; a proxy may be told who asks by a name or a path that holds the key.
         self.origin: str = self.redact(str(url.origin()))
+        self.base: str = self.redact(self._base)
         self.headers: CIMultiDictProxy[str] = _headers(
             api_key, accept="application/json", encoding="gzip, deflate"
         )
@@ -112,7 +114,7 @@ class Account:
         return any(secret in data for secret in self._secret_bytes)
 
     def __repr__(self) -> str:
-        return f"<Account {self.redact(self._base)} {_masked(self._key)}>"
+        return f"<Account {self.base} {_masked(self._key)}>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an account holds an API key, so it is not pickled")

@@ -158,6 +158,11 @@ def read_completion(result: Raw) -> ChatCompletion:
     return originated(completion, "task", raw)
 
 
+def write_completion(completion: ChatCompletion) -> bytes:
+    """Return the JSON that ``read_completion`` reads; where the words came from is left out."""
+    return encode(replace(completion, _origin=UNSET))
+
+
 def _from_short_form(completion: ChatCompletion) -> ChatCompletion:
     """Read ``message.content`` (the seed's path), ``content`` or ``text`` (CONTRACT §5.1)."""
     extra = completion.extra

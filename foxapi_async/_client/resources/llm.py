@@ -11,6 +11,7 @@ from foxapi_async._client.params import (
     LLMParams,
     SubmitParams,
     build_request,
+    checked_key,
     encode_request,
     validate,
 )
@@ -18,8 +19,10 @@ from foxapi_async._client.reader import StreamReader
 from foxapi_async._client.service import Service
 from foxapi_async._client.stream import ChatStream
 from foxapi_async._client.submission import Submission, tell_unclaimed
+from foxapi_async._journal import Entry
 from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async._wire.request import GenerationRequest
+from foxapi_async._wire.task import Task
 
 
 @final
@@ -34,9 +37,15 @@ class LLM:
 
         Billed when it is accepted, and never sent twice: what provably never left is retried, and
         an answer that was lost raises ``SubmitOutcomeUnknownError``. Cancelling returns at once;
-        if the generation is accepted all the same, its handle is in ``fox.unclaimed``. Raises
+        if the generation is accepted all the same, its handle is in ``fox.unclaimed``.
+
+        ``key`` ties the submission to your input: the same key again gives the same handle and
+        sends nothing, for as long as the session lives, or for good with a journal. Raises
         ``RequestValidationError`` before anything is sent, ``TypeError`` for an unknown keyword,
-        and the ``APIStatusError`` of a refusal.
+        and the ``APIStatusError`` of a refusal. With a ``key``: ``RequestValidationError`` for one
+        that stands for another request, ``SubmitOutcomeUnknownError`` for one whose first
+        submission may have been accepted. ``JournalError`` before anything is sent when it cannot
+        be written down.
         """
         return await self._submit(build_request(params), params.get("key"))
 
@@ -82,10 +91,13 @@ class LLM:
         service = self._service
         service.core.enter()
         self._check(request)
-        submission = Submission(service, request, encode_request(request), key)
-        task = await submission.run(
-            lambda task: service.core.unclaimed.append(
-                LLMHandle(service, task.id, task=task, key=key)
-            )
-        )
-        return LLMHandle(service, task.id, task=task, key=key)
+
+        def claim(task: Task) -> LLMHandle:
+            handle = LLMHandle(service, task.id, task=task, key=key)
+            if key is not None:
+                service.handles[task.id] = handle
+            return handle
+
+        submission = Submission(service, request, encode_request(request), checked_key(key))
+        done = await submission.run(lambda task: service.core.unclaimed.append(claim(task)))
+        return LLMHandle.restored(service, done) if isinstance(done, Entry) else claim(done)

@@ -1,0 +1,192 @@
+"""The SQLite file of a journal: opening it, one transaction at a time, and what its errors mean.
+
+All that is SQLite's own is here.
+"""
+
+import asyncio
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+
+import aiosqlite
+from sqlalchemy import URL, Connection
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from foxapi_async._journal.location import Location, Synchronous
+from foxapi_async._journal.schema import Mismatch, migrate
+from foxapi_async.errors import JournalError
+
+T = TypeVar("T")
+
+# SQLAlchemy loads it when it needs it. If it is missing, it shall be missed at once.
+_ = aiosqlite
+
+_PATIENCE: Final = 10.0
+_NAP: Final = 0.02
+_RACES: Final = 20
+
+_MEANINGS: Final = {
+    "FULL": "the disk is full, or the file may not grow: make room, then submit again",
+    "READONLY": "it is read-only: give this process the right to write to the file and its folder",
+    "PERM": "this process may not write to it",
+    "CANTOPEN": "it cannot be opened: does its folder exist, and may this process write there?",
+    "BUSY": f"another process has kept it locked for {_PATIENCE:g} s",
+    "LOCKED": "another connection keeps it locked",
+    "NOTADB": "it is not a database: give the journal a file of its own",
+    "CORRUPT": "it is damaged: set it aside, its rows may be saved by `sqlite3 FILE .recover`",
+    "IOERR": "the disk fails to read or write it",
+}
+
+
+class Database:
+    """One connection to the file, used by one task at a time."""
+
+    def __init__(self, path: str, engine: AsyncEngine, connection: AsyncConnection) -> None:
+        self.path: str = path
+        self._engine = engine
+        self._connection = connection
+
+    @classmethod
+    async def open(cls, location: Location, *, create: bool = True) -> Self:
+        """Open the file and bring its tables up to date; ``JournalError`` says why it cannot."""
+        path, engine = await asyncio.to_thread(_prepare, location, create=create)
+        try:
+            connection = await engine.connect()
+        except SQLAlchemyError as error:
+            await engine.dispose()
+            raise _translated(path, error) from error.__cause__
+        database = cls(path, engine, connection)
+        try:
+            await database.run(_migrate)
+        except BaseException as error:
+            await database.aclose()
+            if isinstance(error, Mismatch):
+                raise JournalError(f"the journal {path} {error}") from None
+            raise
+        return database
+
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        """Run ``work`` in a transaction, commit, and return what it returns.
+
+        It is run again when another process got ahead of it. ``JournalError`` means that nothing
+        of it was written.
+        """
+        try:
+            return await self._connection.run_sync(_whole, work)
+        except SQLAlchemyError as error:
+            raise _translated(self.path, error) from error.__cause__
+
+    async def aclose(self) -> None:
+        """Close the file; the last one to do so folds what was written into it."""
+        await self._connection.close()
+        await self._engine.dispose()
+
+
+def _whole(connection: Connection, work: Callable[[Connection], T]) -> T:
+    races = 0
+    while True:
+        try:
+            result = work(connection)
+            connection.commit()
+        except IntegrityError:
+            connection.rollback()
+            races += 1
+            if races > _RACES:
+                raise
+        except BaseException:
+            connection.rollback()
+            raise
+        else:
+            return result
+
+
+def _migrate(connection: Connection) -> None:
+    # SQLite's driver begins no transaction for the making of tables.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    migrate(connection)
+
+
+def _prepare(location: Location, *, create: bool) -> tuple[str, AsyncEngine]:
+    """Do what touches the disk before the first connection does."""
+    path = Path(location.path).absolute()
+    if create:
+        _make_private(path)
+    elif not path.exists():
+        raise JournalError(f"there is no journal at {path}")
+    engine = create_async_engine(
+        URL.create("sqlite+aiosqlite", database=str(path)),
+        poolclass=NullPool,
+        # Parameters are prompts, and an error's text may be logged.
+        hide_parameters=True,
+        connect_args={
+            "factory": _Full if location.synchronous == "full" else _Normal,
+            # Begins each transaction that writes with the right to write, so that two processes
+            # wait for each other instead of failing half-way.
+            "isolation_level": "IMMEDIATE",
+            "timeout": _PATIENCE,
+        },
+    )
+    return str(path), engine
+
+
+def _make_private(path: Path) -> None:
+    """Make the file if it is not there, such that only its owner could ever read it."""
+    try:
+        # What SQLite may only read it can still read, and it says best why not to write.
+        with suppress(PermissionError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise JournalError(f"the journal {path} cannot be made: {error.strerror}") from error
+
+
+class _Normal(sqlite3.Connection):
+    """A connection that is set up by the thread that makes it."""
+
+    SYNCHRONOUS: Synchronous = "normal"
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        try:
+            self._use_wal()
+            self.execute(f"PRAGMA synchronous = {self.SYNCHRONOUS}")
+            # The requests of what has been accepted are overwritten where that costs no write.
+            self.execute("PRAGMA secure_delete = FAST")
+        except BaseException:
+            self.close()
+            raise
+
+    def _use_wal(self) -> None:
+        # Two processes that make the file at once may meet here, where SQLite does not wait.
+        ends = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                self.execute("PRAGMA journal_mode = WAL").close()
+            except sqlite3.OperationalError as error:
+                if _name(error) != "BUSY" or time.monotonic() > ends:
+                    raise
+                time.sleep(_NAP)
+            else:
+                return
+
+
+class _Full(_Normal):
+    SYNCHRONOUS = "full"
+
+
+def _translated(path: str, error: SQLAlchemyError) -> JournalError:
+    # Never the text of SQLAlchemy: it quotes what was to be written.
+    cause = error.__cause__
+    name = _name(cause) if isinstance(cause, sqlite3.Error) else ""
+    meaning = _MEANINGS.get(name) or f"{type(cause or error).__name__} {name}".strip()
+    return JournalError(f"the journal {path}: {meaning}")
+
+
+def _name(error: sqlite3.Error) -> str:
+    """Return ``BUSY`` for ``SQLITE_BUSY_SNAPSHOT`` and the like."""
+    return getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_").partition("_")[0]

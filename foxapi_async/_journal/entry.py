@@ -1,0 +1,114 @@
+"""What a journal holds of one submission, from the intent to the result."""
+
+from enum import StrEnum
+from typing import Final
+
+from msgspec import Struct
+
+from foxapi_async._protocol.fingerprint import fingerprint
+from foxapi_async._wire.completion import ChatCompletion
+from foxapi_async._wire.request import GenerationRequest, requests
+from foxapi_async._wire.task import Task, tasks
+
+
+class Stage(StrEnum):
+    """How far a submission is known to have come."""
+
+    SENT = "sent"
+    """It was about to be sent, and no more was written down."""
+    ACCEPTED = "accepted"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+    """It may have been accepted: its answer was lost, or the process that sent it."""
+    REFUSED = "refused"
+    """It was provably not accepted, so its key is free."""
+
+
+FINISHED: Final = frozenset({Stage.COMPLETED, Stage.FAILED, Stage.CANCELLED})
+"""The stages of a task that will not change again."""
+
+
+class Note(Struct, frozen=True, order=True):
+    """Names an entry: the run of a process that wrote it, and its number there."""
+
+    run: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.run}-{self.number}"
+
+
+class Intent(Struct, frozen=True, kw_only=True):
+    """A submission that is about to be sent. ``service`` is the base URL that it is sent to."""
+
+    service: str
+    key: str | None
+    model: str
+    body: bytes
+    sent_at: float
+
+    @property
+    def fingerprint(self) -> str:
+        """What the request asks for, in 32 characters."""
+        return fingerprint(self.body)
+
+
+class Ending(Struct, frozen=True, kw_only=True):
+    """How a task ended. ``answer`` is what its stream said, where the task alone says less."""
+
+    service: str
+    stage: Stage
+    task: Task
+    answer: ChatCompletion | None = None
+    answer_wins: bool = False
+
+
+class Entry(Struct, frozen=True, kw_only=True):
+    """One submission as it was written down; times are Unix seconds.
+
+    ``body`` is the request's JSON, kept only as long as it may be needed to submit again. ``task``
+    is the JSON of the last snapshot, ``answer`` that of what the stream said beyond it.
+    """
+
+    note: Note
+    service: str
+    key: str | None
+    kind: str = "llm"
+    model: str
+    fingerprint: str
+    stage: Stage
+    sent_at: float
+    body: bytes | None = None
+    streamed: bool = False
+    task_id: str | None = None
+    task: bytes | None = None
+    answer: bytes | None = None
+    answer_wins: bool = False
+    fault: str | None = None
+    ended_at: float | None = None
+
+    @classmethod
+    def of(cls, note: Note, intent: Intent) -> "Entry":
+        """Return what is written down of an intent."""
+        return cls(
+            note=note,
+            service=intent.service,
+            key=intent.key,
+            model=intent.model,
+            fingerprint=intent.fingerprint,
+            stage=Stage.SENT,
+            sent_at=intent.sent_at,
+            body=intent.body,
+        )
+
+    def read_request(self) -> GenerationRequest:
+        """Return the request; there is one as long as the outcome is open."""
+        if self.body is None:
+            raise ValueError(f"the request of entry {self.note} is no longer kept")
+        return requests.read(self.body)
+
+    def read_task(self) -> Task | None:
+        """Return the last snapshot of the task."""
+        return None if self.task is None else tasks.read(self.task)

@@ -1,0 +1,187 @@
+"""The journal in a file: what is submitted outlives the process that submits it."""
+
+import asyncio
+from collections.abc import Callable, Collection
+from itertools import count
+from typing import TypeVar
+
+from msgspec.structs import replace
+from sqlalchemy import Connection
+
+from foxapi_async._clock import Clock, LoopClock
+from foxapi_async._journal import statements
+from foxapi_async._journal.database import Database
+from foxapi_async._journal.entry import Ending, Entry, Intent, Note, Stage
+from foxapi_async._journal.location import Location
+from foxapi_async._journal.recorder import described
+from foxapi_async._journal.run import Run, is_living, sweep
+from foxapi_async._journal.writer import Change, Writer
+from foxapi_async._wire.task import Task
+from foxapi_async.errors import FoxAPIError, JournalError
+
+T = TypeVar("T")
+
+_ORPHANED = "the process that sent it ended before the answer came"
+
+
+class Journal:
+    """A ``Recorder`` in an SQLite file, which other processes may use at the same time.
+
+    The file is opened by the first call, or by ``open``. With ``create=False`` a file that is not
+    there is not made.
+    """
+
+    def __init__(
+        self, location: Location, *, clock: Clock | None = None, create: bool = True
+    ) -> None:
+        self._location = location
+        self._clock = clock or LoopClock()
+        self._create = create
+        self._lock = asyncio.Lock()
+        self._database: Database | None = None
+        self._writer: Writer | None = None
+        self._run: Run | None = None
+        self._numbers = count(1)
+        self._closed = False
+
+    async def open(self) -> None:
+        """Open the file and bring it up to date; ``JournalError`` says why that cannot be."""
+        await self._opened()
+
+    async def find(self, service: str, key: str) -> Entry | None:
+        """Return what ``key`` was used for; ``UNKNOWN`` if it died with its process."""
+        name = service, key
+
+        def look(connection: Connection) -> Entry | None:
+            return statements.find(connection, (name,)).get(name)
+
+        entry = await self._ask(look)
+        if entry is None or entry.stage is not Stage.SENT or await self._lives(entry.note.run):
+            return entry
+        # It may have written more before it ended; now it cannot any more.
+        entry = await self._ask(look)
+        return _orphaned(entry) if entry is not None else None
+
+    async def intended(self, intent: Intent) -> Note | Entry:
+        """Commit the intent to the file."""
+        writer = await self._opened()
+        if self._run is None:
+            await self._begin_run()
+        if self._run is None:
+            raise self._is_closed()
+        note = Note(self._run.name, next(self._numbers))
+        return await writer.claim(note, intent) or note
+
+    async def accepted(self, note: Note, task: Task) -> None:
+        """Commit the task's id and snapshot; the request is no longer kept."""
+        await self._change(statements.accept, statements.acceptance(note, task))
+
+    async def refused(self, note: Note, fault: FoxAPIError) -> None:
+        """Commit that the key is free; the request is no longer kept."""
+        await self._change(statements.refuse, statements.fault_of(note, described(fault)))
+
+    async def unknown(self, note: Note, fault: FoxAPIError) -> None:
+        """Commit that the request may have been accepted."""
+        await self._change(statements.lose, statements.fault_of(note, described(fault)))
+
+    def finished(self, ending: Ending) -> None:
+        """Write the result down with the next commit."""
+        # Only an open journal can have an entry of the task.
+        if self._writer is not None and not self._closed:
+            changes = statements.end_of(ending, self._clock.unix())
+            self._writer.change_soon(statements.end, changes)
+
+    async def entries(
+        self,
+        service: str | None = None,
+        stages: Collection[Stage] | None = None,
+        *,
+        lean: bool = False,
+    ) -> list[Entry]:
+        """Return entries in the order they were sent; ``lean`` leaves requests and results out."""
+        # Only in this order: a run that is dead already can write nothing before the second look.
+        runs = await self._ask(statements.sent_by)
+        dead = {run for run in runs if not await self._lives(run)}
+        found = await self._ask(lambda it: statements.entries(it, service, stages, lean=lean))
+        return [_orphaned(entry) if entry.note.run in dead else entry for entry in found]
+
+    async def prune(self, before: float) -> int:
+        """Delete what is finished or refused and was sent before; return how many there were.
+
+        Their keys are free again.
+        """
+        return await self._ask(lambda connection: statements.prune(connection, before))
+
+    async def drop(self, notes: Collection[Note]) -> int:
+        """Delete these entries, whatever their stage; return how many there were."""
+        return await self._ask(lambda connection: statements.drop(connection, notes))
+
+    async def aclose(self) -> None:
+        """Write down what is still to be written and close the file; further calls do nothing."""
+        self._closed = True
+        async with self._lock:
+            writer, self._writer = self._writer, None
+            database, self._database = self._database, None
+            run, self._run = self._run, None
+            try:
+                if writer is not None:
+                    await writer.aclose()
+            finally:
+                if database is not None:
+                    await database.aclose()
+                if run is not None:
+                    await asyncio.to_thread(run.end)
+
+    async def _opened(self) -> Writer:
+        if self._writer is not None:
+            return self._writer
+        async with self._lock:
+            if self._writer is None:
+                if self._closed:
+                    raise self._is_closed()
+                self._database = await Database.open(self._location, create=self._create)
+                self._writer = Writer(self._database, self._clock)
+            return self._writer
+
+    async def _begin_run(self) -> None:
+        async with self._lock:
+            if self._run is None and self._database is not None:
+                self._run = await asyncio.to_thread(_begin, self._database.path)
+
+    async def _ask(self, work: Callable[[Connection], T]) -> T:
+        return await (await self._opened()).ask(work)
+
+    async def _change(self, change: Change, values: statements.Changes) -> None:
+        await (await self._opened()).change(change, values)
+
+    async def _lives(self, run: str) -> bool:
+        if self._database is None:
+            raise self._is_closed()
+        try:
+            return await asyncio.to_thread(is_living, self._database.path, run)
+        except OSError as error:
+            raise JournalError(
+                f"the journal {self._database.path}: whether the process that wrote an entry is "
+                f"alive cannot be told ({error.strerror})"
+            ) from error
+
+    def _is_closed(self) -> JournalError:
+        return JournalError(f"the journal {self._location.path} is closed")
+
+
+def _begin(path: str) -> Run:
+    try:
+        sweep(path)
+        return Run(path)
+    except OSError as error:
+        raise JournalError(
+            f"the journal {path}: no file can be made beside it ({error.strerror}): "
+            "make room, and give this process the right to write to its folder"
+        ) from error
+
+
+def _orphaned(entry: Entry) -> Entry:
+    """Return the entry of a run that has ended: what it had just sent will never be known."""
+    if entry.stage is not Stage.SENT:
+        return entry
+    return replace(entry, stage=Stage.UNKNOWN, fault=_ORPHANED)

@@ -1,0 +1,219 @@
+"""What is asked of the tables. Everything here runs in a transaction of the caller's."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+
+from foxapi_async._journal.entry import FINISHED, Ending, Entry, Intent, Note, Stage
+from foxapi_async._journal.schema import SUBMISSIONS
+from foxapi_async._wire.completion import write_completion
+from foxapi_async._wire.shape import encode
+from foxapi_async._wire.task import Task
+
+Name = tuple[str, str]
+"""A service and a key: what no two entries share."""
+
+# Databases limit how many values one statement takes.
+_AT_ONCE: Final = 500
+
+_MEMBERS: Final = tuple(name for name in Entry.__struct_fields__ if name != "note")
+_LARGE: Final = frozenset({"body", "task", "answer"})
+
+_c: Final = SUBMISSIONS.c
+_ALL: Final = tuple(column.name for column in _c)
+_LEAN: Final = tuple(name for name in _ALL if name not in _LARGE)
+_here = (_c.run == bindparam("at_run"), _c.number == bindparam("at_number"))
+
+_INSERT: Final = insert(SUBMISSIONS)
+_FREE: Final = delete(SUBMISSIONS).where(*_here, _c.stage == Stage.REFUSED)
+_ACCEPT: Final = (
+    update(SUBMISSIONS)
+    .where(*_here)
+    .values(
+        stage=Stage.ACCEPTED,
+        streamed=bindparam("was_streamed"),
+        task_id=bindparam("its_task_id"),
+        task=bindparam("its_task"),
+        body=None,
+        fault=None,
+    )
+)
+_REFUSE: Final = (
+    update(SUBMISSIONS)
+    .where(*_here)
+    .values(stage=Stage.REFUSED, fault=bindparam("its_fault"), body=None)
+)
+_LOSE: Final = (
+    update(SUBMISSIONS).where(*_here).values(stage=Stage.UNKNOWN, fault=bindparam("its_fault"))
+)
+_END: Final = (
+    update(SUBMISSIONS)
+    .where(_c.service == bindparam("its_service"), _c.task_id == bindparam("its_task_id"))
+    .values(
+        stage=bindparam("its_stage"),
+        ended_at=bindparam("its_end"),
+        task=bindparam("its_task"),
+        answer=bindparam("its_answer"),
+        answer_wins=bindparam("answers_first"),
+    )
+)
+
+Changes = dict[str, Any]
+
+
+def acceptance(note: Note, task: Task) -> Changes:
+    """Return what ``accept`` writes."""
+    return {
+        **_at(note),
+        "was_streamed": task.stream is not None,
+        "its_task_id": task.id,
+        "its_task": encode(task),
+    }
+
+
+def fault_of(note: Note, fault: str) -> Changes:
+    """Return what ``refuse`` and ``lose`` write."""
+    return {**_at(note), "its_fault": fault}
+
+
+def end_of(ending: Ending, now: float) -> Changes:
+    """Return what ``end`` writes."""
+    return {
+        "its_service": ending.service,
+        "its_task_id": ending.task.id,
+        "its_stage": ending.stage,
+        "its_end": now,
+        "its_task": encode(ending.task),
+        "its_answer": write_completion(ending.answer) if ending.answer is not None else None,
+        "answers_first": ending.answer_wins,
+    }
+
+
+def accept(connection: Connection, changes: Sequence[Changes]) -> None:
+    """Write down the tasks that the service made."""
+    connection.execute(_ACCEPT, changes)
+
+
+def refuse(connection: Connection, changes: Sequence[Changes]) -> None:
+    """Write down what was provably not accepted; the requests are forgotten."""
+    connection.execute(_REFUSE, changes)
+
+
+def lose(connection: Connection, changes: Sequence[Changes]) -> None:
+    """Write down what may have been accepted."""
+    connection.execute(_LOSE, changes)
+
+
+def end(connection: Connection, changes: Sequence[Changes]) -> None:
+    """Write down how tasks ended; those that were submitted elsewhere match nothing."""
+    connection.execute(_END, changes)
+
+
+def claim(connection: Connection, intents: Iterable[tuple[Note, Intent]]) -> list[Entry | None]:
+    """Insert each intent whose key is free; return the entry that holds it for each other one.
+
+    ``IntegrityError`` if another process took one of the keys meanwhile: begin again.
+    """
+    intents = list(intents)
+    held = find(connection, (name for _, intent in intents if (name := _name(intent))))
+    rows: list[Changes] = []
+    freed: list[Changes] = []
+    answers: list[Entry | None] = []
+    for note, intent in intents:
+        name = _name(intent)
+        holder = held.get(name) if name else None
+        if holder is not None and holder.stage is not Stage.REFUSED:
+            answers.append(holder)
+            continue
+        entry = Entry.of(note, intent)
+        if holder is not None:
+            freed.append(_at(holder.note))
+        if name:
+            held[name] = entry
+        rows.append(_row(entry))
+        answers.append(None)
+    if freed:
+        connection.execute(_FREE, freed)
+    if rows:
+        connection.execute(_INSERT, rows)
+    return answers
+
+
+def find(connection: Connection, names: Iterable[Name]) -> dict[Name, Entry]:
+    """Return the entries that hold these keys."""
+    keys: dict[str, set[str]] = {}
+    for service, key in names:
+        keys.setdefault(service, set()).add(key)
+    found: dict[Name, Entry] = {}
+    for service, wanted in keys.items():
+        for some in _chunks(wanted):
+            query = select(SUBMISSIONS).where(_c.service == service, _c.key.in_(some))
+            for row in connection.execute(query):
+                found[service, row.key] = _entry(row)
+    return found
+
+
+def sent_by(connection: Connection) -> set[str]:
+    """Return the runs that left submissions of which no more is known than that they were sent."""
+    return set(connection.scalars(select(_c.run).where(_c.stage == Stage.SENT).distinct()))
+
+
+def entries(
+    connection: Connection,
+    service: str | None = None,
+    stages: Collection[Stage] | None = None,
+    *,
+    lean: bool = False,
+) -> list[Entry]:
+    """Return entries in the order they were sent; ``lean`` leaves requests and results out."""
+    query = select(*(_c[name] for name in (_LEAN if lean else _ALL)))
+    if service is not None:
+        query = query.where(_c.service == service)
+    if stages is not None:
+        query = query.where(_c.stage.in_(stages))
+    query = query.order_by(_c.sent_at, _c.run, _c.number)
+    return [_entry(row) for row in connection.execute(query)]
+
+
+def prune(connection: Connection, before: float) -> int:
+    """Delete what is finished or was refused, and is older than ``before``; return how many."""
+    stages = [*FINISHED, Stage.REFUSED]
+    return connection.execute(
+        delete(SUBMISSIONS).where(_c.stage.in_(stages), _c.sent_at < before)
+    ).rowcount
+
+
+def drop(connection: Connection, notes: Iterable[Note]) -> int:
+    """Delete these entries, whatever their stage; return how many there were."""
+    dropped = 0
+    for note in notes:
+        query = delete(SUBMISSIONS).where(_c.run == note.run, _c.number == note.number)
+        dropped += connection.execute(query).rowcount
+    return dropped
+
+
+def _name(intent: Intent) -> Name | None:
+    return (intent.service, intent.key) if intent.key is not None else None
+
+
+def _at(note: Note) -> Changes:
+    return {"at_run": note.run, "at_number": note.number}
+
+
+def _chunks(values: Iterable[str]) -> Iterator[list[str]]:
+    rest = iter(values)
+    while some := list(islice(rest, _AT_ONCE)):
+        yield some
+
+
+def _row(entry: Entry) -> Changes:
+    row: Changes = {name: getattr(entry, name) for name in _MEMBERS}
+    return row | {"run": entry.note.run, "number": entry.note.number}
+
+
+def _entry(row: Row[Any]) -> Entry:
+    members = dict(row._mapping)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] public
+    note = Note(members.pop("run"), members.pop("number"))
+    return Entry(note=note, stage=Stage(members.pop("stage")), **members)

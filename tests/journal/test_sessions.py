@@ -1,0 +1,353 @@
+"""Laws of sessions with a journal: a key is paid for once, and nothing paid for is lost."""
+
+import asyncio
+import sqlite3
+import stat
+import threading
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from foxapi_async import (
+    APIConnectionError,
+    ConfigError,
+    FoxSession,
+    JournalError,
+    ModelNotSupportedError,
+    RequestValidationError,
+    RetryPolicy,
+    SessionClosedError,
+    SubmitOutcomeUnknownError,
+    TaskFailedError,
+)
+from foxapi_async._client.params import LLMParams
+from foxapi_async.gateway import Gateway
+from foxapi_async.hooks import Event, TaskSubmitted, TaskUnrecorded
+from foxapi_async.testing import WHOLE, Reset, Stall, TCPCutter
+
+PROMPT: LLMParams = {"model": "gpt-5.5", "messages": "count 1 to 3"}
+KEYED: LLMParams = {**PROMPT, "key": "row-17"}
+OTHER: LLMParams = {**KEYED, "messages": "count 1 to 4"}
+
+
+async def test_a_known_key_is_not_submitted_again(open_fox: Any, gateway: Gateway) -> None:
+    """A script that is run again gets its handles by their keys, and its results from the file."""
+    async with open_fox() as fox:
+        handle = await fox.llm.submit(**KEYED)
+        assert await fox.llm.submit(**KEYED) is handle
+        completion = await handle
+    polls = gateway.stats.polls
+    async with open_fox() as fox:
+        again = await fox.llm.submit(**KEYED)
+        assert (again.id, again.key, again.done()) == (handle.id, "row-17", True)
+        assert await again == completion
+        assert (again.model, again.created) == (handle.model, handle.created)
+        assert (await fox.llm.generate(**KEYED)).text == "1, 2, 3"
+    assert (gateway.stats.submits, gateway.stats.polls) == (1, polls)
+
+
+async def test_an_unfinished_task_is_recovered(open_fox: Any, gateway: Gateway) -> None:
+    """What was submitted and not awaited comes back as a handle, once, until it is finished."""
+    async with open_fox() as fox:
+        ids = {(await fox.llm.submit(**PROMPT)).id for _ in range(3)}
+    async with open_fox() as fox:
+        recovery = await fox.recover()
+        assert {handle.id for handle in recovery.handles} == ids
+        assert recovery.unknown == ()
+        assert [(await handle).text for handle in recovery.handles] == ["1, 2, 3"] * 3
+    async with open_fox() as fox:
+        assert (await fox.recover()).handles == ()
+        done = await fox.recover(finished=True)
+        assert {handle.id for handle in done.handles} == ids
+        assert all(handle.done() for handle in done.handles)
+    assert gateway.stats.submits == 3
+
+
+async def test_a_failed_task_stays_failed(open_fox: Any, gateway: Gateway) -> None:
+    """The stored end of a task is the end, also when it is a failure."""
+    params: LLMParams = {**KEYED, "messages": "[[fail:content_policy_violation]]"}
+    for _ in range(2):
+        async with open_fox() as fox:
+            with pytest.raises(TaskFailedError) as caught:
+                await fox.llm.generate(**params)
+            assert caught.value.code == "content_policy_violation"
+    assert gateway.stats.submits == 1
+
+
+async def test_the_thinking_is_stored(open_fox: Any, gateway: Gateway) -> None:
+    """Reasoning, which the service forgets, is still in the answer of a later session."""
+    params: LLMParams = {"model": "kimi-k2.6", "messages": "count 1 to 3", "key": "thought"}
+    async with open_fox() as fox:
+        first = await fox.llm.generate(**params)
+    async with open_fox() as fox:
+        again = await fox.llm.generate(**params)
+    assert first.reasoning
+    assert (again.reasoning, again.text, again.source) == (
+        first.reasoning,
+        first.text,
+        first.source,
+    )
+    assert gateway.stats.submits == 1
+
+
+async def test_a_stream_has_a_key_too(open_fox: Any, gateway: Gateway) -> None:
+    """A stream with a known key follows the task that there is, to the same text."""
+    texts = []
+    for _ in range(2):
+        async with open_fox() as fox, fox.llm.stream(**KEYED) as stream:
+            texts.append("".join([delta.text async for delta in stream]))
+    assert texts == ["1, 2, 3"] * 2
+    assert gateway.stats.submits == 1
+
+
+async def test_a_key_stands_for_one_request(open_fox: Any, gateway: Gateway) -> None:
+    """The same key with another request is refused, before anything is sent."""
+    async with open_fox() as fox:
+        await fox.llm.submit(**KEYED)
+    async with open_fox() as fox:
+        with pytest.raises(RequestValidationError, match="another request") as caught:
+            await fox.llm.submit(**OTHER)
+    assert (caught.value.code, caught.value.param) == ("key_conflict", "key")
+    assert gateway.stats.submits == 1
+
+
+async def test_a_refused_key_is_free(open_fox: Any, gateway: Gateway) -> None:
+    """What was provably not accepted may be submitted again under its key, and mended."""
+    for _ in range(2):
+        async with open_fox() as fox:
+            with pytest.raises(ModelNotSupportedError):
+                await fox.llm.submit(model="gpt-9", messages="hi", key="row-17")
+    async with open_fox() as fox:
+        assert (await fox.llm.generate(**KEYED)).text == "1, 2, 3"
+        assert (await fox.recover()).unknown == ()
+    assert (gateway.stats.submits, gateway.stats.tasks) == (3, 1)
+
+
+async def test_a_key_that_was_never_sent_is_free(
+    open_fox: Any, cutter: TCPCutter, gateway: Gateway
+) -> None:
+    """A submission that found no connection leaves its key free."""
+    async with open_fox(base_url=cutter.url, retry=RetryPolicy(attempts=1)) as fox:
+        async with cutter.unreachable():
+            with pytest.raises(APIConnectionError):
+                await fox.llm.submit(**KEYED)
+        assert (await fox.llm.generate(**KEYED)).text == "1, 2, 3"
+    assert gateway.stats.tasks == 1
+
+
+async def test_an_unknown_outcome_stays_unknown(
+    open_fox: Any, cutter: TCPCutter, gateway: Gateway
+) -> None:
+    """A lost answer is told again for its key, by any session, and listed with its request."""
+    cutter.on("POST", "*", Reset(request=WHOLE))
+    errors = []
+    for _ in range(2):
+        async with open_fox(base_url=cutter.url) as fox:
+            for _ in range(2):
+                with pytest.raises(SubmitOutcomeUnknownError) as caught:
+                    await fox.llm.submit(**KEYED)
+                errors.append(caught.value)
+    async with open_fox(base_url=cutter.url) as fox:
+        recovery = await fox.recover()
+    (lost,) = recovery.unknown
+    assert recovery.handles == ()
+    assert lost.request == errors[0].request
+    assert lost.request.messages[0].content == "count 1 to 3"
+    assert (lost.key, lost.model) == ("row-17", "gpt-5.5")
+    assert "APIConnectionError" in lost.fault
+    assert lost.entry in lost.advice
+    assert "count" not in repr(lost)
+    assert {error.sent_at for error in errors} == {lost.sent_at}
+    assert {error.fingerprint for error in errors} == {lost.fingerprint}
+    assert (cutter.count("POST"), gateway.stats.tasks) == (1, 1)
+
+
+@pytest.mark.parametrize("journaled", [True, False])
+async def test_two_submits_of_one_key_make_one_post(
+    open_fox: Any, cutter: TCPCutter, gateway: Gateway, journaled: bool
+) -> None:
+    """Of submits with one key at once one is sent, and all get its handle."""
+    options = {} if journaled else {"journal": None}
+    cutter.on("POST", "*", Stall(response=0), times=1)
+    async with open_fox(base_url=cutter.url, **options) as fox:
+        submits = [asyncio.create_task(fox.llm.submit(**KEYED)) for _ in range(5)]
+        await cutter.wait_for_stalls()
+        with pytest.raises(RequestValidationError, match="another request"):
+            await fox.llm.submit(**OTHER)
+        cutter.release()
+        handles = await asyncio.gather(*submits)
+        assert len(set(handles)) == 1
+    assert gateway.stats.submits == 1
+
+
+async def test_sessions_share_a_file(open_fox: Any, cutter: TCPCutter, gateway: Gateway) -> None:
+    """Two sessions on one file at once make one POST of a key, and see each other's tasks."""
+    cutter.on("POST", "*", Stall(response=0), times=1)
+    async with open_fox(base_url=cutter.url) as one, open_fox(base_url=cutter.url) as two:
+        first = asyncio.create_task(one.llm.submit(**KEYED))
+        await cutter.wait_for_stalls()
+        second = asyncio.create_task(two.llm.submit(**KEYED))
+        # What another living session is just sending is neither unknown nor a task yet.
+        recovery = await two.recover()
+        assert (recovery.handles, recovery.unknown) == ((), ())
+        cutter.release()
+        assert (await first).id == (await second).id
+        assert [handle.id for handle in (await two.recover()).handles] == [(await first).id]
+    assert gateway.stats.submits == 1
+
+
+async def test_without_a_journal_a_key_lasts_a_session(open_fox: Any, gateway: Gateway) -> None:
+    """Without a journal a key is known to its session alone, and nothing can be recovered."""
+    async with open_fox(journal=None) as fox:
+        assert await fox.llm.submit(**KEYED) is await fox.llm.submit(**KEYED)
+        with pytest.raises(RequestValidationError):
+            await fox.llm.submit(**OTHER)
+        with pytest.raises(ConfigError, match="journal="):
+            await fox.recover()
+    async with open_fox(journal=None) as fox:
+        await fox.llm.submit(**KEYED)
+    assert gateway.stats.submits == 2
+
+
+async def test_another_service_has_keys_of_its_own(open_fox: Any) -> None:
+    """The tasks of one base URL are not given out for another."""
+    async with Gateway() as one, Gateway() as two:
+        async with open_fox(base_url=one.url) as fox:
+            await fox.llm.submit(**KEYED)
+        async with open_fox(base_url=two.url) as fox:
+            assert (await fox.recover()).handles == ()
+            assert (await fox.llm.generate(**OTHER)).text == "1, 2, 3, 4"
+        assert (one.stats.tasks, two.stats.tasks) == (1, 1)
+
+
+@pytest.mark.parametrize("key", ["", "x" * 513, "a\0b", "\ud800", 17])
+async def test_a_key_that_no_journal_can_hold_is_refused(open_fox: Any, key: Any) -> None:
+    """A key is a text of 1 to 512 characters, with a journal or without."""
+    async with open_fox(journal=None) as fox:
+        with pytest.raises(RequestValidationError) as caught:
+            await fox.llm.submit(**(PROMPT | {"key": key}))
+    assert caught.value.param == "key"
+
+
+async def test_an_unclaimed_task_is_in_the_journal(open_fox: Any, cutter: TCPCutter) -> None:
+    """A task whose caller was cancelled is recovered like any other."""
+    cutter.on("POST", "*", Stall(response=0), times=1)
+    async with open_fox(base_url=cutter.url) as fox:
+        submitting = asyncio.create_task(fox.llm.submit(**KEYED))
+        await cutter.wait_for_stalls()
+        submitting.cancel()
+        with pytest.warns(RuntimeWarning, match="unclaimed"):
+            cutter.release()
+            while not fox.unclaimed:
+                await asyncio.sleep(0)
+        (unclaimed,) = fox.unclaimed
+        assert await fox.llm.submit(**KEYED) is unclaimed
+    async with open_fox(base_url=cutter.url) as fox:
+        assert [handle.id for handle in (await fox.recover()).handles] == [unclaimed.id]
+
+
+async def test_the_file_is_private(open_fox: Any, file: Path) -> None:
+    """The journal and all its side files are readable by their owner alone, and are its own."""
+    async with open_fox() as fox:
+        await fox.llm.submit(**KEYED)
+        modes = await asyncio.to_thread(
+            lambda: [stat.S_IMODE(path.stat().st_mode) for path in file.parent.iterdir()]
+        )
+        assert modes == [0o600] * 4
+    assert await asyncio.to_thread(lambda: list(file.parent.iterdir())) == [file]
+
+
+async def test_the_key_is_never_written(open_fox: Any, file: Path) -> None:
+    """The API key is in no byte of the file, and the prompt only while it may be needed."""
+    secret: LLMParams = {"model": "gpt-5.5", "messages": "[[fail:timeout]] a private question"}
+    async with open_fox() as fox:
+        await fox.llm.submit(**secret)
+    assert b"sk-secret" not in await asyncio.to_thread(file.read_bytes)
+    assert await asyncio.to_thread(rows, file, "SELECT body FROM foxapi_submissions") == [(None,)]
+
+
+async def test_nothing_is_left_running(open_fox: Any) -> None:
+    """Closing ends the journal's thread, and a closed session says so."""
+    before = set(threading.enumerate())
+    fox = open_fox()
+    await fox.llm.submit(**KEYED)
+    await fox.aclose()
+    await fox.aclose()
+    left = [thread for thread in set(threading.enumerate()) - before if "sqlite" in repr(thread)]
+    assert not left
+    with pytest.raises(SessionClosedError):
+        await fox.recover()
+
+
+async def test_a_copy_may_have_a_journal_of_its_own(open_fox: Any, file: Path) -> None:
+    """``with_options(journal=...)`` writes elsewhere, and closing the original closes both."""
+    async with open_fox(journal=None) as fox:
+        copy = fox.with_options(journal=file)
+        handle = await copy.llm.submit(**KEYED)
+    async with open_fox() as fox:
+        assert [known.id for known in (await fox.recover()).handles] == [handle.id]
+
+
+async def test_a_full_disk_stops_submitting(open_fox: Any, gateway: Gateway) -> None:
+    """When the intent cannot be written down nothing is sent, and it works again afterwards."""
+    async with open_fox() as fox:
+        await fox.llm.submit(**PROMPT)
+        await pragma(fox, "max_page_count = 1")
+        big: LLMParams = {"model": "gpt-5.5", "messages": "count 1 to 3 " + "x" * 200_000}
+        with pytest.raises(JournalError, match="disk is full"):
+            await fox.llm.submit(**big)
+        assert gateway.stats.submits == 1
+        await pragma(fox, "max_page_count = 1000000")
+        await fox.llm.submit(**big)
+    assert gateway.stats.submits == 2
+
+
+async def test_a_failing_write_hides_no_id(
+    open_fox: Any, cutter: TCPCutter, caplog: pytest.LogCaptureFixture, gateway: Gateway
+) -> None:
+    """An id that cannot be written down is returned, logged, told, and written down later."""
+    events: list[Event] = []
+    cutter.on("POST", "*", Stall(response=0), times=1)
+    async with open_fox(base_url=cutter.url, hooks=[events.append]) as fox:
+        submitting = asyncio.create_task(fox.llm.submit(**KEYED))
+        await cutter.wait_for_stalls()
+        await pragma(fox, "query_only = 1")
+        cutter.release()
+        handle = await submitting
+        about = [event for event in events if isinstance(event, TaskUnrecorded | TaskSubmitted)]
+        assert [type(event) for event in about] == [TaskUnrecorded, TaskSubmitted]
+        assert {(event.task_id, event.key) for event in about} == {(handle.id, "row-17")}
+        assert handle.id in caplog.text
+        assert "read-only" in caplog.text
+        with pytest.raises(JournalError, match="read-only"):
+            await fox.llm.submit(**PROMPT)
+        await pragma(fox, "query_only = 0")
+    assert gateway.stats.submits == 1
+    async with open_fox(base_url=cutter.url) as fox:
+        assert [known.id for known in (await fox.recover()).handles] == [handle.id]
+
+
+async def test_a_close_that_cannot_write_says_so(open_fox: Any) -> None:
+    """Results that are lost at the close raise, after everything else was closed."""
+    fox = open_fox()
+    handle = await fox.llm.submit(**KEYED)
+    await pragma(fox, "query_only = 1")
+    await handle
+    with pytest.raises(JournalError, match="read-only"):
+        await fox.aclose()
+    async with open_fox() as fox:
+        assert [known.id for known in (await fox.recover()).handles] == [handle.id]
+
+
+def rows(file: Path, query: str) -> list[Any]:
+    """Ask the file itself."""
+    with closing(sqlite3.connect(file)) as connection:
+        return connection.execute(query).fetchall()
+
+
+async def pragma(fox: FoxSession, text: str) -> None:
+    """Turn a knob of the session's own connection, behind the door."""
+    journal: Any = fox._service.options.journal
+    await journal._database.run(lambda it: it.exec_driver_sql(f"PRAGMA {text}").close())
