@@ -25,7 +25,7 @@ def pytest_configure() -> None:
     """Refuse to test the checkout in place of the wheel, and forget the developer's own key."""
     if os.environ.get("FOXAPI_TEST_WHEEL") == "1" and "site-packages" not in PACKAGE.parts:
         raise pytest.UsageError(f"the wheel was to be tested, but foxapi_async is {PACKAGE}")
-    for name in ("FOXAPI_API_KEY", "FOXAPI_BASE_URL", "FOXAPI_ALLOW_HTTP"):
+    for name in ("FOXAPI_API_KEY", "FOXAPI_BASE_URL", "FOXAPI_ALLOW_HTTP", "FOXAPI_FORBID_NETWORK"):
         os.environ.pop(name, None)
 
 

@@ -1,52 +1,54 @@
 """``foxapi serve``: the local gateway on its own."""
 
 import asyncio
+import errno
 import signal
 from collections.abc import Coroutine
 from contextlib import suppress
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any, Final
 
 from foxapi_async.cli.exits import ExitCode, UsageError
 from foxapi_async.cli.running import run
 from foxapi_async.cli.screen import Screen
+from foxapi_async.cli.serving import (
+    AllowedHosts,
+    APIKeys,
+    AsJSON,
+    Clock,
+    ClockKind,
+    FaultRules,
+    FaultsFile,
+    Host,
+    Log,
+    Port,
+    QueueDelay,
+    Seed,
+    TokensPerSecond,
+    build_gateway,
+    read_key,
+)
 
 if TYPE_CHECKING:
     from foxapi_async.gateway import Gateway
 
-_ANY_KEY = "sk-local"
+_ANY_KEY: Final = "sk-local"
 
 
 def command(
     *,
-    host: Annotated[
-        str, typer.Option("--host", metavar="ADDRESS", help="The address to listen at.")
-    ] = "127.0.0.1",
-    port: Annotated[
-        int,
-        typer.Option("--port", metavar="N", min=0, max=65535, help="The port; 0 takes a free one."),
-    ] = 8787,
-    queue_delay: Annotated[
-        float,
-        typer.Option(
-            "--queue-delay", metavar="SECONDS", min=0, help="Seconds until a task begins."
-        ),
-    ] = 0.5,
-    tokens_per_second: Annotated[
-        float,
-        typer.Option("--tokens-per-second", metavar="N", min=0.01, help="How fast models write."),
-    ] = 40.0,
-    api_key: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--api-key", metavar="KEY", help="Let only this key in; repeatable. Without: any key."
-        ),
-    ] = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Tell the address as a line of JSON.")
-    ] = False,
+    host: Host = "127.0.0.1",
+    port: Port = 8787,
+    queue_delay: QueueDelay = 0.5,
+    tokens_per_second: TokensPerSecond = 40.0,
+    api_key: APIKeys = None,
+    allow_host: AllowedHosts = None,
+    fault: FaultRules = None,
+    faults: FaultsFile = None,
+    seed: Seed = None,
+    clock: Clock = ClockKind.REAL,
+    log: Log = None,
+    json: AsJSON = False,
 ) -> None:
     """Serve FoxAPI's contract on this machine until Ctrl-C.
 
@@ -54,19 +56,23 @@ def command(
     for the shell of the program that is to use it.
     """
     screen = Screen(json=json)
-    keys = tuple(api_key or ())
 
     def start() -> Coroutine[Any, Any, ExitCode]:
-        from foxapi_async.gateway import Gateway
-
+        keys = dict(map(read_key, api_key or ()))
         if not keys and not _is_loopback(host):
             raise UsageError(f"--host {host} lets other machines in: guard it by --api-key KEY")
-        gateway = Gateway(
+        gateway = build_gateway(
             host,
             port,
+            keys=keys,
+            hosts=allow_host or (),
+            faults=fault or (),
+            faults_file=faults,
+            seed=seed,
+            clock=clock,
+            log=log,
             queue_delay=queue_delay,
             token_delay=1 / tokens_per_second,
-            api_keys=keys,
         )
         return _serve(screen, gateway, guarded=bool(keys))
 
@@ -77,8 +83,7 @@ async def _serve(screen: Screen, gateway: "Gateway", *, guarded: bool) -> ExitCo
     try:
         await gateway.__aenter__()
     except OSError as error:
-        reason = error.strerror or "it cannot be used"
-        raise UsageError(f"cannot listen at {gateway.host}: {reason}; try --port 0") from None
+        raise UsageError(_no_listening(gateway, error)) from None
     stop = asyncio.Event()
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -92,6 +97,18 @@ async def _serve(screen: Screen, gateway: "Gateway", *, guarded: bool) -> ExitCo
     return ExitCode.OK
 
 
+def _no_listening(gateway: "Gateway", error: OSError) -> str:
+    """Say why nothing listens. The system's own words would repeat the address as a tuple."""
+    where = f"cannot listen at {gateway.host}"
+    if error.errno == errno.EADDRINUSE:
+        return f"{where}: another program has the port; choose --port N, or --port 0 for a free one"
+    if error.errno == errno.EACCES:
+        return f"{where}: this port is for administrators; choose --port N above 1023"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{where}: this machine has no such address; choose another --host"
+    return f"{where}: {error.strerror or 'it cannot be used'}; try another --host, or --port 0"
+
+
 def _announce(screen: Screen, gateway: "Gateway", *, guarded: bool) -> None:
     environment = {"FOXAPI_BASE_URL": gateway.url}
     # A key that was given is the giver's to tell.
@@ -102,6 +119,9 @@ def _announce(screen: Screen, gateway: "Gateway", *, guarded: bool) -> None:
     screen.print(gateway.url)
     for name, value in environment.items():
         screen.print(f"export {name}={value}")
+    if gateway.faults:
+        rules = ", ".join(map(str, gateway.faults.rules))
+        screen.note(f"on purpose, by seed {gateway.faults.seed}: {rules}")
     screen.note("Ctrl-C stops it")
 
 

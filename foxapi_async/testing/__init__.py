@@ -1,8 +1,13 @@
 """What tests of this package, and of programs that use it, need: time and a network turned by hand.
 
+The pytest plugin, which is there as soon as the package is installed, gives a test a FoxAPI of its
+own: the fixtures ``foxapi_gateway``, ``foxapi_session`` and ``foxapi_clock`` and the mark
+``foxapi``, all in ``foxapi_async.testing.plugin``. ``BackgroundGateway`` is what it runs.
+
 ``ManualClock`` stands still until it is advanced, ``settle`` lets the loop come to rest, and
 ``TCPCutter`` is a network that fails exactly where its script says. The faults of that script are
-``Reset``, ``Close``, ``Stall``, ``Trickle``, ``Answer``, ``StripQuery``, ``Refuse`` and ``Pass``.
+``Reset``, ``Close``, ``Stall``, ``Trickle``, ``Answer``, ``StripQuery``, ``Refuse`` and ``Pass``;
+those that a gateway makes itself are of the class ``FaultRule``.
 """
 
 from importlib import import_module
@@ -10,6 +15,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from foxapi_async._clock import ManualClock, settle
+    from foxapi_async.gateway.faults.rule import FaultRule
+    from foxapi_async.testing.background import BackgroundGateway
     from foxapi_async.testing.cutter import Exchange, TCPCutter
     from foxapi_async.testing.faults import (
         HALF,
@@ -32,9 +39,11 @@ __all__ = [
     "HALF",
     "WHOLE",
     "Answer",
+    "BackgroundGateway",
     "Close",
     "Exchange",
     "Fault",
+    "FaultRule",
     "ManualClock",
     "Pass",
     "Position",
@@ -50,7 +59,9 @@ __all__ = [
 ]
 
 _HOMES = dict.fromkeys(__all__, "foxapi_async.testing.faults") | {
+    "BackgroundGateway": "foxapi_async.testing.background",
     "Exchange": "foxapi_async.testing.cutter",
+    "FaultRule": "foxapi_async.gateway.faults.rule",
     "ManualClock": "foxapi_async._clock",
     "TCPCutter": "foxapi_async.testing.cutter",
     "settle": "foxapi_async._clock",

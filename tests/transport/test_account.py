@@ -173,3 +173,16 @@ class TestChanging:
     def test_identity(self) -> None:
         """Two accounts are two, even with the same key."""
         assert Account.resolve(KEY) != Account.resolve(KEY)
+
+
+@pytest.mark.parametrize("url", [None, "https://api.example", "https://127.0.0.1.example"])
+def test_the_network_can_be_forbidden(monkeypatch: pytest.MonkeyPatch, url: str | None) -> None:
+    """With ``FOXAPI_FORBID_NETWORK=1`` no account is for another machine."""
+    monkeypatch.setenv("FOXAPI_FORBID_NETWORK", "1")
+    with pytest.raises(ConfigError, match="FOXAPI_FORBID_NETWORK=1"):
+        Account.resolve("sk-key", url)
+    local = Account.resolve("sk-key", "http://127.0.0.1:8787")
+    with pytest.raises(ConfigError, match="FOXAPI_FORBID_NETWORK=1"):
+        local.with_(base_url=url or "https://api.foxapi.cc")
+    monkeypatch.setenv("FOXAPI_FORBID_NETWORK", "0")
+    Account.resolve("sk-key", url)

@@ -1,0 +1,149 @@
+"""``foxapi serve``: what it is told, and what it tells."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from foxapi_async.cli.serving import read_key
+from foxapi_async.gateway import Gateway
+
+Spawn = Callable[..., subprocess.Popen[str]]
+MODELS = "/v1/configs/llm_generations_models"
+HELLO = json.dumps({"model": "gpt-5.5", "messages": [{"role": "user", "content": "hello"}]})
+only_posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has other signals")
+
+
+class Caller:
+    """Somebody who speaks plain HTTP to a gateway, one connection a request."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self._address = url.removeprefix("http://")
+        self._key = key
+
+    def call(self, method: str, path: str, body: str | None = None) -> tuple[int, Any]:
+        """Send one request and return the status and the JSON of its answer."""
+        connection = HTTPConnection(self._address)
+        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        try:
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
+
+
+@only_posix
+def test_serve_does_what_it_is_told(spawn: Spawn, tmp_path: Path) -> None:
+    """Keys with credits, faults, a manual clock, a seed and the log all come from options."""
+    file = tmp_path / "faults.toml"
+    file.write_text('seed = 7\nfaults = ["models:503:nth=1"]\n', "utf-8")
+    options = ("--api-key", "sk-own-secret=2", "--fault", "query:html:nth=2", "--log", "json")
+    times = ("--clock", "manual", "--queue-delay", "3600", "--faults", str(file))
+    with spawn("serve", "--port", "0", "--json", *options, *times) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        told = json.loads(process.stdout.readline())
+        caller = Caller(told["url"], "sk-own-secret")
+        assert told["environment"] == {
+            "FOXAPI_BASE_URL": told["url"],
+            "FOXAPI_API_KEY": "YOUR_KEY",
+        }
+        assert process.stderr.readline() == (
+            "on purpose, by seed 7: models:503:nth=1, query:html:nth=2\n"
+        )
+        assert caller.call("GET", MODELS)[0] == 503
+        assert caller.call("GET", MODELS)[0] == 200
+        status, task = caller.call("POST", "/v1/llm/generations", HELLO)
+        assert status == 200
+        assert caller.call("POST", "/_gateway/clock", '{"advance": 7200}')[0] == 200
+        assert caller.call("GET", f"/v1/tasks/{task['id']}")[1]["status"] == "completed"
+        assert caller.call("POST", "/v1/llm/generations", HELLO)[0] == 200
+        assert caller.call("POST", "/v1/llm/generations", HELLO)[0] == 402
+        assert Caller(told["url"], "sk-other").call("GET", MODELS)[0] == 401
+        process.terminate()
+        lines = process.stderr.read()
+    assert process.returncode == 0
+    assert "own-secret" not in lines
+    records = [json.loads(line) for line in lines.splitlines() if line.startswith("{")]
+    assert [record["status"] for record in records][:3] == [503, 200, 200]
+
+
+@only_posix
+def test_serve_listens_within_a_second_of_its_imports(environment: Callable[[], Any]) -> None:
+    """Once everything is imported, the address is told after less than a second of work."""
+    code = (
+        "import os, signal, sys, time\n"
+        "import foxapi_async.cli.serve, foxapi_async.gateway.app, foxapi_async.testing\n"
+        "from foxapi_async.cli import app, screen\n"
+        "class Watched(screen.Screen):\n"
+        "    def record(self, **members):\n"
+        "        super().record(**members)\n"
+        "        sys.stderr.write(f'{time.process_time() - started}\\n')\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "foxapi_async.cli.serve.Screen = Watched\n"
+        "started = time.process_time()\n"
+        "sys.exit(app.run_command_line(['serve', '--port', '0', '--json']))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["url"].startswith("http://127.0.0.1:")
+    assert float(done.stderr.splitlines()[0]) < 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--fault", "submit:rest"), "did you mean reset"),
+        (("--faults", "missing.toml"), "missing.toml"),
+        (("--api-key", "sk with a blank"), "api_keys[0] must be printable ASCII"),
+        (("--allow-host", "http://x"), "hosts must be a list of names"),
+        (("--clock", "sundial"), "--clock"),
+        (("--log", "xml"), "--log"),
+        (("--host", "203.0.113.1", "--api-key", "sk-one"), "no such address"),
+    ],
+)
+async def test_what_cannot_be_served_is_explained(
+    foxapi: Any, arguments: tuple[str, ...], complaint: str
+) -> None:
+    """A setting that cannot work ends the command with 2 and a line that says what to change."""
+    done = await foxapi("serve", "--port", "0", *arguments)
+    assert done.code == 2
+    assert complaint in done.err
+    assert "sk with" not in done.err
+
+
+async def test_a_taken_port_is_told_by_its_reason(gateway: Gateway, foxapi: Any) -> None:
+    """The message about a port that is taken says so, and names the way out."""
+    done = await foxapi("serve", "--port", str(gateway.port))
+    assert done.code == 2
+    assert "another program has the port" in done.err
+    assert "--port 0" in done.err
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("sk-one", ("sk-one", None)),
+        ("sk-one=5", ("sk-one", 5)),
+        ("sk-one==", ("sk-one==", None)),
+        ("sk-one===5", ("sk-one==", 5)),
+        ("sk-one=x", ("sk-one=x", None)),
+        ("=5", ("=5", None)),
+        ("sk-one=" + "9" * 40, ("sk-one=" + "9" * 40, None)),
+    ],
+)
+def test_a_key_is_told_from_its_credits(text: str, expected: tuple[str, int | None]) -> None:
+    """Credits are the number behind the last ``=``; all else belongs to the key."""
+    assert read_key(text) == expected
