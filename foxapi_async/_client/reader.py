@@ -68,9 +68,9 @@ class StreamReader:
         "_stopped",
         "_thrown_away",
         "_timeout",
-        "_told",
         "begun",
         "closed",
+        "finished",
         "ready",
         "reasoning_complete",
     )
@@ -87,6 +87,7 @@ class StreamReader:
         self.ready: Iterator[Delta] = iter(())
         self.closed: bool = False
         self.begun: bool = False
+        self.finished: bool = False  # a reader was told that nothing follows
         self.reasoning_complete: bool = True
         self._service = service
         self._handle = handle
@@ -99,7 +100,6 @@ class StreamReader:
         self._lacks_past = self._cursor.offset > 0
         self._thrown_away = 0
         self._ended = self._cursor.ended
-        self._told = False
         self._keep = False
         self._failed = False
         self._decoder = ChunkDecoder(service.core.limits.frame)
@@ -308,9 +308,9 @@ class StreamReader:
 
     def _tell(self) -> None:
         """Let the handle know what the stream has said, once."""
-        if not self._told and self._said().chunks:
+        if not self.finished and self._said().chunks:
             self.handle.streamed(self._said().completion(), keep=self._keep)
-        self._told = True
+        self.finished = True
         self.disconnect()
 
     async def _open(self) -> StreamBody:
@@ -381,6 +381,7 @@ class StreamReader:
         """
         self._refuse_if_stopped()
         self._refuse_if_late()
+        self.engage()
         cut, recovery = self._recovery.cut, self._recovery
         try:
             with self._interrupt:

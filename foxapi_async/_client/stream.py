@@ -83,7 +83,7 @@ class ChatStream:
 
     def __aiter__(self) -> "_Loop":
         reader = self._reader
-        if reader.closed or (reader.begun and reader.exhausted):
+        if reader.closed or reader.finished:
             raise StreamConsumedError(
                 "this stream has been read or closed: ask the handle for another"
             )
@@ -138,6 +138,8 @@ class _Loop:
         reader = self._reader
         for delta in reader.ready:
             return delta
+        # The traceback of a cancelled read would keep the loop, and so what it lets go of, alive.
+        del self
         if await reader.advance():
             for delta in reader.ready:
                 return delta

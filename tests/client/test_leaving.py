@@ -1,0 +1,452 @@
+"""Every way to leave a stream leaves nothing behind."""
+
+import asyncio
+import gc
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable
+from operator import length_hint
+from typing import TYPE_CHECKING
+
+import pytest
+from aiohttp import web
+
+from foxapi_async import (
+    ChatStream,
+    Delta,
+    FoxSession,
+    LLMHandle,
+    SessionClosedError,
+    StreamConsumedError,
+    TaskTimeoutError,
+)
+from foxapi_async.gateway import Gateway
+from foxapi_async.testing import ManualClock, Stall, TCPCutter, settle
+
+if TYPE_CHECKING:
+    from tests.client.conftest import Play
+
+KEY = "sk-secret-0123456789abcdef"
+STREAM = "/v1/llm/generations/*/stream"
+MORE = b'"content":" 4'
+
+
+class LeftError(Exception):
+    """What a loop's body raises."""
+
+
+async def submit(fox: FoxSession) -> LLMHandle:
+    """Submit a generation whose stream goes on for a while."""
+    return await fox.llm.submit(model="gpt-5.5", messages="count 1 to 9", stream=True)
+
+
+async def step(stream: ChatStream) -> Delta:
+    """Read one delta in a task of its own."""
+    return await anext(stream)
+
+
+async def read(stream: ChatStream) -> None:
+    """Read to the end in a task of its own."""
+    async for _ in stream:
+        pass
+
+
+# Each is called with a handle, and the cutter that holds its stream after three deltas.
+
+
+async def break_out_of_a_temporary(handle: LLMHandle, _: TCPCutter) -> None:
+    """Leave a loop over a temporary."""
+    async for _delta in handle.stream():
+        break
+
+
+async def raise_in_the_body(handle: LLMHandle, _: TCPCutter) -> None:
+    """Leave it by an exception."""
+    with pytest.raises(LeftError):
+        async for _delta in handle.stream():
+            raise LeftError
+
+
+async def cancel_the_loop(handle: LLMHandle, cutter: TCPCutter) -> None:
+    """Cancel the task that loops."""
+
+    async def loop() -> None:
+        async for _ in handle.stream():
+            pass
+
+    reading = asyncio.create_task(loop())
+    await cutter.wait_for_stalls()
+    reading.cancel()
+    await asyncio.wait((reading,))
+    assert reading.cancelled()
+
+
+async def leave_a_context_early(handle: LLMHandle, _: TCPCutter) -> None:
+    """Leave `async with` half-read."""
+    async with handle.stream() as stream:
+        await anext(stream)
+
+
+async def raise_in_a_context(handle: LLMHandle, _: TCPCutter) -> None:
+    """Leave it by an exception."""
+    with pytest.raises(LeftError):
+        async with handle.stream() as stream:
+            await anext(stream)
+            raise LeftError
+
+
+async def cancel_in_a_context(handle: LLMHandle, cutter: TCPCutter) -> None:
+    """Cancel the task that is in it."""
+
+    async def loop() -> None:
+        async with handle.stream() as stream:
+            await read(stream)
+
+    reading = asyncio.create_task(loop())
+    await cutter.wait_for_stalls()
+    reading.cancel()
+    await asyncio.wait((reading,))
+    assert reading.cancelled()
+
+
+async def close_while_another_task_reads(handle: LLMHandle, cutter: TCPCutter) -> None:
+    """Close what another task waits for."""
+    stream = handle.stream()
+    reading = asyncio.create_task(read(stream))
+    await cutter.wait_for_stalls()
+    await stream.aclose()
+    with pytest.raises(StreamConsumedError):
+        await reading
+
+
+async def let_the_patience_run_out(handle: LLMHandle, _: TCPCutter) -> None:
+    """Wait longer than the stream is patient."""
+    with pytest.raises(TaskTimeoutError):
+        async for _delta in handle.stream(timeout=0.05):
+            pass
+
+
+async def time_out_and_close(handle: LLMHandle, cutter: TCPCutter) -> None:
+    """Wait longer than wait_for is, then close."""
+    stream = handle.stream()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(read(stream), 0.05)
+    assert cutter.stalled == 1
+    await stream.aclose()
+
+
+async def make_and_never_read(handle: LLMHandle, _: TCPCutter) -> None:
+    """Make streams and forget them."""
+    handle.stream()
+    aiter(handle.stream())
+
+
+async def read_to_the_end(handle: LLMHandle, cutter: TCPCutter) -> None:
+    """Read all there is."""
+    cutter.heal()
+    stream = handle.stream()
+    await read(stream)
+
+
+async def ask_for_the_completion(handle: LLMHandle, cutter: TCPCutter) -> None:
+    """Let the stream read itself."""
+    cutter.heal()
+    assert (await handle.stream().completion()).text
+
+
+async def leave_a_generator(handle: LLMHandle, _: TCPCutter) -> None:
+    """Close a generator that reads."""
+
+    async def texts() -> AsyncIterator[str]:
+        async for delta in handle.stream():
+            yield delta.text
+
+    generator = texts()
+    await anext(generator)
+    await generator.aclose()  # type: ignore[attr-defined]
+
+
+QUIET = [
+    break_out_of_a_temporary,
+    raise_in_the_body,
+    cancel_the_loop,
+    leave_a_context_early,
+    raise_in_a_context,
+    cancel_in_a_context,
+    close_while_another_task_reads,
+    let_the_patience_run_out,
+    time_out_and_close,
+    make_and_never_read,
+    read_to_the_end,
+    ask_for_the_completion,
+    leave_a_generator,
+]
+
+
+async def break_out_of_a_name(handle: LLMHandle, _: TCPCutter) -> None:
+    """Leave a loop over a name, and drop the name."""
+    stream = handle.stream()
+    async for _delta in stream:
+        break
+    assert len(handle._bound().core.streams) == 0  # closed before the name goes
+
+
+async def drop_between_two_reads(handle: LLMHandle, _: TCPCutter) -> None:
+    """Drop a name while its connection is open."""
+    stream = handle.stream()
+    await anext(stream)
+
+
+async def drop_after_a_cancelled_read(handle: LLMHandle, cutter: TCPCutter) -> None:
+    """Drop a name after its read was cancelled."""
+    stream = handle.stream()
+    reading = asyncio.create_task(read(stream))
+    await cutter.wait_for_stalls()
+    reading.cancel()
+    await asyncio.wait((reading,))
+
+
+LOUD = [break_out_of_a_name, drop_between_two_reads, drop_after_a_cancelled_read]
+
+Leave = Callable[[LLMHandle, TCPCutter], Awaitable[None]]
+
+
+@pytest.mark.parametrize("leave", [*QUIET, *LOUD], ids=lambda leave: leave.__name__)
+async def test_leaving_leaves_nothing(cut_fox: FoxSession, cutter: TCPCutter, leave: Leave) -> None:
+    """No socket, no task, no timer; one warning for a named stream left lying, else none."""
+    cutter.on("GET", STREAM, Stall(body=MORE))
+    handle = await submit(cut_fox)
+    before = asyncio.all_tasks()
+    # The collector may not help.
+    gc.disable()
+    try:
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            await leave(handle, cutter)
+            assert cut_fox.stats().streams == 0
+            assert handle._bound().core.streams._timer is None
+            tasks = [repr(task) for task in asyncio.all_tasks() - before]
+            assert not [task for task in tasks if "foxapi_async/_client" in task]
+    finally:
+        gc.enable()
+    # What stays is kept for the next submit and the next poll.
+    await cutter.wait_until(lambda: cutter.open_connections <= 2 and not cutter.stalled)
+    loud = [str(warning.message) for warning in said if warning.category is ResourceWarning]
+    assert len(loud) == (leave in LOUD)
+    assert all("dropped half-read" in text for text in loud)
+
+
+async def test_a_collected_stream_is_closed_too(cut_fox: FoxSession, cutter: TCPCutter) -> None:
+    """A stream in a cycle waits for the collector, which then closes it and warns."""
+    cutter.on("GET", STREAM, Stall(body=MORE))
+    holder: list[object] = []
+    stream = (await submit(cut_fox)).stream()
+    await anext(stream)
+    holder.extend((holder, stream))
+    del stream
+    with pytest.warns(ResourceWarning, match="half-read"):
+        del holder
+        gc.collect()
+    assert cut_fox.stats().streams == 0
+
+
+# The session
+
+
+async def test_closing_the_session_ends_every_wait(cutter: TCPCutter) -> None:
+    """Whoever waits for bytes is told at once that the session is closed, copies included."""
+    cutter.on("GET", STREAM, Stall(body=MORE))
+    async with FoxSession(KEY, base_url=cutter.url) as fox:
+        handle = await submit(fox)
+        stream, other = handle.stream(), fox.with_options(hooks=()).tasks.handle(handle.id).stream()
+        reading = [asyncio.create_task(read(item)) for item in (stream, other)]
+        standing = handle.stream()
+        await anext(standing)
+        await cutter.wait_for_stalls(3)
+    for task in reading:
+        with pytest.raises(SessionClosedError):
+            await task
+    with pytest.raises(SessionClosedError):
+        await read(standing)
+    with pytest.raises(SessionClosedError):
+        await anext(handle.stream())
+    assert fox.stats().streams == 0
+
+
+async def test_closing_the_session_ends_a_backoff_and_an_opening(
+    stage: Gateway, play: "Play", clock: ManualClock
+) -> None:
+    """No reader waits out a delay, or an answer, of a session that is closed."""
+    async with FoxSession(KEY, base_url=stage.url, clock=clock) as fox:
+        handle = await submit(fox)
+        play.script.extend([503] * 2)
+        backing_off = asyncio.create_task(read(handle.stream()))
+        await play.until(lambda: len(play.opened) == 2)
+        await settle()
+        play.holds_headers = True
+        opening = asyncio.create_task(read(handle.stream()))
+        await play.until(lambda: len(play.opened) == 3)
+    for task in (backing_off, opening):
+        with pytest.raises(SessionClosedError):
+            await task
+    assert clock.timers == 0
+
+
+async def test_a_follower_ends_quietly_with_its_session(
+    cutter: TCPCutter, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever awaits is told, and nothing is logged as a crash."""
+    cutter.on("GET", STREAM, Stall(body=MORE))
+    async with FoxSession(KEY, base_url=cutter.url) as fox:
+        waiting = asyncio.create_task((await submit(fox)).result())
+        await cutter.wait_for_stalls()
+    with pytest.raises(SessionClosedError):
+        await waiting
+    assert not caplog.records
+
+
+async def test_a_stream_belongs_to_its_sessions_loop(fox: FoxSession) -> None:
+    """Reading in another event loop is refused as such."""
+    handle = await submit(fox)
+
+    def elsewhere() -> None:
+        async def go() -> None:
+            await anext(handle.stream())
+
+        asyncio.run(go())
+
+    with pytest.raises(RuntimeError, match="another event loop"):
+        await asyncio.to_thread(elsewhere)
+
+
+# Streams that submit
+
+
+async def test_a_submission_that_nobody_waits_for_is_unclaimed(
+    cut_fox: FoxSession, cutter: TCPCutter
+) -> None:
+    """Cancelled while it submits, a stream leaves its task in fox.unclaimed, name or no name."""
+
+    async def enter() -> None:
+        async with cut_fox.llm.stream(model="gpt-5.5", messages="count 1 to 3"):
+            pass
+
+    async def loop() -> None:
+        async for _ in cut_fox.llm.stream(model="gpt-5.5", messages="count 1 to 3"):
+            pass
+
+    for number, use in enumerate((enter, loop), 1):
+        cutter.on("POST", "*", Stall(response=0), times=1)
+        using = asyncio.create_task(use())
+        await cutter.wait_for_stalls()
+        using.cancel()
+        await asyncio.wait((using,))
+        assert using.cancelled()
+        with pytest.warns(RuntimeWarning, match="unclaimed"):
+            cutter.release()
+            await cutter.wait_until(lambda: not cutter.stalled)
+            while len(cut_fox.unclaimed) < number:
+                await asyncio.sleep(0)
+    for handle in cut_fox.unclaimed:
+        assert (await handle).text == "1, 2, 3"
+
+
+async def test_a_submission_that_lands_as_its_reader_goes_is_unclaimed(fox: FoxSession) -> None:
+    """Not even an answer that comes in the very turn of the cancel is lost."""
+    stream = fox.llm.stream(model="gpt-5.5", messages="count 1 to 3")
+    first = asyncio.create_task(step(stream))
+    launch = stream._reader._launch
+    assert launch is not None
+    while launch._submission is None:
+        await asyncio.sleep(0)
+    launch._submission.add_done_callback(lambda _: first.cancel())
+    await asyncio.wait((first,))
+    assert first.cancelled()
+    handle = stream.handle
+    with pytest.warns(RuntimeWarning, match="unclaimed"):
+        await stream.aclose()
+    assert fox.unclaimed == (handle,)
+
+
+async def test_a_refused_submission_is_told_to_whoever_reads(fox: FoxSession) -> None:
+    """The error of the submit is the error of the first read, and of each later one."""
+    stream = fox.with_options(validation="off").llm.stream(model="no-such", messages="hello")
+    for _ in range(2):
+        with pytest.raises(Exception, match="no-such"):
+            await anext(stream)
+
+
+# Reading on
+
+
+async def test_a_read_that_times_out_loses_no_chunk(stage: Gateway, play: "Play") -> None:
+    """wait_for around anext may give up at any moment: the chunks still come once, in order."""
+
+    async def drip(response: web.StreamResponse, offset: int) -> None:
+        for number in range(offset, 60):
+            await play.send(response, f" {number}")
+            await settle(number * 37 % 120)
+        await play.finish(response, 60)
+
+    play.script.extend([drip] * 500)
+    async with FoxSession(KEY, base_url=stage.url) as fox:
+        said = ""
+        async with (await submit(fox)).stream() as stream:
+            for turns in range(100_000):
+                reading = asyncio.create_task(step(stream))
+                await settle(turns * 7 % 60)
+                if not reading.done():
+                    reading.cancel()
+                try:
+                    said += (await reading).text
+                except asyncio.CancelledError:
+                    continue
+                except StopAsyncIteration:
+                    break
+    assert said == "".join(f" {number}" for number in range(60))
+    assert len(play.opened) > 5
+
+
+async def test_what_was_received_is_not_read_after_the_close(fox: FoxSession) -> None:
+    """A closed stream gives nothing more, and its position stays that of the last delta read."""
+    handle = await submit(fox)
+    await handle
+    stream = handle.stream()
+    first = await anext(stream)
+    cursor = stream.cursor
+    await stream.aclose()
+    await stream.aclose()
+    assert (stream.offset, stream.cursor) == (1, cursor)
+    assert stream.snapshot().text == first.text
+    with pytest.raises(StreamConsumedError):
+        await anext(stream)
+    rest = [delta async for delta in handle.stream(resume=cursor)]
+    assert first.text + "".join(delta.text for delta in rest) == "1, 2, 3, 4, 5, 6, 7, 8, 9"
+
+
+async def test_a_slow_reader_holds_the_service_back(stage: Gateway, play: "Play") -> None:
+    """100 MB of stream wait at the service, not here, until their reader is ready for them."""
+    piece = play.said("x" * 100_000)
+    sent = 0
+
+    async def flood(response: web.StreamResponse, _: int) -> None:
+        nonlocal sent
+        for _number in range(1000):
+            await play.send(response, piece)
+            sent += len(piece)
+
+    async def stands_still() -> None:
+        before = -1
+        while before != sent:
+            before = sent
+            await settle(300)
+
+    play.script.append(flood)
+    async with FoxSession(KEY, base_url=stage.url) as fox, (await submit(fox)).stream() as stream:
+        for taken in (1, 100, 100):
+            for _ in range(taken):
+                await anext(stream)
+            await stands_still()
+            # The sockets of both ends hold some of it, we a little.
+            assert sent - stream.offset * len(piece) < 16_000_000
+        assert sent < 40_000_000
+        assert length_hint(stream._reader.ready) <= 5
