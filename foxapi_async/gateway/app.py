@@ -21,7 +21,7 @@ from foxapi_async.gateway.refusal import Refusal, envelope, error_type, translat
 from foxapi_async.gateway.routes import Routes
 from foxapi_async.gateway.settings import GatewayOptions, GatewaySettings
 from foxapi_async.gateway.stats import Stats
-from foxapi_async.gateway.store import MemoryStore
+from foxapi_async.gateway.store import choose
 from foxapi_async.gateway.stream import Streams
 
 _logger = logging.getLogger(__name__)
@@ -40,9 +40,7 @@ def make_app(**options: Unpack[GatewayOptions]) -> web.Application:
     """
     settings = GatewaySettings(**options)
     stats = Stats()
-    store = MemoryStore(
-        settings.clock, retention=settings.retention, task_retention=settings.task_retention
-    )
+    store = choose(settings)
     engine = Engine(settings=settings, store=store, stats=stats)
     streams = Streams(stats)
     keys = Keys(settings.credits, price=settings.price)
@@ -68,13 +66,22 @@ def make_app(**options: Unpack[GatewayOptions]) -> web.Application:
     app.add_routes(control.table())
     app.on_response_prepare.append(_RequestIds())
 
+    async def start_up(_: web.Application) -> None:
+        engine.resume(await store.open())
+
     async def shut_down(_: web.Application) -> None:
         spoiler.release()
         await engine.aclose()
-        await store.aclose()
+        store.cut()
         streams.cut_stalled()
 
+    async def clean_up(_: web.Application) -> None:
+        # By now the last answers are sent, those of the store included.
+        await store.aclose()
+
+    app.on_startup.append(start_up)
     app.on_shutdown.append(shut_down)
+    app.on_cleanup.append(clean_up)
     return app
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from random import Random
 from string import ascii_lowercase, digits
 from typing import Final
@@ -9,12 +10,11 @@ from typing import Final
 from foxapi_async._wire.paths import stream_path
 from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.task import Status, StreamRef, UnifiedTask
-from foxapi_async.gateway.generation import Generation
+from foxapi_async.gateway.generation import CRASHED, RESTARTED, Generation
 from foxapi_async.gateway.refusal import Refusal
 from foxapi_async.gateway.settings import GatewaySettings
-from foxapi_async.gateway.sparse import TaskFault
 from foxapi_async.gateway.stats import Stats
-from foxapi_async.gateway.store import Store
+from foxapi_async.gateway.store import Found, Store, StoreError, Unfinished
 
 _logger = logging.getLogger(__name__)
 
@@ -30,30 +30,81 @@ class Engine:
         self._store = store
         self._stats = stats
         self._random = Random(settings.seed)  # noqa: S311 ids must differ, not be secret
-        self._running: set[asyncio.Task[None]] = set()
+        # Each generation, and the future of the task that it begins with.
+        self._runs: dict[asyncio.Task[None], asyncio.Future[UnifiedTask]] = {}
         self._is_closed = False
+
+    def resume(self, found: Found) -> None:
+        """Go on with what earlier runs of the gateway have left."""
+        if found.runs and self._settings.seed is not None:
+            # The seed must not draw the ids of the earlier runs again, some of them long expired.
+            self._random.seed(f"{self._settings.seed}/{found.runs}")
+        for unfinished in found.unfinished:
+            created = asyncio.get_running_loop().create_future()
+            created.set_result(unfinished.task)
+            self._start(self._resume(unfinished), created)
 
     async def submit(self, request: GenerationRequest, owner: str = "") -> UnifiedTask:
         """Create the task of a checked request, start it, and return it as it was created."""
         if self._is_closed:
             raise Refusal(503, "the gateway is shutting down")
-        task = self._new_task(request)
-        # No id is given twice, not even by a seed or a clock that stands still.
-        while not await self._store.add(task, request, owner):
-            task = self._new_task(request)
-        self._stats.tasks += 1
-        running = asyncio.create_task(self._run(task, request), name=task.id)
-        self._running.add(running)
-        running.add_done_callback(self._running.discard)
-        return task
+        # The client may leave while its task is being kept. The task is then there, and must run.
+        created: asyncio.Future[UnifiedTask] = asyncio.get_running_loop().create_future()
+        self._start(self._begin(request, owner, created), created)
+        return await created
 
     async def aclose(self) -> None:
         """Stop every generation where it is, and wait until all have stopped."""
         self._is_closed = True
-        running = list(self._running)
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        for run, created in self._runs.items():
+            # A submit that is open gets its answer.
+            if created.done():
+                run.cancel()
+        await asyncio.gather(*self._runs, return_exceptions=True)
+
+    def _start(
+        self, run: Coroutine[None, None, None], created: asyncio.Future[UnifiedTask]
+    ) -> None:
+        task = asyncio.create_task(run)
+        self._runs[task] = created
+        task.add_done_callback(self._runs.pop)
+
+    async def _begin(
+        self, request: GenerationRequest, owner: str, created: asyncio.Future[UnifiedTask]
+    ) -> None:
+        """Create a task, tell who waits for it, and run it."""
+        try:
+            task = await self._create(request, owner)
+        except StoreError as error:
+            _logger.error("a task was refused: %s", error)  # noqa: TRY400 the cause is in the text
+            if not created.done():
+                created.set_exception(Refusal(503, "the gateway cannot keep any task"))
+            return
+        self._stats.tasks += 1
+        if not created.done():
+            created.set_result(task)
+        # What is kept and not begun goes on with the next run of the gateway.
+        if not self._is_closed:
+            generation = self._generation(task)
+            await self._run(generation, generation.run(request))
+
+    async def _create(self, request: GenerationRequest, owner: str) -> UnifiedTask:
+        task = self._new_task(request)
+        # No id is given twice, not even by a seed or a clock that stands still.
+        while not await self._store.add(task, request, owner):
+            task = self._new_task(request)
+        return task
+
+    async def _resume(self, unfinished: Unfinished) -> None:
+        generation = self._generation(unfinished.task)
+        if unfinished.request is None:
+            await self._run(generation, generation.fail(RESTARTED))
+        else:
+            run = generation.run(unfinished.request, written=unfinished.frames)
+            await self._run(generation, run)
+
+    def _generation(self, task: UnifiedTask) -> Generation:
+        return Generation(task, settings=self._settings, store=self._store, stats=self._stats)
 
     def _new_task(self, request: GenerationRequest) -> UnifiedTask:
         created = int(self._settings.clock.unix())
@@ -69,11 +120,16 @@ class Engine:
             stream=StreamRef(url=stream_path(task_id)) if request.stream else None,
         )
 
-    async def _run(self, task: UnifiedTask, request: GenerationRequest) -> None:
-        generation = Generation(task, settings=self._settings, store=self._store, stats=self._stats)
+    async def _run(self, generation: Generation, run: Coroutine[None, None, None]) -> None:
         try:
-            await generation.run(request)
-        except Exception:
-            # Nobody awaits this: without an end the task would be polled and streamed for ever.
-            _logger.exception("task %s crashed", task.id)
-            await generation.fail(TaskFault.of("generation_failed", "the model crashed"))
+            try:
+                await run
+            except StoreError:
+                raise
+            except Exception:
+                # Nobody awaits this: without an end the task would be polled and streamed for ever.
+                _logger.exception("task %s crashed", generation.id)
+                await generation.fail(CRASHED)
+        except StoreError:
+            # A state that cannot be kept must not be seen. The next run of the gateway goes on.
+            _logger.exception("task %s stands still", generation.id)

@@ -12,7 +12,7 @@ from foxapi_async._protocol.sse import encode_event
 from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.shape import encode
 from foxapi_async._wire.task import Status, UnifiedTask
-from foxapi_async.gateway.models import Script, simulate
+from foxapi_async.gateway.models import Script, Step, simulate
 from foxapi_async.gateway.settings import GatewaySettings
 from foxapi_async.gateway.sparse import TaskFault
 from foxapi_async.gateway.stats import Stats
@@ -24,6 +24,11 @@ _MOST_UNSEEN_STEPS: Final = 10
 _SHORTEST_UNSEEN_STEP: Final = 0.05
 # So many chunks may be late and written at once before others have their turn.
 _BURST: Final = 32
+
+CRASHED: Final = TaskFault.of("generation_failed", "the model crashed")
+RESTARTED: Final = TaskFault.of(
+    "service_restarted", "the service was restarted and could not go on with the task"
+)
 
 
 class Generation:
@@ -38,21 +43,35 @@ class Generation:
         self._store = store
         self._stats = stats
 
-    async def run(self, request: GenerationRequest) -> None:
-        """Wait in the queue, write the answer at the pace of the settings, and end."""
-        await sleep(self._clock, self._settings.queue_delay)
-        await self._advance(status=Status.PROCESSING, progress=0)
+    @property
+    def id(self) -> str:
+        """The id of the task."""
+        return self._task.id
+
+    async def run(self, request: GenerationRequest, written: Sequence[bytes] = ()) -> None:
+        """Wait in the queue, write the answer at the pace of the settings, and end.
+
+        A task that an earlier run of the gateway began goes on where it was: after the chunks that
+        it has ``written``, which the model says again, or with the rest of its time.
+        """
+        if self._task.status == Status.PENDING:
+            await sleep(self._clock, self._settings.queue_delay)
+            await self._advance(status=Status.PROCESSING, progress=0)
         name = self._task.id.removeprefix("task-llm-")
         script = simulate(request, completion_id=f"chatcmpl-{name}", created=self._task.created)
+        steps = list(script.steps()) if request.stream else []
+        if not _continues(steps, written):
+            # Half of one answer and half of another would be neither.
+            await self.fail(RESTARTED)
+            return
         if request.stream:
-            chunks = await self._write(script)
+            await self._write(steps, len(written))
         else:
-            chunks = 0
             await self._pass_time(script)
         if script.fault is not None:
             await self.fail(script.fault)
         else:
-            await self._complete(script, chunks)
+            await self._complete(script, len(steps))
 
     async def fail(self, fault: TaskFault) -> None:
         """End the task with an error. Its stream has but a message for it (CONTRACT Q12)."""
@@ -68,18 +87,16 @@ class Generation:
         await self._store.finish(self._task, encode_event("done", closing))
         self._stats.completed += 1
 
-    async def _write(self, script: Script) -> int:
-        """Write the chunks, each when it is due, and return how many there were."""
+    async def _write(self, steps: Sequence[Step], written: int) -> None:
+        """Write the chunks that are not yet written, each when it is due."""
         due = self._clock.time()
-        steps = list(script.steps())
-        for number, step in enumerate(steps, 1):
+        for number, step in enumerate(steps[written:], written + 1):
             due += self._settings.thinking_pace if step.is_thinking else self._settings.token_delay
             if due > self._clock.time() or number % _BURST == 0:
                 await sleep(self._clock, due - self._clock.time())
-            frame = encode_event("chunk", encode(step.chunk))
-            await self._advance(progress=_ALMOST * number // len(steps), frames=(frame,))
+            progress = _ALMOST * number // len(steps)
+            await self._advance(progress=progress, frames=(_frame(step),))
             self._stats.chunks += 1
-        return len(steps)
 
     async def _pass_time(self, script: Script) -> None:
         """Take the time that writing would take."""
@@ -89,8 +106,11 @@ class Generation:
             + written * self._settings.token_delay
         )
         steps = min(_MOST_UNSEEN_STEPS, 1 + int(seconds / _SHORTEST_UNSEEN_STEP)) if seconds else 0
-        start = self._clock.time()
-        for number in range(1, steps + 1):
+        # The steps that it took before, if it was at it before: none are lost, for there are fewer
+        # of them than of percents.
+        taken = -(-self._task.progress * steps // _ALMOST)
+        start = self._clock.time() - seconds * taken / steps if steps else 0.0
+        for number in range(taken + 1, steps + 1):
             await sleep(self._clock, start + seconds * number / steps - self._clock.time())
             await self._advance(progress=_ALMOST * number // steps)
 
@@ -102,3 +122,14 @@ class Generation:
         elif not frames:
             return
         await self._store.advance(self._task, frames)
+
+
+def _frame(step: Step) -> bytes:
+    return encode_event("chunk", encode(step.chunk))
+
+
+def _continues(steps: Sequence[Step], written: Sequence[bytes]) -> bool:
+    """Tell whether an answer begins with what is written."""
+    return len(written) <= len(steps) and all(
+        _frame(step) == frame for step, frame in zip(steps, written, strict=False)
+    )

@@ -23,6 +23,11 @@ class ChunkLog:
     def __len__(self) -> int:
         return len(self._frames)
 
+    @property
+    def size(self) -> int:
+        """The bytes of all chunks."""
+        return sum(map(len, self._frames))
+
     def extend(self, frames: Sequence[bytes]) -> None:
         """Add chunks and wake the readers."""
         self._frames.extend(frames)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from os import PathLike
 from typing import Final, TypedDict, cast
 
 from foxapi_async._clock import Clock, LoopClock
@@ -28,6 +29,7 @@ class GatewayOptions(TypedDict, total=False):
     task_retention: float
     body_limit: int
     seed: int | None
+    data: str | PathLike[str] | None
     clock: Clock
 
 
@@ -64,6 +66,10 @@ class GatewaySettings:
     """The largest request in bytes."""
     seed: int | None = None
     """Makes the random part of task ids, and the chances of faults, the same in each run."""
+    data: str | PathLike[str] | None = None
+    """The file that keeps tasks and chunks over a restart, a ``kill -9`` included. It needs the
+    extra ``gateway`` and belongs to one gateway at a time. Without it all goes with the process.
+    """
     clock: Clock = field(default_factory=LoopClock, repr=False)
     """Where all time comes from. A ``ManualClock`` can be moved by ``POST /_gateway/clock``."""
 
@@ -81,6 +87,8 @@ class GatewaySettings:
             raise _bad("body_limit", "a number of bytes above 0", self.body_limit)
         if self.seed is not None and not _is_whole(self.seed):
             raise _bad("seed", "a whole number or None", self.seed)
+        if not _is_path(self.data):
+            raise _bad("data", "the path of a file or None", self.data)
 
     @property
     def credits(self) -> Mapping[str, float | None]:
@@ -135,6 +143,10 @@ def _rules(value: object) -> tuple[FaultRule, ...]:
 
 def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_path(value: object) -> bool:
+    return value is None or isinstance(value, PathLike) or (isinstance(value, str) and value != "")
 
 
 def _refuse_bad_number(name: str, value: object) -> None:

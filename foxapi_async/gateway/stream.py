@@ -5,9 +5,9 @@ from typing import Final
 
 from aiohttp import web
 
-from foxapi_async.gateway.log import ChunkLog
 from foxapi_async.gateway.refusal import Refusal
 from foxapi_async.gateway.stats import Stats
+from foxapi_async.gateway.store import Log
 
 HEADERS: Final = {
     "Content-Type": "text/event-stream",
@@ -27,7 +27,7 @@ class Streams:
         self._stats = stats
         self._open: set[asyncio.Transport] = set()
 
-    async def serve(self, request: web.Request, log: ChunkLog, offset: int) -> web.StreamResponse:
+    async def serve(self, request: web.Request, log: Log, offset: int) -> web.StreamResponse:
         """Send the chunks from ``offset`` on, those to come as they come, then the closing event.
 
         A reader that is slow waits for itself alone; one that has left is noticed by the next write

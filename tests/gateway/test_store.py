@@ -1,22 +1,197 @@
-"""What every store of tasks does."""
+"""What every store of tasks does, in memory or in a file."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import Raw
+from msgspec.structs import replace
 
 from foxapi_async._clock import ManualClock
 from foxapi_async._wire.request import GenerationRequest, Message
-from foxapi_async._wire.task import StreamRef, UnifiedTask
-from foxapi_async.gateway.store import MemoryStore
+from foxapi_async._wire.task import Status, StreamRef, UnifiedTask
+from foxapi_async.gateway.store import MemoryStore, Store
+from foxapi_async.gateway.store.sql import SqlStore
 
 REQUEST = GenerationRequest(model="gpt-5.5", messages=(Message(role="user", content="hi"),))
+IDS = tuple("abcdef")
+OWNERS = ("", "ann")
+RETENTION = 10.0
+TASK_RETENTION = 25.0
+
+Seen = dict[tuple[str, str], tuple[bytes | None, tuple[list[bytes], bytes] | None]]
 
 
-async def test_a_task_is_its_owner_s_alone() -> None:
+def new_task(task_id: str, *, stream: bool = True) -> UnifiedTask:
+    """Build a task as it is created."""
+    url = StreamRef(url=f"/{task_id}") if stream else None
+    return UnifiedTask(id=task_id, status=Status.PENDING, stream=url)
+
+
+@pytest.fixture(params=["memory", "file"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    """Return either store, open."""
+    store: Store
+    if request.param == "memory":
+        store = MemoryStore(ManualClock(), retention=900, task_retention=900)
+    else:
+        clock = ManualClock()
+        store = SqlStore(tmp_path / "fox.db", clock, retention=900, task_retention=900)
+    await store.open()
+    yield store
+    await store.aclose()
+
+
+async def test_a_task_is_its_owner_s_alone(store: Store) -> None:
     """To all but its owner a task and its stream are not there, and each pays for his own."""
-    store = MemoryStore(ManualClock(), retention=900, task_retention=900)
-    task = UnifiedTask(id="a", status="pending", stream=StreamRef(url="/a"))
-    assert await store.add(task, REQUEST, "ann")
-    assert not await store.add(task, REQUEST, "bob")
+    assert await store.add(new_task("a"), REQUEST, "ann")
+    assert not await store.add(new_task("a"), REQUEST, "bob")
     assert await store.answer("a", "ann")
     assert await store.log("a", "ann") is not None
     for other in ("bob", ""):
         assert await store.answer("a", other) is None
         assert await store.log("a", other) is None
     assert [await store.spent(name) for name in ("ann", "bob", "")] == [1, 0, 0]
+
+
+async def test_an_id_is_taken_by_one_of_many(store: Store) -> None:
+    """Of many tasks that are added under one id at once exactly one is kept."""
+    adding = [store.add(new_task(name), REQUEST) for name in "abacabad" * 5]
+    assert sum(await asyncio.gather(*adding)) == 4
+    assert await store.spent("") == 4
+
+
+class Pair:
+    """Two stores that are told the same, one of which may be closed and opened again."""
+
+    def __init__(self, path: Path, cache: int) -> None:
+        self.clock = ManualClock()
+        self.memory = MemoryStore(self.clock, retention=RETENTION, task_retention=TASK_RETENTION)
+        self._open: Callable[[], SqlStore] = lambda: SqlStore(
+            path, self.clock, retention=RETENTION, task_retention=TASK_RETENTION, cache=cache
+        )
+        self.file = self._open()
+        self.running: dict[str, UnifiedTask] = {}
+        self.frames: dict[str, list[bytes]] = {}
+
+    async def both(self, call: Callable[[Store], Awaitable[object]]) -> object:
+        """Tell both and return what both say."""
+        one, other = await call(self.memory), await call(self.file)
+        assert one == other
+        return one
+
+    async def add(self, task_id: str, owner: str, *, stream: bool) -> None:
+        """Add a task, or find both unwilling."""
+        if task_id in self.frames and await self.memory.answer(task_id, owner) is None:
+            # Memory has forgotten it, a file might not have yet: no gateway gives an id again.
+            return
+        task = new_task(task_id, stream=stream)
+        if await self.both(lambda store: store.add(task, REQUEST, owner)):
+            self.running[task_id] = task
+            self.frames[task_id] = []
+
+    async def advance(self, task_id: str, count: int) -> None:
+        """Bring a running task some chunks further; with none, into its next state."""
+        if task_id not in self.running:
+            return
+        old = self.running[task_id]
+        task = replace(old, status=Status.PROCESSING, progress=min(99, old.progress + 1))
+        length = len(self.frames[task_id])
+        frames = [f"{task_id}{length + number}".encode() for number in range(count)]
+        await self.both(lambda store: store.advance(task, frames))
+        self.running[task_id] = task
+        if task.stream is not None:
+            self.frames[task_id] += frames
+
+    async def finish(self, task_id: str) -> None:
+        """End a running task."""
+        if task_id not in self.running:
+            return
+        task = self.running.pop(task_id)
+        task = replace(task, status=Status.COMPLETED, progress=100, results=(Raw(b'{"x":1}'),))
+        await self.both(lambda store: store.finish(task, b"done"))
+
+    async def restart(self) -> None:
+        """Open the file again and find what was running."""
+        await self.file.aclose()
+        self.file = self._open()
+        found = await self.file.open()
+        assert {item.task.id: item.task for item in found.unfinished} == self.running
+        for item in found.unfinished:
+            assert item.request == REQUEST
+            assert item.frames == self.frames[item.task.id]
+
+    async def compare(self) -> None:
+        """Look at everything that there is to see."""
+        assert await self._seen(self.memory) == await self._seen(self.file)
+        for owner in OWNERS:
+            await self.both(lambda store, owner=owner: store.spent(owner))  # type: ignore[misc]
+
+    async def _seen(self, store: Store) -> Seen:
+        return {
+            (task_id, owner): (
+                await store.answer(task_id, owner),
+                await self._chunks(store, task_id, owner),
+            )
+            for task_id in IDS
+            for owner in OWNERS
+        }
+
+    async def _chunks(
+        self, store: Store, task_id: str, owner: str
+    ) -> tuple[list[bytes], bytes] | None:
+        log = await store.log(task_id, owner)
+        if log is None:
+            return None
+        # The end of a log that runs is not waited for.
+        end = len(self.frames[task_id]) if task_id in self.running else 1_000_000
+        frames: list[bytes] = []
+        while len(frames) < end and (more := await log.read(len(frames))):
+            frames += more
+        return frames, log.closing
+
+
+Step = tuple[str, str, str, int]
+
+STEPS: st.SearchStrategy[Sequence[Step]] = st.lists(
+    st.tuples(
+        st.sampled_from(["add", "add", "advance", "advance", "finish", "wait", "restart"]),
+        st.sampled_from(IDS),
+        st.sampled_from(OWNERS),
+        st.integers(0, 3),
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=40)
+@given(steps=STEPS, cache=st.sampled_from([0, 600, 1_000_000]))
+def test_a_file_is_as_good_as_memory(steps: Sequence[Step], cache: int) -> None:
+    """Whatever is done, and however often it is opened again, a file shows what memory would."""
+
+    async def play(folder: str) -> None:
+        pair = Pair(Path(folder) / "fox.db", cache)
+        await pair.memory.open()
+        await pair.file.open()
+        try:
+            for name, task_id, owner, count in steps:
+                if name == "add":
+                    await pair.add(task_id, owner, stream=count > 0)
+                elif name == "advance":
+                    await pair.advance(task_id, count)
+                elif name == "finish":
+                    await pair.finish(task_id)
+                elif name == "wait":
+                    await pair.clock.advance(count * 5)
+                else:
+                    await pair.restart()
+                await pair.compare()
+        finally:
+            await pair.file.aclose()
+
+    with TemporaryDirectory() as folder:
+        asyncio.run(play(folder))

@@ -8,8 +8,8 @@ from aiohttp import web
 from foxapi_async._protocol.sse import encode_event
 from foxapi_async.gateway.faults.answer import Spoiler, acting
 from foxapi_async.gateway.faults.rule import FaultRule
-from foxapi_async.gateway.log import ChunkLog
 from foxapi_async.gateway.stats import Stats
+from foxapi_async.gateway.store import Log
 from foxapi_async.gateway.stream import HEADERS
 
 _ONE_TOO_MANY: Final = re.compile(rb'"total_chunks":(\d+)')
@@ -30,7 +30,7 @@ class SpoiltStream:
         self._places = tuple(rule for rule in acting() if rule.fault in {"cut", "torn", "stall"})
         self._response = web.StreamResponse(headers=HEADERS)
 
-    async def serve(self, log: ChunkLog, offset: int) -> web.StreamResponse:
+    async def serve(self, log: Log, offset: int) -> web.StreamResponse:
         """Send the chunks from ``offset`` on, as the rules of the request allow."""
         await self._response.prepare(self._request)
         self._stats.streams += 1
@@ -45,7 +45,7 @@ class SpoiltStream:
             self._stats.streams_open -= 1
         return self._response
 
-    async def _send(self, log: ChunkLog, first: int) -> bool:
+    async def _send(self, log: Log, first: int) -> bool:
         """Send everything; ``False`` when the connection is gone."""
         number = first
         while frames := await log.read(number):

@@ -14,7 +14,7 @@ A token is a word. ``max_tokens`` and ``max_completion_tokens`` cut the answer o
 ``stop`` ends its text, ``n`` asks for several. Thinking models think first, and that counts too.
 """
 
-from foxapi_async.gateway.models.script import Script
+from foxapi_async.gateway.models.script import Script, Step
 from foxapi_async.gateway.models.simulate import simulate
 
-__all__ = ["Script", "simulate"]
+__all__ = ["Script", "Step", "simulate"]

@@ -1,6 +1,10 @@
-"""Where tasks and their chunks are kept."""
+"""Where tasks and their chunks are kept.
 
-from foxapi_async.gateway.store.keep import Store
+``sql`` is left to be imported where it is used: it needs the extra ``gateway``.
+"""
+
+from foxapi_async.gateway.store.choice import choose
+from foxapi_async.gateway.store.keep import Found, Log, Store, StoreError, Unfinished
 from foxapi_async.gateway.store.memory import MemoryStore
 
-__all__ = ["MemoryStore", "Store"]
+__all__ = ["Found", "Log", "MemoryStore", "Store", "StoreError", "Unfinished", "choose"]

@@ -1,19 +1,60 @@
 """What a store of tasks must do."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.task import UnifiedTask
-from foxapi_async.gateway.log import ChunkLog
+
+
+class StoreError(Exception):
+    """What was to be kept could not be: the disk is full, or gone. Nothing of it is to be seen."""
+
+
+class Log(Protocol):
+    """The chunks of one task, as a stream reads them."""
+
+    @property
+    def closing(self) -> bytes:
+        """The event that ends the stream; empty if none ever will. Ask once the chunks end."""
+        ...
+
+    async def read(self, offset: int) -> Sequence[bytes]:
+        """Return some chunks from ``offset`` on once there are any; none means the end."""
+        ...
+
+
+class Unfinished(NamedTuple):
+    """A task that was running when the store was last used."""
+
+    task: UnifiedTask
+    request: GenerationRequest | None
+    """``None`` when it cannot be read any more."""
+
+    frames: Sequence[bytes]
+    """The chunks that it has written."""
+
+
+class Found(NamedTuple):
+    """What a store has kept from earlier runs of the gateway."""
+
+    runs: int = 0
+    """How many runs there were."""
+
+    unfinished: Sequence[Unfinished] = ()
 
 
 class Store(Protocol):
     """Keeps what the gateway must not forget. What a call has returned from is there to be seen.
 
     Every task has an ``owner``, any text; to another owner the task is not there. A gateway that
-    tells nobody apart uses the empty one.
+    tells nobody apart uses the empty one. A task has one writer, which waits for each call before
+    the next. ``add``, ``advance`` and ``finish`` raise ``StoreError``.
     """
+
+    async def open(self) -> Found:
+        """Begin; ``ConfigError`` when what was kept cannot be used. To be called first, once."""
+        ...
 
     async def add(self, task: UnifiedTask, request: GenerationRequest, owner: str = "") -> bool:
         """Keep a new task, with a log of chunks if it streams; ``False`` when its id is taken."""
@@ -31,7 +72,7 @@ class Store(Protocol):
         """Return the newest snapshot as JSON; ``None`` when the owner has no such task."""
         ...
 
-    async def log(self, task_id: str, owner: str = "") -> ChunkLog | None:
+    async def log(self, task_id: str, owner: str = "") -> Log | None:
         """Return the chunks; ``None`` when there is no such task, no stream, or no longer."""
         ...
 
@@ -39,6 +80,10 @@ class Store(Protocol):
         """Return how many tasks the owner has made, those that have expired included."""
         ...
 
+    def cut(self) -> None:
+        """Cut the readers of unfinished logs off: no more will be written."""
+        ...
+
     async def aclose(self) -> None:
-        """Cut the readers of unfinished logs off, and let go of what the store holds."""
+        """Keep what is still to be kept and let go of everything. May be called at any time."""
         ...

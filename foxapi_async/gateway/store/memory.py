@@ -8,18 +8,8 @@ from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.shape import encode
 from foxapi_async._wire.task import UnifiedTask
 from foxapi_async.gateway.log import ChunkLog
-
-
-class _Entry:
-    """One task. The JSON of a snapshot is made when it is asked for, and kept until the next."""
-
-    __slots__ = ("json", "log", "owner", "task")
-
-    def __init__(self, task: UnifiedTask, owner: str) -> None:
-        self.task = task
-        self.owner = owner
-        self.json: bytes | None = None
-        self.log = ChunkLog() if task.stream else None
+from foxapi_async.gateway.store.entry import Entry
+from foxapi_async.gateway.store.keep import Found
 
 
 class MemoryStore:
@@ -29,11 +19,15 @@ class MemoryStore:
         self._clock = clock
         self._retention = retention
         self._task_retention = task_retention
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, Entry] = {}
         self._spent: Counter[str] = Counter()
         # Each retention is one length of time, so what was finished first expires first.
         self._finished_logs: deque[tuple[float, str]] = deque()
         self._finished_tasks: deque[tuple[float, str]] = deque()
+
+    async def open(self) -> Found:
+        """Find nothing."""
+        return Found()
 
     async def add(self, task: UnifiedTask, request: GenerationRequest, owner: str = "") -> bool:
         """Keep a new task and forget those that have expired."""
@@ -41,37 +35,30 @@ class MemoryStore:
         self._expire()
         if task.id in self._entries:
             return False
-        self._entries[task.id] = _Entry(task, owner)
+        self._entries[task.id] = Entry(task, owner=owner)
         self._spent[owner] += 1
         return True
 
     async def advance(self, task: UnifiedTask, frames: Sequence[bytes] = ()) -> None:
         """Replace the snapshot and add chunks."""
         entry = self._entries[task.id]
-        entry.task = task
-        entry.json = None
+        entry.advance(task)
         if entry.log is not None and frames:
             entry.log.extend(frames)
 
     async def finish(self, task: UnifiedTask, closing: bytes) -> None:
         """Keep the last snapshot and end the log."""
         entry = self._entries[task.id]
-        entry.task = task
-        entry.json = None
         now = self._clock.time()
+        entry.finish(encode(task), ended=now, closing=closing)
         self._finished_tasks.append((now + self._task_retention, task.id))
         if entry.log is not None:
             self._finished_logs.append((now + self._retention, task.id))
-            entry.log.end(closing)
 
     async def answer(self, task_id: str, owner: str = "") -> bytes | None:
         """Return the newest snapshot as JSON."""
         entry = self._find(task_id, owner)
-        if entry is None:
-            return None
-        if entry.json is None:
-            entry.json = encode(entry.task)
-        return entry.json
+        return entry.json if entry is not None else None
 
     async def log(self, task_id: str, owner: str = "") -> ChunkLog | None:
         """Return the chunks while they can be read."""
@@ -82,13 +69,16 @@ class MemoryStore:
         """Return how many tasks the owner has made."""
         return self._spent[owner]
 
-    async def aclose(self) -> None:
+    def cut(self) -> None:
         """Cut the readers of unfinished logs off."""
         for entry in self._entries.values():
             if entry.log is not None and not entry.log.ended:
                 entry.log.end()
 
-    def _find(self, task_id: str, owner: str) -> _Entry | None:
+    async def aclose(self) -> None:
+        """Let go of nothing: it all goes with the store."""
+
+    def _find(self, task_id: str, owner: str) -> Entry | None:
         self._expire()
         entry = self._entries.get(task_id)
         return entry if entry is not None and entry.owner == owner else None

@@ -1,0 +1,19 @@
+"""What is written in one transaction."""
+
+import asyncio
+from typing import Any
+
+Row = dict[str, Any]
+
+
+class Batch:
+    """Rows that are to be written together, and those who wait for it."""
+
+    __slots__ = ("chunks", "tasks", "updates", "waiters")
+
+    def __init__(self) -> None:
+        self.tasks: list[Row] = []
+        self.chunks: list[Row] = []
+        self.updates: list[Row] = []
+        self.waiters: list[tuple[int, asyncio.Future[bool]]] = []
+        """The key of the task that each of them waits for."""

@@ -1,0 +1,355 @@
+"""A gateway with a data file, closed and opened again."""
+
+import asyncio
+import sqlite3
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import foxapi_async.gateway.store
+from foxapi_async._clock import ManualClock, settle
+from foxapi_async._wire.request import GenerationRequest, Message
+from foxapi_async._wire.task import Status, StreamRef, UnifiedTask
+from foxapi_async.errors import ConfigError
+from foxapi_async.gateway import Gateway, make_app
+from foxapi_async.gateway.engine import Engine
+from foxapi_async.gateway.refusal import Refusal
+from foxapi_async.gateway.settings import GatewaySettings
+from foxapi_async.gateway.stats import Stats
+from foxapi_async.gateway.store import choose
+from foxapi_async.gateway.store.schema import APPLICATION
+from foxapi_async.gateway.store.sql import SqlStore
+
+if TYPE_CHECKING:
+    from tests.gateway.conftest import Serve, Service
+
+REQUEST = GenerationRequest(
+    model="gpt-5.5", messages=(Message(role="user", content="count 1 to 3"),)
+)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Return where the data file is to be."""
+    return tmp_path / "fox.db"
+
+
+async def close(service: "Service") -> None:
+    """Leave a gateway before the test does."""
+    await service.gateway.__aexit__(None, None, None)
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Turn the loop over while a thread writes."""
+    while not is_so():
+        await asyncio.sleep(0)
+
+
+async def written(service: "Service", chunks: int, clock: ManualClock) -> None:
+    """Let time pass until so many chunks are kept."""
+    while service.gateway.stats.chunks < chunks:
+        await clock.advance(1)
+        await settle()
+
+
+def execute(data: Path, statement: str) -> list[Any]:
+    """Look at a data file, or change it, behind the gateway's back."""
+    with closing(sqlite3.connect(data)) as connection, connection:
+        return connection.execute(statement).fetchall()
+
+
+async def sql(data: Path, statement: str) -> list[Any]:
+    """Do so while a loop runs."""
+    return await asyncio.to_thread(execute, data, statement)
+
+
+async def test_what_has_ended_is_the_same_after_a_restart(serve: "Serve", data: Path) -> None:
+    """Tasks that ended and their streams are answered after a restart byte for byte as before."""
+    one = await serve(data=data)
+    prompts = ["count 1 to 400", "[[fail:timeout:3]]", "tell me"]
+    tasks = [await one.submit(prompt, stream=True) for prompt in prompts]
+    tasks.append(await one.submit("count 1 to 3"))
+    for task in tasks:
+        await one.finished(task["id"])
+
+    async def look(service: "Service") -> list[tuple[int, bytes]]:
+        replies = [await service.call("GET", f"/v1/tasks/{task['id']}") for task in tasks]
+        for query in ("", "?offset=2", "?offset=300", "?offset=1000"):
+            replies += [await service.stream(task["id"], query) for task in tasks]
+        # The only thing that tells one run from another is in an error's own words: none here.
+        return [(reply.status, reply.body) for reply in replies]
+
+    before = await look(one)
+    assert [status for status, _ in before].count(200) == 16
+    await close(one)
+    two = await serve(data=data)
+    assert await look(two) == before
+    assert two.gateway.stats.tasks == 0
+
+
+async def test_what_ran_goes_on_where_it_was(serve: "Serve", data: Path) -> None:
+    """A task that was cut by a restart ends with the bytes that it would have had without one."""
+    options: dict[str, Any] = {"seed": 5, "queue_delay": 5, "token_delay": 1}
+    members: list[dict[str, Any]] = [
+        {"prompt": "count 1 to 200", "stream": True},
+        {"prompt": "count 1 to 90", "stream": True, "model": "kimi-k2.6", "n": 2},
+        {"prompt": "count 1 to 9"},
+    ]
+    clock = ManualClock()
+    whole = await serve(clock=clock, **options)
+    tasks = [await whole.submit(**item) for item in members]
+    await clock.advance(300)
+    expected = [(await whole.call("GET", f"/v1/tasks/{task['id']}")).body for task in tasks]
+    streams = [(await whole.stream(task["id"])).body for task in tasks]
+
+    progress = [0] * len(tasks)
+    for chunks in (0, 1, 7, 12):
+        clock = ManualClock()
+        service = await serve(clock=clock, data=data, **options)
+        if not chunks:
+            assert [await service.submit(**item) for item in members] == tasks
+        await written(service, chunks, clock)
+        now = [await service.task(task["id"]) for task in tasks]
+        assert all(task["status"] != "completed" for task in now[:2])
+        assert all(task["progress"] >= old for task, old in zip(now, progress, strict=True))
+        progress = [task["progress"] for task in now]
+        await close(service)
+    clock = ManualClock()
+    service = await serve(clock=clock, data=data, **options)
+    for task, answer, stream in zip(tasks, expected, streams, strict=True):
+        while (await service.task(task["id"]))["status"] != "completed":
+            await clock.advance(20)
+        assert (await service.call("GET", f"/v1/tasks/{task['id']}")).body == answer
+        if task["stream"]:
+            assert (await service.stream(task["id"])).body == stream
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["UPDATE chunk SET frame = CAST('something else' AS BLOB)", "UPDATE task SET request = '{}'"],
+    ids=["another answer", "another request"],
+)
+async def test_what_cannot_go_on_fails(serve: "Serve", data: Path, damage: str) -> None:
+    """A task whose model would not say the same again fails with ``service_restarted``."""
+    clock = ManualClock()
+    one = await serve(clock=clock, data=data, token_delay=1)
+    task = await one.submit("count 1 to 9", stream=True)
+    await written(one, 3, clock)
+    await close(one)
+    await sql(data, damage)
+    two = await serve(data=data, clock=ManualClock())
+    task = await two.finished(task["id"])
+    assert (task["status"], task["error"]["code"]) == ("failed", "service_restarted")
+    body = (await two.stream(task["id"])).body
+    assert body.count(b"event: ") == body.count(b"event: chunk") + 1
+    assert b"event: error" in body
+
+
+async def test_ids_are_given_once_in_all_runs(serve: "Serve", data: Path) -> None:
+    """No restart repeats an id, not with a seed, a clock that stands still and tasks forgotten."""
+    ids: list[str] = []
+    for number in range(4):
+        clock = ManualClock()
+        service = await serve(data=data, seed=1, clock=clock, retention=1, task_retention=1)
+        ids += [(await service.submit())["id"] for _ in range(5)]
+        for task_id in ids[-5:]:
+            await service.finished(task_id)
+        await close(service)
+        if number % 2:
+            await sql(data, "DELETE FROM task")
+    assert len(set(ids)) == 20
+
+
+async def test_a_file_belongs_to_one_gateway(data: Path) -> None:
+    """A second gateway on the same file is refused, and let in when the first has left."""
+    async with Gateway(data=data):
+        with pytest.raises(ConfigError, match=r"fox\.db is in use by another process"):
+            async with Gateway(data=data):
+                pass
+    async with Gateway(data=str(data)):
+        pass
+
+
+def content(data: Path) -> bytes:
+    """Read a file; a folder has nothing to read."""
+    return data.read_bytes() if data.is_file() else b""
+
+
+def foreign(data: Path) -> None:
+    """Write somebody else's database."""
+    execute(data, "CREATE TABLE task (id TEXT)")
+
+
+def other_version(data: Path) -> None:
+    """Write a file of ours, of another time."""
+    execute(data, f"PRAGMA application_id = {APPLICATION}")
+    execute(data, "PRAGMA user_version = 99")
+
+
+@pytest.mark.parametrize(
+    ("write", "reason"),
+    [
+        (foreign, "another program"),
+        (other_version, "schema is number 99, this one's is 1"),
+        (lambda data: data.write_text("dear diary, " * 100), "no data file"),
+        (lambda data: data.mkdir(), "cannot"),
+    ],
+    ids=["another program", "another version", "text", "folder"],
+)
+async def test_a_file_of_another_kind_is_refused(
+    data: Path, write: Callable[[Path], object], reason: str
+) -> None:
+    """What no gateway of this version wrote is refused for its reason, and left as it was."""
+    await asyncio.to_thread(write, data)
+    before = await asyncio.to_thread(content, data)
+    with pytest.raises(ConfigError, match=reason):
+        async with Gateway(data=data):
+            pass
+    assert await asyncio.to_thread(content, data) == before
+
+
+async def test_a_folder_that_is_missing_is_told(tmp_path: Path) -> None:
+    """A path that no file can be made at is an error that names it."""
+    with pytest.raises(ConfigError, match=r"nowhere.fox\.db"):
+        async with Gateway(data=tmp_path / "nowhere" / "fox.db"):
+            pass
+
+
+@pytest.mark.parametrize("name", ["aiosqlite", "sqlalchemy"])
+def test_a_missing_extra_is_told(data: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Without the extra a data file is refused with what to install."""
+    for module in [item for item in sys.modules if item.startswith("foxapi_async.gateway.store.")]:
+        monkeypatch.delitem(sys.modules, module)
+        monkeypatch.delattr(foxapi_async.gateway.store, module.rpartition(".")[2])
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ConfigError, match=r"pip install 'foxapi-async\[gateway\]'"):
+        make_app(data=data)
+
+
+async def test_retention_goes_on_while_nobody_serves(serve: "Serve", data: Path) -> None:
+    """Retention is counted in wall time from the end of a task, whoever runs meanwhile."""
+    one = await serve(data=data, clock=ManualClock(unix=1000))
+    task = await one.submit(stream=True)
+    await one.finished(task["id"])
+    await close(one)
+    for now, stream, query in [(1899, 200, 200), (1900, 404, 200), (2_593_000, 404, 404)]:
+        service = await serve(data=data, clock=ManualClock(unix=now))
+        assert (await service.stream(task["id"])).status == stream
+        assert (await service.call("GET", f"/v1/tasks/{task['id']}")).status == query
+        await close(service)
+
+
+async def test_what_has_expired_leaves_the_file(serve: "Serve", data: Path) -> None:
+    """Chunks and tasks that have expired are taken out of the file, chunks first."""
+    clock = ManualClock()
+    service = await serve(data=data, clock=clock, retention=50, task_retention=200)
+    for _ in range(3):
+        await service.finished((await service.submit(stream=True))["id"])
+    await clock.advance(60)
+    await service.finished((await service.submit())["id"])
+    await close(service)
+    counts = "SELECT (SELECT count(*) FROM task), (SELECT count(*) FROM chunk)"
+    assert await sql(data, counts) == [(4, 0)]
+    clock = ManualClock(unix=1_776_874_565 + 230)
+    service = await serve(data=data, clock=clock, retention=50, task_retention=200)
+    await service.finished((await service.submit())["id"])
+    await close(service)
+    assert await sql(data, counts) == [(2, 0)]
+
+
+async def test_a_replay_in_progress_outlives_the_retention(data: Path) -> None:
+    """Chunks that somebody is reading stay until he has read them, and go after that."""
+    clock = ManualClock()
+    store = SqlStore(data, clock, retention=10, task_retention=1000, cache=0)
+    await store.open()
+    task = UnifiedTask(id="a", status=Status.PENDING, stream=StreamRef(url="/a"))
+    await store.add(task, REQUEST)
+    await store.advance(task, [b"x"] * 1000)
+    await store.finish(task, b"done")
+    log = await store.log("a")
+    assert log is not None
+    read = len(await log.read(0))
+    for name in "bcd":
+        await clock.advance(100)
+        await store.add(UnifiedTask(id=name, status=Status.PENDING), REQUEST)
+    assert 0 < read < 1000
+    while frames := await log.read(read):
+        read += len(frames)
+    assert read == 1000
+    assert await store.log("a") is None
+    del log
+    await clock.advance(100)
+    await store.add(UnifiedTask(id="e", status=Status.PENDING), REQUEST)
+    await store.aclose()
+    assert await sql(data, "SELECT count(*) FROM chunk") == [(0,)]
+
+
+async def test_a_submit_whose_client_left_is_a_task(data: Path) -> None:
+    """A task that is being kept when its client leaves is there, and runs."""
+    settings = GatewaySettings(data=data, queue_delay=0, token_delay=0)
+    store, stats = choose(settings), Stats()
+    engine = Engine(settings=settings, store=store, stats=stats)
+    engine.resume(await store.open())
+    submit = asyncio.create_task(engine.submit(REQUEST))
+    await asyncio.sleep(0)
+    submit.cancel()
+    await until(lambda: stats.completed == 1)
+    assert submit.cancelled()
+    await engine.aclose()
+    await store.aclose()
+
+
+async def test_a_submit_that_is_open_is_answered_at_shutdown(data: Path) -> None:
+    """A task that is being kept at shutdown gets its answer, and runs after the restart."""
+    settings = GatewaySettings(data=data, queue_delay=0, token_delay=0)
+    store, stats = choose(settings), Stats()
+    engine = Engine(settings=settings, store=store, stats=stats)
+    engine.resume(await store.open())
+    submits = [asyncio.create_task(engine.submit(REQUEST)) for _ in range(5)]
+    await asyncio.sleep(0)
+    await engine.aclose()
+    tasks = [await submit for submit in submits]
+    with pytest.raises(Refusal, match="shutting down"):
+        await engine.submit(REQUEST)
+    await store.aclose()
+    store = choose(settings)
+    found = await store.open()
+    assert [item.task for item in found.unfinished] == tasks
+    engine = Engine(settings=settings, store=store, stats=stats)
+    engine.resume(found)
+    await until(lambda: stats.completed == 5)
+    await engine.aclose()
+    await store.aclose()
+
+
+async def test_what_cannot_be_kept_is_not_seen(data: Path) -> None:
+    """When the disk is full a submit is refused, a running task stands still and goes on later."""
+    settings = GatewaySettings(data=data, queue_delay=0, token_delay=0)
+    store, stats = SqlStore(data, settings.clock, retention=900, task_retention=900), Stats()
+    engine = Engine(settings=settings, store=store, stats=stats)
+    engine.resume(await store.open())
+    connection = store._database._connection
+    (pages,) = [row[0] for row in await connection.execute_fetchall("PRAGMA page_count")]
+    await connection.execute_fetchall(f"PRAGMA max_page_count = {pages + 3}")
+    long = Message(role="user", content="tell me of " + "x" * 3000)
+    tasks: list[UnifiedTask] = []
+    with pytest.raises(Refusal, match="cannot keep"):
+        while True:
+            request = GenerationRequest(model="gpt-5.5", messages=(long,), stream=True)
+            tasks.append(await engine.submit(request))
+    assert tasks
+    assert await store.answer(tasks[0].id) is not None
+    await connection.execute_fetchall("PRAGMA max_page_count = 100000")
+    await engine.aclose()
+    await store.aclose()
+    store = SqlStore(data, settings.clock, retention=900, task_retention=900)
+    engine = Engine(settings=settings, store=store, stats=stats)
+    engine.resume(await store.open())
+    await until(lambda: stats.completed == len(tasks))
+    assert stats.failed == 0
+    await engine.aclose()
+    await store.aclose()
