@@ -112,7 +112,7 @@ class SqlStore:
             chunks = await database.chunks(row.key)
             frames = [frame for _, frame in chunks]
             if chunks:
-                task = replace(task, progress=chunks[-1][0])
+                task = replace(task, progress=max(task.progress, chunks[-1][0]))
             entry = Entry(task, owner=row.owner, key=row.key)
             if entry.log is not None:
                 entry.log.extend(frames)
