@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from foxapi_async._version import __version__
     from foxapi_async._wire.media import MediaResult
     from foxapi_async.config import (
+        Adaptive,
         Exponential,
         Fixed,
         Limits,
@@ -98,6 +99,7 @@ _HOMES: Final = {
     "_version": ("__version__",),
     "_wire.media": ("MediaResult",),
     "config": (
+        "Adaptive",
         "Exponential",
         "Fixed",
         "Limits",
@@ -164,6 +166,7 @@ __all__ = [
     "APIConnectionError",
     "APIStatusError",
     "APITimeoutError",
+    "Adaptive",
     "AuthenticationError",
     "BadRequestError",
     "CatalogModel",

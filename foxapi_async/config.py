@@ -13,6 +13,7 @@ from msgspec import Struct
 from foxapi_async.errors import ConfigError
 
 __all__ = [
+    "Adaptive",
     "Exponential",
     "Fixed",
     "Limits",
@@ -139,21 +140,42 @@ class Exponential(Struct, frozen=True, kw_only=True):
             raise ConfigError(f"Exponential.jitter must be less than 1, got {self.jitter!r}")
 
 
+class Adaptive(Struct, frozen=True):
+    """Poll when the task is likely to have finished, as the session learns from those that did.
+
+    ``price`` is what one GET is worth in seconds of delay: at 0.05, twenty GETs may be spent where
+    they save a second of waiting. A higher price means fewer polls and later news. A task's own
+    ``progress`` and ``estimated_time`` may only shorten an interval, and none is longer than 30
+    seconds.
+    """
+
+    price: float = 0.05
+
+    def __post_init__(self) -> None:
+        _refuse_bad_numbers(self, positive=("price",))
+
+
 class PollPolicy(Struct, frozen=True, kw_only=True):
     """How a task is asked for its state while somebody waits.
 
+    ``pacing`` is ``Adaptive``, ``Exponential`` or ``Fixed``: when the next poll is due.
     ``give_up_after`` bounds unbroken failure of the polls, after which ``TaskLostError`` is raised;
     ``hollow`` bounds how long a completed task may lack its results (CONTRACT Q2).
     ``sync_upstream`` asks the service to look upstream at each poll; it is known to make Q2 more
     frequent (CONTRACT Q3).
     """
 
-    pacing: Fixed | Exponential = Exponential()
+    pacing: Adaptive | Exponential | Fixed = Adaptive()
     give_up_after: float = 300.0
     hollow: float = 60.0
     sync_upstream: bool = False
 
     def __post_init__(self) -> None:
+        if type(self.pacing) not in {Adaptive, Exponential, Fixed}:
+            raise ConfigError(
+                "PollPolicy.pacing must be Adaptive(...), Exponential(...) or Fixed(...), "
+                f"got {self.pacing!r}"
+            )
         _refuse_bad_numbers(self)
 
 
