@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import importlib.util
 import re
 from pathlib import Path
 
@@ -61,3 +62,25 @@ def test_every_test_states_its_law(checkout: Path) -> None:
                     f"{path.name}: {node.name} needs a docstring of one sentence"
                 )
                 assert "\n\n" not in law, f"{path.name}: {node.name} says more than one sentence"
+
+
+def test_the_generated_tables_are_current(checkout: Path) -> None:
+    """The tables that are made of code are what ``python docs/generate.py`` would write now."""
+    script = checkout / "docs" / "generate.py"
+    spec = importlib.util.spec_from_file_location("generate", script)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for name, text in module.tables().items():
+        committed = (checkout / "docs" / "figures" / name).read_text("utf-8")
+        assert committed == text, f"run python {script.name} again"
+
+
+def test_serve_is_documented(checkout: Path) -> None:
+    """Every option of ``foxapi serve`` stands in the reference of the command."""
+    page = (checkout / "docs/reference/cli.md").read_text("utf-8")
+    source = (checkout / "foxapi_async/cli/serving.py").read_text("utf-8")
+    options = set(re.findall(r'"(--[a-z-]+)"', source))
+    assert options
+    assert options <= set(re.findall(r"--[a-z-]+", page))

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,16 @@ import pytest
 from foxapi_async.gateway import Gateway
 
 KEY = "sk-secret-0123456789abcdef"
+IS_INSTALLED = any(point.name == "foxapi" for point in entry_points(group="pytest11"))
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
+
+
+def command(example: Path) -> tuple[str, ...]:
+    """Return how an example is run: tests by pytest, which has the plugin where it is installed."""
+    if not example.stem.startswith("test_"):
+        return (str(example),)
+    plugin = () if IS_INSTALLED else ("-p", "foxapi_async.testing.plugin")
+    return ("-m", "pytest", "-q", "-c", os.devnull, "-p", "no:asyncio", *plugin, str(example))
 
 
 @pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
@@ -18,7 +28,7 @@ async def test_every_example_runs(example: Path, tmp_path: Path) -> None:
     """An example ends well and says something, with nothing but its two variables set."""
     async with Gateway() as gateway:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-W", "error", str(example)),
+            *(sys.executable, "-W", "error", *command(example)),
             cwd=tmp_path,
             env=os.environ | {"FOXAPI_BASE_URL": gateway.url, "FOXAPI_API_KEY": KEY},
             stdout=asyncio.subprocess.PIPE,

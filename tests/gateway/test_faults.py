@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 SUBMIT = "/v1/llm/generations"
 MODELS = "/v1/configs/llm_generations_models"
 HELLO: dict[str, Any] = {"model": "gpt-5.5", "messages": [{"role": "user", "content": "hello"}]}
+
+
+@pytest.fixture(params=["memory", "file"])
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """Return the setting that says where a gateway keeps its tasks: faults are the same in both."""
+    return {"data": tmp_path / "foxapi.db"} if request.param == "file" else {}
 
 
 async def test_a_status_comes_in_the_envelope(serve: "Serve") -> None:
@@ -66,10 +73,10 @@ async def test_each_status_has_its_type(serve: "Serve", status: int, kind: str) 
 @pytest.mark.parametrize("fault", ["html", "empty", "503", "reset"])
 @pytest.mark.parametrize("late", [False, True])
 async def test_late_is_after_the_task_was_created(
-    serve: "Serve", fault: str, *, late: bool
+    serve: "Serve", kept: dict[str, Any], fault: str, *, late: bool
 ) -> None:
     """A late fault on a submit spoils the answer of a task that exists; another one prevents it."""
-    service = await serve(faults=[f"submit:{fault}:late={late}"])
+    service = await serve(faults=[f"submit:{fault}:late={late}"], **kept)
     if fault == "reset":
         with pytest.raises(aiohttp.ClientOSError):
             await service.post(**HELLO)
@@ -151,9 +158,9 @@ async def test_a_stall_does_not_hold_the_gateway(serve: "Serve") -> None:
         assert (await asking).status == 200
 
 
-async def test_a_completed_task_may_be_hollow(serve: "Serve") -> None:
+async def test_a_completed_task_may_be_hollow(serve: "Serve", kept: dict[str, Any]) -> None:
     """A hollow task is completed without results for its polls, then has them (CONTRACT Q2)."""
-    service = await serve(faults=["query:hollow:polls=2"])
+    service = await serve(faults=["query:hollow:polls=2"], **kept)
     task = await service.submit()
     seen = [await service.finished(task["id"])]
     seen += [await service.task(task["id"]) for _ in range(3)]
@@ -179,6 +186,28 @@ async def test_a_task_fails_with_the_code_of_its_rule(
     assert (await service.finished(spared["id"]))["status"] == "completed"
 
 
+async def test_a_doomed_task_fails_after_a_restart(serve: "Serve", tmp_path: Path) -> None:
+    """What a rule let fail fails in the next run of the gateway too, which has no rule."""
+    data = tmp_path / "foxapi.db"
+    first = await serve(data=data, queue_delay=3600, faults=["submit:fail:code=timeout"])
+    task = await first.submit("count 1 to 9")
+    await first.gateway.__aexit__(None, None, None)
+    second = await serve(data=data)
+    failed = await second.finished(task["id"])
+    assert (failed["status"], failed["error"]["code"]) == ("failed", "timeout")
+
+
+async def test_credits_stay_spent_over_a_restart(serve: "Serve", tmp_path: Path) -> None:
+    """A key that has spent its credits has none in the next run on the same file either."""
+    data = tmp_path / "foxapi.db"
+    first = await serve(data=data, api_keys={"sk-poor": 2})
+    assert [(await first.post("sk-poor", **HELLO)).status for _ in range(2)] == [200, 200]
+    await first.gateway.__aexit__(None, None, None)
+    assert b"sk-poor" not in await asyncio.to_thread(data.read_bytes)
+    second = await serve(data=data, api_keys={"sk-poor": 3})
+    assert [(await second.post("sk-poor", **HELLO)).status for _ in range(2)] == [200, 402]
+
+
 async def read_until_cut(service: "Service", task_id: str, query: str = "") -> bytes:
     """Read a stream that breaks off and return what came."""
     got = bytearray()
@@ -191,10 +220,10 @@ async def read_until_cut(service: "Service", task_id: str, query: str = "") -> b
 
 
 async def test_a_stream_is_cut_where_the_rule_says(
-    serve: "Serve", events: "Callable[[bytes], list[Any]]"
+    serve: "Serve", kept: dict[str, Any], events: "Callable[[bytes], list[Any]]"
 ) -> None:
     """A cut stream delivered exactly the chunks before the place, and goes on from there."""
-    service = await serve(faults=["stream:cut:chunk=2"])
+    service = await serve(faults=["stream:cut:chunk=2"], **kept)
     task = await service.submit("count 1 to 5", stream=True)
     await service.finished(task["id"])
     before = await read_until_cut(service, task["id"])
@@ -272,9 +301,9 @@ async def test_an_offset_may_be_ignored(serve: "Serve") -> None:
     assert service.gateway.stats.faults == 1
 
 
-async def test_framing_may_be_unusual(serve: "Serve") -> None:
+async def test_framing_may_be_unusual(serve: "Serve", kept: dict[str, Any]) -> None:
     """CR LF, comments and unknown events change the framing and not one chunk."""
-    service = await serve()
+    service = await serve(**kept)
     task = await service.submit("count 1 to 3", stream=True)
     plain = (await service.stream(task["id"])).body
     service.gateway.faults.add("stream:crlf", "stream:comments", "stream:unknown-events")
@@ -314,9 +343,9 @@ async def test_a_retention_may_be_over_early(serve: "Serve") -> None:
         assert (reply.status, reply.json["error"]["type"]) == (404, "not_found")
 
 
-async def test_a_rule_can_be_about_one_task(serve: "Serve") -> None:
+async def test_a_rule_can_be_about_one_task(serve: "Serve", kept: dict[str, Any]) -> None:
     """Rules about a task or a model leave all others alone, in queries and streams too."""
-    service = await serve()
+    service = await serve(**kept)
     one = await service.submit(stream=True)
     other = await service.submit(model="gpt-5.4", stream=True)
     service.gateway.faults.add(f"any:502:task={one['id']}", "stream:504:model=gpt-5.4")
