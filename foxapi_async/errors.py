@@ -47,7 +47,7 @@ text.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.task import Task
@@ -95,7 +95,19 @@ __all__ = [
 
 
 class FoxAPIError(Exception):
-    """Anything that went wrong between you and the service."""
+    """Anything that went wrong between you and the service.
+
+    ``advice`` is what can be done about errors of a class. Every traceback prints it.
+    """
+
+    advice: ClassVar[str] = (
+        "Catch this class to handle whatever can go wrong between you and the service."
+    )
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message)
+        # A traceback prints the advice below the text, which others may quote.
+        self.add_note(self.advice)
 
     def __reduce__(self) -> tuple[Callable[..., BaseException], tuple[Any, ...]]:
         """Rebuild from what the error holds: keyword-only constructors would not survive pickle."""
@@ -115,6 +127,8 @@ def _rebuild(
 class ConfigError(FoxAPIError):
     """A setting is missing or wrong; the text names it. Nothing was sent."""
 
+    advice = "Correct the setting that the text names."
+
 
 class InvalidRequestError(FoxAPIError):
     """The request is wrong, wherever that was noticed. Nothing was billed.
@@ -122,12 +136,16 @@ class InvalidRequestError(FoxAPIError):
     ``code`` is the service's word for the mistake, ``param`` the member that it concerns.
     """
 
+    advice = "Correct the member that .param names."
+
     code: str | None
     param: str | None
 
 
 class RequestValidationError(InvalidRequestError):
     """The request was refused before it was sent; ``violations`` lists all that is wrong."""
+
+    advice = "Correct what .violations lists; validation='off' leaves the judgement to the service."
 
     def __init__(self, violations: Sequence[Violation]) -> None:
         self.violations: tuple[Violation, ...] = tuple(violations)
@@ -140,6 +158,8 @@ class RequestValidationError(InvalidRequestError):
 class InvalidTaskIdError(FoxAPIError):
     """The text could not be a task id, so it was not put into a URL (CONTRACT §4.1)."""
 
+    advice = "Pass the id as the service gave it."
+
 
 class APIConnectionError(FoxAPIError):
     """The service could not be reached, or the connection ended before the answer did.
@@ -148,6 +168,8 @@ class APIConnectionError(FoxAPIError):
     service has not seen it. ``trusted`` is ``False`` when the service's certificate was refused,
     which no further attempt would change.
     """
+
+    advice = "Check the network and the base URL; whatever is not billed can be asked again."
 
     def __init__(self, message: str, *, sent: bool = True, trusted: bool = True) -> None:
         super().__init__(message)
@@ -158,6 +180,10 @@ class APIConnectionError(FoxAPIError):
 class APITimeoutError(APIConnectionError):
     """The service did not answer within the time that ``Timeouts`` allows."""
 
+    advice = (
+        "Raise the setting of Timeouts that the text names; what is not billed can be asked again."
+    )
+
 
 class SubmitOutcomeUnknownError(FoxAPIError):
     """A billed POST was sent and its answer was lost: the service may have accepted it.
@@ -167,6 +193,8 @@ class SubmitOutcomeUnknownError(FoxAPIError):
     ``fingerprint`` is the same for every request that asks the same, and ``sent_at`` tells in Unix
     seconds when the request went out: by these two it can be found among what was billed.
     """
+
+    advice = "Look for it in your account at the service, by .sent_at, before you submit it again."
 
     def __init__(
         self,
@@ -193,6 +221,8 @@ class APIStatusError(FoxAPIError):
     ``request_id`` is what its support asks for; ``body`` the first 400 characters of the answer;
     ``retry_after`` the seconds that it asked to wait.
     """
+
+    advice = "See .status and .body; a redirect means that the base URL is not the service's own."
 
     def __init__(
         self,
@@ -222,53 +252,81 @@ class APIStatusError(FoxAPIError):
 class BadRequestError(APIStatusError):
     """400: the body was not JSON, or not declared as such."""
 
+    advice = "Check what extra= adds, and what stands between you and the service."
+
 
 class AuthenticationError(APIStatusError):
     """401: the API key is missing, wrong or expired. Nothing was billed."""
+
+    advice = "Check api_key=... or FOXAPI_API_KEY: the key is wrong, or has expired."
 
 
 class InsufficientQuotaError(APIStatusError):
     """402: the balance does not cover the request."""
 
+    advice = "Top up the balance, then submit again."
+
 
 class PermissionDeniedError(APIStatusError):
     """403: the key may not do this, or a proxy refused the client."""
+
+    advice = (
+        "Check what the key may do; a .body that is no JSON comes from a proxy that refused you."
+    )
 
 
 class NotFoundError(APIStatusError):
     """404: no such task, or no such route."""
 
+    advice = "Check the task id, whose key it belongs to, and the base URL."
+
 
 class ContentTooLargeError(APIStatusError):
     """413: the body is larger than the service takes."""
+
+    advice = "Send media as URLs instead of inline data."
 
 
 class UnprocessableEntityError(APIStatusError, InvalidRequestError):
     """422: the service understood the request and refuses it. Sending it again changes nothing."""
 
+    advice = "Correct the request; sending it again unchanged changes nothing."
+
 
 class ModelNotSupportedError(UnprocessableEntityError):
     """The model is unknown, or not open to this key."""
+
+    advice = "Choose a model that fox.models.list() names."
 
 
 class UnsupportedContentTypeError(UnprocessableEntityError):
     """The model does not take this kind of content block."""
 
+    advice = "Leave the content block out, or choose a model that takes it."
+
 
 class InvalidParameterError(UnprocessableEntityError):
     """A parameter's value breaks a rule of the model, such as ``max_tokens``."""
+
+    advice = "Correct the parameter that the text names."
 
 
 class RateLimitError(APIStatusError):
     """429: too many requests; ``retry_after`` holds the seconds to wait, if the service said."""
 
+    advice = "Wait for .retry_after seconds, and keep fewer submissions in flight."
+
 
 class InternalServerError(APIStatusError):
     """5xx: the service, or a gateway before it, failed."""
 
+    advice = "See whether the service is up; .request_id is what its support asks for."
+
 
 class ServiceUnavailableError(InternalServerError):
     """503: no capacity for this model right now."""
+
+    advice = "Wait for capacity, or choose another model."
 
 
 class InvalidResponseError(FoxAPIError):
@@ -276,6 +334,8 @@ class InvalidResponseError(FoxAPIError):
 
     ``status`` is the HTTP status, ``body`` the first 400 characters of what came.
     """
+
+    advice = "See .body: a proxy or a portal may have answered in the service's place."
 
     def __init__(self, message: str, *, status: int | None = None, body: str = "") -> None:
         super().__init__(message)
@@ -289,6 +349,8 @@ class TaskError(FoxAPIError):
     ``task_id`` finds it again from any process; ``task`` is its last snapshot, or ``None``.
     """
 
+    advice = "Keep .task_id: it finds the task again from any process."
+
     def __init__(self, message: str, *, task_id: str, task: Task | None = None) -> None:
         super().__init__(message)
         self.task_id = task_id
@@ -297,6 +359,8 @@ class TaskError(FoxAPIError):
 
 class TaskFailedError(TaskError):
     """The task failed for good. ``code`` says why in the service's words (CONTRACT §8.3)."""
+
+    advice = "See .code, and change the prompt or the model; another submission is billed anew."
 
     def __init__(
         self, message: str, *, task_id: str, task: Task | None = None, code: str | None = None
@@ -308,13 +372,19 @@ class TaskFailedError(TaskError):
 class TaskCancelledError(TaskError):
     """The service cancelled the task."""
 
+    advice = "Submit again if it is still wanted; that is billed anew."
+
 
 class TaskTimeoutError(TaskError, TimeoutError):
     """Your wait ran out. The task goes on, and stays billed: await its handle again."""
 
+    advice = "Await the handle again, or find the task later by .task_id."
+
 
 class TaskLostError(TaskError):
     """The task's state cannot be learnt; ``fault`` is what was seen last."""
+
+    advice = "See .fault, then await the handle again or find the task later by .task_id."
 
     def __init__(
         self, message: str, *, task_id: str, task: Task | None = None, fault: FoxAPIError
@@ -326,6 +396,8 @@ class TaskLostError(TaskError):
 class EmptyResultError(TaskError):
     """The task says ``completed`` and still has no results (CONTRACT Q2)."""
 
+    advice = "Await the handle again later: the results may still come."
+
 
 class StreamError(FoxAPIError):
     """A stream did not reach its end.
@@ -333,6 +405,8 @@ class StreamError(FoxAPIError):
     ``offset`` counts the chunks that were delivered, ``partial`` is their text, ``task`` the last
     snapshot of the task, if there is one.
     """
+
+    advice = "Read on from .cursor, or await the handle for the whole answer."
 
     def __init__(
         self,
@@ -357,29 +431,45 @@ class StreamError(FoxAPIError):
 class StreamInterruptedError(StreamError):
     """The stream was cut and could not be taken up again; ``fault`` is what cut it."""
 
+    advice = "Read on from .cursor, or await the handle for the whole answer."
+
 
 class StreamExpiredError(StreamError):
     """The service keeps a stream's chunks for 15 minutes, and they are over."""
+
+    advice = "Await the handle: the stored answer outlives the stream."
 
 
 class StreamUnavailableError(StreamError):
     """The task was not submitted with ``stream=True``: await its handle instead."""
 
+    advice = "Await the handle; only stream=True makes a stream."
+
 
 class JournalError(FoxAPIError):
     """The journal could not be written or read."""
+
+    advice = (
+        "Make the journal's file writable, with room on its disk; nothing is submitted until then."
+    )
 
 
 class SessionClosedError(RuntimeError):
     """The session was closed: nothing can be submitted, awaited or read through it."""
 
+    advice = "Build a new FoxSession."
+
 
 class StreamConsumedError(RuntimeError):
     """The stream has been read or closed; ask the handle for a new one."""
 
+    advice = "Ask the handle for another stream."
+
 
 class UnboundHandleError(RuntimeError):
     """The handle was unpickled and belongs to no session yet: call ``handle.bind(fox)``."""
+
+    advice = "Call handle.bind(fox)."
 
 
 STATUS_ERRORS: Final[dict[int, type[APIStatusError]]] = {

@@ -13,6 +13,8 @@ from blockbuster import blockbuster_ctx
 from hypothesis import settings
 
 import foxapi_async
+from foxapi_async._transport import Account
+from foxapi_async.errors import FoxAPIError
 
 PACKAGE = Path(foxapi_async.__file__).parent
 
@@ -90,6 +92,63 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
         sys.unraisablehook = previous
     if found := unraisable + item.stash[COMPLAINTS].texts:
         pytest.fail("left behind:\n" + "\n".join(found), pytrace=False)
+
+
+class Texts(logging.Handler):
+    """Everything that one test logged and raised, and every API key that it used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys: set[str] = set()
+        self.logged: list[str] = []
+        self.raised: list[tuple[BaseException, dict[str, object]]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the whole text, traceback included."""
+        self.logged.append(self.format(record))
+
+    def leaks(self, *printed: str) -> list[str]:
+        """Return the texts that show a key. A short one could be part of any word."""
+        raised = [f"{error!s} {error!r} {held!r}" for error, held in self.raised]
+        keys = [key for key in self.keys if len(key) >= LONG_KEY]
+        texts = (*self.logged, *raised, *printed)
+        return [text for text in texts if any(key in text for key in keys)]
+
+
+LONG_KEY = 12
+
+
+@pytest.fixture(autouse=True)
+def no_leaked_key(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[None]:
+    """Fail a test after which a key that it used can be read in a log, an error or the output."""
+    texts = Texts()
+    build_account, build_error = Account.__init__, FoxAPIError.__init__
+
+    def account(self: Account, api_key: str, base_url: str, *, allow_http: bool) -> None:
+        build_account(self, api_key, base_url, allow_http=allow_http)
+        texts.keys.add(api_key)
+
+    def error(self: FoxAPIError, message: str = "") -> None:
+        build_error(self, message)
+        texts.raised.append((self, vars(self)))
+
+    monkeypatch.setattr(Account, "__init__", account)
+    monkeypatch.setattr(FoxAPIError, "__init__", error)
+    logger = logging.getLogger("foxapi_async")
+    logger.addHandler(texts)
+    try:
+        yield
+    finally:
+        logger.removeHandler(texts)
+    printed = capsys.readouterr()
+    sys.stdout.write(printed.out)  # pytest shows it should the test fail
+    sys.stderr.write(printed.err)
+    leaks = texts.leaks(printed.out, printed.err)
+    texts.raised.clear()
+    if leaks:
+        pytest.fail("an API key can be read in:\n" + "\n".join(leaks), pytrace=False)
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,10 @@
 import copy
 import pickle
 import re
+import traceback
 from collections.abc import Iterator
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -182,7 +185,15 @@ class TestTravel:
         """What ``add_note`` added is not lost."""
         error = sample(kind)
         error.add_note("while submitting row 17")
-        assert pickle.loads(pickle.dumps(error)).__notes__ == ["while submitting row 17"]
+        assert pickle.loads(pickle.dumps(error)).__notes__[-1] == "while submitting row 17"
+
+    def test_it_says_what_can_be_done(self, kind: type[BaseException]) -> None:
+        """Every class of the tree has its own advice, which a traceback prints, copies' too."""
+        advice: str = vars(kind)["advice"]
+        assert advice.endswith(".")
+        if issubclass(kind, errors.FoxAPIError):
+            for error in (sample(kind), copy.copy(sample(kind))):
+                assert "".join(traceback.format_exception(error)).endswith(f"\n{advice}\n")
 
     def test_it_can_be_raised_again(self, kind: type[BaseException]) -> None:
         """A copy raises like the original."""
@@ -209,3 +220,15 @@ def test_attributes_that_recovery_needs_are_there() -> None:
     for kind, members in SAMPLES.items():
         error = sample(kind)
         assert {name: getattr(error, name) for name in members} == members
+
+
+def test_the_page_of_errors_is_up_to_date(checkout: Path) -> None:
+    """The docs say of every class what its docstring and its advice say."""
+    spec = spec_from_file_location("error_page", checkout / "docs/error_page.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert sorted(script.names()) == sorted(errors.__all__)
+    page = (checkout / "docs/reference/errors.md").read_text("utf-8")
+    assert page == script.page(), "run `python docs/error_page.py`"

@@ -13,8 +13,14 @@ GUILTY = '''
 """Each test commits one crime; the last one none."""
 
 import asyncio
+import logging
 import socket
 import time
+
+from foxapi_async._transport import Account
+from foxapi_async.errors import ConfigError
+
+KEY = "sk-0123456789abcdef"
 
 
 async def hang_up(reader, writer):
@@ -56,7 +62,26 @@ def test_forgets_to_await():
     hang_up(None, None)
 
 
+def test_logs_a_key():
+    Account.resolve(KEY)
+    logging.getLogger("foxapi_async.any").warning("%s", KEY)
+
+
+def test_raises_a_key():
+    Account.resolve(KEY)
+    try:
+        raise ConfigError(KEY)
+    except ConfigError:
+        pass
+
+
+def test_prints_a_key():
+    Account.resolve(KEY)
+    print(KEY)
+
+
 async def test_is_innocent():
+    logging.getLogger("foxapi_async").warning("%r", Account.resolve(KEY))
     server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
     _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     writer.close()
@@ -92,5 +117,8 @@ def test_every_guard_barks(checkout: Path, tmp_path: Path) -> None:
         ("ERROR", "breaks_a_callback"),
         ("FAILED", "leaves_a_socket"),
         ("FAILED", "forgets_to_await"),
+        ("ERROR", "logs_a_key"),
+        ("ERROR", "raises_a_key"),
+        ("ERROR", "prints_a_key"),
     }, done.stdout
     assert "is_innocent" in done.stdout
