@@ -256,14 +256,21 @@ class Scene:
         return "a handle" if isinstance(result, TaskHandle) else "the answer"
 
     async def _leap(self) -> None:
+        cutter = self._cutter
         while True:
-            await self._cutter.wait_for_stalls()
+            await cutter.wait_for_stalls()
+            stalls = len(cutter.fired)
             # What came before the silence has to be read first.
             await _settle()
-            exchange = self._cutter.exchanges[-1]
+            exchange = cutter.exchanges[-1]
             kind = "stream" if exchange.path.endswith("/stream") else exchange.method
+            if kind == "stream":
+                # Silence on a stream is measured from look to look, a second apart.
+                self._clock.leap(1.0)
+                await _settle()
             self._clock.leap(PATIENCE[kind])
-            await self._cutter.wait_until(lambda: not self._cutter.stalled)
+            # It ends, or has ended already and the next attempt is met by silence too.
+            await cutter.wait_until(lambda: not cutter.stalled or len(cutter.fired) > stalls)  # noqa: B023 awaited here
 
     async def _refuse(self, running: asyncio.Task[str], *, once: bool) -> None:
         async with self._cutter.unreachable():
