@@ -113,7 +113,7 @@ class AdaptivePacer:
         seconds = self._hazards.get(look.model, self._unknown).advance(age, self._step) - age
         if look.progress > 0 or look.estimated is not None:
             seconds = min(seconds, self._hinted(look, age))
-        seconds = min(_LONGEST_PLAIN, seconds) * (1 + _JITTER * (2 * roll - 1))
+        seconds = min(_LONGEST_PLAIN, seconds) * (1 - _JITTER + 2 * _JITTER * roll)
         return max(SHORTEST_INTERVAL, seconds)
 
     def learn(self, model: str, age: float, unfinished_at: float) -> None:
