@@ -29,6 +29,16 @@ def cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def resident_bytes() -> int:
+    """Return the memory that this process holds; its peak where the system tells no more."""
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        return int(statm.read_text("ascii").split()[1]) * resource.getpagesize()
+    # Linux counts in KiB, macOS in bytes.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
 @contextmanager
 def serving(script: Path, *words: str) -> Iterator[str]:
     """Run a server script; give the one line that it prints when it is ready, and end it after.

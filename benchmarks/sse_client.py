@@ -1,0 +1,171 @@
+"""One reader of event streams over TCP: ``sse_client.py NAME PORT STREAMS FRAMES``.
+
+Hands every piece of text to a meter, which notes the CPU time when each stream has brought its
+first frame and when all have brought their last. Prints it as JSON, per frame between the two, and
+how much memory the streams took.
+"""
+
+import asyncio
+import gc
+import json
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import aiohttp
+from process import CLIENT_CORE, cpu_seconds, pin, resident_bytes
+from sse_bytes import WORDS
+
+KEY: Final = "sk-benchmark"
+OURS: Final = "foxapi_async"
+BY_HAND: Final = "aiohttp, readline, json"
+HTTPX_SSE: Final = "httpx-sse, json"
+OPENAI: Final = "openai"
+SUBJECTS: Final = (OURS, BY_HAND, HTTPX_SSE, OPENAI)
+
+Read = Callable[[int], Awaitable[None]]
+
+
+class Meter:
+    """Counts the pieces of text and notes the CPU time at the first and at the last."""
+
+    def __init__(self, streams: int, frames: int) -> None:
+        self.count = 0
+        self.length = 0
+        self.first = streams
+        self.last = streams * frames
+        self.began = self.ended = 0.0
+        self.memory = 0
+
+    def take(self, text: str) -> None:
+        """Take the text of one frame."""
+        self.count += 1
+        self.length += len(text)
+        if self.count == self.first:
+            self.memory = resident_bytes()
+            self.began = cpu_seconds()
+        elif self.count == self.last:
+            self.ended = cpu_seconds()
+
+
+def piece(data: str | bytes) -> str | None:
+    """Return the text or the thinking in a chunk's JSON; ``None`` if it is no chunk."""
+    chunk = json.loads(data)
+    if "choices" not in chunk:
+        return None
+    delta = chunk["choices"][0]["delta"]
+    return delta.get("content") or delta.get("reasoning_content") or ""
+
+
+@asynccontextmanager
+async def ours(base: str, meter: Meter) -> AsyncIterator[Read]:
+    """Read by our public API, which adds the completion up on the way."""
+    from foxapi_async import FoxSession
+
+    async with FoxSession(api_key=KEY, base_url=base) as fox:
+
+        async def read(number: int) -> None:
+            async for delta in fox.tasks.handle(f"task-{number}").stream():
+                meter.take(delta.text or delta.reasoning)
+
+        yield read
+
+
+@asynccontextmanager
+async def by_hand(base: str, meter: Meter) -> AsyncIterator[Read]:
+    """Read line by line, as the loop looks that everybody writes first."""
+    patient = aiohttp.ClientTimeout(total=None, connect=10)
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector, timeout=patient) as http:
+
+        async def read(_: int) -> None:
+            text: list[str] = []
+            async with http.get(base) as response:
+                while line := await response.content.readline():
+                    if line.startswith(b"data:"):
+                        word = piece(line[5:])
+                        if word is not None:
+                            text.append(word)
+                            meter.take(word)
+
+        yield read
+
+
+@asynccontextmanager
+async def httpx_sse(base: str, meter: Meter) -> AsyncIterator[Read]:
+    """Read by httpx-sse, and decode with the standard library's json."""
+    import httpx
+    from httpx_sse import aconnect_sse
+
+    unlimited = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(limits=unlimited, timeout=60) as client:
+
+        async def read(_: int) -> None:
+            text: list[str] = []
+            async with aconnect_sse(client, "GET", base) as source:
+                async for event in source.aiter_sse():
+                    if event.event == "chunk":
+                        word = piece(event.data) or ""
+                        text.append(word)
+                        meter.take(word)
+
+        yield read
+
+
+@asynccontextmanager
+async def openai(base: str, meter: Meter) -> AsyncIterator[Read]:
+    """Read by openai-python, adding its chunks up as its documentation does."""
+    from openai import AsyncOpenAI
+
+    async with AsyncOpenAI(api_key=KEY, base_url=base, timeout=60, max_retries=0) as client:
+
+        async def read(_: int) -> None:
+            text: list[str] = []
+            stream = await client.chat.completions.create(
+                model="kimi-k2.6", messages=[{"role": "user", "content": "go"}], stream=True
+            )
+            async for chunk in stream:
+                if chunk.choices:
+                    delta = chunk.choices[0].delta
+                    word = delta.content or getattr(delta, "reasoning_content", None) or ""
+                    text.append(word)
+                    meter.take(word)
+
+        yield read
+
+
+MAKERS: Final[dict[str, Callable[[str, Meter], Any]]] = {
+    OURS: ours,
+    BY_HAND: by_hand,
+    HTTPX_SSE: httpx_sse,
+    OPENAI: openai,
+}
+
+
+async def measure(name: str, base: str, streams: int, frames: int) -> dict[str, float]:
+    """Let one subject read all streams."""
+    meter = Meter(streams, frames)
+    async with MAKERS[name](base, meter) as read:
+        gc.collect()
+        before = resident_bytes()
+        await asyncio.gather(*(read(number) for number in range(streams)))
+    expected = sum(len(WORDS[number % len(WORDS)]) for number in range(frames)) * streams
+    if (meter.count, meter.length) != (meter.last, expected):
+        raise RuntimeError(f"{name} read {meter.count} frames of {meter.last}")
+    return {
+        "cpu_us": (meter.ended - meter.began) / (meter.last - meter.first) * 1e6,
+        "stream_kb": (meter.memory - before) / streams / 1e3,
+    }
+
+
+def main() -> None:
+    """Measure on a core of its own."""
+    pin(CLIENT_CORE)
+    name, port, streams, frames = sys.argv[1:]
+    base = f"http://127.0.0.1:{port}/"
+    print(json.dumps(asyncio.run(measure(name, base, int(streams), int(frames)))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,315 @@
+"""One process, no sockets: aiohttp's own client is handed the bytes as its transport would.
+
+The session, the request, the response, the C parser and the ``StreamReader`` are aiohttp's; only
+the connection is ours, and a loop that asks no kernel whether anything is ready: system calls cost
+more than all that is to be compared. So each read has exactly the size that was asked for, and what
+is measured is what a reader adds to a wake-up. Prints nanoseconds of CPU per frame as JSON.
+"""
+
+import asyncio
+import gc
+import json
+import selectors
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, Final, TypeVar
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from process import CLIENT_CORE, pin
+from sse_bytes import END, HEAD, done, frames, http_chunk, payload, texts
+
+from foxapi_async import FoxSession
+from foxapi_async._clock import settle
+from foxapi_async._protocol.chunks import ChunkDecoder
+from foxapi_async._wire.chunk import deltas
+
+KEY: Final = "sk-benchmark"
+# What somebody sets who reads streams of unknown length: nothing but a limit to connecting.
+PATIENT: Final = aiohttp.ClientTimeout(total=None, connect=10)
+URL: Final = "http://127.0.0.1:9/"
+FLOOR: Final = "count bytes"
+OURS: Final = "foxapi_async"
+BY_HAND: Final = "by hand"
+SUBJECTS: Final = (FLOOR, OURS, BY_HAND)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a stream arrives: ``frames`` in an HTTP chunk, ``chunks`` in each of ``reads``."""
+
+    frames: int = 1
+    chunks: int = 1
+    reads: int = 400
+    streams: int = 1
+
+    @property
+    def count(self) -> int:
+        """How many frames one stream has."""
+        return self.frames * self.chunks * self.reads
+
+    @property
+    def length(self) -> int:
+        """How long its text is."""
+        return sum(map(len, texts(self.count)))
+
+
+SHAPES: Final = {
+    "1 frame a read, 1 stream": Shape(reads=4000),
+    "1 frame a read, 100 streams": Shape(reads=40, streams=100),
+    "50 frames a read, 1 HTTP chunk": Shape(frames=50),
+    "50 frames a read, 50 HTTP chunks": Shape(chunks=50),
+}
+
+
+class Still(selectors.DefaultSelector):
+    """A selector for which nothing is ever ready: all that happens was called soon."""
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        """Return at once."""
+        del timeout
+        return []
+
+
+T = TypeVar("T")
+
+
+def run_still(main: Coroutine[Any, Any, T]) -> T:
+    """Run ``main`` as ``asyncio.run`` does, without a system call between two turns of the loop."""
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(Still())) as runner:
+        return runner.run(main)
+
+
+class Wire(asyncio.Transport):
+    """A connection that answers with the head of a stream and then brings what it is given."""
+
+    def __init__(self, protocol: ResponseHandler) -> None:
+        super().__init__()
+        self._protocol = protocol
+        self._closing = False
+        self._answered = False
+
+    def write(self, data: object) -> None:
+        """Take the request, and answer it once."""
+        del data
+        if not self._answered:
+            self._answered = True
+            asyncio.get_running_loop().call_soon(self._protocol.data_received, HEAD)
+
+    def is_closing(self) -> bool:
+        """Tell whether it was closed."""
+        return self._closing
+
+    def close(self) -> None:
+        """Close as a socket does, one turn of the loop later."""
+        if not self._closing:
+            self._closing = True
+            asyncio.get_running_loop().call_soon(self._protocol.connection_lost, None)
+
+    abort = close
+
+    def pause_reading(self) -> None:
+        """Nothing is sent that would not be read."""
+
+    def resume_reading(self) -> None:
+        """Nothing was paused."""
+
+
+class Wires(aiohttp.BaseConnector):
+    """Makes a `Wire` of every connection and keeps where its bytes go in."""
+
+    def __init__(self) -> None:
+        super().__init__(limit=0, force_close=True)
+        self.inlets: list[Callable[[bytes], None]] = []
+
+    async def _create_connection(
+        self, req: object, traces: object, timeout: object
+    ) -> ResponseHandler:
+        del req, traces, timeout
+        protocol = ResponseHandler(asyncio.get_running_loop())
+        protocol.connection_made(Wire(protocol))
+        self.inlets.append(protocol.data_received)
+        return protocol
+
+
+def cut(shape: Shape) -> list[bytes]:
+    """Return what each read brings."""
+    size = shape.frames * shape.chunks
+    stream = frames(shape.count)
+    reads = []
+    for start in range(0, len(stream), size):
+        read = stream[start : start + size]
+        reads.append(
+            b"".join(
+                http_chunk(b"".join(read[at : at + shape.frames]))
+                for at in range(0, size, shape.frames)
+            )
+        )
+    return reads
+
+
+async def ours(fox: FoxSession, number: int) -> int:
+    """Read by the public API, which adds the completion up on the way."""
+    length = 0
+    async for delta in fox.tasks.handle(f"task-{number}").stream():
+        length += len(delta.text)
+    return length
+
+
+async def by_hand(http: aiohttp.ClientSession) -> int:
+    """Read line by line, as the loop looks that everybody writes first."""
+    text: list[str] = []
+    async with http.get(URL, timeout=PATIENT) as response:
+        while line := await response.content.readline():
+            if line.startswith(b"data:"):
+                chunk = json.loads(line[5:])
+                if "choices" in chunk:
+                    text.append(chunk["choices"][0]["delta"].get("content") or "")
+    return len("".join(text))
+
+
+async def count_bytes(http: aiohttp.ClientSession) -> int:
+    """Read what arrives and look at nothing: what aiohttp itself costs."""
+    total = 0
+    async with http.get(URL, timeout=PATIENT) as response:
+        content = response.content
+        while data := await content.readany():
+            total += len(data)
+    return total
+
+
+async def run(name: str, reads: list[bytes], shape: Shape) -> float:
+    """Feed ``reads`` to so many readers; return the CPU seconds from the first to the last."""
+    wires = Wires()
+    async with (
+        aiohttp.ClientSession(connector=wires) as http,
+        FoxSession(api_key=KEY, base_url=URL, http=http) as fox,
+    ):
+        subjects: dict[str, Callable[[int], Coroutine[Any, Any, int]]] = {
+            OURS: lambda number: ours(fox, number),
+            BY_HAND: lambda _: by_hand(http),
+            FLOOR: lambda _: count_bytes(http),
+        }
+        readers = [asyncio.create_task(subjects[name](at)) for at in range(shape.streams)]
+        await settle(200)
+        used = await feed_all(wires.inlets, reads)
+        for inlet in wires.inlets:
+            inlet(http_chunk(done(shape.count)) + END)
+        lengths = set(await asyncio.gather(*readers))
+    if name != FLOOR and lengths != {shape.length}:
+        raise RuntimeError(f"{name} read {lengths} characters of {shape.length}")
+    return used
+
+
+async def feed_all(inlets: Sequence[Callable[[bytes], object]], reads: list[bytes]) -> float:
+    """Hand each read to every connection in turn; return the CPU seconds that all took."""
+    gc.collect()
+    began = time.process_time()
+    for data in reads:
+        for inlet in inlets:
+            inlet(data)
+        # One turn in which the reader wakes, and one more in case it needs two.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    return time.process_time() - began
+
+
+async def adding_up(reads: list[bytes], shape: Shape, every: int) -> float:
+    """Return the CPU seconds of one stream to its very end, a snapshot of it now and then."""
+    wires = Wires()
+    async with (
+        aiohttp.ClientSession(connector=wires) as http,
+        FoxSession(api_key=KEY, base_url=URL, http=http) as fox,
+    ):
+        stream = fox.tasks.handle("task-1").stream()
+        length = 0
+
+        async def read() -> None:
+            nonlocal length
+            async for _ in stream:
+                if stream.offset % every == 0:
+                    length = len(stream.snapshot().text)
+
+        reader = asyncio.create_task(read())
+        await settle()
+        (inlet,) = wires.inlets
+        used = await feed_all([inlet], [*reads, http_chunk(done(shape.count)) + END])
+        await reader
+    if length != shape.length:
+        raise RuntimeError(f"{length} characters were added up of {shape.length}")
+    return used
+
+
+def feed(reads: list[bytes], count: int) -> float:
+    """Return the CPU seconds that the decoder alone takes."""
+    feed_one = ChunkDecoder(1 << 24).feed
+    heard = 0
+    began = time.process_time()
+    for data in reads:
+        heard += len(feed_one(data))
+    used = time.process_time() - began
+    if heard != count:
+        raise RuntimeError(f"the decoder read {heard} chunks of {count}")
+    return used
+
+
+def decode(reads: list[bytes]) -> float:
+    """Return the CPU seconds that typed JSON decoding alone takes."""
+    strict = deltas.strict
+    began = time.process_time()
+    for data in reads:
+        strict(data)
+    return time.process_time() - began
+
+
+def measure_streams(rounds: int) -> dict[str, dict[str, float]]:
+    """Return nanoseconds per frame of each subject in each shape."""
+    found: dict[str, dict[str, float]] = {}
+    for title, shape in SHAPES.items():
+        reads = cut(shape)
+        count = shape.count * shape.streams
+        turns: dict[str, list[float]] = {name: [] for name in SUBJECTS}
+        for _ in range(rounds):
+            idle = run_still(feed_all([len] * shape.streams, reads))
+            for name, taken in turns.items():
+                taken.append((run_still(run(name, reads, shape)) - idle) / count * 1e9)
+        found[title] = {name: median(taken) for name, taken in turns.items()}
+    return found
+
+
+def measure_formats(rounds: int, count: int = 5000) -> dict[str, dict[str, float]]:
+    """Return nanoseconds per frame of the decoder alone, in several formats and sizes of reads."""
+    usual = frames(count)
+    formats: dict[str, list[bytes]] = {
+        "as FoxAPI sends it": usual,
+        "bare data": [frame.removeprefix(b"event: chunk\n") for frame in usual],
+        "CRLF": [frame.replace(b"\n", b"\r\n") for frame in usual],
+        "CR": [frame.replace(b"\n", b"\r") for frame in usual],
+        "id: on every frame": [b"id: %d\n%b" % item for item in enumerate(usual)],
+    }
+    payloads = [payload(number) for number in range(count)]
+    found: dict[str, dict[str, float]] = {}
+    for title, size in (("one frame a read", 1), ("50 frames a read", 50)):
+        turns: dict[str, list[float]] = defaultdict(list)
+        for _ in range(rounds):
+            turns["JSON alone, typed"].append(decode(payloads) / count * 1e9)
+            for name, stream in formats.items():
+                reads = [b"".join(stream[at : at + size]) for at in range(0, count, size)]
+                turns[name].append(feed(reads, count) / count * 1e9)
+        found[title] = {name: median(taken) for name, taken in turns.items()}
+    return found
+
+
+def main() -> None:
+    """Measure and print."""
+    pin(CLIENT_CORE)
+    rounds = int(sys.argv[1])
+    print(json.dumps({"streams": measure_streams(rounds), "formats": measure_formats(rounds)}))
+
+
+if __name__ == "__main__":
+    main()
