@@ -6,7 +6,9 @@ from typing import Final, Self, Unpack
 
 from aiohttp import web
 
+from foxapi_async.errors import ConfigError
 from foxapi_async.gateway.app import FAULTS, STATS, make_app
+from foxapi_async.gateway.doors import is_loopback
 from foxapi_async.gateway.faults.plan import Faults
 from foxapi_async.gateway.listener import listen
 from foxapi_async.gateway.settings import GatewayOptions
@@ -22,13 +24,21 @@ class Gateway:
     ``port=0`` takes a free one; ``url`` tells which. ``app`` is the application: a test may add
     middlewares to it before the context is entered. Further keywords are the members of
     ``GatewaySettings``. Leaving the context stops running tasks and ends open streams.
+
+    Another ``host`` than this machine's own needs ``api_keys``, or raises ``ConfigError``.
     """
 
     def __init__(
         self, host: str = "127.0.0.1", port: int = 0, **options: Unpack[GatewayOptions]
     ) -> None:
-        if host not in {"", "0.0.0.0", "::"}:  # noqa: S104 those are no names
-            options["hosts"] = (*options.get("hosts", ()), host)
+        if not is_loopback(host) and not options.get("api_keys"):
+            raise ConfigError(
+                f"Gateway.host {host!r} lets other machines in: give api_keys as well"
+            )
+        hosts = options.get("hosts", ())
+        # A text is a mistake that the settings tell of. The address of all interfaces names none.
+        if not isinstance(hosts, str) and host not in {"", "0.0.0.0", "::"}:  # noqa: S104 see above
+            options["hosts"] = (*hosts, host)
         self.host = host
         self.app: web.Application = make_app(**options)
         self._wanted_port = port

@@ -4,13 +4,18 @@ import asyncio
 import json
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
+import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from foxapi_async.errors import ConfigError
 from foxapi_async.gateway import Gateway
-from foxapi_async.gateway.doors import is_loopback
+from foxapi_async.gateway.doors import Doors, is_loopback
 from foxapi_async.gateway.keys import ANYBODY, Keys
 from foxapi_async.gateway.refusal import Refusal
 
@@ -36,6 +41,13 @@ async def raw(service: "Service", data: bytes) -> tuple[int, bytes]:
     finally:
         writer.close()
         await writer.wait_closed()
+
+
+def arriving(at: str, *, peer: str = "127.0.0.1", **headers: str) -> web.Request:
+    """Return a request that came to this address of the machine: no test has another machine."""
+    ends = {"sockname": (at, 8787), "peername": (peer, 50000)}
+    transport = Mock(get_extra_info=ends.get)
+    return make_mocked_request("GET", MODELS, headers=headers, transport=transport)
 
 
 async def test_tasks_of_one_key_are_not_there_for_another(serve: "Serve") -> None:
@@ -152,6 +164,30 @@ def test_loopback_is_known_by_its_addresses() -> None:
     """Addresses of loopback and localhost are this machine's; names and others are not."""
     assert all(map(is_loopback, ["localhost", "127.0.0.1", "127.9.9.9", "::1"]))
     assert not any(map(is_loopback, ["", "0.0.0.0", "::", "10.0.0.1", "localhost.example", "x"]))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "10.0.0.1", "gateway.example"])
+def test_other_machines_need_a_key(host: str) -> None:
+    """A gateway that other machines can reach is not built without keys."""
+    with pytest.raises(ConfigError, match="api_keys"):
+        Gateway(host)
+    assert Gateway(host, api_keys=["sk-one"]).host == host
+
+
+async def test_other_machines_may_use_any_name() -> None:
+    """What comes over another interface than loopback is let in by its key, under any name."""
+    gateway = Gateway("0.0.0.0", api_keys=["sk-one"])
+    async with gateway, aiohttp.ClientSession() as http:
+        for host, status in (("localhost", 200), ("elsewhere.example", 403)):
+            url = f"http://127.0.0.1:{gateway.port}{MODELS}"
+            headers = {"Host": host, "Authorization": "Bearer sk-one"}
+            async with http.get(url, headers=headers) as response:
+                assert response.status == status
+    away = Doors(Keys({"sk-one": None}, price=1))
+    away.check(arriving("198.51.100.7", Host="elsewhere.example"))
+    with pytest.raises(Refusal):
+        away.check_control(arriving("198.51.100.7", peer="203.0.113.9"))
+    away.check_control(arriving("198.51.100.7", peer="203.0.113.9", Authorization="Bearer sk-one"))
 
 
 @pytest.mark.parametrize(
