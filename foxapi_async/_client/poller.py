@@ -143,7 +143,7 @@ class Poller:
         now = watch.due = self._clock.time()
         if watch.phase is Phase.POLLED:
             watch.phase = Phase.OUTDATED
-        elif watch.phase in _MAY_BE_DUE and watch.needs_polls and not self.closed:
+        elif watch.phase in {Phase.IDLE, Phase.DUE} and watch.needs_polls and not self.closed:
             self._schedule(watch, now)
             self._arm()
 
@@ -353,7 +353,6 @@ class Poller:
         return [watch for watches in self._watches.values() for watch in watches.values()]
 
 
-_MAY_BE_DUE = frozenset({Phase.IDLE, Phase.DUE})
 _CLOSED = "the session is closed; the task goes on at the service: keep its id"
 
 

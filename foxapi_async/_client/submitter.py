@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 from foxapi_async._client.room import Room
@@ -43,9 +44,11 @@ class Submitter:
         task = asyncio.get_running_loop().create_task(post())
         self._posts.add(task)
         task.add_done_callback(self._leave)
+        # A future of the caller's own, so that cancelling him leaves the POST alone.
+        landed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        task.add_done_callback(partial(_land, landed))
         try:
-            # asyncio.wait leaves the POST alone when the caller is cancelled.
-            await asyncio.wait((task,))
+            await landed
         except asyncio.CancelledError:
             task.add_done_callback(orphaned)
             raise
@@ -68,3 +71,8 @@ class Submitter:
     def _leave(self, task: asyncio.Task[Any]) -> None:
         self._posts.discard(task)
         self._room.leave()
+
+
+def _land(landed: asyncio.Future[None], _: asyncio.Task[Any]) -> None:
+    if not landed.done():
+        landed.set_result(None)

@@ -1,11 +1,12 @@
 """Laws of the bucketed schedule."""
 
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foxapi_async._protocol.schedule import TICK, Schedule
+from foxapi_async._protocol.schedule import LONGEST_TURN, TICK, Schedule, turn
 
 
 class Item:
@@ -83,3 +84,37 @@ def test_emptied_buckets_do_not_pile_up() -> None:
         schedule.add(item, 1000.0 + number)
         schedule.discard(item)
     assert len(schedule._keys) < 3000
+
+
+@given(st.lists(st.tuples(dues, st.booleans()), min_size=1))
+def test_the_first_come_out_first(plan: list[tuple[float, bool]]) -> None:
+    """Taken one by one, due or not, the items come in the order of their buckets, each once."""
+    schedule: Schedule[Item] = Schedule()
+    items = [(Item(due), keep) for due, keep in plan]
+    for item, _ in items:
+        schedule.add(item, item.due)
+    for item, keep in items:
+        if not keep:
+            schedule.discard(item)
+    out: list[Item] = []
+    while (first := schedule.pop_first()) is not None:
+        out.append(first)
+    assert set(out) == {item for item, keep in items if keep}
+    assert len(out) == len(set(out))
+    assert all(one.due <= other.due + TICK for one, other in pairwise(out))
+
+
+@given(dues, st.none() | dues, dues)
+def test_nobody_waits_longer_than_a_turn(now: float, deadline: float | None, later: float) -> None:
+    """Whoever becomes ready a whole turn later never goes first, whatever his deadline."""
+    mine = turn(now, deadline)
+    assert mine <= now + LONGEST_TURN
+    his = now + LONGEST_TURN + later
+    assert mine <= turn(his, his + 0.001)
+
+
+def test_the_nearest_deadline_goes_first() -> None:
+    """Among those ready at once the nearest deadline has the first turn, none the last."""
+    turns = [turn(5.0, deadline) for deadline in (6.0, 8.0, 30.0, None)]
+    assert turns == sorted(turns)
+    assert len(set(turns)) == 4

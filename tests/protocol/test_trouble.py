@@ -1,0 +1,35 @@
+"""Laws of patience with a task."""
+
+import pytest
+
+from foxapi_async._protocol.trouble import Trouble
+from foxapi_async._protocol.verdict import Sight
+
+
+def test_unbroken_failure_counts_from_its_first_fault() -> None:
+    """A task is lost once faults alone were seen for as long as the patience."""
+    trouble = Trouble()
+    assert [trouble.fault(Sight.NO_NEWS, now, 10) for now in (5.0, 14.9, 15.0)] == [
+        False,
+        False,
+        True,
+    ]
+
+
+def test_three_misses_count_only_in_a_row() -> None:
+    """A fault between misses starts their count anew."""
+    trouble = Trouble()
+    sights = [Sight.MISSING, Sight.MISSING, Sight.NO_NEWS, Sight.MISSING, Sight.MISSING]
+    assert not any(trouble.fault(sight, 0.0, 100) for sight in sights)
+    assert trouble.fault(Sight.MISSING, 0.0, 100)
+
+
+@pytest.mark.parametrize("patience", [0.0, 3.0])
+def test_a_hollow_task_has_its_own_patience(patience: float) -> None:
+    """Completed without results is borne with for a while, and ends a series of faults."""
+    trouble = Trouble()
+    trouble.fault(Sight.NO_NEWS, 0.0, 10)
+    assert trouble.hollow(1.0, patience) is (patience == 0)
+    assert trouble.is_hollow
+    assert not trouble.fault(Sight.NO_NEWS, 10.5, 10)
+    assert trouble.hollow(1.0 + patience, patience)
