@@ -17,6 +17,7 @@ from foxapi_async.cli.serving import (
     AsJSON,
     Clock,
     ClockKind,
+    Data,
     FaultRules,
     FaultsFile,
     Host,
@@ -43,6 +44,7 @@ def command(
     tokens_per_second: TokensPerSecond = 40.0,
     api_key: APIKeys = None,
     allow_host: AllowedHosts = None,
+    data: Data = None,
     fault: FaultRules = None,
     faults: FaultsFile = None,
     seed: Seed = None,
@@ -71,6 +73,7 @@ def command(
             seed=seed,
             clock=clock,
             log=log,
+            data=data,
             queue_delay=queue_delay,
             token_delay=1 / tokens_per_second,
         )

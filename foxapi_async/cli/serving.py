@@ -57,6 +57,12 @@ AllowedHosts = Annotated[
         help="A name beside localhost that may stand in the address; repeatable.",
     ),
 ]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data", metavar="FILE", help="Keep tasks and streams in this file, over restarts."
+    ),
+]
 FaultRules = Annotated[
     list[str] | None,
     typer.Option(

@@ -1,0 +1,109 @@
+"""The gateway, or a bare handler of the same bytes: ``gateway_server.py SUBJECT [DATA]``."""
+
+import asyncio
+import gc
+import sys
+
+import msgspec
+import process
+from aiohttp import web
+
+from foxapi_async._protocol.sse import encode_event
+from foxapi_async._wire.request import GenerationRequest
+from foxapi_async._wire.shape import encode
+from foxapi_async._wire.task import StreamRef, UnifiedTask
+from foxapi_async.gateway import make_app
+
+TOKEN_DELAY = 0.05
+CHUNK = encode_event(
+    "chunk",
+    msgspec.json.encode(
+        {
+            "id": "chatcmpl-1776874565-yq3szvcu",
+            "object": "chat.completion.chunk",
+            "created": 1776874565,
+            "model": "gpt-5.5",
+            "choices": [{"index": 0, "delta": {"content": "1234, "}, "finish_reason": None}],
+        }
+    ),
+)
+
+
+def bare() -> web.Application:
+    """Build what anybody would write: decode, keep in a dict, encode; and write chunks."""
+    tasks: dict[str, UnifiedTask] = {}
+    requests = msgspec.json.Decoder(GenerationRequest)
+
+    async def submit(request: web.Request) -> web.Response:
+        generation = requests.decode(await request.read())
+        task_id = f"task-llm-1776874565-{len(tasks):08d}"
+        stream = StreamRef(url=f"/v1/llm/generations/{task_id}/stream")
+        tasks[task_id] = task = UnifiedTask(
+            id=task_id,
+            object="llm.generation.task",
+            type="llm",
+            model=generation.model,
+            status="pending",
+            created=1776874565,
+            stream=stream if generation.stream else None,
+        )
+        return web.Response(body=encode(task), content_type="application/json")
+
+    async def query(request: web.Request) -> web.Response:
+        task = tasks[request.match_info["task_id"]]
+        return web.Response(body=encode(task), content_type="application/json")
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        count = int(request.query["count"])
+        pace = float(request.query["pace"])
+        due = asyncio.get_running_loop().time()
+        for _ in range(count):
+            due += pace
+            await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
+            await response.write(CHUNK)
+        await response.write_eof()
+        return response
+
+    app = web.Application()
+    app.router.add_post("/v1/llm/generations", submit)
+    app.router.add_get("/v1/tasks/{task_id}", query)
+    app.router.add_get("/v1/llm/generations/{task_id}/stream", stream)
+    return app
+
+
+def resident_kib() -> float:
+    """Return the memory that this process holds now; 0 where the system does not tell."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 a kernel's file
+            return int(file.read().split()[1]) * 4.0
+    except OSError:
+        return 0.0
+
+
+async def cost(_: web.Request) -> web.Response:
+    """Tell what this process has used until now."""
+    gc.collect()
+    told = {"cpu": process.cpu_seconds(), "kib": resident_kib()}
+    return web.Response(body=msgspec.json.encode(told))
+
+
+async def serve(subject: str, data: str | None = None) -> None:
+    """Serve until standard input ends."""
+    if subject == "bare":
+        app = bare()
+    else:
+        app = make_app(queue_delay=0, token_delay=TOKEN_DELAY, data=data)
+    app.router.add_get("/cost", cost)
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, backlog=2048).start()
+    print(runner.addresses[0][1], flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    await runner.cleanup()
+
+
+if __name__ == "__main__":
+    process.pin(process.SERVER_CORE)
+    asyncio.run(serve(*sys.argv[1:]))
