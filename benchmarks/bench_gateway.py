@@ -27,6 +27,10 @@ HOST = "127.0.0.1"
 SUBJECTS = ("bare", "memory", "durable")
 PROMPT = "count 1 to 3"
 POLLED = 1000
+QUICK = 0.002
+"""The gateway's own seconds between two tokens, where nobody watches them."""
+PACE = 0.05
+"""Those of a live stream."""
 
 
 def body(prompt: str, *, stream: bool = False) -> bytes:
@@ -115,7 +119,7 @@ async def streams(subject: str, port: int, number: int, chunks: int) -> dict[str
     start = perf_counter()
     for connection, listener in zip(connections, listeners, strict=True):
         if subject == "bare":
-            path = f"/v1/llm/generations/x/stream?count={chunks}&pace=0.05"
+            path = f"/v1/llm/generations/x/stream?count={chunks}&pace={PACE}"
         else:
             answer = await connection.ask(submit)
             path = f"/v1/llm/generations/{json.loads(answer)['id']}/stream"
@@ -133,7 +137,7 @@ async def streams(subject: str, port: int, number: int, chunks: int) -> dict[str
     return {
         "chunks": got / (after - cpu),
         # The share of the planned pace that was kept, over the time that all were open.
-        "pace": min(1.0, (chunks * 0.05 + opened - start) / (ended - start)),
+        "pace": min(1.0, (chunks * PACE + opened - start) / (ended - start)),
         "bytes_per_chunk": (kib_after - kib) * 1024 / got,
         "streams_per_core": number * (ended - opened) / (after - cpu),
     }
@@ -142,7 +146,7 @@ async def streams(subject: str, port: int, number: int, chunks: int) -> dict[str
 def measure(subject: str, part: str, numbers: list[int]) -> dict[str, float]:
     """Measure one part of one subject against a fresh server."""
     with TemporaryDirectory() as folder:
-        words = [subject]
+        words = [subject, str(PACE if part == "streams" else QUICK)]
         if subject == "durable":
             words.append(os.fspath(Path(folder) / "fox.db"))
         with process.serving(SERVER, *words) as port:

@@ -1,4 +1,4 @@
-"""The gateway, or a bare handler of the same bytes: ``gateway_server.py SUBJECT [DATA]``."""
+"""The gateway, or a bare handler of the same bytes: ``gateway_server.py SUBJECT PACE [DATA]``."""
 
 import asyncio
 import gc
@@ -14,7 +14,6 @@ from foxapi_async._wire.shape import encode
 from foxapi_async._wire.task import StreamRef, UnifiedTask
 from foxapi_async.gateway import make_app
 
-TOKEN_DELAY = 0.05
 CHUNK = encode_event(
     "chunk",
     msgspec.json.encode(
@@ -84,17 +83,15 @@ def resident_kib() -> float:
 
 async def cost(_: web.Request) -> web.Response:
     """Tell what this process has used until now."""
+    cpu = process.cpu_seconds()
     gc.collect()
-    told = {"cpu": process.cpu_seconds(), "kib": resident_kib()}
+    told = {"cpu": cpu, "kib": resident_kib()}
     return web.Response(body=msgspec.json.encode(told))
 
 
-async def serve(subject: str, data: str | None = None) -> None:
+async def serve(subject: str, pace: str, data: str | None = None) -> None:
     """Serve until standard input ends."""
-    if subject == "bare":
-        app = bare()
-    else:
-        app = make_app(queue_delay=0, token_delay=TOKEN_DELAY, data=data)
+    app = bare() if subject == "bare" else make_app(token_delay=float(pace), data=data)
     app.router.add_get("/cost", cost)
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1)
     await runner.setup()

@@ -10,6 +10,7 @@ from typing import Final
 from foxapi_async._wire.paths import stream_path
 from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.task import Status, StreamRef, UnifiedTask
+from foxapi_async.gateway.beat import Beat
 from foxapi_async.gateway.generation import CRASHED, RESTARTED, Generation
 from foxapi_async.gateway.refusal import Refusal
 from foxapi_async.gateway.settings import GatewaySettings
@@ -32,6 +33,7 @@ class Engine:
         self._random = Random(settings.seed)  # noqa: S311 ids must differ, not be secret
         # Each generation, and the future of the task that it begins with.
         self._runs: dict[asyncio.Task[None], asyncio.Future[UnifiedTask]] = {}
+        self._beat = Beat(settings.clock)
         self._is_closed = False
 
     def resume(self, found: Found) -> None:
@@ -104,7 +106,13 @@ class Engine:
             await self._run(generation, run)
 
     def _generation(self, task: UnifiedTask) -> Generation:
-        return Generation(task, settings=self._settings, store=self._store, stats=self._stats)
+        return Generation(
+            task,
+            settings=self._settings,
+            beat=self._beat,
+            store=self._store,
+            stats=self._stats,
+        )
 
     def _new_task(self, request: GenerationRequest) -> UnifiedTask:
         created = int(self._settings.clock.unix())

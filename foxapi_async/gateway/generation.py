@@ -12,6 +12,7 @@ from foxapi_async._protocol.sse import encode_event
 from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.shape import encode
 from foxapi_async._wire.task import Status, UnifiedTask
+from foxapi_async.gateway.beat import Beat
 from foxapi_async.gateway.models import Script, Step, simulate
 from foxapi_async.gateway.settings import GatewaySettings
 from foxapi_async.gateway.sparse import TaskFault
@@ -25,6 +26,8 @@ _SHORTEST_UNSEEN_STEP: Final = 0.05
 # So many chunks may be late and written at once before others have their turn.
 _BURST: Final = 32
 
+_encode: Final = msgspec.json.Encoder().encode
+
 CRASHED: Final = TaskFault.of("generation_failed", "the model crashed")
 RESTARTED: Final = TaskFault.of(
     "service_restarted", "the service was restarted and could not go on with the task"
@@ -35,11 +38,18 @@ class Generation:
     """Runs one task. Every state is in the store before the next is begun."""
 
     def __init__(
-        self, task: UnifiedTask, *, settings: GatewaySettings, store: Store, stats: Stats
+        self,
+        task: UnifiedTask,
+        *,
+        settings: GatewaySettings,
+        beat: Beat,
+        store: Store,
+        stats: Stats,
     ) -> None:
         self._task = task
         self._settings = settings
         self._clock = settings.clock
+        self._beat = beat
         self._store = store
         self._stats = stats
 
@@ -88,15 +98,29 @@ class Generation:
         self._stats.completed += 1
 
     async def _write(self, steps: Sequence[Step], written: int) -> None:
-        """Write the chunks that are not yet written, each when it is due."""
-        due = self._clock.time()
+        """Write the chunks that are not yet written, each when it is due; late ones together."""
+        clock = self._clock
+        thinking, writing = self._settings.thinking_pace, self._settings.token_delay
+        due = clock.time()
+        frames: list[bytes] = []
         for number, step in enumerate(steps[written:], written + 1):
-            due += self._settings.thinking_pace if step.is_thinking else self._settings.token_delay
-            if due > self._clock.time() or number % _BURST == 0:
-                await sleep(self._clock, due - self._clock.time())
-            progress = _ALMOST * number // len(steps)
-            await self._advance(progress=progress, frames=(_frame(step),))
-            self._stats.chunks += 1
+            due += thinking if step.is_thinking else writing
+            is_early = due > clock.time()
+            if frames and (is_early or len(frames) == _BURST):
+                await self._hand_over(frames, number - 1, len(steps))
+                frames = []
+            if is_early:
+                await self._beat.sleep_until(due)
+            frames.append(_frame(step))
+        if frames:
+            await self._hand_over(frames, len(steps), len(steps))
+
+    async def _hand_over(self, frames: Sequence[bytes], written: int, total: int) -> None:
+        """Let chunks be seen, and then others have their turn."""
+        await self._advance(progress=_ALMOST * written // total, frames=frames)
+        self._stats.chunks += len(frames)
+        if len(frames) == _BURST:
+            await sleep(self._clock, 0)
 
     async def _pass_time(self, script: Script) -> None:
         """Take the time that writing would take."""
@@ -125,7 +149,8 @@ class Generation:
 
 
 def _frame(step: Step) -> bytes:
-    return encode_event("chunk", encode(step.chunk))
+    # What `encode_event` would write: JSON has no line ends, and a chunk of ours no `extra`.
+    return b"event: chunk\ndata: %b\n\n" % _encode(step.chunk)
 
 
 def _continues(steps: Sequence[Step], written: Sequence[bytes]) -> bool:

@@ -3,9 +3,11 @@
 import asyncio
 from typing import Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
+from foxapi_async.gateway.log import ChunkLog
 from foxapi_async.gateway.refusal import Refusal
+from foxapi_async.gateway.relay import Relay
 from foxapi_async.gateway.stats import Stats
 from foxapi_async.gateway.store import Log
 
@@ -38,6 +40,8 @@ class Streams:
         transport = request.transport
         if transport is None:
             return response
+        # A client of HTTP/1.0 knows no chunked coding.
+        is_chunked = hdrs.TRANSFER_ENCODING in response.headers
         self._open.add(transport)
         self._stats.streams += 1
         self._stats.streams_open += 1
@@ -45,6 +49,8 @@ class Streams:
             while frames := await log.read(offset):
                 await response.write(b"".join(frames))
                 offset += len(frames)
+                if isinstance(log, ChunkLog) and offset == len(log) and is_chunked:
+                    offset = await Relay(log, transport, offset).run()
             # Without a closing event the gateway is going down: the stream ends, but is not done.
             if log.closing:
                 await response.write(log.closing)

@@ -1,9 +1,14 @@
 """Group commits: what is asked for during one transaction goes into the next."""
 
 import asyncio
+from typing import Final
 
 from foxapi_async.gateway.store.batch import Batch
 from foxapi_async.gateway.store.database import Database
+
+# So many rows in one transaction mean that many clients are at it.
+_BUSY: Final = 8
+_GATHER: Final = 0.002
 
 
 class Committer:
@@ -40,6 +45,9 @@ class Committer:
             while self._next.waiters:
                 batch, self._next = self._next, Batch()
                 await self._commit(batch)
+                if len(batch.waiters) >= _BUSY:
+                    # More will come in a moment: the price of a transaction is shared.
+                    await asyncio.sleep(_GATHER)
         finally:
             self._work = None
 

@@ -1,0 +1,50 @@
+"""Sleepers that share timers."""
+
+import asyncio
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foxapi_async._clock import ManualClock, settle
+from foxapi_async.gateway.beat import Beat
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=40))
+def test_nobody_wakes_early_or_much_later(milliseconds: list[int]) -> None:
+    """A sleeper wakes when its time has come or up to 4 ms after, whoever sleeps beside it."""
+
+    async def play() -> None:
+        clock = ManualClock()
+        beat = Beat(clock)
+        woken: list[tuple[float, float]] = []
+
+        async def sleep(when: float) -> None:
+            await beat.sleep_until(when)
+            woken.append((when, clock.time()))
+
+        sleepers = [asyncio.create_task(sleep(number / 1000)) for number in milliseconds]
+        await settle(2)
+        await clock.advance(1)
+        await asyncio.gather(*sleepers)
+        assert clock.timers == 0
+        assert all(0 <= now - when <= 0.004 for when, now in woken)
+        if len(set(milliseconds)) == 1:
+            assert woken[0][0] == woken[0][1]
+
+    asyncio.run(play())
+
+
+async def test_a_thousand_sleepers_share_a_timer() -> None:
+    """Sleepers of one instant need one timer, and the last to be cancelled takes it along."""
+    clock = ManualClock()
+    beat = Beat(clock)
+    sleepers = [asyncio.create_task(beat.sleep_until(5)) for _ in range(1000)]
+    await settle(2)
+    assert clock.timers == 1
+    for sleeper in sleepers[1:]:
+        sleeper.cancel()
+    await settle(3)
+    assert clock.timers == 1
+    sleepers[0].cancel()
+    await settle(3)
+    assert clock.timers == 0
