@@ -32,11 +32,12 @@ class Beat:
         """Wait until ``clock.time()`` has reached ``when``."""
         key = int(when / _LATEST)
         stroke = self._strokes.get(key)
-        # A later one takes the place of an earlier one, which wakes its own sleepers all the same.
-        if stroke is None or stroke.when < when:
-            self._strokes[key] = stroke = _Stroke(when)
-            ringing = stroke
-            stroke.timer = self._clock.call_at(when, lambda: self._ring(key, ringing))
+        if stroke is None:
+            stroke = self._new_stroke(key, when)
+        elif stroke.when < when:
+            # The second of a span waits for its end, and so does who comes after. The first wakes
+            # its own sleepers all the same.
+            stroke = self._new_stroke(key, max(when, (key + 1) * _LATEST))
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         stroke.sleepers.add(woken)
         try:
@@ -47,6 +48,11 @@ class Beat:
                 stroke.timer.cancel()
                 self._forget(key, stroke)
             raise
+
+    def _new_stroke(self, key: int, when: float) -> _Stroke:
+        self._strokes[key] = stroke = _Stroke(when)
+        stroke.timer = self._clock.call_at(when, lambda: self._ring(key, stroke))
+        return stroke
 
     def _ring(self, key: int, stroke: _Stroke) -> None:
         self._forget(key, stroke)
