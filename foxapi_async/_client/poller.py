@@ -254,7 +254,7 @@ class Poller:
             self._throttle.start(now)
             watch.phase = Phase.POLLED
             watch.polls += 1
-            self.tally.started(late=now - watch.due if watch.due is not None else 0.0)
+            self.tally.started(now - watch.due if watch.due is not None else 0.0)
         return watch
 
     # What was seen

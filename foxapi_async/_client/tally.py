@@ -14,10 +14,10 @@ class Tally:
         self._polls_of_ended = 0
         self._delays = 0.0
 
-    def started(self, late: float) -> None:
-        """Count a GET that starts ``late`` seconds after it was due."""
+    def started(self, late_by: float) -> None:
+        """Count a GET that starts ``late_by`` seconds after it was due."""
         self.gets += 1
-        self._lateness += late
+        self._lateness += late_by
 
     def saw_end(self, polls: int, delay: float) -> None:
         """Count a task seen finished by its ``polls``th, ``delay`` seconds after the one before."""
