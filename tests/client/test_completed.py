@@ -1,0 +1,78 @@
+"""Laws of taking results as they come and of watching a task."""
+
+import asyncio
+
+import pytest
+
+from foxapi_async import ConfigError, FoxSession, LLMHandle, Progress, as_completed
+from foxapi_async.testing import Answer, TCPCutter
+
+
+async def submit(fox: FoxSession, last: int = 3) -> LLMHandle:
+    """Submit a generation that takes longer the further it counts."""
+    return await fox.llm.submit(model="gpt-5.5", messages=f"count 1 to {last}")
+
+
+async def test_progress_is_told_of_each_handle_once(fox: FoxSession) -> None:
+    """It counts up to the total, names the handle, and makes no task of the event loop."""
+    handles = [await submit(fox) for _ in range(20)]
+    told: list[Progress] = []
+    before = len(asyncio.all_tasks())
+    finished = as_completed(handles, progress=told.append)
+    first = await anext(finished)
+    assert len(asyncio.all_tasks()) <= before + fox.stats().polls_in_flight + 1
+    rest = [handle async for handle in finished]
+    assert {first, *rest} == set(handles)
+    assert [snapshot.done for snapshot in told] == list(range(1, 21))
+    assert {snapshot.total for snapshot in told} == {20}
+    assert {snapshot.handle for snapshot in told} == set(handles)
+    assert all(snapshot.error is None for snapshot in told)
+
+
+async def test_what_progress_raises_comes_out_of_the_loop(fox: FoxSession) -> None:
+    """A mistake in the callable is the loop's own, and the handles are not lost by it."""
+
+    def broken(progress: Progress) -> None:
+        if progress.done == 1:
+            raise ZeroDivisionError
+
+    handles = [await submit(fox) for _ in range(3)]
+    finished = as_completed(handles, progress=broken)
+    with pytest.raises(ZeroDivisionError):
+        await anext(finished)
+    assert {handle async for handle in finished} == set(handles)
+
+
+async def test_a_wait_without_an_outcome_is_told_with_its_error(
+    cut_fox: FoxSession, cutter: TCPCutter
+) -> None:
+    """A refused poll yields the handle, and progress says why it has no outcome."""
+    handle = await submit(cut_fox)
+    cutter.on("GET", "*", Answer.http(403), times=1)
+    told: list[Progress] = []
+    assert [one async for one in as_completed([handle], progress=told.append)] == [handle]
+    assert type(told[0].error).__name__ == "PermissionDeniedError"
+    assert not handle.done()
+
+
+async def test_updates_go_on_after_a_cancelled_step(fox: FoxSession) -> None:
+    """A step that was cancelled is taken anew, and the final snapshot still comes last."""
+    handle = await submit(fox, 30)
+    updates = handle.updates()
+    assert (await anext(updates)).status == "pending"
+    step = asyncio.ensure_future(anext(updates))
+    await asyncio.sleep(0)
+    step.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await step
+    assert [task.status async for task in updates][-1] == "completed"
+    assert fox.stats().waiting == 0
+
+
+@pytest.mark.parametrize("timeout", [-1, float("nan")])
+async def test_an_impossible_timeout_is_refused(fox: FoxSession, timeout: float) -> None:
+    """A timeout that is no time to wait is named before anything is asked."""
+    handle = await submit(fox)
+    with pytest.raises(ConfigError, match="timeout="):
+        await handle.result(timeout=timeout)
+    assert await handle.result(timeout=float("inf"))
