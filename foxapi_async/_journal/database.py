@@ -7,25 +7,25 @@ import asyncio
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 import aiosqlite
-from sqlalchemy import URL, Connection
+from sqlalchemy import URL, Connection, Insert, Select, Update
+from sqlalchemy.engine import Compiled
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from foxapi_async._journal.location import Location, Synchronous
 from foxapi_async._journal.schema import Mismatch, migrate
+from foxapi_async._journal.statements import Changes
 from foxapi_async.errors import JournalError
 
 T = TypeVar("T")
-
-# SQLAlchemy loads it when it needs it. If it is missing, it shall be missed at once.
-_ = aiosqlite
 
 _PATIENCE: Final = 10.0
 _NAP: Final = 0.02
@@ -47,10 +47,18 @@ _MEANINGS: Final = {
 class Database:
     """One connection to the file, used by one task at a time."""
 
-    def __init__(self, path: str, engine: AsyncEngine, connection: AsyncConnection) -> None:
+    def __init__(
+        self,
+        path: str,
+        engine: AsyncEngine,
+        connection: AsyncConnection,
+        driver: aiosqlite.Connection,
+    ) -> None:
         self.path: str = path
         self._engine = engine
         self._connection = connection
+        self._driver = driver
+        self._statements: dict[Insert | Update | Select[Any], _Prepared] = {}
 
     @classmethod
     async def open(cls, location: Location, *, create: bool = True) -> Self:
@@ -61,7 +69,10 @@ class Database:
         except SQLAlchemyError as error:
             await engine.dispose()
             raise _translated(path, error) from error.__cause__
-        database = cls(path, engine, connection)
+        driver = (await connection.get_raw_connection()).driver_connection
+        if not isinstance(driver, aiosqlite.Connection):
+            raise TypeError(f"SQLAlchemy came with another driver: {driver!r}")
+        database = cls(path, engine, connection, driver)
         try:
             await database.run(_migrate)
         except BaseException as error:
@@ -82,10 +93,65 @@ class Database:
         except SQLAlchemyError as error:
             raise _translated(self.path, error) from error.__cause__
 
+    async def write(self, statements: Sequence[tuple[Insert | Update, list[Changes]]]) -> None:
+        """Execute each statement once for each of its values, and commit: all of it or nothing.
+
+        The hot path of a submission, past SQLAlchemy's machinery, with what it has compiled.
+        ``Taken`` if a row is there already, ``JournalError`` if it cannot be written.
+        """
+        driver = self._driver
+        try:
+            for statement, values in statements:
+                query = self._prepared(statement)
+                await driver.executemany(query.sql, map(query.bound, values))
+            await driver.commit()
+        except sqlite3.Error as error:
+            await driver.rollback()
+            if isinstance(error, sqlite3.IntegrityError):
+                raise Taken from error
+            raise JournalError(f"the journal {self.path}: {_meaning(error)}") from error
+
+    async def read(self, query: Select[Any], values: Changes) -> list[dict[str, Any]]:
+        """Return the rows of a query by their columns; quick for a single row."""
+        prepared = self._prepared(query)
+        try:
+            rows = await self._driver.execute_fetchall(prepared.sql, prepared.bound(values))
+        except sqlite3.Error as error:
+            raise JournalError(f"the journal {self.path}: {_meaning(error)}") from error
+        names = query.selected_columns.keys()
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def _prepared(self, statement: Insert | Update | Select[Any]) -> "_Prepared":
+        prepared = self._statements.get(statement)
+        if prepared is None:
+            compiled = statement.compile(dialect=self._engine.dialect)
+            prepared = self._statements[statement] = _Prepared(compiled)
+        return prepared
+
     async def aclose(self) -> None:
         """Close the file; the last one to do so folds what was written into it."""
         await self._connection.close()
         await self._engine.dispose()
+
+
+class Taken(Exception):  # noqa: N818 a signal inside the journal, which no user ever sees
+    """A row that was to be inserted is there already; nothing was written."""
+
+
+class _Prepared:
+    """A statement as the driver takes it: its text, and the order of its values."""
+
+    def __init__(self, compiled: Compiled) -> None:
+        if not isinstance(compiled, SQLCompiler):
+            raise TypeError(f"no statement with values: {compiled!r}")
+        self.sql: str = compiled.string
+        self._names: list[str] = list(compiled.positiontup or ())
+        self._constants: dict[str, Any] = dict(compiled.params)
+
+    def bound(self, values: Changes) -> tuple[Any, ...]:
+        """Return the values in the order of the text; what is not given is the same each time."""
+        constants = self._constants
+        return tuple(values[name] if name in values else constants[name] for name in self._names)
 
 
 def _whole(connection: Connection, work: Callable[[Connection], T]) -> T:
@@ -181,10 +247,12 @@ class _Full(_Normal):
 
 def _translated(path: str, error: SQLAlchemyError) -> JournalError:
     # Never the text of SQLAlchemy: it quotes what was to be written.
-    cause = error.__cause__
-    name = _name(cause) if isinstance(cause, sqlite3.Error) else ""
-    meaning = _MEANINGS.get(name) or f"{type(cause or error).__name__} {name}".strip()
-    return JournalError(f"the journal {path}: {meaning}")
+    return JournalError(f"the journal {path}: {_meaning(error.__cause__ or error)}")
+
+
+def _meaning(error: BaseException) -> str:
+    name = _name(error) if isinstance(error, sqlite3.Error) else ""
+    return _MEANINGS.get(name) or f"{type(error).__name__} {name}".strip()
 
 
 def _name(error: sqlite3.Error) -> str:

@@ -15,7 +15,7 @@ from foxapi_async._journal.entry import Ending, Entry, Intent, Note, Stage
 from foxapi_async._journal.location import Location
 from foxapi_async._journal.recorder import described
 from foxapi_async._journal.run import Run, is_living, sweep
-from foxapi_async._journal.writer import Change, Writer
+from foxapi_async._journal.writer import Writer
 from foxapi_async._wire.task import Task
 from foxapi_async.errors import FoxAPIError, JournalError
 
@@ -50,16 +50,12 @@ class Journal:
 
     async def find(self, service: str, key: str) -> Entry | None:
         """Return what ``key`` was used for; ``UNKNOWN`` if it died with its process."""
-        name = service, key
-
-        def look(connection: Connection) -> Entry | None:
-            return statements.find(connection, (name,)).get(name)
-
-        entry = await self._ask(look)
+        writer = await self._opened()
+        entry = await writer.find((service, key))
         if entry is None or entry.stage is not Stage.SENT or await self._lives(entry.note.run):
             return entry
         # It may have written more before it ended; now it cannot any more.
-        entry = await self._ask(look)
+        entry = await writer.find((service, key))
         return _orphaned(entry) if entry is not None else None
 
     async def intended(self, intent: Intent) -> Note | Entry:
@@ -74,22 +70,22 @@ class Journal:
 
     async def accepted(self, note: Note, task: Task) -> None:
         """Commit the task's id and snapshot; the request is no longer kept."""
-        await self._change(statements.accept, statements.acceptance(note, task))
+        await self._change(statements.ACCEPT, statements.acceptance(note, task))
 
     async def refused(self, note: Note, fault: FoxAPIError) -> None:
         """Commit that the key is free; the request is no longer kept."""
-        await self._change(statements.refuse, statements.fault_of(note, described(fault)))
+        await self._change(statements.REFUSE, statements.fault_of(note, described(fault)))
 
     async def unknown(self, note: Note, fault: FoxAPIError) -> None:
         """Commit that the request may have been accepted."""
-        await self._change(statements.lose, statements.fault_of(note, described(fault)))
+        await self._change(statements.LOSE, statements.fault_of(note, described(fault)))
 
     def finished(self, ending: Ending) -> None:
         """Write the result down with the next commit."""
         # Only an open journal can have an entry of the task.
         if self._writer is not None and not self._closed:
             changes = statements.end_of(ending, self._clock.unix())
-            self._writer.change_soon(statements.end, changes)
+            self._writer.change_soon(statements.END, changes)
 
     async def entries(
         self,
@@ -151,7 +147,7 @@ class Journal:
     async def _ask(self, work: Callable[[Connection], T]) -> T:
         return await (await self._opened()).ask(work)
 
-    async def _change(self, change: Change, values: statements.Changes) -> None:
+    async def _change(self, change: statements.Change, values: statements.Changes) -> None:
         await (await self._opened()).change(change, values)
 
     async def _lives(self, run: str) -> bool:

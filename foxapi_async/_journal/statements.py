@@ -1,10 +1,10 @@
 """What is asked of the tables. Everything here runs in a transaction of the caller's."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Row, Update, bindparam, delete, insert, select, update
 
 from foxapi_async._journal.entry import FINISHED, Ending, Entry, Intent, Note, Stage
 from foxapi_async._journal.schema import SUBMISSIONS
@@ -19,16 +19,20 @@ Name = tuple[str, str]
 _AT_ONCE: Final = 500
 
 _MEMBERS: Final = tuple(name for name in Entry.__struct_fields__ if name != "note")
+_TRUTHS: Final = ("streamed", "answer_wins")
 _LARGE: Final = frozenset({"body", "task", "answer"})
 
 _c: Final = SUBMISSIONS.c
-_ALL: Final = tuple(column.name for column in _c)
-_LEAN: Final = tuple(name for name in _ALL if name not in _LARGE)
+COLUMNS: Final = tuple(column.name for column in _c)
+_LEAN: Final = tuple(name for name in COLUMNS if name not in _LARGE)
 _here = (_c.run == bindparam("at_run"), _c.number == bindparam("at_number"))
 
-_INSERT: Final = insert(SUBMISSIONS)
+INSERT: Final = insert(SUBMISSIONS).values({name: bindparam(name) for name in COLUMNS})
+FIND: Final = select(SUBMISSIONS).where(
+    _c.service == bindparam("its_service"), _c.key == bindparam("its_key")
+)
 _FREE: Final = delete(SUBMISSIONS).where(*_here, _c.stage == Stage.REFUSED)
-_ACCEPT: Final = (
+ACCEPT: Final = (
     update(SUBMISSIONS)
     .where(*_here)
     .values(
@@ -40,15 +44,15 @@ _ACCEPT: Final = (
         fault=None,
     )
 )
-_REFUSE: Final = (
+REFUSE: Final = (
     update(SUBMISSIONS)
     .where(*_here)
     .values(stage=Stage.REFUSED, fault=bindparam("its_fault"), body=None)
 )
-_LOSE: Final = (
+LOSE: Final = (
     update(SUBMISSIONS).where(*_here).values(stage=Stage.UNKNOWN, fault=bindparam("its_fault"))
 )
-_END: Final = (
+END: Final = (
     update(SUBMISSIONS)
     .where(_c.service == bindparam("its_service"), _c.task_id == bindparam("its_task_id"))
     .values(
@@ -60,11 +64,15 @@ _END: Final = (
     )
 )
 
+CHANGES: Final = (ACCEPT, REFUSE, LOSE, END)
+"""The kinds of change, in the order in which they happen to an entry."""
+
+Change = Update
 Changes = dict[str, Any]
 
 
 def acceptance(note: Note, task: Task) -> Changes:
-    """Return what ``accept`` writes."""
+    """Return the values of ``ACCEPT``."""
     return {
         **_at(note),
         "was_streamed": task.stream is not None,
@@ -74,12 +82,12 @@ def acceptance(note: Note, task: Task) -> Changes:
 
 
 def fault_of(note: Note, fault: str) -> Changes:
-    """Return what ``refuse`` and ``lose`` write."""
+    """Return the values of ``REFUSE``, which forgets the request, and of ``LOSE``."""
     return {**_at(note), "its_fault": fault}
 
 
 def end_of(ending: Ending, now: float) -> Changes:
-    """Return what ``end`` writes."""
+    """Return the values of ``END``; a task that was submitted elsewhere matches nothing."""
     return {
         "its_service": ending.service,
         "its_task_id": ending.task.id,
@@ -91,24 +99,23 @@ def end_of(ending: Ending, now: float) -> Changes:
     }
 
 
-def accept(connection: Connection, changes: Sequence[Changes]) -> None:
-    """Write down the tasks that the service made."""
-    connection.execute(_ACCEPT, changes)
+def intention(note: Note, intent: Intent) -> Changes:
+    """Return the values of ``INSERT``, which fails if the key is taken."""
+    return _row(Entry.of(note, intent))
 
 
-def refuse(connection: Connection, changes: Sequence[Changes]) -> None:
-    """Write down what was provably not accepted; the requests are forgotten."""
-    connection.execute(_REFUSE, changes)
+def make(connection: Connection, changes: Iterable[tuple[Change, Changes]]) -> None:
+    """Make changes of each kind, in the order of ``CHANGES``."""
+    for statement, values in gathered(changes):
+        connection.execute(statement, values)
 
 
-def lose(connection: Connection, changes: Sequence[Changes]) -> None:
-    """Write down what may have been accepted."""
-    connection.execute(_LOSE, changes)
-
-
-def end(connection: Connection, changes: Sequence[Changes]) -> None:
-    """Write down how tasks ended; those that were submitted elsewhere match nothing."""
-    connection.execute(_END, changes)
+def gathered(changes: Iterable[tuple[Change, Changes]]) -> list[tuple[Change, list[Changes]]]:
+    """Gather the values of each kind of change, in the order of ``CHANGES``."""
+    kinds: dict[int, list[Changes]] = {}
+    for statement, values in changes:
+        kinds.setdefault(CHANGES.index(statement), []).append(values)
+    return [(CHANGES[kind], kinds[kind]) for kind in sorted(kinds)]
 
 
 def claim(connection: Connection, intents: Iterable[tuple[Note, Intent]]) -> list[Entry | None]:
@@ -137,7 +144,7 @@ def claim(connection: Connection, intents: Iterable[tuple[Note, Intent]]) -> lis
     if freed:
         connection.execute(_FREE, freed)
     if rows:
-        connection.execute(_INSERT, rows)
+        connection.execute(INSERT, rows)
     return answers
 
 
@@ -168,7 +175,7 @@ def entries(
     lean: bool = False,
 ) -> list[Entry]:
     """Return entries in the order they were sent; ``lean`` leaves requests and results out."""
-    query = select(*(_c[name] for name in (_LEAN if lean else _ALL)))
+    query = select(*(_c[name] for name in (_LEAN if lean else COLUMNS)))
     if service is not None:
         query = query.where(_c.service == service)
     if stages is not None:
@@ -214,6 +221,12 @@ def _row(entry: Entry) -> Changes:
 
 
 def _entry(row: Row[Any]) -> Entry:
-    members = dict(row._mapping)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] public
+    return read(dict(row._mapping))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] public
+
+
+def read(members: dict[str, Any]) -> Entry:
+    """Return the entry of a row, given by its columns; databases without truth store 0 and 1."""
     note = Note(members.pop("run"), members.pop("number"))
+    for name in _TRUTHS:
+        members[name] = bool(members[name])
     return Entry(note=note, stage=Stage(members.pop("stage")), **members)

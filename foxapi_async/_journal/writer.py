@@ -2,27 +2,38 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
+from itertools import zip_longest
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection
 
 from foxapi_async._clock import Clock, Timer
-from foxapi_async._journal.database import Database
+from foxapi_async._journal.database import Database, Taken
 from foxapi_async._journal.entry import Entry, Intent, Note
-from foxapi_async._journal.statements import Changes, accept, claim, end, lose, refuse
+from foxapi_async._journal.statements import (
+    FIND,
+    INSERT,
+    Change,
+    Changes,
+    Name,
+    claim,
+    find,
+    gathered,
+    intention,
+    make,
+    read,
+)
 
 _log = logging.getLogger("foxapi_async")
 
 _LINGER: Final = 0.1
+_FEW: Final = 8
 
 T = TypeVar("T")
 
-Change = Callable[[Connection, Sequence[Changes]], None]
-Ask = Callable[[Connection], object]
 _Waiter = asyncio.Future[Any]
-_ORDER: Final[tuple[Change, ...]] = (accept, refuse, lose, end)
 
 
 class Writer:
@@ -37,7 +48,8 @@ class Writer:
         self._clock = clock
         self._claims: list[tuple[Note, Intent, _Waiter]] = []
         self._changes: list[tuple[Change, Changes, _Waiter | None]] = []
-        self._asks: list[tuple[Ask, _Waiter]] = []
+        self._finds: list[tuple[Name, _Waiter]] = []
+        self._asks: list[tuple[Callable[[Connection], object], _Waiter]] = []
         self._owed: list[tuple[Change, Changes, _Waiter | None]] = []
         self._writing: asyncio.Task[None] | None = None
         self._linger: Timer | None = None
@@ -61,8 +73,15 @@ class Writer:
         if self._linger is None:
             self._linger = self._clock.call_at(self._clock.time() + _LINGER, self._wake)
 
+    async def find(self, name: Name) -> Entry | None:
+        """Return the entry that holds a key, as of the next commit."""
+        waiter = self._waiter()
+        self._finds.append((name, waiter))
+        entry: Entry | None = await self._written(waiter)
+        return entry
+
     async def ask(self, work: Callable[[Connection], T]) -> T:
-        """Run ``work`` inside a commit and return what it returns; it may be run twice."""
+        """Run ``work`` in a transaction and return what it returns; it may be run twice."""
         waiter = self._waiter()
         self._asks.append((work, waiter))
         answer: T = await self._written(waiter)
@@ -70,12 +89,12 @@ class Writer:
 
     async def aclose(self) -> None:
         """Write down all that is waiting or owed; raise if that fails."""
-        if self._owed or self._changes or self._writing is not None:
-            await self.ask(lambda _: None)
-        if self._linger is not None:
-            self._linger.cancel()
         if self._writing is not None:
             await asyncio.wait((self._writing,))
+        if self._linger is not None:
+            self._linger.cancel()
+        if self._owed or self._changes:
+            await self._commit((), [*self._owed, *self._changes])
 
     def _waiter(self) -> _Waiter:
         return asyncio.get_running_loop().create_future()
@@ -93,10 +112,18 @@ class Writer:
 
     async def _write(self) -> None:
         try:
-            while self._claims or self._changes or self._asks:
+            while self._claims or self._changes or self._finds or self._asks:
                 # One turn of the loop, in which everyone who is ready joins this commit.
                 await asyncio.sleep(0)
-                await self._write_batch()
+                if self._claims or self._changes:
+                    await self._write_batch()
+                finds, self._finds = self._finds, []
+                if finds:
+                    names = [name for name, _ in finds]
+                    await _told([waiter for _, waiter in finds], self._find(names))
+                asks, self._asks = self._asks, []
+                for work, waiter in asks:
+                    await _told([waiter], self._ask(work))
         finally:
             # In the turn that found nothing to write: whoever comes next starts another task.
             self._writing = None
@@ -104,46 +131,74 @@ class Writer:
     async def _write_batch(self) -> None:
         claims, self._claims = self._claims, []
         changes, self._changes = [*self._owed, *self._changes], []
-        asks, self._asks = self._asks, []
         self._owed = []
-        waiters = [
-            *(waiter for *_, waiter in claims),
-            *(waiter for _, waiter in asks),
-            *(waiter for *_, waiter in changes if waiter is not None),
-        ]
-        try:
-            answers = await self._database.run(partial(_commit, claims, changes, asks))
-        except Exception as error:  # noqa: BLE001 whoever waits raises it
+        waiters = [waiter for *_, waiter in claims]
+        waiters += [waiter for *_, waiter in changes if waiter is not None]
+        error = await _told(waiters, self._commit(claims, changes))
+        if error is not None:
             self._owed = [(change, values, None) for change, values, _ in changes]
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_exception(error)
             if not waiters:
                 _log.error("results could not be written down yet: %s", error)
-        else:
-            answers += [None] * (len(waiters) - len(answers))
-            for waiter, answer in zip(waiters, answers, strict=True):
-                if not waiter.done():
-                    waiter.set_result(answer)
-        finally:
-            # Left undone by a cancellation alone: nobody shall wait for ever.
-            for waiter in waiters:
-                waiter.cancel()
+
+    async def _commit(
+        self,
+        claims: Sequence[tuple[Note, Intent, _Waiter]],
+        changes: Sequence[tuple[Change, Changes, _Waiter | None]],
+    ) -> list[Entry | None]:
+        """Commit a batch; return the entries that hold the keys of the claims."""
+        intents = [(note, intent) for note, intent, _ in claims]
+        steps = [(change, values) for change, values, _ in changes]
+        inserts = [intention(note, intent) for note, intent in intents]
+        try:
+            await self._database.write(
+                [*([(INSERT, inserts)] if inserts else []), *gathered(steps)]
+            )
+        except Taken:
+            # A key is in use, or was refused and is free: now it is worth while to look.
+            return await self._database.run(partial(_look_and_write, intents, steps))
+        return [None] * len(intents)
+
+    async def _find(self, names: Sequence[Name]) -> list[Entry | None]:
+        if len(names) > _FEW:
+            found = await self._database.run(lambda connection: find(connection, names))
+            return [found.get(name) for name in names]
+        entries: list[Entry | None] = []
+        for service, key in names:
+            rows = await self._database.read(FIND, {"its_service": service, "its_key": key})
+            entries.append(read(rows[0]) if rows else None)
+        return entries
+
+    async def _ask(self, work: Callable[[Connection], object]) -> list[object]:
+        return [await self._database.run(work)]
 
 
-def _commit(
-    claims: Sequence[tuple[Note, Intent, _Waiter]],
-    changes: Sequence[tuple[Change, Changes, _Waiter | None]],
-    asks: Sequence[tuple[Ask, _Waiter]],
+async def _told(
+    waiters: Sequence[_Waiter], doing: Coroutine[Any, Any, Sequence[object]]
+) -> Exception | None:
+    """Hand the answers of ``doing`` to the first of ``waiters``, or its error to all of them."""
+    try:
+        answers = await doing
+    except Exception as error:  # noqa: BLE001 whoever waits raises it
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
+        return error
+    else:
+        for waiter, answer in zip_longest(waiters, answers):
+            if not waiter.done():
+                waiter.set_result(answer)
+        return None
+    finally:
+        # Left undone by a cancellation alone: nobody shall wait for ever.
+        for waiter in waiters:
+            waiter.cancel()
+
+
+def _look_and_write(
+    intents: Sequence[tuple[Note, Intent]],
+    changes: Sequence[tuple[Change, Changes]],
     connection: Connection,
-) -> list[object]:
-    """Write a batch; return the answers to the claims and to what was asked."""
-    answers: list[object] = []
-    if claims:
-        answers += claim(connection, ((note, intent) for note, intent, _ in claims))
-    for step in _ORDER:
-        values = [values for change, values, _ in changes if change is step]
-        if values:
-            step(connection, values)
-    answers += [work(connection) for work, _ in asks]
-    return answers
+) -> list[Entry | None]:
+    holders = claim(connection, intents)
+    make(connection, changes)
+    return holders
