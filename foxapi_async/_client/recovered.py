@@ -1,10 +1,9 @@
 """What a journal gives back: handles of tasks, and submissions whose outcome nobody knows."""
 
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
 
-from foxapi_async._client.handle import TaskHandle
 from foxapi_async._client.llm_handle import LLMHandle
 from foxapi_async._client.service import Service
 from foxapi_async._journal import FINISHED, Entry, Stage
@@ -45,7 +44,7 @@ class UnknownSubmission(Struct, frozen=True, kw_only=True):
 class Recovery(Struct, frozen=True, kw_only=True):
     """What ``fox.recover()`` found. ``handles`` and ``unknown`` are in the order of submission."""
 
-    handles: tuple[TaskHandle[Any], ...]
+    handles: tuple[LLMHandle, ...]
     unknown: tuple[UnknownSubmission, ...]
 
 

@@ -10,7 +10,7 @@ import typer
 from foxapi_async.cli.exits import ExitCode
 from foxapi_async.cli.screen import abandon_stdout, tame_output
 
-COMMANDS: Final = ("demo", "serve", "submit", "stream", "wait", "task", "models")
+COMMANDS: Final = ("demo", "serve", "submit", "stream", "wait", "task", "models", "journal")
 """Every command, in the order of the help; each is ``command`` in the module of its name."""
 
 _HELP: Final = (
@@ -35,7 +35,10 @@ def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
     app.callback()(_root)
     for name in names:
         command = import_module(f"foxapi_async.cli.{name}").command
-        app.command(name)(command)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
     return app
 
 

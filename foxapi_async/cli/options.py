@@ -52,6 +52,14 @@ Params = Annotated[
     list[str] | None,
     typer.Option("--param", metavar="NAME=JSON", help="Any other parameter; repeatable."),
 ]
+Journal = Annotated[
+    str | None,
+    typer.Option(
+        "--journal",
+        metavar="FILE",
+        help="Write it down there, so that --key never pays twice; see `foxapi journal`.",
+    ),
+]
 Key = Annotated[
     str | None, typer.Option("--key", metavar="TEXT", help="Your own key of this submission.")
 ]

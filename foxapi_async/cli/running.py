@@ -64,15 +64,17 @@ def complain(screen: Screen, error: Exception) -> ExitCode:
     return code
 
 
-def open_session(screen: Screen, *, patience: float | None = None) -> Session:
+def open_session(
+    screen: Screen, *, patience: float | None = None, journal: str | None = None
+) -> Session:
     """Build the session of a command, for the account in the environment; enter it to use it.
 
     Call it before the loop runs, because importing the SDK takes its time. ``patience`` bounds each
-    wait for a result.
+    wait for a result; ``journal`` names the file in which submissions are written down.
     """
     from foxapi_async import FoxSession, Timeouts
 
-    return _opened(screen, FoxSession(timeouts=Timeouts(wait=patience)))
+    return _opened(screen, FoxSession(timeouts=Timeouts(wait=patience), journal=journal))
 
 
 @asynccontextmanager

@@ -41,6 +41,7 @@ def command(
     file: options.Files = None,
     param: options.Params = None,
     key: options.Key = None,
+    journal: options.Journal = None,
     json: options.AsJSON = None,
 ) -> None:
     """Submit a generation and show its answer as it is written.
@@ -72,7 +73,7 @@ def command(
             params=param,
             key=key,
         )
-        return _submit(screen, open_session(screen), params)
+        return _submit(screen, open_session(screen, journal=journal), params)
 
     run(screen, start)
 

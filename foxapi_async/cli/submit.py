@@ -30,6 +30,7 @@ def command(
     file: options.Files = None,
     param: options.Params = None,
     key: options.Key = None,
+    journal: options.Journal = None,
     stream: Annotated[
         bool, typer.Option("--stream", help="Let `foxapi stream --task` follow the answer.")
     ] = False,
@@ -58,7 +59,9 @@ def command(
         )
         # The stored answer of a thinking model lacks its reasoning, and may lack its text too.
         streamed = stream or (wait and is_thinking(model))
-        return _submit(screen, open_session(screen), params, stream=streamed, wait=wait)
+        return _submit(
+            screen, open_session(screen, journal=journal), params, stream=streamed, wait=wait
+        )
 
     run(screen, start)
 

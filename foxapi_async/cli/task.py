@@ -1,6 +1,5 @@
 """``foxapi task``: look at a task."""
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,6 +7,7 @@ import typer
 from foxapi_async.cli import options
 from foxapi_async.cli.answer import plain, show_answer
 from foxapi_async.cli.exits import ExitCode
+from foxapi_async.cli.moment import local_time
 from foxapi_async.cli.running import Session, open_session, run
 from foxapi_async.cli.screen import Screen, printable
 
@@ -49,7 +49,7 @@ def _table(task: "Task") -> "Table":
         "id": task.id,
         "model": task.model,
         "status": f"{task.status} {task.progress} %",
-        "created": _local(task.created),
+        "created": local_time(task.created) if task.created else "",
         "streamed": "yes" if task.stream else "",
         "credits": _credits(task),
         "error": f"{task.error.code or ''} {task.error.message}".strip() if task.error else "",
@@ -58,16 +58,6 @@ def _table(task: "Task") -> "Table":
         if value:
             table.add_row(name, Text(printable(value)))
     return table
-
-
-def _local(seconds: int) -> str:
-    if not seconds:
-        return ""
-    try:
-        moment = datetime.fromtimestamp(seconds, UTC).astimezone()
-    except (OverflowError, ValueError, OSError):
-        return str(seconds)
-    return moment.isoformat(sep=" ")
 
 
 def _credits(task: "Task") -> str:

@@ -1,0 +1,104 @@
+"""``foxapi journal``: what it shows, what it goes on with, and what it deletes."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from foxapi_async.gateway import Gateway
+
+KEYED = ("submit", "gpt-5.5", "count 1 to 3", "--key", "row-17")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    """Return where the journal is."""
+    return str(tmp_path / "tasks.db")
+
+
+async def test_a_key_is_submitted_once(gateway: Gateway, foxapi: Any, file: str) -> None:
+    """The same line twice gives the same task, and a journal that lists it."""
+    first, second = [await foxapi(*KEYED, "--journal", file) for _ in range(2)]
+    assert first.records[0]["id"] == second.records[0]["id"]
+    assert gateway.stats.submits == 1
+    [entry] = (await foxapi("journal", "list", file)).records
+    assert (entry["key"], entry["stage"], entry["task_id"]) == (
+        "row-17",
+        "accepted",
+        first.records[0]["id"],
+    )
+    assert "row-17" in (await foxapi("journal", "list", file, "--text")).out
+
+
+async def test_resume_waits_for_all(gateway: Gateway, foxapi: Any, file: str) -> None:
+    """What was submitted and not awaited is waited for, once; then there is nothing left to do."""
+    for row in range(3):
+        await foxapi("submit", "gpt-5.5", "count 1 to 3", "--key", f"row-{row}", "--journal", file)
+    done = await foxapi("journal", "resume", file)
+    assert done.code == 0
+    assert [record["text"] for record in done.records] == ["1, 2, 3"] * 3
+    again = await foxapi("journal", "resume", file)
+    assert (again.code, again.out) == (0, "")
+    assert "everything is finished" in again.err
+    stages = {record["stage"] for record in (await foxapi("journal", "list", file)).records}
+    assert stages == {"completed"}
+    assert gateway.stats.submits == 3
+
+
+async def test_show_and_export_tell_all(gateway: Gateway, foxapi: Any, file: str) -> None:
+    """An entry is shown by its name, key or task id, with its result; export has them all."""
+    del gateway
+    await foxapi(*KEYED, "--journal", file, "--wait")
+    [exported] = (await foxapi("journal", "export", file)).records
+    for name in (exported["entry"], "row-17", exported["task_id"]):
+        assert (await foxapi("journal", "show", file, name)).records == [exported]
+    answer = exported["task"]["results"][0]
+    assert answer["choices"][0]["message"]["content"] == "1, 2, 3"
+    assert exported["request"] is None
+    assert "row-17" in (await foxapi("journal", "show", file, "row-17", "--text")).out
+    missing = await foxapi("journal", "show", file, "row-18")
+    assert (missing.code, "row-18" in missing.err) == (2, True)
+
+
+async def test_an_unknown_outcome_is_shown_and_pruned_by_name(
+    serve: Any, losing_answers: Any, foxapi: Any, file: str
+) -> None:
+    """What may be billed is resumed with exit code 4, and forgotten only by its name."""
+    await serve(losing_answers)
+    assert (await foxapi(*KEYED, "--journal", file)).code == 4
+    assert (await foxapi(*KEYED, "--journal", file)).code == 4
+    resumed = await foxapi("journal", "resume", file)
+    assert (resumed.code, "row-17" in resumed.err) == (4, True)
+    [entry] = (await foxapi("journal", "list", file, "--stage", "unknown")).records
+    assert (await foxapi("journal", "list", file, "--stage", "failed")).out == ""
+    [shown] = (await foxapi("journal", "show", file, "row-17")).records
+    assert shown["request"]["messages"][0]["content"] == "count 1 to 3"
+    kept = await foxapi("journal", "prune", file, "--older-than", "0")
+    assert kept.records == [{"pruned": 0}]
+    gone = await foxapi("journal", "prune", file, "--entry", entry["entry"])
+    assert (gone.code, gone.records) == (0, [{"pruned": 1}])
+    assert (await foxapi("journal", "prune", file, "--entry", entry["entry"])).code == 2
+    assert (await foxapi("journal", "prune", file, "--entry", "row-17")).code == 2
+
+
+async def test_prune_deletes_what_is_over(gateway: Gateway, foxapi: Any, file: str) -> None:
+    """Finished submissions of the asked age are deleted, and their keys are free again."""
+    await foxapi(*KEYED, "--journal", file, "--wait")
+    assert (await foxapi("journal", "prune", file)).records == [{"pruned": 0}]
+    assert (await foxapi("journal", "prune", file, "--older-than", "0")).records == [{"pruned": 1}]
+    await foxapi(*KEYED, "--journal", file)
+    assert gateway.stats.submits == 2
+
+
+@pytest.mark.parametrize("words", [("list",), ("resume",), ("export",), ("prune",), ("show", "x")])
+async def test_a_journal_that_is_not_there_is_not_made(
+    gateway: Gateway, foxapi: Any, file: str, words: tuple[str, ...]
+) -> None:
+    """A mistyped file is told, and no empty one is left behind."""
+    del gateway
+    name, *rest = words
+    done = await foxapi("journal", name, file, *rest)
+    assert (done.code, "there is no journal" in done.err) == (2, True)
+    assert file in done.err
+    assert not await asyncio.to_thread(Path(file).exists)
