@@ -147,3 +147,26 @@ async def test_a_taken_port_is_told_by_its_reason(gateway: Gateway, foxapi: Any)
 def test_a_key_is_told_from_its_credits(text: str, expected: tuple[str, int | None]) -> None:
     """Credits are the number behind the last ``=``; all else belongs to the key."""
     assert read_key(text) == expected
+
+
+@only_posix
+def test_serve_keeps_its_data(spawn: Spawn, tmp_path: Path) -> None:
+    """With ``--data`` a task outlives the command, and a second command is refused the file."""
+    words = ("serve", "--port", "0", "--json", "--data", str(tmp_path / "fox.db"))
+    with spawn(*words, "--queue-delay", "0") as process:
+        assert process.stdout is not None
+        caller = Caller(json.loads(process.stdout.readline())["url"], "sk-any")
+        status, task = caller.call("POST", "/v1/llm/generations", HELLO)
+        assert status == 200
+        with spawn(*words) as other:
+            assert other.stderr is not None
+            assert "is in use by another process" in other.stderr.read()
+        assert other.returncode == 2
+        process.terminate()
+    assert process.returncode == 0
+    with spawn(*words, "--tokens-per-second", "1000") as process:
+        assert process.stdout is not None
+        caller = Caller(json.loads(process.stdout.readline())["url"], "sk-any")
+        assert caller.call("GET", f"/v1/tasks/{task['id']}")[0] == 200
+        process.terminate()
+    assert process.returncode == 0
