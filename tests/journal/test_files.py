@@ -1,0 +1,191 @@
+"""Laws of the file: what is opened as a journal, and how its tables grow up."""
+
+import asyncio
+import os
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, create_engine, select
+
+from foxapi_async import ConfigError, FoxSession, JournalError
+from foxapi_async._journal import make_journal
+from foxapi_async._journal.location import Location
+from foxapi_async._journal.run import Run, is_living, sweep
+from foxapi_async._journal.schema import STEPS, SUBMISSIONS, VERSION, migrate
+from foxapi_async.testing import ManualClock
+
+
+@pytest.mark.parametrize(
+    ("journal", "path", "synchronous"),
+    [
+        ("tasks.db", "tasks.db", "normal"),
+        ("tasks.db?synchronous=full", "tasks.db", "full"),
+        (Path("tâches?.db"), "tâches?.db", "normal"),
+        ("sqlite:///tasks.db", "tasks.db", "normal"),
+        ("sqlite+aiosqlite:////var/tasks.db?synchronous=full", "/var/tasks.db", "full"),
+    ],
+)
+def test_a_journal_is_named_by_a_path_or_a_url(journal: Any, path: str, synchronous: str) -> None:
+    """A path, a path with a query, and SQLAlchemy's URL name a file."""
+    location = Location.parse(journal)
+    assert (location.path, location.synchronous) == (path, synchronous)
+
+
+@pytest.mark.parametrize(
+    "journal",
+    [
+        "",
+        ":memory:",
+        "sqlite://",
+        "postgresql://h/d",
+        "t.db?sync=1",
+        "t.db?synchronous=off",
+        7,
+        b"t",
+    ],
+)
+def test_what_names_no_file_is_refused(journal: Any) -> None:
+    """What cannot be a journal is refused when the session is built, by the setting's name."""
+    with pytest.raises(ConfigError, match="journal="):
+        FoxSession("sk-x", journal=journal)
+
+
+@pytest.mark.parametrize("missing", ["sqlalchemy", "aiosqlite"])
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    """Without the extra the error says what to install."""
+    for name in [name for name in sys.modules if name.startswith("foxapi_async._journal.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(ConfigError, match=r"foxapi-async\[journal\]"):
+        make_journal("tasks.db", ManualClock())
+
+
+def foreign(path: Path) -> None:
+    """Make another program's database."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE songs (title TEXT)")
+
+
+def newer(path: Path) -> None:
+    """Make a journal of the future."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE foxapi_journal (version INTEGER)")
+        connection.execute("INSERT INTO foxapi_journal VALUES (99)")
+        connection.commit()
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (foreign, "another program's"),
+        (newer, "newer foxapi-async"),
+        (lambda path: path.write_bytes(b"a picture " * 500), "not a database"),
+        (lambda path: path.mkdir(), "cannot be made"),
+    ],
+)
+async def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path, make: Any, why: str) -> None:
+    """A file of another kind is told by its path, at the opening, and keeps its content."""
+    path = tmp_path / "tasks.db"
+    await asyncio.to_thread(make, path)
+    before = await asyncio.to_thread(lambda: path.is_file() and path.read_bytes())
+    with pytest.raises(JournalError, match=why) as caught:
+        async with FoxSession("sk-x", journal=path):
+            pass
+    assert str(path) in str(caught.value)
+    if before and why == "not a database":
+        assert await asyncio.to_thread(path.read_bytes) == before
+
+
+async def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    """A journal makes no folders."""
+    with pytest.raises(JournalError, match="cannot be made"):
+        async with FoxSession("sk-x", journal=tmp_path / "no" / "tasks.db"):
+            pass
+
+
+@contextmanager
+def powerless() -> Iterator[None]:
+    """Be nobody while inside, if this is root, whom no mode stops."""
+    if os.getuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_read_only_file_stops_submitting() -> None:
+    """A journal that this process may not write to is refused before anything is sent."""
+    # Not pytest's own folder, which nobody but its owner may enter.
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "tasks.db")
+
+        async def use() -> None:
+            async with FoxSession("sk-x", journal=path):
+                pass
+
+        asyncio.run(use())
+        path.chmod(0o444)
+        Path(folder).chmod(0o555)
+        try:
+            with powerless(), pytest.raises(JournalError, match=r"read-only|cannot be opened"):
+                asyncio.run(use())
+        finally:
+            Path(folder).chmod(0o755)
+
+
+def add_a_column(connection: Connection) -> None:
+    """Take a step that no version has yet."""
+    connection.exec_driver_sql("ALTER TABLE foxapi_submissions ADD COLUMN note TEXT")
+
+
+def test_tables_grow_up_with_their_rows(tmp_path: Path) -> None:
+    """A step is taken once, keeps the rows, and a failing one leaves the old version whole."""
+    engine = create_engine(f"sqlite:///{tmp_path / 'tasks.db'}")
+    row: dict[str, Any] = dict.fromkeys((column.name for column in SUBMISSIONS.c), None)
+    row |= {"run": "r", "number": 1, "service": "s", "kind": "llm", "model": "m"}
+    row |= {"fingerprint": "f", "stage": "sent", "sent_at": 1.0}
+    row |= {"streamed": False, "answer_wins": False}
+    with engine.begin() as connection:
+        migrate(connection)
+        connection.execute(SUBMISSIONS.insert().values(row))
+
+    def fail(connection: Connection) -> None:
+        add_a_column(connection)
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError), engine.connect() as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        migrate(connection, (*STEPS, fail))
+    for _ in range(2):
+        with engine.begin() as connection:
+            migrate(connection, (*STEPS, add_a_column))
+    with engine.begin() as connection:
+        assert connection.scalar(select(VERSION.c.version)) == len(STEPS) + 1
+        assert dict(connection.execute(select(SUBMISSIONS)).mappings().one()) == row
+        assert connection.exec_driver_sql("SELECT note FROM foxapi_submissions").all() == [(None,)]
+    engine.dispose()
+
+
+def test_a_run_lives_until_it_ends(tmp_path: Path) -> None:
+    """A run is alive for everyone while it is open, and nobody sweeps its mark away."""
+    journal = str(tmp_path / "tasks [1].db")
+    run = Run(journal)
+    dead = tmp_path / "tasks [1].db-run-0123456789"
+    dead.touch()
+    assert is_living(journal, run.name)
+    assert not is_living(journal, "0123456789")
+    sweep(journal)
+    assert is_living(journal, run.name)
+    assert not dead.exists()
+    run.end()
+    assert not is_living(journal, run.name)
+    assert list(tmp_path.iterdir()) == []
