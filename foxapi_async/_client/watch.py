@@ -73,8 +73,8 @@ class Waiter(ABC):
     wants_change: ClassVar[bool] = False
 
     def __init__(self, handle: Watched, watch: "Watch") -> None:
-        self.handle = handle
-        self.watch = watch
+        self.handle: Watched = handle
+        self.watch: Watch = watch
         self.deadline: float | None = None
         self.slot: list[Any] | None = None
 

@@ -75,7 +75,7 @@ class Cursor:
             raise ConfigError(f"the offset of a stream counts chunks, it cannot be {offset}")
         self._claim = Position(offset)
         # Whether the stored result has taken the place of all that was still to come.
-        self.ended = False
+        self.ended: bool = False
         self._delivered: list[Choices] = []
         self._surveyor = Surveyor()
         # How many chunks were delivered when a replay could last not be told from new chunks.

@@ -17,9 +17,9 @@ class Entry:
     def __init__(self, task: UnifiedTask, *, owner: str, key: int = 0) -> None:
         self.task: UnifiedTask | None = task
         self._json: bytes | None = None
-        self.owner = owner
-        self.key = key
-        self.log = ChunkLog() if task.stream else None
+        self.owner: str = owner
+        self.key: int = key
+        self.log: ChunkLog | None = ChunkLog() if task.stream else None
         self.ended: float | None = None
 
     @property

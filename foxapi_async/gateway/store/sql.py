@@ -39,8 +39,8 @@ class StoredLog:
 
     def __init__(self, database: Database, key: int, closing: bytes) -> None:
         self._database = database
-        self.key = key
-        self.closing = closing
+        self.key: int = key
+        self.closing: bytes = closing
 
     async def read(self, offset: int) -> Sequence[bytes]:
         """Return a page."""
