@@ -84,3 +84,16 @@ def test_serve_is_documented(checkout: Path) -> None:
     options = set(re.findall(r'"(--[a-z-]+)"', source))
     assert options
     assert options <= set(re.findall(r"--[a-z-]+", page))
+
+
+def test_the_threat_model_names_tests_that_exist(checkout: Path) -> None:
+    """Every promise of the threat model is shown by a test that is there."""
+    page = (checkout / "docs/explanation/threat-model.md").read_text("utf-8")
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page)
+    assert len(named) > 20
+    for path, test in named:
+        assert f"def {test}(" in (checkout / path).read_text("utf-8"), f"{path} has no {test}"
+    promises = [line for line in page.splitlines() if line.startswith("| ")]
+    heads = [line for line in promises if line == "| Promise | Shown by |"]
+    for line in promises:
+        assert "tests/" in line or line in heads, line

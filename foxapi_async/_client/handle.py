@@ -14,7 +14,7 @@ from foxapi_async._journal import Ending, Stage
 from foxapi_async._protocol.verdict import State, judge, task_error
 from foxapi_async._wire.task import Task
 from foxapi_async.errors import ConfigError, InvalidResponseError, UnboundHandleError
-from foxapi_async.hooks import TaskFinished
+from foxapi_async.hooks import TaskFinished, TaskUpdated
 
 R = TypeVar("R")
 
@@ -187,9 +187,11 @@ class TaskHandle(ABC, Generic[R]):
         """Take in a snapshot. The poller calls this; the first final one settles the outcome."""
         if self._outcome is not None:
             return
-        self._task = task
+        before, self._task = self._task, task
         state = judge(task)
-        if state.is_final:
+        if not state.is_final:
+            self._tell_updated(before, task)
+        else:
             self._outcome = self._settle(task, state)
             if self._service is not None:
                 self._service.core.room.finished(self._id)
@@ -210,6 +212,9 @@ class TaskHandle(ABC, Generic[R]):
                 )
             )
 
+    def _redacted(self, text: str) -> str:
+        return text if self._service is None else self._service.account.redact(text)
+
     @abstractmethod
     def _read(self, task: Task) -> R:
         """Return the result of a completed task; ``msgspec.DecodeError`` if it is not one."""
@@ -223,12 +228,25 @@ class TaskHandle(ABC, Generic[R]):
         """Return what a journal keeps of the end."""
         return Ending(service=service, stage=stage, task=task)
 
+    def _tell_updated(self, before: Task | None, task: Task) -> None:
+        if self._service is None or (ear := self._service.ear) is None:
+            return
+        if before is None or (before.status, before.progress) != (task.status, task.progress):
+            ear(
+                TaskUpdated(
+                    task_id=self._id,
+                    model=task.model,
+                    status=task.status,
+                    progress=task.progress,
+                )
+            )
+
     def _tell_finished(self, task: Task) -> None:
         service = self._service
-        if service is None or not service.options.hooks or self._outcome is None:
+        if service is None or self._outcome is None or (ear := service.ear) is None:
             return
         error = self._outcome.error
-        service.emit(
+        ear(
             TaskFinished(
                 task_id=self._id,
                 model=task.model,

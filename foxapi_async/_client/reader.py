@@ -28,6 +28,7 @@ from foxapi_async.errors import (
     StreamInterruptedError,
     TaskTimeoutError,
 )
+from foxapi_async.hooks import Event, StreamFinished, StreamOpened, StreamResumed
 
 if TYPE_CHECKING:
     from foxapi_async._client.llm_handle import LLMHandle
@@ -60,6 +61,7 @@ class StreamReader:
         "_keep",
         "_lacks_past",
         "_launch",
+        "_lost",
         "_quiet_since",
         "_read",
         "_recovery",
@@ -102,6 +104,7 @@ class StreamReader:
         self._ended = self._cursor.ended
         self._keep = False
         self._failed = False
+        self._lost: str | None = None
         self._decoder = ChunkDecoder(service.core.limits.frame)
         self._body: StreamBody | None = None
         self._quiet_since = 0.0
@@ -266,7 +269,7 @@ class StreamReader:
                 if self._decoder.ended or not data or cursor.verdict is not _GOING:
                     batch = [*batch, *self._judge_end()]
         except BaseException as error:
-            self._failed = isinstance(error, Exception)
+            self._end_with(error)
             self._count_quiet()
             self.disconnect()
             raise
@@ -310,6 +313,8 @@ class StreamReader:
         """Let the handle know what the stream has said, once."""
         if not self.finished and self._said().chunks:
             self.handle.streamed(self._said().completion(), keep=self._keep)
+        if not self.finished:
+            self._tell_finished(None)
         self.finished = True
         self.disconnect()
 
@@ -324,7 +329,18 @@ class StreamReader:
         self._decoder = ChunkDecoder(service.core.limits.frame)
         with self._interrupt:
             self._body = await service.open_stream(self.handle.id, ask)
+        if (ear := service.ear) is not None:
+            ear(_opened(self.handle.id, ask, self._lost))
         return self._body
+
+    def _end_with(self, error: BaseException) -> None:
+        self._failed = isinstance(error, Exception)
+        if self._failed:
+            self._tell_finished(type(error).__name__)
+
+    def _tell_finished(self, error: str | None) -> None:
+        if (ear := self._service.ear) is not None:
+            ear(StreamFinished(task_id=self.task_id, offset=self.offset, error=error))
 
     def _judge_end(self) -> Sequence[Delta]:
         """Tell the stream's own end from a cut, and return what was held until it was certain."""
@@ -342,7 +358,7 @@ class StreamReader:
         elif cursor.verdict is Verdict.DOUBT:
             self._drop()
         elif decoder.fault is not None:
-            message = decoder.fault.message or "no reason given"
+            message = self._service.account.redact(decoder.fault.message or "no reason given")
             self._lose(_cut_by(f"the service ended the stream: {message}"), told=True)
         elif decoder.error is not None:
             self._lose(decoder.error)
@@ -356,6 +372,7 @@ class StreamReader:
         if self._silent:
             silence = self._service.options.streaming.silence
             fault, told = APITimeoutError(f"StreamPolicy.silence, {silence:g} s, ran out"), True
+        self._lost = type(fault).__name__
         self._count_quiet()
         self._drop()
         self._recovery.begin(Cut(fault, told, conflict))
@@ -466,3 +483,9 @@ class StreamReader:
 
 def _cut_by(why: str) -> APIConnectionError:
     return APIConnectionError(why)
+
+
+def _opened(task_id: str, offset: int, lost: str | None) -> Event:
+    if lost is None:
+        return StreamOpened(task_id=task_id, offset=offset)
+    return StreamResumed(task_id=task_id, offset=offset, reason=lost)

@@ -1,0 +1,131 @@
+"""What a session tells its hooks and its log, and what it tells nobody."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from foxapi_async import ConfigError, Exponential, FoxSession, PollPolicy
+from foxapi_async.gateway import Gateway
+from foxapi_async.hooks import (
+    Event,
+    RequestFinished,
+    RequestStarted,
+    StreamFinished,
+    StreamOpened,
+    StreamResumed,
+    TaskFinished,
+    TaskSubmitted,
+    TaskUpdated,
+)
+from foxapi_async.testing import Reset, TCPCutter
+
+KEY = "sk-secret-0123456789abcdef"
+QUICK = PollPolicy(pacing=Exponential(first=0.01, factor=1.2, cap=0.05))
+REQUESTS = (RequestStarted, RequestFinished)
+
+
+@pytest.fixture
+def quiet_after() -> Iterator[None]:
+    """Put the package's logger back as it was."""
+    logger = logging.getLogger("foxapi_async")
+    level, handlers = logger.level, list(logger.handlers)
+    yield
+    logger.setLevel(level)
+    logger.handlers[:] = handlers
+
+
+async def test_a_life_of_a_task_is_told(gateway: Gateway) -> None:
+    """Submitted, updated, finished: each with the task's id, and requests around them."""
+    events: list[Event] = []
+    async with FoxSession(KEY, base_url=gateway.url, polling=QUICK, hooks=[events.append]) as fox:
+        handle = await fox.llm.submit(model="gpt-5.5", messages="count 1 to 3", key="row-17")
+        await handle
+    told = [event for event in events if not isinstance(event, REQUESTS)]
+    assert told[0] == TaskSubmitted(task_id=handle.id, model="gpt-5.5", key="row-17")
+    assert isinstance(told[-1], TaskFinished)
+    assert (told[-1].status, told[-1].error) == ("completed", None)
+    assert all(isinstance(event, TaskUpdated) for event in told[1:-1])
+    assert sum(isinstance(event, RequestFinished) for event in events) == sum(
+        isinstance(event, RequestStarted) for event in events
+    )
+    assert "count 1 to 3" not in repr(events)
+
+
+async def test_a_stream_is_told(cutter: TCPCutter) -> None:
+    """Opened, resumed after its cut with the error's class, finished at its length."""
+    events: list[Event] = []
+    async with FoxSession(KEY, base_url=cutter.url, hooks=[events.append]) as fox:
+        handle = await fox.llm.submit(model="gpt-5.5", messages="count 1 to 3", stream=True)
+        cutter.on("GET", "/v1/llm/generations/*/stream", Reset(body=600), times=1)
+        async with handle.stream() as stream:
+            text = "".join([delta.text async for delta in stream])
+    assert text == "1, 2, 3"
+    opened, resumed, finished = (
+        event
+        for event in events
+        if isinstance(event, StreamOpened | StreamResumed | StreamFinished)
+    )
+    assert opened == StreamOpened(task_id=handle.id, offset=0)
+    assert isinstance(resumed, StreamResumed)
+    assert resumed.reason == "APIConnectionError"
+    assert isinstance(finished, StreamFinished)
+    assert finished.error is None
+    assert finished.offset >= resumed.offset > 0
+
+
+async def test_nothing_is_built_while_nobody_listens(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a hook and without a log at DEBUG, requests and polls make no event."""
+
+    def refuse(**_: object) -> None:
+        message = "an event was built"
+        raise AssertionError(message)
+
+    for module, name in (
+        ("foxapi_async._transport.told", "RequestStarted"),
+        ("foxapi_async._transport.told", "RequestFinished"),
+        ("foxapi_async._client.handle", "TaskUpdated"),
+        ("foxapi_async._client.handle", "TaskFinished"),
+        ("foxapi_async._client.reader", "StreamOpened"),
+        ("foxapi_async._client.reader", "StreamFinished"),
+    ):
+        monkeypatch.setattr(f"{module}.{name}", refuse)
+    async with FoxSession(KEY, base_url=gateway.url, polling=QUICK) as fox:
+        await fox.llm.generate(model="gpt-5.5", messages="count 1 to 3")
+        async for _ in fox.llm.stream(model="gpt-5.5", messages="count 1 to 3"):
+            pass
+
+
+@pytest.mark.usefixtures("quiet_after")
+@pytest.mark.parametrize("level", ["info", "DEBUG"])
+async def test_the_log_can_be_turned_on(
+    gateway: Gateway,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    level: str,
+) -> None:
+    """``FOXAPI_LOG`` writes accepted ids to standard error, once, and events at debug."""
+    monkeypatch.setenv("FOXAPI_LOG", level)
+    for _ in range(2):
+        async with FoxSession(KEY, base_url=gateway.url, polling=QUICK) as fox:
+            handle = await fox.llm.submit(model="gpt-5.5", messages="count 1 to 3")
+    written = capsys.readouterr().err
+    assert written.count(f"INFO foxapi_async: accepted: task {handle.id}") == 1
+    assert ("RequestFinished(" in written) is (level == "DEBUG")
+    assert KEY not in written
+    assert "count 1" not in written
+
+
+def test_a_level_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake in ``FOXAPI_LOG`` is told when the session is built."""
+    monkeypatch.setenv("FOXAPI_LOG", "loud")
+    with pytest.raises(ConfigError, match="FOXAPI_LOG must be debug or info"):
+        FoxSession(KEY)
+
+
+def test_the_logger_is_silent_unasked() -> None:
+    """The package's logger has a handler that does nothing, so that Python adds none."""
+    handlers = logging.getLogger("foxapi_async").handlers
+    assert any(isinstance(handler, logging.NullHandler) for handler in handlers)
