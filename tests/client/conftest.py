@@ -138,8 +138,9 @@ class Play:
         await response.write(b"".join(encode_event("chunk", payload) for payload in payloads))
 
     async def finish(self, response: web.StreamResponse, total: int) -> None:
-        """Send the normal end."""
-        await response.write(encode_event("done", b'{"total_chunks":%d}' % total))
+        """Send the normal end, which does not count for a negative ``total``."""
+        data = b'{"total_chunks":%d}' % total if total >= 0 else b"{}"
+        await response.write(encode_event("done", data))
 
     @staticmethod
     def said(text: str = "", **message: Any) -> bytes:

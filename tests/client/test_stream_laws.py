@@ -1,0 +1,272 @@
+"""However the network behaves, a reader gets each chunk once, in order, to the very end."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from foxapi_async import ChatStream, Delta, FoxSession, LLMHandle, StreamPolicy
+from foxapi_async.gateway import Gateway
+from foxapi_async.testing import Close, Fault, Reset, Stall, StripQuery, TCPCutter, Trickle, settle
+
+if TYPE_CHECKING:
+    from tests.client.conftest import Play
+
+KEY = "sk-secret-0123456789abcdef"
+STREAM = "/v1/llm/generations/*/stream"
+
+
+class Connection(NamedTuple):
+    """What happens to one connection: who answers, where it breaks and how, in which pieces."""
+
+    ignores_offset: bool
+    how: Callable[..., Fault]
+    place: int
+    is_in_body: bool
+    pieces: tuple[int, ...]
+
+    def faults(self) -> list[Fault]:
+        """Return the faults of the cutter."""
+        faults: list[Fault] = [StripQuery("offset")] if self.ignores_offset else []
+        if self.pieces:
+            faults.append(Trickle(*self.pieces))
+        faults.append(self.how(body=self.place) if self.is_in_body else self.how(response=0))
+        return faults
+
+
+class World:
+    """A gateway, a line that is cut, and a session, in a loop that many trials share."""
+
+    def __init__(self, runner: asyncio.Runner, cutter: TCPCutter, fox: FoxSession) -> None:
+        self.runner = runner
+        self.cutter = cutter
+        self.fox = fox
+
+    def run(self, trial: Coroutine[Any, Any, None]) -> None:
+        """Run one trial on a line that is whole at first, and see that it leaves nothing."""
+
+        async def alone() -> None:
+            self.cutter.heal()
+            before = asyncio.all_tasks()
+            releasing = asyncio.create_task(self._release())
+            try:
+                await trial
+            finally:
+                releasing.cancel()
+                await asyncio.wait((releasing,))
+            assert self.fox.stats().streams == 0
+            left = asyncio.all_tasks() - before
+            assert not [task for task in left if "foxapi_async/_client" in repr(task)]
+
+        self.runner.run(alone())
+
+    async def _release(self) -> None:
+        """Let go on what stalls, a little later."""
+        while True:
+            await self.cutter.wait_for_stalls()
+            await settle(40)
+            self.cutter.release()
+
+    def break_line(self, connections: Sequence[Connection], *, ignores_offset: bool) -> None:
+        """Put the faults on the next connections; the last rule stays."""
+        for connection in connections:
+            self.cutter.on("GET", STREAM, *connection.faults(), times=1)
+        if ignores_offset:
+            self.cutter.on("GET", STREAM, StripQuery("offset"))
+
+
+@asynccontextmanager
+async def opened(gateway: Gateway) -> AsyncIterator[tuple[TCPCutter, FoxSession]]:
+    """Open a world on a gateway."""
+    async with gateway, TCPCutter(gateway.url) as cutter:
+        policy = StreamPolicy(first=0.001, cap=0.01)
+        async with FoxSession(KEY, base_url=cutter.url, streaming=policy) as fox:
+            yield cutter, fox
+
+
+def worlds(gateway: Gateway) -> Iterator[World]:
+    """Build a world and take it down again."""
+    with asyncio.Runner() as runner:
+        stack = AsyncExitStack()
+        cutter, fox = runner.run(stack.enter_async_context(opened(gateway)))
+        yield World(runner, cutter, fox)
+        runner.run(stack.aclose())
+        runner.run(settle())
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """Build a world whose models write as fast as they can."""
+    yield from worlds(Gateway(queue_delay=0, token_delay=0))
+
+
+@pytest.fixture
+def told(play: "Play") -> Iterator[World]:
+    """Build a world whose streams the test writes."""
+    gateway = Gateway(queue_delay=0, token_delay=0)
+    gateway.app.middlewares.append(play.perform)
+    yield from worlds(gateway)
+
+
+async def step(stream: ChatStream) -> Delta:
+    """Read one delta in a task of its own."""
+    return await anext(stream)
+
+
+async def read(stream: ChatStream, patience: Sequence[int]) -> list[Delta]:
+    """Read to the end; the first reads are cancelled after so many turns of the loop."""
+    deltas: list[Delta] = []
+    async with stream:
+        for turns in patience:
+            reading = asyncio.create_task(step(stream))
+            await settle(turns)
+            reading.cancel()
+            try:
+                deltas.append(await reading)
+            except asyncio.CancelledError:
+                continue
+            except StopAsyncIteration:
+                return deltas
+        deltas += [delta async for delta in stream]
+    return deltas
+
+
+async def read_in_two(handle: LLMHandle, patience: Sequence[int], at: int | None) -> list[Delta]:
+    """Read a stream, or its beginning and then the rest from a cursor."""
+    if at is None:
+        return await read(handle.stream(), patience)
+    first: list[Delta] = []
+    async with handle.stream() as stream:
+        async for delta in stream:
+            first.append(delta)
+            if len(first) >= at:
+                break
+        cursor = stream.cursor
+        assert stream.offset == len(first)
+    return first + await read(handle.stream(resume=cursor), patience)
+
+
+connections = st.builds(
+    Connection,
+    ignores_offset=st.booleans(),
+    how=st.sampled_from([Reset, Close, Stall]),
+    place=st.integers(0, 2500),
+    is_in_body=st.sampled_from([True, True, True, False]),
+    pieces=st.sampled_from([(), (), (13, 200), (1, 500, 90)]),
+)
+patience = st.lists(st.integers(0, 60), max_size=6)
+positions = st.none() | st.integers(1, 12)
+prompts = st.sampled_from(
+    [
+        ("gpt-5.5", "count 1 to 12"),
+        ("gpt-5.5", "ha ha ha ha ha ha ha ha"),
+        ("kimi-k2.6", "count 1 to 6"),
+        ("gemini-3-pro-preview", "你好 你好 你好 \u2028 你好"),
+    ]
+)
+# Building the world anew for each trial would take most of the time; `World.run` cleans it.
+shared = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+# After a fourth cut in a row the task is asked, and its text is the end of the stream.
+models = given(
+    prompt=prompts,
+    cuts=st.lists(connections, max_size=3),
+    ignores=st.booleans(),
+    turns=patience,
+    at=positions,
+)
+scripts = given(
+    texts=st.lists(st.sampled_from("ab"), max_size=12)
+    | st.builds(
+        lambda part, times: list(part * times), st.text("abc", max_size=4), st.integers(0, 4)
+    ),
+    cuts=st.lists(connections, max_size=6),
+    ignores=st.booleans(),
+    counts=st.booleans(),
+    turns=patience,
+    at=positions,
+)
+
+
+def check_models(
+    world: World,
+    prompt: tuple[str, str],
+    cuts: Sequence[Connection],
+    turns: Sequence[int],
+    at: int | None,
+    *,
+    ignores: bool,
+) -> None:
+    """Compare what comes through a line that is cut with what comes through one that is not."""
+
+    async def trial() -> None:
+        model, messages = prompt
+        handle = await world.fox.llm.submit(model=model, messages=messages, stream=True)
+        world.break_line(cuts, ignores_offset=ignores)
+        deltas = await read_in_two(handle, turns, at)
+        world.cutter.heal()
+        assert deltas == [delta async for delta in handle.stream()]
+        completion = await handle
+        assert "".join(delta.text for delta in deltas) == completion.text
+        assert "".join(delta.reasoning for delta in deltas) == completion.reasoning
+
+    world.run(trial())
+
+
+def check_scripts(
+    told: World,
+    play: "Play",
+    texts: Sequence[str],
+    cuts: Sequence[Connection],
+    turns: Sequence[int],
+    at: int | None,
+    *,
+    ignores: bool,
+    counts: bool,
+) -> None:
+    """Compare what comes with what was written, where the end may not count the chunks."""
+    play.chunks = [play.said(text) for text in texts]
+    play.total = None if counts else -1
+
+    async def trial() -> None:
+        handle = await told.fox.llm.submit(model="gpt-5.5", messages="anything", stream=True)
+        told.break_line(cuts, ignores_offset=ignores)
+        deltas = await read_in_two(handle, turns, at if texts else None)
+        assert [delta.text for delta in deltas] == list(texts)
+
+    told.run(trial())
+
+
+@shared
+@models
+def test_any_cuts_give_the_uncut_stream(world: World, **drawn: Any) -> None:
+    """Cut, stalled, trickled, replayed, cancelled, resumed: the deltas of a whole line come."""
+    check_models(world, **drawn)
+
+
+@shared
+@scripts
+def test_streams_that_repeat_themselves_are_not_mistaken(
+    told: World, play: "Play", **drawn: Any
+) -> None:
+    """Chunks that look like a replay are told from one, whoever answers, counted or not."""
+    check_scripts(told, play, **drawn)
+
+
+@pytest.mark.soak
+@settings(shared, max_examples=2000)
+@models
+def test_any_cuts_give_the_uncut_stream_soak(world: World, **drawn: Any) -> None:
+    """Two thousand lines that break give the deltas of a whole one."""
+    check_models(world, **drawn)
+
+
+@pytest.mark.soak
+@settings(shared, max_examples=2000)
+@scripts
+def test_streams_that_repeat_themselves_soak(told: World, play: "Play", **drawn: Any) -> None:
+    """Two thousand streams that repeat themselves are read as they were written."""
+    check_scripts(told, play, **drawn)
