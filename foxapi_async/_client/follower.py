@@ -32,10 +32,10 @@ class Follower:
         self._reading: asyncio.Task[None] | None = None
 
     @property
-    def may_start(self) -> bool:
-        """Whether there is room for one more open stream."""
+    def may_join(self) -> bool:
+        """Whether the stream is being read, or there is room for one more that is open."""
         core = self._service.core
-        return len(core.streams) < core.limits.streams
+        return self._reading is not None or len(core.streams) < core.limits.streams
 
     def join(self, waiter: Waiter) -> None:
         """Add one who waits; the first one starts the reading."""

@@ -138,12 +138,11 @@ class LLMHandle(TaskHandle[ChatCompletion]):
     def _may_follow(self) -> Follower | None:
         if self.done() or not self._follows or not self.is_streamed or self._streamed is not None:
             return None
-        if self._follower is None:
-            follower = Follower(self, self._bound(), self.watch())
-            if not follower.may_start:
-                return None
-            self._follower = follower
-        return self._follower
+        follower = self._follower or Follower(self, self._bound(), self.watch())
+        if not follower.may_join:
+            return None
+        self._follower = follower
+        return follower
 
     @property
     def is_streamed(self) -> bool | None:

@@ -1,6 +1,7 @@
 """Laws of awaiting a generation that has a stream."""
 
 import asyncio
+import pickle
 
 import pytest
 
@@ -96,6 +97,36 @@ async def test_a_reader_that_stands_still_delays_nobody(fox: FoxSession) -> None
         assert (await handle).text == COUNT
         rest = [delta async for delta in stream]
     assert rest[-1].finish_reason == "stop"
+
+
+async def test_followers_and_readers_share_the_room(gateway: Gateway) -> None:
+    """Streams that are read count, and those that are about to be opened in the same turn."""
+    async with FoxSession("sk-x", base_url=gateway.url, limits=Limits(streams=3)) as fox:
+        handles = [await submit(fox, "count 1 to 40") for _ in range(4)]
+        async with handles[0].stream() as stream:
+            await anext(stream)
+            waiting = [asyncio.create_task(handle.result()) for handle in handles]
+            while fox.stats().waiting < 4:
+                await asyncio.sleep(0)
+            assert fox.stats().streams == 3
+            completions = await asyncio.gather(*waiting)
+    assert all(completion.text for completion in completions)
+
+
+async def test_a_pickled_handle_follows_too(fox: FoxSession, gateway: Gateway) -> None:
+    """A copy in another process knows that there is a stream, and keeps the thinking."""
+    handle = await submit(fox)
+    async with FoxSession("sk-secret-0123456789abcdef", base_url=gateway.url) as other:
+        again: LLMHandle = pickle.loads(pickle.dumps(handle)).bind(other)
+        assert (await again).reasoning
+    assert gateway.stats.streams == 1
+
+
+async def test_a_handle_that_learns_of_its_stream_follows(fox: FoxSession) -> None:
+    """A look that shows a stream is as good as the answer to the submit."""
+    again = fox.tasks.handle((await submit(fox)).id)
+    await again.refresh()
+    assert (await again).reasoning
 
 
 async def test_updates_are_polled_even_while_the_stream_is_followed(fox: FoxSession) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import pickle
+import sys
 import warnings
 from collections.abc import Callable
 
@@ -271,6 +272,34 @@ async def test_a_cursor_goes_on_in_another_session(fox: FoxSession, gateway: Gat
         handle.stream(resume="garbage")
     with pytest.raises(TypeError):
         handle.stream(resume=cursor, offset=3)
+
+
+async def test_a_cursor_goes_on_in_another_process(fox: FoxSession, gateway: Gateway) -> None:
+    """A second interpreter, which knows an id and a cursor, prints exactly the rest."""
+    handle = await submit(fox, "ha ha ha ha ha ha ha ha")
+    async with handle.stream() as stream:
+        first = [await anext(stream) for _ in range(3)]
+        cursor = stream.cursor
+    other = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", "-c", GO_ON, gateway.url, handle.id, cursor),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    rest, _ = await other.communicate()
+    assert other.returncode == 0
+    assert text(first) + rest.decode() == (await handle).text
+
+
+GO_ON = """
+import asyncio, sys
+from foxapi_async import FoxSession
+
+async def main(url, task_id, cursor):
+    async with FoxSession("sk-secret-0123456789abcdef", base_url=url) as fox:
+        async for delta in fox.tasks.handle(task_id).stream(resume=cursor):
+            print(delta.text, end="")
+
+asyncio.run(main(*sys.argv[1:]))
+"""
 
 
 async def test_a_lost_stream_is_completed_from_the_task() -> None:
