@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 _MANY: Final = 200
 # A task is in the queue for a moment and then writes slowly enough to be watched.
-_QUEUE_DELAY: Final = 0.15
-_TOKEN_DELAY: Final = 0.06
-_SLOWEST: Final = 24
+_QUEUE_DELAY: Final = 0.1
+_TOKEN_DELAY: Final = 0.045
+_SLOWEST: Final = 20
 
 _AWAIT: Final = """\
 handle = await fox.llm.submit(
