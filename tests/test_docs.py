@@ -10,7 +10,7 @@ import pytest
 
 import foxapi_async
 
-DOORS = ("config", "errors", "gateway", "hooks", "testing", "types")
+DOORS = ("config", "errors", "gateway", "hooks", "journal", "testing", "types")
 
 
 @pytest.mark.parametrize("door", ["", *DOORS], ids=lambda door: door or "package")

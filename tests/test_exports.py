@@ -9,7 +9,7 @@ import pytest
 
 import foxapi_async
 
-DOORS = ("config", "errors", "gateway", "hooks", "testing", "types")
+DOORS = ("config", "errors", "gateway", "hooks", "journal", "testing", "types")
 
 
 def door(name: str) -> ModuleType:

@@ -1,27 +1,25 @@
 """``foxapi journal``: look into a journal, go on with it, tidy it up."""
 
 import time
-from collections.abc import AsyncGenerator, Collection, Coroutine, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Collection, Coroutine, Iterable
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 import typer
 
-from foxapi_async._journal import Entry, Note, Stage
 from foxapi_async.cli import options
 from foxapi_async.cli.exits import ExitCode, UsageError
 from foxapi_async.cli.moment import local_time
 from foxapi_async.cli.running import Session, open_session, run
 from foxapi_async.cli.screen import Screen, printable
 from foxapi_async.cli.waiting import wait_for
+from foxapi_async.journal import Entry, Journal, Note, Stage, open_journal
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from foxapi_async._journal.journal import Journal
-
-Opened = AbstractAsyncContextManager["Journal"]
+Opened = AbstractAsyncContextManager[Journal]
 
 _DAY: Final = 86_400.0
 
@@ -50,14 +48,14 @@ def list_entries(
 ) -> None:
     """List what was submitted, and what became of it."""
     screen = Screen(json=json)
-    run(screen, lambda: _list(screen, _open(file), stage or ()))
+    run(screen, lambda: _list(screen, open_journal(file), stage or ()))
 
 
 @command.command("show")
 def show_entry(*, file: File, name: Name, json: options.AsJSON = None) -> None:
     """Show one submission with its request, as long as it is kept, and its result."""
     screen = Screen(json=json)
-    run(screen, lambda: _show(screen, _open(file), name))
+    run(screen, lambda: _show(screen, open_journal(file), name))
 
 
 @command.command()
@@ -78,7 +76,7 @@ def resume(
 
     def start() -> Coroutine[Any, Any, ExitCode]:
         session = open_session(screen, patience=timeout, journal=file)
-        return _resume(screen, _open(file), session)
+        return _resume(screen, open_journal(file), session)
 
     run(screen, start)
 
@@ -87,7 +85,7 @@ def resume(
 def export(*, file: File) -> None:
     """Write everything that is in the journal as lines of JSON, prompts and answers included."""
     screen = Screen(json=True)
-    run(screen, lambda: _export(screen, _open(file)))
+    run(screen, lambda: _export(screen, open_journal(file)))
 
 
 @command.command()
@@ -109,7 +107,7 @@ def prune(
     """
     screen = Screen(json=json)
     notes = [_note(name) for name in entry or ()]
-    run(screen, lambda: _prune(screen, _open(file), days, notes))
+    run(screen, lambda: _prune(screen, open_journal(file), days, notes))
 
 
 async def _list(screen: Screen, opened: Opened, stages: Collection[Stage]) -> ExitCode:
@@ -138,8 +136,8 @@ async def _show(screen: Screen, opened: Opened, name: str) -> ExitCode:
 
 
 async def _resume(screen: Screen, opened: Opened, session: Session) -> ExitCode:
-    async with opened as journal:
-        await journal.open()
+    async with opened:
+        pass  # a file that is not there, or is no journal, is told of before the service is asked
     async with session as fox:
         recovery = await fox.recover()
         code = await wait_for(screen, recovery.handles) if recovery.handles else ExitCode.OK
@@ -166,22 +164,6 @@ async def _prune(screen: Screen, opened: Opened, days: float, notes: Collection[
     if pruned < len(set(notes)):
         raise UsageError("--entry: not all of these entries are in the journal")
     return ExitCode.OK
-
-
-def _open(file: str) -> Opened:
-    """Load what reads a journal before the loop runs; a file that is not there is not made."""
-    from foxapi_async._clock import LoopClock
-    from foxapi_async._journal import make_journal
-
-    return _closing(make_journal(file, LoopClock(), create=False))
-
-
-@asynccontextmanager
-async def _closing(journal: "Journal") -> AsyncGenerator["Journal", None]:
-    try:
-        yield journal
-    finally:
-        await journal.aclose()
 
 
 def _note(name: str) -> Note:

@@ -1,0 +1,66 @@
+"""A journal as something to look into: what was submitted, and what became of it.
+
+A session writes its journal by itself, see ``FoxSession(journal=...)``. This door is for those who
+want to read one, or to tidy it up, with or without a session. It needs the extra ``journal``.
+"""
+
+import os
+from collections.abc import AsyncGenerator, Collection
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from foxapi_async._clock import LoopClock
+from foxapi_async._journal import Entry, Note, Stage, make_journal
+
+if TYPE_CHECKING:
+    from foxapi_async._journal.journal import Journal as JournalFile
+
+__all__ = ["Entry", "Journal", "Note", "Stage", "open_journal"]
+
+
+class Journal(Protocol):
+    """An open journal. Other processes may write to it meanwhile. Nothing here is billed."""
+
+    async def entries(
+        self,
+        service: str | None = None,
+        stages: Collection[Stage] | None = None,
+        *,
+        lean: bool = False,
+    ) -> list[Entry]:
+        """Return entries in the order they were sent.
+
+        ``service`` is the base URL of those that are wanted, ``stages`` how far they have come.
+        ``lean`` leaves requests and results out, which may be large.
+        """
+        ...
+
+    async def prune(self, before: float) -> int:
+        """Delete what is finished or refused and was sent before a Unix time; return how many.
+
+        Their keys are free again. Entries whose outcome is unknown stay.
+        """
+        ...
+
+    async def drop(self, notes: Collection[Note]) -> int:
+        """Delete these entries, whatever their stage; return how many there were."""
+        ...
+
+
+def open_journal(file: str | os.PathLike[str]) -> AbstractAsyncContextManager[Journal]:
+    """Return a context that opens the journal ``file`` on entering and closes it on leaving.
+
+    Call it before the event loop runs where you can: it loads a database library. Entering raises
+    ``JournalError`` for a file that is not there, or is no journal; ``ConfigError`` names the extra
+    that is missing.
+    """
+    return _opened(make_journal(file, LoopClock(), create=False))
+
+
+@asynccontextmanager
+async def _opened(journal: "JournalFile") -> AsyncGenerator[Journal, None]:
+    try:
+        await journal.open()
+        yield journal
+    finally:
+        await journal.aclose()
