@@ -23,7 +23,7 @@ Opened = AbstractAsyncContextManager[Journal]
 
 _DAY: Final = 86_400.0
 
-command = typer.Typer(
+command: typer.Typer = typer.Typer(
     help="Look into a journal, go on with it, tidy it up. Only `resume` needs the service.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
