@@ -75,7 +75,7 @@ class Core:
         self.limits = limits
         self.poller: Poller = Poller(clock, limits)
         self.room: Room = Room(clock, limits, self.poller)
-        self.submitter: Submitter = Submitter(self.room)
+        self.submitter: Submitter = Submitter(self.room, clock)
         self.loop: asyncio.AbstractEventLoop | None = None
         self.closed: bool = False
         self.streams: Sweep = Sweep(clock)
@@ -103,13 +103,14 @@ class Core:
             return
         self.streams.stop(SessionClosedError(_CLOSED))
         self.room.close()
-        await self.poller.aclose()
-        await self.submitter.aclose()
         async with AsyncExitStack() as stack:
+            # The last comes first, and none is left out should another fail or be cancelled.
             stack.push_async_callback(self.transport.aclose)
-            # Only now is all known that is to be written down.
+            # Only when no POST is under way is all known that is to be written down.
             for journal in self.journals:
                 stack.push_async_callback(journal.aclose)
+            stack.push_async_callback(self.submitter.aclose)
+            stack.push_async_callback(self.poller.aclose)
 
 
 class Service:

@@ -160,8 +160,9 @@ class FoxSession:
         """Close the session; further calls do nothing.
 
         Whoever still waits gets ``SessionClosedError``. POSTs under way get five seconds to land,
-        so that their task ids are not lost; then the journal writes down what it still holds.
-        ``JournalError`` if it cannot; everything is closed all the same.
+        so that their task ids are not lost; after that, or when this is cancelled, those of which a
+        byte may have left raise ``SubmitOutcomeUnknownError``. Then the journal writes down what it
+        still holds: ``JournalError`` if it cannot; everything is closed all the same.
         """
         if self._owner:
             await self._service.core.aclose()

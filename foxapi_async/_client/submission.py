@@ -12,16 +12,18 @@ from foxapi_async._client.service import Service
 from foxapi_async._clock import sleep
 from foxapi_async._journal import Entry, Intent, Stage
 from foxapi_async._protocol.fingerprint import fingerprint
-from foxapi_async._transport import Ambiguous
+from foxapi_async._transport import Ambiguous, CancelledInFlight
 from foxapi_async._wire.paths import is_task_id
 from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.task import Task
 from foxapi_async._wire.violation import Violation
 from foxapi_async.errors import (
+    APIConnectionError,
     FoxAPIError,
     InvalidResponseError,
     JournalError,
     RequestValidationError,
+    SessionClosedError,
     SubmitOutcomeUnknownError,
 )
 from foxapi_async.hooks import SubmitOutcomeUnknown, SubmitUnclaimed, TaskSubmitted, TaskUnrecorded
@@ -104,7 +106,7 @@ class Submission:
             self._tell_unknown(lost.fault)
             await self._record(journal.unknown(note, lost.fault))
             raise self._unknown(lost.fault, sent_at) from None
-        except FoxAPIError as fault:
+        except (FoxAPIError, SessionClosedError) as fault:
             await self._record(journal.refused(note, fault))
             raise
         _log.info("accepted: task %s, model %s", task.id, task.model)
@@ -117,12 +119,23 @@ class Submission:
         return fingerprint(self._body)
 
     async def _send(self) -> Task:
-        task = await self._service.submit(self._body)
+        try:
+            with self._service.core.submitter.sending():
+                task = await self._service.submit(self._body)
+        except asyncio.CancelledError as cancelled:
+            raise self._cut_short(sent=isinstance(cancelled, CancelledInFlight)) from None
         if not is_task_id(task.id):
             raise Ambiguous(
                 InvalidResponseError(f"the service named an impossible task id {task.id[:80]!r}")
             )
         return task
+
+    def _cut_short(self, *, sent: bool) -> Exception:
+        """Return what a cancellation of the POST, by whomever, means to its caller."""
+        if sent:
+            fault = "the session was closed before the service answered"
+            return Ambiguous(APIConnectionError(fault, sent=True))
+        return SessionClosedError("the session was closed before the generation was sent")
 
     async def _record(self, writing: Awaitable[None], task: Task | None = None) -> None:
         """Write down what became of the POST; a journal that fails now must not hide it."""

@@ -17,7 +17,7 @@ from foxapi_async._journal.recorder import described
 from foxapi_async._journal.run import Run, is_living, sweep
 from foxapi_async._journal.writer import Writer
 from foxapi_async._wire.task import Task
-from foxapi_async.errors import FoxAPIError, JournalError
+from foxapi_async.errors import FoxAPIError, JournalError, SessionClosedError
 
 T = TypeVar("T")
 
@@ -72,7 +72,7 @@ class Journal:
         """Commit the task's id and snapshot; the request is no longer kept."""
         await self._change(statements.ACCEPT, statements.acceptance(note, task))
 
-    async def refused(self, note: Note, fault: FoxAPIError) -> None:
+    async def refused(self, note: Note, fault: FoxAPIError | SessionClosedError) -> None:
         """Commit that the key is free; the request is no longer kept."""
         await self._change(statements.REFUSE, statements.fault_of(note, described(fault)))
 

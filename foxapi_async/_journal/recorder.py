@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from foxapi_async._journal.entry import Ending, Entry, Intent, Note, Stage
 from foxapi_async._wire.shape import encode
 from foxapi_async._wire.task import Task
-from foxapi_async.errors import ConfigError, FoxAPIError
+from foxapi_async.errors import ConfigError, FoxAPIError, SessionClosedError
 
 
 class Recorder(Protocol):
@@ -37,7 +37,7 @@ class Recorder(Protocol):
         """Write down the task that the service made of it."""
         ...
 
-    async def refused(self, note: Note, fault: FoxAPIError) -> None:
+    async def refused(self, note: Note, fault: FoxAPIError | SessionClosedError) -> None:
         """Write down that the service provably did not take it."""
         ...
 
@@ -103,7 +103,7 @@ class MemoryRecorder:
                 body=None,
             )
 
-    async def refused(self, note: Note, fault: FoxAPIError) -> None:
+    async def refused(self, note: Note, fault: FoxAPIError | SessionClosedError) -> None:
         """Set the key free."""
         del fault
         if note in self._names:
@@ -134,6 +134,6 @@ class MemoryRecorder:
         self._entries[name] = replace(self._entries[name], **changes)
 
 
-def described(fault: FoxAPIError) -> str:
+def described(fault: FoxAPIError | SessionClosedError) -> str:
     """Return an error as a journal keeps it: its class and its text, which holds no secret."""
     return f"{type(fault).__name__}: {fault}"[:500]

@@ -1,14 +1,14 @@
 """HTTP: owns the aiohttp sessions, retries what may be retried, translates every error.
 
 Whatever leaves this package is an ``Answer``, a ``StreamBody``, an error of ``foxapi_async.errors``
-or the ``Ambiguous`` signal; no type of aiohttp or tenacity does.
+or one of the signals ``Ambiguous`` and ``CancelledInFlight``; no type of aiohttp or tenacity does.
 """
 
 from foxapi_async._transport.account import Account
 from foxapi_async._transport.answer import Answer, decode, status_error
 from foxapi_async._transport.call import Call
 from foxapi_async._transport.faults import translate
-from foxapi_async._transport.http import Ambiguous, Transport
+from foxapi_async._transport.http import Ambiguous, CancelledInFlight, Transport
 from foxapi_async._transport.judge import OnRetry
 from foxapi_async._transport.stream import StreamBody
 
@@ -17,6 +17,7 @@ __all__ = [
     "Ambiguous",
     "Answer",
     "Call",
+    "CancelledInFlight",
     "OnRetry",
     "StreamBody",
     "Transport",

@@ -1,5 +1,6 @@
 """Calls over HTTP: one attempt, attempts with retries, and streams."""
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from ssl import SSLContext
@@ -45,6 +46,13 @@ class Ambiguous(Exception):  # noqa: N818 a signal between layers, which no user
         self.fault = fault
 
 
+class CancelledInFlight(asyncio.CancelledError):
+    """A billed call was cancelled when a byte of its body may have left.
+
+    Any other cancellation of a billed call is proof that no attempt of it was accepted.
+    """
+
+
 @final
 class Transport:
     """Sends calls and translates what comes back. Belongs to the loop of its first call.
@@ -88,7 +96,8 @@ class Transport:
         """Make the call, again if ``retry`` and its effect allow it, and return the 2xx answer.
 
         Raises the error of the last attempt, or ``Ambiguous`` for a billed call that the service
-        may have accepted. ``timeouts.call`` bounds the call with all its attempts.
+        may have accepted. ``timeouts.call`` bounds the call with all its attempts. A cancelled one
+        raises ``CancelledInFlight`` if it is billed and the service may have seen it.
         """
         return await self._call(account, call, _whole, retry, timeouts=timeouts, emit=emit)
 
@@ -270,6 +279,10 @@ class Transport:
                     timeout=self._aiohttp_timeout(timeouts),
                 )
                 answer = await receive(account, response, self._body_limit, self._clock)
+        except asyncio.CancelledError:
+            if billed and payload is not None and payload.started:
+                raise CancelledInFlight from None
+            raise
         except FAULTS as error:
             sent = None if payload is None else payload.started
             return failure(error, sent=sent, account=account)

@@ -1,5 +1,6 @@
 """What hooks are told of one attempt. Nobody builds this when nobody listens."""
 
+import asyncio
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeVar
@@ -73,6 +74,13 @@ class Told:
                 attempt=self._attempt,
                 seconds=self._clock.time() - self._began,
                 status=status,
-                error=type(error).__name__ if error is not None else None,
+                error=_named(error),
             )
         )
+
+
+def _named(error: BaseException | None) -> str | None:
+    if isinstance(error, asyncio.CancelledError):
+        # What else a cancellation tells is between the layers.
+        return asyncio.CancelledError.__name__
+    return None if error is None else type(error).__name__

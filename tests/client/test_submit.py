@@ -1,9 +1,12 @@
 """Laws of billed POSTs: none is made twice, and no accepted task is lost."""
 
 import asyncio
+import socket
 import time
 
+import aiohttp
 import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from foxapi_async import (
     APIConnectionError,
@@ -27,12 +30,23 @@ from foxapi_async.hooks import (
     Event,
     RequestFinished,
     RequestStarted,
+    RetryScheduled,
     SubmitOutcomeUnknown,
     SubmitUnclaimed,
     TaskFinished,
     TaskSubmitted,
 )
-from foxapi_async.testing import HALF, WHOLE, Answer, Close, Reset, Stall, TCPCutter
+from foxapi_async.testing import (
+    HALF,
+    WHOLE,
+    Answer,
+    Close,
+    ManualClock,
+    Reset,
+    Stall,
+    TCPCutter,
+    settle,
+)
 from foxapi_async.testing.faults import Fault
 
 PROMPT: LLMParams = {"model": "gpt-5.5", "messages": "count 1 to 3"}
@@ -167,6 +181,88 @@ async def test_closing_lets_posts_land(cutter: TCPCutter, gateway: Gateway) -> N
         await closing
     assert len(fox.unclaimed) == 1
     assert gateway.stats.tasks == 1
+
+
+@pytest.mark.parametrize("in_a_hurry", [False, True])
+async def test_closing_lets_go_of_what_was_sent(cutter: TCPCutter, in_a_hurry: bool) -> None:
+    """A POST that closing lets go of, after 5 s or when it is cancelled, has an unknown outcome."""
+    clock = ManualClock()
+    events: list[Event] = []
+    fox = FoxSession("sk-x", base_url=cutter.url, clock=clock, hooks=[events.append])
+    cutter.on("POST", "*", Stall(response=0))
+    submitting = asyncio.create_task(fox.llm.submit(**KEYED))
+    await cutter.wait_for_stalls()
+    closing = asyncio.create_task(fox.aclose())
+    await settle()
+    if in_a_hurry:
+        closing.cancel()
+    else:
+        await clock.advance(4.9)
+        assert not submitting.done()
+        await clock.advance(0.1)
+    await asyncio.wait({closing, submitting})
+    assert closing.cancelled() is in_a_hurry
+    with pytest.raises(SubmitOutcomeUnknownError) as caught:
+        await submitting
+    assert isinstance(caught.value.fault, APIConnectionError)
+    assert caught.value.fault.sent
+    assert "the session was closed" in str(caught.value)
+    assert (caught.value.key, caught.value.request.model) == ("row-17", "gpt-5.5")
+    assert cutter.count("POST") == 1
+    ended = [event for event in events if isinstance(event, RequestFinished)]
+    assert [event.error for event in ended] == ["CancelledError"]
+    assert SubmitOutcomeUnknown in {type(event) for event in events}
+
+
+@pytest.mark.parametrize("refused_before", [False, True])
+async def test_closing_lets_go_of_what_never_left(
+    cutter: TCPCutter, gateway: Gateway, refused_before: bool
+) -> None:
+    """A POST that closing lets go of before a byte left is no unknown: the session was closed."""
+    clock = ManualClock()
+    retry = RetryPolicy(first=50, cap=50)
+    resolver = DeafResolver()
+    waits = asyncio.Event()
+
+    def hear(event: Event) -> None:
+        if isinstance(event, RetryScheduled):
+            waits.set()
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=resolver)) as http:
+        if refused_before:
+            fox = FoxSession("sk-x", base_url=cutter.url, clock=clock, retry=retry, hooks=[hear])
+        else:
+            url = f"http://localhost:{cutter.port}"
+            fox = FoxSession("sk-x", base_url=url, clock=clock, retry=retry, http=http)
+        async with cutter.unreachable():
+            submitting = asyncio.create_task(fox.llm.submit(**PROMPT))
+            await (waits if refused_before else resolver.asked).wait()
+            closing = asyncio.create_task(fox.aclose())
+            await settle()
+            await clock.advance(5)
+            await closing
+        with pytest.raises(SessionClosedError):
+            await submitting
+    assert (cutter.count("POST"), gateway.stats.submits) == (0, 0)
+
+
+class DeafResolver(AbstractResolver):
+    """A resolver that never answers."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Stall, as a name server does that has gone."""
+        del host, port, family
+        self.asked.set()
+        await asyncio.Event().wait()
+        return []
+
+    async def close(self) -> None:
+        """Hold nothing."""
 
 
 async def test_a_caller_that_waits_for_room_has_sent_nothing(

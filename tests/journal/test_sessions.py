@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import stat
 import threading
-from contextlib import closing
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from foxapi_async import (
 from foxapi_async._client.params import LLMParams
 from foxapi_async.gateway import Gateway
 from foxapi_async.hooks import Event, TaskSubmitted, TaskUnrecorded
-from foxapi_async.testing import WHOLE, Reset, Stall, TCPCutter
+from foxapi_async.testing import WHOLE, ManualClock, Reset, Stall, TCPCutter, settle
 
 PROMPT: LLMParams = {"model": "gpt-5.5", "messages": "count 1 to 3"}
 KEYED: LLMParams = {**PROMPT, "key": "row-17"}
@@ -162,6 +162,39 @@ async def test_an_unknown_outcome_stays_unknown(
     assert {error.sent_at for error in errors} == {lost.sent_at}
     assert {error.fingerprint for error in errors} == {lost.fingerprint}
     assert (cutter.count("POST"), gateway.stats.tasks) == (1, 1)
+
+
+@pytest.mark.parametrize("sent", [True, False])
+async def test_a_close_writes_down_what_it_let_go_of(
+    open_fox: Any, cutter: TCPCutter, gateway: Gateway, sent: bool
+) -> None:
+    """What may have left when the session closed is unknown, what did not leaves its key free."""
+    clock = ManualClock()
+    fox = open_fox(base_url=cutter.url, clock=clock, retry=RetryPolicy(first=50, cap=50))
+    async with AsyncExitStack() as network:
+        if sent:
+            cutter.on("POST", "*", Stall(response=0), times=1)
+        else:
+            await network.enter_async_context(cutter.unreachable())
+        submitting = asyncio.create_task(fox.llm.submit(**KEYED))
+        # Either it waits for an answer, or for its next attempt.
+        while not (cutter.stalled if sent else clock.timers):
+            await asyncio.sleep(0)
+        leaving = asyncio.create_task(fox.aclose())
+        await settle()
+        await clock.advance(5)
+        await leaving
+        with pytest.raises(SubmitOutcomeUnknownError if sent else SessionClosedError):
+            await submitting
+    async with open_fox(base_url=cutter.url) as fox:
+        unknown = (await fox.recover()).unknown
+        if sent:
+            assert [lost.key for lost in unknown] == ["row-17"]
+            assert "the session was closed" in unknown[0].fault
+        else:
+            assert unknown == ()
+            assert (await fox.llm.generate(**KEYED)).text == "1, 2, 3"
+    assert gateway.stats.tasks == 1
 
 
 @pytest.mark.parametrize("journaled", [True, False])

@@ -10,7 +10,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from foxapi_async._clock import ManualClock, settle
 from foxapi_async._protocol.backoff import Effect
-from foxapi_async._transport import Account, Ambiguous, Call, Transport, decode
+from foxapi_async._transport import Account, Ambiguous, Call, CancelledInFlight, Transport, decode
 from foxapi_async._wire.task import tasks
 from foxapi_async.config import RetryPolicy, Timeouts
 from foxapi_async.errors import (
@@ -395,8 +395,9 @@ class TestCancelling:
             call = asyncio.ensure_future(transport.request(account, post, retry=RETRY))
             await settle()
             call.cancel()
-            with pytest.raises(asyncio.CancelledError):
+            with pytest.raises(asyncio.CancelledError) as cancelled:
                 await call
+        assert type(cancelled.value) is asyncio.CancelledError
         assert resolver.asked == 1
         assert clock.timers == 0
 
@@ -408,12 +409,12 @@ class TestCancelling:
         post: Call,
         clock: ManualClock,
     ) -> None:
-        """Cancelling after the body has left closes the connection and sends nothing more."""
+        """Cancelling after the body has left says so, closes the connection, sends no more."""
         server.stays_silent()
         call = asyncio.ensure_future(transport.request(account, post, retry=RETRY))
         await server.seen(1)
         call.cancel()
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(CancelledInFlight):
             await call
         assert server.posts == 1
         assert clock.timers == 0
@@ -438,10 +439,29 @@ class TestCancelling:
         await waiting.wait()
         await settle()
         call.cancel()
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(asyncio.CancelledError) as cancelled:
             await call
+        assert type(cancelled.value) is asyncio.CancelledError
         assert server.posts == 1
         assert clock.timers == 0
+
+    async def test_in_a_later_attempt(
+        self,
+        server: "Server",
+        account: Account,
+        transport: Transport,
+        post: Call,
+        retries: "Retries",
+    ) -> None:
+        """A retry that is cancelled when it has left says so too."""
+        server.answers(429, ENVELOPE)
+        server.stays_silent()
+        call = asyncio.ensure_future(transport.request(account, post, retry=RETRY, emit=retries))
+        await server.seen(2)
+        call.cancel()
+        with pytest.raises(CancelledInFlight):
+            await call
+        assert server.posts == 2
 
 
 class TestLentSession:
