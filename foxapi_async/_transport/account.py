@@ -161,12 +161,12 @@ def _checked_url(base_url: str, *, allow_http: bool) -> yarl.URL:
         raise refuse("must begin with https:// and a host")
     if url.raw_user is not None or url.raw_password is not None or "@" in base_url:
         raise refuse("must not hold a user name or a password")
-    if _switch("FOXAPI_FORBID_NETWORK") and not _is_loopback(url.host):
+    if _switch("FOXAPI_FORBID_NETWORK") and not is_loopback(url.host):
         raise refuse(
             "is not on this machine, and FOXAPI_FORBID_NETWORK=1 allows nothing else; set "
             "FOXAPI_BASE_URL to a local gateway"
         )
-    if url.scheme == "http" and not allow_http and not _is_loopback(url.host):
+    if url.scheme == "http" and not allow_http and not is_loopback(url.host):
         raise refuse(
             "would send the API key unencrypted to another machine; use https, or allow it with "
             "allow_http=True or FOXAPI_ALLOW_HTTP=1"
@@ -184,7 +184,8 @@ def _parsed(base_url: str) -> yarl.URL | None:
     return url
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine itself."""
     if host == "localhost":
         return True
     try:

@@ -4,6 +4,7 @@ from ssl import SSLContext
 
 import aiohttp
 
+from foxapi_async._transport.account import is_loopback
 from foxapi_async.errors import SessionClosedError
 
 # A submission goes out on a connection that is fresh or hardly idle: one that died unnoticed would
@@ -75,8 +76,24 @@ class Connections:
             limit=0, keepalive_timeout=keepalive, ssl=True if self._ssl is None else self._ssl
         )
         return aiohttp.ClientSession(
-            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=self._trust_env
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=self._trust_env,
+            middlewares=(_stay_here,) if self._trust_env else (),
         )
+
+
+async def _stay_here(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Send what is for this machine straight to it, whatever ``no_proxy`` says.
+
+    Plain http is allowed to loopback because it does not leave the machine; through a proxy it
+    would, and the key with it.
+    """
+    if request.proxy is not None and is_loopback(request.url.host or ""):
+        request.update_proxy(None, None, None)
+    return await handler(request)
 
 
 def _spare_maps() -> None:

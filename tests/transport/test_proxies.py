@@ -49,6 +49,22 @@ async def test_the_environment_is_not_heeded_unasked(
 
 
 @pytest.mark.usefixtures("proxied")
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_what_stays_on_this_machine_goes_to_no_proxy(
+    server: "Server", trusting: Transport, read: Call, post: Call, host: str, scheme: str
+) -> None:
+    """With ``trust_env`` too, no proxy sees a request for loopback, nor the key in it."""
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        account = Account.resolve(KEY, f"{scheme}://{host}:{deaf.getsockname()[1]}")
+        for call in (read, post):
+            with pytest.raises(APIConnectionError):
+                await trusting.request(account, call, retry=ONCE)
+    assert not server.peers
+
+
+@pytest.mark.usefixtures("proxied")
 async def test_plain_http_goes_through_the_proxy(
     server: "Server", trusting: Transport, read: Call
 ) -> None:
