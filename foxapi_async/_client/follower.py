@@ -58,7 +58,7 @@ class Follower:
 
     async def _read(self, reader: StreamReader) -> None:
         try:
-            while await reader.advance():
+            async for _ in reader:
                 reader.skip()
         except FoxAPIError as fault:
             # Not the waiters' concern: the poller will learn the same, or better.

@@ -1,9 +1,9 @@
 """One reader of one stream, across as many connections as it takes: each chunk once, in order."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
 from operator import length_hint
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Self
 
 from foxapi_async._catalog import MODELS
 from foxapi_async._client.interrupt import Interrupt
@@ -11,9 +11,9 @@ from foxapi_async._client.launch import Launch
 from foxapi_async._client.recovery import Recovery, Way
 from foxapi_async._client.service import Service
 from foxapi_async._clock import Timer
-from foxapi_async._protocol.accumulate import Accumulator
 from foxapi_async._protocol.chunks import ChunkDecoder
 from foxapi_async._protocol.cursor import Cursor, Verdict
+from foxapi_async._protocol.intake import MANY, Intake
 from foxapi_async._protocol.recovery import Cut
 from foxapi_async._protocol.remainder import remainder
 from foxapi_async._transport import StreamBody
@@ -33,47 +33,41 @@ from foxapi_async.hooks import Event, StreamFinished, StreamOpened, StreamResume
 if TYPE_CHECKING:
     from foxapi_async._client.llm_handle import LLMHandle
 
-_GOING: Final = Verdict.GOING
-# To add up many chunks at once costs each of them half.
-_ADDED_AT_ONCE: Final = 64
-
 
 class StreamReader:
     """Reads a task's stream and takes it up again at the cursor when it is cut.
 
-    ``ready`` gives what has been received and not been read; what it gave is what ``offset``,
-    ``snapshot`` and an error's ``partial`` speak of. From the first connection until a read is
-    cancelled, fails or has seen the end, the reader is one of the session's open streams.
+    ``offset``, ``snapshot`` and an error's ``partial`` speak of what was read. From the first
+    connection until a read is cancelled, fails or has seen the end, the reader is one of the
+    session's open streams.
+
+    Reading the next chunk closes the connection when it is cancelled and loses nothing: the next
+    read goes on at the cursor.
     """
 
     __slots__ = (
-        "_accumulator",
-        "_batch",
         "_body",
         "_busy",
-        "_cursor",
         "_deadline",
         "_decoder",
         "_ended",
         "_failed",
         "_handle",
+        "_intake",
         "_interrupt",
         "_keep",
-        "_lacks_past",
         "_launch",
         "_lost",
         "_quiet_since",
-        "_read",
+        "_receive",
         "_recovery",
         "_service",
         "_silent",
         "_stopped",
-        "_thrown_away",
         "_timeout",
         "begun",
         "closed",
         "finished",
-        "ready",
         "reasoning_complete",
     )
 
@@ -86,7 +80,6 @@ class StreamReader:
         cursor: Cursor | None = None,
         timeout: float | None = None,
     ) -> None:
-        self.ready: Iterator[Delta] = iter(())
         self.closed: bool = False
         self.begun: bool = False
         self.finished: bool = False  # a reader was told that nothing follows
@@ -94,19 +87,15 @@ class StreamReader:
         self._service = service
         self._handle = handle
         self._launch = launch
-        self._cursor = cursor or Cursor()
-        self._accumulator = Accumulator()
-        # What was received last, and what was read and not yet added up.
-        self._batch: Sequence[Delta] = ()
-        self._read: list[Delta] = []
-        self._lacks_past = self._cursor.offset > 0
-        self._thrown_away = 0
-        self._ended = self._cursor.ended
+        self._intake = Intake(cursor or Cursor())
+        self._ended = self._intake.cursor.ended
         self._keep = False
         self._failed = False
         self._lost: str | None = None
         self._decoder = ChunkDecoder(service.core.limits.frame)
         self._body: StreamBody | None = None
+        # How to read on where nothing is to be watched but the bytes; else `advance` does it.
+        self._receive: Callable[[], Awaitable[bytes]] | None = None
         self._quiet_since = 0.0
         self._silent = False
         self._busy = False
@@ -135,24 +124,20 @@ class StreamReader:
     @property
     def exhausted(self) -> bool:
         """Whether everything was read that there is to read."""
-        return self._ended and not length_hint(self.ready)
+        return self._ended and not length_hint(self._intake.ready)
 
     @property
     def offset(self) -> int:
         """How many chunks of the task have been read."""
-        return self._cursor.offset - self._unread
-
-    @property
-    def _unread(self) -> int:
-        return self._thrown_away + length_hint(self.ready)
+        return self._intake.offset
 
     def snapshot(self) -> ChatCompletion:
         """Return what the chunks that were read add up to."""
-        return self._said().completion()
+        return self._intake.settled().completion()
 
     def cursor_text(self) -> str:
         """Return the position as a text from which another process can go on."""
-        return self._cursor.as_text(unread=self._unread)
+        return self._intake.cursor_text()
 
     def abandoned(self) -> str | None:
         """Return a complaint if this reader is dropped with its work half done."""
@@ -192,11 +177,7 @@ class StreamReader:
         """End the reading for good. A submission under way lands in ``fox.unclaimed``."""
         if not self.closed:
             self.closed = True
-            # `offset` and `cursor` go on to speak of what was read, and the rest is read no more.
-            self._thrown_away = self._unread
-            self._said()
-            self._batch = ()
-            self.skip()
+            self._intake.throw_away()
             self.stop(StreamConsumedError("this stream is closed: ask the handle for another"))
             if self._launch is not None:
                 self._launch.abandon()
@@ -221,57 +202,69 @@ class StreamReader:
 
     # Reading on
 
-    async def next(self) -> Delta:
-        """Return the next chunk; ``StopAsyncIteration`` after the last.
+    def __aiter__(self) -> Self:
+        return self
 
-        Cancelling closes the connection and loses nothing: the next call goes on at the cursor.
-        """
-        for delta in self.ready:
+    async def __anext__(self) -> Delta:  # noqa: C901 see below: to divide it costs what it saves
+        intake = self._intake
+        for delta in intake.ready:
             return delta
-        if await self.advance():
-            for delta in self.ready:
+        # The usual read, in one coroutine: another one, or a call of ours, would cost about as much
+        # as all that is done here (PERF §1, §2).
+        deltas: Sequence[Delta] | None = None
+        while self._receive is not None and not self._busy:
+            self._busy = True
+            try:
+                data = await self._receive()
+            except Exception:  # noqa: BLE001 `advance` meets it again, and tells what it means
+                break
+            except BaseException as error:
+                self._break_off(error)
+                raise
+            finally:
+                self._busy = False
+            deltas = self._decoder.feed(data)
+            if self._decoder.ended or not data:
+                break
+            if deltas:
+                backlog = intake.backlog
+                if len(backlog) >= MANY:
+                    intake.settle()
+                backlog += deltas
+                intake.ready = iter(deltas)
+                for delta in intake.ready:
+                    return delta
+        if await self.advance(deltas):
+            for delta in intake.ready:
                 return delta
         raise StopAsyncIteration
 
     def skip(self) -> None:
         """Take all that was received as read."""
-        self.ready = iter(())
+        self._intake.skip()
 
-    async def advance(self) -> bool:
-        """Wait for chunks when all were read: ``ready`` gives them. False after the last.
-
-        Cancelling closes the connection and loses nothing: the next call goes on at the cursor.
-        """
+    async def advance(self, deltas: Sequence[Delta] | None = None) -> bool:
+        """Wait for chunks when all were read; False after the last. ``deltas`` came just now."""
         if self._busy:
             raise RuntimeError("two tasks read one stream: ask the handle for a stream for each")
         self._busy = True
         alarm: Timer | None = None
+        batch: Sequence[Delta] = ()
         try:
+            self._intake.settle()
             if self._body is None:
                 await self.start()
             if self._deadline is not None:
                 alarm = self._set_alarm(self._deadline)
-            self._read += self._batch
-            self._batch = ()
-            batch: Sequence[Delta] = ()
-            cursor = self._cursor
+            if deltas is not None:
+                batch = self._accept(deltas)
             while not batch and not self._ended:
                 if self._body is None and self._recovery.cut is not None:
                     batch = await self._recover()
-                    continue
-                try:
-                    body = self._body or await self._open()
-                    data = await body.read()
-                except FoxAPIError as fault:
-                    self._lose(fault)
-                    continue
-                batch = cursor.accept(self._decoder.feed(data))
-                if self._decoder.ended or not data or cursor.verdict is not _GOING:
-                    batch = [*batch, *self._judge_end()]
+                else:
+                    batch = await self._read_on()
         except BaseException as error:
-            self._end_with(error)
-            self._count_quiet()
-            self.disconnect()
+            self._break_off(error)
             raise
         finally:
             self._busy = False
@@ -279,47 +272,54 @@ class StreamReader:
                 alarm.cancel()
         return self._deliver(batch)
 
+    async def _read_on(self) -> Sequence[Delta]:
+        """Return what one read, or its failure, leaves to deliver."""
+        try:
+            body = self._body or await self._open()
+            data = await body.read()
+        except FoxAPIError as fault:
+            self._lose(fault)
+            return ()
+        return self._accept(self._decoder.feed(data), over=not data)
+
+    def _accept(self, deltas: Sequence[Delta], *, over: bool = False) -> Sequence[Delta]:
+        """Return what may be delivered of what the connection brought; ``over`` if it is closed."""
+        cursor = self._intake.cursor
+        batch = cursor.accept(deltas)
+        if over or self._decoder.ended or cursor.verdict is not Verdict.GOING:
+            return [*batch, *self._judge_end()]
+        return batch
+
     def _deliver(self, batch: Sequence[Delta]) -> bool:
-        if self._lacks_past:
-            self._recall()
-        if len(self._read) >= _ADDED_AT_ONCE:
-            self._said()
-        self._batch = batch
-        self.ready = iter(batch)
-        if batch:
-            return True
-        self._tell()
-        return False
+        self._intake.take(batch)
+        if not batch:
+            self._tell()
+            return False
+        if self._body is not None and self._deadline is None and self._intake.is_plain:
+            self._receive = self._body.receive
+        return True
 
-    def _said(self) -> Accumulator:
-        """Return what the chunks that were read add up to."""
-        batch = self._batch
-        read = len(batch) - length_hint(self.ready)
-        if read:
-            self._read += batch[:read]
-            self._batch = batch[read:]
-        self._accumulator.extend(self._read)
-        self._read.clear()
-        return self._accumulator
-
-    def _recall(self) -> None:
-        """Add what came before the position that this reader began at, once that was replayed."""
-        if self._cursor.recovered:
-            self._lacks_past = False
-            self._accumulator.extend(self._cursor.recovered)
-            self._cursor.recovered = ()
+    def _break_off(self, error: BaseException) -> None:
+        """Close the connection after a read that failed or was cancelled."""
+        self._failed = isinstance(error, Exception)
+        if self._failed:
+            self._tell_finished(type(error).__name__)
+        self._intake.settle()
+        self._count_quiet()
+        self.disconnect()
 
     def _tell(self) -> None:
         """Let the handle know what the stream has said, once."""
-        if not self.finished and self._said().chunks:
-            self.handle.streamed(self._said().completion(), keep=self._keep)
+        said = self._intake.settled()
+        if not self.finished and said.chunks:
+            self.handle.streamed(said.completion(), keep=self._keep)
         if not self.finished:
             self._tell_finished(None)
         self.finished = True
         self.disconnect()
 
     async def _open(self) -> StreamBody:
-        service, cursor = self._service, self._cursor
+        service, cursor = self._service, self._intake.cursor
         service.core.enter()
         self.engage()
         self._silent = False
@@ -333,18 +333,13 @@ class StreamReader:
             ear(_opened(self.handle.id, ask, self._lost))
         return self._body
 
-    def _end_with(self, error: BaseException) -> None:
-        self._failed = isinstance(error, Exception)
-        if self._failed:
-            self._tell_finished(type(error).__name__)
-
     def _tell_finished(self, error: str | None) -> None:
         if (ear := self._service.ear) is not None:
             ear(StreamFinished(task_id=self.task_id, offset=self.offset, error=error))
 
     def _judge_end(self) -> Sequence[Delta]:
         """Tell the stream's own end from a cut, and return what was held until it was certain."""
-        decoder, cursor = self._decoder, self._cursor
+        decoder, cursor = self._decoder, self._intake.cursor
         last: Sequence[Delta] = ()
         if decoder.done is not None:
             ending = cursor.finish(decoder.done)
@@ -381,11 +376,12 @@ class StreamReader:
         """Count how long a chunk was waited for on this connection, or on making it."""
         now = self._service.clock.time()
         since = self._body.heard_at(now) if self._body is not None else self._quiet_since
-        self._recovery.wait(self._cursor.offset, now - since)
+        self._recovery.wait(self._intake.cursor.offset, now - since)
         self._quiet_since = now
 
     def _drop(self) -> None:
         body, self._body = self._body, None
+        self._receive = None
         if body is not None:
             body.close()
 
@@ -402,7 +398,7 @@ class StreamReader:
         cut, recovery = self._recovery.cut, self._recovery
         try:
             with self._interrupt:
-                way = await recovery.settle(self.handle, had_stream=self._cursor.offset > 0)
+                way = await recovery.settle(self.handle, had_stream=self._intake.cursor.offset > 0)
         finally:
             self._quiet_since = self._service.clock.time()
         if way is Way.HAND_OVER:
@@ -414,9 +410,9 @@ class StreamReader:
     async def _hand_over(self) -> Sequence[Delta]:
         """End with what the stored result has beyond what was delivered (CONTRACT §6)."""
         stored = await self.handle.result()  # known since it was observed; raises if unreadable
-        task = self.handle.task
-        suffix = self._cursor.suffix(stored.text)
-        if suffix is None and self._lacks_past:
+        task, intake = self.handle.task, self._intake
+        suffix = intake.cursor.suffix(stored.text)
+        if suffix is None and intake.lacks_past:
             raise StreamExpiredError(
                 f"the stream of task {self.task_id} is over, and the text before offset "
                 f"{self.offset} is not known here; await the handle for the whole answer",
@@ -424,11 +420,11 @@ class StreamReader:
                 offset=self.offset,
                 task=task,
             )
-        said = None if self._lacks_past else self._said().completion()
+        said = None if intake.lacks_past else intake.settled().completion()
         rest = None if suffix is None else remainder(stored, said, suffix)
-        self._ended = self._cursor.ended = True
+        self._ended = intake.cursor.ended = True
         model = MODELS.get(task.model if task is not None else stored.model)
-        thinks = bool(self._said().reasoning) or (model is not None and model.thinking)
+        thinks = bool(intake.settled().reasoning) or (model is not None and model.thinking)
         self.reasoning_complete = not thinks
         # A stored text that does not continue the delivered one must not replace it (CONTRACT Q1).
         self._keep = rest is None
@@ -474,7 +470,7 @@ class StreamReader:
             "the task goes on: await its handle, or read on from .cursor",
             task_id=self.task_id,
             offset=self.offset,
-            partial=self._said().text,
+            partial=self._intake.settled().text,
             cursor=self.cursor_text(),
             task=self.handle.task,
             fault=cut.fault,

@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from collections.abc import Awaitable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, final
 from weakref import ref
@@ -71,7 +72,7 @@ class ChatStream:
         """Read the rest of the stream and return the whole answer, as awaiting the handle does."""
         if not self._reader.exhausted:
             async for _ in _Loop(self, self._reader):
-                pass
+                self._reader.skip()
         return await self.handle.result()
 
     async def aclose(self) -> None:
@@ -92,7 +93,7 @@ class ChatStream:
         return loop
 
     async def __anext__(self) -> Delta:
-        return await self._reader.next()
+        return await anext(self._reader)
 
     async def __aenter__(self) -> Self:
         try:
@@ -133,17 +134,10 @@ class _Loop:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Delta:
-        # As `StreamReader.next`, which would cost another coroutine for each delta (PERF §2).
-        reader = self._reader
-        for delta in reader.ready:
-            return delta
-        # The traceback of a cancelled read would keep the loop, and so what it lets go of, alive.
-        del self
-        if await reader.advance():
-            for delta in reader.ready:
-                return delta
-        raise StopAsyncIteration
+    def __anext__(self) -> Awaitable[Delta]:
+        # No coroutine: it would cost as much again for each delta (PERF §2), and the traceback of
+        # a cancelled read would keep the loop, and so what it lets go of, alive.
+        return self._reader.__anext__()
 
     def __del__(self) -> None:
         reader = self._reader

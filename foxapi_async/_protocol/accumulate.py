@@ -62,13 +62,13 @@ class Accumulator:
         """Add deltas, in their order."""
         self.chunks += len(deltas)
         self._head = self._head or _introduction(deltas)
-        known = self._choices.get
         # The usual is done without a call: to ask for `extra` would double the cost (PERF §2).
+        index = so_far = None
         for delta in deltas:
             for choice in delta.choices:
-                so_far = known(choice.index)
-                if so_far is None:
-                    so_far = self._choices[choice.index] = _ChoiceSoFar()
+                if so_far is None or choice.index != index:
+                    index = choice.index
+                    so_far = self._choice_so_far(index)
                 message = choice.delta
                 if message is not None:
                     if text := message.content:
@@ -96,6 +96,11 @@ class Accumulator:
             _extra=_kept(self._extra),
         )
         return originated(completion, "stream", b"")
+
+    def _choice_so_far(self, index: int) -> "_ChoiceSoFar":
+        if index not in self._choices:
+            self._choices[index] = _ChoiceSoFar()
+        return self._choices[index]
 
     def _add_unusual(self, delta: Delta) -> None:
         self._usage = delta.usage or self._usage

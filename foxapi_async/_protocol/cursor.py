@@ -111,6 +111,11 @@ class Cursor:
         return max(len(self._delivered), self._claim.offset)
 
     @property
+    def follows(self) -> bool:
+        """Whether all that this connection brings from now on is new, and will be let through."""
+        return self._following
+
+    @property
     def ask(self) -> int:
         """The ``?offset=`` of the next connection."""
         return len(self._delivered) if self._is_proved and not self._expects_replay() else 0

@@ -1,5 +1,6 @@
 """The body of an answer that has not ended yet."""
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, final
 
 import aiohttp
@@ -13,14 +14,19 @@ if TYPE_CHECKING:
 
 @final
 class StreamBody:
-    """Bytes of an open stream, as they come. Close it, or read it to its end."""
+    """Bytes of an open stream, as they come. Close it, or read it to its end.
 
-    __slots__ = ("_account", "_content", "_heard_at", "_received", "_response")
+    ``receive`` is the quicker `read`, for the loop that reads on and on: it is aiohttp's own, and
+    costs one coroutine less. Whatever it raises, `read` raises again as an error of ours.
+    """
+
+    __slots__ = ("_account", "_content", "_heard_at", "_received", "_response", "receive")
 
     def __init__(self, account: "Account", response: aiohttp.ClientResponse, clock: Clock) -> None:
         self._account = account
         self._response = response
         self._content = response.content
+        self.receive: Callable[[], Awaitable[bytes]] = response.content.readany
         self._received = 0
         self._heard_at = clock.time()
 

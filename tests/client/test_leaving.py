@@ -449,4 +449,4 @@ async def test_a_slow_reader_holds_the_service_back(stage: Gateway, play: "Play"
             # The sockets of both ends hold some of it, we a little.
             assert sent - stream.offset * len(piece) < 16_000_000
         assert sent < 40_000_000
-        assert length_hint(stream._reader.ready) <= 5
+        assert length_hint(stream._reader._intake.ready) <= 5

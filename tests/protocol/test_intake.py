@@ -1,0 +1,61 @@
+"""Laws of what stands between a stream and its reader."""
+
+from itertools import islice
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foxapi_async import Delta
+from foxapi_async._protocol.cursor import Cursor
+from foxapi_async._protocol.intake import Intake
+from foxapi_async._wire.chunk import DeltaChoice, DeltaMessage
+
+# How many deltas come, how many of them are read before the next, how they come, who asks.
+TURNS = st.lists(
+    st.tuples(st.integers(0, 5), st.integers(0, 5), st.booleans(), st.booleans()), max_size=30
+)
+
+
+def said(number: int) -> Delta:
+    """Return the delta with this number, which is its text."""
+    message = DeltaMessage(content=f" {number}")
+    return Delta(id="c", choices=(DeltaChoice(delta=message),))
+
+
+def position(count: int) -> str:
+    """Return the cursor's text after so many deltas."""
+    cursor = Cursor()
+    cursor.accept([said(number) for number in range(count)])
+    return cursor.as_text()
+
+
+@given(turns=TURNS, last=st.integers(0, 5))
+def test_what_was_read_counts_however_late_it_is_settled(
+    turns: list[tuple[int, int, bool, bool]], last: int
+) -> None:
+    """Offset, cursor and sum speak of the deltas that were read, whether or not they were asked."""
+    intake = Intake(Cursor())
+    came = read = 0
+    for count, taken, counted, asks in turns:
+        # Nothing may come before all was read.
+        intake.skip()
+        read = came
+        deltas = [said(number) for number in range(came, came + count)]
+        came += count
+        if counted:
+            intake.settle()
+            intake.take(intake.cursor.accept(deltas))
+        else:
+            intake.backlog += deltas
+            intake.ready = iter(deltas)
+        read += len(list(islice(intake.ready, taken)))
+        assert intake.offset == read
+        if asks:
+            assert intake.settled().text == "".join(f" {number}" for number in range(read))
+            assert intake.cursor_text() == position(read)
+    read += len(list(islice(intake.ready, last)))
+    intake.throw_away()
+    assert not list(intake.ready)
+    assert (intake.offset, intake.cursor_text()) == (read, position(read))
+    assert intake.settled().text == "".join(f" {number}" for number in range(read))
+    assert intake.settled().chunks == read
