@@ -44,7 +44,7 @@ MANY: Final = "1,000 streams, paced"
 SCENES: Final = {
     "1 stream, paced": Scene(1, 1, 700, 0.002, openai=5, httpx_sse=2.3),
     "100 streams, paced": Scene(100, 1, 30, 0.002, openai=7, httpx_sse=3),
-    MANY: Scene(1000, 1, 4, 0.002, openai=9, httpx_sse=4),
+    MANY: Scene(1000, 1, 21, 0.002, openai=9, httpx_sse=4),
     "50 frames a read": Scene(1, 50, 120, 0.01, openai=11),
     "unpaced": Scene(1, 1, 20000, 0, openai=30, httpx_sse=5.5),
 }
@@ -62,7 +62,7 @@ def over_tcp(scene: Scene, name: str) -> dict[str, float]:
     """Run one subject in one scene, with a server of its own."""
     words = (scene.streams, scene.size, scene.writes, scene.pause)
     with serving(FOLDER / "sse_server.py", *map(str, words)) as port:
-        counts = (scene.streams, scene.size * scene.writes)
+        counts = (scene.streams, scene.size * scene.writes, scene.size)
         found = measured(FOLDER / "sse_client.py", name, port, *map(str, counts), timeout=200)
     return {figure: float(value) for figure, value in found.items()}
 
@@ -114,9 +114,9 @@ def show(name: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def main() -> int:
     """Measure, print, write ``results/sse.json``; return 1 when a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each subject over TCP")
+    parser.add_argument("--rounds", type=int, default=2, help="turns of each subject over TCP")
     rounds = parser.parse_args().rounds
-    inside = measured(FOLDER / "sse_inprocess.py", str(3 * rounds))
+    inside = measured(FOLDER / "sse_inprocess.py", str(6 * rounds))
     cpu, memory = measure_tcp(rounds)
     show(
         "sse-inside",

@@ -14,6 +14,8 @@ HEAD = (
     b"Transfer-Encoding: chunked\r\n\r\n"
 )
 END = b"0\r\n\r\n"
+# What a client says that is set up: no request could look like it.
+GO = b"go\n"
 
 
 def payload(number: int) -> bytes:

@@ -1,21 +1,23 @@
-"""One reader of event streams over TCP: ``sse_client.py NAME PORT STREAMS FRAMES``.
+"""One reader of event streams over TCP: ``sse_client.py NAME PORT STREAMS FRAMES SIZE``.
 
-Hands every piece of text to a meter, which notes the CPU time when each stream has brought its
-first frame and when all have brought their last. Prints it as JSON, per frame between the two, and
-how much memory the streams took.
+Hands every piece of text to a meter. When each stream has brought its first ``SIZE`` frames, the
+meter lets the server go on, and counts the CPU time from then on to the last frame of all:
+requests, heads and imports are not in it, whoever made them. Prints it as JSON, per frame between
+the two, and how much memory the streams took.
 """
 
 import asyncio
 import gc
 import json
+import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
 import aiohttp
 from process import CLIENT_CORE, cpu_seconds, pin, resident_bytes
-from sse_bytes import WORDS
+from sse_bytes import GO, WORDS
 
 KEY: Final = "sk-benchmark"
 OURS: Final = "foxapi_async"
@@ -24,16 +26,22 @@ HTTPX_SSE: Final = "httpx-sse, json"
 OPENAI: Final = "openai"
 SUBJECTS: Final = (OURS, BY_HAND, HTTPX_SSE, OPENAI)
 
+# A pool of httpx looks at all its connections for each request, so that a thousand in one take a
+# minute to set up: each so many streams have a client of their own.
+POOL: Final = 100
+
 Read = Callable[[int], Awaitable[None]]
 
 
 class Meter:
     """Counts the pieces of text and notes the CPU time at the first and at the last."""
 
-    def __init__(self, streams: int, frames: int) -> None:
+    def __init__(self, port: int, streams: int, frames: int, size: int) -> None:
+        self.streams = streams
+        self._port = port
         self.count = 0
         self.length = 0
-        self.first = streams
+        self.first = streams * size
         self.last = streams * frames
         self.began = self.ended = 0.0
         self.memory = 0
@@ -44,6 +52,8 @@ class Meter:
         self.length += len(text)
         if self.count == self.first:
             self.memory = resident_bytes()
+            with socket.create_connection(("127.0.0.1", self._port)) as line:
+                line.sendall(GO)
             self.began = cpu_seconds()
         elif self.count == self.last:
             self.ended = cpu_seconds()
@@ -99,11 +109,15 @@ async def httpx_sse(base: str, meter: Meter) -> AsyncIterator[Read]:
     from httpx_sse import aconnect_sse
 
     unlimited = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(limits=unlimited, timeout=60) as client:
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(httpx.AsyncClient(limits=unlimited, timeout=60))
+            for _ in range(0, meter.streams, POOL)
+        ]
 
-        async def read(_: int) -> None:
+        async def read(number: int) -> None:
             text: list[str] = []
-            async with aconnect_sse(client, "GET", base) as source:
+            async with aconnect_sse(clients[number // POOL], "GET", base) as source:
                 async for event in source.aiter_sse():
                     if event.event == "chunk":
                         word = piece(event.data) or ""
@@ -118,11 +132,17 @@ async def openai(base: str, meter: Meter) -> AsyncIterator[Read]:
     """Read by openai-python, adding its chunks up as its documentation does."""
     from openai import AsyncOpenAI
 
-    async with AsyncOpenAI(api_key=KEY, base_url=base, timeout=60, max_retries=0) as client:
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(
+                AsyncOpenAI(api_key=KEY, base_url=base, timeout=60, max_retries=0)
+            )
+            for _ in range(0, meter.streams, POOL)
+        ]
 
-        async def read(_: int) -> None:
+        async def read(number: int) -> None:
             text: list[str] = []
-            stream = await client.chat.completions.create(
+            stream = await clients[number // POOL].chat.completions.create(
                 model="kimi-k2.6", messages=[{"role": "user", "content": "go"}], stream=True
             )
             async for chunk in stream:
@@ -143,9 +163,10 @@ MAKERS: Final[dict[str, Callable[[str, Meter], Any]]] = {
 }
 
 
-async def measure(name: str, base: str, streams: int, frames: int) -> dict[str, float]:
+async def measure(name: str, port: int, streams: int, frames: int, size: int) -> dict[str, float]:
     """Let one subject read all streams."""
-    meter = Meter(streams, frames)
+    meter = Meter(port, streams, frames, size)
+    base = f"http://127.0.0.1:{port}/"
     async with MAKERS[name](base, meter) as read:
         gc.collect()
         before = resident_bytes()
@@ -162,9 +183,9 @@ async def measure(name: str, base: str, streams: int, frames: int) -> dict[str, 
 def main() -> None:
     """Measure on a core of its own."""
     pin(CLIENT_CORE)
-    name, port, streams, frames = sys.argv[1:]
-    base = f"http://127.0.0.1:{port}/"
-    print(json.dumps(asyncio.run(measure(name, base, int(streams), int(frames)))))
+    name, *counts = sys.argv[1:]
+    port, streams, frames, size = map(int, counts)
+    print(json.dumps(asyncio.run(measure(name, port, streams, frames, size))))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 ``sse_server.py STREAMS FRAMES WRITES PACE``: once so many connections have asked, each gets
 ``WRITES`` writes of ``FRAMES`` frames in one HTTP chunk, and then the end. ``PACE`` is the pause in
 seconds after a few writes, each to another connection; 0 is as fast as the client can read, and one
-HTTP chunk per frame. Prints its port when it listens.
+HTTP chunk per frame. After the first write to each it waits until the client says ``GO`` on a
+connection of its own, so that nobody's setting up is measured. Prints its port when it listens.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ import sys
 from typing import Final, cast
 
 from process import SERVER_CORE, pin
-from sse_bytes import END, HEAD, done, frames, http_chunk
+from sse_bytes import END, GO, HEAD, done, frames, http_chunk
 
 # So many connections get a frame between two pauses, because no timer is finer than that.
 AT_ONCE: Final = 4
@@ -22,11 +23,12 @@ BURST: Final = 64 * 1024
 class Connection(asyncio.Protocol):
     """One client: its request is answered with the head of a stream."""
 
-    def __init__(self, asked: "asyncio.Queue[Connection]") -> None:
+    def __init__(self, asked: "asyncio.Queue[Connection]", go: asyncio.Event) -> None:
         self.transport: asyncio.Transport | None = None
         self.writable = asyncio.Event()
         self.writable.set()
         self._asked = asked
+        self._go = go
         self._answered = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -36,8 +38,9 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Answer the first bytes, whatever they ask for."""
-        del data
-        if not self._answered:
+        if data == GO:
+            self._go.set()
+        elif not self._answered:
             self._answered = True
             self.write(HEAD)
             self._asked.put_nowait(self)
@@ -84,8 +87,9 @@ async def burst(connection: Connection, reads: list[bytes]) -> None:
 async def serve(streams: int, size: int, writes: int, pause: float) -> None:
     """Serve the streams once the clients have asked, until standard input ends."""
     asked: asyncio.Queue[Connection] = asyncio.Queue()
+    go = asyncio.Event()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Connection(asked), "127.0.0.1", 0, backlog=2048)
+    server = await loop.create_server(lambda: Connection(asked, go), "127.0.0.1", 0, backlog=2048)
     print(server.sockets[0].getsockname()[1], flush=True)
     over = loop.run_in_executor(None, sys.stdin.read)
     stream = frames(size * writes)
@@ -94,12 +98,16 @@ async def serve(streams: int, size: int, writes: int, pause: float) -> None:
     else:
         reads = [http_chunk(frame) for frame in stream]
     connections = [await asked.get() for _ in range(streams)]
-    # The clients have their heads and are at rest before the first frame.
+    # The clients have their heads, and all that they do only once, before the frames that count.
+    first, *others = reads
+    for connection in connections:
+        connection.write(first)
+    await go.wait()
     await asyncio.sleep(0.2)
     if pause:
-        await pace(connections, reads, pause)
+        await pace(connections, others, pause)
     else:
-        await asyncio.gather(*(burst(connection, reads) for connection in connections))
+        await asyncio.gather(*(burst(connection, others) for connection in connections))
     for connection in connections:
         connection.write(http_chunk(done(len(stream))) + END)
     await over
