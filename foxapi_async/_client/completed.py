@@ -36,7 +36,8 @@ def as_completed(handles: Iterable[H], *, progress: OnProgress | None = None) ->
     wait ended without an outcome, such as ``TaskTimeoutError``, comes too. ``progress`` is called
     with a ``Progress`` for each handle, as soon as it is done and however long the loop takes; what
     it raises comes out of the loop. No task of the event loop is made, so a hundred thousand
-    handles are fine. Leaving the loop ends the remaining waits; the tasks go on at the service.
+    handles are fine. Several tasks may take from one iterator; each handle goes to one of them.
+    Leaving the loop ends the remaining waits; the tasks go on at the service.
     """
     return _Completed(handles, progress)
 
@@ -46,7 +47,6 @@ class _Completed(Generic[H]):
 
     def __init__(self, handles: Iterable[H], progress: OnProgress | None) -> None:
         self._handles = list(dict.fromkeys(handles))
-        self._left = len(self._handles)
         self._arrivals: _Arrivals[H] | None = None
         self._progress = progress
 
@@ -54,20 +54,21 @@ class _Completed(Generic[H]):
         return self
 
     async def __anext__(self) -> H:
-        if self._arrivals is None:
-            self._arrivals = _Arrivals(len(self._handles), self._progress)
-            try:
-                for handle in self._handles:
-                    self._arrivals.expect(handle)
-            except BaseException:
-                self._left = 0
-                self._arrivals.leave()
-                raise
-        if not self._left:
-            raise StopAsyncIteration
-        handle = await self._arrivals.next()
-        self._left -= 1
-        return handle
+        arrivals = self._arrivals or self._begin()
+        # The traceback of a cancelled step would keep the iterator, and so its waits, alive.
+        del self
+        return await arrivals.next()
+
+    def _begin(self) -> "_Arrivals[H]":
+        arrivals: _Arrivals[H] = _Arrivals(len(self._handles), self._progress)
+        self._arrivals = arrivals
+        try:
+            for handle in self._handles:
+                arrivals.expect(handle)
+        except BaseException:
+            arrivals.leave()
+            raise
+        return arrivals
 
     def __del__(self) -> None:
         # Nothing that waits knows this iterator, so it goes as soon as its loop is left.
@@ -83,9 +84,10 @@ class _Arrivals(Generic[H]):
         self._total = total
         self._progress = progress
         self._done = 0
+        self._left = total
         self._expected: set[_Expected[H]] = set()
         self._arrived: deque[H] = deque()
-        self._woken: asyncio.Future[None] | None = None
+        self._news = asyncio.Event()
         self._failure: Exception | None = None
 
     def expect(self, handle: H) -> None:
@@ -106,20 +108,26 @@ class _Arrivals(Generic[H]):
         self._arrive(waiter.awaited, error)
 
     async def next(self) -> H:
-        """Return the next handle that is done."""
-        while not self._arrived and self._failure is None:
-            self._woken = asyncio.get_running_loop().create_future()
-            try:
-                await self._woken
-            finally:
-                self._woken = None
-        failure, self._failure = self._failure, None
-        if failure is not None:
-            raise failure
-        return self._arrived.popleft()
+        """Return the next handle that is done; ``StopAsyncIteration`` after the last.
+
+        Several tasks may wait here: each handle goes to one of them.
+        """
+        while self._left:
+            if self._failure is not None:
+                failure, self._failure = self._failure, None
+                raise failure
+            if self._arrived:
+                self._left -= 1
+                if not self._left:
+                    self._news.set()  # for whoever else waits, and would wait for ever
+                return self._arrived.popleft()
+            self._news.clear()
+            await self._news.wait()
+        raise StopAsyncIteration
 
     def leave(self) -> None:
-        """End the waits that are under way."""
+        """End the waits that are under way; nothing more comes."""
+        self._left = 0
         expected, self._expected = self._expected, set()
         for waiter in expected:
             waiter.awaited.end_wait(waiter)
@@ -134,8 +142,7 @@ class _Arrivals(Generic[H]):
                 )
             except Exception as failure:  # noqa: BLE001 raised in the loop that it belongs to
                 self._failure = failure
-        if self._woken is not None and not self._woken.done():
-            self._woken.set_result(None)
+        self._news.set()
 
 
 class _Expected(Waiter, Generic[H]):

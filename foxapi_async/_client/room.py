@@ -155,6 +155,8 @@ class Room:
             return
         self._is_attended = is_needed
         for unfinished in list(self._unfinished.values()):
+            if self._is_attended != is_needed:
+                return  # one was known to be finished, so that its place is taken already
             if is_needed:
                 self._begin(unfinished)
             else:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from foxapi_async import ConfigError, FoxSession, LLMHandle, Progress, as_completed
-from foxapi_async.testing import Answer, TCPCutter
+from foxapi_async.testing import Answer, TCPCutter, settle
 
 
 async def submit(fox: FoxSession, last: int = 3) -> LLMHandle:
@@ -53,6 +53,56 @@ async def test_a_wait_without_an_outcome_is_told_with_its_error(
     assert [one async for one in as_completed([handle], progress=told.append)] == [handle]
     assert type(told[0].error).__name__ == "PermissionDeniedError"
     assert not handle.done()
+
+
+async def test_a_cancelled_loop_ends_its_waits_at_once(staged: FoxSession) -> None:
+    """Not even a cancelled task that is kept, with its traceback, keeps the polling going."""
+    handles = [await submit(staged) for _ in range(5)]
+
+    async def take() -> None:
+        async for _ in as_completed(handles):
+            pass
+
+    taking = asyncio.create_task(take())
+    await settle()
+    assert staged.stats().waiting == 5
+    taking.cancel()
+    await asyncio.wait((taking,))
+    assert taking.cancelled()
+    assert staged.stats().waiting == 0
+
+
+async def test_a_cancelled_step_loses_no_handle(fox: FoxSession) -> None:
+    """A step that is cancelled at any moment is taken anew, and each handle comes once."""
+    handles = [await submit(fox, 1 + number % 7) for number in range(20)]
+    finished = as_completed(handles)
+    taken: list[LLMHandle] = []
+    for turns in range(10_000):
+        step = asyncio.ensure_future(anext(finished))
+        await settle(turns * 7 % 50)
+        step.cancel()
+        try:
+            taken.append(await step)
+        except asyncio.CancelledError:
+            continue
+        except StopAsyncIteration:
+            break
+    assert len(taken) == 20
+    assert set(taken) == set(handles)
+
+
+async def test_several_tasks_take_from_one_iterator(fox: FoxSession) -> None:
+    """Each handle goes to one of them, and at the end none is left waiting."""
+    handles = [await submit(fox, 1 + number % 5) for number in range(12)]
+    finished = as_completed(handles)
+
+    async def take() -> list[LLMHandle]:
+        return [handle async for handle in finished]
+
+    shares = await asyncio.gather(*(take() for _ in range(5)))
+    taken = [handle for share in shares for handle in share]
+    assert len(taken) == 12
+    assert set(taken) == set(handles)
 
 
 async def test_updates_go_on_after_a_cancelled_step(fox: FoxSession) -> None:

@@ -7,6 +7,7 @@ import pytest
 from msgspec import Raw
 
 from foxapi_async._client.poller import Poller
+from foxapi_async._client.room import Room
 from foxapi_async._client.watch import Await, AwaitChange, Watch
 from foxapi_async._clock import ManualClock, settle
 from foxapi_async._protocol.pacing import pacer
@@ -381,3 +382,23 @@ async def test_a_final_task_is_not_looked_at_again() -> None:
     await bench.wait(second)
     assert bench.service.looks == {"a": 1}
     assert judge(second.seen[-1]).is_final
+
+
+async def test_no_task_is_asked_for_once_there_is_room() -> None:
+    """A task that is found to be finished lets the submission in, and the others are left alone."""
+    bench = Bench(finishes_at(1), Limits(gets_per_second=None))
+    bench.service.gate = asyncio.Event()
+    room = Room(bench.clock, Limits(in_flight=3), bench.poller)
+    known = Handle("a")
+    wait = bench.wait(known)
+    await settle()
+    await bench.clock.advance(0.02)
+    wait.cancel()  # with its GET under way, whose answer is kept
+    bench.service.gate.set()
+    await settle()
+    for task_id in "abc":
+        room.accepted(task(task_id), bench.service)
+    await room.enter()
+    await bench.clock.advance(5)
+    assert bench.service.looks == {"a": 1}
+    assert bench.poller.waiting == 0
