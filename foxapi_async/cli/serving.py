@@ -1,5 +1,6 @@
 """The options of ``foxapi serve``, and the gateway that they describe."""
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from time import time
@@ -7,12 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from foxapi_async.cli.exits import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from foxapi_async.gateway import Gateway
 
 _LONGEST_BUDGET: Final = 15
+# A number that is no count. Words behind an `=` belong to the key.
+_NUMBER: Final = re.compile(r"[+-]\d+(\.\d*)?|\d+\.\d*")
 
 
 class ClockKind(StrEnum):
@@ -121,8 +126,13 @@ def build_gateway(
 
 
 def read_key(text: str) -> tuple[str, int | None]:
-    """Split a key from its credits: what follows the last ``=`` if it is a number."""
+    """Split a key from its credits: what follows the last ``=`` if it is a number.
+
+    ``UsageError`` for a number that credits cannot be; the key is not in its message.
+    """
     key, equals, budget = text.rpartition("=")
     if equals and key and budget.isascii() and budget.isdigit() and len(budget) <= _LONGEST_BUDGET:
         return key, int(budget)
+    if key and _NUMBER.fullmatch(budget):
+        raise UsageError("--api-key KEY=CREDITS: write the credits as a whole number, 0 or more")
     return text, None

@@ -1,15 +1,13 @@
 """The gateway as an application of aiohttp.web."""
 
 import logging
-from itertools import count
-from random import Random
 from typing import Final, Unpack
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from foxapi_async._wire.fault import ErrorBody
-from foxapi_async.gateway.access import AccessLog
+from foxapi_async.gateway.access import AccessLog, RequestIds
 from foxapi_async.gateway.control import Control
 from foxapi_async.gateway.doors import Doors
 from foxapi_async.gateway.engine import Engine
@@ -26,7 +24,6 @@ from foxapi_async.gateway.stream import Streams
 
 _logger = logging.getLogger(__name__)
 
-REQUEST_ID: Final = "x-request-id"
 SETTINGS: Final = web.AppKey("settings", GatewaySettings)
 STATS: Final = web.AppKey("stats", Stats)
 FAULTS: Final = web.AppKey("faults", Faults)
@@ -48,9 +45,10 @@ def make_app(**options: Unpack[GatewayOptions]) -> web.Application:
     faults = Faults(settings.faults, seed=settings.seed)
     spoiler = Spoiler(faults, keys=keys, store=store, stats=stats, clock=settings.clock)
     border = Border(doors, faults, spoiler)
+    ids = RequestIds()
     middlewares = [border.guard]
     if settings.log is not None:
-        middlewares.insert(0, AccessLog(settings.log).watch)
+        middlewares.insert(0, AccessLog(settings.log, ids).watch)
     app = web.Application(
         client_max_size=settings.body_limit,
         middlewares=middlewares,
@@ -64,7 +62,7 @@ def make_app(**options: Unpack[GatewayOptions]) -> web.Application:
     app.add_routes(routes.table())
     control = Control(doors=doors, faults=faults, stats=stats, clock=settings.clock)
     app.add_routes(control.table())
-    app.on_response_prepare.append(_RequestIds())
+    app.on_response_prepare.append(ids.prepare)
 
     async def start_up(_: web.Application) -> None:
         engine.resume(await store.open())
@@ -107,7 +105,7 @@ class Border:
         except Refusal as refusal:
             return envelope(refusal.status, refusal.body)
         except web.HTTPException as error:
-            return translated(error)
+            return translated(error, request)
         except web.RequestPayloadError:
             message = "the body cannot be read: its length or its encoding is not as announced"
             return envelope(400, ErrorBody(message=message, type=error_type(400)))
@@ -115,18 +113,5 @@ class Border:
             # The client has left while its body was read or its answer written.
             raise
         except Exception:
-            _logger.exception("%s %s crashed", request.method, request.path)
+            _logger.exception("%s %s crashed", request.method, request.rel_url.raw_path)
             return envelope(500, ErrorBody(message="the gateway crashed", type="server_error"))
-
-
-class _RequestIds:
-    """Gives every answer an id of its own in ``x-request-id`` (CONTRACT Q5)."""
-
-    def __init__(self) -> None:
-        # The random part tells one run of the gateway from the next in a client's log.
-        self._run = f"{Random().getrandbits(32):08x}"  # noqa: S311 nothing is guarded by it
-        self._numbers = count(1)
-
-    async def __call__(self, request: web.Request, response: web.StreamResponse) -> None:
-        del request
-        response.headers[REQUEST_ID] = f"req-{self._run}-{next(self._numbers)}"

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -41,12 +41,17 @@ class Connection(web.RequestHandler):
         answer.force_close()
         return answer
 
+    def log_exception(self, *args: Any, **options: Any) -> None:
+        """Log a crash. A body that cannot be read is none: its sender was told, and that is all."""
+        if not isinstance(options.get("exc_info"), web.RequestPayloadError):
+            super().log_exception(*args, **options)
+
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Put what is refused before any handler, such as ``Expect``, into the envelope."""
         if isinstance(resp, web.HTTPException):
-            resp = translated(resp)
+            resp = translated(resp, request)
         return await super().finish_response(request, resp, start_time)
 
 

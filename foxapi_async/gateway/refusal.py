@@ -1,13 +1,15 @@
 """Requests that are refused, and the envelope in which that is told (CONTRACT §8.1)."""
 
 from http import HTTPStatus
+from typing import Final
 
 from aiohttp import web
 
 from foxapi_async._wire.fault import ErrorBody, encode_error
 from foxapi_async._wire.violation import Violation
 
-_TYPES: dict[int, str] = {
+_LONGEST_PATH: Final = 200
+_TYPES: Final[dict[int, str]] = {
     HTTPStatus.UNAUTHORIZED: "authentication_error",
     HTTPStatus.PAYMENT_REQUIRED: "insufficient_quota",
     HTTPStatus.NOT_FOUND: "not_found",
@@ -52,10 +54,22 @@ def envelope(status: int, body: ErrorBody) -> web.Response:
     return web.Response(status=status, body=encode_error(body), content_type="application/json")
 
 
-def translated(error: web.HTTPException) -> web.Response:
+def translated(error: web.HTTPException, request: web.BaseRequest) -> web.Response:
     """Put what aiohttp itself refuses into the envelope: routes, methods, large bodies."""
-    body = ErrorBody(message=error.reason, type=error_type(error.status))
+    body = ErrorBody(message=_reason(error, request), type=error_type(error.status))
     answer = envelope(error.status, body)
     if "Allow" in error.headers:
         answer.headers["Allow"] = error.headers["Allow"]
     return answer
+
+
+def _reason(error: web.HTTPException, request: web.BaseRequest) -> str:
+    """Say what is wrong in more words than the status has."""
+    path = request.rel_url.raw_path[:_LONGEST_PATH]
+    if error.status == HTTPStatus.NOT_FOUND:
+        return f"there is nothing at {path}"
+    if error.status == HTTPStatus.METHOD_NOT_ALLOWED:
+        return f"{path} takes {error.headers['Allow']}, not {request.method}"
+    if error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return f"the body is larger than {request.client_max_size} bytes"
+    return error.reason

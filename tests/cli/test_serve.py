@@ -149,6 +149,15 @@ def test_a_key_is_told_from_its_credits(text: str, expected: tuple[str, int | No
     assert read_key(text) == expected
 
 
+@pytest.mark.parametrize("text", ["sk-own-secret=-1", "sk-own-secret=2.5", "sk-own-secret=+3"])
+async def test_credits_that_are_no_count_are_refused(foxapi: Any, text: str) -> None:
+    """A number that credits cannot be does not quietly become a part of the key."""
+    done = await foxapi("serve", "--port", "0", "--api-key", text)
+    assert done.code == 2
+    assert "credits as a whole number" in done.err
+    assert "own-secret" not in done.err
+
+
 @only_posix
 def test_serve_keeps_its_data(spawn: Spawn, tmp_path: Path) -> None:
     """With ``--data`` a task outlives the command, and a second command is refused the file."""

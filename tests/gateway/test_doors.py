@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
@@ -309,7 +310,7 @@ async def test_the_access_log_has_no_key(
 ) -> None:
     """A line for each answer tells method, path, status and time, never a header or a query."""
     service = await serve(log=form)
-    await service.call("GET", f"{MODELS}?key=sk-secret", key="sk-secret")
+    answer = await service.call("GET", f"{MODELS}?key=sk-secret", key="sk-secret")
     await service.call("GET", "/v1/tasks/%0aevil", key="sk-secret")
     first, second = capsys.readouterr().err.splitlines()
     assert "sk-secret" not in first + second
@@ -317,9 +318,37 @@ async def test_the_access_log_has_no_key(
         line = json.loads(first)
         assert (line["method"], line["path"], line["status"]) == ("GET", MODELS, 200)
         assert set(line) == {"method", "path", "status", "ms", "request_id"}
+        assert line["request_id"] == answer.headers["x-request-id"]
     else:
         assert first.startswith(f"GET {MODELS} 200 ")
         assert second.startswith("GET /v1/tasks/%0Aevil 404 ")
+
+
+async def test_a_log_that_nobody_reads_stops_nobody(
+    serve: "Serve", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the reader of the log has gone, as ``2>&1 | head`` does, requests are still answered."""
+    service = await serve(log="text")
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", buffering=1) as nowhere:
+        monkeypatch.setattr("sys.stderr", nowhere)
+        for _ in range(2):
+            assert (await service.call("GET", "/healthz")).status == 200
+        monkeypatch.undo()
+        with suppress(BrokenPipeError):
+            nowhere.close()
+
+
+async def test_a_body_that_cannot_be_decoded_makes_no_noise(
+    service: "Service", caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is not encoded as announced is 400, and no traceback is written for it."""
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    reply = await service.call("POST", SUBMIT, data=b"no gzip", headers=headers)
+    assert reply.status == 400
+    assert (await service.call("GET", "/healthz")).status == 200
+    assert not caplog.records
 
 
 async def test_nothing_is_logged_unasked(

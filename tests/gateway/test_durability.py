@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -213,10 +214,11 @@ async def test_a_file_of_another_kind_is_refused(
 
 
 async def test_a_folder_that_is_missing_is_told(tmp_path: Path) -> None:
-    """A path that no file can be made at is an error that names it."""
+    """A path that no file can be made at is an error that names it, and leaves no thread."""
     with pytest.raises(ConfigError, match=r"nowhere.fox\.db"):
         async with Gateway(data=tmp_path / "nowhere" / "fox.db"):
             pass
+    assert not [thread for thread in threading.enumerate() if "connection" in thread.name]
 
 
 @pytest.mark.parametrize("name", ["aiosqlite", "sqlalchemy"])

@@ -99,6 +99,16 @@ async def test_a_page_in_place_of_an_answer(serve: "Serve") -> None:
     assert (reply.status, reply.body) == (200, b"")
 
 
+@pytest.mark.parametrize(
+    ("seconds", "header"), [(0.5, "0.5"), (10, "10"), (100, "100"), (1_234_567, "1234567")]
+)
+async def test_retry_after_is_a_plain_number(serve: "Serve", seconds: float, header: str) -> None:
+    """The header has digits only, however long the wait: no client reads an exponent."""
+    rule = FaultRule(on="models", fault="status", status=503, retry_after=seconds)
+    reply = await (await serve(faults=[rule])).call("GET", "/v1/configs/llm_generations_models")
+    assert reply.headers["Retry-After"] == header
+
+
 @pytest.mark.parametrize("size", [None, 10])
 async def test_a_truncated_answer_announces_the_whole(serve: "Serve", size: int | None) -> None:
     """A truncated body ends early although its length was told."""

@@ -186,7 +186,9 @@ async def test_unknown_routes_and_methods_use_the_envelope(service: "Service") -
     """An unknown route is 404, a wrong method 405 with ``Allow``, both in the envelope."""
     reply = await service.call("GET", "/v2/nothing")
     assert reply.status == 404
-    assert reply.json == {"error": {"message": "Not Found", "type": "not_found"}}
+    assert reply.json == {
+        "error": {"message": "there is nothing at /v2/nothing", "type": "not_found"}
+    }
     reply = await service.call("PUT", SUBMIT)
     assert reply.status == 405
     assert reply.headers["Allow"] == "POST"
@@ -200,6 +202,7 @@ async def test_a_large_body_is_refused(serve: "Serve") -> None:
     reply = await service.post(model="gpt-5.5", messages=hello("x" * 1000))
     assert reply.status == 413
     assert reply.json["error"]["type"] == "file_too_large_error"
+    assert "larger than 1000 bytes" in reply.json["error"]["message"]
     assert service.gateway.stats.tasks == 0
 
 

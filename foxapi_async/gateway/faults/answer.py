@@ -176,7 +176,7 @@ class Spoiler:
             body = ErrorBody(message=message, type=error_type(status), code=rule.code)
             answer = envelope(status, body)
             if rule.retry_after is not None:
-                answer.headers[hdrs.RETRY_AFTER] = f"{rule.retry_after:g}"
+                answer.headers[hdrs.RETRY_AFTER] = f"{rule.retry_after:.3f}".rstrip("0").rstrip(".")
             return answer
         if rule.fault == "html":
             return web.Response(status=status, body=_PAGE, content_type="text/html")

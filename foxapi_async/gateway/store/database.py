@@ -55,10 +55,14 @@ class Database:
     async def open(cls, path: Path) -> "Database":
         """Open or create the file; ``ConfigError`` when it cannot be used, and why."""
         try:
+            await asyncio.to_thread(_try, path)
             # A neighbour that holds the file will hold it for long: waiting is no use.
             connection = await aiosqlite.connect(path, timeout=0)
         except sqlite3.Error as error:
-            raise ConfigError(f"cannot open the data file {path}: {error}") from None
+            raise ConfigError(
+                f"cannot open the data file {path}: {error}; it must be a file, in a folder that "
+                "is there and may be written to"
+            ) from None
         try:
             await _take(connection, path)
         except sqlite3.Error as error:
@@ -174,6 +178,15 @@ class Database:
             except BaseException:
                 await self._connection.rollback()
                 raise
+
+
+def _try(path: Path) -> None:
+    """Open the file and close it again.
+
+    A connection of aiosqlite that cannot be opened leaves a thread behind, which would have its
+    last word when the loop is closed already.
+    """
+    sqlite3.connect(path).close()
 
 
 async def _take(connection: aiosqlite.Connection, path: Path) -> None:
