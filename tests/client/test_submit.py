@@ -1,6 +1,7 @@
 """Laws of billed POSTs: none is made twice, and no accepted task is lost."""
 
 import asyncio
+import json
 import socket
 import time
 
@@ -10,17 +11,29 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from foxapi_async import (
     APIConnectionError,
+    APIStatusError,
+    APITimeoutError,
     AuthenticationError,
+    BadRequestError,
+    ContentTooLargeError,
     FoxSession,
+    InsufficientQuotaError,
     InternalServerError,
+    InvalidParameterError,
     InvalidResponseError,
     Limits,
     ModelNotSupportedError,
+    NotFoundError,
+    PermissionDeniedError,
     RateLimitError,
     RequestValidationError,
     RetryPolicy,
+    ServiceUnavailableError,
     SessionClosedError,
     SubmitOutcomeUnknownError,
+    Timeouts,
+    UnprocessableEntityError,
+    UnsupportedContentTypeError,
 )
 from foxapi_async._client.params import LLMParams, encode_request
 from foxapi_async._protocol.fingerprint import fingerprint
@@ -61,10 +74,18 @@ ONE = RetryPolicy(first=0.01)
         (Reset(response=0), APIConnectionError, 1),
         (Close(response=1), APIConnectionError, 1),
         (Close(body=HALF), APIConnectionError, 1),
+        (Reset(request=HALF), APIConnectionError, 0),
+        (Answer.http(500), InternalServerError, 0),
         (Answer.http(502, forward=True), InternalServerError, 1),
-        (Answer.http(503), InternalServerError, 0),
+        (Answer.http(503), ServiceUnavailableError, 0),
+        (Answer.http(504, b"<html>"), InternalServerError, 0),
+        (Answer.http(520), InternalServerError, 0),
+        (Answer.http(529), InternalServerError, 0),
         (Answer.http(200, b"<html>"), InvalidResponseError, 0),
         (Answer.http(200, forward=True), InvalidResponseError, 1),
+        (Answer.http(202, b'{"status":"pending"}'), InvalidResponseError, 0),
+        (Answer.http(200, b'{"id":7,"status":"pending"}'), InvalidResponseError, 0),
+        (Answer.http(200, b'["task-llm-1-aaaaaaaa"]'), InvalidResponseError, 0),
         (Answer.http(200, b'{"id":"../x","status":"pending"}'), InvalidResponseError, 0),
         (Answer.http(408), FoxAPIError, 0),
     ],
@@ -94,14 +115,64 @@ async def test_a_lost_answer_is_told_and_never_resent(
     ]
 
 
+async def test_an_answer_that_does_not_come_is_a_lost_one(
+    cutter: TCPCutter, gateway: Gateway
+) -> None:
+    """Silence for the seconds of Timeouts.submit leaves the outcome open, and nothing is resent."""
+    clock = ManualClock()
+    timeouts = Timeouts(submit=20)
+    async with FoxSession("sk-x", base_url=cutter.url, clock=clock, timeouts=timeouts) as fox:
+        cutter.on("POST", "*", Stall(response=0))
+        submitting = asyncio.create_task(fox.llm.submit(**KEYED))
+        await cutter.wait_for_stalls()
+        await clock.advance(19.9)
+        assert not submitting.done()
+        await clock.advance(0.1)
+        with pytest.raises(SubmitOutcomeUnknownError, match=r"Timeouts\.submit, 20 s") as caught:
+            await submitting
+    error = caught.value
+    assert isinstance(error.fault, APITimeoutError)
+    assert (error.key, error.request.model, error.sent_at) == (
+        "row-17",
+        "gpt-5.5",
+        clock.unix() - 20,
+    )
+    assert error.fingerprint == fingerprint(encode_request(error.request))
+    assert (cutter.count("POST"), gateway.stats.tasks) == (1, 1)
+
+
+def refusal(status: int, code: str = "", kind: str = "invalid_request_error") -> Answer:
+    """Answer as the service does when it refuses."""
+    error = {"message": "no", "type": kind} | ({"code": code} if code else {})
+    body = json.dumps({"error": error}).encode()
+    return Answer.http(status, body, content_type="application/json")
+
+
 @pytest.mark.parametrize(
     ("fault", "kind"),
     [
+        (Answer.http(307, headers={"Location": "http://127.0.0.1:9/"}), APIStatusError),
+        (refusal(400), BadRequestError),
         (Answer.http(401), AuthenticationError),
+        (refusal(402, kind="insufficient_quota"), InsufficientQuotaError),
+        (Answer.http(403, b"error code: 1010"), PermissionDeniedError),
+        (refusal(404, kind="not_found"), NotFoundError),
+        (Answer.http(413, b"<html>"), ContentTooLargeError),
+        (refusal(422), UnprocessableEntityError),
+        (refusal(422, "model_not_supported"), ModelNotSupportedError),
+        (refusal(422, "unsupported_content_type"), UnsupportedContentTypeError),
+        (refusal(422, "invalid_param"), InvalidParameterError),
+        (refusal(422, "unsupported_advanced_options"), UnprocessableEntityError),
+        (refusal(422, "model_not_support_capability"), UnsupportedContentTypeError),
+        (refusal(422, "model_rule_violation"), UnprocessableEntityError),
+        (refusal(422, "no_available_model"), ModelNotSupportedError),
+        (refusal(422, "model_not_found"), ModelNotSupportedError),
+        (refusal(422, "model_unavailable"), ModelNotSupportedError),
         (
-            Answer.http(422, b'{"error":{"message":"no","code":"model_not_supported"}}'),
-            ModelNotSupportedError,
+            refusal(422, "no_compatible_channel", "service_unavailable_error"),
+            UnprocessableEntityError,
         ),
+        (refusal(422, "invalid_image_url"), UnprocessableEntityError),
         (Answer.http(429), RateLimitError),
     ],
 )
@@ -111,9 +182,27 @@ async def test_a_refusal_is_final_and_certain(
     """What the service refused was not accepted: its own error, one POST, no uncertainty."""
     async with FoxSession("sk-x", base_url=cutter.url, retry=ONE) as fox:
         cutter.on("POST", "*", fault)
-        with pytest.raises(kind):
+        with pytest.raises(kind) as caught:
             await fox.llm.submit(**PROMPT)
+    assert type(caught.value) is kind
     assert (cutter.count("POST"), gateway.stats.tasks) == (1, 0)
+
+
+async def test_what_cannot_be_reached_is_certain(cutter: TCPCutter, gateway: Gateway) -> None:
+    """A refused connection and a name that nobody knows are no unknown outcome, however often."""
+    retry = RetryPolicy(attempts=3, first=0.001, cap=0.002)
+    connector = aiohttp.TCPConnector(resolver=Resolver(knows_nobody=True))
+    async with (
+        cutter.unreachable(),
+        aiohttp.ClientSession(connector=connector) as http,
+        FoxSession("sk-x", base_url=cutter.url, retry=retry) as refused,
+        FoxSession("sk-x", base_url="http://localhost:9", retry=retry, http=http) as lost,
+    ):
+        for fox in (refused, lost):
+            with pytest.raises(APIConnectionError) as caught:
+                await fox.llm.submit(**PROMPT)
+            assert not caught.value.sent
+    assert gateway.stats.submits == 0
 
 
 async def test_what_never_left_is_sent_again(cutter: TCPCutter, gateway: Gateway) -> None:
@@ -221,7 +310,7 @@ async def test_closing_lets_go_of_what_never_left(
     """A POST that closing lets go of before a byte left is no unknown: the session was closed."""
     clock = ManualClock()
     retry = RetryPolicy(first=50, cap=50)
-    resolver = DeafResolver()
+    resolver = Resolver()
     waits = asyncio.Event()
 
     def hear(event: Event) -> None:
@@ -246,18 +335,21 @@ async def test_closing_lets_go_of_what_never_left(
     assert (cutter.count("POST"), gateway.stats.submits) == (0, 0)
 
 
-class DeafResolver(AbstractResolver):
-    """A resolver that never answers."""
+class Resolver(AbstractResolver):
+    """A resolver that knows no name, or never answers."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, knows_nobody: bool = False) -> None:
         self.asked = asyncio.Event()
+        self.knows_nobody = knows_nobody
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Stall, as a name server does that has gone."""
-        del host, port, family
+        """Fail, or stall as a name server does that has gone."""
+        del port, family
         self.asked.set()
+        if self.knows_nobody:
+            raise socket.gaierror(socket.EAI_NONAME, f"Name or service not known: {host}")
         await asyncio.Event().wait()
         return []
 
