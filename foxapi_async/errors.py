@@ -47,7 +47,7 @@ text.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.task import Task
@@ -470,28 +470,3 @@ class UnboundHandleError(RuntimeError):
     """The handle was unpickled and belongs to no session yet: call ``handle.bind(fox)``."""
 
     advice = "Call handle.bind(fox)."
-
-
-STATUS_ERRORS: Final[dict[int, type[APIStatusError]]] = {
-    400: BadRequestError,
-    401: AuthenticationError,
-    402: InsufficientQuotaError,
-    403: PermissionDeniedError,
-    404: NotFoundError,
-    413: ContentTooLargeError,
-    422: UnprocessableEntityError,
-    429: RateLimitError,
-    503: ServiceUnavailableError,
-}
-"""Which class stands for which HTTP status; any other 5xx is an ``InternalServerError``."""
-
-UNPROCESSABLE_ERRORS: Final[dict[str, type[UnprocessableEntityError]]] = {
-    "model_not_supported": ModelNotSupportedError,
-    "no_available_model": ModelNotSupportedError,
-    "model_not_found": ModelNotSupportedError,
-    "model_unavailable": ModelNotSupportedError,
-    "unsupported_content_type": UnsupportedContentTypeError,
-    "model_not_support_capability": UnsupportedContentTypeError,
-    "invalid_param": InvalidParameterError,
-}
-"""Which class stands for which code of a 422, older and newer names alike (CONTRACT §7.2, §8.2)."""

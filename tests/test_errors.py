@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from foxapi_async import errors
+from foxapi_async._protocol.refusal import STATUS_ERRORS, UNPROCESSABLE_ERRORS
 from foxapi_async._wire.fault import ErrorBody
 from foxapi_async._wire.request import GenerationRequest, Message
 from foxapi_async._wire.task import Task
@@ -146,8 +147,8 @@ class TestTree:
     def test_statuses_have_one_class_each(self) -> None:
         """The registries name classes of the tree, and a 422's codes stay below its class."""
         rooted = set(tree(errors.FoxAPIError))
-        assert set(errors.STATUS_ERRORS.values()) <= rooted
-        for kind in errors.UNPROCESSABLE_ERRORS.values():
+        assert set(STATUS_ERRORS.values()) <= rooted
+        for kind in UNPROCESSABLE_ERRORS.values():
             assert issubclass(kind, errors.UnprocessableEntityError)
 
     def test_every_class_says_what_it_means(self) -> None:

@@ -7,16 +7,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from msgspec import DecodeError, Struct
 from msgspec.structs import replace
 
+from foxapi_async._protocol.refusal import refusal_class
 from foxapi_async._wire.fault import read_error
 from foxapi_async._wire.shape import Extra, Reader, Shape
-from foxapi_async.errors import (
-    STATUS_ERRORS,
-    UNPROCESSABLE_ERRORS,
-    APIStatusError,
-    InternalServerError,
-    InvalidResponseError,
-    UnprocessableEntityError,
-)
+from foxapi_async.errors import APIStatusError, InvalidResponseError
 
 if TYPE_CHECKING:
     from foxapi_async._transport.account import Account
@@ -110,7 +104,7 @@ def status_error(answer: Answer) -> APIStatusError:
     message, code, kind, param = (
         text and account.redact(text)[:_MESSAGE] for text in (message, code, kind, param)
     )
-    return _error_class(status, code)(
+    return refusal_class(status, code)(
         f"{status} {code or kind or ''}".rstrip()
         + ": "
         + (message or _hint(account, status))
@@ -124,15 +118,6 @@ def status_error(answer: Answer) -> APIStatusError:
         retry_after=answer.retry_after,
         enveloped=enveloped,
     )
-
-
-def _error_class(status: int, code: str | None) -> type[APIStatusError]:
-    found = STATUS_ERRORS.get(status)
-    if found is UnprocessableEntityError and code is not None:
-        return UNPROCESSABLE_ERRORS.get(code, found)
-    if found is not None:
-        return found
-    return InternalServerError if 500 <= status < 600 else APIStatusError  # noqa: PLR2004
 
 
 def _hint(account: "Account", status: int) -> str:
