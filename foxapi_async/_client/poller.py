@@ -363,8 +363,8 @@ def _differ(before: Task | None, after: Task) -> bool:
 def _timed_out(waiter: Waiter) -> TaskTimeoutError:
     task_id = waiter.watch.id
     return TaskTimeoutError(
-        f"task {task_id} was not finished in time; it goes on at the service: "
-        "await its handle again, or find it later by its id",
+        f"task {task_id} was not finished within timeout= of this wait, or Timeouts.wait; it goes "
+        "on at the service: await its handle again, or find it later by its id",
         task_id=task_id,
         task=waiter.watch.last,
     )

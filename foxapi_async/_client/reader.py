@@ -454,8 +454,8 @@ class StreamReader:
 
     def _late(self) -> TaskTimeoutError:
         return TaskTimeoutError(
-            f"the stream of task {self.task_id} did not end in {self._timeout:g} s; the task goes "
-            "on: read on from the stream's cursor, or await the handle",
+            f"the stream of task {self.task_id} did not end within timeout=, {self._timeout:g} s; "
+            "the task goes on: read on from the stream's cursor, or await the handle",
             task_id=self.task_id,
             task=self._handle.task if self._handle is not None else None,
         )

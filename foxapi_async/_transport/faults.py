@@ -77,7 +77,9 @@ def translate(error: Exception, *, sent: bool | None, account: "Account") -> Fox
     if isinstance(error, _BAD_REQUEST) and not sent:
         return ConfigError(f"no request can be made to {origin}: {told}")
     if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return APITimeoutError(f"no connection to {origin} in time: {told}", sent=sent)
+        return APITimeoutError(
+            f"no connection to {origin} within Timeouts.connect: {told}", sent=sent
+        )
     if isinstance(error, TimeoutError):
         return APITimeoutError(f"no complete answer from {origin} in time: {told}", sent=sent)
     if isinstance(error, _UNCONNECTED) or not sent:

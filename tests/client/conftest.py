@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import socket
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 from aiohttp import web
+from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.typedefs import Handler
 
 from foxapi_async import Exponential, FoxSession, PollPolicy
@@ -38,6 +40,34 @@ async def fox(gateway: Gateway) -> AsyncIterator[FoxSession]:
     """Open a session to the gateway."""
     async with FoxSession(KEY, base_url=gateway.url, polling=QUICK) as fox:
         yield fox
+
+
+class Resolver(AbstractResolver):
+    """A name server that knows no name, or never answers."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.knows_nobody = False
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Fail, or stall as one does that has gone."""
+        del port, family
+        self.asked.set()
+        if self.knows_nobody:
+            raise socket.gaierror(socket.EAI_NONAME, f"Name or service not known: {host}")
+        await asyncio.Event().wait()
+        return []
+
+    async def close(self) -> None:
+        """Hold nothing."""
+
+
+@pytest.fixture
+def resolver() -> Resolver:
+    """Have a name server that does not answer."""
+    return Resolver()
 
 
 @pytest.fixture

@@ -116,6 +116,7 @@ async def test_silence_asks_the_task_and_reopens(
     with pytest.raises(StreamInterruptedError, match="300 s without news") as caught:
         await reading
     assert isinstance(caught.value.fault, APITimeoutError)
+    assert "StreamPolicy.silence, 60 s" in str(caught.value)
     assert 300 <= clock.time() < 320
     assert play.asked == 5
 
@@ -205,7 +206,7 @@ async def test_patience_ends_an_opening_that_hangs(
     assert not reading.done()
     await clock.advance(0.2)
     await play.until(reading.done)
-    with pytest.raises(TaskTimeoutError, match="5 s"):
+    with pytest.raises(TaskTimeoutError, match="timeout=, 5 s"):
         await reading
 
 

@@ -2,12 +2,11 @@
 
 import asyncio
 import json
-import socket
 import time
+from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from foxapi_async import (
     APIConnectionError,
@@ -61,6 +60,9 @@ from foxapi_async.testing import (
     settle,
 )
 from foxapi_async.testing.faults import Fault
+
+if TYPE_CHECKING:
+    from tests.client.conftest import Resolver
 
 PROMPT: LLMParams = {"model": "gpt-5.5", "messages": "count 1 to 3"}
 KEYED: LLMParams = {**PROMPT, "key": "row-17"}
@@ -188,10 +190,13 @@ async def test_a_refusal_is_final_and_certain(
     assert (cutter.count("POST"), gateway.stats.tasks) == (1, 0)
 
 
-async def test_what_cannot_be_reached_is_certain(cutter: TCPCutter, gateway: Gateway) -> None:
+async def test_what_cannot_be_reached_is_certain(
+    cutter: TCPCutter, gateway: Gateway, resolver: "Resolver"
+) -> None:
     """A refused connection and a name that nobody knows are no unknown outcome, however often."""
+    resolver.knows_nobody = True
     retry = RetryPolicy(attempts=3, first=0.001, cap=0.002)
-    connector = aiohttp.TCPConnector(resolver=Resolver(knows_nobody=True))
+    connector = aiohttp.TCPConnector(resolver=resolver)
     async with (
         cutter.unreachable(),
         aiohttp.ClientSession(connector=connector) as http,
@@ -305,12 +310,11 @@ async def test_closing_lets_go_of_what_was_sent(cutter: TCPCutter, in_a_hurry: b
 
 @pytest.mark.parametrize("refused_before", [False, True])
 async def test_closing_lets_go_of_what_never_left(
-    cutter: TCPCutter, gateway: Gateway, refused_before: bool
+    cutter: TCPCutter, gateway: Gateway, resolver: "Resolver", refused_before: bool
 ) -> None:
     """A POST that closing lets go of before a byte left is no unknown: the session was closed."""
     clock = ManualClock()
     retry = RetryPolicy(first=50, cap=50)
-    resolver = Resolver()
     waits = asyncio.Event()
 
     def hear(event: Event) -> None:
@@ -333,28 +337,6 @@ async def test_closing_lets_go_of_what_never_left(
         with pytest.raises(SessionClosedError):
             await submitting
     assert (cutter.count("POST"), gateway.stats.submits) == (0, 0)
-
-
-class Resolver(AbstractResolver):
-    """A resolver that knows no name, or never answers."""
-
-    def __init__(self, *, knows_nobody: bool = False) -> None:
-        self.asked = asyncio.Event()
-        self.knows_nobody = knows_nobody
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """Fail, or stall as a name server does that has gone."""
-        del port, family
-        self.asked.set()
-        if self.knows_nobody:
-            raise socket.gaierror(socket.EAI_NONAME, f"Name or service not known: {host}")
-        await asyncio.Event().wait()
-        return []
-
-    async def close(self) -> None:
-        """Hold nothing."""
 
 
 async def test_a_caller_that_waits_for_room_has_sent_nothing(

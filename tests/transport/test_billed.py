@@ -273,7 +273,7 @@ class TestNeverSent:
             transport = Transport(http=session, clock=clock, timeouts=Timeouts(connect=0.01))
             account = Account.resolve("sk-local", "https://api.invalid")
             retry = RetryPolicy(attempts=2)
-            with pytest.raises(APITimeoutError) as failed:
+            with pytest.raises(APITimeoutError, match=r"Timeouts\.connect") as failed:
                 await transport.request(account, post, retry=retry, emit=retries)
         assert not failed.value.sent
         assert [reason for *_, reason in retries] == ["APITimeoutError"]

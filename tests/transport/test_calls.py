@@ -12,7 +12,7 @@ import pytest
 from foxapi_async import errors
 from foxapi_async._clock import ManualClock
 from foxapi_async._protocol.backoff import Effect
-from foxapi_async._transport import Account, Call, Transport, decode
+from foxapi_async._transport import Account, Ambiguous, Call, Transport, decode
 from foxapi_async._version import __version__
 from foxapi_async._wire.task import tasks
 from foxapi_async.config import Limits, RetryPolicy, Timeouts
@@ -224,6 +224,58 @@ class TestClocks:
         with pytest.raises(errors.APITimeoutError, match=r"Timeouts\.call"):
             await call
         assert len(server.requests) == 2
+
+    @pytest.mark.parametrize("billed", [False, True])
+    async def test_no_drip_outlives_the_call(
+        self,
+        *,
+        server: "Server",
+        account: Account,
+        transport: Transport,
+        clock: ManualClock,
+        read: Call,
+        post: Call,
+        billed: bool,
+    ) -> None:
+        """A byte now and then keeps no attempt alive beyond ``Timeouts.call``."""
+        server.sends(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n", then="keep")
+        call = asyncio.ensure_future(
+            transport.request(
+                account, post if billed else read, retry=RETRY, timeouts=Timeouts(call=5)
+            )
+        )
+        await server.seen(1)
+        for _ in range(5):
+            assert not call.done()
+            server.peers[0].send(b"{")
+            await clock.advance(1)
+        with pytest.raises(
+            Ambiguous if billed else errors.APITimeoutError, match=r"Timeouts\.call, 5 s"
+        ):
+            await call
+        assert len(server.requests) == 1
+
+    async def test_no_retries_outlive_the_call(
+        self,
+        *,
+        server: "Server",
+        account: Account,
+        transport: Transport,
+        clock: ManualClock,
+        read: Call,
+        retries: "Retries",
+    ) -> None:
+        """However many attempts are allowed, none begins after ``Timeouts.call``."""
+        for _ in range(9):
+            server.answers(503, ENVELOPE)
+        retry = RetryPolicy(attempts=99, first=1, factor=1, elapsed=1000)
+        began = clock.time()
+        with pytest.raises(errors.ServiceUnavailableError):
+            await transport.request(
+                account, read, retry=retry, timeouts=Timeouts(call=4.5), emit=retries
+            )
+        assert clock.time() - began <= 4.5
+        assert len(server.requests) == 5
 
     async def test_no_wait_runs_past_the_call(
         self, server: "Server", account: Account, transport: Transport, read: Call
