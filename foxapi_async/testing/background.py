@@ -141,9 +141,15 @@ class BackgroundGateway:
 
         @web.middleware
         async def remember(request: "web.Request", handler: "Handler") -> "web.StreamResponse":
+            if request.match_info.route.name != "submit":
+                return await handler(request)
+            # A client that leaves cancels its request, but not the task that it has asked for.
+            return await asyncio.shield(asyncio.create_task(submitted(request, handler)))
+
+        async def submitted(request: "web.Request", handler: "Handler") -> "web.StreamResponse":
             answer = await handler(request)
             body = answer.body if isinstance(answer, web.Response) else None
-            if request.match_info.route.name == "submit" and isinstance(body, bytes):
+            if isinstance(body, bytes):
                 accepted = msgspec.json.decode(body, type=_Accepted)
                 self._requests[accepted.id] = sha256(await request.read()).digest()
             return answer
