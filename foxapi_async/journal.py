@@ -43,7 +43,10 @@ class Journal(Protocol):
         ...
 
     async def drop(self, notes: Collection[Note]) -> int:
-        """Delete these entries, whatever their stage; return how many there were."""
+        """Delete these entries, and return how many there were.
+
+        At any stage, but for ``SENT``: that is still under way in a living process.
+        """
         ...
 
 

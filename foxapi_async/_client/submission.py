@@ -109,6 +109,11 @@ class Submission:
         except (FoxAPIError, SessionClosedError) as fault:
             await self._record(journal.refused(note, fault))
             raise
+        except Exception as error:
+            # A bug, of a lent session perhaps. Its key must not look as if it were under way.
+            bug = FoxAPIError(f"{type(error).__name__} was raised in place of an answer")
+            await self._record(journal.unknown(note, bug))
+            raise
         _log.info("accepted: task %s, model %s", task.id, task.model)
         await self._record(journal.accepted(note, task), task)
         service.emit(TaskSubmitted(task_id=task.id, model=self._request.model, key=self._key))

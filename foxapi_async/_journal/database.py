@@ -105,11 +105,14 @@ class Database:
                 query = self._prepared(statement)
                 await driver.executemany(query.sql, map(query.bound, values))
             await driver.commit()
-        except sqlite3.Error as error:
-            await driver.rollback()
+        except Exception as error:
+            try:
+                await driver.rollback()
+            except sqlite3.Error as worse:
+                raise self._failed(worse) from error
             if isinstance(error, sqlite3.IntegrityError):
                 raise Taken from error
-            raise JournalError(f"the journal {self.path}: {_meaning(error)}") from error
+            raise self._failed(error) from error
 
     async def read(self, query: Select[Any], values: Changes) -> list[dict[str, Any]]:
         """Return the rows of a query by their columns; quick for a single row."""
@@ -117,9 +120,12 @@ class Database:
         try:
             rows = await self._driver.execute_fetchall(prepared.sql, prepared.bound(values))
         except sqlite3.Error as error:
-            raise JournalError(f"the journal {self.path}: {_meaning(error)}") from error
+            raise self._failed(error) from error
         names = query.selected_columns.keys()
         return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def _failed(self, error: Exception) -> JournalError:
+        return JournalError(f"the journal {self.path}: {_meaning(error)}")
 
     def _prepared(self, statement: Insert | Update | Select[Any]) -> "_Prepared":
         prepared = self._statements.get(statement)
@@ -180,7 +186,8 @@ def _migrate(connection: Connection) -> None:
 
 def _prepare(location: Location, *, create: bool) -> tuple[str, AsyncEngine]:
     """Do what touches the disk before the first connection does."""
-    path = Path(location.path).absolute()
+    # Through links, as SQLite goes: all who open the file must find the marks of the living.
+    path = Path(location.path).resolve()
     if create:
         _make_private(path)
     elif not path.exists():

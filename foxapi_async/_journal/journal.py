@@ -98,8 +98,12 @@ class Journal:
         # Only in this order: a run that is dead already can write nothing before the second look.
         runs = await self._ask(statements.sent_by)
         dead = {run for run in runs if not await self._lives(run)}
-        found = await self._ask(lambda it: statements.entries(it, service, stages, lean=lean))
-        return [_orphaned(entry) if entry.note.run in dead else entry for entry in found]
+        wanted = None if stages is None else {*stages}
+        if wanted is not None and Stage.UNKNOWN in wanted:
+            wanted.add(Stage.SENT)
+        found = await self._ask(lambda it: statements.entries(it, service, wanted, lean=lean))
+        entries = (_orphaned(entry) if entry.note.run in dead else entry for entry in found)
+        return [entry for entry in entries if stages is None or entry.stage in stages]
 
     async def prune(self, before: float) -> int:
         """Delete what is finished or refused and was sent before; return how many there were.
@@ -109,8 +113,13 @@ class Journal:
         return await self._ask(lambda connection: statements.prune(connection, before))
 
     async def drop(self, notes: Collection[Note]) -> int:
-        """Delete these entries, whatever their stage; return how many there were."""
-        return await self._ask(lambda connection: statements.drop(connection, notes))
+        """Delete these entries at any stage; return how many there were.
+
+        What a living process has just sent stays: its answer would find no entry.
+        """
+        runs = await self._ask(statements.sent_by)
+        living = {run for run in runs if await self._lives(run)}
+        return await self._ask(lambda connection: statements.drop(connection, notes, living))
 
     async def aclose(self) -> None:
         """Write down what is still to be written and close the file; further calls do nothing."""

@@ -98,6 +98,8 @@ def _version(connection: Connection) -> int:
             raise Mismatch("is another program's database: give the journal a file of its own")
         return 0
     version = connection.execute(select(VERSION.c.version)).scalar()
-    if not isinstance(version, int):
-        raise Mismatch("holds no version: it was damaged, or made by another program")
+    # What a newer release has made of the tables is not known here.
+    is_ours = isinstance(version, int) and version <= len(STEPS)
+    if not isinstance(version, int) or (is_ours and SUBMISSIONS.name not in names):
+        raise Mismatch("lacks a table or its version: it was damaged, or made by another program")
     return version

@@ -192,11 +192,13 @@ def prune(connection: Connection, before: float) -> int:
     ).rowcount
 
 
-def drop(connection: Connection, notes: Iterable[Note]) -> int:
-    """Delete these entries, whatever their stage; return how many there were."""
+def drop(connection: Connection, notes: Iterable[Note], living: Collection[str]) -> int:
+    """Delete these entries but for what a living run has just sent; return how many."""
     dropped = 0
     for note in notes:
         query = delete(SUBMISSIONS).where(_c.run == note.run, _c.number == note.number)
+        if note.run in living:
+            query = query.where(_c.stage != Stage.SENT)
         dropped += connection.execute(query).rowcount
     return dropped
 

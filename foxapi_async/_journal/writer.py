@@ -25,6 +25,7 @@ from foxapi_async._journal.statements import (
     make,
     read,
 )
+from foxapi_async.errors import JournalError
 
 _log = logging.getLogger("foxapi_async")
 
@@ -53,6 +54,7 @@ class Writer:
         self._owed: list[tuple[Change, Changes, _Waiter | None]] = []
         self._writing: asyncio.Task[None] | None = None
         self._linger: Timer | None = None
+        self._closed = False
 
     async def claim(self, note: Note, intent: Intent) -> Entry | None:
         """Commit the intent; return the entry that holds its key, if it is taken."""
@@ -88,7 +90,8 @@ class Writer:
         return answer
 
     async def aclose(self) -> None:
-        """Write down all that is waiting or owed; raise if that fails."""
+        """Take nothing more, and write down all that is waiting or owed; raise if that fails."""
+        self._closed = True
         if self._writing is not None:
             await asyncio.wait((self._writing,))
         if self._linger is not None:
@@ -97,6 +100,8 @@ class Writer:
             await self._commit((), [*self._owed, *self._changes])
 
     def _waiter(self) -> _Waiter:
+        if self._closed:
+            raise JournalError(f"the journal {self._database.path} is closed")
         return asyncio.get_running_loop().create_future()
 
     async def _written(self, waiter: _Waiter) -> Any:
@@ -115,23 +120,26 @@ class Writer:
             while self._claims or self._changes or self._finds or self._asks:
                 # One turn of the loop, in which everyone who is ready joins this commit.
                 await asyncio.sleep(0)
-                if self._claims or self._changes:
-                    await self._write_batch()
                 finds, self._finds = self._finds, []
+                asks, self._asks = self._asks, []
+                # What is owed goes before each look: one that passes it would tell what is false.
+                lost = await self._write_batch()
                 if finds:
                     names = [name for name, _ in finds]
-                    await _told([waiter for _, waiter in finds], self._find(names))
-                asks, self._asks = self._asks, []
+                    await _told([waiter for _, waiter in finds], self._find(names, lost))
                 for work, waiter in asks:
-                    await _told([waiter], self._ask(work))
+                    await _told([waiter], self._ask(work, lost))
         finally:
             # In the turn that found nothing to write: whoever comes next starts another task.
             self._writing = None
 
-    async def _write_batch(self) -> None:
+    async def _write_batch(self) -> Exception | None:
+        """Write all that waits or is owed; return why something is owed now."""
         claims, self._claims = self._claims, []
         changes, self._changes = [*self._owed, *self._changes], []
         self._owed = []
+        if not claims and not changes:
+            return None
         waiters = [waiter for *_, waiter in claims]
         waiters += [waiter for *_, waiter in changes if waiter is not None]
         error = await _told(waiters, self._commit(claims, changes))
@@ -139,6 +147,7 @@ class Writer:
             self._owed = [(change, values, None) for change, values, _ in changes]
             if not waiters:
                 _log.error("results could not be written down yet: %s", error)
+        return error if self._owed else None
 
     async def _commit(
         self,
@@ -158,7 +167,9 @@ class Writer:
             return await self._database.run(partial(_look_and_write, intents, steps))
         return [None] * len(intents)
 
-    async def _find(self, names: Sequence[Name]) -> list[Entry | None]:
+    async def _find(self, names: Sequence[Name], lost: Exception | None) -> list[Entry | None]:
+        if lost is not None:
+            raise lost
         if len(names) > _FEW:
             found = await self._database.run(lambda connection: find(connection, names))
             return [found.get(name) for name in names]
@@ -168,7 +179,11 @@ class Writer:
             entries.append(read(rows[0]) if rows else None)
         return entries
 
-    async def _ask(self, work: Callable[[Connection], object]) -> list[object]:
+    async def _ask(
+        self, work: Callable[[Connection], object], lost: Exception | None
+    ) -> list[object]:
+        if lost is not None:
+            raise lost
         return [await self._database.run(work)]
 
 

@@ -73,7 +73,7 @@ class LLM:
         """
         request = replace(build_request(params), stream=True)
         self._check(request)
-        key = params.get("key")
+        key = checked_key(params.get("key"))
         launch = Launch(
             lambda: self._submit(request, key),
             lambda handle: self._disown(handle, request.model, key),

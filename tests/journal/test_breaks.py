@@ -1,0 +1,255 @@
+"""Laws of what breaks between the intent and the answer: nobody waits for ever or is misled."""
+
+import asyncio
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from foxapi_async import (
+    JournalError,
+    SubmitOutcomeUnknownError,
+)
+from foxapi_async._client import submitter
+from foxapi_async._client.params import LLMParams
+from foxapi_async._journal import Intent, Note, Stage
+from foxapi_async._journal.journal import Journal
+from foxapi_async._journal.location import Location
+from foxapi_async.gateway import Gateway
+from foxapi_async.hooks import Event, SubmitOutcomeUnknown
+from foxapi_async.testing import WHOLE, Reset, Stall, TCPCutter
+
+PROMPT: LLMParams = {"model": "gpt-5.5", "messages": "count 1 to 3"}
+KEYED: LLMParams = {**PROMPT, "key": "row-17"}
+INTENT = Intent(service="http://s", key="row-17", model="m", body=b"{}", sent_at=1.0)
+
+
+@pytest.mark.parametrize("journaled", [True, False])
+async def test_a_bug_of_a_lent_session_leaves_the_key_unknown(
+    open_fox: Any, gateway: Gateway, journaled: bool
+) -> None:
+    """What a lent session raises after the POST goes through, and its key is not sent again."""
+    options = {} if journaled else {"journal": None}
+    tracing = aiohttp.TraceConfig()
+
+    async def fail(*_: object) -> None:
+        raise LookupError("a bug of the user's")
+
+    tracing.on_request_end.append(fail)
+    async with (
+        aiohttp.ClientSession(trace_configs=[tracing]) as http,
+        open_fox(http=http, **options) as fox,
+    ):
+        with pytest.raises(LookupError, match="a bug of the user's"):
+            await fox.llm.submit(**KEYED)
+        with pytest.raises(SubmitOutcomeUnknownError, match="LookupError"):
+            await fox.llm.submit(**KEYED)
+    assert (gateway.stats.submits, gateway.stats.tasks) == (1, 1)
+
+
+async def test_a_key_waits_for_no_write_that_failed(
+    open_fox: Any, cutter: TCPCutter, gateway: Gateway
+) -> None:
+    """While an id cannot be written down its key raises, and the first look writes it down."""
+    cutter.on("POST", "*", Stall(response=0), times=1)
+    async with open_fox(base_url=cutter.url) as fox:
+        submitting = asyncio.create_task(fox.llm.submit(**KEYED))
+        await cutter.wait_for_stalls()
+        await pragma(fox, "query_only = 1")
+        cutter.release()
+        handle = await submitting
+        with pytest.raises(JournalError, match="read-only"):
+            await fox.llm.submit(**KEYED)
+        with pytest.raises(JournalError, match="read-only"):
+            await fox.recover()
+        await pragma(fox, "query_only = 0")
+        assert await fox.llm.submit(**KEYED) is handle
+        assert (await fox.recover()).handles == (handle,)
+    assert gateway.stats.submits == 1
+
+
+async def test_a_close_during_a_post_leaves_it_unknown(
+    open_fox: Any, cutter: TCPCutter, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A caller whose POST was let go of at the close is told that it may have been accepted."""
+    monkeypatch.setattr(submitter, "_PATIENCE_AT_CLOSE", 0.0)
+    events: list[Event] = []
+    cutter.on("POST", "*", Stall(response=0), times=1)
+    fox = open_fox(base_url=cutter.url, hooks=[events.append])
+    submitting = asyncio.create_task(fox.llm.submit(**KEYED))
+    await cutter.wait_for_stalls()
+    await fox.aclose()
+    with pytest.raises(SubmitOutcomeUnknownError) as caught:
+        await submitting
+    assert "session was closed" in str(caught.value.fault)
+    assert [event.key for event in events if isinstance(event, SubmitOutcomeUnknown)] == ["row-17"]
+    async with open_fox(base_url=cutter.url) as fox:
+        (lost,) = (await fox.recover()).unknown
+        assert "session was closed" in lost.fault
+    assert gateway.stats.submits == 1
+
+
+async def test_a_cancelled_close_closes_the_file(
+    open_fox: Any, cutter: TCPCutter, file: Path, gateway: Gateway
+) -> None:
+    """A close that is cancelled while a POST is under way lets go of everything at once."""
+    cutter.on("POST", "*", Stall(response=0), times=1)
+    fox = open_fox(base_url=cutter.url)
+    submitting = asyncio.create_task(fox.llm.submit(**KEYED))
+    await cutter.wait_for_stalls()
+    closing = asyncio.create_task(fox.aclose())
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    with pytest.raises(SubmitOutcomeUnknownError):
+        await submitting
+    assert await asyncio.to_thread(lambda: list(file.parent.iterdir())) == [file]
+    assert gateway.stats.submits == 1
+
+
+async def test_stages_are_those_that_are_told(file: Path) -> None:
+    """What died with its process is found as unknown, and not as sent."""
+    journal = Journal(Location(str(file)))
+    await journal.intended(INTENT)
+    await journal.aclose()
+    journal = Journal(Location(str(file)))
+    assert [entry.stage for entry in await journal.entries(stages={Stage.UNKNOWN})] == ["unknown"]
+    assert await journal.entries(stages={Stage.SENT}) == []
+    await journal.aclose()
+
+
+async def test_what_is_under_way_is_not_dropped(file: Path) -> None:
+    """Nobody can delete an entry that a living process has just sent; afterwards they can."""
+    one, two = Journal(Location(str(file))), Journal(Location(str(file)))
+    note = await one.intended(INTENT)
+    assert isinstance(note, Note)
+    assert await two.drop([note]) == 0
+    assert [entry.note for entry in await two.entries(stages={Stage.SENT})] == [note]
+    await one.aclose()
+    assert await two.drop([note]) == 1
+    await two.aclose()
+
+
+async def test_a_link_to_a_file_is_the_file(file: Path) -> None:
+    """Who opens a journal by a symbolic link sees that the other process lives."""
+    link = file.parent / "elsewhere" / "link.db"
+
+    def prepare() -> None:
+        link.parent.mkdir()
+        link.symlink_to(file)
+
+    await asyncio.to_thread(prepare)
+    one, two = Journal(Location(str(link))), Journal(Location(str(file)))
+    note = await one.intended(INTENT)
+    entry = await two.find("http://s", "row-17")
+    assert entry is not None
+    assert (entry.note, entry.stage) == (note, Stage.SENT)
+    await one.aclose()
+    await two.aclose()
+
+
+async def test_a_closed_journal_says_so(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look that is overtaken by the close of its journal ends with ``JournalError``."""
+    one, two = Journal(Location(str(file))), Journal(Location(str(file)))
+    await one.intended(INTENT)
+    asked, closed = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def is_living(*_: str) -> bool:
+        loop.call_soon_threadsafe(asked.set)
+        return not closed.wait(10)
+
+    monkeypatch.setattr("foxapi_async._journal.journal.is_living", is_living)
+    looking = asyncio.create_task(two.find("http://s", "row-17"))
+    await asked.wait()
+    await two.aclose()
+    closed.set()
+    with pytest.raises(JournalError, match="is closed"):
+        await looking
+    await one.aclose()
+
+
+async def test_a_driver_that_fails_in_its_own_way_hides_no_id(
+    open_fox: Any, cutter: TCPCutter, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """Whatever the driver raises after the answer, the caller gets his handle."""
+    cutter.on("POST", "*", Stall(response=0), times=1)
+    async with open_fox(base_url=cutter.url) as fox:
+        submitting = asyncio.create_task(fox.llm.submit(**KEYED))
+        await cutter.wait_for_stalls()
+        driver = fox._service.options.journal._database._driver
+
+        async def fail(*_: object) -> None:
+            raise sqlite3.OperationalError("disk I/O error")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(driver, "executemany", fail)
+            patch.setattr(driver, "rollback", fail)
+            cutter.release()
+            handle = await submitting
+        assert handle.id in caplog.text
+        assert await fox.llm.submit(**KEYED) is handle
+
+
+async def test_a_journal_without_its_table_is_told(file: Path) -> None:
+    """A file that lacks what its version says is damaged, and is told so."""
+
+    def damage() -> None:
+        connection = sqlite3.connect(file)
+        connection.execute("DROP TABLE foxapi_submissions")
+        connection.close()
+
+    journal = Journal(Location(str(file)))
+    await journal.open()
+    await journal.aclose()
+    await asyncio.to_thread(damage)
+    journal = Journal(Location(str(file)))
+    with pytest.raises(JournalError, match="damaged"):
+        await journal.open()
+    await journal.aclose()
+
+
+@pytest.mark.parametrize("journaled", [True, False])
+@pytest.mark.filterwarnings("ignore:task .* was accepted:RuntimeWarning")
+async def test_a_cancel_at_any_turn_loses_nothing(
+    open_fox: Any, gateway: Gateway, tmp_path: Path, journaled: bool
+) -> None:
+    """Cancelled in any turn of the loop, a submission is paid for once or not at all, and found."""
+    for turns in range(0, 60, 2):
+        paid = gateway.stats.tasks
+        journal = tmp_path / f"{turns}.db" if journaled else None
+        async with open_fox(journal=journal) as fox:
+            submitting = asyncio.create_task(fox.llm.submit(**KEYED))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            submitting.cancel()
+            outcome: object
+            (outcome,) = await asyncio.gather(submitting, return_exceptions=True)
+            handle = await fox.llm.submit(**KEYED)
+            assert outcome is handle or isinstance(outcome, asyncio.CancelledError)
+            assert set(fox.unclaimed) <= {handle}
+            assert gateway.stats.tasks == paid + 1
+
+
+async def test_a_request_with_unknown_members_is_recovered(
+    open_fox: Any, cutter: TCPCutter
+) -> None:
+    """A lost request comes back as it was sent, members that the SDK does not know included."""
+    params: LLMParams = {**PROMPT, "extra": {"odd": {"größe": [1, None]}}, "temperature": 1}
+    cutter.on("POST", "*", Reset(request=WHOLE))
+    async with open_fox(base_url=cutter.url) as fox:
+        with pytest.raises(SubmitOutcomeUnknownError) as caught:
+            await fox.llm.submit(**params)
+        (lost,) = (await fox.recover()).unknown
+    assert lost.request == caught.value.request
+    assert lost.fingerprint == caught.value.fingerprint
+
+
+async def pragma(fox: Any, text: str) -> None:
+    """Turn a knob of the session's own connection, behind the door."""
+    database = fox._service.options.journal._database
+    await database.run(lambda it: it.exec_driver_sql(f"PRAGMA {text}").close())
