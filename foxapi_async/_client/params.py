@@ -91,7 +91,7 @@ def build_request(params: Mapping[str, Any]) -> GenerationRequest:
         raise _refused(*_located(str(error))) from None
     except _NO_JSON as error:
         raise _unwritable(error) from None
-    _refuse_infinite(request)
+    _refuse_infinite(members)
     return request
 
 
@@ -164,9 +164,8 @@ def _located(message: str) -> tuple[str, str]:
     return path.rstrip("`").removeprefix("$.") or "request", text
 
 
-def _refuse_infinite(request: GenerationRequest) -> None:
+def _refuse_infinite(members: Mapping[str, Any]) -> None:
     """Refuse NaN and infinity, which JSON would turn into null."""
-    for name in request.__struct_fields__:
-        value = getattr(request, name)
+    for name, value in members.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise _refused(name, f"must be a finite number, got {value!r}")

@@ -232,8 +232,9 @@ class Poller:
         crash = None if worker.cancelled() else worker.exception()
         if isinstance(crash, Exception):
             self._crashed(crash)
-        # One that was cancelled may have left work behind, and one that was held up by the ceiling.
-        self._arm()
+        if len(self._ready):
+            # One that was cancelled leaves work behind, and so does one that the ceiling held up.
+            self._arm()
 
     def _crashed(self, crash: Exception) -> None:
         """Tell everybody that waits: nobody else would ever wake them."""
@@ -340,7 +341,8 @@ class Poller:
         watch.phase = Phase.IDLE
         if watch.needs_polls and not self.closed:
             self._schedule(watch, watch.due)
-            self._arm()
+            if self._timer is None or watch.due < self._armed:
+                self._arm()
 
     def _end(self, watch: Watch, error: Exception | None) -> None:
         """Wake all who wait for the task; one who comes later starts the looking anew."""

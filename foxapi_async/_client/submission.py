@@ -116,7 +116,8 @@ class Submission:
             raise
         _log.info("accepted: task %s, model %s", task.id, task.model)
         await self._record(journal.accepted(note, task), task)
-        service.emit(TaskSubmitted(task_id=task.id, model=self._request.model, key=self._key))
+        if (tell := service.ear) is not None:
+            tell(TaskSubmitted(task_id=task.id, model=self._request.model, key=self._key))
         return task
 
     @cached_property

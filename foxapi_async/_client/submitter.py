@@ -49,10 +49,9 @@ class Submitter:
         self.submits += 1
         task = asyncio.get_running_loop().create_task(post())
         self._posts.add(task)
-        task.add_done_callback(self._leave)
         # A future of the caller's own, so that cancelling him leaves the POST alone.
         landed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        task.add_done_callback(partial(_land, landed))
+        task.add_done_callback(partial(self._land, landed))
         try:
             await landed
         except asyncio.CancelledError:
@@ -105,11 +104,8 @@ class Submitter:
         if self._sending:
             _log.warning("%d submissions were let go of at close", len(self._sending))
 
-    def _leave(self, task: asyncio.Task[Any]) -> None:
+    def _land(self, landed: asyncio.Future[None], task: asyncio.Task[Any]) -> None:
         self._posts.discard(task)
         self._room.leave()
-
-
-def _land(landed: asyncio.Future[None], _: asyncio.Task[Any]) -> None:
-    if not landed.done():
-        landed.set_result(None)
+        if not landed.done():
+            landed.set_result(None)

@@ -36,8 +36,10 @@ class Account:
         "__weakref__",
         "_allow_http",
         "_base",
+        "_base_path",
         "_base_url",
         "_key",
+        "_root",
         "_secret_bytes",
         "_secrets",
         "base",
@@ -53,9 +55,11 @@ class Account:
         self._base_url = base_url
         self._allow_http = allow_http
         url = _checked_url(base_url, allow_http=allow_http)
-        self._base = f"{url.origin()}{url.raw_path.rstrip('/')}"
+        self._root = url.origin()
+        self._base_path = url.raw_path.rstrip("/")
+        self._base = f"{self._root}{self._base_path}"
         # For texts; a proxy may be told who asks by a name or a path that holds the key.
-        self.origin: str = self.redact(str(url.origin()))
+        self.origin: str = self.redact(str(self._root))
         self.base: str = self.redact(self._base)
         self.headers: CIMultiDictProxy[str] = _headers(
             api_key, accept="application/json", encoding="gzip, deflate"
@@ -99,8 +103,11 @@ class Account:
 
     def url(self, path: str, query: Mapping[str, str] | None = None) -> yarl.URL:
         """Return where ``path`` is, which is percent-encoded already. Keep it for repeated use."""
-        tail = f"?{urlencode(query, quote_via=quote)}" if query else ""
-        return yarl.URL(f"{self._base}{path}{tail}", encoded=True)
+        if query:
+            tail = urlencode(query, quote_via=quote)
+            return yarl.URL(f"{self._base}{path}?{tail}", encoded=True)
+        # Nearly every URL is of a poll, and the origin need not be parsed again for each.
+        return self._root.with_path(f"{self._base_path}{path}", encoded=True)
 
     def redact(self, text: str) -> str:
         """Return ``text`` with the key masked wherever it turns up."""

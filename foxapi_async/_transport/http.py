@@ -14,7 +14,7 @@ from foxapi_async._clock import Clock, LoopClock
 from foxapi_async._protocol.backoff import Delay, Effect, is_ambiguous
 from foxapi_async._transport.account import Account
 from foxapi_async._transport.answer import Answer, decode, invalid, status_error
-from foxapi_async._transport.body import receive
+from foxapi_async._transport.body import arrived, receive
 from foxapi_async._transport.call import Call
 from foxapi_async._transport.connections import Connections
 from foxapi_async._transport.deadlines import Deadlines
@@ -156,7 +156,8 @@ class Transport:
         try:
             with self._deadlines.until(timeouts.read, "Timeouts.read"):
                 response = await self._get(url, account.headers, timeouts)
-                answer = await receive(account, response, self._body_limit, self._clock)
+                here = arrived(account, response, self._body_limit)
+                answer = here or await receive(account, response, self._body_limit, self._clock)
         except FAULTS as error:
             fault: FoxAPIError = translate(error, sent=None, account=account)
         else:
@@ -278,7 +279,8 @@ class Transport:
                     raise_for_status=False,
                     timeout=self._aiohttp_timeout(timeouts),
                 )
-                answer = await receive(account, response, self._body_limit, self._clock)
+                here = arrived(account, response, self._body_limit)
+                answer = here or await receive(account, response, self._body_limit, self._clock)
         except asyncio.CancelledError:
             if billed and payload is not None and payload.started:
                 raise CancelledInFlight from None
