@@ -2,6 +2,7 @@
 
 import asyncio
 import pickle
+import time
 from itertools import pairwise
 
 import pytest
@@ -21,7 +22,7 @@ from foxapi_async import (
 )
 from foxapi_async.errors import InvalidTaskIdError
 from foxapi_async.gateway import Gateway
-from foxapi_async.testing import TCPCutter
+from foxapi_async.testing import Stall, TCPCutter
 
 
 async def submit(fox: FoxSession, last: int = 3) -> LLMHandle:
@@ -201,6 +202,26 @@ async def test_leaving_as_completed_ends_the_waits(fox: FoxSession) -> None:
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert fox.stats().waiting == 0
+
+
+async def test_a_deadline_holds_though_the_get_hangs(
+    cut_fox: FoxSession, cutter: TCPCutter
+) -> None:
+    """result(timeout=) raises in time while a GET hangs, and others go on waiting for the task."""
+    handle = await submit(cut_fox)
+    cutter.on("GET", "/v1/tasks/*", Stall(response=0))
+    began = time.monotonic()
+    waiting = asyncio.create_task(handle.result())
+    await cutter.wait_for_stalls()
+    with pytest.raises(TaskTimeoutError) as late:
+        await handle.result(timeout=0.05)
+    assert late.value.task_id == handle.id
+    # Far less than the 30 s that a GET may take; a slow machine gets the rest.
+    assert time.monotonic() - began < 5
+    assert cut_fox.stats().waiting == 1
+    cutter.heal()
+    cutter.release()
+    assert (await waiting).text == (await handle).text == text()
 
 
 async def test_media_tasks_have_their_own_result(cut_fox: FoxSession, cutter: TCPCutter) -> None:
