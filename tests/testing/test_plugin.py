@@ -165,10 +165,17 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
 
 
 def test_synchronous_tests(project: pytest.Pytester) -> None:
-    """A synchronous project needs no other plugin: gateway, mark, clock and billing all work."""
-    project.makepyfile(SYNCHRONOUS)
+    """Without another plugin gateway, mark, clock and billing work, and mistakes are explained."""
+    project.makepyfile(test_right=SYNCHRONOUS, test_wrong=MISTAKES)
     done = project.runpytest_subprocess(*LOADED, *QUIET, "-p", "no:asyncio", "-p", "no:anyio")
-    done.assert_outcomes(passed=8)
+    done.assert_outcomes(passed=8, errors=3)
+    done.stdout.fnmatch_lines_random(
+        [
+            "*foxapi_session is for `async def` tests*",
+            "*takes keywords, as in faults=*",
+            "*did you mean reset?*",
+        ]
+    )
 
 
 @pytest.mark.parametrize("plugin", ["strict", "auto", "anyio"])
@@ -189,20 +196,6 @@ def test_asynchronous_tests(project: pytest.Pytester, plugin: str) -> None:
         options = ("-p", "no:asyncio")
     done = project.runpytest_subprocess(*LOADED, *QUIET, *options)
     done.assert_outcomes(passed=5)
-
-
-def test_mistakes_are_explained(project: pytest.Pytester) -> None:
-    """A fixture or a mark that is used wrongly says what to do instead."""
-    project.makepyfile(MISTAKES)
-    done = project.runpytest_subprocess(*LOADED, *QUIET, "-p", "no:asyncio")
-    done.assert_outcomes(errors=3)
-    done.stdout.fnmatch_lines_random(
-        [
-            "*foxapi_session is for `async def` tests*",
-            "*takes keywords, as in faults=*",
-            "*did you mean reset?*",
-        ]
-    )
 
 
 def test_the_plugin_costs_nothing_unasked() -> None:
