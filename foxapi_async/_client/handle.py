@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Generator
-from math import inf
 from typing import Any, Final, Generic, Literal, Protocol, Self, TypeVar
 
 from msgspec import DecodeError
@@ -27,6 +26,9 @@ _STAGES: Final = {
     State.FAILED: Stage.FAILED,
     State.CANCELLED: Stage.CANCELLED,
 }
+
+
+_FOR_EVER: Final = 1e9  # thirty years: no clock need be set for what is longer
 
 
 class Session(Protocol):
@@ -160,11 +162,11 @@ class TaskHandle(ABC, Generic[R]):
     def patience(self, timeout: float | None = None) -> float | None:
         """Return how long to wait, ``None`` for ever."""
         if timeout is None:
-            return self._bound().options.timeouts.wait
+            timeout = self._bound().options.timeouts.wait
         # A comparison with NaN is false, as the one with a negative number is.
-        if not timeout >= 0:
+        elif not (isinstance(timeout, int | float) and timeout >= 0):
             raise ConfigError(f"timeout= must be seconds of at least 0 or None, got {timeout!r}")
-        return timeout if timeout < inf else None
+        return None if timeout is None or timeout > _FOR_EVER else timeout
 
     def watch(self) -> Watch:
         """Return what the poller knows of the task."""

@@ -1,6 +1,7 @@
 """Laws of taking results as they come and of watching a task."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -119,10 +120,16 @@ async def test_updates_go_on_after_a_cancelled_step(fox: FoxSession) -> None:
     assert fox.stats().waiting == 0
 
 
-@pytest.mark.parametrize("timeout", [-1, float("nan")])
-async def test_an_impossible_timeout_is_refused(fox: FoxSession, timeout: float) -> None:
+@pytest.mark.parametrize("timeout", [-1, float("nan"), "5"])
+async def test_an_impossible_timeout_is_refused(fox: FoxSession, timeout: Any) -> None:
     """A timeout that is no time to wait is named before anything is asked."""
     handle = await submit(fox)
     with pytest.raises(ConfigError, match="timeout="):
         await handle.result(timeout=timeout)
-    assert await handle.result(timeout=float("inf"))
+
+
+@pytest.mark.parametrize("timeout", [float("inf"), 1e308, 10**400])
+async def test_a_timeout_beyond_all_clocks_is_none(fox: FoxSession, timeout: float) -> None:
+    """Whoever is ready to wait for longer than any clock counts waits for ever."""
+    handle = await submit(fox)
+    assert await handle.result(timeout=timeout)
