@@ -38,7 +38,7 @@ class StreamReader:
     """Reads a task's stream and takes it up again at the cursor when it is cut.
 
     ``offset``, ``snapshot`` and an error's ``partial`` speak of what was read. From the first
-    connection until a read is cancelled, fails or has seen the end, the reader is one of the
+    connection until a read is cancelled, fails or brings the end, the reader is one of the
     session's open streams.
 
     Reading the next chunk closes the connection when it is cancelled and loses nothing: the next
@@ -185,6 +185,8 @@ class StreamReader:
     def stop(self, error: Exception) -> None:
         """Let a read that waits, and each later one, raise ``error``."""
         self._stopped = self._stopped or error
+        # Bytes that are on their way to the read that waits come to nothing.
+        self._decoder.ended = True
         self.disconnect()
         self._interrupt.fire(error)
 
@@ -292,6 +294,8 @@ class StreamReader:
 
     def _deliver(self, batch: Sequence[Delta]) -> bool:
         self._intake.take(batch)
+        if self._ended:
+            self.disconnect()
         if not batch:
             self._tell()
             return False
@@ -316,7 +320,6 @@ class StreamReader:
         if not self.finished:
             self._tell_finished(None)
         self.finished = True
-        self.disconnect()
 
     async def _open(self) -> StreamBody:
         service, cursor = self._service, self._intake.cursor
@@ -346,7 +349,6 @@ class StreamReader:
             last = ending.deltas
             if ending.verdict is Verdict.COMPLETE:
                 self._ended = True
-                self._drop()
                 return last
         if cursor.verdict is Verdict.CONFLICT:
             self._lose(_cut_by("it cannot be the stream that was delivered before"), conflict=True)

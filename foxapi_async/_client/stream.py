@@ -64,7 +64,8 @@ class ChatStream:
         """Return what the chunks read so far add up to.
 
         After ``stream(resume=…)`` or ``stream(offset=…)`` those before the position count too, as
-        soon as the first one after it has come.
+        soon as the first one after it has come; not if the stream was gone by then and the stored
+        text had to do.
         """
         return self._reader.snapshot()
 

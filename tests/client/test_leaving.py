@@ -423,6 +423,50 @@ async def test_what_was_received_is_not_read_after_the_close(fox: FoxSession) ->
     assert first.text + "".join(delta.text for delta in rest) == "1, 2, 3, 4, 5, 6, 7, 8, 9"
 
 
+@pytest.mark.parametrize("taken", [0, 1])
+async def test_what_arrives_as_the_stream_is_closed_is_nobodys(
+    stage: Gateway, play: "Play", taken: int
+) -> None:
+    """Not even bytes that come in the very turn of the close are read after it."""
+    late = asyncio.Event()
+
+    async def say(response: web.StreamResponse, offset: int) -> None:
+        await play.send(response, *["one"] * taken)
+        await late.wait()
+        await play.send(response, "two", "three", "four")
+        await play.hang(response, offset)
+
+    play.script.append(say)
+    async with FoxSession(KEY, base_url=stage.url) as fox, (await submit(fox)).stream() as stream:
+        for _ in range(taken):
+            await anext(stream)
+        reading = asyncio.create_task(step(stream))
+        await play.until(lambda: stream._reader._body is not None)
+        body = stream._reader._body
+        assert body is not None
+        late.set()
+        await play.until(lambda: bool(body._content._buffer))
+        assert not reading.done()
+        await stream.aclose()
+        for _ in range(3):
+            with pytest.raises(StreamConsumedError):
+                await reading
+            reading = asyncio.create_task(step(stream))
+        with pytest.raises(StreamConsumedError):
+            await reading
+        assert stream.offset == taken
+
+
+async def test_a_stream_whose_end_has_come_takes_no_place(stage: Gateway, play: "Play") -> None:
+    """The last delta in hand, the connection is closed and limits.streams has room again."""
+    async with FoxSession(KEY, base_url=stage.url) as fox, (await submit(fox)).stream() as stream:
+        for text in ("one", " two", " three", " four"):
+            assert (await anext(stream)).text == text
+        assert fox.stats().streams == 0
+        assert [delta async for delta in stream] == []
+    assert play.opened == [0]
+
+
 async def test_a_slow_reader_holds_the_service_back(stage: Gateway, play: "Play") -> None:
     """100 MB of stream wait at the service, not here, until their reader is ready for them."""
     piece = play.said("x" * 100_000)
