@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -62,7 +62,7 @@ class Submitter:
         return task.result()
 
     @contextmanager
-    def sending(self) -> Iterator[None]:
+    def sending(self) -> Generator[None, None, None]:
         """Mark the part of a POST's task that may be cut short when the session is closed.
 
         What is written down before it and after it is not. ``SessionClosedError`` when it is too

@@ -217,5 +217,6 @@ async def test_ten_thousand_tasks_survive_two_hundred_kills(tmp_path: Path) -> N
     assert stages.total() == rows
     # A row is refused only if the service said so four times; what was accepted has its result.
     assert set(stages) <= {Stage.COMPLETED, Stage.UNKNOWN, Stage.REFUSED}
-    assert stages[Stage.COMPLETED] > 0.8 * rows
+    lost = {entry.fingerprint for entry in entries if entry.stage is Stage.UNKNOWN}
+    assert stages[Stage.COMPLETED] == len(bill.tasks.keys() - lost) > 0
     print(dict(stages), len(bill.tasks), "tasks", gateway.stats.submits, "POSTs")  # noqa: T201

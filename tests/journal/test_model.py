@@ -1,0 +1,127 @@
+"""The journal against a simple model: whatever happens in whatever order, the file agrees."""
+
+import asyncio
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foxapi_async._journal import Ending, Intent, Note, Stage
+from foxapi_async._journal.journal import Journal
+from foxapi_async._journal.location import Location
+from foxapi_async._wire.task import tasks
+from foxapi_async.errors import FoxAPIError
+
+SERVICE = "http://s"
+KEYS = st.sampled_from(["a", "b", "ключ", None])
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("intend"), KEYS),
+        st.tuples(st.sampled_from(["accept", "refuse", "lose", "finish"]), st.integers(0, 30)),
+        st.tuples(st.sampled_from(["crash", "reopen"]), st.none()),
+    ),
+    max_size=25,
+)
+
+
+class Model:
+    """What a journal must hold: the stage of each entry, and who holds each key."""
+
+    def __init__(self) -> None:
+        self.stages: dict[Note, Stage] = {}
+        self.keys: dict[Note, str | None] = {}
+
+    def holder(self, key: str | None) -> Note | None:
+        """Return the entry that holds a key, if it is a key and is taken."""
+        if key is None:
+            return None
+        return next((note for note, its in self.keys.items() if its == key), None)
+
+    def intend(self, note: Note, key: str | None) -> None:
+        """Take in a new entry; a refused one with its key makes way."""
+        former = self.holder(key)
+        if former is not None:
+            del self.keys[former], self.stages[former]
+        self.keys[note], self.stages[note] = key, Stage.SENT
+
+    def end_run(self) -> None:
+        """Give up what was sent and not settled: it will never be known."""
+        for note, stage in self.stages.items():
+            if stage is Stage.SENT:
+                self.stages[note] = Stage.UNKNOWN
+
+
+async def crash(journal: Any) -> None:
+    """End a process as far as the file can tell: its mark goes, and nothing more is written."""
+    await journal._database.aclose()
+    if journal._run is not None:
+        await asyncio.to_thread(journal._run.end)
+    journal._writer = journal._database = journal._run = None
+    await journal.aclose()
+
+
+async def play(file: Path, steps: list[tuple[str, Any]]) -> None:
+    """Do the steps to a journal and to the model."""
+    model, journal = Model(), Journal(Location(str(file)))
+    await journal.open()
+    for number, (what, choice) in enumerate(steps):
+        if what == "intend":
+            intent = Intent(service=SERVICE, key=choice, model="m", body=b"{}", sent_at=number)
+            answer = await journal.intended(intent)
+            former = model.holder(choice)
+            if former is not None and model.stages[former] is not Stage.REFUSED:
+                assert not isinstance(answer, Note)
+                assert answer.note == former
+            else:
+                assert isinstance(answer, Note)
+                model.intend(answer, choice)
+        elif what in {"crash", "reopen"}:
+            await (crash(journal) if what == "crash" else journal.aclose())
+            model.end_run()
+            journal = Journal(Location(str(file)))
+        else:
+            await settle(journal, model, what, choice)
+        found = {entry.note: entry.stage for entry in await journal.entries()}
+        assert found == model.stages
+        for key in {key for key in model.keys.values() if key is not None}:
+            entry = await journal.find(SERVICE, key)
+            assert entry is not None
+            assert (entry.note, entry.stage) == (model.holder(key), found[entry.note])
+    await journal.aclose()
+
+
+async def settle(journal: Journal, model: Model, what: str, choice: int) -> None:
+    """Take the next step of one entry that can take it."""
+    before = Stage.ACCEPTED if what == "finish" else Stage.SENT
+    ready = [note for note, stage in model.stages.items() if stage is before]
+    if not ready:
+        return
+    note = ready[choice % len(ready)]
+    status = "completed" if what == "finish" else "pending"
+    task = tasks.read(
+        b'{"id": "%s", "status": "%s", "model": "m"}' % (str(note).encode(), status.encode())
+    )
+    if what == "accept":
+        await journal.accepted(note, task)
+        model.stages[note] = Stage.ACCEPTED
+    elif what == "refuse":
+        await journal.refused(note, FoxAPIError("no"))
+        model.stages[note] = Stage.REFUSED
+    elif what == "lose":
+        await journal.unknown(note, FoxAPIError("lost"))
+        model.stages[note] = Stage.UNKNOWN
+    else:
+        journal.finished(Ending(service=SERVICE, stage=Stage.COMPLETED, task=task))
+        await journal.open()
+        await journal.accepted(Note("nobody", 1), task)  # the next commit takes the end along
+        model.stages[note] = Stage.COMPLETED
+
+
+@settings(max_examples=40)
+@given(STEPS)
+def test_the_file_agrees_with_the_model(steps: list[tuple[str, Any]]) -> None:
+    """After each step, crashes included, entries and keys are what the steps say."""
+    with TemporaryDirectory() as folder:
+        asyncio.run(play(Path(folder, "tasks.db"), steps))
