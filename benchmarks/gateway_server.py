@@ -1,4 +1,4 @@
-"""The gateway, or a bare handler of the same bytes: ``gateway_server.py SUBJECT PACE [DATA]``."""
+"""The gateway, or a bare handler of the same bytes: ``gateway_server.py SUBJECT SETTINGS``."""
 
 import asyncio
 import gc
@@ -26,6 +26,9 @@ CHUNK = encode_event(
         }
     ),
 )
+CLOSING = encode_event("done", b'{"total_chunks":100}')
+PAGE = 256
+"""Chunks that the gateway sends at once when a stream is replayed."""
 
 
 def bare() -> web.Application:
@@ -56,12 +59,19 @@ def bare() -> web.Application:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         count = int(request.query["count"])
-        pace = float(request.query["pace"])
-        due = asyncio.get_running_loop().time()
-        for _ in range(count):
-            due += pace
-            await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
-            await response.write(CHUNK)
+        if "pace" in request.query:
+            loop = asyncio.get_running_loop()
+            pace = float(request.query["pace"])
+            due = loop.time() + float(request.query["queue"])
+            for _ in range(count):
+                due += pace
+                await asyncio.sleep(max(0.0, due - loop.time()))
+                await response.write(CHUNK)
+        else:
+            # In as many pieces as the gateway's own, which are joined before they are sent.
+            for start in range(0, count, PAGE):
+                await response.write(CHUNK * min(PAGE, count - start))
+        await response.write(CLOSING)
         await response.write_eof()
         return response
 
@@ -72,27 +82,22 @@ def bare() -> web.Application:
     return app
 
 
-def resident_kib() -> float:
-    """Return the memory that this process holds now; 0 where the system does not tell."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 a kernel's file
-            return int(file.read().split()[1]) * 4.0
-    except OSError:
-        return 0.0
+async def cpu(_: web.Request) -> web.Response:
+    """Tell the CPU seconds that this process has used, its threads included."""
+    return web.Response(text=str(process.cpu_seconds()))
 
 
-async def cost(_: web.Request) -> web.Response:
-    """Tell what this process has used until now."""
-    cpu = process.cpu_seconds()
+async def memory(_: web.Request) -> web.Response:
+    """Tell the KiB that this process holds once it has collected its garbage."""
     gc.collect()
-    told = {"cpu": cpu, "kib": resident_kib()}
-    return web.Response(body=msgspec.json.encode(told))
+    return web.Response(text=str(process.resident_bytes() / 1024))
 
 
-async def serve(subject: str, pace: str, data: str | None = None) -> None:
+async def serve(subject: str, settings: str) -> None:
     """Serve until standard input ends."""
-    app = bare() if subject == "bare" else make_app(token_delay=float(pace), data=data)
-    app.router.add_get("/cost", cost)
+    app = bare() if subject == "bare" else make_app(**msgspec.json.decode(settings))
+    app.router.add_get("/cpu", cpu)
+    app.router.add_get("/memory", memory)
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, backlog=2048).start()

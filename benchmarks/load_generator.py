@@ -1,6 +1,7 @@
 """Plain HTTP/1.1 on bare protocols: a client lean enough to keep a server's core busy."""
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator
 from time import perf_counter
 
@@ -77,6 +78,18 @@ def request(method: str, path: str, body: bytes = b"") -> bytes:
         f"Content-Length: {len(body)}",
     ]
     return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def submission(prompt: str, *, stream: bool = False) -> bytes:
+    """Write the request of one generation."""
+    message = {"role": "user", "content": prompt}
+    generation = {"model": "gpt-5.5", "messages": [message], "stream": stream}
+    return request("POST", "/v1/llm/generations", json.dumps(generation).encode())
+
+
+def percentile(seconds: list[float], share: float) -> float:
+    """Return the milliseconds that a share of all stays under."""
+    return sorted(seconds)[min(len(seconds) - 1, int(len(seconds) * share))] * 1e3
 
 
 async def drive(

@@ -4,6 +4,8 @@ import asyncio
 from typing import Any
 
 Row = dict[str, Any]
+# The key of the task, the number of the chunk in it, the progress then, and the frame.
+ChunkRow = tuple[int, int, int, bytes]
 
 
 class Batch:
@@ -13,7 +15,7 @@ class Batch:
 
     def __init__(self) -> None:
         self.tasks: list[Row] = []
-        self.chunks: list[Row] = []
+        self.chunks: list[ChunkRow] = []
         self.updates: list[Row] = []
         self.waiters: list[tuple[int, asyncio.Future[bool]]] = []
         """The key of the task that each of them waits for."""

@@ -5,8 +5,9 @@ import sqlite3
 from collections import Counter
 from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import aiosqlite
 
@@ -17,6 +18,9 @@ from foxapi_async.gateway.store.keep import StoreError
 
 # So many expired tasks go in one transaction, before writers have their turn again.
 _PURGE = 200
+
+
+T = TypeVar("T")
 
 
 class TaskRow(NamedTuple):
@@ -81,8 +85,9 @@ class Database:
                 cursor = await self._connection.executemany(schema.ADD_TASK, batch.tasks)
                 if cursor.rowcount < len(batch.tasks):
                     taken = [row["key"] for row in batch.tasks if not await self._has(row["key"])]
-            if batch.chunks:
-                await self._connection.executemany(schema.ADD_CHUNK, batch.chunks)
+            for part in _parts(batch.chunks, schema.MOST_CHUNKS):
+                values = list(chain.from_iterable(part))
+                await self._connection.execute(schema.add_chunks(len(part)), values)
             if batch.updates:
                 await self._connection.executemany(schema.UPDATE_TASK, batch.updates)
             return taken
@@ -139,11 +144,11 @@ class Database:
         async with self._turn:
             found = await self._select(schema.EXPIRED_LOGS, before=logs)
             expired = await self._select(schema.EXPIRED_TASKS, before=tasks)
-        for part in _parts([{"task": key} for (key,) in found if key not in spare]):
+        for part in _parts([{"task": key} for (key,) in found if key not in spare], _PURGE):
             async with self._transaction():
                 await self._connection.executemany(schema.FORGET_CHUNKS, part)
                 await self._connection.executemany(schema.FORGET_LOG, part)
-        for rows in _parts([row for row in expired if row[0] not in spare]):
+        for rows in _parts([row for row in expired if row[0] not in spare], _PURGE):
             part = [{"task": key} for key, _ in rows]
             owners = Counter(owner for _, owner in rows)
             async with self._transaction():
@@ -229,5 +234,5 @@ def _reason(error: sqlite3.Error, path: Path) -> str:
     return f"cannot use the data file {path}: {error}"
 
 
-def _parts(rows: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    return (rows[start : start + _PURGE] for start in range(0, len(rows), _PURGE))
+def _parts(rows: Sequence[T], size: int) -> Iterable[Sequence[T]]:
+    return (rows[start : start + size] for start in range(0, len(rows), size))

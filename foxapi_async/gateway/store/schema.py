@@ -101,7 +101,7 @@ ADD_TASK: Final = _sql(
     # A taken id is found by the count of rows: an error would undo the whole transaction.
     .prefix_with("OR IGNORE")
 )
-ADD_CHUNK: Final = _sql(insert(_chunk))
+_ADD_CHUNK: Final = str(insert(_chunk).compile(dialect=sqlite.dialect(paramstyle="qmark")))
 UPDATE_TASK: Final = _sql(
     update(_task)
     .where(_task.c.key == bindparam("of"))
@@ -112,6 +112,20 @@ UPDATE_TASK: Final = _sql(
         request=case((_has_ended, null()), else_=_task.c.request),
     )
 )
+# SQLite's own limit is 32766 values in a statement.
+MOST_CHUNKS: Final = 512
+
+
+def add_chunks(rows: int) -> str:
+    """Return what inserts so many chunks: task, number, progress and frame of each, in a row.
+
+    One statement instead of many, because the thread that runs it lets go of the interpreter for
+    each, and must wait for the event loop to have it again.
+    """
+    head, _, row = _ADD_CHUNK.partition(" VALUES ")
+    return f"{head} VALUES {', '.join([row] * rows)}"
+
+
 HAS_KEY: Final = _sql(select(_task.c.key).where(_task.c.key == bindparam("key")))
 
 FIND_TASK: Final = _sql(

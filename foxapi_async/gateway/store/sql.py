@@ -147,7 +147,7 @@ class SqlStore:
         log = entry.log
         if log is not None and frames:
             batch.chunks.extend(
-                {"task": entry.key, "number": number, "progress": task.progress, "frame": frame}
+                (entry.key, number, task.progress, frame)
                 for number, frame in enumerate(frames, len(log))
             )
         if not frames or log is None or entry.task is None or entry.task.status != task.status:
