@@ -15,6 +15,7 @@ from foxapi_async._clock import ManualClock
 from foxapi_async._wire.request import GenerationRequest, Message
 from foxapi_async._wire.task import Status, StreamRef, UnifiedTask
 from foxapi_async.gateway.store import MemoryStore, Store
+from foxapi_async.gateway.store.schema import MOST_CHUNKS
 from foxapi_async.gateway.store.sql import SqlStore
 
 REQUEST = GenerationRequest(model="gpt-5.5", messages=(Message(role="user", content="hi"),))
@@ -63,6 +64,21 @@ async def test_an_id_is_taken_by_one_of_many(store: Store) -> None:
     adding = [store.add(new_task(name), REQUEST) for name in "abacabad" * 5]
     assert sum(await asyncio.gather(*adding)) == 4
     assert await store.spent("") == 4
+
+
+async def test_any_number_of_chunks_is_kept_in_its_order(tmp_path: Path) -> None:
+    """Chunks that are written at once are there after a restart, all of them, in their order."""
+    path, clock = tmp_path / "fox.db", ManualClock()
+    frames = [str(number).encode() for number in range(2 * MOST_CHUNKS + 1)]
+    store = SqlStore(path, clock, retention=900, task_retention=900)
+    await store.open()
+    assert await store.add(new_task("a"), REQUEST)
+    await store.advance(new_task("a"), frames)
+    await store.aclose()
+    store = SqlStore(path, clock, retention=900, task_retention=900)
+    found = await store.open()
+    assert [list(unfinished.frames) for unfinished in found.unfinished] == [frames]
+    await store.aclose()
 
 
 class Pair:

@@ -2,8 +2,9 @@
 
 import asyncio
 import socket
-from collections.abc import Callable
-from contextlib import suppress
+import tracemalloc
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -183,26 +184,57 @@ async def test_a_stream_that_is_open_outlives_the_retention(serve: "Serve") -> N
     assert (await response.read()).endswith(b'data: {"total_chunks":4}\n\n')
 
 
+@asynccontextmanager
+async def stalled(service: "Service", task_id: str) -> AsyncIterator[None]:
+    """Ask for a stream and read nothing of it."""
+    loop = asyncio.get_running_loop()
+    path = f"/v1/llm/generations/{task_id}/stream"
+    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\n\r\n"
+    with socket.socket() as reader:
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        reader.setblocking(False)
+        await loop.sock_connect(reader, ("127.0.0.1", service.gateway.port))
+        await loop.sock_sendall(reader, request.encode())
+        yield
+
+
 async def test_a_reader_that_stands_still_holds_nobody_up(serve: "Serve") -> None:
     """A reader that does not read delays neither the task nor another reader nor the shutdown."""
     service = await serve()
     task = await service.submit("count 1 to 1000", stream=True, n=32)
-    stalled = socket.socket()
-    stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    stalled.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(stalled, ("127.0.0.1", service.gateway.port))
-    with stalled:
-        path = f"/v1/llm/generations/{task['id']}/stream"
-        request = (
-            f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\n\r\n".encode()
-        )
-        await asyncio.get_running_loop().sock_sendall(stalled, request)
+    async with stalled(service, task["id"]):
         reply = await service.stream(task["id"])
         assert reply.body.endswith(b'event: done\ndata: {"total_chunks":32032}\n\n')
         assert service.gateway.stats.streams_open == 1
         async with asyncio.timeout(1):
             await service.gateway.__aexit__(None, None, None)
     assert service.gateway.stats.streams_open == 0
+
+
+async def test_a_reader_that_stands_still_costs_little_memory(serve: "Serve") -> None:
+    """A reader that does not read costs 256 KiB at most, however much there is to be read."""
+    readers, most = 16, 256 * 1024
+    clock = ManualClock()
+    service = await serve(clock=clock, queue_delay=1, token_delay=0)
+    task = await service.submit("count 1 to 1000", stream=True, n=32)
+    async with AsyncExitStack() as stack:
+        tracemalloc.start()
+        stack.callback(tracemalloc.stop)
+        # Half of them have to be told of each chunk, the others come when all are written.
+        for number in range(readers):
+            if number == readers // 2:
+                await clock.advance(1)
+                size = len((await service.stream(task["id"])).body)
+            asked = service.gateway.stats.streams
+            await stack.enter_async_context(stalled(service, task["id"]))
+            while service.gateway.stats.streams == asked:
+                await settle()
+        assert service.gateway.stats.streams_open == readers
+        await settle()
+        held, _ = tracemalloc.get_traced_memory()
+    # The chunks are kept once, each as an object of its own.
+    assert most < size
+    assert held < 2 * size + readers * most
 
 
 async def test_a_reader_that_left_is_noticed(serve: "Serve") -> None:
