@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Generator
-from typing import Any, Final, Generic, Literal, Protocol, Self, TypeVar
+from typing import Any, Final, Generic, Literal, Protocol, Self, TypeGuard, TypeVar
 
 from msgspec import DecodeError
 
@@ -164,9 +164,9 @@ class TaskHandle(ABC, Generic[R]):
         if timeout is None:
             timeout = self._bound().options.timeouts.wait
         # A comparison with NaN is false, as the one with a negative number is.
-        elif not (isinstance(timeout, int | float) and timeout >= 0):
+        elif not (is_number(timeout) and timeout >= 0):
             raise ConfigError(f"timeout= must be seconds of at least 0 or None, got {timeout!r}")
-        return None if timeout is None or timeout > _FOR_EVER else timeout
+        return bounded(timeout)
 
     def watch(self) -> Watch:
         """Return what the poller knows of the task."""
@@ -282,6 +282,16 @@ class TaskHandle(ABC, Generic[R]):
             f"<{type(self).__name__} {self._id} model={self.model!r} "
             f"status={self.status!r} progress={self.progress}>"
         )
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Tell whether it is a number, which a truth value is not."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def bounded(seconds: float | None) -> float | None:
+    """Return ``None``, which is for ever, in the place of what is beyond all clocks."""
+    return None if seconds is None or seconds > _FOR_EVER else seconds
 
 
 def _rebuild(kind: type["TaskHandle[Any]"], task_id: str, key: str | None) -> "TaskHandle[Any]":

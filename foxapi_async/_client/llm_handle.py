@@ -1,13 +1,12 @@
 """A generation of a language model as something to wait for, or to follow live."""
 
 from collections.abc import Callable
-from math import isfinite
-from typing import Any, Self, TypeGuard, final
+from typing import Any, Self, final
 
 from msgspec import DecodeError, Raw
 
 from foxapi_async._client.follower import Follower
-from foxapi_async._client.handle import Kind, TaskHandle
+from foxapi_async._client.handle import Kind, TaskHandle, bounded, is_number
 from foxapi_async._client.reader import StreamReader
 from foxapi_async._client.service import Service
 from foxapi_async._client.stream import ChatStream
@@ -67,9 +66,10 @@ class LLMHandle(TaskHandle[ChatCompletion]):
                 task=self.task,
             )
         cursor = _cursor(offset, resume)
-        if timeout is not None and not (_is_number(timeout) and timeout > 0):
+        if timeout is not None and not (is_number(timeout) and timeout > 0):
             raise ConfigError(f"stream(timeout=) must be seconds above 0 or None, got {timeout!r}")
-        return ChatStream(StreamReader(service, handle=self, cursor=cursor, timeout=timeout))
+        patience = bounded(timeout)
+        return ChatStream(StreamReader(service, handle=self, cursor=cursor, timeout=patience))
 
     def streamed(self, completion: ChatCompletion, *, keep: bool) -> None:
         """Take in what a stream has said that was read to its end: the service forgets thinking.
@@ -178,7 +178,3 @@ def _cursor(offset: object, resume: object) -> Cursor:
     if not isinstance(offset, int) or isinstance(offset, bool):
         raise ConfigError(f"stream(offset=) must be a number of chunks, got {offset!r}")
     return Cursor(offset)
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)

@@ -528,7 +528,7 @@ async def test_a_re_attached_handle_without_a_stream_says_so(
     [
         *[("offset", value) for value in ("5", -1, True, 1.5)],
         *[("resume", value) for value in (5, "x", b"")],
-        *[("timeout", value) for value in (0, -1, float("nan"), float("inf"), "5", True)],
+        *[("timeout", value) for value in (0, -1, float("nan"), "5", True)],
     ],
 )
 async def test_bad_arguments_are_refused_at_once(
