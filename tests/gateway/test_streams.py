@@ -189,12 +189,15 @@ async def stalled(service: "Service", task_id: str) -> AsyncIterator[None]:
     """Ask for a stream and read nothing of it."""
     loop = asyncio.get_running_loop()
     path = f"/v1/llm/generations/{task_id}/stream"
+    asked = service.gateway.stats.streams
     request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\n\r\n"
     with socket.socket() as reader:
         reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         reader.setblocking(False)
         await loop.sock_connect(reader, ("127.0.0.1", service.gateway.port))
         await loop.sock_sendall(reader, request.encode())
+        while service.gateway.stats.streams == asked:
+            await settle()
         yield
 
 
@@ -221,14 +224,12 @@ async def test_a_reader_that_stands_still_costs_little_memory(serve: "Serve") ->
         tracemalloc.start()
         stack.callback(tracemalloc.stop)
         # Half of them have to be told of each chunk, the others come when all are written.
-        for number in range(readers):
-            if number == readers // 2:
-                await clock.advance(1)
-                size = len((await service.stream(task["id"])).body)
-            asked = service.gateway.stats.streams
+        for _ in range(readers // 2):
             await stack.enter_async_context(stalled(service, task["id"]))
-            while service.gateway.stats.streams == asked:
-                await settle()
+        await clock.advance(1)
+        size = len((await service.stream(task["id"])).body)
+        for _ in range(readers // 2):
+            await stack.enter_async_context(stalled(service, task["id"]))
         assert service.gateway.stats.streams_open == readers
         await settle()
         held, _ = tracemalloc.get_traced_memory()
