@@ -87,8 +87,8 @@ class Room:
     def accepted(self, task: Task, source: Source) -> None:
         """Count a task of this session, as unfinished where such tasks are limited."""
         self.tasks += 1
-        if self._limits.in_flight is None:
-            return
+        if self._limits.in_flight is None or task.id in self._unfinished:
+            return  # a service that names one task twice has made one
         unfinished = Unfinished(task, source, born=self._clock.time())
         self._unfinished[task.id] = unfinished
         if self._is_attended:

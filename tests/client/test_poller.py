@@ -402,3 +402,17 @@ async def test_no_task_is_asked_for_once_there_is_room() -> None:
     await bench.clock.advance(5)
     assert bench.service.looks == {"a": 1}
     assert bench.poller.waiting == 0
+
+
+async def test_a_task_that_is_named_twice_takes_one_place() -> None:
+    """Two answers with one id leave no wait behind once that task has ended."""
+    bench = Bench(finishes_at(1), Limits(gets_per_second=None))
+    room = Room(bench.clock, Limits(in_flight=1), bench.poller)
+    room.accepted(task("a"), bench.service)
+    entering = asyncio.create_task(room.enter())
+    await settle()
+    room.accepted(task("a"), bench.service)
+    await bench.clock.advance(5)
+    await entering
+    assert (room.unfinished, bench.poller.waiting) == (0, 0)
+    assert bench.service.looks == {"a": 1}
