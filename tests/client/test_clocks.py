@@ -1,7 +1,7 @@
 """The clocks of a session: each ends its own kind of waiting, and none hides another."""
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
@@ -66,7 +66,7 @@ async def test_each_clock_is_named_by_what_it_ends(cutter: TCPCutter, clock: Man
             timeouts=timeouts,
             retry=RetryPolicy(attempts=1),
         ) as fox:
-            doing: asyncio.Future[object] = asyncio.ensure_future(
+            doing: asyncio.Future[Any] = asyncio.ensure_future(
                 fox.llm.submit(model="gpt-5.5", messages="hi")
                 if timeouts.submit == 3
                 else fox.models.list()

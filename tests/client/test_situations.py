@@ -80,7 +80,9 @@ def raises(kind: type[BaseException]) -> Callable[[Situation], Situation]:
 
 async def submit(fox: FoxSession, prompt: str = PROMPT, **params: Any) -> LLMHandle:
     """Submit the prompt."""
-    return await fox.llm.submit(**({"model": "gpt-5.5", "messages": prompt} | params))
+    request: Any = {"model": "gpt-5.5", "messages": prompt} | params
+    handle: LLMHandle = await fox.llm.submit(**request)
+    return handle
 
 
 async def read(handle: LLMHandle, **position: Any) -> None:
