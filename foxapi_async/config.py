@@ -33,7 +33,8 @@ def environment(name: str) -> str | None:
     return os.environ.get(name, "").strip() or None
 
 
-def _is_number(value: object) -> TypeGuard[float]:
+def is_number(value: object) -> TypeGuard[float]:
+    """Tell whether it is a number, which a truth value is not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -46,12 +47,12 @@ def _refuse_bad_numbers(
     """
     for name, default in zip(settings.__struct_fields__, settings.__struct_defaults__, strict=True):
         value = getattr(settings, name)
-        if (value is None and name in optional) or not _is_number(
+        if (value is None and name in optional) or not is_number(
             0.0 if default is None else default
         ):
             continue
         where = f"{type(settings).__name__}.{name}"
-        if not _is_number(value):
+        if not is_number(value):
             raise ConfigError(f"{where} must be a number, got {value!r}")
         if not math.isfinite(value) or value < 0:
             raise ConfigError(f"{where} must be finite and not negative, got {value!r}")

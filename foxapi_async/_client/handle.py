@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Generator
-from typing import Any, Final, Generic, Literal, Protocol, Self, TypeGuard, TypeVar
+from typing import Any, Final, Generic, Literal, Protocol, Self, TypeVar
 
 from msgspec import DecodeError
 
@@ -11,7 +11,9 @@ from foxapi_async._client.service import Service
 from foxapi_async._client.watch import Await, AwaitChange, Waiter, Watch
 from foxapi_async._journal import Ending, Stage
 from foxapi_async._protocol.verdict import State, judge, task_error
+from foxapi_async._transport import head
 from foxapi_async._wire.task import Task
+from foxapi_async.config import is_number
 from foxapi_async.errors import ConfigError, InvalidResponseError, UnboundHandleError
 from foxapi_async.hooks import TaskFinished, TaskUpdated
 
@@ -206,16 +208,13 @@ class TaskHandle(ABC, Generic[R]):
         try:
             return Outcome(self._read(task))
         except DecodeError as error:
-            head = bytes(task.results[0])[:400] if task.results else b""
+            account = self._bound().account
             return Outcome(
                 error=InvalidResponseError(
-                    f"the results of task {task.id} cannot be read: {error}",
-                    body=head.decode("utf-8", "replace"),
+                    f"the results of task {task.id} cannot be read: {account.redact(str(error))}",
+                    body=head(account, bytes(task.results[0])) if task.results else "",
                 )
             )
-
-    def _redacted(self, text: str) -> str:
-        return text if self._service is None else self._service.account.redact(text)
 
     @abstractmethod
     def _read(self, task: Task) -> R:
@@ -282,11 +281,6 @@ class TaskHandle(ABC, Generic[R]):
             f"<{type(self).__name__} {self._id} model={self.model!r} "
             f"status={self.status!r} progress={self.progress}>"
         )
-
-
-def is_number(value: object) -> TypeGuard[float]:
-    """Tell whether it is a number, which a truth value is not."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def bounded(seconds: float | None) -> float | None:

@@ -6,7 +6,7 @@ from typing import Any, Self, final
 from msgspec import DecodeError, Raw
 
 from foxapi_async._client.follower import Follower
-from foxapi_async._client.handle import Kind, TaskHandle, bounded, is_number
+from foxapi_async._client.handle import Kind, TaskHandle, bounded
 from foxapi_async._client.reader import StreamReader
 from foxapi_async._client.service import Service
 from foxapi_async._client.stream import ChatStream
@@ -17,6 +17,7 @@ from foxapi_async._protocol.cursor import Cursor
 from foxapi_async._protocol.verdict import judge
 from foxapi_async._wire.completion import ChatCompletion, read_completion
 from foxapi_async._wire.task import Task
+from foxapi_async.config import is_number
 from foxapi_async.errors import ConfigError, StreamUnavailableError
 
 

@@ -5,7 +5,7 @@ or one of the signals ``Ambiguous`` and ``CancelledInFlight``; no type of aiohtt
 """
 
 from foxapi_async._transport.account import Account
-from foxapi_async._transport.answer import Answer, decode, status_error
+from foxapi_async._transport.answer import Answer, decode, head, status_error
 from foxapi_async._transport.call import Call
 from foxapi_async._transport.faults import translate
 from foxapi_async._transport.http import Ambiguous, CancelledInFlight, Transport
@@ -22,6 +22,7 @@ __all__ = [
     "StreamBody",
     "Transport",
     "decode",
+    "head",
     "status_error",
     "translate",
 ]

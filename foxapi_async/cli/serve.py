@@ -5,7 +5,6 @@ import errno
 import signal
 from collections.abc import Coroutine
 from contextlib import suppress
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 from foxapi_async.cli.exits import ExitCode, UsageError
@@ -60,8 +59,10 @@ def command(
     screen = Screen(json=json)
 
     def start() -> Coroutine[Any, Any, ExitCode]:
+        from foxapi_async.gateway.doors import is_loopback
+
         keys = dict(map(read_key, api_key or ()))
-        if not keys and not _is_loopback(host):
+        if not keys and not is_loopback(host):
             raise UsageError(f"--host {host} lets other machines in: guard it by --api-key KEY")
         gateway = build_gateway(
             host,
@@ -113,10 +114,12 @@ def _no_listening(gateway: "Gateway", error: OSError) -> str:
 
 
 def _announce(screen: Screen, gateway: "Gateway", *, guarded: bool) -> None:
+    from foxapi_async.gateway.doors import is_loopback
+
     environment = {"FOXAPI_BASE_URL": gateway.url}
     # A key that was given is the giver's to tell.
     environment["FOXAPI_API_KEY"] = "YOUR_KEY" if guarded else _ANY_KEY
-    if not _is_loopback(gateway.host):
+    if not is_loopback(gateway.host):
         environment["FOXAPI_ALLOW_HTTP"] = "1"
     screen.record(url=gateway.url, port=gateway.port, environment=environment)
     screen.print(gateway.url)
@@ -126,11 +129,3 @@ def _announce(screen: Screen, gateway: "Gateway", *, guarded: bool) -> None:
         rules = ", ".join(map(str, gateway.faults.rules))
         screen.note(f"on purpose, by seed {gateway.faults.seed}: {rules}")
     screen.note("Ctrl-C stops it")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    with suppress(ValueError):
-        return ip_address(host).is_loopback
-    return False

@@ -20,9 +20,11 @@ from foxapi_async import (
     UnboundHandleError,
     as_completed,
 )
-from foxapi_async.errors import InvalidTaskIdError
+from foxapi_async.errors import InvalidResponseError, InvalidTaskIdError
 from foxapi_async.gateway import Gateway
-from foxapi_async.testing import Stall, TCPCutter
+from foxapi_async.testing import Answer, Stall, TCPCutter
+
+KEY = "sk-secret-0123456789abcdef"
 
 
 async def submit(fox: FoxSession, last: int = 3) -> LLMHandle:
@@ -226,8 +228,6 @@ async def test_a_deadline_holds_though_the_get_hangs(
 
 async def test_media_tasks_have_their_own_result(cut_fox: FoxSession, cutter: TCPCutter) -> None:
     """A handle of another kind reads its outputs as they are."""
-    from foxapi_async.testing import Answer
-
     cutter.script(
         Answer.http(
             200,
@@ -238,6 +238,18 @@ async def test_media_tasks_have_their_own_result(cut_fox: FoxSession, cutter: TC
     result = await cut_fox.tasks.handle("task-unified-1-abcdefgh", kind="image")
     assert isinstance(result, MediaResult)
     assert result.urls == ("https://x/1",)
+
+
+async def test_results_that_cannot_be_read_show_no_key(
+    cutter: TCPCutter, cut_fox: FoxSession
+) -> None:
+    """What comes in the place of results is kept for the error, but for the key if it is there."""
+    body = f'{{"id":"task-llm-1-abcdefgh","status":"completed","results":[{{"key":"{KEY}"}}]}}'
+    cutter.script(Answer.http(200, body.encode(), content_type="application/json"))
+    with pytest.raises(InvalidResponseError) as caught:
+        await cut_fox.tasks.handle("task-llm-1-abcdefgh")
+    assert caught.value.body.startswith('{"key":"')
+    assert KEY not in f"{caught.value} {caught.value.body}"
 
 
 async def test_the_repr_tells_id_model_status_and_progress(fox: FoxSession) -> None:
