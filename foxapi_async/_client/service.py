@@ -152,13 +152,13 @@ class Service:
     async def look(self, task_id: str, *, hollow: bool = False) -> Task:
         """Ask for a task once: a failed look is the poller's to judge."""
         query = _UPSTREAM if self.options.polling.sync_upstream and not hollow else None
-        # The URL is built anew for each look, because one takes twice the memory of a handle. The
-        # id was checked, so it cannot leave its segment.
-        answer = await self.core.transport.get(
+        # The id was checked, so it cannot leave its segment.
+        answer = await self.core.transport.poll(
             self.account,
-            self.account.url(task_path(task_id), query),
-            self.options.timeouts,
-            self.ear,
+            task_path(task_id),
+            query,
+            timeouts=self.options.timeouts,
+            emit=self.ear,
         )
         return _same_task(decode(tasks, answer), task_id)
 
@@ -190,9 +190,12 @@ class Service:
     async def open_stream(self, task_id: str, offset: int) -> StreamBody:
         """Open the task's event stream at ``offset`` by one single attempt."""
         query = {"offset": str(offset)} if offset else None
-        url = self.account.url(stream_path(task_id), query)
         return await self.core.transport.open_stream(
-            self.account, url, self.options.timeouts, self.ear
+            self.account,
+            stream_path(task_id),
+            query,
+            timeouts=self.options.timeouts,
+            emit=self.ear,
         )
 
     def emit(self, event: Event) -> None:

@@ -101,13 +101,17 @@ class Account:
             allow_http=self._allow_http if allow_http is None else allow_http,
         )
 
+    def target(self, path: str, query: Mapping[str, str] | None = None) -> str:
+        """Return what a request asks the origin for: ``path``, which is percent-encoded already."""
+        tail = f"?{urlencode(query, quote_via=quote)}" if query else ""
+        return f"{self._base_path}{path}{tail}"
+
     def url(self, path: str, query: Mapping[str, str] | None = None) -> yarl.URL:
-        """Return where ``path`` is, which is percent-encoded already. Keep it for repeated use."""
+        """Return where ``path`` is, which is percent-encoded already."""
         if query:
-            tail = urlencode(query, quote_via=quote)
-            return yarl.URL(f"{self._base}{path}?{tail}", encoded=True)
-        # Nearly every URL is of a poll, and the origin need not be parsed again for each.
-        return self._root.with_path(f"{self._base_path}{path}", encoded=True)
+            return yarl.URL(f"{self._root}{self.target(path, query)}", encoded=True)
+        # Nearly every URL is without a query, and the origin need not be parsed again for each.
+        return self._root.with_path(self.target(path), encoded=True)
 
     def redact(self, text: str) -> str:
         """Return ``text`` with the key masked wherever it turns up."""

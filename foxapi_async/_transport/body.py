@@ -3,10 +3,12 @@
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
+from multidict import istr
 
 from foxapi_async._clock import Clock
 from foxapi_async._protocol.backoff import parse_retry_after
 from foxapi_async._transport.answer import Answer, invalid
+from foxapi_async._transport.shortcut import Reply
 
 if TYPE_CHECKING:
     from foxapi_async._transport.account import Account
@@ -14,23 +16,31 @@ if TYPE_CHECKING:
 # An error is kept by its head alone, so more of it is not worth waiting for.
 _REFUSAL: Final = 64 * 1024
 _REQUEST_ID: Final = 200
+_RETRY_AFTER: Final = istr("Retry-After")
+_RETRY_AFTER_MS: Final = istr("retry-after-ms")
+
+Response = aiohttp.ClientResponse | Reply
 
 
-def arrived(account: "Account", response: aiohttp.ClientResponse, limit: int) -> Answer | None:
+def arrived(account: "Account", response: Response, limit: int) -> Answer | None:
     """Return a success that is here already, as nearly every one is that came with its headers.
 
     ``None`` for any other answer, which ``receive`` reads. Nothing is waited for, so a poll does
     without a coroutine and most of the looking at headers.
     """
     content, status = response.content, response.status
-    if 200 <= status < 300 and content.is_eof() and content.total_bytes <= limit:  # noqa: PLR2004
+    if (
+        200 <= status < 300  # noqa: PLR2004
+        and _RETRY_AFTER not in response.headers
+        and _RETRY_AFTER_MS not in response.headers
+        and content.is_eof()
+        and content.total_bytes <= limit
+    ):
         return Answer(account, status, content.read_nowait())
     return None
 
 
-async def receive(
-    account: "Account", response: aiohttp.ClientResponse, limit: int, clock: Clock
-) -> Answer:
+async def receive(account: "Account", response: Response, limit: int, clock: Clock) -> Answer:
     """Read the answer and let go of its connection.
 
     Raises ``InvalidResponseError`` as soon as a success is known to exceed ``limit`` bytes, which
@@ -53,18 +63,15 @@ async def receive(
     request_id = headers.get("x-request-id")
     if request_id is not None:
         request_id = account.redact(request_id)[:_REQUEST_ID]
-    if not success:
-        wait = parse_retry_after(
-            headers.get("Retry-After"), headers.get("retry-after-ms"), clock.unix()
-        )
-        return Answer(account, status, body, request_id, wait)
-    answer = Answer(account, status, body, request_id)
-    if not whole:
+    # A success may ask for patience too: a poll that does slows the polls of all.
+    wait = parse_retry_after(headers.get(_RETRY_AFTER), headers.get(_RETRY_AFTER_MS), clock.unix())
+    answer = Answer(account, status, body, request_id, wait)
+    if success and not whole:
         raise invalid(answer, f"answered {status} with more than limits.body = {limit} bytes")
     return answer
 
 
-async def _read(response: aiohttp.ClientResponse, limit: int) -> tuple[bytes, bool]:
+async def _read(response: Response, limit: int) -> tuple[bytes, bool]:
     """Return the body, and whether that is all of it; stop once ``limit`` bytes are exceeded."""
     content = response.content
     pieces: list[bytes] = []

@@ -1,10 +1,12 @@
 """The aiohttp sessions that a transport sends through, opened when they are first needed."""
 
 from ssl import SSLContext
+from weakref import WeakKeyDictionary
 
 import aiohttp
 
-from foxapi_async._transport.account import is_loopback
+from foxapi_async._transport.account import Account, is_loopback
+from foxapi_async._transport.shortcut import Shortcut
 from foxapi_async.errors import SessionClosedError
 
 # A submission goes out on a connection that is fresh or hardly idle: one that died unnoticed would
@@ -20,7 +22,7 @@ class Connections:
     The pools set no limits of their own: how much is in flight is the session's to bound.
     """
 
-    __slots__ = ("_billed", "_closed", "_lent", "_reads", "_ssl", "_trust_env")
+    __slots__ = ("_billed", "_closed", "_lent", "_reads", "_shortcuts", "_ssl", "_trust_env")
 
     def __init__(
         self,
@@ -34,6 +36,7 @@ class Connections:
         self._ssl = ssl
         self._billed: aiohttp.ClientSession | None = None
         self._reads: aiohttp.ClientSession | None = None
+        self._shortcuts: WeakKeyDictionary[Account, Shortcut | None] = WeakKeyDictionary()
         self._closed = False
 
     @property
@@ -52,9 +55,24 @@ class Connections:
             session = self._reads = self._open(_READ_KEEPALIVE)
         return session
 
+    def shortcut(self, account: Account) -> Shortcut | None:
+        """Return the quick way of the account's polls.
+
+        There is none over a session that was lent, which may do more than we know of with a
+        request, nor where the environment may name a proxy.
+        """
+        try:
+            return self._shortcuts[account]
+        except KeyError:
+            is_ours = self._lent is None and not self._trust_env
+            found = Shortcut.through(self.reads, account) if is_ours else None
+            self._shortcuts[account] = found
+            return found
+
     async def aclose(self) -> None:
         """Close what was opened here; a session that was lent stays open."""
         self._closed = True
+        self._shortcuts.clear()
         if self._lent is not None:
             return
         try:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from ssl import SSLContext
 from typing import Final, TypeVar, final
 
@@ -14,7 +14,7 @@ from foxapi_async._clock import Clock, LoopClock
 from foxapi_async._protocol.backoff import Delay, Effect, is_ambiguous
 from foxapi_async._transport.account import Account
 from foxapi_async._transport.answer import Answer, decode, invalid, status_error
-from foxapi_async._transport.body import arrived, receive
+from foxapi_async._transport.body import Response, arrived, receive
 from foxapi_async._transport.call import Call
 from foxapi_async._transport.connections import Connections
 from foxapi_async._transport.deadlines import Deadlines
@@ -136,26 +136,35 @@ class Transport:
             raise result.error
         return result
 
-    async def get(
+    async def poll(
         self,
         account: Account,
-        url: yarl.URL,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        *,
         timeouts: Timeouts | None = None,
         emit: Emit | None = None,
     ) -> Answer:
-        """Read ``url`` of the account once and return the 2xx answer; raise what went wrong.
+        """Read ``path`` of the account once and return the 2xx answer; raise what went wrong.
 
-        The lean way for polls: ``url`` comes from ``account.url`` and is best kept.
+        The lean way, for what is read over and over.
         """
         if emit is not None:
-            with self._told(emit, account, "GET", url) as told:
-                answer = await self.get(account, url, timeouts)
+            with self._told(emit, account, "GET", account.url(path, query)) as told:
+                answer = await self.poll(account, path, query, timeouts=timeouts)
                 told.status = answer.status
                 return answer
         timeouts = timeouts or self._timeouts
+        shortcut = self._connections.shortcut(account)
         try:
             with self._deadlines.until(timeouts.read, "Timeouts.read"):
-                response = await self._get(url, account.headers, timeouts)
+                response: Response
+                if shortcut is not None:
+                    target = account.target(path, query)
+                    response = await shortcut.get(target, self._aiohttp_timeout(timeouts))
+                else:
+                    url = account.url(path, query)
+                    response = await self._get(url, account.headers, timeouts)
                 here = arrived(account, response, self._body_limit)
                 answer = here or await receive(account, response, self._body_limit, self._clock)
         except FAULTS as error:
@@ -170,23 +179,26 @@ class Transport:
     async def open_stream(
         self,
         account: Account,
-        url: yarl.URL,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        *,
         timeouts: Timeouts | None = None,
         emit: Emit | None = None,
     ) -> StreamBody:
-        """Open an event stream by one attempt and return its body as soon as the answer has begun.
+        """Open the event stream at ``path`` by one attempt; return its body as the answer begins.
 
         Raises the status error of a refusal, and ``InvalidResponseError`` for a success that is no
         event stream. ``timeouts.read`` ends with the headers: silence after them is the reader's.
         """
         if emit is not None:
-            with self._told(emit, account, "GET", url) as told:
-                body = await self.open_stream(account, url, timeouts)
+            with self._told(emit, account, "GET", account.url(path, query)) as told:
+                body = await self.open_stream(account, path, query, timeouts=timeouts)
                 told.status = 200
                 return body
         timeouts = timeouts or self._timeouts
         try:
             with self._deadlines.until(timeouts.read, "Timeouts.read"):
+                url = account.url(path, query)
                 response = await self._get(url, account.stream_headers, timeouts)
                 kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
                 if response.status == 200 and kind == _EVENT_STREAM:  # noqa: PLR2004

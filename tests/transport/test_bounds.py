@@ -91,7 +91,7 @@ class TestBombs:
         server.answers(
             200, body, {"Content-Encoding": encoding, "Content-Type": "text/event-stream"}
         )
-        stream = await tight.open_stream(account, account.url("/s"))
+        stream = await tight.open_stream(account, "/s")
         sizes = [len(await stream.read()) for _ in range(8)]
         stream.close()
         assert 0 < max(sizes) <= 4 * MIB
@@ -169,11 +169,10 @@ class TestDrips:
     ) -> None:
         """Headers, refusals and what is no stream end with ``Timeouts.read``, drip or not."""
         server.sends(begin, then="keep")
-        url = account.url(read.path)
         calls: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
-            "get": lambda: transport.get(account, url),
+            "get": lambda: transport.poll(account, read.path),
             "request": lambda: transport.request(account, read, retry=RETRY),
-            "open_stream": lambda: transport.open_stream(account, url),
+            "open_stream": lambda: transport.open_stream(account, read.path),
         }
         call = asyncio.ensure_future(calls[way]())
         await server.seen(1)

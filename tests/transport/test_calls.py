@@ -150,6 +150,23 @@ class TestRetries:
             await transport.request(account, read, retry=RETRY)
         assert failed.value.retry_after == 3600
 
+    @pytest.mark.parametrize(
+        ("headers", "wait"),
+        [({}, None), ({"Retry-After": "7"}, 7.0), ({"retry-after-ms": "250"}, 0.25)],
+    )
+    async def test_successes_may_ask_for_patience(
+        self,
+        *,
+        server: "Server",
+        account: Account,
+        transport: Transport,
+        headers: dict[str, str],
+        wait: float | None,
+    ) -> None:
+        """An answer tells how long it asks to wait, a success like any other."""
+        server.answers(headers=headers)
+        assert (await transport.poll(account, "/v1/tasks/1")).retry_after == wait
+
     async def test_single_attempts_are_single(
         self, server: "Server", account: Account, transport: Transport, read: Call
     ) -> None:
@@ -158,7 +175,7 @@ class TestRetries:
         with pytest.raises(errors.ServiceUnavailableError):
             await transport.attempt(account, read)
         with pytest.raises(errors.ServiceUnavailableError):
-            await transport.get(account, account.url(read.path))
+            await transport.poll(account, read.path)
         assert len(server.requests) == 2
 
 
@@ -175,7 +192,7 @@ class TestClocks:
     ) -> None:
         """An attempt that is not answered within ``Timeouts.read`` times out."""
         server.stays_silent()
-        call = asyncio.ensure_future(transport.get(account, account.url(read.path)))
+        call = asyncio.ensure_future(transport.poll(account, read.path))
         await server.seen(1)
         assert clock.timers == 1
         await clock.advance(30)
@@ -311,8 +328,7 @@ class TestClocks:
         """However many attempts are in flight, there is one timer, and none when there are none."""
         for _ in range(20):
             server.stays_silent()
-        url = account.url(read.path)
-        calls = [asyncio.ensure_future(transport.get(account, url)) for _ in range(20)]
+        calls = [asyncio.ensure_future(transport.poll(account, read.path)) for _ in range(20)]
         await server.seen(20)
         assert clock.timers == 1
         await clock.advance(30)
@@ -414,7 +430,7 @@ class TestHeaders:
         account = Account.resolve("sk-local", f"{server.url}/proxy/fox/")
         call = Call(effect=Effect.READ, method="GET", path="/v1/x", query={"a": "b c&d"})
         await transport.attempt(account, call)
-        await transport.get(account, account.url(read.path))
+        await transport.poll(account, read.path)
         assert [request.target for request in server.requests] == [
             "/proxy/fox/v1/x?a=b%20c%26d",
             "/proxy/fox/v1/tasks/1",
@@ -456,8 +472,8 @@ class TestConnections:
         await transport.aclose()
         for call in (
             transport.attempt(account, read),
-            transport.get(account, account.url(read.path)),
-            transport.open_stream(account, account.url(read.path)),
+            transport.poll(account, read.path),
+            transport.open_stream(account, read.path),
         ):
             with pytest.raises(errors.SessionClosedError):
                 await call
@@ -480,7 +496,7 @@ class TestConnections:
         """A session that was lent carries all calls, raises nothing itself and stays open."""
         transport = Transport(http=lent)
         await transport.attempt(account, post)
-        await transport.get(account, account.url("/v1/tasks/1"))
+        await transport.poll(account, "/v1/tasks/1")
         await transport.aclose()
         assert not lent.closed
         assert len(server.peers) == 1

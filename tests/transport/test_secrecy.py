@@ -72,11 +72,10 @@ async def test_no_error_of_any_call_shows_the_key(
     server: "Server", account: Account, transport: Transport, fault: str, post: Call, read: Call
 ) -> None:
     """Whatever a server throws back, no link of the error's chain holds the key."""
-    url = account.url(read.path)
     retry = RetryPolicy(attempts=1)
     for call in (
-        lambda: transport.get(account, url),
-        lambda: transport.open_stream(account, url),
+        lambda: transport.poll(account, read.path),
+        lambda: transport.open_stream(account, read.path),
         lambda: transport.fetch(account, read, tasks, retry=retry),
         lambda: transport.fetch(account, post, tasks, retry=retry),
     ):
@@ -91,14 +90,13 @@ async def test_our_errors_carry_no_foreign_ones(
     server: "Server", account: Account, transport: Transport, read: Call
 ) -> None:
     """An error of ours has no error of aiohttp behind it, whose request knows the headers."""
-    url = account.url(read.path)
     server.sends(b"", then="reset")
     server.sends(b"", then="reset")  # the second is for what aiohttp sends again by itself
     with pytest.raises(errors.APIConnectionError) as failed:
-        await transport.get(account, url)
+        await transport.poll(account, read.path)
     assert (failed.value.__cause__, failed.value.__context__) == (None, None)
     server.sends(CHUNKED, then="keep")
-    body = await transport.open_stream(account, url)
+    body = await transport.open_stream(account, read.path)
     reading = asyncio.ensure_future(body.read())
     await settle()
     server.peers[-1].reset()
@@ -202,12 +200,12 @@ class TestEvents:
     ) -> None:
         """Polls and streams tell theirs, failed and cancelled ones too."""
         events: list[Event] = []
-        url = account.url("/v1/tasks/1", {"sync_upstream": "true"})
-        await transport.get(account, url, emit=events.append)
+        where = "/v1/tasks/1", {"sync_upstream": "true"}
+        await transport.poll(account, *where, emit=events.append)
         with pytest.raises(errors.InvalidResponseError):
-            await transport.open_stream(account, url, emit=events.append)
+            await transport.open_stream(account, *where, emit=events.append)
         server.stays_silent()
-        call = asyncio.ensure_future(transport.get(account, url, emit=events.append))
+        call = asyncio.ensure_future(transport.poll(account, *where, emit=events.append))
         await server.seen(3)
         await clock.advance(2)
         call.cancel()
@@ -228,7 +226,7 @@ class TestEvents:
         account = Account.resolve(KEY, f"{server.url}/{KEY}")
         events: list[Event] = []
         await transport.fetch(account, read, tasks, retry=RETRY, emit=events.append)
-        await transport.get(account, account.url(read.path), emit=events.append)
+        await transport.poll(account, read.path, emit=events.append)
         assert events
         assert KEY not in repr(events)
         assert server.requests[0].target == f"/{KEY}/v1/tasks/1"

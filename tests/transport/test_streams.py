@@ -21,7 +21,7 @@ async def test_bytes_come_as_they_are_sent(
 ) -> None:
     """Each read returns what has arrived, and the body knows when; the end is empty bytes."""
     server.sends(CHUNKED, then="keep")
-    body = await transport.open_stream(account, account.url("/s", {"offset": "3"}))
+    body = await transport.open_stream(account, "/s", {"offset": "3"})
     assert server.requests[0].target == "/s?offset=3"
     assert server.requests[0].headers["accept"] == "text/event-stream"
     assert server.requests[0].headers["accept-encoding"] == "identity"
@@ -44,7 +44,7 @@ async def test_silence_is_the_readers_business(
 ) -> None:
     """Once a stream is open, no clock of the transport runs."""
     server.sends(CHUNKED, then="keep")
-    body = await transport.open_stream(account, account.url("/s"))
+    body = await transport.open_stream(account, "/s")
     assert clock.timers == 0
     body.close()
 
@@ -54,7 +54,7 @@ async def test_a_stream_without_headers_times_out(
 ) -> None:
     """Until the headers are there, ``Timeouts.read`` runs."""
     server.stays_silent()
-    opening = asyncio.ensure_future(transport.open_stream(account, account.url("/s")))
+    opening = asyncio.ensure_future(transport.open_stream(account, "/s"))
     await server.seen(1)
     await clock.advance(30)
     with pytest.raises(errors.APITimeoutError):
@@ -67,7 +67,7 @@ async def test_a_cut_is_an_error(
 ) -> None:
     """A stream that ends before its last chunk was cut; what had arrived is delivered first."""
     server.sends(CHUNKED + b"2\r\nhi\r\n", then="keep")
-    body = await transport.open_stream(account, account.url("/s"))
+    body = await transport.open_stream(account, "/s")
     assert await body.read() == b"hi"
     peer = server.peers[0]
     peer.reset() if then == "reset" else peer.close()
@@ -81,7 +81,7 @@ async def test_closing_wakes_the_reader(
 ) -> None:
     """``close`` ends the connection at once; a read that waits raises."""
     server.sends(CHUNKED, then="keep")
-    body = await transport.open_stream(account, account.url("/s"))
+    body = await transport.open_stream(account, "/s")
     reading = asyncio.ensure_future(body.read())
     await settle()
     body.close()
@@ -96,7 +96,7 @@ async def test_a_cancelled_read_loses_nothing(
 ) -> None:
     """The read after a cancelled one goes on where it was."""
     server.sends(CHUNKED, then="keep")
-    body = await transport.open_stream(account, account.url("/s"))
+    body = await transport.open_stream(account, "/s")
     reading = asyncio.ensure_future(body.read())
     await settle()
     reading.cancel()
@@ -127,7 +127,7 @@ async def test_a_refusal_is_its_status_error(
     """A refused stream raises what any refused call raises, after one attempt."""
     server.answers(status, {"error": {"message": "no", "type": "t"}}, {"x-request-id": "r1"})
     with pytest.raises(expected) as refused:
-        await transport.open_stream(account, account.url("/s"))
+        await transport.open_stream(account, "/s")
     assert type(refused.value) is expected
     assert refused.value.request_id == "r1"
     assert len(server.requests) == 1
@@ -140,7 +140,7 @@ async def test_another_content_is_no_stream(
     """A success of another type is not what the contract says."""
     server.answers(200, b"<html>portal</html>", {"Content-Type": kind})
     with pytest.raises(errors.InvalidResponseError, match="event stream") as failed:
-        await transport.open_stream(account, account.url("/s"))
+        await transport.open_stream(account, "/s")
     assert failed.value.body == "<html>portal</html>"
 
 
@@ -149,7 +149,7 @@ async def test_no_text_of_it_shows_content(
 ) -> None:
     """The repr of a stream tells its state."""
     server.sends(CHUNKED, then="keep")
-    body = await transport.open_stream(account, account.url("/s"))
+    body = await transport.open_stream(account, "/s")
     assert repr(body) == "<StreamBody open>"
     body.close()
     assert repr(body) == "<StreamBody closed>"
