@@ -5,7 +5,7 @@ want to read one, or to tidy it up, with or without a session. It needs the extr
 """
 
 import os
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -35,10 +35,29 @@ class Journal(Protocol):
         """
         ...
 
-    async def prune(self, before: float) -> int:
+    def scan(
+        self,
+        service: str | None = None,
+        stages: Collection[Stage] | None = None,
+        *,
+        lean: bool = False,
+    ) -> AsyncIterator[Entry]:
+        """Iterate over what ``entries`` returns, however much it is: a page of it is in memory.
+
+        The entries of each run of a process come together, in the order they were sent. What is
+        written meanwhile may come or not.
+        """
+        ...
+
+    async def named(self, name: str) -> list[Entry]:
+        """Return the entries with this name: their own, your key or the task id."""
+        ...
+
+    async def prune(self, before: float, *, lost: bool = False) -> int:
         """Delete what is finished or refused and was sent before a Unix time; return how many.
 
-        Their keys are free again. Entries whose outcome is unknown stay.
+        With ``lost`` what the service knows no more too. Their keys are free again, and so is their
+        room on the disk. Entries whose outcome is unknown stay.
         """
         ...
 

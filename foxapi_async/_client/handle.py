@@ -1,5 +1,6 @@
 """A task as something to wait for."""
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Generator
 from typing import Any, Final, Generic, Literal, Protocol, Self, TypeVar
@@ -14,8 +15,15 @@ from foxapi_async._protocol.verdict import State, judge, task_error
 from foxapi_async._transport import head
 from foxapi_async._wire.task import Task
 from foxapi_async.config import is_number
-from foxapi_async.errors import ConfigError, InvalidResponseError, UnboundHandleError
+from foxapi_async.errors import (
+    ConfigError,
+    FoxAPIError,
+    InvalidResponseError,
+    UnboundHandleError,
+)
 from foxapi_async.hooks import TaskFinished, TaskUpdated
+
+_log = logging.getLogger("foxapi_async")
 
 R = TypeVar("R")
 
@@ -201,6 +209,20 @@ class TaskHandle(ABC, Generic[R]):
                 self._service.core.room.finished(self._id)
             self._record_end(task, state)
             self._tell_finished(task)
+
+    def missed(self, fault: FoxAPIError) -> None:
+        """Take in that the service does not know the task. The poller calls this; it may come back.
+
+        The journal keeps the entry, and ``recover`` leaves it out from now on.
+        """
+        _log.warning(
+            "the service does not know task %s: is this the account that submitted it? (%s)",
+            self._id,
+            fault,
+        )
+        if self._service is not None:
+            journal, base = self._service.options.journal, self._service.account.base
+            journal.lost(base, self._id, fault)
 
     def _settle(self, task: Task, state: State) -> Outcome[R]:
         if state is not State.COMPLETED:

@@ -331,6 +331,9 @@ class Poller:
             self._end(watch, fault)
         elif watch.trouble.fault(sight, now, watch.source.polling.give_up_after):
             watch.phase = Phase.IDLE
+            if watch.trouble.is_missing:
+                for handle in {waiter.handle for waiter in watch.waiters}:
+                    handle.missed(fault)
             self._end(watch, _lost(watch, fault))
         else:
             self._plan(watch, now, delay)

@@ -50,7 +50,7 @@ class Recovery(Struct, frozen=True, kw_only=True):
 
 async def recover(service: Service, *, finished: bool) -> Recovery:
     """Read what the journal has of this service."""
-    stages = {*_OPEN, *FINISHED} if finished else _OPEN
+    stages = {*_OPEN, *FINISHED, Stage.LOST} if finished else _OPEN
     found = await service.options.journal.entries(service.account.base, stages)
     return Recovery(
         handles=tuple(

@@ -10,7 +10,7 @@ from foxapi_async._clock import Clock, Timer
 from foxapi_async._protocol.throttle import LONGEST_PAUSE
 from foxapi_async._wire.task import Task
 from foxapi_async.config import Limits
-from foxapi_async.errors import SessionClosedError
+from foxapi_async.errors import FoxAPIError, SessionClosedError
 
 _log = logging.getLogger("foxapi_async")
 
@@ -188,6 +188,9 @@ class Unfinished:
     def observe(self, task: Task) -> None:
         """Keep the snapshot; the end comes by the waiter."""
         self.task = task
+
+    def missed(self, fault: FoxAPIError) -> None:
+        """Do nothing: the waiter is told."""
 
 
 class Vacancy(Waiter):

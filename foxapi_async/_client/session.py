@@ -144,10 +144,11 @@ class FoxSession:
 
         Call it when a script starts again, before it submits. ``handles`` are bound to this session
         and await like any other; with ``finished`` those of finished tasks come too, and answer
-        from the journal. ``unknown`` lists the submissions that may have been accepted and billed.
-        Only what was submitted to this session's ``base_url`` is returned, and nothing that another
-        living process is just submitting. Sends nothing. ``ConfigError`` without a journal,
-        ``JournalError`` if it cannot be read.
+        from the journal, and those of tasks that the service did not know at the last wait
+        (``TaskLostError``), which are asked for again. ``unknown`` lists the submissions that may
+        have been accepted and billed. Only what was submitted to this session's ``base_url`` is
+        returned, and nothing that another living process is just submitting. Sends nothing.
+        ``ConfigError`` without a journal, ``JournalError`` if it cannot be read.
         """
         self._service.core.enter()
         return await recover(self._service, finished=finished)

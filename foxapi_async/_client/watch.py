@@ -11,6 +11,7 @@ from foxapi_async._protocol.pacing import Look, Pacer
 from foxapi_async._protocol.trouble import Trouble
 from foxapi_async._wire.task import Task
 from foxapi_async.config import PollPolicy
+from foxapi_async.errors import FoxAPIError
 
 
 class Source(Protocol):
@@ -61,6 +62,10 @@ class Watched(Protocol):
 
     def observe(self, task: Task) -> None:
         """Take in a snapshot, and the outcome if it is final."""
+        ...
+
+    def missed(self, fault: FoxAPIError) -> None:
+        """Take in that the service does not know the task, which is no outcome."""
         ...
 
 

@@ -30,6 +30,7 @@ T = TypeVar("T")
 _PATIENCE: Final = 10.0
 _NAP: Final = 0.02
 _RACES: Final = 20
+_SOME: Final = 2000  # pages, so that others can write in between
 
 _MEANINGS: Final = {
     "FULL": "the disk is full, or the file may not grow: make room, then submit again",
@@ -160,6 +161,18 @@ class _Prepared:
         return tuple(values[name] if name in values else constants[name] for name in self._names)
 
 
+def give_back(connection: Connection) -> bool:
+    """Give some of the room of deleted rows back to the disk; tell whether there may be more.
+
+    The file is cut when its last user closes it, or SQLite folds what was written into it.
+    """
+    adapted: Any = connection.connection.dbapi_connection
+    # Only as a script is the statement run to its end: each step of it frees one page.
+    adapted.run_async(lambda driver: driver.executescript(f"PRAGMA incremental_vacuum({_SOME})"))
+    free = connection.exec_driver_sql("PRAGMA freelist_count").scalar_one()
+    return bool(free) and bool(connection.exec_driver_sql("PRAGMA auto_vacuum").scalar_one())
+
+
 def _whole(connection: Connection, work: Callable[[Connection], T]) -> T:
     races = 0
     while True:
@@ -226,6 +239,8 @@ class _Normal(sqlite3.Connection):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         try:
+            # Heeded by a file that is still empty alone, so before anything is written.
+            self.execute("PRAGMA auto_vacuum = INCREMENTAL")
             self._use_wal()
             self.execute(f"PRAGMA synchronous = {self.SYNCHRONOUS}")
             # The requests of what has been accepted are overwritten where that costs no write.

@@ -24,10 +24,16 @@ class Stage(StrEnum):
     """It may have been accepted: its answer was lost, or the process that sent it."""
     REFUSED = "refused"
     """It was provably not accepted, so its key is free."""
+    LOST = "lost"
+    """It was accepted, and then the service knew its task no more: it may have been forgotten, or
+    asked for with another account's key. Awaiting its handle asks again."""
 
 
 FINISHED: Final = frozenset({Stage.COMPLETED, Stage.FAILED, Stage.CANCELLED})
 """The stages of a task that will not change again."""
+
+
+_MOST_DIGITS: Final = 18
 
 
 class Note(Struct, frozen=True, order=True):
@@ -35,6 +41,13 @@ class Note(Struct, frozen=True, order=True):
 
     run: str
     number: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Note | None":
+        """Return the note that ``str`` made ``text`` of; ``None`` if it cannot be one."""
+        run, dash, number = text.rpartition("-")
+        is_number = number.isascii() and number.isdecimal() and len(number) <= _MOST_DIGITS
+        return cls(run, int(number)) if dash and is_number else None
 
     def __str__(self) -> str:
         return f"{self.run}-{self.number}"

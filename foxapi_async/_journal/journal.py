@@ -1,7 +1,8 @@
 """The journal in a file: what is submitted outlives the process that submits it."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator
+from functools import partial
 from itertools import count
 from typing import TypeVar
 
@@ -10,8 +11,8 @@ from sqlalchemy import Connection
 
 from foxapi_async._clock import Clock, LoopClock
 from foxapi_async._journal import statements
-from foxapi_async._journal.database import Database
-from foxapi_async._journal.entry import Ending, Entry, Intent, Note, Stage
+from foxapi_async._journal.database import Database, give_back
+from foxapi_async._journal.entry import FINISHED, Ending, Entry, Intent, Note, Stage
 from foxapi_async._journal.location import Location
 from foxapi_async._journal.recorder import described
 from foxapi_async._journal.run import Run, is_living, sweep
@@ -78,7 +79,7 @@ class Journal:
 
     async def unknown(self, note: Note, fault: FoxAPIError) -> None:
         """Commit that the request may have been accepted."""
-        await self._change(statements.LOSE, statements.fault_of(note, described(fault)))
+        await self._change(statements.DOUBT, statements.fault_of(note, described(fault)))
 
     def finished(self, ending: Ending) -> None:
         """Write the result down with the next commit."""
@@ -86,6 +87,12 @@ class Journal:
         if self._writer is not None and not self._closed:
             changes = statements.end_of(ending, self._clock.unix())
             self._writer.change_soon(statements.END, changes)
+
+    def lost(self, service: str, task_id: str, fault: FoxAPIError) -> None:
+        """Write down with the next commit that the service does not know the task."""
+        if self._writer is not None and not self._closed:
+            changes = statements.loss_of(service, task_id, described(fault))
+            self._writer.change_soon(statements.LOSE, changes)
 
     async def entries(
         self,
@@ -96,30 +103,60 @@ class Journal:
     ) -> list[Entry]:
         """Return entries in the order they were sent; ``lean`` leaves requests and results out."""
         # Only in this order: a run that is dead already can write nothing before the second look.
-        runs = await self._ask(statements.sent_by)
-        dead = {run for run in runs if not await self._lives(run)}
-        wanted = None if stages is None else {*stages}
-        if wanted is not None and Stage.UNKNOWN in wanted:
-            wanted.add(Stage.SENT)
+        dead = await self._dead_runs()
+        wanted = _widened(stages)
         found = await self._ask(lambda it: statements.entries(it, service, wanted, lean=lean))
-        entries = (_orphaned(entry) if entry.note.run in dead else entry for entry in found)
-        return [entry for entry in entries if stages is None or entry.stage in stages]
+        return list(_told(found, dead, stages))
 
-    async def prune(self, before: float) -> int:
-        """Delete what is finished or refused and was sent before; return how many there were.
+    async def scan(
+        self,
+        service: str | None = None,
+        stages: Collection[Stage] | None = None,
+        *,
+        lean: bool = False,
+    ) -> AsyncGenerator[Entry, None]:
+        """Yield what ``entries`` returns, run by run and a page at a time."""
+        dead = await self._dead_runs()
+        wanted = _widened(stages)
+        for run in await self._ask(statements.runs):
+            last = Note(run, 0)
+            while found := await self._ask(
+                partial(statements.page, after=last, service=service, stages=wanted, lean=lean)
+            ):
+                last = found[-1].note
+                for entry in _told(found, dead, stages):
+                    yield entry
 
-        Their keys are free again.
+    async def named(self, name: str) -> list[Entry]:
+        """Return the entries that have ``name`` as their own, as key or as task id."""
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            return []  # half of a surrogate pair, which no file can hold
+        dead = await self._dead_runs()
+        note = Note.parse(name)
+        found = await self._ask(lambda connection: statements.named(connection, name, note))
+        return list(_told(found, dead, None))
+
+    async def prune(self, before: float, *, lost: bool = False) -> int:
+        """Delete what is finished or refused, or lost, and was sent before; return how many.
+
+        Their keys are free again, and so is their room on the disk.
         """
-        return await self._ask(lambda connection: statements.prune(connection, before))
+        stages = FINISHED | {Stage.REFUSED, *([Stage.LOST] if lost else [])}
+        pruned = await self._ask(lambda it: statements.prune(it, before, stages))
+        await self._give_back()
+        return pruned
 
     async def drop(self, notes: Collection[Note]) -> int:
         """Delete these entries at any stage; return how many there were.
 
         What a living process has just sent stays: its answer would find no entry.
         """
-        runs = await self._ask(statements.sent_by)
-        living = {run for run in runs if await self._lives(run)}
-        return await self._ask(lambda connection: statements.drop(connection, notes, living))
+        living = await self._ask(statements.sent_by) - await self._dead_runs()
+        dropped = await self._ask(lambda it: statements.drop(it, notes, living))
+        await self._give_back()
+        return dropped
 
     async def aclose(self) -> None:
         """Write down what is still to be written and close the file; further calls do nothing."""
@@ -153,6 +190,15 @@ class Journal:
             if self._run is None and self._database is not None:
                 self._run = await asyncio.to_thread(_begin, self._database.path)
 
+    async def _dead_runs(self) -> set[str]:
+        """Return the runs that have ended and left submissions that are nowhere settled."""
+        runs = await self._ask(statements.sent_by)
+        return {run for run in runs if not await self._lives(run)}
+
+    async def _give_back(self) -> None:
+        while await self._ask(give_back):
+            pass
+
     async def _ask(self, work: Callable[[Connection], T]) -> T:
         return await (await self._opened()).ask(work)
 
@@ -183,6 +229,23 @@ def _begin(path: str) -> Run:
             f"the journal {path}: no file can be made beside it ({error.strerror}): "
             "make room, and give this process the right to write to its folder"
         ) from error
+
+
+def _widened(stages: Collection[Stage] | None) -> set[Stage] | None:
+    """Return the stages to look for: what a dead run has sent is told as unknown."""
+    if stages is None:
+        return None
+    return {*stages, Stage.SENT} if Stage.UNKNOWN in stages else {*stages}
+
+
+def _told(
+    entries: Iterable[Entry], dead: Collection[str], stages: Collection[Stage] | None
+) -> Iterator[Entry]:
+    """Yield entries as they are told, if they are at one of ``stages`` then."""
+    for entry in entries:
+        told = _orphaned(entry) if entry.note.run in dead else entry
+        if stages is None or told.stage in stages:
+            yield told
 
 
 def _orphaned(entry: Entry) -> Entry:

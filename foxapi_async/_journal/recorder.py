@@ -49,6 +49,10 @@ class Recorder(Protocol):
         """Note how a task ended, to be written down soon, and at the latest by ``aclose``."""
         ...
 
+    def lost(self, service: str, task_id: str, fault: FoxAPIError) -> None:
+        """Note that the service does not know a task, which it may yet know again."""
+        ...
+
     async def entries(
         self, service: str | None = None, stages: Collection[Stage] | None = None
     ) -> list[Entry]:
@@ -116,6 +120,9 @@ class MemoryRecorder:
 
     def finished(self, ending: Ending) -> None:
         """Do nothing: the result is the handle's."""
+
+    def lost(self, service: str, task_id: str, fault: FoxAPIError) -> None:
+        """Do nothing: whoever waits is told."""
 
     async def entries(
         self, service: str | None = None, stages: Collection[Stage] | None = None

@@ -4,9 +4,21 @@ from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Update, bindparam, delete, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    Update,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
-from foxapi_async._journal.entry import FINISHED, Ending, Entry, Intent, Note, Stage
+from foxapi_async._journal.entry import Ending, Entry, Intent, Note, Stage
 from foxapi_async._journal.schema import SUBMISSIONS
 from foxapi_async._wire.completion import write_completion
 from foxapi_async._wire.shape import encode
@@ -17,6 +29,8 @@ Name = tuple[str, str]
 
 # Databases limit how many values one statement takes.
 _AT_ONCE: Final = 500
+# And an answer may be large: so many rows are in memory at a time.
+_PAGE: Final = 100
 
 _MEMBERS: Final = tuple(name for name in Entry.__struct_fields__ if name != "note")
 _TRUTHS: Final = ("streamed", "answer_wins")
@@ -49,14 +63,25 @@ REFUSE: Final = (
     .where(*_here)
     .values(stage=Stage.REFUSED, fault=bindparam("its_fault"), body=None)
 )
-LOSE: Final = (
+DOUBT: Final = (
     update(SUBMISSIONS).where(*_here).values(stage=Stage.UNKNOWN, fault=bindparam("its_fault"))
+)
+LOSE: Final = (
+    update(SUBMISSIONS)
+    .where(
+        _c.service == bindparam("its_service"),
+        _c.task_id == bindparam("its_task_id"),
+        # Another process may have seen its end meanwhile.
+        _c.stage == Stage.ACCEPTED,
+    )
+    .values(stage=Stage.LOST, fault=bindparam("its_fault"))
 )
 END: Final = (
     update(SUBMISSIONS)
     .where(_c.service == bindparam("its_service"), _c.task_id == bindparam("its_task_id"))
     .values(
         stage=bindparam("its_stage"),
+        fault=None,
         ended_at=bindparam("its_end"),
         task=bindparam("its_task"),
         answer=bindparam("its_answer"),
@@ -64,7 +89,7 @@ END: Final = (
     )
 )
 
-CHANGES: Final = (ACCEPT, REFUSE, LOSE, END)
+CHANGES: Final = (ACCEPT, REFUSE, DOUBT, LOSE, END)
 """The kinds of change, in the order in which they happen to an entry."""
 
 Change = Update
@@ -82,8 +107,13 @@ def acceptance(note: Note, task: Task) -> Changes:
 
 
 def fault_of(note: Note, fault: str) -> Changes:
-    """Return the values of ``REFUSE``, which forgets the request, and of ``LOSE``."""
+    """Return the values of ``REFUSE``, which forgets the request, and of ``DOUBT``."""
     return {**_at(note), "its_fault": fault}
+
+
+def loss_of(service: str, task_id: str, fault: str) -> Changes:
+    """Return the values of ``LOSE``; a task that was submitted elsewhere matches nothing."""
+    return {"its_service": service, "its_task_id": task_id, "its_fault": fault}
 
 
 def end_of(ending: Ending, now: float) -> Changes:
@@ -175,18 +205,50 @@ def entries(
     lean: bool = False,
 ) -> list[Entry]:
     """Return entries in the order they were sent; ``lean`` leaves requests and results out."""
+    query = _wanted(service, stages, lean=lean).order_by(_c.sent_at, _c.run, _c.number)
+    return [_entry(row) for row in connection.execute(query)]
+
+
+def runs(connection: Connection) -> list[str]:
+    """Return the runs that have entries, in the order in which they began to send."""
+    began = func.min(_c.sent_at)
+    return list(connection.scalars(select(_c.run).group_by(_c.run).order_by(began, _c.run)))
+
+
+def page(
+    connection: Connection,
+    after: Note,
+    service: str | None = None,
+    stages: Collection[Stage] | None = None,
+    *,
+    lean: bool = False,
+) -> list[Entry]:
+    """Return the next entries of the run of ``after``; none after the last one."""
+    query = _wanted(service, stages, lean=lean)
+    query = query.where(_c.run == after.run, _c.number > after.number)
+    return [_entry(row) for row in connection.execute(query.order_by(_c.number).limit(_PAGE))]
+
+
+def named(connection: Connection, name: str, note: Note | None) -> list[Entry]:
+    """Return the entries that have ``name`` as key or task id, or that ``note`` names."""
+    names = [_c.key == name, _c.task_id == name]
+    if note is not None:
+        names.append((_c.run == note.run) & (_c.number == note.number))
+    query = select(SUBMISSIONS).where(or_(*names)).order_by(_c.sent_at, _c.run, _c.number)
+    return [_entry(row) for row in connection.execute(query)]
+
+
+def _wanted(service: str | None, stages: Collection[Stage] | None, *, lean: bool) -> Select[Any]:
     query = select(*(_c[name] for name in (_LEAN if lean else COLUMNS)))
     if service is not None:
         query = query.where(_c.service == service)
     if stages is not None:
         query = query.where(_c.stage.in_(stages))
-    query = query.order_by(_c.sent_at, _c.run, _c.number)
-    return [_entry(row) for row in connection.execute(query)]
+    return query
 
 
-def prune(connection: Connection, before: float) -> int:
-    """Delete what is finished or was refused, and is older than ``before``; return how many."""
-    stages = [*FINISHED, Stage.REFUSED]
+def prune(connection: Connection, before: float, stages: Collection[Stage]) -> int:
+    """Delete what is at one of ``stages`` and older than ``before``; return how many."""
     return connection.execute(
         delete(SUBMISSIONS).where(_c.stage.in_(stages), _c.sent_at < before)
     ).rowcount

@@ -18,6 +18,11 @@ class Trouble:
         """Whether the task was completed without results when it was last seen."""
         return self._hollow_since is not None
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether the service does not know the task: the last looks all found nothing."""
+        return self._misses >= MISSES_BEFORE_LOST
+
     def fault(self, sight: Sight, now: float, patience: float) -> bool:
         """Note a failed look; tell whether the task counts as lost.
 
@@ -27,7 +32,7 @@ class Trouble:
         self._misses = self._misses + 1 if sight is Sight.MISSING else 0
         if self._failing_since is None:
             self._failing_since = now
-        return self._misses >= MISSES_BEFORE_LOST or now - self._failing_since >= patience
+        return self.is_missing or now - self._failing_since >= patience
 
     def hollow(self, now: float, patience: float) -> bool:
         """Note a look that found it completed without results; tell whether it stays so.

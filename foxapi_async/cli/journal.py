@@ -1,7 +1,7 @@
 """``foxapi journal``: look into a journal, go on with it, tidy it up."""
 
 import time
-from collections.abc import Collection, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -76,7 +76,7 @@ def resume(
 
     def start() -> Coroutine[Any, Any, ExitCode]:
         session = open_session(screen, patience=timeout, journal=file)
-        return _resume(screen, open_journal(file), session)
+        return _resume(screen, open_journal(file), session, file)
 
     run(screen, start)
 
@@ -99,6 +99,9 @@ def prune(
         list[str] | None,
         typer.Option("--entry", metavar="ENTRY", help="Delete this entry instead; repeatable."),
     ] = None,
+    lost: Annotated[
+        bool, typer.Option("--lost", help="Delete also those that the service knows no more.")
+    ] = False,
     json: options.AsJSON = None,
 ) -> None:
     """Delete submissions that are finished or were refused; their keys are free again.
@@ -107,13 +110,17 @@ def prune(
     """
     screen = Screen(json=json)
     notes = [_note(name) for name in entry or ()]
-    run(screen, lambda: _prune(screen, open_journal(file), days, notes))
+    before = time.time() - days * _DAY
+
+    async def delete(journal: Journal) -> int:
+        return await (journal.drop(notes) if notes else journal.prune(before, lost=lost))
+
+    run(screen, lambda: _prune(screen, open_journal(file), delete, len(set(notes))))
 
 
 async def _list(screen: Screen, opened: Opened, stages: Collection[Stage]) -> ExitCode:
     async with opened as journal:
-        entries = await journal.entries(lean=True)
-    entries = [entry for entry in entries if not stages or entry.stage in stages]
+        entries = await journal.entries(stages=stages or None, lean=True)
     for entry in entries:
         screen.record(**_members(entry))
     screen.print(_table(entries))
@@ -124,8 +131,7 @@ async def _list(screen: Screen, opened: Opened, stages: Collection[Stage]) -> Ex
 
 async def _show(screen: Screen, opened: Opened, name: str) -> ExitCode:
     async with opened as journal:
-        entries = await journal.entries()
-    found = [entry for entry in entries if name in {str(entry.note), entry.key, entry.task_id}]
+        found = await journal.named(name)
     if not found:
         raise UsageError(f"NAME {name[:80]!r}: there is no such entry, key or task id")
     for entry in found:
@@ -135,42 +141,47 @@ async def _show(screen: Screen, opened: Opened, name: str) -> ExitCode:
     return ExitCode.OK
 
 
-async def _resume(screen: Screen, opened: Opened, session: Session) -> ExitCode:
-    async with opened:
-        pass  # a file that is not there, or is no journal, is told of before the service is asked
+async def _resume(screen: Screen, opened: Opened, session: Session, file: str) -> ExitCode:
+    # A file that is not there, or is no journal, is told of before the service is asked.
+    async with opened as journal:
+        lost = len(await journal.entries(stages={Stage.LOST}, lean=True))
     async with session as fox:
         recovery = await fox.recover()
         code = await wait_for(screen, recovery.handles) if recovery.handles else ExitCode.OK
         for lost in recovery.unknown:
             named = f" (key {lost.key})" if lost.key is not None else ""
             screen.note(f"{lost.entry}{named}: {lost.fault}; {lost.advice}", "")
-        if not recovery.handles and not recovery.unknown:
+        if lost:
+            screen.note(f"{lost} lost earlier: `foxapi journal list {file} --stage lost`", "")
+        elif not recovery.handles and not recovery.unknown:
             screen.note("everything is finished")
     return max(code, ExitCode.UNKNOWN) if recovery.unknown else code
 
 
 async def _export(screen: Screen, opened: Opened) -> ExitCode:
     async with opened as journal:
-        for entry in await journal.entries():
+        async for entry in journal.scan():
             screen.record(**_members(entry), **_contents(entry))
     return ExitCode.OK
 
 
-async def _prune(screen: Screen, opened: Opened, days: float, notes: Collection[Note]) -> ExitCode:
+async def _prune(
+    screen: Screen, opened: Opened, delete: Callable[[Journal], Awaitable[int]], named: int
+) -> ExitCode:
     async with opened as journal:
-        pruned = await (journal.drop(notes) if notes else journal.prune(time.time() - days * _DAY))
+        pruned = await delete(journal)
     screen.record(pruned=pruned)
     screen.print(f"{pruned} deleted")
-    if pruned < len(set(notes)):
+    if pruned < named:
         raise UsageError("--entry: not all of these entries are in the journal")
     return ExitCode.OK
 
 
 def _note(name: str) -> Note:
-    run_name, dash, number = name.rpartition("-")
-    if not dash or not number.isdecimal():
+    note = Note.parse(name)
+    if note is None:
         raise typer.BadParameter(f"--entry {name[:80]!r}: take it from `foxapi journal list`")
-    return Note(run_name, int(number))
+    return note
 
 
 def _members(entry: Entry) -> dict[str, Any]:

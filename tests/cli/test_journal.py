@@ -91,6 +91,23 @@ async def test_prune_deletes_what_is_over(gateway: Gateway, foxapi: Any, file: s
     assert gateway.stats.submits == 2
 
 
+async def test_a_lost_task_is_set_aside_and_deleted_on_demand(
+    serve: Any, foxapi: Any, file: str
+) -> None:
+    """What the service knows no more is resumed once, told from then on, and pruned by `--lost`."""
+    gateway = await serve(faults=["query:expired"])
+    await foxapi(*KEYED, "--journal", file)
+    assert (await foxapi("journal", "resume", file)).code > 0
+    again = await foxapi("journal", "resume", file)
+    assert (again.code, "1 lost earlier" in again.err) == (0, True)
+    [entry] = (await foxapi("journal", "list", file, "--stage", "lost")).records
+    assert (entry["key"], "404" in entry["fault"]) == ("row-17", True)
+    old = ("journal", "prune", file, "--older-than", "0")
+    assert (await foxapi(*old)).records == [{"pruned": 0}]
+    assert (await foxapi(*old, "--lost")).records == [{"pruned": 1}]
+    assert gateway.stats.submits == 1
+
+
 @pytest.mark.parametrize("words", [("list",), ("resume",), ("export",), ("prune",), ("show", "x")])
 async def test_a_journal_that_is_not_there_is_not_made(
     gateway: Gateway, foxapi: Any, file: str, words: tuple[str, ...]

@@ -87,6 +87,9 @@ class Handle:
         """Keep the snapshot."""
         self.seen.append(task)
 
+    def missed(self, fault: FoxAPIError) -> None:
+        """Do nothing."""
+
 
 class Bench:
     """A poller with its clock and service."""

@@ -13,7 +13,12 @@ from foxapi_async._client.watch import Waiter, Watch, Watched
 from foxapi_async._clock import ManualClock
 from foxapi_async._protocol.pacing import ExponentialPacer
 from foxapi_async.config import Exponential, Limits, PollPolicy
-from foxapi_async.errors import APIConnectionError, RateLimitError, TaskTimeoutError
+from foxapi_async.errors import (
+    APIConnectionError,
+    FoxAPIError,
+    RateLimitError,
+    TaskTimeoutError,
+)
 from foxapi_async.gateway import Gateway
 from foxapi_async.testing import WHOLE, Answer, Reset, TCPCutter
 from foxapi_async.types import Task
@@ -64,6 +69,9 @@ class Handle:
     def observe(self, task: Task) -> None:
         """Keep the snapshot."""
         self.task = task
+
+    def missed(self, fault: FoxAPIError) -> None:
+        """Do nothing."""
 
 
 class Counted(Waiter):

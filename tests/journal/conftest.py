@@ -41,6 +41,7 @@ def open_fox(gateway: Gateway, file: Path) -> Open:
 
     def make(**options: object) -> FoxSession:
         settings: dict[str, object] = {"base_url": gateway.url, "journal": file, "polling": QUICK}
-        return FoxSession(KEY, **(settings | options))  # type: ignore[arg-type]
+        settings["api_key"] = KEY
+        return FoxSession(**(settings | options))  # type: ignore[arg-type]
 
     return make

@@ -19,7 +19,9 @@ KEYS = st.sampled_from(["a", "b", "ключ", None])
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("intend"), KEYS),
-        st.tuples(st.sampled_from(["accept", "refuse", "lose", "finish"]), st.integers(0, 30)),
+        st.tuples(
+            st.sampled_from(["accept", "refuse", "doubt", "lose", "finish"]), st.integers(0, 30)
+        ),
         st.tuples(st.sampled_from(["crash", "reopen"]), st.none()),
     ),
     max_size=25,
@@ -94,8 +96,10 @@ async def play(file: Path, steps: list[tuple[str, Any]]) -> None:
 
 async def settle(journal: Journal, model: Model, what: str, choice: int) -> None:
     """Take the next step of one entry that can take it."""
-    before = Stage.ACCEPTED if what == "finish" else Stage.SENT
-    ready = [note for note, stage in model.stages.items() if stage is before]
+    before = {"finish": {Stage.ACCEPTED, Stage.LOST}, "lose": {*Stage} - {Stage.SENT}}
+    ready = [
+        note for note, stage in model.stages.items() if stage in before.get(what, {Stage.SENT})
+    ]
     if not ready:
         return
     note = ready[choice % len(ready)]
@@ -109,14 +113,19 @@ async def settle(journal: Journal, model: Model, what: str, choice: int) -> None
     elif what == "refuse":
         await journal.refused(note, FoxAPIError("no"))
         model.stages[note] = Stage.REFUSED
-    elif what == "lose":
+    elif what == "doubt":
         await journal.unknown(note, FoxAPIError("lost"))
         model.stages[note] = Stage.UNKNOWN
     else:
-        journal.finished(Ending(service=SERVICE, stage=Stage.COMPLETED, task=task))
         await journal.open()
-        await journal.accepted(Note("nobody", 1), task)  # the next commit takes the end along
-        model.stages[note] = Stage.COMPLETED
+        if what == "finish":
+            journal.finished(Ending(service=SERVICE, stage=Stage.COMPLETED, task=task))
+            model.stages[note] = Stage.COMPLETED
+        else:
+            journal.lost(SERVICE, task.id, FoxAPIError("404"))
+            if model.stages[note] is Stage.ACCEPTED:
+                model.stages[note] = Stage.LOST
+        await journal.accepted(Note("nobody", 1), task)  # the next commit takes it along
 
 
 @settings(max_examples=40)

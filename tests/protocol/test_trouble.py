@@ -21,7 +21,9 @@ def test_three_misses_count_only_in_a_row() -> None:
     trouble = Trouble()
     sights = [Sight.MISSING, Sight.MISSING, Sight.NO_NEWS, Sight.MISSING, Sight.MISSING]
     assert not any(trouble.fault(sight, 0.0, 100) for sight in sights)
+    assert not trouble.is_missing
     assert trouble.fault(Sight.MISSING, 0.0, 100)
+    assert trouble.is_missing
 
 
 @pytest.mark.parametrize("patience", [0.0, 3.0])
