@@ -134,7 +134,7 @@ class SubmitOutcomeUnknown(Event, frozen=True, kw_only=True):
 
 
 class SubmitUnclaimed(Event, frozen=True, kw_only=True):
-    """A generation was accepted after its caller had gone; it is in ``fox.unclaimed``."""
+    """A billed generation has lost its caller, who was cancelled; it is in ``fox.unclaimed``."""
 
     task_id: str
     model: str

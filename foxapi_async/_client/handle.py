@@ -173,9 +173,7 @@ class TaskHandle(ABC, Generic[R]):
         """Return how long to wait, ``None`` for ever."""
         if timeout is None:
             timeout = self._bound().options.timeouts.wait
-        # A comparison with NaN is false, as the one with a negative number is.
-        elif not (is_number(timeout) and timeout >= 0):
-            raise ConfigError(f"timeout= must be seconds of at least 0 or None, got {timeout!r}")
+        check_timeout(timeout)
         return bounded(timeout)
 
     def watch(self) -> Watch:
@@ -303,6 +301,13 @@ class TaskHandle(ABC, Generic[R]):
             f"<{type(self).__name__} {self._id} model={self.model!r} "
             f"status={self.status!r} progress={self.progress}>"
         )
+
+
+def check_timeout(timeout: float | None) -> None:
+    """Refuse what no wait can last: before the generation is paid for that is to be awaited."""
+    # A comparison with NaN is false, as the one with a negative number is.
+    if timeout is not None and not (is_number(timeout) and timeout >= 0):
+        raise ConfigError(f"timeout= must be seconds of at least 0 or None, got {timeout!r}")
 
 
 def bounded(seconds: float | None) -> float | None:

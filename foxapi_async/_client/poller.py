@@ -95,7 +95,7 @@ class Poller:
         woken still has to ``leave``, and so has who would wait no longer.
         """
         if self.closed:
-            raise SessionClosedError(_CLOSED)
+            raise _closed(waiter.watch)
         watch, handle = waiter.watch, waiter.handle
         if watch.last is not None and (
             judge(watch.last).is_final or (waiter.wants_change and _differ(handle.task, watch.last))
@@ -151,7 +151,7 @@ class Poller:
         """Wake every waiter with ``SessionClosedError`` and stop."""
         self.closed = True
         for watch in self._all_watches():
-            self._end(watch, SessionClosedError(_CLOSED))
+            self._end(watch, _closed(watch))
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -358,7 +358,10 @@ class Poller:
         return [watch for watches in self._watches.values() for watch in watches.values()]
 
 
-_CLOSED = "the session is closed; the task goes on at the service: keep its id"
+def _closed(watch: Watch) -> SessionClosedError:
+    return SessionClosedError(
+        f"the session is closed; task {watch.id} goes on at the service: keep its id"
+    )
 
 
 def _differ(before: Task | None, after: Task) -> bool:

@@ -14,6 +14,7 @@ from foxapi_async._client.poller import Poller
 from foxapi_async._client.room import Room
 from foxapi_async._client.submitter import Submitter
 from foxapi_async._client.sweep import Sweep
+from foxapi_async._client.unclaimed import Claimable, Unclaimed
 from foxapi_async._clock import Clock
 from foxapi_async._journal import Recorder
 from foxapi_async._protocol.backoff import Effect
@@ -43,7 +44,7 @@ from foxapi_async.errors import (
     RateLimitError,
     SessionClosedError,
 )
-from foxapi_async.hooks import Event, Hook
+from foxapi_async.hooks import Event, Hook, SubmitUnclaimed
 
 _log = logging.getLogger("foxapi_async")
 
@@ -79,8 +80,7 @@ class Core:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.closed: bool = False
         self.streams: Sweep = Sweep(clock)
-        # Handles, which know this class; it does not know theirs.
-        self.unclaimed: list[Any] = []
+        self.unclaimed: Unclaimed = Unclaimed()
         self.journals: list[Recorder] = []
 
     def enter(self) -> None:
@@ -197,6 +197,12 @@ class Service:
             timeouts=self.options.timeouts,
             emit=self.ear,
         )
+
+    def disown(self, handle: Claimable, *, task_id: str, model: str, key: str | None) -> None:
+        """Keep the handle of a billed task that has lost its caller, and tell everybody of it."""
+        if self.core.unclaimed.add(handle):
+            _log.warning("task %s is billed and its caller has gone: see fox.unclaimed", task_id)
+            self.emit(SubmitUnclaimed(task_id=task_id, model=model, key=key))
 
     def emit(self, event: Event) -> None:
         """Tell every hook, and the log at DEBUG; one that raises is logged and breaks nothing."""

@@ -133,11 +133,14 @@ class FoxSession:
 
     @property
     def unclaimed(self) -> Sequence[TaskHandle[Any]]:
-        """Handles of generations that were accepted after their caller had been cancelled.
+        """Handles of generations whose caller had gone before it got one, or its result.
 
-        They are billed; await them, or keep their ids.
+        They are billed; await them, or keep their ids. ``submit`` leaves one here when it was
+        cancelled and the generation was accepted all the same, ``generate`` also when its wait was
+        cut short. One that has been awaited to its end is dropped, and so are the oldest of more
+        than 10,000: their ids were in the log, and are in the journal if there is one.
         """
-        return tuple(self._service.core.unclaimed)
+        return self._service.core.unclaimed.handles()
 
     async def recover(self, *, finished: bool = False) -> Recovery:
         """Return what earlier sessions left in the journal: handles, and what nobody can know.

@@ -26,7 +26,7 @@ from foxapi_async.errors import (
     SessionClosedError,
     SubmitOutcomeUnknownError,
 )
-from foxapi_async.hooks import SubmitOutcomeUnknown, SubmitUnclaimed, TaskSubmitted, TaskUnrecorded
+from foxapi_async.hooks import SubmitOutcomeUnknown, TaskSubmitted, TaskUnrecorded
 
 _log = logging.getLogger("foxapi_async")
 
@@ -188,13 +188,11 @@ class Submission:
         if isinstance(task, Entry):
             return
         unclaimed(task)
-        tell_unclaimed(self._service, task.id, self._request.model, self._key)
+        warn_unclaimed(task.id)
 
 
-def tell_unclaimed(service: Service, task_id: str, model: str, key: str | None) -> None:
-    """Say, to everybody who may hear it, that a billed task has lost its caller."""
-    _log.warning("task %s was accepted after its caller had gone", task_id)
-    service.emit(SubmitUnclaimed(task_id=task_id, model=model, key=key))
+def warn_unclaimed(task_id: str) -> None:
+    """Warn of a task that was accepted when nobody was left to be given its handle."""
     warnings.warn(
         f"task {task_id} was accepted, and is billed, after its caller had gone: "
         "its handle is in fox.unclaimed",

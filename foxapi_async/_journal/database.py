@@ -167,10 +167,14 @@ def give_back(connection: Connection) -> bool:
     The file is cut when its last user closes it, or SQLite folds what was written into it.
     """
     adapted: Any = connection.connection.dbapi_connection
-    # Only as a script is the statement run to its end: each step of it frees one page.
-    adapted.run_async(lambda driver: driver.executescript(f"PRAGMA incremental_vacuum({_SOME})"))
+    adapted.run_async(_free_pages)
     free = connection.exec_driver_sql("PRAGMA freelist_count").scalar_one()
     return bool(free) and bool(connection.exec_driver_sql("PRAGMA auto_vacuum").scalar_one())
+
+
+async def _free_pages(driver: aiosqlite.Connection) -> None:
+    # Only as a script is the statement run to its end: each step of it frees one page.
+    await driver.executescript(f"PRAGMA incremental_vacuum({_SOME})")
 
 
 def _whole(connection: Connection, work: Callable[[Connection], T]) -> T:

@@ -144,15 +144,15 @@ async def _show(screen: Screen, opened: Opened, name: str) -> ExitCode:
 async def _resume(screen: Screen, opened: Opened, session: Session, file: str) -> ExitCode:
     # A file that is not there, or is no journal, is told of before the service is asked.
     async with opened as journal:
-        lost = len(await journal.entries(stages={Stage.LOST}, lean=True))
+        gone = len(await journal.entries(stages={Stage.LOST}, lean=True))
     async with session as fox:
         recovery = await fox.recover()
         code = await wait_for(screen, recovery.handles) if recovery.handles else ExitCode.OK
         for lost in recovery.unknown:
             named = f" (key {lost.key})" if lost.key is not None else ""
             screen.note(f"{lost.entry}{named}: {lost.fault}; {lost.advice}", "")
-        if lost:
-            screen.note(f"{lost} lost earlier: `foxapi journal list {file} --stage lost`", "")
+        if gone:
+            screen.note(f"{gone} lost earlier: `foxapi journal list {file} --stage lost`", "")
         elif not recovery.handles and not recovery.unknown:
             screen.note("everything is finished")
     return max(code, ExitCode.UNKNOWN) if recovery.unknown else code

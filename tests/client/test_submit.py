@@ -254,8 +254,9 @@ async def test_a_cancelled_caller_leaves_its_task_unclaimed(
                 await asyncio.sleep(0)
         (handle,) = fox.unclaimed
         assert handle.key == "row-17"
-        assert (await handle).text == "1, 2, 3"
         assert fox.stats().unclaimed == 1
+        assert (await handle).text == "1, 2, 3"
+        assert fox.stats().unclaimed == 0
     told = [type(event) for event in events if type(event) not in {RequestStarted, RequestFinished}]
     assert told == [TaskSubmitted, SubmitUnclaimed, TaskFinished]
     assert gateway.stats.tasks == 1

@@ -5,6 +5,7 @@ from typing import Unpack, final
 from msgspec.structs import replace
 
 from foxapi_async._catalog import MODELS
+from foxapi_async._client.handle import check_timeout
 from foxapi_async._client.launch import Launch
 from foxapi_async._client.llm_handle import LLMHandle
 from foxapi_async._client.params import (
@@ -18,11 +19,12 @@ from foxapi_async._client.params import (
 from foxapi_async._client.reader import StreamReader
 from foxapi_async._client.service import Service
 from foxapi_async._client.stream import ChatStream
-from foxapi_async._client.submission import Submission, tell_unclaimed
+from foxapi_async._client.submission import Submission, warn_unclaimed
 from foxapi_async._journal import Entry
 from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.task import Task
+from foxapi_async.errors import FoxAPIError, TaskError
 
 
 @final
@@ -54,16 +56,27 @@ class LLM:
     ) -> ChatCompletion:
         """Submit a generation and wait for its result: ``submit``, then ``handle.result``.
 
-        ``timeout`` in seconds bounds the wait after the submit. A ``TaskTimeoutError`` carries the
-        task id, so that nothing paid for is lost.
+        ``timeout`` in seconds bounds the wait after the submit. Whatever ends the wait without a
+        result, nothing paid for is lost: a ``TaskError``, such as ``TaskTimeoutError``, carries the
+        task id; when the call is cancelled, the session closed or the key refused, the handle is in
+        ``fox.unclaimed``, with a line in the log and the event ``SubmitUnclaimed``.
         """
+        check_timeout(timeout)
         request = build_request(params)
         model = MODELS.get(request.model)
         if model is not None and model.thinking:
             # Only a stream carries the thinking (CONTRACT Q1); awaiting the handle follows it.
             request = replace(request, stream=True)
-        handle = await self._submit(request, params.get("key"))
-        return await handle.result(timeout=timeout)
+        key = params.get("key")
+        handle = await self._submit(request, key)
+        try:
+            return await handle.result(timeout=timeout)
+        except BaseException as error:
+            # The outcome of the task itself is no loss, even if it does not carry the id.
+            is_outcome = handle.done() and isinstance(error, FoxAPIError)
+            if not is_outcome and not isinstance(error, TaskError):
+                self._service.disown(handle, task_id=handle.id, model=request.model, key=key)
+            raise
 
     def stream(self, **params: Unpack[LLMParams]) -> ChatStream:
         """Return a stream that submits the generation when it is entered or first read.
@@ -81,8 +94,8 @@ class LLM:
         return ChatStream(StreamReader(self._service, launch=launch))
 
     def _disown(self, handle: LLMHandle, model: str, key: str | None) -> None:
-        self._service.core.unclaimed.append(handle)
-        tell_unclaimed(self._service, handle.id, model, key)
+        self._service.disown(handle, task_id=handle.id, model=model, key=key)
+        warn_unclaimed(handle.id)
 
     def _check(self, request: GenerationRequest) -> None:
         validate(request, self._service.options.validation)
@@ -99,5 +112,7 @@ class LLM:
             return handle
 
         submission = Submission(service, request, encode_request(request), checked_key(key))
-        done = await submission.run(lambda task: service.core.unclaimed.append(claim(task)))
+        done = await submission.run(
+            lambda task: service.disown(claim(task), task_id=task.id, model=request.model, key=key)
+        )
         return LLMHandle.restored(service, done) if isinstance(done, Entry) else claim(done)
