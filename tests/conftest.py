@@ -1,4 +1,7 @@
-"""Loop hygiene for every test: what blocks, leaks or fails behind the scenes fails the test."""
+"""Loop hygiene for every test: what blocks, leaks or fails behind the scenes fails the test.
+
+And the gateway that most of them talk to.
+"""
 
 import asyncio
 import gc
@@ -13,8 +16,11 @@ from blockbuster import blockbuster_ctx
 from hypothesis import settings
 
 import foxapi_async
+from foxapi_async import Exponential, PollPolicy
 from foxapi_async._transport import Account
 from foxapi_async.errors import FoxAPIError
+from foxapi_async.gateway import Gateway
+from foxapi_async.testing import TCPCutter
 
 PACKAGE = Path(foxapi_async.__file__).parent
 
@@ -189,6 +195,26 @@ def open_transports() -> set[asyncio.BaseTransport]:
         # `type()` and not `isinstance`, which would run the `__class__` of lazy proxies.
         if issubclass(type(candidate), asyncio.BaseTransport) and not candidate.is_closing()
     }
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[Gateway]:
+    """Run the service's stand-in."""
+    async with Gateway() as gateway:
+        yield gateway
+
+
+@pytest.fixture
+async def cutter(gateway: Gateway) -> AsyncIterator[TCPCutter]:
+    """Put a line that can be cut before the gateway."""
+    async with TCPCutter(gateway.url) as cutter:
+        yield cutter
+
+
+@pytest.fixture
+def quick() -> PollPolicy:
+    """Look often: a test has no time."""
+    return PollPolicy(pacing=Exponential(first=0.01, factor=1.2, cap=0.05))
 
 
 @pytest.fixture(scope="session")

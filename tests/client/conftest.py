@@ -1,4 +1,4 @@
-"""A gateway on loopback and a session that talks to it."""
+"""Sessions that talk to the gateway, and one that says what a test wants it to."""
 
 import asyncio
 import json
@@ -12,33 +12,18 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.typedefs import Handler
 
-from foxapi_async import Exponential, FoxSession, PollPolicy
+from foxapi_async import FoxSession, PollPolicy
 from foxapi_async._protocol.sse import encode_event
 from foxapi_async.gateway import Gateway
 from foxapi_async.testing import ManualClock, TCPCutter
 
 KEY = "sk-secret-0123456789abcdef"
-QUICK = PollPolicy(pacing=Exponential(first=0.01, factor=1.2, cap=0.05))
 
 
 @pytest.fixture
-async def gateway() -> AsyncIterator[Gateway]:
-    """Run the service's stand-in."""
-    async with Gateway() as gateway:
-        yield gateway
-
-
-@pytest.fixture
-async def cutter(gateway: Gateway) -> AsyncIterator[TCPCutter]:
-    """Put a line that can be cut before the gateway."""
-    async with TCPCutter(gateway.url) as cutter:
-        yield cutter
-
-
-@pytest.fixture
-async def fox(gateway: Gateway) -> AsyncIterator[FoxSession]:
+async def fox(gateway: Gateway, quick: PollPolicy) -> AsyncIterator[FoxSession]:
     """Open a session to the gateway."""
-    async with FoxSession(KEY, base_url=gateway.url, polling=QUICK) as fox:
+    async with FoxSession(KEY, base_url=gateway.url, polling=quick) as fox:
         yield fox
 
 
@@ -71,9 +56,9 @@ def resolver() -> Resolver:
 
 
 @pytest.fixture
-async def cut_fox(cutter: TCPCutter) -> AsyncIterator[FoxSession]:
+async def cut_fox(cutter: TCPCutter, quick: PollPolicy) -> AsyncIterator[FoxSession]:
     """Open a session to the gateway through the cutter."""
-    async with FoxSession(KEY, base_url=cutter.url, polling=QUICK) as fox:
+    async with FoxSession(KEY, base_url=cutter.url, polling=quick) as fox:
         yield fox
 
 
@@ -229,7 +214,9 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-async def staged(stage: Gateway, clock: ManualClock) -> AsyncIterator[FoxSession]:
+async def staged(
+    stage: Gateway, clock: ManualClock, quick: PollPolicy
+) -> AsyncIterator[FoxSession]:
     """Open a session to the stage, whose time stands still."""
-    async with FoxSession(KEY, base_url=stage.url, polling=QUICK, clock=clock) as fox:
+    async with FoxSession(KEY, base_url=stage.url, polling=quick, clock=clock) as fox:
         yield fox
