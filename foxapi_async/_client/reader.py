@@ -6,11 +6,11 @@ from operator import length_hint
 from typing import TYPE_CHECKING, Self
 
 from foxapi_async._catalog import MODELS
-from foxapi_async._client.interrupt import Interrupt
 from foxapi_async._client.launch import Launch
 from foxapi_async._client.recovery import Recovery, Way
 from foxapi_async._client.service import Service
 from foxapi_async._clock import Timer
+from foxapi_async._interrupt import Interrupt
 from foxapi_async._protocol.chunks import ChunkDecoder
 from foxapi_async._protocol.cursor import Cursor, Verdict
 from foxapi_async._protocol.intake import MANY, Intake

@@ -1,6 +1,5 @@
 """Whose key, and the one origin that gets to see it."""
 
-import ipaddress
 import json
 import platform
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ import aiohttp
 import yarl
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from foxapi_async._protocol.loopback import is_loopback
 from foxapi_async._version import __version__
 from foxapi_async.config import environment
 from foxapi_async.errors import ConfigError
@@ -193,16 +193,6 @@ def _parsed(base_url: str) -> yarl.URL | None:
     except ValueError:
         return None
     return url
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine itself."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _switch(name: str) -> bool:

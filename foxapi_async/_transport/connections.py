@@ -5,7 +5,8 @@ from weakref import WeakKeyDictionary
 
 import aiohttp
 
-from foxapi_async._transport.account import Account, is_loopback
+from foxapi_async._protocol.loopback import is_loopback
+from foxapi_async._transport.account import Account
 from foxapi_async._transport.shortcut import Shortcut
 from foxapi_async.errors import SessionClosedError
 

@@ -1,10 +1,10 @@
 """Deadlines of the attempts in flight: many of them, one timer."""
 
-import asyncio
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from foxapi_async._clock import Clock, Timer
+from foxapi_async._interrupt import Interrupt
 
 
 class Deadlines:
@@ -59,31 +59,24 @@ class Deadlines:
             self._arm(min(deadline.when for deadline in self._running))
 
 
-class Deadline:
+class Deadline(Interrupt):
     """A block of one task that ends in time, as ``asyncio.timeout_at`` would have it."""
 
-    __slots__ = ("_cancelling", "_deadlines", "_expired", "_name", "_seconds", "_task", "when")
+    __slots__ = ("_deadlines", "_name", "_seconds", "when")
 
     def __init__(self, deadlines: Deadlines, when: float, seconds: float, name: str) -> None:
+        super().__init__()
         self._deadlines = deadlines
         self._seconds = seconds
         self._name = name
-        self._expired = False
-        self._task: asyncio.Task[Any] | None = None
-        self._cancelling = 0
         self.when = when
 
     def expire(self) -> None:
-        """Cancel the block."""
-        self._expired = True
-        if self._task is not None:
-            self._task.cancel()
+        """End the block with ``TimeoutError``."""
+        self.fire(TimeoutError(f"{self._name}, {max(self._seconds, 0):g} s, ran out"))
 
     def __enter__(self) -> Self:
-        self._task = task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("a deadline belongs to a task")
-        self._cancelling = task.cancelling()
+        super().__enter__()
         self._deadlines.add(self)
         return self
 
@@ -94,12 +87,4 @@ class Deadline:
         traceback: TracebackType | None,
     ) -> None:
         self._deadlines.discard(self)
-        task, self._task = self._task, None
-        # A cancel from outside that came together with ours must go on: then the count stays up.
-        if (
-            self._expired
-            and task is not None
-            and task.uncancel() <= self._cancelling
-            and kind is asyncio.CancelledError
-        ):
-            raise TimeoutError(f"{self._name}, {max(self._seconds, 0):g} s, ran out") from None
+        super().__exit__(kind, error, traceback)

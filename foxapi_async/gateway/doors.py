@@ -6,11 +6,11 @@ browser speaks to it: neither one that sends across origins, nor one that had it
 """
 
 from collections.abc import Collection
-from ipaddress import ip_address
 from typing import Any, Final, cast
 
 from aiohttp import hdrs, web
 
+from foxapi_async._protocol.loopback import is_loopback
 from foxapi_async.gateway.keys import Keys
 from foxapi_async.gateway.refusal import Refusal
 
@@ -40,7 +40,7 @@ class Doors:
         host = headers.get(hdrs.HOST)
         if host is None or host in self._seen:
             return
-        if not self._is_expected(host) and _is_loopback(_end(request, "sockname")):
+        if not self._is_expected(host) and _is_here(_end(request, "sockname")):
             raise Refusal(
                 403,
                 "this gateway answers to 127.0.0.1 and localhost, not to the host that was asked "
@@ -51,7 +51,7 @@ class Doors:
 
     def check_control(self, request: web.Request) -> None:
         """Refuse control to other machines, unless they have a key of this gateway."""
-        if _is_loopback(_end(request, "peername")) and not any(
+        if _is_here(_end(request, "peername")) and not any(
             name in request.headers for name in _PROXIES
         ):
             return
@@ -61,12 +61,7 @@ class Doors:
 
     def _is_expected(self, host: str) -> bool:
         name = _name_of(host)
-        return name in self._hosts or name == "localhost" or _is_address_of_loopback(name)
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether what listens at ``host`` can be reached from this machine only."""
-    return host == "localhost" or _is_address_of_loopback(host)
+        return name in self._hosts or is_loopback(name)
 
 
 def _name_of(host: str) -> str:
@@ -77,20 +72,13 @@ def _name_of(host: str) -> str:
     return host.rpartition(":")[0].lower() if ":" in host else host.lower()
 
 
-def _is_address_of_loopback(name: str) -> bool:
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return False
-
-
 def _end(request: web.Request, name: str) -> Any:
     return request.transport.get_extra_info(name) if request.transport is not None else None
 
 
-def _is_loopback(address: Any) -> bool:
+def _is_here(address: Any) -> bool:
     # A Unix socket has no address, and is of this machine.
     if not isinstance(address, tuple) or not address:
         return True
     host = str(cast("tuple[object, ...]", address)[0])
-    return _is_address_of_loopback(host.removeprefix("::ffff:"))
+    return is_loopback(host.removeprefix("::ffff:"))

@@ -6,9 +6,9 @@ from typing import Final, Self, Unpack
 
 from aiohttp import web
 
+from foxapi_async._protocol.loopback import is_loopback
 from foxapi_async.errors import ConfigError
 from foxapi_async.gateway.app import FAULTS, STATS, make_app
-from foxapi_async.gateway.doors import is_loopback
 from foxapi_async.gateway.faults.plan import Faults
 from foxapi_async.gateway.listener import listen
 from foxapi_async.gateway.settings import GatewayOptions

@@ -61,15 +61,13 @@ class TestSameness:
         assert straight.target == f"{PATH}?sync_upstream=true"
         assert list(around.headers) == list(straight.headers)
 
-    @pytest.mark.parametrize(
-        ("body", "coding"),
-        [(TASK, "identity"), (gzip.compress(TASK), "gzip"), (zlib.compress(TASK), "deflate")],
-    )
+    @pytest.mark.parametrize("coding", ["identity", "gzip", "deflate"])
     async def test_codings(
-        self, *, server: "Server", account: Account, transport: Transport, body: bytes, coding: str
+        self, server: "Server", account: Account, transport: Transport, coding: str
     ) -> None:
         """A body that was packed comes unpacked."""
-        server.answers(200, body, {"Content-Encoding": coding})
+        packed = {"identity": TASK, "gzip": gzip.compress(TASK), "deflate": zlib.compress(TASK)}
+        server.answers(200, packed[coding], {"Content-Encoding": coding})
         assert (await transport.poll(account, PATH)).body == TASK
 
     async def test_bodies_in_pieces(

@@ -27,7 +27,7 @@ class Interrupt:
     def __enter__(self) -> Self:
         self._task = task = asyncio.current_task()
         if task is None:
-            raise RuntimeError("a stream is read in a task")
+            raise RuntimeError("what others can end early runs in a task")
         self._cancelling = task.cancelling()
         return self
 
