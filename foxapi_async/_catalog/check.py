@@ -9,6 +9,7 @@ from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.violation import Violation
 
 LEAST_MAX_TOKENS = 16
+_SHOWN = 80
 
 
 def check(request: GenerationRequest, *, strict: bool = True) -> tuple[Violation, ...]:
@@ -34,7 +35,7 @@ def _violations(request: GenerationRequest, *, strict: bool) -> Iterator[Violati
         yield Violation(
             code="model_not_supported",
             param="model",
-            message=f"model {request.model!r} is not supported; choose one of {known}",
+            message=f"model {request.model[:_SHOWN]!r} is not supported; choose one of {known}",
         )
 
 
@@ -46,7 +47,7 @@ def _content_violations(request: GenerationRequest, model: CatalogModel) -> Iter
                 yield Violation(
                     code="unsupported_content_type",
                     param=f"{where}.type",
-                    message=f"model {model.id} takes no {block.type!r} block, "
+                    message=f"model {model.id} takes no {block.type[:_SHOWN]!r} block, "
                     f"only {', '.join(model.content_types)}",
                 )
             elif block.type in CAPABILITIES and getattr(block, block.type) is UNSET:

@@ -90,3 +90,10 @@ def test_the_bare_minimum_is_checked_for_every_model() -> None:
     assert [item.param for item in check(requests.convert(body))] == [
         "messages[0].content[0].image_url"
     ]
+
+
+def test_what_was_sent_is_quoted_in_part() -> None:
+    """An answer that quotes a wrong name is no longer for a name that is."""
+    for wrong in (request("x" * 5000, "text"), request("gpt-5.5", "x" * 5000)):
+        (violation,) = check(wrong)
+        assert len(violation.message) < 500
