@@ -203,8 +203,10 @@ class Limits(Struct, frozen=True, kw_only=True):
     """What one session and its ``with_options`` copies may use at a time.
 
     ``polls_in_flight`` and ``gets_per_second`` bound the polls of all tasks together: whatever is
-    due waits for its turn, the nearest deadline first. ``streams`` are followed live at a time; the
-    other tasks are polled. ``submits_in_flight`` bounds the POSTs, ``in_flight`` the tasks that are
+    due waits for its turn, the nearest deadline first. A poll that has been under way for three
+    seconds no longer counts, so that tasks whose polls hang do not keep the others waiting; but
+    twice ``polls_in_flight`` is never exceeded. ``streams`` are followed live at a time; the other
+    tasks are polled. ``submits_in_flight`` bounds the POSTs, ``in_flight`` the tasks that are
     submitted and not finished: a submit waits for room in either, and nothing is dropped.
     ``body`` and ``frame`` are bytes: the largest answer, and the largest event of a stream.
     """

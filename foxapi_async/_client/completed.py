@@ -8,7 +8,7 @@ from typing import Any, Generic, Self, TypeVar
 from msgspec import Struct
 
 from foxapi_async._client.handle import TaskHandle
-from foxapi_async._client.watch import Waiter
+from foxapi_async._client.waiter import Waiter
 
 H = TypeVar("H", bound=TaskHandle[Any])
 

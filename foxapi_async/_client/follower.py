@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from foxapi_async._client.reader import StreamReader
 from foxapi_async._client.service import Service
-from foxapi_async._client.watch import Waiter, Watch
+from foxapi_async._client.waiter import Waiter
+from foxapi_async._client.watch import Watch
 from foxapi_async.errors import FoxAPIError, SessionClosedError
 
 if TYPE_CHECKING:

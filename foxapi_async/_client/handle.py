@@ -9,7 +9,8 @@ from msgspec import DecodeError
 
 from foxapi_async._client.outcome import Outcome
 from foxapi_async._client.service import Service
-from foxapi_async._client.watch import Await, AwaitChange, Waiter, Watch
+from foxapi_async._client.waiter import Await, AwaitChange, Waiter
+from foxapi_async._client.watch import Watch
 from foxapi_async._journal import Ending, Stage
 from foxapi_async._protocol.verdict import State, judge, task_error
 from foxapi_async._transport import head

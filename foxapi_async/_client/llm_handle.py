@@ -10,7 +10,7 @@ from foxapi_async._client.handle import Kind, TaskHandle, bounded
 from foxapi_async._client.reader import StreamReader
 from foxapi_async._client.service import Service
 from foxapi_async._client.stream import ChatStream
-from foxapi_async._client.watch import Waiter
+from foxapi_async._client.waiter import Waiter
 from foxapi_async._journal import FINISHED, Ending, Entry, Stage
 from foxapi_async._protocol.accumulate import complete
 from foxapi_async._protocol.cursor import Cursor

@@ -3,15 +3,15 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Hashable
-from math import ceil
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from collections.abc import Callable
 
+from foxapi_async._client.crew import Crew, Worker
 from foxapi_async._client.tally import Tally
-from foxapi_async._client.watch import Phase, Source, Waiter, Watch, Watched
+from foxapi_async._client.waiter import Waiter, Watched
+from foxapi_async._client.watch import Phase, Source, Watch, Watches
 from foxapi_async._clock import Clock, Timer
 from foxapi_async._protocol.pacing import LONGEST_INTERVAL
-from foxapi_async._protocol.schedule import TICK, Schedule, turn
+from foxapi_async._protocol.schedule import Schedule, by_ticks, turn
 from foxapi_async._protocol.throttle import Throttle
 from foxapi_async._protocol.trouble import Trouble
 from foxapi_async._protocol.verdict import Sight, State, judge, judge_fault, task_error
@@ -21,9 +21,6 @@ from foxapi_async.errors import (
     APIStatusError,
     FoxAPIError,
     RateLimitError,
-    SessionClosedError,
-    TaskLostError,
-    TaskTimeoutError,
 )
 
 _log = logging.getLogger("foxapi_async")
@@ -42,15 +39,12 @@ class Poller:
         self, clock: Clock, limits: Limits, *, roll: Callable[[], float] = random.random
     ) -> None:
         self._clock = clock
-        self._most_workers = limits.polls_in_flight
         self._roll = roll
-        self._watches: WeakKeyDictionary[Hashable, WeakValueDictionary[str, Watch]] = (
-            WeakKeyDictionary()
-        )
+        self._watches = Watches()
         self._due: Schedule[Watch] = Schedule()
         self._ready: Schedule[Watch] = Schedule()
         self._deadlines: Schedule[Waiter] = Schedule()
-        self._workers: set[asyncio.Task[None]] = set()
+        self._crew = Crew(limits.polls_in_flight, self._work, self._retired)
         self._timer: Timer | None = None
         self._armed = 0.0
         self._throttle: Throttle = Throttle(limits.gets_per_second)
@@ -61,7 +55,7 @@ class Poller:
     @property
     def in_flight(self) -> int:
         """How many workers are about their GETs."""
-        return len(self._workers)
+        return len(self._crew)
 
     @property
     def ready(self) -> int:
@@ -77,13 +71,7 @@ class Poller:
 
     def watch(self, handle: Watched, source: Source) -> Watch:
         """Return the shared record of the handle's task."""
-        watches = self._watches.get(source.account)
-        if watches is None:
-            watches = self._watches[source.account] = WeakValueDictionary()
-        watch = watches.get(handle.id)
-        if watch is None:
-            watch = watches[handle.id] = Watch(handle, source)
-        return watch
+        return self._watches.get(handle, source)
 
     # Who waits
 
@@ -95,12 +83,11 @@ class Poller:
         woken still has to ``leave``, and so has who would wait no longer.
         """
         if self.closed:
-            raise _closed(waiter.watch)
+            raise waiter.watch.closed()
         watch, handle = waiter.watch, waiter.handle
-        if watch.last is not None and (
-            judge(watch.last).is_final or (waiter.wants_change and _differ(handle.task, watch.last))
-        ):
-            handle.observe(watch.last)
+        last = watch.last
+        if last is not None and (judge(last).is_final or waiter.wants(last)):
+            handle.observe(last)
             waiter.wake(None)
             return
         now = self._clock.time()
@@ -108,13 +95,12 @@ class Poller:
         self.waiting += 1
         if patience is not None:
             waiter.deadline = now + patience
-            self._deadlines.add(waiter, waiter.deadline)
+            self._arm(self._deadlines.add(waiter, waiter.deadline))
         if watch.phase is Phase.IDLE:
             if watch.needs_polls:
                 self._plan_first(watch, now)
         elif watch.phase is Phase.READY and patience is not None:
             self._line_up(watch, now)
-        self._arm()
 
     def leave(self, waiter: Waiter) -> None:
         """End a wait, woken or not. The last one to leave stops the looking."""
@@ -145,20 +131,16 @@ class Poller:
             watch.phase = Phase.OUTDATED
         elif watch.phase in {Phase.IDLE, Phase.DUE} and watch.needs_polls and not self.closed:
             self._schedule(watch, now)
-            self._arm()
 
     async def aclose(self) -> None:
         """Wake every waiter with ``SessionClosedError`` and stop."""
         self.closed = True
-        for watch in self._all_watches():
-            self._end(watch, _closed(watch))
+        for watch in self._watches:
+            self._end(watch, watch.closed())
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        workers = list(self._workers)
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+        await self._crew.aclose()
 
     # When things happen
 
@@ -176,7 +158,7 @@ class Poller:
 
     def _schedule(self, watch: Watch, due: float) -> None:
         watch.phase = Phase.DUE
-        self._due.add(watch, due)
+        self._arm(self._due.add(watch, due))
 
     def _line_up(self, watch: Watch, now: float) -> None:
         watch.phase = Phase.READY
@@ -192,65 +174,91 @@ class Poller:
             return
         watch.phase = Phase.IDLE
 
-    def _arm(self) -> None:
-        """Set the one timer to the next instant at which there is something to do."""
-        instants = [self._due.next_due(), self._deadlines.next_due()]
-        if len(self._ready) and len(self._workers) < self._most_workers:
-            # A ceiling opens for one GET at a time; by whole ticks, they are started together.
-            instants.append(ceil(self._throttle.opens / TICK) * TICK)
-        due = min((instant for instant in instants if instant is not None), default=None)
-        if due is None or self.closed or (self._timer is not None and self._armed <= due):
-            return
+    def _arm(self, instant: float) -> None:
+        """See to it that the one timer fires at ``instant``, or earlier."""
         if self._timer is not None:
+            if self._armed <= instant:
+                return
             self._timer.cancel()
-        self._armed = due
-        self._timer = self._clock.call_at(due, self._tick)
+        elif self.closed:
+            return
+        self._armed = instant
+        self._timer = self._clock.call_at(instant, self._tick)
+
+    def _arm_for_all(self, now: float) -> None:
+        """Set the timer to the next instant at which there is something to do."""
+        instants = [self._due.next_due(), self._deadlines.next_due()]
+        if len(self._ready):
+            # A ceiling opens for one GET at a time; by whole ticks, they are started together.
+            has_room = self._crew.room(now) > 0
+            opens = self._throttle.opens if has_room else self._crew.relief(now)
+            instants.append(None if opens is None else by_ticks(opens))
+        due = min((instant for instant in instants if instant is not None), default=None)
+        if due is not None:
+            self._arm(due)
 
     def _tick(self) -> None:
         self._timer = None
         try:
             now = self._clock.time()
             for waiter in self._deadlines.pop_due(now):
-                waiter.wake(_timed_out(waiter))
+                waiter.wake(waiter.watch.timed_out())
             for watch in self._due.pop_due(now):
                 self._line_up(watch, now)
             self._hire(now)
-            self._arm()
+            self._arm_for_all(now)
         except Exception as crash:  # noqa: BLE001 logged, and told to all
             self._crashed(crash)
 
     def _hire(self, now: float) -> None:
         """Start as many workers as there are GETs to be made and allowed."""
-        room = self._most_workers - len(self._workers)
-        for _ in range(min(len(self._ready), room, self._throttle.admits(now))):
-            worker = asyncio.get_running_loop().create_task(self._work())
-            self._workers.add(worker)
-            worker.add_done_callback(self._retire)
+        if ready := len(self._ready):
+            self._crew.hire(min(ready, self._throttle.admits(now), self._crew.room(now)), now)
 
-    def _retire(self, worker: asyncio.Task[None]) -> None:
-        self._workers.discard(worker)
+    def _retired(self, worker: asyncio.Task[None]) -> None:
         crash = None if worker.cancelled() else worker.exception()
         if isinstance(crash, Exception):
             self._crashed(crash)
         if len(self._ready):
             # One that was cancelled leaves work behind, and so does one that the ceiling held up.
-            self._arm()
+            self._arm_for_all(self._clock.time())
 
     def _crashed(self, crash: Exception) -> None:
         """Tell everybody that waits: nobody else would ever wake them."""
         _log.error("the poller crashed", exc_info=crash)
-        for watch in self._all_watches():
+        for watch in self._watches:
             self._stop(watch)
             self._end(watch, crash)
 
-    async def _work(self) -> None:
-        while (watch := self._next()) is not None:
-            await self._poll(watch)
+    # What the workers do
 
-    def _next(self) -> Watch | None:
-        """Take the next task that may be polled now, within the rate's ceiling."""
-        now = self._clock.time()
-        watch = self._ready.pop_first() if self._throttle.admits(now) else None
+    async def _work(self, worker: Worker) -> None:
+        while (watch := self._next(worker)) is not None:
+            try:
+                try:
+                    task, pause = await watch.source.look(watch.id, hollow=watch.is_hollow)
+                except FoxAPIError as fault:
+                    self._failed(watch, fault, worker.began)
+                else:
+                    self._saw(watch, task, worker.began, pause)
+            except asyncio.CancelledError:
+                # Whoever cancels every task of the loop must not cost the others their results.
+                self._plan(watch, self._clock.time(), 0.0)
+                raise
+            except Exception as crash:  # noqa: BLE001 logged, and told to those it concerns
+                # Our own mistake, or a clock's: it must neither vanish nor stop the other tasks.
+                _log.exception("looking at task %s crashed", watch.id)
+                watch.phase = Phase.IDLE
+                self._end(watch, crash)
+
+    def _next(self, worker: Worker) -> Watch | None:
+        """Take the next task that may be polled now, within the limits."""
+        if not len(self._ready):
+            return None
+        worker.began = now = self._clock.time()
+        if not self._throttle.admits(now) or self._crew.dismisses(worker, now):
+            return None
+        watch = self._ready.pop_first()
         if watch is not None:
             self._throttle.start(now)
             watch.phase = Phase.POLLED
@@ -260,43 +268,22 @@ class Poller:
 
     # What was seen
 
-    async def _poll(self, watch: Watch) -> None:
-        began = self._clock.time()
-        try:
-            try:
-                task = await watch.source.look(watch.id, hollow=watch.is_hollow)
-            except FoxAPIError as fault:
-                self._failed(watch, fault, began)
-            else:
-                self._saw(watch, task)
-        except asyncio.CancelledError:
-            # Whoever cancels every task of the loop must not cost the others their results.
-            self._plan(watch, self._clock.time(), 0.0)
-            raise
-        except Exception as crash:  # noqa: BLE001 logged, and told to those it concerns
-            # Our own mistake, or a clock's: it must neither vanish nor stop the other tasks.
-            _log.exception("looking at task %s crashed", watch.id)
-            watch.phase = Phase.IDLE
-            self._end(watch, crash)
-
-    def _saw(self, watch: Watch, task: Task) -> None:
+    def _saw(self, watch: Watch, task: Task, began: float, pause: float | None) -> None:
         now = self._clock.time()
-        watch.last = task
-        waiters = watch.waiters
-        changed = [w for w in waiters if w.wants_change and _differ(w.handle.task, task)]
-        for waiter in waiters:
-            waiter.handle.observe(task)
+        if pause:
+            pause = self._throttle.slow(now, began=began, pause=pause)
+        changed = watch.show(task)
         state = judge(task)
         if state.is_final:
             self._finished(watch, task, now)
         elif state is State.HOLLOW:
-            self._saw_hollow(watch, task, now)
+            self._saw_hollow(watch, task, now, pause or 0.0)
         else:
             watch.trouble = None
             watch.unfinished_at = watch.age(now)
             for waiter in changed:
                 waiter.wake(None)
-            self._plan(watch, now, watch.interval(now, self._roll()))
+            self._plan(watch, now, max(watch.interval(now, self._roll()), pause or 0.0))
 
     def _finished(self, watch: Watch, task: Task, now: float) -> None:
         age = watch.age(now)
@@ -306,14 +293,15 @@ class Poller:
         watch.phase = Phase.IDLE
         self._end(watch, None)
 
-    def _saw_hollow(self, watch: Watch, task: Task, now: float) -> None:
+    def _saw_hollow(self, watch: Watch, task: Task, now: float, pause: float) -> None:
         """Look again soon at a completed task whose results are not there yet (CONTRACT Q2)."""
         watch.trouble = watch.trouble or Trouble()
         if watch.trouble.hollow(now, watch.source.polling.hollow):
             watch.phase = Phase.IDLE
             self._end(watch, task_error(task))
         else:
-            self._plan(watch, now, min(_HOLLOW_INTERVAL, watch.interval(now, self._roll())))
+            interval = min(_HOLLOW_INTERVAL, watch.interval(now, self._roll()))
+            self._plan(watch, now, max(interval, pause))
 
     def _failed(self, watch: Watch, fault: FoxAPIError, began: float) -> None:
         now = self._clock.time()
@@ -334,7 +322,7 @@ class Poller:
             if watch.trouble.is_missing:
                 for handle in {waiter.handle for waiter in watch.waiters}:
                     handle.missed(fault)
-            self._end(watch, _lost(watch, fault))
+            self._end(watch, watch.lost(fault))
         else:
             self._plan(watch, now, delay)
 
@@ -344,8 +332,6 @@ class Poller:
         watch.phase = Phase.IDLE
         if watch.needs_polls and not self.closed:
             self._schedule(watch, watch.due)
-            if self._timer is None or watch.due < self._armed:
-                self._arm()
 
     def _end(self, watch: Watch, error: Exception | None) -> None:
         """Wake all who wait for the task; one who comes later starts the looking anew."""
@@ -353,36 +339,3 @@ class Poller:
         watch.trouble = None
         for waiter in watch.waiters:
             waiter.wake(error)
-
-    def _all_watches(self) -> list[Watch]:
-        return [watch for watches in self._watches.values() for watch in watches.values()]
-
-
-def _closed(watch: Watch) -> SessionClosedError:
-    return SessionClosedError(
-        f"the session is closed; task {watch.id} goes on at the service: keep its id"
-    )
-
-
-def _differ(before: Task | None, after: Task) -> bool:
-    return before is None or (before.status, before.progress) != (after.status, after.progress)
-
-
-def _timed_out(waiter: Waiter) -> TaskTimeoutError:
-    task_id = waiter.watch.id
-    return TaskTimeoutError(
-        f"task {task_id} was not finished within timeout= of this wait, or Timeouts.wait; it goes "
-        "on at the service: await its handle again, or find it later by its id",
-        task_id=task_id,
-        task=waiter.watch.last,
-    )
-
-
-def _lost(watch: Watch, fault: FoxAPIError) -> TaskLostError:
-    return TaskLostError(
-        f"the state of task {watch.id} cannot be learnt: {fault}; it may still finish: "
-        "ask again later with its id",
-        task_id=watch.id,
-        task=watch.last,
-        fault=fault,
-    )

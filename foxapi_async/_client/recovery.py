@@ -135,7 +135,7 @@ class Recovery:
     async def _look(self, handle: "LLMHandle") -> Task | None:
         """Return the task as it is now; ``None`` when that cannot be learnt this time."""
         try:
-            task = await self._service.look(handle.id)
+            task, _ = await self._service.look(handle.id)
         except FoxAPIError as fault:
             sight = judge_fault(fault)
             if sight is Sight.FORBIDDEN:

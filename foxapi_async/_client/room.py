@@ -5,7 +5,8 @@ import logging
 from collections import OrderedDict
 
 from foxapi_async._client.poller import Poller
-from foxapi_async._client.watch import Source, Waiter, Watch
+from foxapi_async._client.waiter import Waiter
+from foxapi_async._client.watch import Source, Watch
 from foxapi_async._clock import Clock, Timer
 from foxapi_async._protocol.throttle import LONGEST_PAUSE
 from foxapi_async._wire.task import Task

@@ -149,7 +149,7 @@ class Service:
         """The session's time."""
         return self.core.clock
 
-    async def look(self, task_id: str, *, hollow: bool = False) -> Task:
+    async def look(self, task_id: str, *, hollow: bool = False) -> tuple[Task, float | None]:
         """Ask for a task once: a failed look is the poller's to judge."""
         query = _UPSTREAM if self.options.polling.sync_upstream and not hollow else None
         # The id was checked, so it cannot leave its segment.
@@ -160,7 +160,7 @@ class Service:
             timeouts=self.options.timeouts,
             emit=self.ear,
         )
-        return _same_task(decode(tasks, answer), task_id)
+        return _same_task(decode(tasks, answer), task_id), answer.retry_after
 
     async def fetch_task(self, task_id: str) -> Task:
         """Ask for a task, with the retries of a read."""

@@ -1,17 +1,21 @@
-"""One task as the poller knows it, and those who wait for it."""
+"""One task as the poller knows it."""
 
-import asyncio
-from abc import ABC, abstractmethod
-from collections.abc import Generator, Hashable
-from copy import copy
+from collections.abc import Hashable, Iterator
 from enum import Enum, auto
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
+from foxapi_async._client.waiter import Waiter, Watched
 from foxapi_async._protocol.pacing import Look, Pacer
 from foxapi_async._protocol.trouble import Trouble
 from foxapi_async._wire.task import Task
 from foxapi_async.config import PollPolicy
-from foxapi_async.errors import FoxAPIError
+from foxapi_async.errors import (
+    FoxAPIError,
+    SessionClosedError,
+    TaskLostError,
+    TaskTimeoutError,
+)
 
 
 class Source(Protocol):
@@ -32,95 +36,14 @@ class Source(Protocol):
         """When to look."""
         ...
 
-    async def look(self, task_id: str, *, hollow: bool = False) -> Task:
+    async def look(self, task_id: str, *, hollow: bool = False) -> tuple[Task, float | None]:
         """Return the task as it is now, by one single attempt, or raise a ``FoxAPIError``.
 
-        It ends in bounded time, whatever the network does. ``hollow`` says that the task was
-        completed without results at the last look: then asking upstream would do harm (CONTRACT
-        Q2).
+        With it come the seconds for which the service asks to be left alone, if it does. It ends in
+        bounded time, whatever the network does. ``hollow`` says that the task was completed without
+        results at the last look: then asking upstream would do harm (CONTRACT Q2).
         """
         ...
-
-
-class Watched(Protocol):
-    """A handle, as far as the poller knows it."""
-
-    @property
-    def id(self) -> str:
-        """The task's id."""
-        ...
-
-    @property
-    def born(self) -> float | None:
-        """When the task was submitted on the session's clock; ``None`` if it was somewhere else."""
-        ...
-
-    @property
-    def task(self) -> Task | None:
-        """The last snapshot that it was given."""
-        ...
-
-    def observe(self, task: Task) -> None:
-        """Take in a snapshot, and the outcome if it is final."""
-        ...
-
-    def missed(self, fault: FoxAPIError) -> None:
-        """Take in that the service does not know the task, which is no outcome."""
-        ...
-
-
-class Waiter(ABC):
-    """One who waits for a task, on behalf of ``handle``."""
-
-    __slots__ = ("deadline", "handle", "slot", "watch")
-
-    # Whether any change of status or progress wakes it, or only the end.
-    wants_change: ClassVar[bool] = False
-
-    def __init__(self, handle: Watched, watch: "Watch") -> None:
-        self.handle: Watched = handle
-        self.watch: Watch = watch
-        self.deadline: float | None = None
-        self.slot: list[Any] | None = None
-
-    @abstractmethod
-    def wake(self, error: Exception | None) -> None:
-        """End the wait: the handle knows the outcome, or ``error`` says why it does not."""
-
-
-class Await(Waiter):
-    """An ``await``. It owns its future, so that cancelling it can disturb no other."""
-
-    __slots__ = ("_woken",)
-
-    def __init__(self, handle: Watched, watch: "Watch") -> None:
-        super().__init__(handle, watch)
-        loop = asyncio.get_running_loop()
-        self._woken: asyncio.Future[Exception | None] = loop.create_future()
-
-    def __await__(self) -> Generator[Any, None, Exception | None]:
-        """Wait to be woken, and return the error."""
-        return self._woken.__await__()
-
-    def wake(self, error: Exception | None) -> None:
-        """End the wait with a copy of ``error``, whose traceback would grow with every waiter."""
-        if not self._woken.done():
-            self._woken.set_result(None if error is None else _own(error))
-
-
-def _own(error: Exception) -> Exception:
-    try:
-        return copy(error)
-    except Exception:  # noqa: BLE001 nobody promises that a foreign error can be copied
-        return error
-
-
-class AwaitChange(Await):
-    """An ``await`` that any change ends."""
-
-    __slots__ = ()
-
-    wants_change = True
 
 
 class Phase(Enum):
@@ -172,26 +95,24 @@ class Watch:
         self._others: dict[Waiter, None] | None = None
 
     @property
-    def waiters(self) -> list[Waiter]:
+    def waiters(self) -> tuple[Waiter, ...]:
         """Those who wait for it."""
-        first = [] if self._first is None else [self._first]
-        return first if self._others is None else [*first, *self._others]
-
-    @property
-    def has_waiters(self) -> bool:
-        """Whether anybody waits for it."""
-        return self._first is not None or bool(self._others)
+        if self._others is not None:
+            return (*self._others,) if self._first is None else (self._first, *self._others)
+        return () if self._first is None else (self._first,)
 
     @property
     def needs_polls(self) -> bool:
         """Whether only polls can tell the waiters what they want to know."""
         if not self.parked:
-            return self.has_waiters
+            return self._first is not None or self._others is not None
         return any(waiter.wants_change for waiter in self.waiters)
 
     @property
     def deadline(self) -> float | None:
         """The nearest deadline of its waiters."""
+        if self._others is None:
+            return None if self._first is None else self._first.deadline
         return min(
             (waiter.deadline for waiter in self.waiters if waiter.deadline is not None),
             default=None,
@@ -224,6 +145,16 @@ class Watch:
             self._others = None
         return True
 
+    def show(self, task: Task) -> list[Waiter]:
+        """Hand the snapshot to every waiter's handle; return those whom it wakes as a change."""
+        self.last = task
+        waiters = self.waiters
+        # Two of them may wait for one handle, which sees the change but once.
+        changed = [waiter for waiter in waiters if waiter.wants(task)]
+        for waiter in waiters:
+            waiter.handle.observe(task)
+        return changed
+
     def age(self, now: float) -> float:
         """Return the seconds since it was submitted, or first waited for."""
         return 0.0 if self.since is None else now - self.since
@@ -239,3 +170,51 @@ class Watch:
             estimated=last.task_info.estimated_time if last and last.task_info else None,
         )
         return self.source.pacer.interval(look, roll)
+
+    def lost(self, fault: FoxAPIError) -> TaskLostError:
+        """Return the error for one whose state cannot be learnt, because of ``fault``."""
+        return TaskLostError(
+            f"the state of task {self.id} cannot be learnt: {fault}; it may still finish: "
+            "ask again later with its id",
+            task_id=self.id,
+            task=self.last,
+            fault=fault,
+        )
+
+    def closed(self) -> SessionClosedError:
+        """Return the error for a wait that the end of the session ends."""
+        return SessionClosedError(
+            f"the session is closed; task {self.id} goes on at the service: keep its id"
+        )
+
+    def timed_out(self) -> TaskTimeoutError:
+        """Return the error for a wait that has lasted too long."""
+        return TaskTimeoutError(
+            f"task {self.id} was not finished within timeout= of this wait, or Timeouts.wait; it "
+            "goes on at the service: await its handle again, or find it later by its id",
+            task_id=self.id,
+            task=self.last,
+        )
+
+
+class Watches:
+    """One watch for each task that has handles, whatever their number."""
+
+    __slots__ = ("_of",)
+
+    def __init__(self) -> None:
+        self._of: WeakKeyDictionary[Hashable, WeakValueDictionary[str, Watch]] = WeakKeyDictionary()
+
+    def __iter__(self) -> Iterator[Watch]:
+        # What is done with one may end others.
+        return iter([watch for watches in self._of.values() for watch in watches.values()])
+
+    def get(self, handle: Watched, source: Source) -> Watch:
+        """Return the watch of the handle's task."""
+        watches = self._of.get(source.account)
+        if watches is None:
+            watches = self._of[source.account] = WeakValueDictionary()
+        watch = watches.get(handle.id)
+        if watch is None:
+            watch = watches[handle.id] = Watch(handle, source)
+        return watch

@@ -19,6 +19,11 @@ class Slotted(Protocol):
 T = TypeVar("T", bound=Slotted)
 
 
+def by_ticks(instant: float) -> float:
+    """Return the end of the tick that ``instant`` falls into: what is due near it goes along."""
+    return ceil(instant / TICK) * TICK
+
+
 def turn(now: float, deadline: float | None) -> float:
     """Return the rank of what is ready at ``now`` among all that is: the nearest deadline first.
 
@@ -49,9 +54,13 @@ class Schedule(Generic[T]):
     def __len__(self) -> int:
         return self._live
 
-    def add(self, item: T, due: float) -> None:
-        """Schedule ``item`` for ``due``, wherever it was in this schedule before."""
-        self.discard(item)
+    def add(self, item: T, due: float) -> float:
+        """Schedule ``item`` for ``due``, wherever it was in this schedule before.
+
+        Returns the instant at which it comes out: ``due`` by whole ticks.
+        """
+        if item.slot is not None:
+            self.discard(item)
         key = ceil(due / TICK)
         bucket = self._buckets.get(key)
         if bucket is None:
@@ -61,6 +70,7 @@ class Schedule(Generic[T]):
             bucket.append(item)
         item.slot = bucket
         self._live += 1
+        return key * TICK
 
     def discard(self, item: T) -> None:
         """Take ``item`` out if it is scheduled."""

@@ -48,7 +48,7 @@ class Throttle:
         """Tell how many GETs may start."""
         if now < self.opens - _ROUNDING:
             return 0
-        rate = self.rate(now)
+        rate = self.ceiling if self._resumes is None else self.rate(now)
         if rate is None:
             return _ANY
         return 1 + int((now - max(self.opens, now - TICK)) * rate / _MARGIN)
@@ -60,7 +60,7 @@ class Throttle:
             self._since = now
             self._count = 0
         self._count += 1
-        rate = self.rate(now)
+        rate = self.ceiling if self._resumes is None else self.rate(now)
         if rate is not None:
             self.opens = max(self.opens, now - TICK) + _MARGIN / rate
 

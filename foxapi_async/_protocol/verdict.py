@@ -1,6 +1,7 @@
 """What a snapshot of a task, or a failed look at it, means (CONTRACT §4.3, §8.4)."""
 
 from enum import Enum, auto
+from typing import Final
 
 from foxapi_async._wire.task import Status, Task
 from foxapi_async.errors import (
@@ -21,19 +22,25 @@ _NO_NEWS = frozenset({408, 425, 429})
 
 
 class State(Enum):
-    """Where a task stands."""
+    """Where a task stands. If that ``is_final``, it will never change again."""
 
-    RUNNING = auto()
-    HOLLOW = auto()
-    COMPLETED = auto()
-    FAILED = auto()
-    CANCELLED = auto()
+    RUNNING = ("running", False)
+    HOLLOW = ("hollow", False)
+    COMPLETED = ("completed", True)
+    FAILED = ("failed", True)
+    CANCELLED = ("cancelled", True)
 
-    @property
-    def is_final(self) -> bool:
-        """Whether the task will never change again."""
-        # By identity: a set would hash an enum member, which is slow, at each look.
-        return self is not State.RUNNING and self is not State.HOLLOW
+    def __init__(self, word: str, is_final: bool) -> None:  # noqa: FBT001 a column of the table above
+        self.word: str = word
+        self.is_final: bool = is_final
+
+
+# By their texts: the members of an enum are slow to compare, and every look is judged twice.
+_ENDS: Final = {
+    Status.COMPLETED.value: State.COMPLETED,
+    Status.FAILED.value: State.FAILED,
+    Status.CANCELLED.value: State.CANCELLED,
+}
 
 
 class Sight(Enum):
@@ -50,13 +57,12 @@ def judge(task: Task) -> State:
     A completed task without results is hollow: they come seconds later (CONTRACT Q2). A status that
     nobody knows is not an end, and never success.
     """
-    status = task.status.lower()
-    if status == Status.COMPLETED:
-        filled = any(bytes(result) != b"null" for result in task.results or ())
-        return State.COMPLETED if filled else State.HOLLOW
-    if status == Status.FAILED:
-        return State.FAILED
-    return State.CANCELLED if status == Status.CANCELLED else State.RUNNING
+    end = _ENDS.get(task.status.lower())
+    if end is None:
+        return State.RUNNING
+    if end is State.COMPLETED and all(bytes(result) == b"null" for result in task.results or ()):
+        return State.HOLLOW
+    return end
 
 
 def judge_fault(fault: FoxAPIError) -> Sight:

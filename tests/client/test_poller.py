@@ -6,9 +6,11 @@ from collections.abc import Callable
 import pytest
 from msgspec import Raw
 
+from foxapi_async._client.crew import LONG_GET
 from foxapi_async._client.poller import Poller
 from foxapi_async._client.room import Room
-from foxapi_async._client.watch import Await, AwaitChange, Watch
+from foxapi_async._client.waiter import Await, AwaitChange
+from foxapi_async._client.watch import Watch
 from foxapi_async._clock import ManualClock, settle
 from foxapi_async._protocol.pacing import pacer
 from foxapi_async._protocol.verdict import judge
@@ -52,22 +54,24 @@ class Service:
         self.in_flight = 0
         self.most_in_flight = 0
         self.gate: asyncio.Event | None = None
+        self.hangs: Callable[[str], bool] = lambda _task_id: True
+        self.pause: float | None = None
 
-    async def look(self, task_id: str, *, hollow: bool = False) -> Task:
-        """Answer one look, after the gate has opened if there is one."""
+    async def look(self, task_id: str, *, hollow: bool = False) -> tuple[Task, float | None]:
+        """Answer one look, after the gate has opened if there is one and the task hangs."""
         self.looks[task_id] = number = self.looks.get(task_id, 0) + 1
         self.hollow.append(hollow)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
-            if self.gate is not None:
+            if self.gate is not None and self.hangs(task_id):
                 await self.gate.wait()
         finally:
             self.in_flight -= 1
         answer = self.answer(task_id, number)
         if isinstance(answer, FoxAPIError):
             raise answer
-        return answer
+        return answer, self.pause
 
 
 class Handle:
@@ -223,7 +227,7 @@ async def test_coming_back_goes_on_where_the_pacing_stood() -> None:
         with pytest.raises(TaskTimeoutError):
             await wait
     assert bench.service.looks["a"] <= 11
-    assert watch.waiters == []
+    assert watch.waiters == ()
 
 
 async def test_a_deadline_is_kept_even_if_a_get_hangs() -> None:
@@ -276,6 +280,93 @@ async def test_a_429_slows_everybody() -> None:
     assert bench.service.looks == {"a": 1}
     await bench.clock.advance(0.2)
     await asyncio.gather(first, other)
+
+
+async def test_a_success_that_asks_for_patience_slows_everybody() -> None:
+    """A Retry-After on an answer without fault is heeded as on a refusal: for all, then less."""
+
+    def answer(task_id: str, number: int) -> Task:
+        bench.service.pause = 5.0 if task_id == "a" and number == 1 else None
+        return task(task_id, "processing" if number == 1 else "completed")
+
+    bench = Bench(answer, Limits(gets_per_second=100))
+    first = bench.wait(Handle("a"))
+    await bench.clock.advance(0.02)
+    others = [bench.wait(Handle(f"b{number}")) for number in range(100)]
+    await bench.clock.advance(4.9)
+    assert bench.service.looks == {"a": 1}
+    await bench.clock.advance(0.2)
+    assert 0 < sum(bench.service.looks.values()) <= 20
+    assert bench.poller.gets_per_second is not None
+    assert 50 <= bench.poller.gets_per_second < 60
+    await bench.clock.advance(40)
+    assert bench.poller.gets_per_second == 100
+    await asyncio.gather(first, *others)
+    assert bench.poller.tally.faults == 0
+
+
+async def test_a_pause_of_no_time_slows_nobody() -> None:
+    """A Retry-After of 0 on a success asks for nothing."""
+    bench = Bench(finishes_at(2), Limits(gets_per_second=100))
+    bench.service.pause = 0.0
+    wait = bench.wait(Handle("a"))
+    await bench.clock.advance(1.1)
+    await wait
+    assert bench.poller.gets_per_second == 100
+
+
+async def test_tasks_that_hang_do_not_stall_the_others() -> None:
+    """With every worker in a GET that hangs, others are looked at after a few seconds, and on."""
+    bench = Bench(finishes_at(4), Limits(polls_in_flight=4, gets_per_second=None))
+    bench.service.gate = asyncio.Event()
+    bench.service.hangs = lambda task_id: task_id.startswith("stuck")
+    stuck = [bench.wait(Handle(f"stuck{number}")) for number in range(4)]
+    await bench.clock.advance(0.02)
+    assert bench.service.in_flight == 4
+    well = [bench.wait(Handle(f"well{number}")) for number in range(20)]
+    await bench.clock.advance(LONG_GET - 0.1)
+    assert sum(bench.service.looks.values()) == 4
+    assert bench.clock.timers == 1
+    await bench.clock.advance(0.2)
+    assert sum(bench.service.looks.values()) == 24
+    await bench.clock.advance(3.1)
+    await asyncio.gather(*well)
+    assert bench.poller.in_flight == 4
+    assert bench.clock.timers == 0
+    bench.service.gate.set()
+    await bench.clock.advance(10)
+    await asyncio.gather(*stuck)
+
+
+async def test_hanging_gets_are_at_most_twice_the_limit() -> None:
+    """However many tasks hang, no more GETs are under way, and their end lets the rest go on."""
+    bench = Bench(finishes_at(2), Limits(polls_in_flight=4, gets_per_second=None))
+    bench.service.gate = asyncio.Event()
+    waits = [bench.wait(Handle(f"t{number}")) for number in range(50)]
+    await bench.clock.advance(100)
+    assert bench.service.in_flight == bench.poller.in_flight == 8
+    assert bench.clock.timers == 0
+    bench.service.gate.set()
+    await bench.clock.advance(10)
+    await asyncio.gather(*waits)
+    assert bench.service.most_in_flight == 8
+    assert bench.poller.in_flight == 0
+
+
+async def test_those_that_do_not_hang_stay_within_the_limit() -> None:
+    """Once GETs that hung have ended, no more than the limit are under way."""
+    bench = Bench(finishes_at(9), Limits(polls_in_flight=4, gets_per_second=None))
+    bench.service.gate = first = asyncio.Event()
+    waits = [bench.wait(Handle(f"t{number}")) for number in range(50)]
+    await bench.clock.advance(LONG_GET + 0.1)
+    assert bench.service.in_flight == 8
+    bench.service.gate = asyncio.Event()
+    first.set()
+    await settle()
+    assert bench.service.in_flight == 4
+    bench.service.gate.set()
+    await bench.clock.advance(20)
+    await asyncio.gather(*waits)
 
 
 async def test_unbroken_failure_ends_as_lost() -> None:

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from foxapi_async import FoxSession
+from foxapi_async._client.crew import LONG_GET
 from foxapi_async._client.poller import Poller
-from foxapi_async._client.watch import Waiter, Watch, Watched
+from foxapi_async._client.waiter import Waiter, Watched
+from foxapi_async._client.watch import Watch
 from foxapi_async._clock import ManualClock
 from foxapi_async._protocol.pacing import ExponentialPacer
 from foxapi_async.config import Exponential, Limits, PollPolicy
@@ -20,7 +22,7 @@ from foxapi_async.errors import (
     TaskTimeoutError,
 )
 from foxapi_async.gateway import Gateway
-from foxapi_async.testing import WHOLE, Answer, Reset, TCPCutter
+from foxapi_async.testing import WHOLE, Answer, Reset, Stall, TCPCutter
 from foxapi_async.types import Task
 
 
@@ -41,7 +43,7 @@ class Service:
         self.in_flight = 0
         self.most_in_flight = 0
 
-    async def look(self, task_id: str, *, hollow: bool = False) -> Task:
+    async def look(self, task_id: str, *, hollow: bool = False) -> tuple[Task, float | None]:
         """Answer a turn of the loop later."""
         assert not hollow
         self.looks.append((self.clock.time(), int(task_id)))
@@ -54,8 +56,8 @@ class Service:
         if len(self.looks) % 53 == 17:
             raise RateLimitError("slow", status=429, retry_after=2.0)
         if self.clock.time() < self.ends[int(task_id)]:
-            return Task(id=task_id, status="processing")
-        return Task(id=task_id, status="completed", results=(Raw(b"{}"),))
+            return Task(id=task_id, status="processing"), None
+        return Task(id=task_id, status="completed", results=(Raw(b"{}"),)), None
 
 
 class Handle:
@@ -159,3 +161,48 @@ async def test_faults_of_the_network_in_a_wait_change_nothing(
     # aiohttp makes a GET again by itself when a connection that it had kept turns out dead.
     assert cut_fox.stats().faults >= 3
     assert gateway.stats.tasks == 1
+
+
+async def test_a_success_may_ask_for_patience(cut_fox: FoxSession, cutter: TCPCutter) -> None:
+    """A Retry-After with a 200 is no fault and pauses every poll, as the statistics tell."""
+    handle = await cut_fox.llm.submit(model="gpt-5.5", messages="count 1 to 3")
+    news = b'{"id":"%b","status":"processing"}' % handle.id.encode()
+    cutter.on("GET", "*", Answer.http(200, news, headers={"Retry-After": "0.05"}), times=1)
+    assert (await handle.result(timeout=15)).text == "1, 2, 3"
+    stats = cut_fox.stats()
+    assert stats.gets_per_second is not None
+    assert stats.gets_per_second < 200
+    assert stats.faults == 0
+
+
+async def test_half_of_the_tasks_hang_and_the_others_finish(
+    cutter: TCPCutter, clock: ManualClock
+) -> None:
+    """Polls that never answer take all places, and after a few seconds the others have theirs."""
+    limits = Limits(polls_in_flight=3)
+    polling = PollPolicy(pacing=Exponential(first=0.01, cap=0.05))
+    async with FoxSession(
+        "sk-x", base_url=cutter.url, clock=clock, limits=limits, polling=polling
+    ) as fox:
+        handles = [await fox.llm.submit(model="gpt-5.5", messages="count 1 to 3") for _ in range(6)]
+        stuck, well = handles[:3], handles[3:]
+        for handle in stuck:
+            cutter.on("GET", f"/v1/tasks/{handle.id}", Stall(response=0))
+        waits = [asyncio.ensure_future(handle.result()) for handle in stuck]
+        await clock.advance(0.1)
+        await cutter.wait_for_stalls(3)
+        finished = asyncio.gather(*(handle.result() for handle in well))
+        await clock.advance(LONG_GET - 0.2)
+        assert fox.stats().polls == 3
+        await clock.advance(0.2)
+        while not finished.done():
+            await clock.advance(0.01)
+        assert [completion.text for completion in await finished] == ["1, 2, 3"] * 3
+        assert clock.time() < 2 * LONG_GET
+        assert not any(wait.done() for wait in waits)
+        cutter.heal()
+        cutter.release()
+        done = asyncio.gather(*waits)
+        while not done.done():
+            await clock.advance(0.01)
+        assert fox.stats().faults == 0

@@ -1,0 +1,92 @@
+"""The workers that make a poller's GETs."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+# A service that is well answers within a fraction of it, and nobody likes to wait much longer.
+LONG_GET = 3.0
+
+
+class Worker:
+    """Makes one GET after the other in its ``task``; the present one ``began`` then."""
+
+    __slots__ = ("began", "task")
+
+    task: asyncio.Task[None]
+
+    def __init__(self, began: float) -> None:
+        self.began: float = began
+
+
+class Crew:
+    """Starts workers while there is work, as many as may be about a GET. None is idle.
+
+    A GET that has been under way for ``LONG_GET`` seconds no longer counts for ``size``, so that
+    tasks whose GETs hang do not keep the others waiting; but never are there more than twice as
+    many. Nothing is noted for that but when each GET began, and nobody looks unless all are busy.
+    """
+
+    __slots__ = ("_retired", "_size", "_work", "_workers")
+
+    def __init__(
+        self,
+        size: int,
+        work: Callable[[Worker], Coroutine[Any, Any, None]],
+        retired: Callable[[asyncio.Task[None]], object],
+    ) -> None:
+        self._size = size
+        self._work = work
+        self._retired = retired
+        self._workers: dict[asyncio.Task[None], Worker] = {}
+
+    def __len__(self) -> int:
+        return len(self._workers)
+
+    def room(self, now: float) -> int:
+        """Return how many more may start; less than 0 when there are too many."""
+        room = self._size - len(self._workers)
+        if room > 0:
+            return room
+        long = sum(worker.began + LONG_GET <= now for worker in self._workers.values())
+        return room + min(long, self._size)
+
+    def relief(self, now: float) -> float | None:
+        """Return when there will be room, if no GET ends before; ``None`` if one has to.
+
+        To be asked for when there is no room.
+        """
+        if len(self._workers) >= 2 * self._size:
+            return None
+        ends = (worker.began + LONG_GET for worker in self._workers.values())
+        return min((end for end in ends if end > now), default=None)
+
+    def dismisses(self, worker: Worker, now: float) -> bool:
+        """Tell one that is between two GETs whether it must go, and count it no more if so.
+
+        There are too many when GETs end that did not count.
+        """
+        if len(self._workers) <= self._size or self.room(now) >= 0:
+            return False
+        del self._workers[worker.task]
+        return True
+
+    def hire(self, number: int, now: float) -> None:
+        """Start so many workers."""
+        create_task = asyncio.get_running_loop().create_task
+        for _ in range(number):
+            worker = Worker(now)
+            worker.task = create_task(self._work(worker))
+            worker.task.add_done_callback(self._retire)
+            self._workers[worker.task] = worker
+
+    async def aclose(self) -> None:
+        """Cancel the GETs under way."""
+        workers = list(self._workers)
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+
+    def _retire(self, task: asyncio.Task[None]) -> None:
+        self._workers.pop(task, None)
+        self._retired(task)

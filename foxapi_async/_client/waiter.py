@@ -1,0 +1,101 @@
+"""Those who wait for a task."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Generator
+from copy import copy
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from foxapi_async._wire.task import Task
+from foxapi_async.errors import FoxAPIError
+
+if TYPE_CHECKING:
+    from foxapi_async._client.watch import Watch
+
+
+class Watched(Protocol):
+    """A handle, as far as the poller knows it."""
+
+    @property
+    def id(self) -> str:
+        """The task's id."""
+        ...
+
+    @property
+    def born(self) -> float | None:
+        """When the task was submitted on the session's clock; ``None`` if it was somewhere else."""
+        ...
+
+    @property
+    def task(self) -> Task | None:
+        """The last snapshot that it was given."""
+        ...
+
+    def observe(self, task: Task) -> None:
+        """Take in a snapshot, and the outcome if it is final."""
+        ...
+
+    def missed(self, fault: FoxAPIError) -> None:
+        """Take in that the service does not know the task, which is no outcome."""
+        ...
+
+
+class Waiter(ABC):
+    """One who waits for a task, on behalf of ``handle``."""
+
+    __slots__ = ("deadline", "handle", "slot", "watch")
+
+    # Whether any change of status or progress wakes it, or only the end.
+    wants_change: ClassVar[bool] = False
+
+    def __init__(self, handle: Watched, watch: "Watch") -> None:
+        self.handle: Watched = handle
+        self.watch: Watch = watch
+        self.deadline: float | None = None
+        self.slot: list[Any] | None = None
+
+    def wants(self, task: Task) -> bool:
+        """Tell whether ``task`` is a change that wakes it, next to what its handle has seen."""
+        if not self.wants_change:
+            return False
+        seen = self.handle.task
+        return seen is None or seen.status != task.status or seen.progress != task.progress
+
+    @abstractmethod
+    def wake(self, error: Exception | None) -> None:
+        """End the wait: the handle knows the outcome, or ``error`` says why it does not."""
+
+
+class Await(Waiter):
+    """An ``await``. It owns its future, so that cancelling it can disturb no other."""
+
+    __slots__ = ("_woken",)
+
+    def __init__(self, handle: Watched, watch: "Watch") -> None:
+        super().__init__(handle, watch)
+        loop = asyncio.get_running_loop()
+        self._woken: asyncio.Future[Exception | None] = loop.create_future()
+
+    def __await__(self) -> Generator[Any, None, Exception | None]:
+        """Wait to be woken, and return the error."""
+        return self._woken.__await__()
+
+    def wake(self, error: Exception | None) -> None:
+        """End the wait with a copy of ``error``, whose traceback would grow with every waiter."""
+        if not self._woken.done():
+            self._woken.set_result(None if error is None else _own(error))
+
+
+class AwaitChange(Await):
+    """An ``await`` that any change ends."""
+
+    __slots__ = ()
+
+    wants_change = True
+
+
+def _own(error: Exception) -> Exception:
+    try:
+        return copy(error)
+    except Exception:  # noqa: BLE001 nobody promises that a foreign error can be copied
+        return error
