@@ -81,7 +81,11 @@ class LLMHandle(TaskHandle[ChatCompletion]):
         self._keep = keep
         if self._service is not None and self._outcome is None:
             # Whoever waits, or will, gets the result by the next look.
-            self._service.core.poller.nudge(self.watch())
+            watch = self.watch()
+            self._service.core.poller.nudge(watch)
+            if not watch.has_waiters:
+                options, base = self._service.options, self._service.account.base
+                options.journal.heard(base, self.id, completion, wins=keep)
         if self._outcome is not None and self._outcome.error is None and self._task is not None:
             state = judge(self._task)
             self._outcome = self._settle(self._task, state)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar
@@ -78,6 +79,7 @@ class Core:
         self.room: Room = Room(clock, limits, self.poller)
         self.submitter: Submitter = Submitter(self.room, clock)
         self.loop: asyncio.AbstractEventLoop | None = None
+        self._pid = 0
         self.closed: bool = False
         self.streams: Sweep = Sweep(clock)
         self.unclaimed: Unclaimed = Unclaimed()
@@ -90,7 +92,13 @@ class Core:
             raise SessionClosedError(_CLOSED)
         if self.loop is None:
             self.loop = loop
+            self._pid = os.getpid()
         elif self.loop is not loop:
+            if self._is_forked:
+                raise RuntimeError(
+                    "this FoxSession belongs to the process that this one was forked from: build "
+                    "one FoxSession in each process"
+                )
             raise RuntimeError(
                 "this FoxSession belongs to another event loop: its connections live there; "
                 "build one FoxSession for each asyncio.run()"
@@ -99,7 +107,8 @@ class Core:
     async def aclose(self) -> None:
         """Wake the waiters, let POSTs under way land, close the journals and the connections."""
         self.closed = True
-        if self.loop is None:
+        # What a fork has inherited is still in use: it can close nothing without harm.
+        if self.loop is None or self._is_forked:
             return
         self.streams.stop(SessionClosedError(_CLOSED))
         self.room.close()
@@ -111,6 +120,10 @@ class Core:
                 stack.push_async_callback(journal.aclose)
             stack.push_async_callback(self.submitter.aclose)
             stack.push_async_callback(self.poller.aclose)
+
+    @property
+    def _is_forked(self) -> bool:
+        return self._pid != os.getpid()
 
 
 class Service:

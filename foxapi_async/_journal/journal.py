@@ -1,6 +1,7 @@
 """The journal in a file: what is submitted outlives the process that submits it."""
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator
 from functools import partial
 from itertools import count
@@ -17,6 +18,7 @@ from foxapi_async._journal.location import Location
 from foxapi_async._journal.recorder import described
 from foxapi_async._journal.run import Run, is_living, sweep
 from foxapi_async._journal.writer import Writer
+from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async._wire.task import Task
 from foxapi_async.errors import FoxAPIError, JournalError, SessionClosedError
 
@@ -44,6 +46,7 @@ class Journal:
         self._run: Run | None = None
         self._numbers = count(1)
         self._closed = False
+        self._pid: int | None = None
 
     async def open(self) -> None:
         """Open the file and bring it up to date; ``JournalError`` says why that cannot be."""
@@ -87,6 +90,12 @@ class Journal:
         if self._writer is not None and not self._closed:
             changes = statements.end_of(ending, self._clock.unix())
             self._writer.change_soon(statements.END, changes)
+
+    def heard(self, service: str, task_id: str, answer: ChatCompletion, *, wins: bool) -> None:
+        """Write down with the next commit what a stream has said to its end."""
+        if self._writer is not None and not self._closed:
+            changes = statements.answer_of(service, task_id, answer, wins=wins)
+            self._writer.change_soon(statements.HEAR, changes)
 
     def lost(self, service: str, task_id: str, fault: FoxAPIError) -> None:
         """Write down with the next commit that the service does not know the task."""
@@ -161,6 +170,9 @@ class Journal:
     async def aclose(self) -> None:
         """Write down what is still to be written and close the file; further calls do nothing."""
         self._closed = True
+        if self._is_forked:
+            # Its thread and what it had to write are the parent's.
+            return
         async with self._lock:
             writer, self._writer = self._writer, None
             database, self._database = self._database, None
@@ -175,6 +187,11 @@ class Journal:
                     await asyncio.to_thread(run.end)
 
     async def _opened(self) -> Writer:
+        if self._is_forked:
+            raise JournalError(
+                f"the journal {self._location.path} was opened by the process that this one was "
+                "forked from: build a FoxSession of its own in each process"
+            )
         if self._writer is not None:
             return self._writer
         async with self._lock:
@@ -182,8 +199,13 @@ class Journal:
                 if self._closed:
                     raise self._is_closed()
                 self._database = await Database.open(self._location, create=self._create)
+                self._pid = os.getpid()
                 self._writer = Writer(self._database, self._clock)
             return self._writer
+
+    @property
+    def _is_forked(self) -> bool:
+        return self._pid is not None and self._pid != os.getpid()
 
     async def _begin_run(self) -> None:
         async with self._lock:

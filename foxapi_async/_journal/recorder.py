@@ -7,6 +7,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from foxapi_async._journal.entry import Ending, Entry, Intent, Note, Stage
+from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async._wire.shape import encode
 from foxapi_async._wire.task import Task
 from foxapi_async.errors import ConfigError, FoxAPIError, SessionClosedError
@@ -47,6 +48,10 @@ class Recorder(Protocol):
 
     def finished(self, ending: Ending) -> None:
         """Note how a task ended, to be written down soon, and at the latest by ``aclose``."""
+        ...
+
+    def heard(self, service: str, task_id: str, answer: ChatCompletion, *, wins: bool) -> None:
+        """Note what the stream of a task has said, whose end nobody has looked at yet."""
         ...
 
     def lost(self, service: str, task_id: str, fault: FoxAPIError) -> None:
@@ -120,6 +125,9 @@ class MemoryRecorder:
 
     def finished(self, ending: Ending) -> None:
         """Do nothing: the result is the handle's."""
+
+    def heard(self, service: str, task_id: str, answer: ChatCompletion, *, wins: bool) -> None:
+        """Do nothing: the handle keeps it."""
 
     def lost(self, service: str, task_id: str, fault: FoxAPIError) -> None:
         """Do nothing: whoever waits is told."""

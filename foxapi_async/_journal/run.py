@@ -10,7 +10,7 @@ from contextlib import suppress
 from glob import escape
 from pathlib import Path
 from secrets import token_hex
-from weakref import WeakSet
+from weakref import WeakSet, finalize
 
 _ID_BYTES = 5
 
@@ -52,17 +52,23 @@ class Run:
             if _lock(self._file, shared=False) and _is_there(self._path, self._file):
                 break
             os.close(self._file)
+        # Also when the journal is dropped without being closed: then nobody can write any more.
+        self._finalizer = finalize(self, _let_go, self._file, self._path)
         _OPEN.add(self)
 
     def end(self) -> None:
-        """Let go: what this run has not settled is now anybody's to call unknown."""
+        """Let go: what this run has not settled is now anybody's to call unknown.
+
+        Further calls do nothing, and neither does one in a fork.
+        """
         _OPEN.discard(self)
-        os.close(self._file)
-        _remove(self._path)
+        self._finalizer()
 
     def forget(self) -> None:
         """Close the file in a fork, where it would outlive the process that it stands for."""
-        os.close(self._file)
+        # Not even at the end of the fork may the file be removed: it is the parent's.
+        if self._finalizer.detach() is not None:
+            os.close(self._file)
 
 
 _OPEN: WeakSet[Run] = WeakSet()
@@ -110,6 +116,11 @@ def sweep(journal: str) -> None:
             # While it is locked: a run that has just made the file would lose it otherwise.
             _remove(path)
             os.close(file)
+
+
+def _let_go(file: int, path: Path) -> None:
+    os.close(file)
+    _remove(path)
 
 
 def _path(journal: str, name: str) -> str:

@@ -20,7 +20,7 @@ from sqlalchemy import (
 
 from foxapi_async._journal.entry import Ending, Entry, Intent, Note, Stage
 from foxapi_async._journal.schema import SUBMISSIONS
-from foxapi_async._wire.completion import write_completion
+from foxapi_async._wire.completion import ChatCompletion, write_completion
 from foxapi_async._wire.shape import encode
 from foxapi_async._wire.task import Task
 
@@ -76,6 +76,16 @@ LOSE: Final = (
     )
     .values(stage=Stage.LOST, fault=bindparam("its_fault"))
 )
+HEAR: Final = (
+    update(SUBMISSIONS)
+    .where(
+        _c.service == bindparam("its_service"),
+        _c.task_id == bindparam("its_task_id"),
+        # A result that was written down has it already.
+        or_(_c.stage == Stage.ACCEPTED, _c.stage == Stage.LOST),
+    )
+    .values(answer=bindparam("its_answer"), answer_wins=bindparam("answers_first"))
+)
 END: Final = (
     update(SUBMISSIONS)
     .where(_c.service == bindparam("its_service"), _c.task_id == bindparam("its_task_id"))
@@ -89,7 +99,7 @@ END: Final = (
     )
 )
 
-CHANGES: Final = (ACCEPT, REFUSE, DOUBT, LOSE, END)
+CHANGES: Final = (ACCEPT, REFUSE, DOUBT, LOSE, HEAR, END)
 """The kinds of change, in the order in which they happen to an entry."""
 
 Change = Update
@@ -114,6 +124,16 @@ def fault_of(note: Note, fault: str) -> Changes:
 def loss_of(service: str, task_id: str, fault: str) -> Changes:
     """Return the values of ``LOSE``; a task that was submitted elsewhere matches nothing."""
     return {"its_service": service, "its_task_id": task_id, "its_fault": fault}
+
+
+def answer_of(service: str, task_id: str, answer: ChatCompletion, *, wins: bool) -> Changes:
+    """Return the values of ``HEAR``; a task that was submitted elsewhere matches nothing."""
+    return {
+        "its_service": service,
+        "its_task_id": task_id,
+        "its_answer": write_completion(answer),
+        "answers_first": wins,
+    }
 
 
 def end_of(ending: Ending, now: float) -> Changes:

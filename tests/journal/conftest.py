@@ -1,14 +1,29 @@
-"""A journal on disk, and sessions that share it."""
+"""A journal on disk, sessions and scripts that share it, and the books of the service."""
 
-from collections.abc import Callable
+import asyncio
+import os
+import sys
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
+from aiohttp import web
+from aiohttp.typedefs import Handler
 
+import foxapi_async
 from foxapi_async import FoxSession, PollPolicy
+from foxapi_async._journal import Entry, Stage
+from foxapi_async._journal.journal import Journal
+from foxapi_async._journal.location import Location
+from foxapi_async._protocol.fingerprint import fingerprint
 from foxapi_async.gateway import Gateway
 
 KEY = "sk-secret-0123456789abcdef"
+SCRIPT = Path(__file__).with_name("script.py")
 
 Open = Callable[..., FoxSession]
 
@@ -29,3 +44,119 @@ def open_fox(gateway: Gateway, file: Path, quick: PollPolicy) -> Open:
         return FoxSession(**(settings | options))  # type: ignore[arg-type]
 
     return make
+
+
+class Bill:
+    """What the service was asked for and what it made of it, by the requests' fingerprints."""
+
+    def __init__(self) -> None:
+        self.posts: Counter[str] = Counter()
+        self.tasks: dict[str, str] = {}
+        self.doubled: list[str] = []
+        self._made = asyncio.Event()
+
+    async def wait_for(self, tasks: int) -> None:
+        """Wait until the service has made so many tasks."""
+        while len(self.tasks) < tasks:
+            self._made.clear()
+            await self._made.wait()
+
+    @web.middleware
+    async def keep(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Stand behind the faults, right before the handler, and write down what it does."""
+        if request.method != "POST":
+            return await handler(request)
+        mark = fingerprint(await request.read())
+        self.posts[mark] += 1
+        response = await handler(request)
+        if isinstance(response, web.Response) and isinstance(response.body, bytes):
+            task_id = msgspec.json.decode(response.body).get("id")
+            if mark in self.tasks:
+                self.doubled.append(mark)
+            self.tasks[mark] = task_id
+            self._made.set()
+        return response
+
+    def hold_against(self, entries: list[Entry]) -> None:
+        """Every task is in the journal under its id, or unknown with its request; none twice."""
+        assert not self.doubled
+        written = {entry.fingerprint: entry for entry in entries}
+        assert len(written) == len(entries)
+        for mark, task_id in self.tasks.items():
+            entry = written[mark]
+            if entry.stage is Stage.UNKNOWN:
+                assert fingerprint(entry.body or b"{}") == mark
+            else:
+                assert entry.task_id == task_id
+
+
+class Script:
+    """The user's script, as a process that can be run again."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self.found: dict[str, Any] = {}
+        self.memory: list[int] = []
+
+    async def start(self, first: int, last: int, at_once: int = 10, what: str = "rows") -> int:
+        """Run it for some rows and return its pid."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{what} {first} {last} {at_once}\n".encode())
+        return int(await self._line())
+
+    async def end(self) -> int:
+        """Return how the run ended; ``found`` is what it found out, ``memory`` what runs took."""
+        line = await self._line()
+        if line.startswith(b"{"):
+            self.found = msgspec.json.decode(line)
+            line = await self._line()
+        status, memory = map(int, line.split())
+        self.memory.append(memory)
+        return status
+
+    async def _line(self) -> bytes:
+        assert self._process.stdout is not None
+        return await self._process.stdout.readline()
+
+
+@asynccontextmanager
+async def _scripted(url: str, file: Path) -> AsyncGenerator[Script, None]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-W", "error", str(SCRIPT), url, str(file)),
+        env={**os.environ, "PYTHONPATH": str(Path(foxapi_async.__file__).parents[1])},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=2**22,
+    )
+    try:
+        yield Script(process)
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        await process.wait()
+
+
+@pytest.fixture
+def bill() -> Bill:
+    """Keep the books of a gateway."""
+    return Bill()
+
+
+@pytest.fixture
+def scripted() -> Callable[[str, Path], AbstractAsyncContextManager[Script]]:
+    """Return what starts the process that runs the script, for a URL and a journal."""
+    return _scripted
+
+
+async def _written(file: Path) -> list[Entry]:
+    journal = Journal(Location(str(file)), create=False)
+    try:
+        return await journal.entries()
+    finally:
+        await journal.aclose()
+
+
+@pytest.fixture
+def written() -> Callable[[Path], Awaitable[list[Entry]]]:
+    """Return what reads the journal as another process would."""
+    return _written

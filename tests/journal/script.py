@@ -1,41 +1,123 @@
-"""The script of a user, run again and again and killed in between: a child of ``test_kills.py``.
+"""The script of a user, run again and again and killed in between: a child of the tests here.
 
-Forks for each run that a line on stdin asks for, ``first last at_once``, so that only the first one
-pays for the imports. Tells the pid, then how the run ended: its exit status, or minus a signal.
+Forks for each run that a line on stdin asks for, ``what first last at_once``, so that only the
+first one pays for the imports. Tells the pid, then what the run found out, if anything, as an
+object, then how it ended: its exit status, or minus a signal, and the most memory that it took.
+``rows`` does the rows, each under its key; ``recover`` goes on with all that earlier runs left;
+``steady`` does the rows and tells its memory at every hundredth.
 """
 
 import asyncio
 import gc
 import importlib
+import json
 import os
+import resource
 import sys
 from pathlib import Path
 
-from foxapi_async import Exponential, FoxSession, PollPolicy, RetryPolicy
+from foxapi_async import (
+    Exponential,
+    FoxSession,
+    LLMHandle,
+    PollPolicy,
+    RetryPolicy,
+    StreamPolicy,
+    Timeouts,
+)
 from foxapi_async.errors import FoxAPIError
 
 KEY = "sk-secret-0123456789abcdef"
 QUICK = PollPolicy(pacing=Exponential(first=0.01, factor=1.5, cap=0.2))
+WRONG = 3
 
 
-async def run(url: str, file: str, rows: range, at_once: int) -> None:
-    """Do the rows, each under its key; what fails now is the next run's concern."""
-    retry = RetryPolicy(first=0.01, cap=0.05)
-    async with FoxSession(KEY, base_url=url, journal=file, polling=QUICK, retry=retry) as fox:
-        room = asyncio.Semaphore(at_once)
+def session(url: str, file: str) -> FoxSession:
+    """Open a session that loses patience soon with what stalls."""
+    return FoxSession(
+        KEY,
+        base_url=url,
+        journal=file,
+        polling=QUICK,
+        retry=RetryPolicy(first=0.01, cap=0.05),
+        timeouts=Timeouts(read=2, submit=2),
+        streaming=StreamPolicy(silence=2, first=0.01, cap=0.05, give_up_after=10),
+    )
 
-        async def do(row: int) -> None:
-            async with room:
-                try:
-                    completion = await fox.llm.generate(
-                        model="gpt-5.5", messages=f"row {row}: count 1 to 3", key=f"row-{row}"
-                    )
-                except FoxAPIError:
-                    return
-                if completion.text != "1, 2, 3":
-                    os._exit(3)
 
-        await asyncio.gather(*map(do, rows))
+def prompt(row: int) -> str:
+    """Return what a row asks for: its neighbours ask for something else."""
+    return f"row {row}: count 1 to {1 + row % 9}"
+
+
+def check(key: str | None, text: str) -> None:
+    """End the run if this is not the answer to the row of ``key``."""
+    last = 1 + int((key or "row-0").removeprefix("row-")) % 9
+    if text != ", ".join(map(str, range(1, last + 1))):
+        os._exit(WRONG)
+
+
+async def do(fox: FoxSession, row: int) -> None:
+    """Do one row in one of the ways that there are; what fails is the next run's concern."""
+    key = f"row-{row}"
+    try:
+        if row % 5 == 1:
+            async with fox.llm.stream(model="gpt-5.5", messages=prompt(row), key=key) as stream:
+                check(key, "".join([delta.text async for delta in stream]))
+            assert stream.handle is not None
+            text = (await stream.handle).text
+        else:
+            model = "kimi-k2.6" if row % 5 == 2 else "gpt-5.5"
+            completion = await fox.llm.generate(model=model, messages=prompt(row), key=key)
+            text = completion.text
+    except FoxAPIError:
+        return
+    check(key, text)
+
+
+async def rows(fox: FoxSession, some: range, at_once: int) -> list[int]:
+    """Do the rows, so many at once; return the most memory taken at every hundredth."""
+    left, peaks = iter(some), list[int]()
+
+    async def worker() -> None:
+        for row in left:
+            await do(fox, row)
+            if row % 100 == 0:
+                peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+    await asyncio.gather(*(worker() for _ in range(at_once)))
+    return peaks
+
+
+async def recover(fox: FoxSession) -> dict[str, object]:
+    """Await all that earlier runs left, and tell what came of it."""
+    recovery = await fox.recover()
+
+    async def end(handle: LLMHandle) -> str:
+        try:
+            completion = await handle
+        except FoxAPIError as error:
+            return type(error).__name__
+        check(handle.key, completion.text)
+        return "completed"
+
+    ends = await asyncio.gather(*map(end, recovery.handles))
+    return {
+        "ends": {handle.id: end for handle, end in zip(recovery.handles, ends, strict=True)},
+        "unknown": [lost.fingerprint for lost in recovery.unknown],
+    }
+
+
+async def run(url: str, file: str, what: str, some: range, at_once: int) -> None:
+    """Do what the line asks for."""
+    async with session(url, file) as fox:
+        if what == "recover":
+            found: object = await recover(fox)
+        else:
+            peaks = await rows(fox, some, at_once)
+            found = {"peaks": peaks} if what == "steady" else None
+    if found is not None:
+        print(json.dumps(found), flush=True)  # noqa: T201 the parent reads it
 
 
 def serve(url: str, file: str) -> None:
@@ -43,14 +125,14 @@ def serve(url: str, file: str) -> None:
     importlib.import_module("foxapi_async._journal.journal")
     gc.freeze()
     for line in sys.stdin:
-        first, last, at_once = map(int, line.split())
+        what, first, last, at_once = line.split()
         pid = os.fork()
         if not pid:
-            asyncio.run(run(url, file, range(first, last), at_once))
+            asyncio.run(run(url, file, what, range(int(first), int(last)), int(at_once)))
             os._exit(0)
         print(pid, flush=True)  # noqa: T201 the parent reads it
-        _, status = os.waitpid(pid, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201 the same
+        _, status, usage = os.wait4(pid, 0)
+        print(os.waitstatus_to_exitcode(status), usage.ru_maxrss, flush=True)  # noqa: T201 the same
 
 
 if __name__ == "__main__":

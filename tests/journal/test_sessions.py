@@ -92,6 +92,22 @@ async def test_the_thinking_is_stored(open_fox: Any, gateway: Gateway) -> None:
     assert gateway.stats.submits == 1
 
 
+async def test_what_a_stream_has_said_is_stored(open_fox: Any, gateway: Gateway) -> None:
+    """The thinking of a stream that was read, and never awaited, outlives the stream."""
+    params: LLMParams = {"model": "kimi-k2.6", "messages": "count 1 to 3", "key": "thought"}
+    async with open_fox() as fox, fox.llm.stream(**params) as stream:
+        reasoning = "".join([delta.reasoning async for delta in stream])
+    gateway.faults.add("stream:expired")
+    async with open_fox() as fox:
+        (handle,) = (await fox.recover()).handles
+        completion = await handle
+    assert reasoning
+    assert (completion.reasoning, completion.text) == (reasoning, "1, 2, 3")
+    async with open_fox() as fox:
+        assert (await fox.llm.generate(**params)).reasoning == reasoning
+    assert gateway.stats.submits == 1
+
+
 async def test_a_stream_has_a_key_too(open_fox: Any, gateway: Gateway) -> None:
     """A stream with a known key follows the task that there is, to the same text."""
     texts = []

@@ -1,0 +1,173 @@
+"""The laws of the journal for hours: every kind of fault, kills, recoveries, and flat memory."""
+
+import asyncio
+import os
+import random
+import signal
+from collections import Counter
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from msgspec.structs import replace
+
+from foxapi_async._journal import Stage
+from foxapi_async.gateway import Gateway
+from foxapi_async.gateway.faults.kinds import KINDS
+from foxapi_async.gateway.faults.rule import FaultRule
+from foxapi_async.testing import WHOLE, Answer, Close, Refuse, Reset, Stall, TCPCutter, Trickle
+
+if TYPE_CHECKING:
+    from tests.journal.conftest import Bill, Script
+
+pytestmark = pytest.mark.soak
+
+ROUTES = ("submit", "query", "stream", "models")
+# One call in ten goes wrong: half of them by the gateway, in every way that it knows on every
+# route, and half by the line before it.
+SHARE = 0.05
+HOW: dict[str, dict[str, Any]] = {
+    "status": {"status": 503},
+    "truncated": {"size": 30},
+    "slow": {"seconds": 0.005, "size": 100},
+    "stall": {"seconds": 0.05},
+    "fail": {"code": "timeout", "chunk": 1},
+    "cut": {"each": 2},
+    "torn": {"each": 2},
+}
+CUTS = (
+    *(Reset(request=0), Reset(request=40), Reset(request=WHOLE)),
+    *(Reset(response=0), Reset(response=1), Close(response=60), Close(body=20)),
+    *(Stall(response=0), Stall(body=20), Trickle(7, 1, 30)),
+    *(Answer(b"\x16\x03\x01\x00 garbage\r\n\r\n"), Answer.http(200, b"<html>a portal</html>")),
+    *(Answer.http(200, forward=True), Answer.http(503), Answer.http(503, forward=True)),
+)
+
+
+def rules() -> list[FaultRule]:
+    """Return a rule for each fault on each of its routes, early and late, all equally likely."""
+    some = [FaultRule(on="submit", fault="status", status=429, retry_after=0)]
+    for route in ROUTES:
+        for name, kind in KINDS.items():
+            if route in kind.routes:
+                rule = FaultRule(on=route, fault=name, **HOW.get(name, {}))
+                some += [rule, replace(rule, late=True)] if "late" in kind.takes else [rule]
+    sizes = Counter(rule.on for rule in some)
+    return [replace(rule, probability=SHARE / sizes[rule.on]) for rule in some]
+
+
+class Place:
+    """A gateway behind a line, both of them bad, and the user's script before them."""
+
+    def __init__(self, bill: "Bill", file: Path) -> None:
+        self.bill = bill
+        self.file = file
+        self.chance = random.Random(17)  # noqa: S311 no secret
+        self.gateway = Gateway(queue_delay=0, token_delay=0, faults=rules(), seed=17)
+        self.gateway.app.middlewares.append(bill.keep)
+        self.cutter: TCPCutter
+        self.script: Script
+
+    async def open(self, stack: AsyncExitStack, scripted: Any) -> None:
+        """Start all three."""
+        await stack.enter_async_context(self.gateway)
+        self.cutter = await stack.enter_async_context(TCPCutter(self.gateway.url))
+        for cut in CUTS:
+            self.cutter.when(lambda _: self.chance.random() < SHARE / len(CUTS), cut)
+        self.script = await stack.enter_async_context(scripted(self.cutter.url, self.file))
+
+    async def killed(self, first: int, last: int) -> bool:
+        """Run the script and kill it at some instant; tell whether it had not ended before."""
+        if self.chance.random() < 0.1:
+            self.cutter.script(Refuse())
+        pid = await self.script.start(first, last, self.chance.choice((1, 10, 50)))
+        ended = asyncio.create_task(self.script.end())
+        await asyncio.wait((ended,), timeout=self.chance.expovariate(1 / 0.3))
+        if not ended.done():
+            os.kill(pid, signal.SIGKILL)
+        status = await ended
+        assert status in {0, -signal.SIGKILL}
+        self.cutter.release()
+        return status != 0
+
+    async def recover(self, written: Any) -> tuple[int, int]:
+        """Let the script go on with all that is open, and hold what it finds against the books.
+
+        Returns how many tasks were awaited, and how many submissions nobody knows about.
+        """
+        await self.script.start(0, 0, what="recover")
+        assert await self.script.end() == 0
+        found = self.script.found
+        entries = await written(self.file)
+        self.bill.hold_against(entries)
+        by_id = {entry.task_id: entry for entry in entries if entry.task_id is not None}
+        for task_id, end in found["ends"].items():
+            stage = {"completed": Stage.COMPLETED, "TaskFailedError": Stage.FAILED}[end]
+            assert by_id[task_id].stage is stage
+        unknown = {entry.fingerprint for entry in entries if entry.stage is Stage.UNKNOWN}
+        assert sorted(found["unknown"]) == sorted(unknown)
+        # What the service has made and what the journal knows, to the last task.
+        assert not {entry for entry in entries if entry.stage in {Stage.SENT, Stage.ACCEPTED}}
+        assert len(self.bill.tasks) == len(by_id) + len(unknown & self.bill.tasks.keys())
+        return len(found["ends"]), len(unknown)
+
+
+async def test_ten_thousand_tasks_survive_two_hundred_kills(
+    tmp_path: Path, bill: "Bill", scripted: Any, written: Any
+) -> None:
+    """At ten per cent of faults and 200 kills no row is lost, paid for twice, or answered wrong."""
+    rows, kills, recoveries = 10_000, 200, 8
+    place = Place(bill, tmp_path / "tasks.db")
+    step, killed, first = rows // kills, 0, 0
+    found: list[tuple[int, int]] = []
+    async with AsyncExitStack() as stack:
+        await place.open(stack, scripted)
+        while killed < kills:
+            # The rows that the last kills interrupted are done once more, together with new ones.
+            if not await place.killed(max(0, first - step), first + step):
+                continue
+            killed += 1
+            first = min(first + step, rows - step)
+            if killed % (kills // recoveries) == 0:
+                found.append(await place.recover(written))
+        memory = place.script.memory[:]
+        await place.script.start(0, rows, 64)
+        assert await place.script.end() == 0
+        found.append(await place.recover(written))
+        entries = await written(place.file)
+        assert all(place.gateway.faults.hits), [
+            str(rule)
+            for rule, hits in zip(
+                place.gateway.faults.rules, place.gateway.faults.hits, strict=True
+            )
+            if not hits
+        ]
+        assert {*CUTS, Refuse()} <= {*place.cutter.fired}
+    stages = Counter(entry.stage for entry in entries)
+    assert stages.total() == rows
+    assert set(stages) <= {Stage.COMPLETED, Stage.FAILED, Stage.UNKNOWN, Stage.REFUSED}
+    assert stages[Stage.COMPLETED] > rows / 2
+    assert all(awaited for awaited, _ in found[:-1])
+    # A late run takes no more memory than an early one, though the journal has grown.
+    fifth = len(memory) // 5
+    early, late = max(memory[fifth : 2 * fifth]), max(memory[-fifth:])
+    assert late < 1.25 * early, (early, late)
+    print(dict(stages), len(bill.tasks), "tasks", place.gateway.stats.submits, "POSTs")  # noqa: T201
+    print("awaited and unknown", found, "KiB", early, late)  # noqa: T201
+
+
+async def test_a_client_of_ten_thousand_tasks_stays_flat(
+    tmp_path: Path, bill: "Bill", scripted: Any, written: Any
+) -> None:
+    """One session that does 10,000 tasks under faults takes no more memory at its end."""
+    place = Place(bill, tmp_path / "tasks.db")
+    async with AsyncExitStack() as stack:
+        await place.open(stack, scripted)
+        await place.script.start(0, 10_000, 64, what="steady")
+        assert await place.script.end() == 0
+        peaks = place.script.found["peaks"]
+        bill.hold_against(await written(place.file))
+    fifth = len(peaks) // 5
+    assert peaks[-1] < 1.1 * peaks[2 * fifth], peaks
+    print("KiB", peaks[:: fifth // 2])  # noqa: T201
