@@ -147,6 +147,9 @@ class Submission:
         """Write down what became of the POST; a journal that fails now must not hide it."""
         try:
             await writing
+        except asyncio.CancelledError:
+            # Somebody cancels every task of the loop. The journal goes on writing all the same.
+            _log.debug("the writing down of a submission was not waited for")
         except JournalError as error:
             what = "a submission ended" if task is None else f"task {task.id} was accepted"
             _log.error("%s and that could not be written down: %s", what, error)

@@ -41,7 +41,7 @@ _MEANINGS: Final = {
     "LOCKED": "another connection keeps it locked",
     "NOTADB": "it is not a database: give the journal a file of its own",
     "CORRUPT": "it is damaged: set it aside, its rows may be saved by `sqlite3 FILE .recover`",
-    "IOERR": "the disk fails to read or write it",
+    "IOERR": "the disk fails to read or write it, or a limit of this process keeps it from growing",
 }
 
 
@@ -70,10 +70,7 @@ class Database:
         except SQLAlchemyError as error:
             await engine.dispose()
             raise _translated(path, error) from error.__cause__
-        driver = (await connection.get_raw_connection()).driver_connection
-        if not isinstance(driver, aiosqlite.Connection):
-            raise TypeError(f"SQLAlchemy came with another driver: {driver!r}")
-        database = cls(path, engine, connection, driver)
+        database = cls(path, engine, connection, await _driver_of(connection))
         try:
             await database.run(_migrate)
         except BaseException as error:
@@ -93,6 +90,11 @@ class Database:
             return await self._connection.run_sync(_whole, work)
         except SQLAlchemyError as error:
             raise _translated(self.path, error) from error.__cause__
+        except asyncio.CancelledError:
+            if self._connection.invalidated:
+                # SQLAlchemy gives a connection up that was cut short, and makes another.
+                self._driver = await _driver_of(self._connection)
+            raise
 
     async def write(self, statements: Sequence[tuple[Insert | Update, list[Changes]]]) -> None:
         """Execute each statement once for each of its values, and commit: all of it or nothing.
@@ -170,6 +172,13 @@ def give_back(connection: Connection) -> bool:
     adapted.run_async(_free_pages)
     free = connection.exec_driver_sql("PRAGMA freelist_count").scalar_one()
     return bool(free) and bool(connection.exec_driver_sql("PRAGMA auto_vacuum").scalar_one())
+
+
+async def _driver_of(connection: AsyncConnection) -> aiosqlite.Connection:
+    driver = (await connection.get_raw_connection()).driver_connection
+    if not isinstance(driver, aiosqlite.Connection):
+        raise TypeError(f"SQLAlchemy came with another driver: {driver!r}")
+    return driver
 
 
 async def _free_pages(driver: aiosqlite.Connection) -> None:

@@ -70,7 +70,13 @@ class Journal:
         if self._run is None:
             raise self._is_closed()
         note = Note(self._run.name, next(self._numbers))
-        return await writer.claim(note, intent) or note
+        try:
+            return await writer.claim(note, intent) or note
+        except asyncio.CancelledError:
+            # It may be on its way into the file, and must not look as if it were being sent.
+            never = "cancelled before it was sent"
+            writer.change_soon(statements.REFUSE, statements.fault_of(note, never))
+            raise
 
     async def accepted(self, note: Note, task: Task) -> None:
         """Commit the task's id and snapshot; the request is no longer kept."""
@@ -210,7 +216,15 @@ class Journal:
     async def _begin_run(self) -> None:
         async with self._lock:
             if self._run is None and self._database is not None:
-                self._run = await asyncio.to_thread(_begin, self._database.path)
+                await asyncio.to_thread(self._take_run, self._database.path)
+
+    def _take_run(self, path: str) -> None:
+        # In the thread, because whoever waits for it may be cancelled before he hears of it.
+        run = _begin(path)
+        if self._run is None and not self._closed:
+            self._run = run
+        else:
+            run.end()
 
     async def _dead_runs(self) -> set[str]:
         """Return the runs that have ended and left submissions that are nowhere settled."""

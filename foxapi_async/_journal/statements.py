@@ -45,6 +45,7 @@ INSERT: Final = insert(SUBMISSIONS).values({name: bindparam(name) for name in CO
 FIND: Final = select(SUBMISSIONS).where(
     _c.service == bindparam("its_service"), _c.key == bindparam("its_key")
 )
+_WITHDRAW: Final = delete(SUBMISSIONS).where(*_here)
 _FREE: Final = delete(SUBMISSIONS).where(*_here, _c.stage == Stage.REFUSED)
 ACCEPT: Final = (
     update(SUBMISSIONS)
@@ -196,6 +197,12 @@ def claim(connection: Connection, intents: Iterable[tuple[Note, Intent]]) -> lis
     if rows:
         connection.execute(INSERT, rows)
     return answers
+
+
+def withdraw(connection: Connection, notes: Iterable[Note]) -> None:
+    """Delete what is about to be inserted under these notes, should it be there already."""
+    if rows := [_at(note) for note in notes]:
+        connection.execute(_WITHDRAW, rows)
 
 
 def find(connection: Connection, names: Iterable[Name]) -> dict[Name, Entry]:

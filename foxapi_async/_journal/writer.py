@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import zip_longest
 from typing import Any, Final, TypeVar
@@ -24,6 +25,7 @@ from foxapi_async._journal.statements import (
     intention,
     make,
     read,
+    withdraw,
 )
 from foxapi_async.errors import JournalError
 
@@ -92,7 +94,7 @@ class Writer:
     async def aclose(self) -> None:
         """Take nothing more, and write down all that is waiting or owed; raise if that fails."""
         self._closed = True
-        if self._writing is not None:
+        while self._writing is not None:
             await asyncio.wait((self._writing,))
         if self._linger is not None:
             self._linger.cancel()
@@ -114,21 +116,29 @@ class Writer:
             self._linger = None
         if self._writing is None:
             self._writing = asyncio.get_running_loop().create_task(self._write())
+            self._writing.add_done_callback(self._ended)
+
+    def _ended(self, writing: asyncio.Task[None]) -> None:
+        # A task that is cancelled before it begins runs no `finally`, and leaves all to be done.
+        if self._writing is writing:
+            self._writing = None
+            self._wake()
 
     async def _write(self) -> None:
         try:
             while self._claims or self._changes or self._finds or self._asks:
                 # One turn of the loop, in which everyone who is ready joins this commit.
-                await asyncio.sleep(0)
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(0)
                 finds, self._finds = self._finds, []
                 asks, self._asks = self._asks, []
                 # What is owed goes before each look: one that passes it would tell what is false.
                 lost = await self._write_batch()
                 if finds:
                     names = [name for name, _ in finds]
-                    await _told([waiter for _, waiter in finds], self._find(names, lost))
+                    await _told([waiter for _, waiter in finds], partial(self._find, names, lost))
                 for work, waiter in asks:
-                    await _told([waiter], self._ask(work, lost))
+                    await _told([waiter], partial(self._ask, work, lost))
         finally:
             # In the turn that found nothing to write: whoever comes next starts another task.
             self._writing = None
@@ -142,7 +152,7 @@ class Writer:
             return None
         waiters = [waiter for *_, waiter in claims]
         waiters += [waiter for *_, waiter in changes if waiter is not None]
-        error = await _told(waiters, self._commit(claims, changes))
+        error = await _told(waiters, partial(self._commit, claims, changes))
         if error is not None:
             self._owed = [(change, values, None) for change, values, _ in changes]
             if not waiters:
@@ -188,25 +198,26 @@ class Writer:
 
 
 async def _told(
-    waiters: Sequence[_Waiter], doing: Coroutine[Any, Any, Sequence[object]]
+    waiters: Sequence[_Waiter], do: Callable[[], Coroutine[Any, Any, Sequence[object]]]
 ) -> Exception | None:
-    """Hand the answers of ``doing`` to the first of ``waiters``, or its error to all of them."""
-    try:
-        answers = await doing
-    except Exception as error:  # noqa: BLE001 whoever waits raises it
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_exception(error)
-        return error
-    else:
+    """Hand the answers of ``do`` to the first of ``waiters``, or its error to all of them.
+
+    It may be done twice: whoever cancels every task of the loop cannot stop it half-way.
+    """
+    while True:
+        try:
+            answers = await do()
+        except asyncio.CancelledError:
+            continue
+        except Exception as error:  # noqa: BLE001 whoever waits raises it
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_exception(error)
+            return error
         for waiter, answer in zip_longest(waiters, answers):
-            if not waiter.done():
+            if waiter is not None and not waiter.done():
                 waiter.set_result(answer)
         return None
-    finally:
-        # Left undone by a cancellation alone: nobody shall wait for ever.
-        for waiter in waiters:
-            waiter.cancel()
 
 
 def _look_and_write(
@@ -214,6 +225,8 @@ def _look_and_write(
     changes: Sequence[tuple[Change, Changes]],
     connection: Connection,
 ) -> list[Entry | None]:
+    # A commit that was cut short may have come through all the same.
+    withdraw(connection, [note for note, _ in intents])
     holders = claim(connection, intents)
     make(connection, changes)
     return holders

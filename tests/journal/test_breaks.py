@@ -1,13 +1,16 @@
 """Laws of what breaks between the intent and the answer: nobody waits for ever or is misled."""
 
 import asyncio
+import contextlib
 import sqlite3
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from msgspec.structs import replace
 
 from foxapi_async import (
     JournalError,
@@ -20,7 +23,7 @@ from foxapi_async._journal.journal import Journal
 from foxapi_async._journal.location import Location
 from foxapi_async.gateway import Gateway
 from foxapi_async.hooks import Event, SubmitOutcomeUnknown
-from foxapi_async.testing import WHOLE, Reset, Stall, TCPCutter
+from foxapi_async.testing import WHOLE, BackgroundGateway, Reset, Stall, TCPCutter
 
 PROMPT: LLMParams = {"model": "gpt-5.5", "messages": "count 1 to 3"}
 KEYED: LLMParams = {**PROMPT, "key": "row-17"}
@@ -233,6 +236,62 @@ async def test_a_cancel_at_any_turn_loses_nothing(
             assert outcome is handle or isinstance(outcome, asyncio.CancelledError)
             assert set(fox.unclaimed) <= {handle}
             assert gateway.stats.tasks == paid + 1
+
+
+@pytest.fixture
+def apart() -> Iterator[BackgroundGateway]:
+    """Run the service in a loop of its own."""
+    with BackgroundGateway() as gateway:
+        yield gateway
+
+
+@pytest.mark.filterwarnings("ignore:task .* was accepted:RuntimeWarning")
+async def test_a_cancel_of_every_task_loses_nothing(
+    open_fox: Any, apart: BackgroundGateway, tmp_path: Path
+) -> None:
+    """Whoever cancels every task of the loop leaves a journal that goes on, and no key in limbo."""
+    known = unknown = 0
+    for turns in range(0, 60, 3):
+        async with open_fox(base_url=apart.url, journal=tmp_path / f"{turns}.db") as fox:
+            doing = [
+                asyncio.create_task(fox.llm.submit(**KEYED)),
+                asyncio.create_task(fox.llm.submit(**PROMPT)),
+                asyncio.create_task(fox.recover()),
+            ]
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+            await asyncio.gather(*doing, return_exceptions=True)
+            with contextlib.suppress(SubmitOutcomeUnknownError):
+                await fox.llm.submit(**KEYED)
+            recovery = await fox.recover()
+            known += len(recovery.handles)
+            unknown += len(recovery.unknown)
+    assert known <= apart.stats.tasks <= known + unknown
+    assert 20 <= known + unknown <= 40
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+async def test_a_commit_that_was_cut_short_is_made_once(file: Path, keyed: bool) -> None:
+    """An intent whose commit was cancelled after it had come through is there once, and free."""
+    journal = Journal(Location(str(file)))
+    await journal.open()
+    assert journal._database is not None
+    write, cut = journal._database.write, asyncio.Event()
+
+    async def write_and_be_cut(*arguments: Any) -> None:
+        await write(*arguments)
+        if not cut.is_set():
+            cut.set()
+            raise asyncio.CancelledError
+
+    journal._database.write = write_and_be_cut  # type: ignore[method-assign]
+    intent = INTENT if keyed else replace(INTENT, key=None)
+    note = await journal.intended(intent)
+    assert isinstance(note, Note)
+    assert [entry.note for entry in await journal.entries()] == [note]
+    await journal.aclose()
 
 
 async def test_a_request_with_unknown_members_is_recovered(
