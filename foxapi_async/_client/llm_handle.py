@@ -83,7 +83,7 @@ class LLMHandle(TaskHandle[ChatCompletion]):
             # Whoever waits, or will, gets the result by the next look.
             watch = self.watch()
             self._service.core.poller.nudge(watch)
-            if not watch.has_waiters:
+            if not watch.waiters:
                 options, base = self._service.options, self._service.account.base
                 options.journal.heard(base, self.id, completion, wins=keep)
         if self._outcome is not None and self._outcome.error is None and self._task is not None:

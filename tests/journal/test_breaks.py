@@ -273,7 +273,9 @@ async def test_a_cancel_of_every_task_loses_nothing(
 
 
 @pytest.mark.parametrize("keyed", [True, False])
-async def test_a_commit_that_was_cut_short_is_made_once(file: Path, keyed: bool) -> None:
+async def test_a_commit_that_was_cut_short_is_made_once(
+    file: Path, monkeypatch: pytest.MonkeyPatch, keyed: bool
+) -> None:
     """An intent whose commit was cancelled after it had come through is there once, and free."""
     journal = Journal(Location(str(file)))
     await journal.open()
@@ -286,7 +288,7 @@ async def test_a_commit_that_was_cut_short_is_made_once(file: Path, keyed: bool)
             cut.set()
             raise asyncio.CancelledError
 
-    journal._database.write = write_and_be_cut  # type: ignore[method-assign]
+    monkeypatch.setattr(journal._database, "write", write_and_be_cut)
     intent = INTENT if keyed else replace(INTENT, key=None)
     note = await journal.intended(intent)
     assert isinstance(note, Note)
