@@ -8,16 +8,16 @@ from typing import Any, Final, Generic, Literal, Protocol, Self, TypeVar
 from msgspec import DecodeError
 
 from foxapi_async._client.outcome import Outcome
+from foxapi_async._client.patience import bounded, check_timeout
 from foxapi_async._client.service import Service
-from foxapi_async._client.waiter import Await, AwaitChange, Waiter
+from foxapi_async._client.updates import Updates
+from foxapi_async._client.waiter import Await, Waiter
 from foxapi_async._client.watch import Watch
 from foxapi_async._journal import Ending, Stage
 from foxapi_async._protocol.verdict import State, judge, task_error
 from foxapi_async._transport import head
 from foxapi_async._wire.task import Task
-from foxapi_async.config import is_number
 from foxapi_async.errors import (
-    ConfigError,
     FoxAPIError,
     InvalidResponseError,
     UnboundHandleError,
@@ -37,9 +37,6 @@ _STAGES: Final = {
     State.FAILED: Stage.FAILED,
     State.CANCELLED: Stage.CANCELLED,
 }
-
-
-_FOR_EVER: Final = 1e9  # thirty years: no clock need be set for what is longer
 
 
 class Session(Protocol):
@@ -161,7 +158,7 @@ class TaskHandle(ABC, Generic[R]):
         A failed task ends the iteration like any other: look at the last snapshot, or await the
         handle. Polls only while you wait for the next snapshot.
         """
-        return _Updates(self, self._bound().options.timeouts.wait)
+        return Updates(self, self._bound().options.timeouts.wait)
 
     async def refresh(self) -> Task:
         """Ask for the task now, retrying as a read is, and return the snapshot (unbilled)."""
@@ -304,54 +301,5 @@ class TaskHandle(ABC, Generic[R]):
         )
 
 
-def check_timeout(timeout: float | None) -> None:
-    """Refuse what no wait can last: before the generation is paid for that is to be awaited."""
-    # A comparison with NaN is false, as the one with a negative number is.
-    if timeout is not None and not (is_number(timeout) and timeout >= 0):
-        raise ConfigError(f"timeout= must be seconds of at least 0 or None, got {timeout!r}")
-
-
-def bounded(seconds: float | None) -> float | None:
-    """Return ``None``, which is for ever, in the place of what is beyond all clocks."""
-    return None if seconds is None or seconds > _FOR_EVER else seconds
-
-
 def _rebuild(kind: type["TaskHandle[Any]"], task_id: str, key: str | None) -> "TaskHandle[Any]":
     return kind(None, task_id, key=key)
-
-
-class _Updates:
-    """The snapshots of a handle. A step that is cancelled or runs out of time can be taken anew."""
-
-    def __init__(self, handle: TaskHandle[Any], patience: float | None) -> None:
-        self._handle = handle
-        self._patience = patience
-        self._seen: tuple[str, int, bool] | None = None
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Task:
-        handle = self._handle
-        while True:
-            task = handle.task
-            if task is not None:
-                # A completed task without results looks like one with them (CONTRACT Q2).
-                state = (task.status, task.progress, handle.done())
-                if state != self._seen:
-                    self._seen = state
-                    return task
-            if handle.done():
-                raise StopAsyncIteration
-            await self._change()
-
-    async def _change(self) -> None:
-        handle = self._handle
-        waiter = AwaitChange(handle, handle.watch())
-        try:
-            handle.begin_wait(waiter, self._patience)
-            error = await waiter
-        finally:
-            handle.end_wait(waiter)
-        if error is not None:
-            raise error

@@ -6,7 +6,8 @@ from typing import Any, Self, final
 from msgspec import DecodeError, Raw
 
 from foxapi_async._client.follower import Follower
-from foxapi_async._client.handle import Kind, TaskHandle, bounded
+from foxapi_async._client.handle import Kind, TaskHandle
+from foxapi_async._client.patience import bounded
 from foxapi_async._client.reader import StreamReader
 from foxapi_async._client.service import Service
 from foxapi_async._client.stream import ChatStream

@@ -11,7 +11,7 @@ from foxapi_async._client.waiter import Waiter, Watched
 from foxapi_async._client.watch import Phase, Source, Watch, Watches
 from foxapi_async._clock import Clock, Timer
 from foxapi_async._protocol.pacing import LONGEST_INTERVAL
-from foxapi_async._protocol.schedule import Schedule, by_ticks, turn
+from foxapi_async._protocol.schedule import Schedule, next_tick, turn
 from foxapi_async._protocol.throttle import Throttle
 from foxapi_async._protocol.trouble import Trouble
 from foxapi_async._protocol.verdict import Sight, State, judge, judge_fault, task_error
@@ -185,18 +185,6 @@ class Poller:
         self._armed = instant
         self._timer = self._clock.call_at(instant, self._tick)
 
-    def _arm_for_all(self, now: float) -> None:
-        """Set the timer to the next instant at which there is something to do."""
-        instants = [self._due.next_due(), self._deadlines.next_due()]
-        if len(self._ready):
-            # A ceiling opens for one GET at a time; by whole ticks, they are started together.
-            has_room = self._crew.room(now) > 0
-            opens = self._throttle.opens if has_room else self._crew.relief(now)
-            instants.append(None if opens is None else by_ticks(opens))
-        due = min((instant for instant in instants if instant is not None), default=None)
-        if due is not None:
-            self._arm(due)
-
     def _tick(self) -> None:
         self._timer = None
         try:
@@ -206,14 +194,26 @@ class Poller:
             for watch in self._due.pop_due(now):
                 self._line_up(watch, now)
             self._hire(now)
-            self._arm_for_all(now)
+            for schedule in (self._due, self._deadlines):
+                if (instant := schedule.next_due()) is not None:
+                    self._arm(instant)
         except Exception as crash:  # noqa: BLE001 logged, and told to all
             self._crashed(crash)
 
     def _hire(self, now: float) -> None:
         """Start as many workers as there are GETs to be made and allowed."""
         if ready := len(self._ready):
-            self._crew.hire(min(ready, self._throttle.admits(now), self._crew.room(now)), now)
+            number = min(ready, self._throttle.admits(now), self._crew.room(now))
+            self._crew.hire(number, now)
+            if number < ready:
+                self._come_back(now)
+
+    def _come_back(self, now: float) -> None:
+        """See to it that what is ready and not allowed yet is started when it is."""
+        opens = self._throttle.opens if self._crew.room(now) > 0 else self._crew.relief(now)
+        if opens is not None:
+            # A ceiling opens for one GET at a time; by whole ticks, they are started together.
+            self._arm(next_tick(max(opens, now)))
 
     def _retired(self, worker: asyncio.Task[None]) -> None:
         crash = None if worker.cancelled() else worker.exception()
@@ -221,7 +221,7 @@ class Poller:
             self._crashed(crash)
         if len(self._ready):
             # One that was cancelled leaves work behind, and so does one that the ceiling held up.
-            self._arm_for_all(self._clock.time())
+            self._come_back(self._clock.time())
 
     def _crashed(self, crash: Exception) -> None:
         """Tell everybody that waits: nobody else would ever wake them."""

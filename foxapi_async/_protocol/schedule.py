@@ -8,6 +8,7 @@ TICK = 0.01
 # So long at most may others go first because their deadlines are nearer.
 LONGEST_TURN = 30.0
 _STALE = 1024
+_ROUNDING = 1e-6
 
 
 class Slotted(Protocol):
@@ -19,9 +20,9 @@ class Slotted(Protocol):
 T = TypeVar("T", bound=Slotted)
 
 
-def by_ticks(instant: float) -> float:
-    """Return the end of the tick that ``instant`` falls into: what is due near it goes along."""
-    return ceil(instant / TICK) * TICK
+def next_tick(instant: float) -> float:
+    """Return when the tick that ``instant`` falls into is over: what is due in it goes together."""
+    return (int(instant / TICK + _ROUNDING) + 1) * TICK
 
 
 def turn(now: float, deadline: float | None) -> float:
@@ -90,7 +91,7 @@ class Schedule(Generic[T]):
     def pop_due(self, now: float) -> list[T]:
         """Take out what is due at ``now``, earliest first."""
         # A timer for a bucket's instant may fire a rounding error early.
-        last = int(now / TICK + 1e-6)
+        last = int(now / TICK + _ROUNDING)
         items: list[T] = []
         while self._keys and self._keys[0] <= last:
             bucket = self._buckets.pop(heapq.heappop(self._keys))

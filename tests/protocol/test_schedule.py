@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foxapi_async._protocol.schedule import LONGEST_TURN, TICK, Schedule, turn
+from foxapi_async._protocol.schedule import LONGEST_TURN, TICK, Schedule, next_tick, turn
 
 
 class Item:
@@ -118,3 +118,12 @@ def test_the_nearest_deadline_goes_first() -> None:
     turns = [turn(5.0, deadline) for deadline in (6.0, 8.0, 30.0, None)]
     assert turns == sorted(turns)
     assert len(set(turns)) == 4
+
+
+@given(dues)
+def test_a_tick_ends_after_all_that_falls_into_it(now: float) -> None:
+    """Its end is later than any instant in it, by a tick at most, and a whole number of ticks."""
+    end = next_tick(now)
+    assert now < end <= now + TICK + 1e-6
+    assert abs(end / TICK - round(end / TICK)) < 1e-6
+    assert next_tick(end) > end

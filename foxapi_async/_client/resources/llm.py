@@ -5,7 +5,6 @@ from typing import Unpack, final
 from msgspec.structs import replace
 
 from foxapi_async._catalog import MODELS
-from foxapi_async._client.handle import check_timeout
 from foxapi_async._client.launch import Launch
 from foxapi_async._client.llm_handle import LLMHandle
 from foxapi_async._client.params import (
@@ -16,6 +15,7 @@ from foxapi_async._client.params import (
     encode_request,
     validate,
 )
+from foxapi_async._client.patience import check_timeout
 from foxapi_async._client.reader import StreamReader
 from foxapi_async._client.service import Service
 from foxapi_async._client.stream import ChatStream

@@ -1,0 +1,46 @@
+"""The snapshots of a handle, one after the other."""
+
+from typing import TYPE_CHECKING, Any, Self
+
+from foxapi_async._client.waiter import AwaitChange
+from foxapi_async._wire.task import Task
+
+if TYPE_CHECKING:
+    from foxapi_async._client.handle import TaskHandle
+
+
+class Updates:
+    """Yields one at each change. A step that is cancelled or runs out of time is taken anew."""
+
+    def __init__(self, handle: "TaskHandle[Any]", patience: float | None) -> None:
+        self._handle = handle
+        self._patience = patience
+        self._seen: tuple[str, int, bool] | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Task:
+        handle = self._handle
+        while True:
+            task = handle.task
+            if task is not None:
+                # A completed task without results looks like one with them (CONTRACT Q2).
+                state = (task.status, task.progress, handle.done())
+                if state != self._seen:
+                    self._seen = state
+                    return task
+            if handle.done():
+                raise StopAsyncIteration
+            await self._change()
+
+    async def _change(self) -> None:
+        handle = self._handle
+        waiter = AwaitChange(handle, handle.watch())
+        try:
+            handle.begin_wait(waiter, self._patience)
+            error = await waiter
+        finally:
+            handle.end_wait(waiter)
+        if error is not None:
+            raise error
