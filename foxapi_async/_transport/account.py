@@ -189,7 +189,9 @@ def _parsed(base_url: str) -> yarl.URL | None:
     # Returned and not raised: the error of yarl, as a context of ours, would show a password.
     try:
         url = yarl.URL(base_url)
-        url.port  # noqa: B018 parsed when asked for, and may be no number
+        # Parsed when asked for: they may be no name and no number.
+        url.host  # noqa: B018
+        url.port  # noqa: B018
     except ValueError:
         return None
     return url

@@ -55,10 +55,8 @@ async def receive(account: "Account", response: Response, limit: int, clock: Clo
             body, whole = b"", False
         else:
             body, whole = await _read(response, limit)
-    except BaseException:
-        response.close()
-        raise
-    if not whole:
+    finally:
+        # What is whole has let go of its connection already, unless that speaks another language.
         response.close()
     request_id = headers.get("x-request-id")
     if request_id is not None:

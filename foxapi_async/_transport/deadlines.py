@@ -43,6 +43,12 @@ class Deadlines:
             self._timer.cancel()
             self._timer = None
 
+    def close(self) -> None:
+        """End every block that runs, as a connection that is lost would."""
+        for deadline in list(self._running):
+            self.discard(deadline)
+            deadline.fire(ConnectionError("the session was closed"))
+
     def _arm(self, when: float) -> None:
         if self._timer is not None:
             self._timer.cancel()

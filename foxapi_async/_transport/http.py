@@ -216,7 +216,9 @@ class Transport:
         raise fault
 
     async def aclose(self) -> None:
-        """Close the connections; a session that was lent stays open."""
+        """Close the connections and end all calls; a session that was lent stays open."""
+        # Once a body has begun, aiohttp tells its reader nothing of a connection that we close.
+        self._deadlines.close()
         await self._connections.aclose()
 
     async def _call(

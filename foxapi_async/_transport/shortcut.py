@@ -88,6 +88,9 @@ class Shortcut:
         Raises what aiohttp raises. ``timeout.connect`` bounds making a connection, nothing here
         bounds the rest. Cancelling closes the connection.
         """
+        if not target.isprintable():
+            # The next line of a request is a header.
+            raise ValueError("a control character in a path")
         request = f"GET {target}{self._head}".encode()
         try:
             return await self._exchange(request, timeout)

@@ -116,6 +116,7 @@ class TestResolving:
             "https://fox example",
             "https://fox.example\r\nHost: evil",
             "https://[::1",
+            "https://xn--zzzz--.example",
             " ",
         ],
     )

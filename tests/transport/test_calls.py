@@ -3,14 +3,15 @@
 import asyncio
 import gzip
 import ssl
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 
 from foxapi_async import errors
-from foxapi_async._clock import ManualClock
+from foxapi_async._clock import ManualClock, settle
 from foxapi_async._protocol.backoff import Effect
 from foxapi_async._transport import Account, Ambiguous, Call, Transport, decode
 from foxapi_async._version import __version__
@@ -479,16 +480,35 @@ class TestConnections:
                 await call
         assert len(server.requests) == 1
 
+    @pytest.mark.parametrize("way", ["poll", "attempt", "open_stream"])
+    @pytest.mark.parametrize(
+        "begun", [b"", b"HTTP/1.1 200 O", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{"]
+    )
     async def test_closing_ends_what_is_in_flight(
-        self, server: "Server", account: Account, transport: Transport, read: Call
+        self,
+        *,
+        server: "Server",
+        account: Account,
+        transport: Transport,
+        read: Call,
+        begun: bytes,
+        way: str,
     ) -> None:
-        """A call in flight when the transport closes fails at once, and is not made again."""
-        server.stays_silent()
-        call = asyncio.ensure_future(transport.attempt(account, read))
+        """Closing the transport ends a call at once, however far it has come, and for good."""
+        calls: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
+            "poll": lambda: transport.poll(account, read.path),
+            "attempt": lambda: transport.attempt(account, read),
+            "open_stream": lambda: transport.open_stream(account, read.path),
+        }
+        server.sends(begun, then="keep")
+        call = asyncio.ensure_future(calls[way]())
         await server.seen(1)
+        await settle()
         await transport.aclose()
-        with pytest.raises(errors.APIConnectionError):
+        with pytest.raises(errors.APIConnectionError, match="closed"):
             await call
+        await settle()
+        assert len(server.peers) == 1
 
     async def test_a_lent_session_stays_open(
         self, server: "Server", account: Account, lent: aiohttp.ClientSession, post: Call

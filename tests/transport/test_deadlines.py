@@ -60,6 +60,24 @@ async def test_a_cancel_from_outside_goes_on(clock: ManualClock) -> None:
             await task
 
 
+@pytest.mark.parametrize("expired", [False, True])
+async def test_closing_ends_all(clock: ManualClock, expired: bool) -> None:
+    """Closing ends each block once, the expired ones no second time, and leaves no timer."""
+    deadlines = Deadlines(clock)
+    tasks = [asyncio.ensure_future(wait(deadlines, 0)) for _ in range(3)]
+    await settle()
+    if expired:
+        clock.call_at(0, deadlines.close)
+        await clock.advance(0)
+    else:
+        deadlines.close()
+    deadlines.close()
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    assert {type(end) for end in ends} == {TimeoutError if expired else ConnectionError}
+    assert {task.cancelling() for task in tasks} == {0}
+    assert clock.timers == 0
+
+
 async def test_an_expired_block_leaves_no_mark(clock: ManualClock) -> None:
     """After a deadline the task is as if it had never been cancelled."""
 

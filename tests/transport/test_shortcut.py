@@ -111,6 +111,15 @@ class TestSameness:
         server.sends(hints + response(), then="keep")
         assert (await transport.poll(account, PATH)).body == TASK
 
+    @pytest.mark.parametrize("end", ["\r\n", "\n", "\r", "\0"])
+    async def test_paths_that_are_none(
+        self, server: "Server", account: Account, transport: Transport, end: str
+    ) -> None:
+        """A path with a line break, which would begin a header, is not sent."""
+        with pytest.raises(errors.ConfigError, match="control character"):
+            await transport.poll(account, f"/v1/tasks/1 HTTP/1.1{end}X-Evil: 1{end}X:")
+        assert server.requests == []
+
     async def test_a_change_of_protocol(
         self, server: "Server", account: Account, transport: Transport
     ) -> None:
