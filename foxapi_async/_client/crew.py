@@ -22,33 +22,43 @@ class Worker:
 class Crew:
     """Starts workers while there is work, as many as may be about a GET. None is idle.
 
-    A GET that has been under way for ``LONG_GET`` seconds no longer counts for ``size``, so that
-    tasks whose GETs hang do not keep the others waiting; but never are there more than twice as
-    many. Nothing is noted for that but when each GET began, and nobody looks unless all are busy.
+    A worker counts from its first step to its last. While its GET has been under way for
+    ``LONG_GET`` seconds, it does not count for ``size``, so that tasks whose GETs hang do not keep
+    the others waiting; but never are there more than twice as many. Nothing is noted for that but
+    when each GET began, and nobody looks unless all are busy.
     """
 
-    __slots__ = ("_retired", "_size", "_work", "_workers")
+    __slots__ = ("_size", "_work", "_workers")
 
-    def __init__(
-        self,
-        size: int,
-        work: Callable[[Worker], Coroutine[Any, Any, None]],
-        retired: Callable[[asyncio.Task[None]], object],
-    ) -> None:
+    def __init__(self, size: int, work: Callable[[Worker], Coroutine[Any, Any, None]]) -> None:
         self._size = size
         self._work = work
-        self._retired = retired
-        self._workers: dict[asyncio.Task[None], Worker] = {}
+        self._workers: dict[Worker, None] = {}
 
     def __len__(self) -> int:
         return len(self._workers)
+
+    def hire(self, number: int, now: float) -> None:
+        """Create so many workers, which ``begin`` in the loop's next turn unless cancelled."""
+        create_task = asyncio.get_running_loop().create_task
+        for _ in range(number):
+            worker = Worker(now)
+            worker.task = create_task(self._work(worker))
+
+    def begin(self, worker: Worker) -> None:
+        """Count a worker."""
+        self._workers[worker] = None
+
+    def leave(self, worker: Worker) -> None:
+        """Count it no more."""
+        self._workers.pop(worker, None)
 
     def room(self, now: float) -> int:
         """Return how many more may start; less than 0 when there are too many."""
         room = self._size - len(self._workers)
         if room > 0:
             return room
-        long = sum(worker.began + LONG_GET <= now for worker in self._workers.values())
+        long = sum(worker.began + LONG_GET <= now for worker in self._workers)
         return room + min(long, self._size)
 
     def relief(self, now: float) -> float | None:
@@ -58,7 +68,7 @@ class Crew:
         """
         if len(self._workers) >= 2 * self._size:
             return None
-        ends = (worker.began + LONG_GET for worker in self._workers.values())
+        ends = (worker.began + LONG_GET for worker in self._workers)
         return min((end for end in ends if end > now), default=None)
 
     def dismisses(self, worker: Worker, now: float) -> bool:
@@ -68,25 +78,12 @@ class Crew:
         """
         if len(self._workers) <= self._size or self.room(now) >= 0:
             return False
-        del self._workers[worker.task]
+        self.leave(worker)
         return True
-
-    def hire(self, number: int, now: float) -> None:
-        """Start so many workers."""
-        create_task = asyncio.get_running_loop().create_task
-        for _ in range(number):
-            worker = Worker(now)
-            worker.task = create_task(self._work(worker))
-            worker.task.add_done_callback(self._retire)
-            self._workers[worker.task] = worker
 
     async def aclose(self) -> None:
         """Cancel the GETs under way."""
-        workers = list(self._workers)
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
-
-    def _retire(self, task: asyncio.Task[None]) -> None:
-        self._workers.pop(task, None)
-        self._retired(task)
+        tasks = [worker.task for worker in self._workers]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

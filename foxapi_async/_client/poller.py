@@ -44,7 +44,7 @@ class Poller:
         self._due: Schedule[Watch] = Schedule()
         self._ready: Schedule[Watch] = Schedule()
         self._deadlines: Schedule[Waiter] = Schedule()
-        self._crew = Crew(limits.polls_in_flight, self._work, self._retired)
+        self._crew = Crew(limits.polls_in_flight, self._work)
         self._timer: Timer | None = None
         self._armed = 0.0
         self._throttle: Throttle = Throttle(limits.gets_per_second)
@@ -205,8 +205,8 @@ class Poller:
         if ready := len(self._ready):
             number = min(ready, self._throttle.admits(now), self._crew.room(now))
             self._crew.hire(number, now)
-            if number < ready:
-                self._come_back(now)
+            # Even if these are all: one that is cancelled before it begins leaves its work behind.
+            self._come_back(now)
 
     def _come_back(self, now: float) -> None:
         """See to it that what is ready and not allowed yet is started when it is."""
@@ -214,14 +214,6 @@ class Poller:
         if opens is not None:
             # A ceiling opens for one GET at a time; by whole ticks, they are started together.
             self._arm(next_tick(max(opens, now)))
-
-    def _retired(self, worker: asyncio.Task[None]) -> None:
-        crash = None if worker.cancelled() else worker.exception()
-        if isinstance(crash, Exception):
-            self._crashed(crash)
-        if len(self._ready):
-            # One that was cancelled leaves work behind, and so does one that the ceiling held up.
-            self._come_back(self._clock.time())
 
     def _crashed(self, crash: Exception) -> None:
         """Tell everybody that waits: nobody else would ever wake them."""
@@ -233,27 +225,21 @@ class Poller:
     # What the workers do
 
     async def _work(self, worker: Worker) -> None:
-        while (watch := self._next(worker)) is not None:
-            try:
-                try:
-                    task, pause = await watch.source.look(watch.id, hollow=watch.is_hollow)
-                except FoxAPIError as fault:
-                    self._failed(watch, fault, worker.began)
-                else:
-                    self._saw(watch, task, worker.began, pause)
-            except asyncio.CancelledError:
-                # Whoever cancels every task of the loop must not cost the others their results.
-                self._plan(watch, self._clock.time(), 0.0)
-                raise
-            except Exception as crash:  # noqa: BLE001 logged, and told to those it concerns
-                # Our own mistake, or a clock's: it must neither vanish nor stop the other tasks.
-                _log.exception("looking at task %s crashed", watch.id)
-                watch.phase = Phase.IDLE
-                self._end(watch, crash)
+        self._crew.begin(worker)
+        try:
+            while (watch := self._next(worker)) is not None:
+                await self._poll(watch, worker.began)
+        except Exception as crash:  # noqa: BLE001 logged, and told to all
+            self._crashed(crash)
+        finally:
+            self._crew.leave(worker)
+            if len(self._ready):
+                # One that is cancelled leaves some, and so does one that the ceiling held up.
+                self._come_back(self._clock.time())
 
     def _next(self, worker: Worker) -> Watch | None:
         """Take the next task that may be polled now, within the limits."""
-        if not len(self._ready):
+        if self.closed or not len(self._ready):
             return None
         worker.began = now = self._clock.time()
         if not self._throttle.admits(now) or self._crew.dismisses(worker, now):
@@ -265,6 +251,24 @@ class Poller:
             watch.polls += 1
             self.tally.started(now - watch.due if watch.due is not None else 0.0)
         return watch
+
+    async def _poll(self, watch: Watch, began: float) -> None:
+        try:
+            try:
+                task, pause = await watch.source.look(watch.id, hollow=watch.is_hollow)
+            except FoxAPIError as fault:
+                self._failed(watch, fault, began)
+            else:
+                self._saw(watch, task, began, pause)
+        except asyncio.CancelledError:
+            # Whoever cancels every task of the loop must not cost the others their results.
+            self._plan(watch, self._clock.time(), 0.0)
+            raise
+        except Exception as crash:  # noqa: BLE001 logged, and told to those it concerns
+            # Our own mistake, or a clock's: it must neither vanish nor stop the other tasks.
+            _log.exception("looking at task %s crashed", watch.id)
+            watch.phase = Phase.IDLE
+            self._end(watch, crash)
 
     # What was seen
 

@@ -353,6 +353,28 @@ async def test_hanging_gets_are_at_most_twice_the_limit() -> None:
     assert bench.poller.in_flight == 0
 
 
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_worker_that_is_cancelled_leaves_its_work_to_another(turns: int) -> None:
+    """Whoever cancels all tasks of the loop, at any moment of a GET, costs nobody his result."""
+    bench = Bench(finishes_at(1), Limits(polls_in_flight=1, gets_per_second=None))
+    bench.service.gate = asyncio.Event()
+    waits = [bench.wait(Handle(f"t{number}")) for number in range(3)]
+    await settle()
+    before = asyncio.all_tasks()
+    bench.poller._tick()
+    await settle(turns)
+    workers = asyncio.all_tasks() - before
+    assert len(workers) == 1
+    for worker in workers:
+        worker.cancel()
+    await settle()
+    bench.service.gate.set()
+    await bench.clock.advance(0.1)
+    await asyncio.gather(*waits)
+    assert bench.poller.in_flight == 0
+    assert bench.service.most_in_flight == 1
+
+
 async def test_those_that_do_not_hang_stay_within_the_limit() -> None:
     """Once GETs that hung have ended, no more than the limit are under way."""
     bench = Bench(finishes_at(9), Limits(polls_in_flight=4, gets_per_second=None))
