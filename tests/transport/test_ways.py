@@ -194,6 +194,20 @@ SCRIPTS = {
     "heads": HEADS,
     "ends": ENDS,
 }
+# What waits for more to come as long as its connection is kept.
+ENDLESS = {
+    "503 without a length",
+    "a chunk cut",
+    "a length too long",
+    "an unknown transfer",
+    "chunks without an end",
+    "half a head",
+    "headers without an end",
+    "no length",
+    "no length, empty",
+    "nothing",
+    "only a 103",
+}
 BEGUN = {
     "nothing": b"",
     "half a head": b"HTTP/1.1 200 O",
@@ -232,27 +246,29 @@ class Way:
         self.pool = self.transport._connections.reads.connector
         self.requests, self.peers = len(server.requests), len(server.peers)
 
-    def poll(self) -> "asyncio.Future[Answer]":
-        """Begin a poll."""
-        return asyncio.ensure_future(self.transport.poll(self.account, PATH))
+    async def poll(self) -> "asyncio.Future[Answer]":
+        """Begin a poll, and wait until the server has it."""
+        asked = len(self.server.requests) + 1
+        poll = asyncio.ensure_future(self.transport.poll(self.account, PATH))
+        await self.server.seen(asked)
+        return poll
 
-    async def meets(self, data: bytes, then: Then) -> object:
+    async def meets(self, name: str, data: bytes, then: Then) -> object:
         """Return how a poll ends that is answered with ``data``, how the next, and what is left."""
         self.server.script.append(sending(data, then))
         ends: list[object] = []
-        for _ in range(2):
-            poll = self.poll()
-            await settle(100)
-            if not poll.done():
+        for waits in (then == "keep" and name in ENDLESS, False):
+            poll = await self.poll()
+            if waits:
                 await self.clock.advance(30)
             ends.append(await ended(poll))
-            await settle(5)
+            await self.comes_to_rest()
         return *ends, self.counts()
 
     async def breaks(self, data: bytes, how: str) -> object:
-        """Return how a poll ends that is cancelled or closed when ``data`` has come."""
+        """Return how a poll ends that is cancelled or closed while ``data`` comes."""
         self.server.script.append(sending(data, "keep"))
-        poll = self.poll()
+        poll = await self.poll()
         await settle(100)
         assert not poll.done()
         if how == "cancelled":
@@ -260,17 +276,26 @@ class Way:
         else:
             await self.transport.aclose()
         end = await ended(poll)
-        await settle(5)
+        await self.comes_to_rest()
         return end, self.counts()
+
+    async def comes_to_rest(self) -> None:
+        """Wait until both ends agree on which connections are open."""
+        while self.idle() != sum(not x.ended.is_set() for x in self.server.peers[self.peers :]):
+            await asyncio.sleep(0)
+
+    def idle(self) -> int:
+        """Return how many connections are in the pool, and open."""
+        assert self.pool is not None
+        assert not self.pool._acquired
+        pooled = [protocol for kept in self.pool._conns.values() for protocol, _ in kept]
+        return sum(protocol.is_connected() for protocol in pooled)
 
     def counts(self) -> str:
         """Return how many requests and connections there were, and how many of these are left."""
-        assert self.pool is not None
-        assert not self.pool._acquired
         requests = len(self.server.requests) - self.requests
         peers = len(self.server.peers) - self.peers
-        idle = sum(map(len, self.pool._conns.values()))
-        return f"{requests} requests over {peers} connections, {idle} of them idle"
+        return f"{requests} requests over {peers} connections, {self.idle()} of them idle"
 
 
 @pytest.mark.parametrize("then", ["keep", "close", "reset"])
@@ -280,7 +305,9 @@ async def test_answers(server: "Server", account: Account, kind: str, then: Then
     ways: list[dict[str, object]] = []
     for straight in (True, False):
         way = Way(server, account, straight=straight)
-        ways.append({name: await way.meets(data, then) for name, data in SCRIPTS[kind].items()})
+        ways.append(
+            {name: await way.meets(name, data, then) for name, data in SCRIPTS[kind].items()}
+        )
         await way.transport.aclose()
     assert ways[0] == ways[1]
 
