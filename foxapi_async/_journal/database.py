@@ -54,23 +54,25 @@ class Database:
         engine: AsyncEngine,
         connection: AsyncConnection,
         driver: aiosqlite.Connection,
+        file: os.stat_result,
     ) -> None:
         self.path: str = path
         self._engine = engine
         self._connection = connection
         self._driver = driver
+        self._file = file
         self._statements: dict[Insert | Update | Select[Any], _Prepared] = {}
 
     @classmethod
     async def open(cls, location: Location, *, create: bool = True) -> Self:
         """Open the file and bring its tables up to date; ``JournalError`` says why it cannot."""
-        path, engine = await asyncio.to_thread(_prepare, location, create=create)
+        path, file, engine = await asyncio.to_thread(_prepare, location, create=create)
         try:
             connection = await engine.connect()
         except SQLAlchemyError as error:
             await engine.dispose()
             raise _translated(path, error) from error.__cause__
-        database = cls(path, engine, connection, await _driver_of(connection))
+        database = cls(path, engine, connection, await _driver_of(connection), file)
         try:
             await database.run(_migrate)
         except BaseException as error:
@@ -99,23 +101,37 @@ class Database:
     async def write(self, statements: Sequence[tuple[Insert | Update, list[Changes]]]) -> None:
         """Execute each statement once for each of its values, and commit: all of it or nothing.
 
-        The hot path of a submission, past SQLAlchemy's machinery, with what it has compiled.
-        ``Taken`` if a row is there already, ``JournalError`` if it cannot be written.
+        The hot path of a submission, past SQLAlchemy's machinery, with what it has compiled, and in
+        one trip to the driver's thread. ``Taken`` if a row is there already, ``JournalError`` if it
+        cannot be written.
         """
-        driver = self._driver
+        work = [(query := self._prepared(it), list(map(query.bound, of))) for it, of in statements]
+        # A trip costs as much as a write, and the driver's own ways take one for each statement.
+        trip: Any = self._driver._execute  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         try:
-            for statement, values in statements:
-                query = self._prepared(statement)
-                await driver.executemany(query.sql, map(query.bound, values))
-            await driver.commit()
+            await trip(self._write_all, self._driver, work)
+        except sqlite3.IntegrityError as error:
+            raise Taken from error
         except Exception as error:
-            try:
-                await driver.rollback()
-            except sqlite3.Error as worse:
-                raise self._failed(worse) from error
-            if isinstance(error, sqlite3.IntegrityError):
-                raise Taken from error
             raise self._failed(error) from error
+
+    def _write_all(
+        self,
+        driver: aiosqlite.Connection,
+        work: Sequence[tuple["_Prepared", list[tuple[Any, ...]]]],
+    ) -> None:
+        """Write and commit, or leave nothing behind; in the thread of the driver."""
+        # SQLite would go on writing into a file that has no name any more.
+        if not os.path.samestat(os.stat(self.path), self._file):  # noqa: PTH116 quick
+            raise FileNotFoundError(self.path)
+        connection = driver._conn  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        try:
+            for query, rows in work:
+                connection.executemany(query.sql, rows)
+            connection.commit()
+        except BaseException:
+            connection.rollback()
+            raise
 
     async def read(self, query: Select[Any], values: Changes) -> list[dict[str, Any]]:
         """Return the rows of a query by their columns; quick for a single row."""
@@ -210,7 +226,7 @@ def _migrate(connection: Connection) -> None:
     migrate(connection)
 
 
-def _prepare(location: Location, *, create: bool) -> tuple[str, AsyncEngine]:
+def _prepare(location: Location, *, create: bool) -> tuple[str, os.stat_result, AsyncEngine]:
     """Do what touches the disk before the first connection does."""
     # Through links, as SQLite goes: all who open the file must find the marks of the living.
     path = Path(location.path).resolve()
@@ -218,6 +234,10 @@ def _prepare(location: Location, *, create: bool) -> tuple[str, AsyncEngine]:
         _make_private(path)
     elif not path.exists():
         raise JournalError(f"there is no journal at {path}")
+    try:
+        file = path.stat()
+    except OSError as error:
+        raise _unmade(path, error) from error
     engine = create_async_engine(
         URL.create("sqlite+aiosqlite", database=str(path)),
         poolclass=NullPool,
@@ -231,7 +251,7 @@ def _prepare(location: Location, *, create: bool) -> tuple[str, AsyncEngine]:
             "timeout": _PATIENCE,
         },
     )
-    return str(path), engine
+    return str(path), file, engine
 
 
 def _make_private(path: Path) -> None:
@@ -241,7 +261,11 @@ def _make_private(path: Path) -> None:
         with suppress(PermissionError):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
-        raise JournalError(f"the journal {path} cannot be made: {error.strerror}") from error
+        raise _unmade(path, error) from error
+
+
+def _unmade(path: Path, error: OSError) -> JournalError:
+    return JournalError(f"the journal {path} cannot be made: {error.strerror}")
 
 
 class _Normal(sqlite3.Connection):
@@ -286,6 +310,8 @@ def _translated(path: str, error: SQLAlchemyError) -> JournalError:
 
 
 def _meaning(error: BaseException) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "it was moved or deleted while it was in use: put it back, or build a new FoxSession"
     name = _name(error) if isinstance(error, sqlite3.Error) else ""
     return _MEANINGS.get(name) or f"{type(error).__name__} {name}".strip()
 

@@ -190,8 +190,7 @@ async def test_a_driver_that_fails_in_its_own_way_hides_no_id(
             raise sqlite3.OperationalError("disk I/O error")
 
         with monkeypatch.context() as patch:
-            patch.setattr(driver, "executemany", fail)
-            patch.setattr(driver, "rollback", fail)
+            patch.setattr(driver, "_execute", fail)
             cutter.release()
             handle = await submitting
         assert handle.id in caplog.text
@@ -294,6 +293,28 @@ async def test_a_commit_that_was_cut_short_is_made_once(
     assert isinstance(note, Note)
     assert [entry.note for entry in await journal.entries()] == [note]
     await journal.aclose()
+
+
+async def test_a_file_that_is_gone_stops_submitting(
+    open_fox: Any, file: Path, gateway: Gateway
+) -> None:
+    """When the file was moved away nothing is sent, and put back it is written to as before."""
+    away = file.with_name("away.db")
+    async with open_fox() as fox:
+        handle = await fox.llm.submit(**KEYED)
+        await asyncio.to_thread(file.rename, away)
+        for _ in range(2):
+            with pytest.raises(JournalError, match="moved or deleted"):
+                await fox.llm.submit(**PROMPT)
+            await asyncio.to_thread(file.touch)  # another file in its place is no better
+        assert gateway.stats.submits == 1
+        await asyncio.to_thread(away.replace, file)
+        await handle
+        assert (await fox.llm.generate(**PROMPT)).text == "1, 2, 3"
+    async with open_fox() as fox:
+        done = (await fox.recover(finished=True)).handles
+        assert [handle.done() for handle in done] == [True, True]
+    assert gateway.stats.submits == 2
 
 
 async def test_a_request_with_unknown_members_is_recovered(
