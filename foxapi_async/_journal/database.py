@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar, cast
 
 import aiosqlite
 from sqlalchemy import URL, Connection, Insert, Select, Update
@@ -107,7 +107,7 @@ class Database:
         """
         work = [(query := self._prepared(it), list(map(query.bound, of))) for it, of in statements]
         # A trip costs as much as a write, and the driver's own ways take one for each statement.
-        trip: Any = self._driver._execute  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        trip: Any = cast("Any", self._driver)._execute  # noqa: SLF001
         try:
             await trip(self._write_all, self._driver, work)
         except sqlite3.IntegrityError as error:
