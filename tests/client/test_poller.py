@@ -346,6 +346,9 @@ async def test_hanging_gets_are_at_most_twice_the_limit() -> None:
     await bench.clock.advance(100)
     assert bench.service.in_flight == bench.poller.in_flight == 8
     assert bench.clock.timers == 0
+    waits.append(bench.wait(Handle("one more")))
+    await bench.clock.advance(LONG_GET)
+    assert bench.service.in_flight == 8
     bench.service.gate.set()
     await bench.clock.advance(10)
     await asyncio.gather(*waits)

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections import Counter
+from functools import partial
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,11 +14,13 @@ from foxapi_async._client.crew import LONG_GET
 from foxapi_async._client.poller import Poller
 from foxapi_async._client.waiter import Waiter, Watched
 from foxapi_async._client.watch import Watch
-from foxapi_async._clock import ManualClock
-from foxapi_async._protocol.pacing import ExponentialPacer
-from foxapi_async.config import Exponential, Limits, PollPolicy
+from foxapi_async._clock import ManualClock, sleep
+from foxapi_async._protocol.pacing import ExponentialPacer, FixedPacer
+from foxapi_async._protocol.schedule import TICK
+from foxapi_async.config import Exponential, Fixed, Limits, PollPolicy
 from foxapi_async.errors import (
     APIConnectionError,
+    APITimeoutError,
     FoxAPIError,
     RateLimitError,
     TaskTimeoutError,
@@ -143,6 +147,76 @@ def test_ten_minutes_of_waiting_in_no_time(
         made = len(service.looks)
         await clock.advance(100)
         assert len(service.looks) == made
+        assert clock.timers == 0
+
+    asyncio.run(run())
+
+
+class Hanging:
+    """Tasks that never finish; looking at the first ``stuck`` of them hangs until it times out."""
+
+    def __init__(self, clock: ManualClock, stuck: int) -> None:
+        self.account = Account()
+        self.polling = PollPolicy(give_up_after=1e6)
+        self.pacer = FixedPacer(Fixed(1.0))
+        self.clock = clock
+        self.stuck = stuck
+        self.looks: dict[str, list[float]] = {}
+        self.in_flight = 0
+        self.most_in_flight = 0
+
+    async def look(self, task_id: str, *, hollow: bool = False) -> tuple[Task, float | None]:
+        """Answer at once, or never."""
+        assert not hollow
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            if int(task_id) < self.stuck:
+                await sleep(self.clock, 30)
+                raise APITimeoutError("Timeouts.read, 30 s, ran out")
+        finally:
+            self.in_flight -= 1
+        self.looks.setdefault(task_id, []).append(self.clock.time())
+        return Task(id=task_id, status="processing"), None
+
+
+@settings(max_examples=25)
+@given(
+    st.integers(1, 4).flatmap(
+        lambda size: st.tuples(
+            st.just(size), st.sampled_from([2 * size - 1, size, size - 1, 2 * size])
+        )
+    ),
+    st.lists(st.floats(0, 10), min_size=12, max_size=12),
+)
+def test_polls_that_hang_make_others_late_by_seconds(
+    crew: tuple[int, int], joins: list[float]
+) -> None:
+    """While fewer than twice the limit hang, none else waits longer than a long GET may count."""
+    size, stuck = crew
+
+    async def run() -> None:
+        clock = ManualClock()
+        service = Hanging(clock, stuck)
+        poller = Poller(clock, Limits(polls_in_flight=size, gets_per_second=None), roll=lambda: 0)
+        waiters: list[Counted] = []
+
+        def join(task_id: str) -> None:
+            handle = Handle(task_id)
+            waiters.append(Counted(handle, poller.watch(handle, service), poller))
+            poller.join(waiters[-1], None)
+
+        for number, when in enumerate(joins):
+            clock.call_at(when, partial(join, str(number)))
+        await clock.advance(80)
+        assert service.most_in_flight <= 2 * size
+        if stuck < 2 * size:
+            assert len(service.looks) == len(joins) - stuck
+            longest = 1 + LONG_GET + 3 * TICK
+            for times in service.looks.values():
+                gaps = [later - first for first, later in pairwise([*times, 80.0])]
+                assert max(gaps) <= longest
+        await poller.aclose()
         assert clock.timers == 0
 
     asyncio.run(run())
