@@ -71,7 +71,7 @@ def main() -> int:
     """Measure, print, write ``results/journal.json``; return 1 when the goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
-    parser.add_argument("--rounds", type=int, default=9, help="turns of each subject")
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each subject")
     parser.add_argument("--tasks", type=int, default=500, help="tasks of each turn")
     options = parser.parse_args()
     if options.words[:1] == ["serve"]:
