@@ -214,6 +214,11 @@ async def _told(
                 if not waiter.done():
                     waiter.set_exception(error)
             return error
+        except BaseException:
+            # Ctrl-C, in a loop that may be run again: nobody shall wait for ever.
+            for waiter in waiters:
+                waiter.cancel()
+            raise
         for waiter, answer in zip_longest(waiters, answers):
             if waiter is not None and not waiter.done():
                 waiter.set_result(answer)
