@@ -66,6 +66,9 @@ def resume(
         float | None,
         typer.Option("--timeout", metavar="SECONDS", min=0, help="The most seconds to wait."),
     ] = None,
+    lost: Annotated[
+        bool, typer.Option("--lost", help="Wait also for those that the service did not know.")
+    ] = False,
     json: options.AsJSON = None,
 ) -> None:
     """Wait for every task that is not finished, and show each result.
@@ -76,7 +79,7 @@ def resume(
 
     def start() -> Coroutine[Any, Any, ExitCode]:
         session = open_session(screen, patience=timeout, journal=file)
-        return _resume(screen, open_journal(file), session, file)
+        return _resume(screen, open_journal(file), session, file, lost=lost)
 
     run(screen, start)
 
@@ -141,19 +144,24 @@ async def _show(screen: Screen, opened: Opened, name: str) -> ExitCode:
     return ExitCode.OK
 
 
-async def _resume(screen: Screen, opened: Opened, session: Session, file: str) -> ExitCode:
+async def _resume(
+    screen: Screen, opened: Opened, session: Session, file: str, *, lost: bool
+) -> ExitCode:
     # A file that is not there, or is no journal, is told of before the service is asked.
     async with opened as journal:
         gone = len(await journal.entries(stages={Stage.LOST}, lean=True))
     async with session as fox:
-        recovery = await fox.recover()
-        code = await wait_for(screen, recovery.handles) if recovery.handles else ExitCode.OK
-        for lost in recovery.unknown:
-            named = f" (key {lost.key})" if lost.key is not None else ""
-            screen.note(f"{lost.entry}{named}: {lost.fault}; {lost.advice}", "")
-        if gone:
-            screen.note(f"{gone} lost earlier: `foxapi journal list {file} --stage lost`", "")
-        elif not recovery.handles and not recovery.unknown:
+        recovery = await fox.recover(finished=lost)
+        handles = [handle for handle in recovery.handles if not handle.done()]
+        code = await wait_for(screen, handles) if handles else ExitCode.OK
+        for doubt in recovery.unknown:
+            named = f" (key {doubt.key})" if doubt.key is not None else ""
+            screen.note(f"{doubt.entry}{named}: {doubt.fault}; {doubt.advice}", "")
+        if gone and not lost:
+            screen.note(
+                f"{gone} lost earlier: `foxapi journal resume {file} --lost` asks again", ""
+            )
+        elif not handles and not recovery.unknown:
             screen.note("everything is finished")
     return max(code, ExitCode.UNKNOWN) if recovery.unknown else code
 

@@ -91,6 +91,20 @@ async def test_prune_deletes_what_is_over(gateway: Gateway, foxapi: Any, file: s
     assert gateway.stats.submits == 2
 
 
+async def test_a_lost_task_is_resumed_on_demand(serve: Any, foxapi: Any, file: str) -> None:
+    """What was lost under another account's key is waited for again by `resume --lost`."""
+    gateway = await serve(faults=["query:expired"])
+    await foxapi(*KEYED, "--journal", file)
+    assert (await foxapi("journal", "resume", file)).code > 0
+    gateway.faults.clear()
+    assert "resume" in (await foxapi("journal", "resume", file)).err
+    done = await foxapi("journal", "resume", file, "--lost")
+    assert (done.code, [record["text"] for record in done.records]) == (0, ["1, 2, 3"])
+    again = await foxapi("journal", "resume", file, "--lost")
+    assert (again.code, "everything is finished" in again.err) == (0, True)
+    assert gateway.stats.submits == 1
+
+
 async def test_a_lost_task_is_set_aside_and_deleted_on_demand(
     serve: Any, foxapi: Any, file: str
 ) -> None:
