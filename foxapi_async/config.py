@@ -6,6 +6,7 @@ work, with a ``ConfigError`` that names the setting.
 
 import math
 import os
+from ipaddress import ip_address
 from typing import Literal, TypeGuard
 
 from msgspec import Struct
@@ -36,6 +37,16 @@ def environment(name: str) -> str | None:
 def is_number(value: object) -> TypeGuard[float]:
     """Tell whether it is a number, which a truth value is not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether ``host``, a name or an address, can be reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _refuse_bad_numbers(

@@ -10,9 +10,8 @@ import aiohttp
 import yarl
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from foxapi_async._protocol.loopback import is_loopback
 from foxapi_async._version import __version__
-from foxapi_async.config import environment
+from foxapi_async.config import environment, is_loopback
 from foxapi_async.errors import ConfigError
 
 DEFAULT_BASE_URL = "https://api.foxapi.cc"

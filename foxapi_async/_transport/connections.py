@@ -5,9 +5,9 @@ from weakref import WeakKeyDictionary
 
 import aiohttp
 
-from foxapi_async._protocol.loopback import is_loopback
 from foxapi_async._transport.account import Account
 from foxapi_async._transport.shortcut import Shortcut
+from foxapi_async.config import is_loopback
 from foxapi_async.errors import SessionClosedError
 
 # A submission goes out on a connection that is fresh or hardly idle: one that died unnoticed would

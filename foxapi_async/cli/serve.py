@@ -59,7 +59,7 @@ def command(
     screen = Screen(json=json)
 
     def start() -> Coroutine[Any, Any, ExitCode]:
-        from foxapi_async._protocol.loopback import is_loopback
+        from foxapi_async.config import is_loopback
 
         keys = dict(map(read_key, api_key or ()))
         if not keys and not is_loopback(host):
@@ -114,7 +114,7 @@ def _no_listening(gateway: "Gateway", error: OSError) -> str:
 
 
 def _announce(screen: Screen, gateway: "Gateway", *, guarded: bool) -> None:
-    from foxapi_async._protocol.loopback import is_loopback
+    from foxapi_async.config import is_loopback
 
     environment = {"FOXAPI_BASE_URL": gateway.url}
     # A key that was given is the giver's to tell.

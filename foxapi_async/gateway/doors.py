@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 from aiohttp import hdrs, web
 
-from foxapi_async._protocol.loopback import is_loopback
+from foxapi_async.config import is_loopback
 from foxapi_async.gateway.keys import Keys
 from foxapi_async.gateway.refusal import Refusal
 

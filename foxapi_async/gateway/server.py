@@ -6,7 +6,7 @@ from typing import Final, Self, Unpack
 
 from aiohttp import web
 
-from foxapi_async._protocol.loopback import is_loopback
+from foxapi_async.config import is_loopback
 from foxapi_async.errors import ConfigError
 from foxapi_async.gateway.app import FAULTS, STATS, make_app
 from foxapi_async.gateway.faults.plan import Faults

@@ -6,6 +6,7 @@ import pickle
 import pytest
 
 from foxapi_async._transport import Account
+from foxapi_async.config import is_loopback
 from foxapi_async.errors import ConfigError
 
 KEY = "sk-0123456789abcdef"
@@ -187,3 +188,9 @@ def test_the_network_can_be_forbidden(monkeypatch: pytest.MonkeyPatch, url: str 
         local.with_(base_url=url or "https://api.foxapi.cc")
     monkeypatch.setenv("FOXAPI_FORBID_NETWORK", "0")
     Account.resolve("sk-key", url)
+
+
+def test_loopback_is_known_by_its_addresses() -> None:
+    """Addresses of loopback and localhost are this machine's; names and others are not."""
+    assert all(map(is_loopback, ["localhost", "127.0.0.1", "127.9.9.9", "::1"]))
+    assert not any(map(is_loopback, ["", "0.0.0.0", "::", "10.0.0.1", "localhost.example", "x"]))
