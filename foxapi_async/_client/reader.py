@@ -13,7 +13,7 @@ from foxapi_async._clock import Timer
 from foxapi_async._interrupt import Interrupt
 from foxapi_async._protocol.chunks import ChunkDecoder
 from foxapi_async._protocol.cursor import Cursor, Verdict
-from foxapi_async._protocol.intake import MANY, Intake
+from foxapi_async._protocol.intake import Intake
 from foxapi_async._protocol.recovery import Cut
 from foxapi_async._protocol.remainder import remainder
 from foxapi_async._transport import StreamBody
@@ -65,6 +65,7 @@ class StreamReader:
         "_silent",
         "_stopped",
         "_timeout",
+        "_transcript",
         "begun",
         "closed",
         "finished",
@@ -88,6 +89,7 @@ class StreamReader:
         self._handle = handle
         self._launch = launch
         self._intake = Intake(cursor or Cursor())
+        self._transcript = self._intake.cursor.transcript
         self._ended = self._intake.cursor.ended
         self._keep = False
         self._failed = False
@@ -186,7 +188,7 @@ class StreamReader:
         """Let a read that waits, and each later one, raise ``error``."""
         self._stopped = self._stopped or error
         # Bytes that are on their way to the read that waits come to nothing.
-        self._decoder.ended = True
+        self._decoder.close()
         self.disconnect()
         self._interrupt.fire(error)
 
@@ -208,11 +210,10 @@ class StreamReader:
         return self
 
     async def __anext__(self) -> Delta:  # noqa: C901 see below: to divide it costs what it saves
-        intake = self._intake
-        for delta in intake.ready:
+        for delta in self._intake.ready:
             return delta
-        # The usual read, in one coroutine: another one, or a call of ours, would cost about as much
-        # as all that is done here (PERF §1, §2).
+        # The usual read, in one coroutine: another one would cost about as much as all that is done
+        # here (PERF §1, §2).
         deltas: Sequence[Delta] | None = None
         while self._receive is not None and not self._busy:
             self._busy = True
@@ -225,19 +226,21 @@ class StreamReader:
                 raise
             finally:
                 self._busy = False
+            one = self._decoder.one(data)
+            if one is not None:
+                self._transcript.add((one,))
+                return one
             deltas = self._decoder.feed(data)
             if self._decoder.ended or not data:
                 break
             if deltas:
-                backlog = intake.backlog
-                if len(backlog) >= MANY:
-                    intake.settle()
-                backlog += deltas
-                intake.ready = iter(deltas)
-                for delta in intake.ready:
+                told = self._transcript
+                (told.add if self._decoder.is_plain else told.extend)(deltas)
+                self._intake.ready = iter(deltas)
+                for delta in self._intake.ready:
                     return delta
         if await self.advance(deltas):
-            for delta in intake.ready:
+            for delta in self._intake.ready:
                 return delta
         raise StopAsyncIteration
 
@@ -253,7 +256,6 @@ class StreamReader:
         alarm: Timer | None = None
         batch: Sequence[Delta] = ()
         try:
-            self._intake.settle()
             if self._body is None:
                 await self.start()
             if self._deadline is not None:
@@ -308,7 +310,6 @@ class StreamReader:
         self._failed = isinstance(error, Exception)
         if self._failed:
             self._tell_finished(type(error).__name__)
-        self._intake.settle()
         self._count_quiet()
         self.disconnect()
 
@@ -432,7 +433,9 @@ class StreamReader:
         self._keep = rest is None
         if not rest:
             return ()
-        return (Delta(id=stored.id, model=stored.model, choices=rest, usage=stored.usage),)
+        last = Delta(id=stored.id, model=stored.model, choices=rest, usage=stored.usage)
+        intake.rest = last
+        return (last,)
 
     def _refuse_if_stopped(self) -> None:
         if self._stopped is not None:

@@ -6,6 +6,7 @@ from typing import Any, Final
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
+from foxapi_async._protocol.transcript import Said, Transcript
 from foxapi_async._wire.chunk import Delta, DeltaChoice, DeltaMessage, ToolCallDelta
 from foxapi_async._wire.completion import (
     ChatCompletion,
@@ -23,13 +24,13 @@ _SAID: Final = ("content", "reasoning_content", "tool_calls", "refusal")
 
 
 class Accumulator:
-    """Adds up deltas.
+    """Adds up what a stream said.
 
     Text, reasoning and refusal are concatenated per choice, ``arguments`` per tool call, which is
     known by its ``index``. Finish reasons, ``usage`` and unknown members are those that came last;
     ``id``, ``model`` and ``created`` those of the first chunk that has an id.
 
-    O(1) per delta: pieces are kept in lists and joined when they are asked for. ``chunks`` counts
+    O(1) per chunk: pieces are kept in lists and joined when they are asked for. ``chunks`` counts
     what was added.
     """
 
@@ -54,33 +55,29 @@ class Accumulator:
         """The first choice's thinking so far."""
         return _joined(self._first.reasoning) if self._choices else ""
 
-    def add(self, delta: Delta) -> None:
-        """Add one delta."""
-        self.extend((delta,))
-
     def extend(self, deltas: Sequence[Delta]) -> None:
         """Add deltas, in their order."""
-        self.chunks += len(deltas)
-        self._head = self._head or _introduction(deltas)
-        # The usual is done without a call: to ask for `extra` would double the cost (PERF §2).
-        index = so_far = None
-        for delta in deltas:
-            for choice in delta.choices:
-                if so_far is None or choice.index != index:
-                    index = choice.index
-                    so_far = self._choice_so_far(index)
-                message = choice.delta
-                if message is not None:
-                    if text := message.content:
-                        so_far.text.append(text)
-                    if reasoning := message.reasoning_content:
-                        so_far.reasoning.append(reasoning)
-                    if message.role or message.tool_calls or message.refusal or message._extra:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-                        so_far.add_unusual(message)
-                if choice.finish_reason or choice.logprobs or choice._extra:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-                    so_far.add_end(choice)
-            if delta.usage or delta.system_fingerprint or delta.service_tier or delta._extra:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-                self._add_unusual(delta)
+        transcript = Transcript()
+        transcript.extend(deltas)
+        self.add(*transcript.part(0, len(deltas)))
+
+    def add(self, said: Sequence[Said], notes: Sequence[Delta]) -> None:
+        """Add what chunks said, and the notes on them."""
+        self.chunks += len(said)
+        plain = self._choices.get(0)
+        for one in said:
+            if isinstance(one, tuple):
+                for choice in one:
+                    self._choice_so_far(choice.index).add_choice(choice)
+                continue
+            if plain is None:
+                plain = self._choice_so_far(0)
+            if isinstance(one, str):
+                plain.text.append(one)
+            else:
+                plain.add(one)
+        for note in notes:
+            self._add_note(note)
 
     def completion(self) -> ChatCompletion:
         """Return what has been added up so far, as the service would store it."""
@@ -102,7 +99,9 @@ class Accumulator:
             self._choices[index] = _ChoiceSoFar()
         return self._choices[index]
 
-    def _add_unusual(self, delta: Delta) -> None:
+    def _add_note(self, delta: Delta) -> None:
+        if self._head is None and (delta.id or delta.model):
+            self._head = delta
         self._usage = delta.usage or self._usage
         self._fingerprint = delta.system_fingerprint or self._fingerprint
         self._tier = delta.service_tier or self._tier
@@ -139,7 +138,11 @@ class _ChoiceSoFar:
         self.extra: dict[str, Any] = {}
         self.message_extra: dict[str, Any] = {}
 
-    def add_unusual(self, message: DeltaMessage) -> None:
+    def add(self, message: DeltaMessage) -> None:
+        if message.content:
+            self.text.append(message.content)
+        if message.reasoning_content:
+            self.reasoning.append(message.reasoning_content)
         self.role = message.role or self.role
         self.message_extra.update(message.extra)
         if message.refusal:
@@ -150,7 +153,9 @@ class _ChoiceSoFar:
                 call = self.calls[piece.index] = _CallSoFar()
             call.add(piece)
 
-    def add_end(self, choice: DeltaChoice) -> None:
+    def add_choice(self, choice: DeltaChoice) -> None:
+        if choice.delta is not None:
+            self.add(choice.delta)
         self.finish_reason = choice.finish_reason or self.finish_reason
         self.extra.update(choice.extra)
         if choice.logprobs:
@@ -290,8 +295,3 @@ def _concatenated(parts: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 def _kept(members: dict[str, Any]) -> Extra | UnsetType:
     return Extra(members) if members else UNSET
-
-
-def _introduction(deltas: Sequence[Delta]) -> Delta | None:
-    """Return the first chunk that says whose it is: some servers send an empty one ahead."""
-    return next((delta for delta in deltas if delta.id or delta.model), None)

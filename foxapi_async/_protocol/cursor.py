@@ -1,20 +1,16 @@
 """Where a reader stands in a stream, and what may be delivered to it after a cut."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import Enum, auto
-from operator import attrgetter
-from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from foxapi_async._protocol.accumulate import missing_suffix
-from foxapi_async._protocol.position import Choices, Position, Surveyor, text_of
+from foxapi_async._protocol.position import Position, Surveyor, text_of
+from foxapi_async._protocol.transcript import Transcript, said_by
 from foxapi_async._wire.chunk import Delta, StreamDone
 from foxapi_async.errors import ConfigError
-
-# A chunk is known by its choices, because a server may stamp `id` and `created` anew in a replay.
-_choices: Final[Callable[[Delta], Choices]] = attrgetter("choices")
 
 
 class Verdict(Enum):
@@ -52,21 +48,20 @@ class Cursor:
     So all that is delivered is right as long as the service replays what it sent. Held and skipped
     chunks have been seen by nobody; a cut drops them.
 
-    Every delivered chunk costs one list entry, which keeps its choices alive; it is compared only
-    after a cut, once per connection. At most ``N`` chunks and those of one read are held.
+    Every delivered chunk costs one entry of ``transcript``; it is compared only after a cut, once
+    per connection. At most ``N`` chunks and those of one read are held.
     """
 
     __slots__ = (
         "_asked",
         "_claim",
-        "_delivered",
         "_doubted",
         "_following",
         "_held",
         "_skipped",
         "_surveyor",
         "ended",
-        "recovered",
+        "transcript",
         "verdict",
     )
 
@@ -76,13 +71,12 @@ class Cursor:
         self._claim = Position(offset)
         # Whether the stored result has taken the place of all that was still to come.
         self.ended: bool = False
-        self._delivered: list[Choices] = []
+        # What was delivered, and what came before the position that `parse` or a bare offset began
+        # at, once it came by: never delivered, but part of what the stream said.
+        self.transcript = Transcript()
         self._surveyor = Surveyor()
         # How many chunks were delivered when a replay could last not be told from new chunks.
         self._doubted: int | None = None
-        # The chunks before the position that `parse` or a bare offset began at, once they came by:
-        # never delivered, but part of what the stream said.
-        self.recovered: Sequence[Delta] = ()
         self.reopened()
 
     @classmethod
@@ -100,15 +94,15 @@ class Cursor:
         O(n) over the whole stream, however often it is asked for a position that only grows.
         """
         position = self._claim
-        if self._is_proved:
-            delivered = self._delivered
-            position = self._surveyor.position(delivered, len(delivered) - unread)
+        if self.is_proved:
+            said = self.transcript.said
+            position = self._surveyor.position(said, len(said) - unread)
         return replace(position, ended=self.ended).as_text()
 
     @property
     def offset(self) -> int:
         """How many chunks were delivered, by this reader and those whose position it took over."""
-        return max(len(self._delivered), self._claim.offset)
+        return max(len(self.transcript.said), self._claim.offset)
 
     @property
     def follows(self) -> bool:
@@ -118,7 +112,7 @@ class Cursor:
     @property
     def ask(self) -> int:
         """The ``?offset=`` of the next connection."""
-        return len(self._delivered) if self._is_proved and not self._expects_replay() else 0
+        return len(self.transcript.said) if self.is_proved and not self._expects_replay() else 0
 
     def reopened(self) -> None:
         """Begin a connection, opened with ``?offset=`` as `ask` said."""
@@ -135,7 +129,7 @@ class Cursor:
         but an end that came in the same read.
         """
         if self._following:
-            self._delivered.extend(map(_choices, deltas))
+            self.transcript.extend(deltas)
             return deltas
         if not deltas:
             return ()
@@ -155,32 +149,33 @@ class Cursor:
 
     def suffix(self, stored: str) -> str | None:
         """Return what a stored text has beyond the delivered one, ``None`` if they differ."""
-        if self._is_proved:
-            return missing_suffix("".join(map(text_of, self._delivered)), stored)
+        if self.is_proved:
+            return missing_suffix("".join(map(text_of, self.transcript.said)), stored)
         return stored[self._claim.length :] if self._claim.begins(stored) else None
 
     @property
-    def _is_proved(self) -> bool:
-        """Whether every chunk before the position is at hand."""
-        return len(self._delivered) >= self._claim.offset
+    def is_proved(self) -> bool:
+        """Whether every chunk before the position has been seen here."""
+        return len(self.transcript.said) >= self._claim.offset
 
     def _expects_replay(self) -> bool:
         """Tell whether to ask for 0: in doubt, or knowing since that the doubtful server replayed.
 
         Had it honoured the offset, the chunk that came next would be the one that it repeated.
         """
-        doubted, delivered = self._doubted, self._delivered
+        doubted, delivered = self._doubted, self.transcript.said
         if doubted is None:
             return False
         return len(delivered) == doubted or delivered[doubted] != delivered[0]
 
     def _compare(self, deltas: Sequence[Delta]) -> Sequence[Delta]:
         """Hold what equals the delivered chunks; at the first difference, release it."""
-        expected = self._delivered[len(self._held) :][: len(deltas)]
+        delivered = self.transcript.said
+        expected = delivered[len(self._held) :][: len(deltas)]
         self._held.extend(deltas)
-        if list(map(_choices, deltas[: len(expected)])) != expected:
+        if list(map(said_by, deltas[: len(expected)])) != expected:
             return self._release()
-        if len(self._held) >= len(self._delivered):
+        if len(self._held) >= len(delivered):
             self._doubt()
         return ()
 
@@ -188,20 +183,20 @@ class Cursor:
         """Deliver what was held: the server honoured the offset."""
         released, self._held = self._held, []
         self._following = True
-        self._delivered.extend(map(_choices, released))
+        self.transcript.extend(released)
         return released
 
     def _doubt(self) -> None:
-        self._doubted = len(self._delivered)
+        self._doubted = len(self.transcript.said)
         self.verdict = Verdict.DOUBT
 
     def _skip(self, deltas: Sequence[Delta]) -> Sequence[Delta]:
         """Let pass what was delivered before, comparing it; deliver what follows."""
         missing = self.offset - self._skipped
         again, new = deltas[:missing], deltas[missing:]
-        if self._is_proved:
-            expected = self._delivered[self._skipped :][: len(again)]
-            is_same = list(map(_choices, again)) == expected
+        if self.is_proved:
+            expected = self.transcript.said[self._skipped :][: len(again)]
+            is_same = list(map(said_by, again)) == expected
         else:
             self._held.extend(again)
             is_same = len(again) < missing or self._recover()
@@ -214,17 +209,17 @@ class Cursor:
 
     def _recover(self) -> bool:
         """Take the skipped chunks for those before the position, if its digest agrees."""
-        delivered = list(map(_choices, self._held))
+        past = list(map(said_by, self._held))
         claim = self._claim.chunks
-        if claim and claim != self._surveyor.position(delivered, len(delivered)).chunks:
+        if claim and claim != self._surveyor.position(past, len(past)).chunks:
             return False
-        self._delivered = delivered
-        self.recovered, self._held = self._held, []
+        self.transcript.extend(self._held)
+        self._held = []
         return True
 
     def _judge(self, total: int | None) -> Verdict:
         """Return the verdict at the end of a stream that was followed."""
-        delivered = len(self._delivered)
+        delivered = len(self.transcript.said)
         if total is None or total == delivered:
             return Verdict.COMPLETE
         if total > delivered:
@@ -240,11 +235,11 @@ class Cursor:
         if total is not None and total > self._skipped:
             return Verdict.CUT
         # Nothing is known of a bare offset but that the stream has nothing beyond it.
-        return Verdict.CONFLICT if self._delivered or self._claim.chunks else Verdict.COMPLETE
+        return Verdict.CONFLICT if self.transcript.said or self._claim.chunks else Verdict.COMPLETE
 
     def _settle(self, total: int | None) -> Sequence[Delta]:
         """Decide at the end about what is held. A replay would have been at least as long as N."""
-        delivered, held = len(self._delivered), len(self._held)
+        delivered, held = len(self.transcript.said), len(self._held)
         if total == delivered + held or (total is None and held < delivered):
             self.verdict = Verdict.COMPLETE
             return self._release()

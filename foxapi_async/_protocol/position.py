@@ -8,10 +8,9 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Struct
 
+from foxapi_async._protocol.transcript import Said, choices_of
 from foxapi_async._wire.chunk import DeltaChoice
 from foxapi_async.errors import ConfigError
-
-Choices = tuple[DeltaChoice, ...]
 
 _VERSION: Final = 2
 # Eight bytes tell a wrong cursor from a right one; nobody gains by forging his own.
@@ -67,11 +66,11 @@ class Surveyor:
         self._chunks = blake2b(digest_size=_DIGEST_SIZE)
         self._text = blake2b(digest_size=_DIGEST_SIZE)
 
-    def position(self, delivered: Sequence[Choices], offset: int) -> Position:
+    def position(self, said: Sequence[Said], offset: int) -> Position:
         """Return the position after the first ``offset`` chunks."""
         if offset < self._offset:
-            return Surveyor().position(delivered, offset)
-        new = delivered[self._offset : offset]
+            return Surveyor().position(said, offset)
+        new = said[self._offset : offset]
         text = "".join(map(text_of, new))
         self._chunks.update(b"".join(map(_canonical, new)))
         self._text.update(text.encode())
@@ -80,18 +79,22 @@ class Surveyor:
         return Position(offset, self._length, self._chunks.digest(), self._text.digest())
 
 
-def text_of(choices: Choices) -> str:
+def text_of(said: Said) -> str:
     """Return what a chunk adds to the text of the choice with index 0."""
-    pieces = (choice.delta.content for choice in choices if choice.index == 0 and choice.delta)
+    if isinstance(said, str):
+        return said
+    pieces = (
+        choice.delta.content for choice in choices_of(said) if not choice.index and choice.delta
+    )
     return "".join(piece or "" for piece in pieces)
 
 
-def _canonical(choices: Choices) -> bytes:
+def _canonical(said: Said) -> bytes:
     """Encode what a chunk says, in a form that stays when its shape learns new members."""
-    return msgspec.msgpack.encode([list(_said(choice)) for choice in choices])
+    return msgspec.msgpack.encode([list(_members(choice)) for choice in choices_of(said)])
 
 
-def _said(choice: DeltaChoice) -> Iterator[str | int | None]:
+def _members(choice: DeltaChoice) -> Iterator[str | int | None]:
     yield choice.index
     yield choice.finish_reason
     if message := choice.delta:

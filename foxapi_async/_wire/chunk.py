@@ -61,8 +61,11 @@ class Delta(Answer, frozen=True, kw_only=True, gc=False):
     @property
     def text(self) -> str:
         """The text that this chunk adds, always a ``str``."""
-        choices = self.choices
-        return (choices[0].delta.content or "") if choices and choices[0].delta else ""
+        try:
+            # Nearly every chunk has a message, so that to look first costs as much again.
+            return self.choices[0].delta.content or ""  # type: ignore[union-attr]  # pyright: ignore[reportOptionalMemberAccess]
+        except (IndexError, AttributeError):
+            return ""
 
     @property
     def reasoning(self) -> str:

@@ -177,9 +177,9 @@ def test_snapshots_do_not_change_what_follows() -> None:
             }
         ]
     )
-    accumulator.add(delta)
+    accumulator.extend([delta])
     first = accumulator.completion()
-    accumulator.add(delta)
+    accumulator.extend([delta])
     assert (first.text, accumulator.text) == ("a", "aa")
     assert first.choices[0].logprobs == {"content": [1], "n": 2}
     assert accumulator.completion().choices[0].logprobs == {"content": [1, 1], "n": 2}

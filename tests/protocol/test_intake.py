@@ -10,10 +10,8 @@ from foxapi_async._protocol.cursor import Cursor
 from foxapi_async._protocol.intake import Intake
 from foxapi_async._wire.chunk import DeltaChoice, DeltaMessage
 
-# How many deltas come, how many of them are read before the next, how they come, who asks.
-TURNS = st.lists(
-    st.tuples(st.integers(0, 5), st.integers(0, 5), st.booleans(), st.booleans()), max_size=30
-)
+# How many deltas come, how many of them are read before the next, whether somebody asks.
+TURNS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.booleans()), max_size=30)
 
 
 def said(number: int) -> Delta:
@@ -30,24 +28,19 @@ def position(count: int) -> str:
 
 
 @given(turns=TURNS, last=st.integers(0, 5))
-def test_what_was_read_counts_however_late_it_is_settled(
-    turns: list[tuple[int, int, bool, bool]], last: int
+def test_what_was_read_counts_whenever_somebody_asks(
+    turns: list[tuple[int, int, bool]], last: int
 ) -> None:
     """Offset, cursor and sum speak of the deltas that were read, whether or not they were asked."""
     intake = Intake(Cursor())
     came = read = 0
-    for count, taken, counted, asks in turns:
+    for count, taken, asks in turns:
         # Nothing may come before all was read.
         intake.skip()
         read = came
         deltas = [said(number) for number in range(came, came + count)]
         came += count
-        if counted:
-            intake.settle()
-            intake.take(intake.cursor.accept(deltas))
-        else:
-            intake.backlog += deltas
-            intake.ready = iter(deltas)
+        intake.take(intake.cursor.accept(deltas))
         read += len(list(islice(intake.ready, taken)))
         assert intake.offset == read
         if asks:
@@ -59,3 +52,19 @@ def test_what_was_read_counts_however_late_it_is_settled(
     assert (intake.offset, intake.cursor_text()) == (read, position(read))
     assert intake.settled().text == "".join(f" {number}" for number in range(read))
     assert intake.settled().chunks == read
+
+
+def test_the_rest_of_a_stored_result_is_no_chunk() -> None:
+    """It adds to the sum once it was read, and never to the position."""
+    intake = Intake(Cursor())
+    intake.take(intake.cursor.accept([said(0), said(1)]))
+    intake.skip()
+    for is_read in (False, True):
+        intake.rest = said(2)
+        intake.take([intake.rest])
+        if is_read:
+            assert next(intake.ready).text == " 2"
+        assert (intake.offset, intake.cursor_text()) == (2, position(2))
+        assert intake.settled().text == (" 0 1 2" if is_read else " 0 1")
+    intake.throw_away()
+    assert (intake.offset, intake.settled().text) == (2, " 0 1 2")
