@@ -142,6 +142,16 @@ class Poller:
             self._timer = None
         await self._crew.aclose()
 
+    def book(self) -> float:
+        """Take the next place of a GET for one that another makes; return the seconds until then.
+
+        So it counts against ``limits.gets_per_second`` as a poll does.
+        """
+        now = self._clock.time()
+        start = max(now, self._throttle.opens)
+        self._throttle.start(start)
+        return start - now
+
     # When things happen
 
     def _plan_first(self, watch: Watch, now: float) -> None:

@@ -5,7 +5,8 @@ from copy import copy
 from operator import length_hint
 from typing import TYPE_CHECKING, Self
 
-from foxapi_async._catalog import MODELS
+from foxapi_async._client.deadline import Deadline
+from foxapi_async._client.handover import hand_over
 from foxapi_async._client.launch import Launch
 from foxapi_async._client.recovery import Recovery, Way
 from foxapi_async._client.service import Service
@@ -15,7 +16,6 @@ from foxapi_async._protocol.chunks import ChunkDecoder
 from foxapi_async._protocol.cursor import Cursor, Verdict
 from foxapi_async._protocol.intake import Intake
 from foxapi_async._protocol.recovery import Cut
-from foxapi_async._protocol.remainder import remainder
 from foxapi_async._transport import StreamBody
 from foxapi_async._wire.chunk import Delta
 from foxapi_async._wire.completion import ChatCompletion
@@ -24,7 +24,6 @@ from foxapi_async.errors import (
     APITimeoutError,
     FoxAPIError,
     StreamConsumedError,
-    StreamExpiredError,
     StreamInterruptedError,
     TaskTimeoutError,
 )
@@ -64,7 +63,6 @@ class StreamReader:
         "_service",
         "_silent",
         "_stopped",
-        "_timeout",
         "_transcript",
         "begun",
         "closed",
@@ -104,8 +102,7 @@ class StreamReader:
         self._recovery = Recovery(service)
         self._interrupt = Interrupt()
         self._stopped: Exception | None = None
-        self._timeout = timeout
-        self._deadline: float | None = None
+        self._deadline = Deadline(service.clock, timeout)
 
     # What is known
 
@@ -160,8 +157,7 @@ class StreamReader:
         if not self.begun:
             self.begun = True
             self._quiet_since = self._service.clock.time()
-            if self._timeout is not None:
-                self._deadline = self._quiet_since + self._timeout
+            self._deadline.begin()
         if self._handle is None and self._launch is not None:
             with self._interrupt:
                 self._handle = await self._launch.run()
@@ -258,8 +254,8 @@ class StreamReader:
         try:
             if self._body is None:
                 await self.start()
-            if self._deadline is not None:
-                alarm = self._set_alarm(self._deadline)
+            self._refuse_if_late()
+            alarm = self._deadline.alarm(self._ring)
             if deltas is not None:
                 batch = self._accept(deltas)
             while not batch and not self._ended:
@@ -301,7 +297,7 @@ class StreamReader:
         if not batch:
             self._tell()
             return False
-        if self._body is not None and self._deadline is None and self._intake.is_plain:
+        if self._body is not None and self._deadline.ends is None and self._intake.is_plain:
             self._receive = self._body.receive
         return True
 
@@ -413,29 +409,12 @@ class StreamReader:
     async def _hand_over(self) -> Sequence[Delta]:
         """End with what the stored result has beyond what was delivered (CONTRACT §6)."""
         stored = await self.handle.result()  # known since it was observed; raises if unreadable
-        task, intake = self.handle.task, self._intake
-        suffix = intake.cursor.suffix(stored.text)
-        if suffix is None and intake.lacks_past:
-            raise StreamExpiredError(
-                f"the stream of task {self.task_id} is over, and the text before offset "
-                f"{self.offset} is not known here; await the handle for the whole answer",
-                task_id=self.task_id,
-                offset=self.offset,
-                task=task,
-            )
-        said = None if intake.lacks_past else intake.settled().completion()
-        rest = None if suffix is None else remainder(stored, said, suffix)
-        self._ended = intake.cursor.ended = True
-        model = MODELS.get(task.model if task is not None else stored.model)
-        thinks = bool(intake.settled().reasoning) or (model is not None and model.thinking)
-        self.reasoning_complete = not thinks
-        # A stored text that does not continue the delivered one must not replace it (CONTRACT Q1).
-        self._keep = rest is None
-        if not rest:
-            return ()
-        last = Delta(id=stored.id, model=stored.model, choices=rest, usage=stored.usage)
-        intake.rest = last
-        return (last,)
+        handed = hand_over(stored, self.handle, self._intake)
+        self._ended = self._intake.cursor.ended = True
+        self.reasoning_complete = not handed.thinks
+        self._keep = handed.keep
+        self._intake.rest = handed.rest
+        return () if handed.rest is None else (handed.rest,)
 
     def _refuse_if_stopped(self) -> None:
         if self._stopped is not None:
@@ -443,23 +422,19 @@ class StreamReader:
 
     # Patience
 
-    def _set_alarm(self, deadline: float) -> Timer:
-        """End the wait when the reader's own patience ends, even in the middle of a read."""
-        self._refuse_if_late()
-        return self._service.clock.call_at(deadline, self._ring)
-
     def _ring(self) -> None:
         if self._body is not None:
             self._body.close()
         self._interrupt.fire(self._late())
 
     def _refuse_if_late(self) -> None:
-        if self._deadline is not None and self._service.clock.time() >= self._deadline:
+        if self._deadline.is_over:
             raise self._late()
 
     def _late(self) -> TaskTimeoutError:
+        timeout = self._deadline.timeout
         return TaskTimeoutError(
-            f"the stream of task {self.task_id} did not end within timeout=, {self._timeout:g} s; "
+            f"the stream of task {self.task_id} did not end within timeout=, {timeout:g} s; "
             "the task goes on: read on from the stream's cursor, or await the handle",
             task_id=self.task_id,
             task=self._handle.task if self._handle is not None else None,

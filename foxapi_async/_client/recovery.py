@@ -135,6 +135,8 @@ class Recovery:
     async def _look(self, handle: "LLMHandle") -> Task | None:
         """Return the task as it is now; ``None`` when that cannot be learnt this time."""
         try:
+            # A thousand streams may be cut at once.
+            await sleep(self._service.clock, self._service.core.poller.book())
             task, _ = await self._service.look(handle.id)
         except FoxAPIError as fault:
             sight = judge_fault(fault)

@@ -26,7 +26,7 @@ from foxapi_async import (
 )
 from foxapi_async._protocol.sse import encode_event
 from foxapi_async.gateway import Gateway
-from foxapi_async.testing import ManualClock
+from foxapi_async.testing import ManualClock, settle
 
 if TYPE_CHECKING:
     from tests.client.conftest import Play
@@ -355,6 +355,26 @@ async def listed(stream: object) -> list[Delta]:
     return [delta async for delta in stream]  # type: ignore[attr-defined]
 
 
+async def test_streams_that_are_cut_together_ask_within_the_ceiling(
+    stage: Gateway, play: "Play", clock: ManualClock
+) -> None:
+    """However many look at their tasks at once, no second sees more than limits.gets_per_second."""
+    play.stream_status = 404
+    play.store(WHOLE)
+    limits = Limits(gets_per_second=10)
+    async with FoxSession(KEY, base_url=stage.url, clock=clock, limits=limits) as fox:
+        handles = [await submit(fox) for _ in range(30)]
+        began = clock.time()
+        reading = [asyncio.create_task(read(handle)) for handle in handles]
+        await play.until(lambda: len(play.opened) == 30)
+        while not all(task.done() for task in reading):
+            await settle(200)
+            assert play.asked <= 1 + 10 * (clock.time() - began)
+            await clock.advance(0.05)
+        assert {text(await task) for task in reading} == {WHOLE}
+    assert play.asked == 30
+
+
 async def test_a_lost_stream_of_a_thinking_model_says_so(staged: FoxSession, play: "Play") -> None:
     """Thinking that nobody stored is missing for good, and reasoning_complete tells."""
     play.chunks = [play.said(reasoning_content="hm"), play.said("one")]
@@ -442,7 +462,7 @@ async def test_a_bare_offset_into_a_stream_that_is_gone_has_expired(
 
 
 async def test_a_cursor_into_a_stream_that_is_gone_is_completed(
-    staged: FoxSession, play: "Play"
+    staged: FoxSession, play: "Play", clock: ManualClock
 ) -> None:
     """What a cursor stands for is proved by the stored text itself."""
     handle = await submit(staged)
@@ -454,6 +474,7 @@ async def test_a_cursor_into_a_stream_that_is_gone_is_completed(
     again = staged.tasks.handle(handle.id)
     rest = [delta async for delta in again.stream(resume=cursor)]
     assert text(first) + text(rest) == WHOLE
+    await clock.advance(1)
     play.store("other words")
     with pytest.raises(StreamExpiredError):
         await anext(staged.tasks.handle(handle.id).stream(resume=cursor))

@@ -1,0 +1,55 @@
+"""A stream that is over for good, and what the stored result still has of it (CONTRACT §6)."""
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from foxapi_async._catalog import MODELS
+from foxapi_async._protocol.intake import Intake
+from foxapi_async._protocol.remainder import remainder
+from foxapi_async._wire.chunk import Delta
+from foxapi_async._wire.completion import ChatCompletion
+from foxapi_async.errors import StreamExpiredError
+
+if TYPE_CHECKING:
+    from foxapi_async._client.llm_handle import LLMHandle
+
+
+class Handover(Struct, frozen=True):
+    """What is left to deliver, and what can be told of the whole.
+
+    ``thinks`` says that the model does, so that thinking may be missing for good. ``keep`` that the
+    stored text does not continue the delivered one, and must not replace it (CONTRACT Q1).
+    """
+
+    rest: Delta | None
+    thinks: bool
+    keep: bool
+
+
+def hand_over(stored: ChatCompletion, handle: "LLMHandle", intake: Intake) -> Handover:
+    """Compare what was delivered with what is stored.
+
+    Raises ``StreamExpiredError`` where the stored text cannot be taken up, because nobody knows
+    what was before the position.
+    """
+    task = handle.task
+    suffix = intake.cursor.suffix(stored.text)
+    if suffix is None and intake.lacks_past:
+        raise StreamExpiredError(
+            f"the stream of task {handle.id} is over, and the text before offset "
+            f"{intake.offset} is not known here; await the handle for the whole answer",
+            task_id=handle.id,
+            offset=intake.offset,
+            task=task,
+        )
+    said = None if intake.lacks_past else intake.settled().completion()
+    rest = None if suffix is None else remainder(stored, said, suffix)
+    model = MODELS.get(task.model if task is not None else stored.model)
+    return Handover(
+        rest=Delta(id=stored.id, model=stored.model, choices=rest, usage=stored.usage)
+        if rest
+        else None,
+        thinks=bool(intake.settled().reasoning) or (model is not None and model.thinking),
+        keep=rest is None,
+    )
