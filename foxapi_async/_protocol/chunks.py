@@ -127,7 +127,8 @@ class ChunkDecoder:
             chunks = self._read_each(block)
         if events.error and not self.ended:
             self._end(error=events.error)
-        self._get_ready(at_boundary=events.at_boundary)
+        if self._ready or events.at_boundary:
+            self._get_ready(at_boundary=events.at_boundary)
         return chunks
 
     def _get_ready(self, *, at_boundary: bool) -> None:
@@ -144,7 +145,9 @@ class ChunkDecoder:
         chunks = block[self._size : -2].split(self._joint)
         if _LF in b"".join(chunks):
             return None
-        if self._mould is not None and (cast := self._mould.cast_all(chunks)) is not None:
+        # For one alone, what it takes to cast many costs more than it saves.
+        mould = self._mould if len(chunks) > 1 else None
+        if mould is not None and (cast := mould.cast_all(chunks)) is not None:
             self.is_plain = True
             return cast
         try:
