@@ -144,7 +144,9 @@ class _ChoiceSoFar:
         if message.reasoning_content:
             self.reasoning.append(message.reasoning_content)
         self.role = message.role or self.role
-        self.message_extra.update(message.extra)
+        # To merge even an empty mapping costs more than all the rest, and thinking comes this way.
+        if message._extra is not UNSET:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            self.message_extra.update(message.extra)
         if message.refusal:
             self.refusal.append(message.refusal)
         for piece in message.tool_calls or ():
