@@ -224,7 +224,7 @@ class StreamReader:
                 self._busy = False
             one = self._decoder.one(data)
             if one is not None:
-                self._transcript.add((one,))
+                self._transcript.add_one(one)
                 return one
             deltas = self._decoder.feed(data)
             if self._decoder.ended or not data:

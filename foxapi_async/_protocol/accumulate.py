@@ -72,8 +72,17 @@ class Accumulator:
                 continue
             if plain is None:
                 plain = self._choice_so_far(0)
-            if isinstance(one, str):
-                plain.text.append(one)
+            # Nearly every message is a word and nothing else.
+            if (
+                one.role is None
+                and one.tool_calls is None
+                and one.refusal is None
+                and one._extra is UNSET  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            ):
+                if one.content is not None:
+                    plain.text.append(one.content)
+                if one.reasoning_content is not None:
+                    plain.reasoning.append(one.reasoning_content)
             else:
                 plain.add(one)
         for note in notes:

@@ -10,11 +10,11 @@ from msgspec import UNSET
 from foxapi_async._wire.chunk import Delta, DeltaChoice, DeltaMessage
 
 Choices = tuple[DeltaChoice, ...]
-Said = str | DeltaMessage | Choices
-"""What one chunk says, as short as tells it exactly: two chunks say the same if this is equal.
+Said = DeltaMessage | Choices
+"""What one chunk says: its choices, or the message of one that says nothing else of choice 0.
 
-A text is that of a message with nothing else, a message that of choice 0 with nothing else. A chunk
-is known by its choices, because a server may stamp ``id`` and ``created`` anew in a replay.
+Two chunks say the same if this is equal. A chunk is known by its choices, because a server may
+stamp ``id`` and ``created`` anew in a replay.
 """
 
 _index: Final[Callable[[tuple[int, Delta]], int]] = itemgetter(0)
@@ -23,7 +23,7 @@ _index: Final[Callable[[tuple[int, Delta]], int]] = itemgetter(0)
 class Transcript:
     """What each chunk said, in their order.
 
-    So the chunks themselves need not be kept: a word costs a tenth of its delta, and nothing that
+    So the chunks themselves need not be kept: a word costs a quarter of its delta, and nothing that
     the collector would have to look at. ``notes`` are the deltas that tell something new beside
     their choices, with their index: usage, unknown members, at first whose the stream is.
     """
@@ -42,28 +42,17 @@ class Transcript:
 
         Their ``id`` is no news then.
         """
-        said = self.said
-        for delta in deltas:
-            message = delta.choices[0].delta
-            if message is None:
-                said.append(delta.choices)
-            elif (
-                message.reasoning_content is None
-                and message.role is None
-                and message.tool_calls is None
-                and message.refusal is None
-                and message._extra is UNSET  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-                and message.content is not None
-            ):
-                said.append(message.content)
-            else:
-                said.append(message)
+        self.said += [delta.choices[0].delta or delta.choices for delta in deltas]
+
+    def add_one(self, delta: Delta) -> None:
+        """Add one plain delta."""
+        choices = delta.choices
+        self.said.append(choices[0].delta or choices)
 
     def extend(self, deltas: Sequence[Delta]) -> None:
         """Add any deltas."""
         said = self.said
         for delta in deltas:
-            choices = delta.choices
             if (
                 not self.is_named
                 or delta.usage is not None
@@ -73,29 +62,7 @@ class Transcript:
                 or delta._extra is not UNSET  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
             ) and self._is_news(delta):
                 self.notes.append((len(said), delta))
-            if len(choices) == 1:
-                choice = choices[0]
-                message = choice.delta
-                if (
-                    choice.finish_reason is None
-                    and choice.logprobs is None
-                    and choice._extra is UNSET  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-                    and not choice.index
-                    and message is not None
-                ):
-                    if (
-                        message.reasoning_content is None
-                        and message.role is None
-                        and message.tool_calls is None
-                        and message.refusal is None
-                        and message._extra is UNSET  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-                        and message.content is not None
-                    ):
-                        said.append(message.content)
-                    else:
-                        said.append(message)
-                    continue
-            said.append(choices)
+            said.append(said_by(delta))
 
     def part(self, start: int, end: int) -> tuple[Sequence[Said], Sequence[Delta]]:
         """Return what the chunks from ``start`` to before ``end`` said, and the notes on them."""
@@ -115,14 +82,20 @@ class Transcript:
 
 def said_by(delta: Delta) -> Said:
     """Return what a chunk says."""
-    transcript = Transcript()
-    transcript.extend((delta,))
-    return transcript.said[0]
+    choices = delta.choices
+    if len(choices) == 1:
+        choice = choices[0]
+        if (
+            choice.delta is not None
+            and not choice.index
+            and choice.finish_reason is None
+            and choice.logprobs is None
+            and choice._extra is UNSET  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        ):
+            return choice.delta
+    return choices
 
 
 def choices_of(said: Said) -> Choices:
     """Return the choices of a chunk that said this."""
-    if isinstance(said, tuple):
-        return said
-    message = said if isinstance(said, DeltaMessage) else DeltaMessage(content=said)
-    return (DeltaChoice(delta=message),)
+    return said if isinstance(said, tuple) else (DeltaChoice(delta=said),)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foxapi_async._protocol.cursor import Cursor, Verdict
+from foxapi_async._protocol.transcript import said_by
 from foxapi_async._wire.chunk import Delta, DeltaChoice, DeltaMessage, StreamDone
 from foxapi_async.errors import ConfigError
 
@@ -127,7 +128,7 @@ def test_another_process_goes_on(
     network = Network(stream, before + after, total)
     assert follow(resumed, network, delivered) is Verdict.COMPLETE
     assert seen + texts(delivered) == stream
-    assert resumed.transcript.said == list(stream)
+    assert resumed.transcript.said == [said_by(chunk(letter)) for letter in stream]
     assert resumed.suffix(stream + "!") == "!"
 
 
