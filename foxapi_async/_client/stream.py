@@ -2,9 +2,9 @@
 
 import sys
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, final
+from typing import TYPE_CHECKING, Self, cast, final
 from weakref import ref
 
 from foxapi_async._client.reader import StreamReader
@@ -83,7 +83,7 @@ class ChatStream:
         """
         self._reader.close()
 
-    def __aiter__(self) -> "_Loop":
+    def __aiter__(self) -> AsyncIterator[Delta]:
         reader = self._reader
         if reader.closed or reader.finished:
             raise StreamConsumedError(
@@ -91,7 +91,8 @@ class ChatStream:
             )
         loop = _Loop(self, reader)
         self._loop = ref(loop)
-        return loop
+        # Type checkers look for methods in classes, not in slots.
+        return cast("AsyncIterator[Delta]", loop)
 
     async def __anext__(self) -> Delta:
         return await anext(self._reader)
