@@ -73,7 +73,7 @@ class Cursor:
         self.ended: bool = False
         # What was delivered, and what came before the position that `parse` or a bare offset began
         # at, once it came by: never delivered, but part of what the stream said.
-        self.transcript = Transcript()
+        self.transcript: Transcript = Transcript()
         self._surveyor = Surveyor()
         # How many chunks were delivered when a replay could last not be told from new chunks.
         self._doubted: int | None = None

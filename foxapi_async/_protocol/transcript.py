@@ -33,7 +33,7 @@ class Transcript:
     def __init__(self) -> None:
         self.said: list[Said] = []
         self.notes: list[tuple[int, Delta]] = []
-        self.is_named = False
+        self.is_named: bool = False
         self._fingerprint: str | None = None
         self._tier: str | None = None
 
