@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -87,9 +88,23 @@ def environment() -> Callable[[], dict[str, str]]:
     }
 
 
+@pytest.fixture(scope="session")
+def interruptible() -> None:
+    """Let the commands that these tests start hear Ctrl-C.
+
+    A shell without job control starts what it puts in the background with SIGINT ignored, and that
+    is inherited: a test run started so would wait forever for commands that do not hear it.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture
-def spawn(environment: Callable[[], dict[str, str]]) -> Callable[..., subprocess.Popen[str]]:
+def spawn(
+    environment: Callable[[], dict[str, str]], interruptible: None
+) -> Callable[..., subprocess.Popen[str]]:
     """Start ``python -m foxapi_async`` with pipes; call it, and wait for it, in a thread."""
+    del interruptible
 
     def start(*arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
