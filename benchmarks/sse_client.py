@@ -24,11 +24,15 @@ OURS: Final = "foxapi_async"
 BY_HAND: Final = "aiohttp, readline, json"
 HTTPX_SSE: Final = "httpx-sse, json"
 OPENAI: Final = "openai"
-SUBJECTS: Final = (OURS, BY_HAND, HTTPX_SSE, OPENAI)
+FLOOR: Final = "aiohttp, count bytes"
+SUBJECTS: Final = (OURS, FLOOR, BY_HAND, HTTPX_SSE, OPENAI)
 
 # A pool of httpx looks at all its connections for each request, so that a thousand in one take a
 # minute to set up: each so many streams have a client of their own.
 POOL: Final = 100
+# What somebody sets who reads streams of unknown length: nothing but a limit to connecting.
+PATIENT: Final = aiohttp.ClientTimeout(total=None, connect=10)
+FRAME: Final = b"event: chunk"
 
 Read = Callable[[int], Awaitable[None]]
 
@@ -89,11 +93,28 @@ async def ours(base: str, meter: Meter) -> AsyncIterator[Read]:
 
 
 @asynccontextmanager
+async def count_bytes(base: str, meter: Meter) -> AsyncIterator[Read]:
+    """Read what arrives and look for nothing but frames: what is left if reading them is free."""
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector, timeout=PATIENT) as http:
+
+        async def read(_: int) -> None:
+            tail = b""
+            async with http.get(base) as response:
+                while data := await response.content.readany():
+                    seen = tail + data
+                    for _ in range(seen.count(FRAME)):
+                        meter.take("")
+                    tail = seen[1 - len(FRAME) :]
+
+        yield read
+
+
+@asynccontextmanager
 async def by_hand(base: str, meter: Meter) -> AsyncIterator[Read]:
     """Read line by line, as the loop looks that everybody writes first."""
-    patient = aiohttp.ClientTimeout(total=None, connect=10)
     connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector, timeout=patient) as http:
+    async with aiohttp.ClientSession(connector=connector, timeout=PATIENT) as http:
 
         async def read(_: int) -> None:
             text: list[str] = []
@@ -163,6 +184,7 @@ async def openai(base: str, meter: Meter) -> AsyncIterator[Read]:
 
 MAKERS: Final[dict[str, Callable[[str, Meter], Any]]] = {
     OURS: ours,
+    FLOOR: count_bytes,
     BY_HAND: by_hand,
     HTTPX_SSE: httpx_sse,
     OPENAI: openai,
@@ -178,6 +200,8 @@ async def measure(name: str, port: int, streams: int, frames: int, size: int) ->
         before = resident_bytes()
         await asyncio.gather(*(read(number) for number in range(streams)))
     expected = sum(len(WORDS[number % len(WORDS)]) for number in range(frames)) * streams
+    if name == FLOOR:
+        expected = 0
     if (meter.count, meter.length) != (meter.last, expected):
         raise RuntimeError(f"{name} read {meter.count} frames of {meter.last}")
     return {

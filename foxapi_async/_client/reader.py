@@ -1,6 +1,6 @@
 """One reader of one stream, across as many connections as it takes: each chunk once, in order."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from copy import copy
 from operator import length_hint
 from typing import TYPE_CHECKING, Self
@@ -16,7 +16,7 @@ from foxapi_async._protocol.chunks import ChunkDecoder
 from foxapi_async._protocol.cursor import Cursor, Verdict
 from foxapi_async._protocol.intake import Intake
 from foxapi_async._protocol.recovery import Cut
-from foxapi_async._transport import StreamBody
+from foxapi_async._transport import Inlet, StreamBody
 from foxapi_async._wire.chunk import Delta
 from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async.errors import (
@@ -52,13 +52,13 @@ class StreamReader:
         "_ended",
         "_failed",
         "_handle",
+        "_inlet",
         "_intake",
         "_interrupt",
         "_keep",
         "_launch",
         "_lost",
         "_quiet_since",
-        "_receive",
         "_recovery",
         "_service",
         "_silent",
@@ -94,8 +94,8 @@ class StreamReader:
         self._lost: str | None = None
         self._decoder = ChunkDecoder(service.core.limits.frame)
         self._body: StreamBody | None = None
-        # How to read on where nothing is to be watched but the bytes; else `advance` does it.
-        self._receive: Callable[[], Awaitable[bytes]] | None = None
+        # Where to read on if nothing is to be watched but the bytes; else `advance` does it.
+        self._inlet: Inlet | None = None
         self._quiet_since = 0.0
         self._silent = False
         self._busy = False
@@ -211,10 +211,12 @@ class StreamReader:
         # The usual read, in one coroutine: another one would cost about as much as all that is done
         # here (PERF §1, §2).
         deltas: Sequence[Delta] | None = None
-        while self._receive is not None and not self._busy:
+        while (inlet := self._inlet) is not None and not self._busy:
             self._busy = True
             try:
-                data = await self._receive()
+                if (arrival := inlet.arrival()) is not None:
+                    await arrival
+                data = inlet.take()
             except Exception:  # noqa: BLE001 `advance` meets it again, and tells what it means
                 break
             except BaseException as error:
@@ -298,7 +300,7 @@ class StreamReader:
             self._tell()
             return False
         if self._body is not None and self._deadline.ends is None and self._intake.is_plain:
-            self._receive = self._body.receive
+            self._inlet = self._body.inlet
         return True
 
     def _break_off(self, error: BaseException) -> None:
@@ -380,7 +382,7 @@ class StreamReader:
 
     def _drop(self) -> None:
         body, self._body = self._body, None
-        self._receive = None
+        self._inlet = None
         if body is not None:
             body.close()
 

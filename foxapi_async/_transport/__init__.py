@@ -1,7 +1,8 @@
 """HTTP: owns the aiohttp sessions, retries what may be retried, translates every error.
 
-Whatever leaves this package is an ``Answer``, a ``StreamBody``, an error of ``foxapi_async.errors``
-or one of the signals ``Ambiguous`` and ``CancelledInFlight``; no type of aiohttp or tenacity does.
+Whatever leaves this package is an ``Answer``, a ``StreamBody`` and its ``Inlet``, an error of
+``foxapi_async.errors`` or one of the signals ``Ambiguous`` and ``CancelledInFlight``; no type of
+aiohttp or tenacity does.
 """
 
 from foxapi_async._transport.account import Account
@@ -9,6 +10,7 @@ from foxapi_async._transport.answer import Answer, decode, head, status_error
 from foxapi_async._transport.call import Call
 from foxapi_async._transport.faults import translate
 from foxapi_async._transport.http import Ambiguous, CancelledInFlight, Transport
+from foxapi_async._transport.inlet import Inlet
 from foxapi_async._transport.judge import OnRetry
 from foxapi_async._transport.stream import StreamBody
 
@@ -18,6 +20,7 @@ __all__ = [
     "Answer",
     "Call",
     "CancelledInFlight",
+    "Inlet",
     "OnRetry",
     "StreamBody",
     "Transport",

@@ -1,12 +1,12 @@
 """The body of an answer that has not ended yet."""
 
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, final
 
 import aiohttp
 
 from foxapi_async._clock import Clock
 from foxapi_async._transport.faults import FAULTS, translate
+from foxapi_async._transport.inlet import Inlet
 
 if TYPE_CHECKING:
     from foxapi_async._transport.account import Account
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 class StreamBody:
     """Bytes of an open stream, as they come. Close it, or read it to its end.
 
-    ``receive`` is the quicker `read`, for the loop that reads on and on: it is aiohttp's own, and
-    costs one coroutine less. Whatever it raises, `read` raises again as an error of ours.
+    ``inlet``, if there is one, is for the loop that reads on and on, and quicker than `read`.
+    Whatever it raises, `read` raises again as an error of ours.
     """
 
-    __slots__ = ("_account", "_content", "_heard_at", "_received", "_response", "receive")
+    __slots__ = ("_account", "_content", "_heard_at", "_received", "_response", "inlet")
 
     def __init__(self, account: "Account", response: aiohttp.ClientResponse, clock: Clock) -> None:
         self._account = account
         self._response = response
         self._content = response.content
-        self.receive: Callable[[], Awaitable[bytes]] = response.content.readany
+        self.inlet: Inlet | None = Inlet.of(response.content)
         self._received = 0
         self._heard_at = clock.time()
 

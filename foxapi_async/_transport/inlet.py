@@ -1,0 +1,79 @@
+"""Where the bytes of a body come in: waiting for them without a coroutine of aiohttp's."""
+
+import asyncio
+import logging
+from functools import cache
+from typing import Final, final
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+
+_log = logging.getLogger("foxapi_async")
+
+_LIMIT: Final = 2**16
+_EXPECTED: Final = [True, None, b"one", True, None, b"ortwo", True, None, b""]
+
+
+@final
+class Inlet:
+    """The bytes that a ``StreamReader`` of aiohttp gets, for one who reads on and on.
+
+    ``readany`` is two coroutines for each read, and more calls; on a stream of words that is as
+    much as all that is made of the bytes. Here the reader's own coroutine awaits the future that
+    aiohttp wakes. Both methods raise what aiohttp raises.
+    """
+
+    __slots__ = ("_content", "_new_future")
+
+    def __init__(self, content: aiohttp.StreamReader) -> None:
+        self._content = content
+        self._new_future = asyncio.get_running_loop().create_future
+
+    @classmethod
+    def of(cls, content: aiohttp.StreamReader) -> "Inlet | None":
+        """Return the inlet of ``content``, ``None`` where this aiohttp has no place for it."""
+        return cls(content) if _is_possible() else None
+
+    def arrival(self) -> "asyncio.Future[None] | None":
+        """Return what to await for the next bytes, ``None`` if there is something to `take`.
+
+        Only one may wait. Cancelling it loses no byte.
+        """
+        content = self._content
+        if content._buffer or content._eof or content._exception is not None:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            return None
+        arrival = content._waiter = self._new_future()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        return arrival
+
+    def take(self) -> bytes:
+        """Return all bytes that are there; ``b""`` at the end."""
+        content = self._content
+        if len(content._buffer) == 1:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            return content._read_nowait_chunk(-1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        return content.read_nowait(-1)
+
+
+@cache
+def _is_possible() -> bool:
+    """Try what the names that are used here do: none is sure to stay."""
+    try:
+        seen: object = _tried(asyncio.get_running_loop())
+    except Exception as surprise:  # noqa: BLE001 whatever is missing, there is another way
+        seen = surprise
+    if seen != _EXPECTED:
+        _log.debug("no inlet over aiohttp %s: %r", aiohttp.__version__, seen)
+    return seen == _EXPECTED
+
+
+def _tried(loop: asyncio.AbstractEventLoop) -> list[object]:
+    content = aiohttp.StreamReader(ResponseHandler(loop), _LIMIT, loop=loop)
+    inlet = Inlet(content)
+    seen: list[object] = []
+    for pieces in ([b"one"], [b"or", b"two"], []):
+        arrival = inlet.arrival()
+        for piece in pieces:
+            content.feed_data(piece)
+        if not pieces:
+            content.feed_eof()
+        seen += [arrival is not None and arrival.done(), inlet.arrival(), inlet.take()]
+    return seen
