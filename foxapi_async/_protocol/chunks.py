@@ -142,11 +142,14 @@ class ChunkDecoder:
             return ()
         if block[: self._size] != self._prefix or self._tolerant or len(block) > self._limit:
             return None
+        mould = self._mould
+        # Here for the first time where line ends were no LF, or a frame came in pieces.
+        if mould is not None and (one := mould.cast(block)) is not None:
+            self.is_plain = True
+            return (one,)
         chunks = block[self._size : -2].split(self._joint)
         if _LF in b"".join(chunks):
             return None
-        # For one alone, what it takes to cast many costs more than it saves.
-        mould = self._mould if len(chunks) > 1 else None
         if mould is not None and (cast := mould.cast_all(chunks)) is not None:
             self.is_plain = True
             return cast
