@@ -122,7 +122,7 @@ class ChunkDecoder:
         events = self._events
         block = events.cut(data)
         self.is_plain = False
-        chunks = self._read_alike(block)
+        chunks = self._read_alike(block) if block else ()
         if chunks is None:
             chunks = self._read_each(block)
         if events.error and not self.ended:
@@ -138,8 +138,6 @@ class ChunkDecoder:
 
     def _read_alike(self, block: bytes) -> Sequence[Delta] | None:
         """Decode frames that are all of the usual shape; ``None`` if they are not."""
-        if not block:
-            return ()
         if block[: self._size] != self._prefix or self._tolerant or len(block) > self._limit:
             return None
         mould = self._mould
