@@ -189,13 +189,15 @@ class StreamReader:
         self._interrupt.fire(error)
 
     def sweep(self, now: float) -> None:
-        """Cut a connection that is silent for too long while somebody waits for it."""
+        """Cut a connection that is silent for too long, or closed, while somebody waits for it."""
         body = self._body
         if body is None:
             return
         if not self._busy:
             # Bytes may be waiting for their reader, so that nothing is known of the line.
             body.excuse(now)
+        elif body.is_lost:
+            body.close()
         elif now - body.heard_at(now) >= self._service.options.streaming.silence:
             self._silent = True
             body.close()
@@ -218,8 +220,10 @@ class StreamReader:
                     await arrival
                 data = inlet.take()
             except Exception:  # noqa: BLE001 `advance` meets it again, and tells what it means
+                inlet.leave()
                 break
             except BaseException as error:
+                inlet.leave()
                 self._break_off(error)
                 raise
             finally:

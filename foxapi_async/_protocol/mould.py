@@ -75,10 +75,11 @@ class Mould:
             return None
         if delta.usage or delta.system_fingerprint or delta.service_tier or _LF in data:
             return None
-        before, message, after = data.partition(bytes(_open(data).choices[0].delta))
+        before, _, after = data.partition(bytes(_open(data).choices[0].delta))
         sample = replace(delta, choices=(DeltaChoice(delta=_SAMPLE),))
         try:
-            if message == _SAMPLE_JSON or _decode(before + _SAMPLE_JSON + after) != sample:
+            # Equal ones would prove nothing: of two members with one name the last counts.
+            if delta == sample or _decode(before + _SAMPLE_JSON + after) != sample:
                 return None
         except _UNREADABLE:
             return None

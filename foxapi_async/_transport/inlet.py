@@ -35,18 +35,33 @@ class Inlet:
         return cls(content) if _is_possible() else None
 
     def arrival(self) -> "asyncio.Future[None] | None":
-        """Return what to await for the next bytes, ``None`` if there is something to `take`.
+        """Return what to await for the next bytes, ``None`` if there is nothing to wait for.
 
-        Only one may wait. Cancelling it loses no byte.
+        That is where there is something to `take`, and where the connection was closed behind the
+        reader's back: no one would wake him. Only one may wait. Cancelling it loses no byte; who
+        leaves without awaiting it to its end has to `leave`.
         """
         content = self._content
-        if content._buffer or content._eof or content._exception is not None:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        if (
+            content._buffer  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            or content._eof  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            or content._exception is not None  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            or content._protocol.transport is None  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        ):
             return None
         arrival = content._waiter = self._new_future()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         return arrival
 
+    def leave(self) -> None:
+        """Let aiohttp wake nobody: an error that nobody awaits would be complained of."""
+        self._content._waiter = None  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
     def take(self) -> bytes:
-        """Return all bytes that are there; ``b""`` at the end."""
+        """Return all bytes that are there.
+
+        ``b""`` at the end, after a wait that only the end of an HTTP chunk ended, and where the
+        connection was closed: `StreamBody.read` tells which.
+        """
         content = self._content
         if len(content._buffer) == 1:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
             return content._read_nowait_chunk(-1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
@@ -66,14 +81,19 @@ def _is_possible() -> bool:
 
 
 def _tried(loop: asyncio.AbstractEventLoop) -> list[object]:
-    content = aiohttp.StreamReader(ResponseHandler(loop), _LIMIT, loop=loop)
+    protocol = ResponseHandler(loop)
+    protocol.transport = asyncio.Transport()
+    content = aiohttp.StreamReader(protocol, _LIMIT, loop=loop)
     inlet = Inlet(content)
     seen: list[object] = []
-    for pieces in ([b"one"], [b"or", b"two"], []):
-        arrival = inlet.arrival()
-        for piece in pieces:
-            content.feed_data(piece)
-        if not pieces:
-            content.feed_eof()
-        seen += [arrival is not None and arrival.done(), inlet.arrival(), inlet.take()]
+    try:
+        for pieces in ([b"one"], [b"or", b"two"], []):
+            arrival = inlet.arrival()
+            for piece in pieces:
+                content.feed_data(piece)
+            if not pieces:
+                content.feed_eof()
+            seen += [arrival is not None and arrival.done(), inlet.arrival(), inlet.take()]
+    finally:
+        protocol.transport = None
     return seen

@@ -7,6 +7,7 @@ import aiohttp
 from foxapi_async._clock import Clock
 from foxapi_async._transport.faults import FAULTS, translate
 from foxapi_async._transport.inlet import Inlet
+from foxapi_async.errors import APIConnectionError, FoxAPIError
 
 if TYPE_CHECKING:
     from foxapi_async._transport.account import Account
@@ -39,8 +40,20 @@ class StreamBody:
         try:
             return await self._content.readany()
         except FAULTS as error:
-            fault = translate(error, sent=True, account=self._account)
+            fault: FoxAPIError = translate(error, sent=True, account=self._account)
+        except RuntimeError as error:
+            # aiohttp's word for a connection that was closed while nobody read.
+            fault = APIConnectionError(str(error))
         raise fault
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the connection is closed but not from here, as by the owner of a lent session.
+
+        aiohttp wakes no read that waits for it.
+        """
+        connection = self._response.connection
+        return connection is not None and connection.transport is None
 
     def heard_at(self, now: float) -> float:
         """Return when something was last received, as exactly as this is asked often.

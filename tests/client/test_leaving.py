@@ -4,9 +4,11 @@ import asyncio
 import gc
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from operator import length_hint
 from typing import TYPE_CHECKING
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -465,6 +467,51 @@ async def test_a_stream_whose_end_has_come_takes_no_place(stage: Gateway, play: 
         assert fox.stats().streams == 0
         assert [delta async for delta in stream] == []
     assert play.opened == [0]
+
+
+@asynccontextmanager
+async def read_apart(fox: FoxSession, play: "Play") -> AsyncIterator[ChatStream]:
+    """Open a stream, get three words in a read each, and let nothing follow."""
+
+    async def connection(response: web.StreamResponse, offset: int) -> None:
+        for text in ("one", "two", "three"):
+            await play.send(response, text)
+            await settle(20)
+        await play.hang(response, offset)
+
+    play.script.append(connection)
+    async with (await submit(fox)).stream() as stream:
+        for _ in range(3):
+            await anext(stream)
+        yield stream
+
+
+async def test_a_read_whose_coroutine_is_closed(stage: Gateway, play: "Play") -> None:
+    """A read that is closed and not cancelled leaves no future behind that complains."""
+    async with FoxSession(KEY, base_url=stage.url) as fox, read_apart(fox, play) as stream:
+        reading = stream.__anext__()
+        reading.send(None)
+        reading.close()
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_lent_session_that_is_closed(stage: Gateway, play: "Play", *, waits: bool) -> None:
+    """The owner of a lent session closes it: a read ends, in a second if it waits already."""
+    clock = ManualClock()
+    async with (
+        aiohttp.ClientSession() as lent,
+        FoxSession(KEY, base_url=stage.url, http=lent, clock=clock) as fox,
+        read_apart(fox, play) as stream,
+    ):
+        reading = asyncio.ensure_future(step(stream))
+        if waits:
+            await settle()
+        await lent.close()
+        await settle()
+        if waits:
+            await clock.advance(1)
+        with pytest.raises(SessionClosedError, match="lent"):
+            await reading
 
 
 async def test_a_slow_reader_holds_the_service_back(stage: Gateway, play: "Play") -> None:

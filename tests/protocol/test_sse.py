@@ -456,6 +456,20 @@ def test_what_does_not_fit_the_mould_is_left_to_the_other_tiers(other: bytes) ->
     assert cast(other) == [None]
 
 
+def test_a_mould_is_not_taken_where_it_proves_nothing() -> None:
+    """Of two members with one name the last counts, also if it is what a mould is tried with."""
+
+    def doubled(first: bytes) -> bytes:
+        message = b'"choices":[{"index":0,"delta":{"content": "%b"}}]'
+        return b'{"id":"x",%b,%b}' % (message % first, message % b"any text")
+
+    decoder = ChunkDecoder(ROOMY)
+    for data in map(doubled, (b"any text", b"no", b"no")):
+        frame = encode_event("chunk", data)
+        delta = decoder.one(frame)
+        assert (delta or decoder.feed(frame)[0]) == deltas.read(data)
+
+
 def test_the_mould_keeps_the_limit() -> None:
     """A frame that is too long is not cast."""
     longer = PLAIN.replace(b'"a"', b'"ab"')
