@@ -76,6 +76,11 @@ def piece(data: str | bytes) -> str | None:
     return delta.get("content") or delta.get("reasoning_content") or ""
 
 
+def plain_session() -> aiohttp.ClientSession:
+    """Return a session with as many connections as streams."""
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=PATIENT)
+
+
 @asynccontextmanager
 async def ours(base: str, meter: Meter) -> AsyncIterator[Read]:
     """Read by our public API, which adds the completion up."""
@@ -95,8 +100,7 @@ async def ours(base: str, meter: Meter) -> AsyncIterator[Read]:
 @asynccontextmanager
 async def count_bytes(base: str, meter: Meter) -> AsyncIterator[Read]:
     """Read what arrives and look for nothing but frames: what is left if reading them is free."""
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector, timeout=PATIENT) as http:
+    async with plain_session() as http:
 
         async def read(_: int) -> None:
             tail = b""
@@ -113,8 +117,7 @@ async def count_bytes(base: str, meter: Meter) -> AsyncIterator[Read]:
 @asynccontextmanager
 async def by_hand(base: str, meter: Meter) -> AsyncIterator[Read]:
     """Read line by line, as the loop looks that everybody writes first."""
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector, timeout=PATIENT) as http:
+    async with plain_session() as http:
 
         async def read(_: int) -> None:
             text: list[str] = []

@@ -24,6 +24,7 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from process import CLIENT_CORE, pin
 from sse_bytes import END, HEAD, done, frames, http_chunk, payload, texts
+from sse_client import PATIENT
 
 from foxapi_async import FoxSession
 from foxapi_async._clock import settle
@@ -31,8 +32,6 @@ from foxapi_async._protocol.chunks import ChunkDecoder
 from foxapi_async._wire.chunk import deltas
 
 KEY: Final = "sk-benchmark"
-# What somebody sets who reads streams of unknown length: nothing but a limit to connecting.
-PATIENT: Final = aiohttp.ClientTimeout(total=None, connect=10)
 URL: Final = "http://127.0.0.1:9/"
 FLOOR: Final = "count bytes"
 OURS: Final = "foxapi_async"

@@ -148,7 +148,8 @@ class ChunkDecoder:
         chunks = block[self._size : -2].split(self._joint)
         if _LF in b"".join(chunks):
             return None
-        if mould is not None and (cast := mould.cast_all(chunks)) is not None:
+        # One alone has been tried.
+        if len(chunks) > 1 and mould is not None and (cast := mould.cast_all(chunks)) is not None:
             self.is_plain = True
             return cast
         try:

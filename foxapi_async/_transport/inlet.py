@@ -1,14 +1,13 @@
 """Where the bytes of a body come in: waiting for them without a coroutine of aiohttp's."""
 
 import asyncio
-import logging
 from functools import cache
 from typing import Final, final
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
-_log = logging.getLogger("foxapi_async")
+from foxapi_async._transport.trial import is_made_so
 
 _LIMIT: Final = 2**16
 _EXPECTED: Final = [True, None, b"one", True, None, b"ortwo", True, None, b""]
@@ -20,7 +19,7 @@ class Inlet:
 
     ``readany`` is two coroutines for each read, and more calls; on a stream of words that is as
     much as all that is made of the bytes. Here the reader's own coroutine awaits the future that
-    aiohttp wakes. Both methods raise what aiohttp raises.
+    aiohttp wakes. `take` raises what aiohttp raises.
     """
 
     __slots__ = ("_content", "_new_future")
@@ -70,19 +69,13 @@ class Inlet:
 
 @cache
 def _is_possible() -> bool:
-    """Try what the names that are used here do: none is sure to stay."""
-    try:
-        seen: object = _tried(asyncio.get_running_loop())
-    except Exception as surprise:  # noqa: BLE001 whatever is missing, there is another way
-        seen = surprise
-    if seen != _EXPECTED:
-        _log.debug("no inlet over aiohttp %s: %r", aiohttp.__version__, seen)
-    return seen == _EXPECTED
+    return is_made_so("inlet", _tried, _EXPECTED)
 
 
-def _tried(loop: asyncio.AbstractEventLoop) -> list[object]:
+def _tried() -> list[object]:
+    loop = asyncio.get_running_loop()
     protocol = ResponseHandler(loop)
-    protocol.transport = asyncio.Transport()
+    protocol.connection_made(asyncio.Transport())
     content = aiohttp.StreamReader(protocol, _LIMIT, loop=loop)
     inlet = Inlet(content)
     seen: list[object] = []
@@ -95,5 +88,5 @@ def _tried(loop: asyncio.AbstractEventLoop) -> list[object]:
                 content.feed_eof()
             seen += [arrival is not None and arrival.done(), inlet.arrival(), inlet.take()]
     finally:
-        protocol.transport = None
+        protocol.connection_lost(None)
     return seen

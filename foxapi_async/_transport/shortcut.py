@@ -1,7 +1,6 @@
 """GETs straight over a connection of aiohttp's pool, past all that its requests are built of."""
 
 import asyncio
-import logging
 from functools import cache
 from typing import Any, Final
 
@@ -12,8 +11,7 @@ from aiohttp.http import RawResponseMessage
 from multidict import CIMultiDictProxy
 
 from foxapi_async._transport.account import Account
-
-_log = logging.getLogger("foxapi_async")
+from foxapi_async._transport.trial import is_made_so
 
 _HOW: Final[dict[str, Any]] = {"read_until_eof": True, "auto_decompress": True}
 _CANNED: Final = b"HTTP/1.1 200 OK\r\nX-Is: here\r\nContent-Length: 2\r\n\r\nok"
@@ -132,17 +130,11 @@ async def _answered(connection: Connection, request: bytes) -> Reply:
 
 @cache
 def _is_possible() -> bool:
-    """Try on a canned answer what the names that are used here do: none is sure to stay."""
-    try:
-        seen = _tried(ResponseHandler(asyncio.get_running_loop()))
-    except Exception as surprise:  # noqa: BLE001 whatever is missing, there is another way
-        seen = surprise
-    if seen != _EXPECTED:
-        _log.debug("no shortcut over aiohttp %s: %r", aiohttp.__version__, seen)
-    return seen == _EXPECTED
+    return is_made_so("shortcut", _tried, _EXPECTED)
 
 
-def _tried(protocol: ResponseHandler) -> object:
+def _tried() -> object:
+    protocol = ResponseHandler(asyncio.get_running_loop())
     protocol.connection_made(asyncio.Transport())
     try:
         protocol.set_response_params(**_HOW)

@@ -88,7 +88,7 @@ def environment() -> Callable[[], dict[str, str]]:
     }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def interruptible() -> None:
     """Let the commands that these tests start hear Ctrl-C.
 
@@ -100,11 +100,8 @@ def interruptible() -> None:
 
 
 @pytest.fixture
-def spawn(
-    environment: Callable[[], dict[str, str]], interruptible: None
-) -> Callable[..., subprocess.Popen[str]]:
+def spawn(environment: Callable[[], dict[str, str]]) -> Callable[..., subprocess.Popen[str]]:
     """Start ``python -m foxapi_async`` with pipes; call it, and wait for it, in a thread."""
-    del interruptible
 
     def start(*arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(

@@ -22,6 +22,11 @@ from foxapi_async.hooks import Event, RetryScheduled
 KEY = "sk-0123456789abcdef"
 PROMPT = "a prompt that nobody else may see"
 TASK = b'{"id":"task-llm-1-aaaaaaaa","status":"pending"}'
+# The head of a stream that goes on.
+CHUNKED = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n"
+)
 
 
 @dataclass(frozen=True)

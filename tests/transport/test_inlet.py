@@ -14,13 +14,10 @@ from foxapi_async import FoxSession
 from foxapi_async._clock import settle
 from foxapi_async._transport import Account, Inlet, StreamBody, Transport, inlet
 from foxapi_async.gateway import Gateway
+from tests.transport.conftest import CHUNKED
 
 if TYPE_CHECKING:
     from tests.transport.conftest import Server
-
-CHUNKED = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-)
 
 
 @pytest.fixture

@@ -15,14 +15,12 @@ from foxapi_async._transport import Account, Answer, Call, Transport, decode
 from foxapi_async._wire.task import tasks
 from foxapi_async.config import RetryPolicy
 from foxapi_async.hooks import Event, RequestFinished, RequestStarted, RetryScheduled
+from tests.transport.conftest import CHUNKED
 
 if TYPE_CHECKING:
     from tests.transport.conftest import Retries, Server
 
 KEY = "sk-0123456789abcdef"
-CHUNKED = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-)
 RETRY = RetryPolicy(attempts=2)
 
 

@@ -8,12 +8,10 @@ import pytest
 from foxapi_async import errors
 from foxapi_async._clock import ManualClock, settle
 from foxapi_async._transport import Account, Transport
+from tests.transport.conftest import CHUNKED
 
 if TYPE_CHECKING:
     from tests.transport.conftest import Server
-
-HEADERS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
-CHUNKED = HEADERS + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 async def test_bytes_come_as_they_are_sent(
