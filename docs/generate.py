@@ -1,28 +1,107 @@
-"""Write the tables of the reference that are made of code: ``python docs/generate.py``.
+"""Write what the pages take from elsewhere: ``python docs/generate.py``, or ``--check``.
 
-A test compares what is committed with what this script would write.
+A page marks the place::
+
+    <!-- begin: example quickstart.py -->
+    (generated)
+    <!-- end -->
+
+Kinds of blocks: ``example FILE`` (a program of ``docs/examples``), ``figure FILE`` (a table that a
+benchmark wrote to ``docs/figures``), ``api PATH [as NAME]`` (a public name), ``keywords PATH`` (the
+keys of a ``TypedDict``), ``faults``, ``settings``, ``error-tree``, ``error-advice``. So every page
+reads the same in the repository and on the site.
 """
 
 import ast
-from collections.abc import Iterator
+import re
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import MISSING, fields
+from functools import cache
+from inspect import getdoc
 from pathlib import Path
+from typing import Final
 
-from foxapi_async.gateway import settings
-from foxapi_async.gateway.faults.kinds import HOW, KINDS, ROUTES, WHEN
+DOCS: Final = Path(__file__).parent
+sys.path.insert(0, str(DOCS))
 
-FIGURES = Path(__file__).parent / "figures"
+from api_blocks import Reference  # noqa: E402 the module stands beside this script
+
+from foxapi_async import errors  # noqa: E402
+from foxapi_async.gateway import settings  # noqa: E402
+from foxapi_async.gateway.faults.kinds import HOW, KINDS, ROUTES, WHEN  # noqa: E402
+
+_BLOCK: Final = re.compile(r"(<!-- begin: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+_LANGUAGES: Final = {".py": "python", ".html": "html", ".js": "javascript", ".toml": "toml"}
 
 
-def tables() -> dict[str, str]:
-    """Return the text of each generated file by its name."""
-    return {"faults.md": "\n".join(_faults()) + "\n", "settings.md": "\n".join(_settings()) + "\n"}
+def pages() -> dict[Path, str]:
+    """Return the current text of each page that has a marked block, and of ``llms.txt``."""
+    found = ((path, path.read_text("utf-8")) for path in sorted(DOCS.rglob("*.md")))
+    filled = {path: _filled(text, path) for path, text in found if "<!-- begin: " in text}
+    return filled | {DOCS / "llms.txt": _index()}
 
 
-def _faults() -> Iterator[str]:
-    yield "### Routes\n"
+def _index() -> str:
+    """Return the list of pages that language models read (https://llmstxt.org)."""
+    lines = ["# foxapi_async", "", "> FoxAPI generations as awaitable task handles.", ""]
+    for folder in ("tutorial", "how-to", "reference", "explanation"):
+        lines += [f"## {folder.capitalize()}", ""]
+        for path in sorted((DOCS / folder).glob("*.md")):
+            page = f"{folder}/" if path.stem == "index" else f"{folder}/{path.stem}/"
+            title = path.read_text("utf-8").partition("\n")[0].removeprefix("# ")
+            lines.append(f"- [{title}]({page})")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _filled(text: str, page: Path) -> str:
+    def fill(match: re.Match[str]) -> str:
+        kind, _, rest = match[2].partition(" ")
+        if kind not in BLOCKS:
+            raise ValueError(f"{page.name}: there is no block {kind!r}")
+        before = text[: match.start()]
+        headings = re.findall(r"^(#+) ", _outside_blocks(before), re.MULTILINE)
+        return f"{match[1]}\n{BLOCKS[kind](rest, len(headings[-1])).strip()}\n\n{match[3]}"
+
+    return _BLOCK.sub(fill, text)
+
+
+def _outside_blocks(text: str) -> str:
+    return re.sub(r"```.*?```", "", _BLOCK.sub("", text), flags=re.DOTALL)
+
+
+@cache
+def _reference() -> Reference:
+    return Reference()
+
+
+def _example(name: str, _level: int) -> str:
+    path = DOCS / "examples" / name
+    return f"```{_LANGUAGES[path.suffix]}\n{path.read_text('utf-8').strip()}\n```"
+
+
+def _figure(name: str, _level: int) -> str:
+    return (DOCS / "figures" / name).read_text("utf-8")
+
+
+def _api(words: str, level: int) -> str:
+    path, _, title = words.partition(" as ")
+    return _reference().block(path, title, level + 1)
+
+
+def _keywords(path: str, _level: int) -> str:
+    return _reference().keywords(path)
+
+
+def _faults(_rest: str, level: int) -> str:
+    return "\n".join(_fault_tables("#" * (level + 1)))
+
+
+def _fault_tables(mark: str) -> Iterator[str]:
+    yield f"{mark} Routes\n"
     yield from _table(("Route", "Calls"), ((f"`{name}`", what) for name, what in ROUTES.items()))
-    yield "\n### Faults\n"
+    yield f"\n{mark} Faults\n"
     yield from _table(
         ("Fault", "Routes", "What happens", "Takes"),
         (
@@ -35,19 +114,19 @@ def _faults() -> Iterator[str]:
             for name, kind in KINDS.items()
         ),
     )
-    yield "\n### When a rule acts\n"
+    yield f"\n{mark} When a rule acts\n"
     yield from _table(("Member", "Acts on"), ((f"`{name}`", what) for name, what in WHEN.items()))
-    yield "\n### How the fault goes\n"
+    yield f"\n{mark} How the fault goes\n"
     yield from _table(("Member", "Meaning"), ((f"`{name}`", what) for name, what in HOW.items()))
 
 
-def _settings() -> Iterator[str]:
+def _settings(_rest: str, _level: int) -> str:
     told = _docstrings(Path(settings.__file__).read_text("utf-8"), "GatewaySettings")
     rows = (
         (f"`{item.name}`", _default(item.default), told[item.name])
         for item in fields(settings.GatewaySettings)
     )
-    yield from _table(("Setting", "Default", "Meaning"), rows)
+    return "\n".join(_table(("Setting", "Default", "Meaning"), rows))
 
 
 def _docstrings(source: str, name: str) -> dict[str, str]:
@@ -77,7 +156,63 @@ def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> Iterator[s
         yield f"| {' | '.join(cell.replace('``', '`') for cell in row)} |"
 
 
+def error_names() -> list[str]:
+    """Return the error classes in the order in which the module's docstring draws them."""
+    drawn = re.findall(r"^    +([A-Z]\w*Error)\b", errors.__doc__ or "", re.MULTILINE)
+    return [name for name in drawn if name in errors.__all__]
+
+
+def _error_tree(_rest: str, _level: int) -> str:
+    drawing = (errors.__doc__ or "").partition("::\n\n")[2]
+    lines = [line[4:] for line in drawing.splitlines() if not line or line.startswith("    ")]
+    return "```text\n" + "\n".join(lines).strip() + "\n```\n"
+
+
+def _error_advice(_rest: str, _level: int) -> str:
+    rows: list[tuple[str, ...]] = []
+    for name in error_names():
+        kind: type[BaseException] = getattr(errors, name)
+        meaning = " ".join((getdoc(kind) or "").partition("\n\n")[0].split())
+        link = f"[`{name}`](#{name.lower()})"
+        rows.append((link, meaning.replace("|", "\\|"), vars(kind)["advice"]))
+    return "\n".join(_table(("Class", "What happened", "What you can do"), iter(rows)))
+
+
+def _error_classes(_rest: str, level: int) -> str:
+    return "\n".join(
+        _reference().block(f"foxapi_async.errors.{name}", level=level + 1) for name in error_names()
+    )
+
+
+BLOCKS: Final[dict[str, Callable[[str, int], str]]] = {
+    "api": _api,
+    "error-advice": _error_advice,
+    "error-classes": _error_classes,
+    "error-tree": _error_tree,
+    "example": _example,
+    "faults": _faults,
+    "figure": _figure,
+    "keywords": _keywords,
+    "settings": _settings,
+}
+
+
+def main(words: list[str]) -> int:
+    """Write the pages; with ``--check`` name those that would change, and fail."""
+    current = pages()
+    stale = [path for path, text in current.items() if _text(path) != text]
+    for path in stale:
+        print(f"{'stale' if '--check' in words else 'wrote'}: {path.relative_to(DOCS.parent)}")
+    if "--check" in words:
+        return 1 if stale else 0
+    for path in stale:
+        path.write_text(current[path], "utf-8")
+    return 0
+
+
+def _text(path: Path) -> str:
+    return path.read_text("utf-8") if path.exists() else ""
+
+
 if __name__ == "__main__":
-    for name, text in tables().items():
-        (FIGURES / name).write_text(text, "utf-8")
-        print(f"wrote {FIGURES / name}")
+    sys.exit(main(sys.argv[1:]))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import foxapi_async
+from foxapi_async._client.params import LLMParams, SubmitParams
 
 DOORS = ("config", "errors", "gateway", "hooks", "journal", "testing", "types")
 
@@ -27,7 +28,7 @@ def test_every_example_is_on_a_page(checkout: Path) -> None:
     """Every file of ``docs/examples`` is included by a page, or nobody finds it."""
     docs = checkout / "docs"
     prose = "\n".join(page.read_text("utf-8") for page in docs.rglob("*.md"))
-    included = set(re.findall(r'--8<-- "(?:\./)?(?:docs/)?examples/([^":]+)', prose))
+    included = set(re.findall(r"<!-- begin: example (\S+) -->", prose))
     files = {
         path.relative_to(docs / "examples").as_posix() for path in (docs / "examples").rglob("*.py")
     }
@@ -64,17 +65,42 @@ def test_every_test_states_its_law(checkout: Path) -> None:
                 assert "\n\n" not in law, f"{path.name}: {node.name} says more than one sentence"
 
 
-def test_the_generated_tables_are_current(checkout: Path) -> None:
-    """The tables that are made of code are what ``python docs/generate.py`` would write now."""
+def test_the_pages_show_what_the_code_says(checkout: Path) -> None:
+    """Examples, tables and the reference on a page are what ``docs/generate.py`` writes now."""
     script = checkout / "docs" / "generate.py"
     spec = importlib.util.spec_from_file_location("generate", script)
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    for name, text in module.tables().items():
-        committed = (checkout / "docs" / "figures" / name).read_text("utf-8")
-        assert committed == text, f"run python {script.name} again"
+    stale = [path.name for path, text in module.pages().items() if path.read_text("utf-8") != text]
+    assert not stale, f"run python docs/{script.name} again"
+
+
+def test_the_pages_are_whole_in_the_repository(checkout: Path) -> None:
+    """No page needs the site's builder to show an example, a table or a name."""
+    for page in sorted((checkout / "docs").rglob("*.md")):
+        text = page.read_text("utf-8")
+        assert "--8<--" not in text, page.name
+        assert "\n::: " not in text, page.name
+
+
+def test_every_keyword_of_a_generation_is_in_the_reference(checkout: Path) -> None:
+    """The reference has a row for each keyword of ``fox.llm.submit``, and names its methods."""
+    page = (checkout / "docs/reference/session.md").read_text("utf-8")
+    for keyword in SubmitParams.__annotations__ | LLMParams.__annotations__:
+        assert re.search(rf"^\| `{keyword}` \|", page, re.MULTILINE), keyword
+    for name in ("llm.submit", "llm.generate", "llm.stream", "tasks.handle", "models.list"):
+        assert f"`fox.{name}`" in page, name
+
+
+def test_shell_blocks_can_be_pasted(checkout: Path) -> None:
+    """No command in a shell block stands behind a prompt."""
+    for page in [checkout / "README.md", *sorted((checkout / "docs").rglob("*.md"))]:
+        for block in re.findall(
+            r"```(?:sh|console|bash)\n(.*?)```", page.read_text("utf-8"), re.DOTALL
+        ):
+            assert not re.search(r"^\$ ", block, re.MULTILINE), f"{page.name}: {block}"
 
 
 def test_serve_is_documented(checkout: Path) -> None:
