@@ -225,6 +225,6 @@ def test_attributes_that_recovery_needs_are_there() -> None:
 def test_the_page_of_errors_shows_every_class(checkout: Path) -> None:
     """The tree that the page of errors is made from has every class."""
     drawn = re.findall(r"^    +([A-Z]\w*Error)\b", errors.__doc__ or "", re.MULTILINE)
-    assert sorted(drawn) == sorted(errors.__all__)
+    assert sorted(name for name in drawn if name in errors.__all__) == sorted(errors.__all__)
     page = (checkout / "docs/reference/errors.md").read_text("utf-8")
     assert [name for name in errors.__all__ if f"### `{name}`\n" not in page] == []
