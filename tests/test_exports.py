@@ -3,12 +3,37 @@
 import importlib
 import inspect
 import pickle
+from enum import Enum
 from types import ModuleType
 
 import pytest
 
 import foxapi_async
+from foxapi_async.gateway import Gateway
+from foxapi_async.journal import Journal
+from foxapi_async.testing import BackgroundGateway
+from foxapi_async.types import Extra
 
+TASK_HANDLE = {
+    *("bind", "created", "done", "id", "key", "kind", "model", "progress", "refresh", "result"),
+    *("status", "task", "updates"),
+}
+# What the reference documents of the classes that do things.
+MEMBERS = {
+    foxapi_async.TaskHandle: TASK_HANDLE,
+    foxapi_async.LLMHandle: TASK_HANDLE | {"is_streamed", "stream"},
+    foxapi_async.FoxSession: {"aclose", "recover", "stats", "unclaimed", "with_options"},
+    foxapi_async.ChatStream: {
+        *("aclose", "completion", "cursor", "handle", "offset", "reasoning_complete", "snapshot"),
+    },
+    foxapi_async.MediaResult: {"items", "urls"},
+    Journal: {"drop", "entries", "named", "prune", "scan"},
+    Gateway: {"faults", "port", "stats", "url"},
+    BackgroundGateway: {
+        *("advance", "assert_billed_once", "billed", "faults", "stats", "time", "url"),
+    },
+    Extra: {"get", "items", "keys", "values"},
+}
 DOORS = ("config", "errors", "gateway", "hooks", "journal", "testing", "types")
 
 
@@ -39,6 +64,34 @@ def test_dir_is_all() -> None:
     promised = {name for name in foxapi_async.__all__ if not name.startswith("_")}
     assert promised <= shown
     assert all(inspect.ismodule(getattr(foxapi_async, name)) for name in shown - promised)
+
+
+@pytest.mark.parametrize("shown", MEMBERS, ids=lambda shown: shown.__name__)
+def test_a_class_shows_what_is_documented(shown: type) -> None:
+    """``dir()`` of a class that does things shows what the reference documents and no engine."""
+    assert {name for name in dir(shown) if not name.startswith("_")} == MEMBERS[shown]
+
+
+def public_classes() -> set[type]:
+    """Return every class that a door offers, but the enumerations."""
+    modules = (foxapi_async, *map(door, DOORS))
+    offered = {getattr(module, name) for module in modules for name in module.__all__}
+    return {one for one in offered if inspect.isclass(one) and not issubclass(one, Enum)}
+
+
+def test_a_public_member_is_a_field_or_says_what_it_is() -> None:
+    """What a public class adds is a field, a text or documented: no switch of the engine shows."""
+    bare = {
+        f"{shown.__name__}.{name}"
+        for shown in public_classes()
+        for name, value in inspect.getmembers_static(shown)
+        if not name.startswith("_")
+        and name not in getattr(shown, "__struct_fields__", ())
+        and not inspect.isdatadescriptor(value)
+        and not (callable(value) and value.__doc__)
+        and not isinstance(value, classmethod | staticmethod | str)
+    }
+    assert not bare
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -1,4 +1,5 @@
 """Handles in the order in which their tasks finish."""
+# pyright: reportPrivateUsage=false
 
 import asyncio
 from collections import deque
@@ -97,14 +98,14 @@ class _Arrivals(Generic[H]):
             return
         waiter = _Expected(handle, self)
         self._expected.add(waiter)
-        handle.begin_wait(waiter, handle.patience())
+        handle._begin_wait(waiter, handle._patience())
 
     def arrived(self, waiter: "_Expected[H]", error: Exception | None) -> None:
         """Take in that a wait is over."""
         if waiter not in self._expected:
             return
         self._expected.discard(waiter)
-        waiter.awaited.end_wait(waiter)
+        waiter.awaited._end_wait(waiter)
         self._arrive(waiter.awaited, error)
 
     async def next(self) -> H:
@@ -130,7 +131,7 @@ class _Arrivals(Generic[H]):
         self._left = 0
         expected, self._expected = self._expected, set()
         for waiter in expected:
-            waiter.awaited.end_wait(waiter)
+            waiter.awaited._end_wait(waiter)
 
     def _arrive(self, handle: H, error: Exception | None) -> None:
         self._done += 1
@@ -151,7 +152,7 @@ class _Expected(Waiter, Generic[H]):
     __slots__ = ("_arrivals", "awaited")
 
     def __init__(self, handle: H, arrivals: _Arrivals[H]) -> None:
-        super().__init__(handle, handle.watch())
+        super().__init__(handle, handle._find_watch())
         self.awaited: H = handle
         self._arrivals = arrivals
 

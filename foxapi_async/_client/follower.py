@@ -1,4 +1,5 @@
 """A stream that is read on behalf of those who await the result."""
+# pyright: reportPrivateUsage=false
 
 import asyncio
 import logging
@@ -71,7 +72,7 @@ class Follower:
             _log.exception("following task %s crashed", self._handle.id)
         else:
             return
-        self._handle.unfollow()
+        self._handle._unfollow()
 
     def _ended(self, reader: StreamReader) -> None:
         reader.close()

@@ -1,4 +1,5 @@
 """A task as something to wait for."""
+# pyright: reportPrivateUsage=false
 
 import logging
 from abc import ABC, abstractmethod
@@ -115,11 +116,6 @@ class TaskHandle(ABC, Generic[R]):
         """The progress in the last snapshot, 0 to 100."""
         return min(max(self._task.progress, 0), 100) if self._task else 0
 
-    @property
-    def born(self) -> float | None:
-        """When this session submitted the task, on its own clock; ``None`` if it did not."""
-        return self._born
-
     def done(self) -> bool:
         """Tell whether the outcome is known here, so that awaiting returns at once."""
         return self._outcome is not None
@@ -140,14 +136,14 @@ class TaskHandle(ABC, Generic[R]):
         ``InvalidResponseError`` for results that cannot be read, and the ``APIStatusError`` of a
         key that may not look.
         """
-        patience = self.patience(timeout)
+        patience = self._patience(timeout)
         while self._outcome is None:
-            waiter = Await(self, self.watch())
+            waiter = Await(self, self._find_watch())
             try:
-                self.begin_wait(waiter, patience)
+                self._begin_wait(waiter, patience)
                 error = await waiter
             finally:
-                self.end_wait(waiter)
+                self._end_wait(waiter)
             if error is not None:
                 raise error
         return self._outcome.get()
@@ -164,34 +160,34 @@ class TaskHandle(ABC, Generic[R]):
         """Ask for the task now, retrying as a read is, and return the snapshot (unbilled)."""
         service = self._bound()
         task = await service.fetch_task(self._id)
-        self.observe(task)
+        self._observe(task)
         return task
 
-    def patience(self, timeout: float | None = None) -> float | None:
+    def _patience(self, timeout: float | None = None) -> float | None:
         """Return how long to wait, ``None`` for ever."""
         if timeout is None:
             timeout = self._bound().options.timeouts.wait
         check_timeout(timeout)
         return bounded(timeout)
 
-    def watch(self) -> Watch:
+    def _find_watch(self) -> Watch:
         """Return what the poller knows of the task."""
         if self._watch is None:
             service = self._bound()
             self._watch = service.core.poller.watch(self, service)
         return self._watch
 
-    def begin_wait(self, waiter: Waiter, patience: float | None) -> None:
+    def _begin_wait(self, waiter: Waiter, patience: float | None) -> None:
         """Let ``waiter`` wait for at most ``patience`` seconds. Whatever waits calls this."""
         core = self._bound().core
         core.enter()
         core.poller.join(waiter, patience)
 
-    def end_wait(self, waiter: Waiter) -> None:
-        """End what ``begin_wait`` began, woken or not."""
+    def _end_wait(self, waiter: Waiter) -> None:
+        """End what ``_begin_wait`` began, woken or not."""
         self._bound().core.poller.leave(waiter)
 
-    def observe(self, task: Task) -> None:
+    def _observe(self, task: Task) -> None:
         """Take in a snapshot. The poller calls this; the first final one settles the outcome."""
         if self._outcome is not None:
             return
@@ -206,7 +202,7 @@ class TaskHandle(ABC, Generic[R]):
             self._record_end(task, state)
             self._tell_finished(task)
 
-    def missed(self, fault: FoxAPIError) -> None:
+    def _missed(self, fault: FoxAPIError) -> None:
         """Take in that the service does not know the task. The poller calls this; it may come back.
 
         The journal keeps the entry, and ``recover`` leaves it out from now on.
@@ -279,7 +275,7 @@ class TaskHandle(ABC, Generic[R]):
 
     def bind(self, fox: Session) -> Self:
         """Tie an unpickled handle to a session, and return it. Sends nothing."""
-        self._service = fox._service  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        self._service = fox._service
         self._watch = None
         return self
 

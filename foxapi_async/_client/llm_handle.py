@@ -1,4 +1,5 @@
 """A generation of a language model as something to wait for, or to follow live."""
+# pyright: reportPrivateUsage=false
 
 from collections.abc import Callable
 from typing import Any, Self, final
@@ -73,7 +74,7 @@ class LLMHandle(TaskHandle[ChatCompletion]):
         patience = bounded(timeout)
         return ChatStream(StreamReader(service, handle=self, cursor=cursor, timeout=patience))
 
-    def streamed(self, completion: ChatCompletion, *, keep: bool) -> None:
+    def _heard(self, completion: ChatCompletion, *, keep: bool) -> None:
         """Take in what a stream has said that was read to its end: the service forgets thinking.
 
         With ``keep`` it wins over the stored text, which does not continue it.
@@ -82,7 +83,7 @@ class LLMHandle(TaskHandle[ChatCompletion]):
         self._keep = keep
         if self._service is not None and self._outcome is None:
             # Whoever waits, or will, gets the result by the next look.
-            watch = self.watch()
+            watch = self._find_watch()
             self._service.core.poller.nudge(watch)
             if not watch.waiters:
                 options, base = self._service.options, self._service.account.base
@@ -93,7 +94,7 @@ class LLMHandle(TaskHandle[ChatCompletion]):
             self._record_end(self._task, state)
 
     @classmethod
-    def restored(cls, service: Service, entry: Entry) -> Self:
+    def _restored(cls, service: Service, entry: Entry) -> Self:
         """Return the handle of a task that a journal knows: the same one, while it is in use."""
         known = service.handles.get(entry.task_id or "")
         if isinstance(known, cls):
@@ -123,28 +124,28 @@ class LLMHandle(TaskHandle[ChatCompletion]):
             answer_wins=self._keep,
         )
 
-    def unfollow(self) -> None:
+    def _unfollow(self) -> None:
         """Poll from now on: the stream cannot be followed."""
         self._follower = None
         self._follows = False
 
-    def begin_wait(self, waiter: Waiter, patience: float | None) -> None:
+    def _begin_wait(self, waiter: Waiter, patience: float | None) -> None:
         """Follow the stream while someone waits for the end, where there is one and room for it."""
-        super().begin_wait(waiter, patience)
+        super()._begin_wait(waiter, patience)
         follower = None if waiter.wants_change else self._may_follow()
         if follower is not None:
             follower.join(waiter)
 
-    def end_wait(self, waiter: Waiter) -> None:
+    def _end_wait(self, waiter: Waiter) -> None:
         """End a wait; the last one to leave ends the following."""
-        super().end_wait(waiter)
+        super()._end_wait(waiter)
         if self._follower is not None:
             self._follower.leave(waiter)
 
     def _may_follow(self) -> Follower | None:
         if self.done() or not self._follows or not self.is_streamed or self._streamed is not None:
             return None
-        follower = self._follower or Follower(self, self._bound(), self.watch())
+        follower = self._follower or Follower(self, self._bound(), self._find_watch())
         if not follower.may_join:
             return None
         self._follower = follower
@@ -170,7 +171,7 @@ class LLMHandle(TaskHandle[ChatCompletion]):
 
 def _rebuild(task_id: str, key: str | None, streams: bool | None) -> LLMHandle:  # noqa: FBT001 a pickle has no keywords
     handle = LLMHandle(None, task_id, key=key)
-    handle._streams = streams  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    handle._streams = streams
     return handle
 
 

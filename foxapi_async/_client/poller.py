@@ -1,4 +1,5 @@
 """The one loop that looks at every task that somebody waits for."""
+# pyright: reportPrivateUsage=false
 
 import asyncio
 import logging
@@ -87,7 +88,7 @@ class Poller:
         watch, handle = waiter.watch, waiter.handle
         last = watch.last
         if last is not None and (judge(last).is_final or waiter.wants(last)):
-            handle.observe(last)
+            handle._observe(last)
             waiter.wake(None)
             return
         now = self._clock.time()
@@ -335,7 +336,7 @@ class Poller:
             watch.phase = Phase.IDLE
             if watch.trouble.is_missing:
                 for handle in {waiter.handle for waiter in watch.waiters}:
-                    handle.missed(fault)
+                    handle._missed(fault)
             self._end(watch, watch.lost(fault))
         else:
             self._plan(watch, now, delay)

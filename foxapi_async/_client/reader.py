@@ -1,4 +1,5 @@
 """One reader of one stream, across as many connections as it takes: each chunk once, in order."""
+# pyright: reportPrivateUsage=false
 
 from collections.abc import Sequence
 from copy import copy
@@ -319,7 +320,7 @@ class StreamReader:
         """Let the handle know what the stream has said, once."""
         said = self._intake.settled()
         if not self.finished and said.chunks:
-            self.handle.streamed(said.completion(), keep=self._keep)
+            self.handle._heard(said.completion(), keep=self._keep)
         if not self.finished:
             self._tell_finished(None)
         self.finished = True

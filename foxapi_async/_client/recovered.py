@@ -1,4 +1,5 @@
 """What a journal gives back: handles of tasks, and submissions whose outcome nobody knows."""
+# pyright: reportPrivateUsage=false
 
 from typing import Final
 
@@ -54,7 +55,7 @@ async def recover(service: Service, *, finished: bool) -> Recovery:
     found = await service.options.journal.entries(service.account.base, stages)
     return Recovery(
         handles=tuple(
-            LLMHandle.restored(service, entry) for entry in found if entry.task_id is not None
+            LLMHandle._restored(service, entry) for entry in found if entry.task_id is not None
         ),
         unknown=tuple(_unknown(entry) for entry in found if entry.stage is Stage.UNKNOWN),
     )

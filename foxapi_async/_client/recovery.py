@@ -1,4 +1,5 @@
 """How a stream that was cut goes on: by another connection, or from the task."""
+# pyright: reportPrivateUsage=false
 
 from enum import Enum, auto
 from typing import TYPE_CHECKING
@@ -153,5 +154,5 @@ class Recovery:
                 ) from None
             return None
         self._misses = 0
-        handle.observe(task)
+        handle._observe(task)
         return task

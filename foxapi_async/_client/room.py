@@ -1,4 +1,5 @@
 """Room for submissions: how many may be under way, and how many tasks unfinished."""
+# pyright: reportPrivateUsage=false
 
 import asyncio
 import logging
@@ -177,20 +178,20 @@ class Room:
 class Unfinished:
     """A task that takes up room, as a handle that nobody holds."""
 
-    __slots__ = ("born", "id", "source", "task", "waiter")
+    __slots__ = ("_born", "id", "source", "task", "waiter")
 
     def __init__(self, task: Task, source: Source, *, born: float) -> None:
         self.id: str = task.id
-        self.born: float | None = born
+        self._born: float | None = born
         self.task: Task | None = task
         self.source: Source = source
         self.waiter: Vacancy | None = None
 
-    def observe(self, task: Task) -> None:
+    def _observe(self, task: Task) -> None:
         """Keep the snapshot; the end comes by the waiter."""
         self.task = task
 
-    def missed(self, fault: FoxAPIError) -> None:
+    def _missed(self, fault: FoxAPIError) -> None:
         """Do nothing: the waiter is told."""
 
 

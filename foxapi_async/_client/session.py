@@ -1,4 +1,5 @@
 """The session: what you open, use and close."""
+# pyright: reportPrivateUsage=false
 
 import ssl as _ssl
 import sys
@@ -16,7 +17,7 @@ from foxapi_async._client.resources.llm import LLM
 from foxapi_async._client.resources.models import Models
 from foxapi_async._client.resources.tasks import Tasks
 from foxapi_async._client.service import Core, Options, Service
-from foxapi_async._client.stats import Stats
+from foxapi_async._client.stats import Stats, read_stats
 from foxapi_async._clock import Clock, LoopClock
 from foxapi_async._journal import make_recorder
 from foxapi_async._logging import listen
@@ -158,7 +159,7 @@ class FoxSession:
 
     def stats(self) -> Stats:
         """Return what this session has done so far and what it is doing now."""
-        return Stats.of(self._service.core)
+        return read_stats(self._service.core)
 
     async def aclose(self) -> None:
         """Close the session; further calls do nothing.

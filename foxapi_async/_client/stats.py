@@ -1,7 +1,5 @@
 """What a session has done and is doing."""
 
-from typing import Self
-
 from msgspec import Struct
 
 from foxapi_async._client.service import Core
@@ -40,26 +38,26 @@ class Stats(Struct, frozen=True, kw_only=True):
     gets_per_second: float | None
     streams: int
 
-    @classmethod
-    def of(cls, core: Core) -> Self:
-        """Read the counters of ``core``."""
-        room, poller, tally = core.room, core.poller, core.poller.tally
-        return cls(
-            submits=core.submitter.submits,
-            submits_in_flight=core.submitter.in_flight,
-            waiting_for_room=room.waiting,
-            paused=room.paused,
-            tasks=room.tasks,
-            unfinished=room.unfinished,
-            unclaimed=len(core.unclaimed),
-            waiting=poller.waiting,
-            polls=tally.gets,
-            polls_in_flight=poller.in_flight,
-            polls_ready=poller.ready,
-            polls_per_task=tally.polls_per_task,
-            faults=tally.faults,
-            lateness=tally.lateness,
-            delay=tally.delay,
-            gets_per_second=poller.gets_per_second,
-            streams=len(core.streams),
-        )
+
+def read_stats(core: Core) -> Stats:
+    """Read the counters of ``core``."""
+    room, poller, tally = core.room, core.poller, core.poller.tally
+    return Stats(
+        submits=core.submitter.submits,
+        submits_in_flight=core.submitter.in_flight,
+        waiting_for_room=room.waiting,
+        paused=room.paused,
+        tasks=room.tasks,
+        unfinished=room.unfinished,
+        unclaimed=len(core.unclaimed),
+        waiting=poller.waiting,
+        polls=tally.gets,
+        polls_in_flight=poller.in_flight,
+        polls_ready=poller.ready,
+        polls_per_task=tally.polls_per_task,
+        faults=tally.faults,
+        lateness=tally.lateness,
+        delay=tally.delay,
+        gets_per_second=poller.gets_per_second,
+        streams=len(core.streams),
+    )

@@ -1,4 +1,5 @@
 """The snapshots of a handle, one after the other."""
+# pyright: reportPrivateUsage=false
 
 from typing import TYPE_CHECKING, Any, Self
 
@@ -36,11 +37,11 @@ class Updates:
 
     async def _change(self) -> None:
         handle = self._handle
-        waiter = AwaitChange(handle, handle.watch())
+        waiter = AwaitChange(handle, handle._find_watch())
         try:
-            handle.begin_wait(waiter, self._patience)
+            handle._begin_wait(waiter, self._patience)
             error = await waiter
         finally:
-            handle.end_wait(waiter)
+            handle._end_wait(waiter)
         if error is not None:
             raise error

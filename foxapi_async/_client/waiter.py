@@ -22,7 +22,7 @@ class Watched(Protocol):
         ...
 
     @property
-    def born(self) -> float | None:
+    def _born(self) -> float | None:
         """When the task was submitted on the session's clock; ``None`` if it was somewhere else."""
         ...
 
@@ -31,11 +31,11 @@ class Watched(Protocol):
         """The last snapshot that it was given."""
         ...
 
-    def observe(self, task: Task) -> None:
+    def _observe(self, task: Task) -> None:
         """Take in a snapshot, and the outcome if it is final."""
         ...
 
-    def missed(self, fault: FoxAPIError) -> None:
+    def _missed(self, fault: FoxAPIError) -> None:
         """Take in that the service does not know the task, which is no outcome."""
         ...
 

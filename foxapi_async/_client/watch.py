@@ -1,4 +1,5 @@
 """One task as the poller knows it."""
+# pyright: reportPrivateUsage=false
 
 from collections.abc import Hashable, Iterator
 from enum import Enum, auto
@@ -80,8 +81,8 @@ class Watch:
     def __init__(self, handle: Watched, source: Source) -> None:
         self.id: str = handle.id
         self.source: Source = source
-        self.born: float | None = handle.born
-        self.since: float | None = handle.born  # its age counts from here, or from the first wait
+        self.born: float | None = handle._born
+        self.since: float | None = handle._born  # its age counts from here, or from the first wait
         self.last: Task | None = handle.task
         self.phase: Phase = Phase.IDLE
         self.slot: list[Any] | None = None
@@ -152,7 +153,7 @@ class Watch:
         # Two of them may wait for one handle, which sees the change but once.
         changed = [waiter for waiter in waiters if waiter.wants(task)]
         for waiter in waiters:
-            waiter.handle.observe(task)
+            waiter.handle._observe(task)
         return changed
 
     def age(self, now: float) -> float:

@@ -99,7 +99,7 @@ class Delta(Answer, frozen=True, kw_only=True, gc=False):
 class StreamDone(Answer, frozen=True, kw_only=True, gc=False):
     """The normal end. ``total_chunks`` counts the whole task's chunks, whatever the offset was."""
 
-    LENIENT: ClassVar[bool] = True
+    _LENIENT: ClassVar[bool] = True
 
     total_chunks: int | None = None
 
@@ -107,7 +107,7 @@ class StreamDone(Answer, frozen=True, kw_only=True, gc=False):
 class StreamFault(Answer, frozen=True, kw_only=True, gc=False):
     """The abnormal end. It has only a message; the task has the code (CONTRACT Q12)."""
 
-    LENIENT: ClassVar[bool] = True
+    _LENIENT: ClassVar[bool] = True
 
     message: str = ""
 

@@ -28,7 +28,7 @@ class ToolCall(Answer, frozen=True, kw_only=True, gc=False):
 class Usage(Answer, frozen=True, kw_only=True, gc=False):
     """Tokens read and written."""
 
-    LENIENT: ClassVar[bool] = True
+    _LENIENT: ClassVar[bool] = True
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -87,7 +87,7 @@ class ChatCompletion(Answer, frozen=True, kw_only=True, gc=False):
     ``text``, ``reasoning``, ``message`` and ``finish_reason`` are those of the first choice.
     """
 
-    LENIENT: ClassVar[bool] = True
+    _LENIENT: ClassVar[bool] = True
 
     id: str = ""
     object: str = "chat.completion"

@@ -11,7 +11,7 @@ from foxapi_async._wire.shape import Answer, Reader
 class ErrorBody(Answer, frozen=True, kw_only=True, gc=False):
     """Why a request or a task failed. ``code`` is open: an unknown one is data."""
 
-    LENIENT: ClassVar[bool] = True
+    _LENIENT: ClassVar[bool] = True
 
     message: str | None = None
     type: str | None = None
@@ -28,7 +28,7 @@ class ErrorEnvelope(Answer, frozen=True, kw_only=True, gc=False):
 class _LooseEnvelope(Answer, frozen=True, kw_only=True, gc=False):
     """Other bodies seen in place of the envelope: New-API routes and frameworks."""
 
-    LENIENT: ClassVar[bool] = True
+    _LENIENT: ClassVar[bool] = True
 
     error: ErrorBody | str | None = None
     message: str | None = None

@@ -8,7 +8,7 @@ from foxapi_async._wire.shape import Answer, Reader
 class ModelInfo(Answer, frozen=True, kw_only=True, gc=False):
     """One model; ``capabilities`` in the service's order: text, vision, video, audio, file."""
 
-    LENIENT: ClassVar[bool] = True
+    _LENIENT: ClassVar[bool] = True
 
     id: str
     object: str = "model"

@@ -47,7 +47,7 @@ class Shape(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, repr_
 
     # A lenient shape sets an optional member of the wrong type aside in `extra` and keeps the
     # default; a strict one refuses the object.
-    LENIENT: ClassVar[bool] = False
+    _LENIENT: ClassVar[bool] = False
 
     _extra: Extra | UnsetType = field(default=UNSET, name=_MARK)
 
@@ -129,7 +129,7 @@ def _open_reader(shape: type[S]) -> Callable[[Raw | bytes], S]:
             try:
                 known[item.name] = read_member(member)
             except ValidationError as error:
-                if item.required or not shape.LENIENT:
+                if item.required or not shape._LENIENT:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
                     raise _placed(error, f".{name}") from None
                 unknown[name] = _read_any(member)
         missing = [item.encode_name for item in fields if item.required and item.name not in known]

@@ -22,7 +22,7 @@ class Status(StrEnum):
 class StreamRef(Answer, frozen=True, kw_only=True, gc=False):
     """Where the service says the stream is: relative, never followed by this SDK (CONTRACT Q8)."""
 
-    LENIENT: ClassVar[bool] = True
+    _LENIENT: ClassVar[bool] = True
 
     url: str | None = None
 
@@ -30,7 +30,7 @@ class StreamRef(Answer, frozen=True, kw_only=True, gc=False):
 class TaskUsage(Answer, frozen=True, kw_only=True, gc=False):
     """What the task holds or costs, in credits."""
 
-    LENIENT: ClassVar[bool] = True
+    _LENIENT: ClassVar[bool] = True
 
     credits_reserved: float | None = None
     credits_consumed: float | None = None
@@ -40,7 +40,7 @@ class TaskUsage(Answer, frozen=True, kw_only=True, gc=False):
 class TaskInfo(Answer, frozen=True, kw_only=True, gc=False):
     """Hints of the service about a media task; ``estimated_time`` is in seconds."""
 
-    LENIENT: ClassVar[bool] = True
+    _LENIENT: ClassVar[bool] = True
 
     can_cancel: bool | None = None
     estimated_time: float | None = None
@@ -49,7 +49,7 @@ class TaskInfo(Answer, frozen=True, kw_only=True, gc=False):
 class UnifiedTask(Answer, frozen=True, kw_only=True, gc=False):
     """The ten members that the seed fixes. ``id`` and ``status`` are all that must be there."""
 
-    LENIENT: ClassVar[bool] = True
+    _LENIENT: ClassVar[bool] = True
 
     id: str
     object: str = ""

@@ -79,7 +79,7 @@ class Handle:
 
     def __init__(self, task_id: str, born: float | None = None) -> None:
         self.id = task_id
-        self.born = born
+        self._born = born
         self.seen: list[Task] = []
 
     @property
@@ -87,11 +87,11 @@ class Handle:
         """Return the last snapshot."""
         return self.seen[-1] if self.seen else None
 
-    def observe(self, task: Task) -> None:
+    def _observe(self, task: Task) -> None:
         """Keep the snapshot."""
         self.seen.append(task)
 
-    def missed(self, fault: FoxAPIError) -> None:
+    def _missed(self, fault: FoxAPIError) -> None:
         """Do nothing."""
 
 

@@ -69,14 +69,14 @@ class Handle:
 
     def __init__(self, task_id: str) -> None:
         self.id = task_id
-        self.born = 0.0
+        self._born = 0.0
         self.task: Task | None = None
 
-    def observe(self, task: Task) -> None:
+    def _observe(self, task: Task) -> None:
         """Keep the snapshot."""
         self.task = task
 
-    def missed(self, fault: FoxAPIError) -> None:
+    def _missed(self, fault: FoxAPIError) -> None:
         """Do nothing."""
 
 

@@ -1,4 +1,5 @@
 """``fox.llm``: generations of language models."""
+# pyright: reportPrivateUsage=false
 
 from typing import Unpack, final
 
@@ -115,4 +116,4 @@ class LLM:
         done = await submission.run(
             lambda task: service.disown(claim(task), task_id=task.id, model=request.model, key=key)
         )
-        return LLMHandle.restored(service, done) if isinstance(done, Entry) else claim(done)
+        return LLMHandle._restored(service, done) if isinstance(done, Entry) else claim(done)
