@@ -229,16 +229,11 @@ class StreamReader:
                 raise
             finally:
                 self._busy = False
-            one = self._decoder.one(data)
-            if one is not None:
-                self._transcript.add_one(one)
-                return one
             deltas = self._decoder.feed(data)
             if self._decoder.ended or not data:
                 break
             if deltas:
-                told = self._transcript
-                (told.add if self._decoder.is_plain else told.extend)(deltas)
+                self._transcript.extend(deltas)
                 self._intake.ready = iter(deltas)
                 for delta in self._intake.ready:
                     return delta
@@ -304,7 +299,7 @@ class StreamReader:
         if not batch:
             self._tell()
             return False
-        if self._body is not None and self._deadline.ends is None and self._intake.is_plain:
+        if self._body is not None and self._deadline.ends is None and self._intake.cursor.follows:
             self._inlet = self._body.inlet
         return True
 

@@ -1,11 +1,10 @@
 """The chunk layer of a stream: bytes in, deltas out (CONTRACT §5.2, §6)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec import DecodeError
 
-from foxapi_async._protocol.mould import Mould
 from foxapi_async._protocol.sse import EventDecoder
 from foxapi_async._wire.chunk import Delta, StreamDone, StreamFault, deltas, dones, faults
 from foxapi_async._wire.fault import read_error
@@ -18,7 +17,6 @@ _LF: Final = 10
 _CR: Final = 13
 _FEWEST_TOLERANT: Final = 8
 _MOST_TOLERANT: Final = 1024
-_RAREST_MOULD: Final = 64
 # What the bare decoder raises; `deltas.read` makes one `DecodeError` of it.
 _UNREADABLE: Final = (DecodeError, RecursionError, UnicodeDecodeError)
 _decode: Final = deltas.strict
@@ -31,14 +29,9 @@ class ChunkDecoder:
     service's word that the task failed, ``error`` a frame that cannot be read. It is set when the
     deltas before it are returned, and nothing after it is. A frame has at most ``limit`` bytes.
 
-    A plain chunk says nothing but the message of the choice with index 0. ``one`` returns the delta
-    of a read that is one more frame of such a chunk; of any other read it returns ``None``: that
-    has to be fed. ``is_plain`` tells of the last deltas that were fed that they all are plain.
-
     Tiers, from the usual to the general; each may decline, and the next is always right:
 
-    0. A read that is one frame of the usual shape: compare both ends, decode the middle. In `one`
-       the ends are those of an earlier frame as far as its message, in `feed` those of its JSON.
+    0. A read that is one frame of the usual shape: compare both ends, decode the middle.
     1. Any number of frames, all of the usual shape: split them where one ends and the next begins.
        That no line end is left in any piece proves the split.
     2. Frame by frame: the usual shape, or the rules of the event stream format.
@@ -54,20 +47,15 @@ class ChunkDecoder:
         "_events",
         "_joint",
         "_limit",
-        "_mould",
-        "_moulded",
         "_patience",
         "_prefix",
         "_ready",
         "_size",
         "_tolerant",
-        "_unfit",
         "done",
         "ended",
         "error",
         "fault",
-        "is_plain",
-        "one",
     )
 
     def __init__(self, limit: int) -> None:
@@ -78,13 +66,7 @@ class ChunkDecoder:
         # For how many chunks the quick decoder is not tried, now and after it fails again.
         self._tolerant = 0
         self._patience = _FEWEST_TOLERANT
-        # For how many chunks no mould is taken that the last one did not fit, now and next time.
-        self._unfit = 0
-        self._moulded = 1
-        self._mould: Mould | None = None
-        self.one: Callable[[bytes], Delta | None] = _decline
         self._expect(_FOXAPI)
-        self.is_plain = False
         self.ended = False
         self.done: StreamDone | None = None
         self.fault: StreamFault | None = None
@@ -108,56 +90,35 @@ class ChunkDecoder:
                 and size <= self._limit
             ):
                 try:
-                    delta = _decode(chunk)
+                    return (_decode(chunk),)
                 except _UNREADABLE:
                     pass
-                else:
-                    self.is_plain = False
-                    self._compare(chunk, delta)
-                    return (delta,)
         return () if self.ended else self._feed(data)
 
     def _feed(self, data: bytes) -> Sequence[Delta]:
         """Read by tiers 1 and 2."""
         events = self._events
         block = events.cut(data)
-        self.is_plain = False
         chunks = self._read_alike(block) if block else ()
         if chunks is None:
             chunks = self._read_each(block)
         if events.error and not self.ended:
             self._end(error=events.error)
         if self._ready or events.at_boundary:
-            self._get_ready(at_boundary=events.at_boundary)
+            self._ready = events.at_boundary and not self.ended and not self._tolerant
         return chunks
-
-    def _get_ready(self, *, at_boundary: bool) -> None:
-        """Let tier 0 try the next read, if it may."""
-        self._ready = at_boundary and not self.ended and not self._tolerant
-        self.one = self._mould.cast if self._ready and self._mould is not None else _decline
 
     def _read_alike(self, block: bytes) -> Sequence[Delta] | None:
         """Decode frames that are all of the usual shape; ``None`` if they are not."""
         if block[: self._size] != self._prefix or self._tolerant or len(block) > self._limit:
             return None
-        mould = self._mould
-        # Here for the first time where line ends were no LF, or a frame came in pieces.
-        if mould is not None and (one := mould.cast(block)) is not None:
-            self.is_plain = True
-            return (one,)
         chunks = block[self._size : -2].split(self._joint)
         if _LF in b"".join(chunks):
             return None
-        # One alone has been tried.
-        if len(chunks) > 1 and mould is not None and (cast := mould.cast_all(chunks)) is not None:
-            self.is_plain = True
-            return cast
         try:
-            read = list(map(_decode, chunks))
+            return list(map(_decode, chunks))
         except _UNREADABLE:
             return None
-        self._compare(chunks[-1], read[-1])
-        return read
 
     def _read_each(self, block: bytes) -> Sequence[Delta]:
         """Read frame by frame, up to the end of the stream."""
@@ -198,13 +159,11 @@ class ChunkDecoder:
             self._tolerant -= 1
             return self._read_unusual(data.strip())
         try:
-            delta = _decode(data)
+            return _decode(data)
         except _UNREADABLE:
             self._tolerant = self._patience
             self._patience = min(2 * self._patience, _MOST_TOLERANT)
             return self._read_unusual(data.strip())
-        self._compare(data, delta)
-        return delta
 
     def _read_unusual(self, data: bytes) -> Delta | None:
         """Read what the quick decoder refused, or is not tried on."""
@@ -237,23 +196,9 @@ class ChunkDecoder:
     def close(self) -> None:
         """Read nothing more."""
         self.ended = True
-        self._get_ready(at_boundary=False)
-
-    def _compare(self, data: bytes, delta: Delta) -> None:
-        """Take a new mould of a chunk that does not fit the last one, now and then."""
-        if self._unfit:
-            self._unfit -= 1
-            return
-        self._unfit = self._moulded
-        self._moulded = min(2 * self._moulded, _RAREST_MOULD)
-        mould = Mould.taken(data, delta, prefix=self._prefix, limit=self._limit)
-        if mould is not None:
-            self._mould = mould
-            if self._ready:
-                self.one = mould.cast
+        self._ready = False
 
     def _expect(self, prefix: bytes) -> None:
-        self._mould = None
         self._prefix = prefix
         self._size = len(prefix)
         self._joint = b"\n\n" + prefix
@@ -267,11 +212,6 @@ class ChunkDecoder:
         event, _, field = prefix.rpartition(b"\n")
         if field in {b"data:", b"data: "} and event in {b"", b"event:chunk", b"event: chunk"}:
             self._expect(prefix)
-
-
-def _decline(data: bytes) -> None:
-    """Leave it to the other tiers."""
-    del data
 
 
 def _says_nothing(before: bytes) -> bool:

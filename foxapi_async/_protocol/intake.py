@@ -33,11 +33,6 @@ class Intake:
         return not self.cursor.is_proved
 
     @property
-    def is_plain(self) -> bool:
-        """Whether what comes next is new for certain, so that it may be told to the transcript."""
-        return self.cursor.follows and self.cursor.transcript.is_named
-
-    @property
     def unread(self) -> int:
         """How many chunks came and were not read."""
         return self._thrown_away + (length_hint(self.ready) if self.rest is None else 0)

@@ -28,33 +28,21 @@ class Transcript:
     their choices, with their index: usage, unknown members, at first whose the stream is.
     """
 
-    __slots__ = ("_fingerprint", "_tier", "is_named", "notes", "said")
+    __slots__ = ("_fingerprint", "_is_named", "_tier", "notes", "said")
 
     def __init__(self) -> None:
         self.said: list[Said] = []
         self.notes: list[tuple[int, Delta]] = []
-        self.is_named: bool = False
+        self._is_named = False
         self._fingerprint: str | None = None
         self._tier: str | None = None
-
-    def add(self, deltas: Sequence[Delta]) -> None:
-        """Add plain deltas, once the stream ``is_named``: each has one message and no more to say.
-
-        Their ``id`` is no news then.
-        """
-        self.said += [delta.choices[0].delta or delta.choices for delta in deltas]
-
-    def add_one(self, delta: Delta) -> None:
-        """Add one plain delta."""
-        choices = delta.choices
-        self.said.append(choices[0].delta or choices)
 
     def extend(self, deltas: Sequence[Delta]) -> None:
         """Add any deltas."""
         said = self.said
         for delta in deltas:
             if (
-                not self.is_named
+                not self._is_named
                 or delta.usage is not None
                 or delta.system_fingerprint is not None
                 or delta.service_tier is not None
@@ -71,12 +59,12 @@ class Transcript:
 
     def _is_news(self, delta: Delta) -> bool:
         """Tell whether a delta tells something that the notes do not, beside its choices."""
-        before = (self.is_named, self._fingerprint, self._tier)
+        before = (self._is_named, self._fingerprint, self._tier)
         # Some servers send an empty chunk ahead.
-        self.is_named = self.is_named or bool(delta.id or delta.model)
+        self._is_named = self._is_named or bool(delta.id or delta.model)
         self._fingerprint = delta.system_fingerprint or self._fingerprint
         self._tier = delta.service_tier or self._tier
-        after = (self.is_named, self._fingerprint, self._tier)
+        after = (self._is_named, self._fingerprint, self._tier)
         return before != after or delta.usage is not None or bool(delta.extra)
 
 

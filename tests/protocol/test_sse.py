@@ -133,14 +133,13 @@ def message_of(data: bytes) -> str:
     return message or data[:400].decode("utf-8", "replace")
 
 
-def read(pieces: Iterable[bytes], limit: int = ROOMY, *, is_quick: bool = True) -> Reading:
-    """Read the pieces with the decoder under test; ``is_quick`` lets it cast single frames."""
+def read(pieces: Iterable[bytes], limit: int = ROOMY) -> Reading:
+    """Read the pieces with the decoder under test."""
     decoder = ChunkDecoder(limit)
     found: list[Delta] = []
     for piece in pieces:
-        assert not (decoder.ended and (decoder.one(piece) or decoder.feed(piece)))
-        one = decoder.one(piece) if is_quick else None
-        found.extend(decoder.feed(piece) if one is None else [one])
+        assert not (decoder.ended and decoder.feed(piece))
+        found.extend(decoder.feed(piece))
     assert decoder.ended == any((decoder.done, decoder.fault, decoder.error))
     done = decoder.done and StreamDone(total_chunks=decoder.done.total_chunks)
     fault = decoder.fault and StreamFault(message=decoder.fault.message.strip())
@@ -287,7 +286,6 @@ def test_fast_tiers_equal_the_slow_rules(stream: bytes, places: list[int]) -> No
     single = [stream[at : at + 1] for at in range(len(stream))]
     for pieces in ([stream], split(stream, places), single, at_frames(stream)):
         reading = read(pieces)
-        assert reading == read(pieces, is_quick=False)
         if stream.startswith(b"\xef\xbb") and not stream.startswith(b"\xef\xbb\xbf"):
             reading = reading._replace(is_pending=expected.is_pending)
         assert reading == expected
@@ -417,94 +415,3 @@ def test_alike_frames_in_any_number_per_read(frame: bytes, sizes: list[int]) -> 
     """The quick tiers read one frame or many, in every dialect that they learn."""
     reading = read([frame * size for size in sizes])
     assert [delta.text for delta in reading.deltas] == ["a"] * sum(sizes)
-
-
-PLAIN = chunk_json("a", is_ascii=True)
-
-
-def cast(*others: bytes, limit: int = ROOMY) -> list[Delta | None]:
-    """Return what the quickest tier makes of frames after a usual one was read."""
-    decoder = ChunkDecoder(limit)
-    assert decoder.one(encode_event("chunk", PLAIN)) is None
-    decoder.feed(encode_event("chunk", PLAIN))
-    return [decoder.one(b"event: chunk\ndata: " + other + b"\n\n") for other in others]
-
-
-def test_one_frame_is_cast_in_the_mould_of_another() -> None:
-    """A chunk that differs in its message alone is the same by the quickest tier as by any."""
-    others = [PLAIN.replace(b'"a"', b'"}, \\"b"'), PLAIN.replace(b"content", b"reasoning_content")]
-    assert cast(*others) == [deltas.read(other) for other in others]
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        PLAIN.replace(b'"x"', b'"y"'),
-        PLAIN.replace(b'"content"', b'\n"content"'),
-        PLAIN.replace(b'"content"', b'\r"content"'),
-        PLAIN.replace(b'"content"', b'"new": 1, "content"'),
-        PLAIN.replace(b'"a"', b"1"),
-        PLAIN.replace(b'{"content": "a"}', b'{"content": "a"}, "finish_reason": "stop"'),
-        PLAIN.replace(b'{"content": "a"}', b"null"),
-        PLAIN + b"\n\nevent: chunk\ndata: " + PLAIN,
-        PLAIN[:-1],
-        b"",
-    ],
-)
-def test_what_does_not_fit_the_mould_is_left_to_the_other_tiers(other: bytes) -> None:
-    """Any other difference, and more or less than one frame, is not for the quickest tier."""
-    assert cast(other) == [None]
-
-
-def test_a_mould_is_not_taken_where_it_proves_nothing() -> None:
-    """Of two members with one name the last counts, also if it is what a mould is tried with."""
-
-    def doubled(first: bytes) -> bytes:
-        message = b'"choices":[{"index":0,"delta":{"content": "%b"}}]'
-        return b'{"id":"x",%b,%b}' % (message % first, message % b"any text")
-
-    decoder = ChunkDecoder(ROOMY)
-    for data in map(doubled, (b"any text", b"no", b"no")):
-        frame = encode_event("chunk", data)
-        delta = decoder.one(frame)
-        assert (delta or decoder.feed(frame)[0]) == deltas.read(data)
-
-
-def test_the_mould_keeps_the_limit() -> None:
-    """A frame that is too long is not cast."""
-    longer = PLAIN.replace(b'"a"', b'"ab"')
-    size = len(encode_event("chunk", PLAIN))
-    assert cast(longer, PLAIN, limit=size) == [None, deltas.read(PLAIN)]
-
-
-@pytest.mark.parametrize(
-    "usual",
-    [
-        chunk_json("a", is_ascii=True, usage={"total_tokens": 1}),
-        chunk_json("a", is_ascii=True, service_tier="default"),
-        PLAIN.replace(b'"index": 0', b'"index": 1'),
-        PLAIN.replace(b'{"content": "a"}', b"null"),
-        b'{"id": "x", "choices": []}',
-        b'{"id": "x", "choices": [{"index": 0}]}',
-    ],
-)
-def test_no_mould_is_taken_of_a_chunk_that_says_more_or_less(usual: bytes) -> None:
-    """A chunk with anything beside one message is read whole each time."""
-    decoder = ChunkDecoder(ROOMY)
-    frame = encode_event("chunk", usual)
-    for _ in range(200):
-        assert decoder.one(frame) is None
-        assert [*decoder.feed(frame)] == [deltas.read(usual)]
-
-
-def test_chunks_that_say_whose_they_are_anew_get_new_moulds() -> None:
-    """A stream whose chunks change beside their message is read right, and mostly quickly again."""
-    decoder = ChunkDecoder(ROOMY)
-    quick = 0
-    for number in range(1000):
-        data = PLAIN.replace(b'"x"', b'"%d"' % (number // 200))
-        frame = encode_event("chunk", data)
-        one = decoder.one(frame)
-        quick += one is not None
-        assert [one or decoder.feed(frame)[0]] == [deltas.read(data)]
-    assert quick > 600

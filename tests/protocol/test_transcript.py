@@ -78,15 +78,3 @@ def test_a_part_has_the_notes_on_its_chunks(
     for index, chunk in enumerate(map(read, stream)):
         if chunk.usage is not None or chunk.extra:
             assert index in noted
-
-
-@given(st.lists(words, min_size=1))
-def test_plain_chunks_are_told_alike_by_either_way(said: list[str | None]) -> None:
-    """The quick way in notes what the thorough one does."""
-    plain = [read({"id": "x", "choices": [{"delta": {"content": word}}]}) for word in said]
-    quick, thorough = Transcript(), Transcript()
-    for transcript in (quick, thorough):
-        transcript.extend(plain[:1])
-    quick.add(plain)
-    thorough.extend(plain)
-    assert (quick.said, quick.notes) == (thorough.said, thorough.notes)
