@@ -99,9 +99,11 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
     1)``, at most ``cap``; a ``Retry-After`` up to ``retry_after_cap`` wins, a longer one ends the
     call. No attempt starts after ``elapsed`` seconds. ``attempts`` counts the first one too.
 
-    A billed POST is sent again only when it provably never left. ``resubmit_on_429`` says whether a
-    429 counts as such: when its body is the service's own ``rate_limit_error`` (``"envelope"``),
-    ``"always"`` or ``"never"`` (CONTRACT §8.4).
+    A billed POST is sent again only when it provably never left. ``resubmit_on_429`` allows it for
+    a 429 too: ``"envelope"`` when the body is the service's own ``rate_limit_error``, ``"always"``
+    for every 429. Both may bill twice: a limit that is hit after the request was accepted, or a
+    proxy's 429, looks the same. By default (``"never"``) a 429 ends the submission with
+    ``RateLimitError``, and the caller decides (CONTRACT §8.4).
     """
 
     attempts: int = 4
@@ -110,7 +112,7 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
     cap: float = 8.0
     elapsed: float = 60.0
     retry_after_cap: float = 60.0
-    resubmit_on_429: Literal["envelope", "always", "never"] = "envelope"
+    resubmit_on_429: Literal["envelope", "always", "never"] = "never"
 
     def __post_init__(self) -> None:
         _refuse_bad_numbers(self, positive=("attempts",))

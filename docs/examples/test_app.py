@@ -21,7 +21,7 @@ def test_it_answers_and_pays_once(foxapi_gateway: BackgroundGateway) -> None:
     foxapi_gateway.assert_billed_once(task_id)
 
 
-@pytest.mark.foxapi(faults=["submit:429:retry_after=0,nth=1", "query:503:every=2"])
+@pytest.mark.foxapi(faults=["query:429:retry_after=0,nth=1", "query:503:every=2"])
 def test_it_survives_a_bad_day(foxapi_gateway: BackgroundGateway) -> None:
     assert asyncio.run(summary("a long story"))
     assert foxapi_gateway.stats.faults >= 1

@@ -113,8 +113,8 @@ def _may_repeat(effect: Effect, outcome: Outcome, policy: RetryPolicy) -> bool:
         return False
     if effect is Effect.READ or outcome.never_sent:
         return True
-    # A 429 says that the request was not accepted, if it is the service that says so; clients
-    # disagree about trusting it (CONTRACT §8.4), so it is a setting.
+    # A 429 after acceptance looks like one before it, so trusting it is the caller's choice
+    # (CONTRACT §8.4).
     return policy.resubmit_on_429 == "always" or (
         policy.resubmit_on_429 == "envelope" and outcome.rate_limited
     )

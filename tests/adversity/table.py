@@ -165,7 +165,10 @@ FAULTS: Final[Mapping[str, tuple[Fault, ...]]] = {
     "empty body with 200": (Answer.http(200, forward=True),),
     "503 before acceptance": (Answer.http(503),),
     "503 after acceptance": (Answer.http(503, forward=True),),
-    "429 of the service": (Answer.http(429, ENVELOPE, content_type="application/json"),),
+    "429 before acceptance": (Answer.http(429, ENVELOPE, content_type="application/json"),),
+    "429 after acceptance": (
+        Answer.http(429, ENVELOPE, content_type="application/json", forward=True),
+    ),
     "redirect": (Answer.http(307, headers=ELSEWHERE),),
 }
 

@@ -221,18 +221,24 @@ async def test_what_never_left_is_sent_again(cutter: TCPCutter, gateway: Gateway
     assert gateway.stats.tasks == 1
 
 
-async def test_the_services_own_429_is_waited_out(cutter: TCPCutter, gateway: Gateway) -> None:
-    """A rate limit in the service's envelope means that nothing was accepted: it is retried."""
+async def test_a_429_is_sent_again_only_where_the_caller_allows_it(
+    cutter: TCPCutter, gateway: Gateway
+) -> None:
+    """One that came after acceptance looks the same, so by default it ends the submission."""
     limited = Answer.http(
         429,
         b'{"error":{"message":"slow","type":"rate_limit_error"}}',
         content_type="application/json",
         headers={"Retry-After": "0"},
     )
-    async with FoxSession("sk-x", base_url=cutter.url, retry=ONE) as fox:
-        cutter.on("POST", "*", limited, times=2)
-        assert (await fox.llm.generate(**PROMPT)).text == "1, 2, 3"
-    assert (cutter.count("POST"), gateway.stats.tasks) == (3, 1)
+    cutter.on("POST", "*", limited, times=3)
+    async with FoxSession("sk-x", base_url=cutter.url) as fox:
+        with pytest.raises(RateLimitError):
+            await fox.llm.generate(**PROMPT)
+        assert cutter.count("POST") == 1
+        trusting = fox.with_options(retry=RetryPolicy(resubmit_on_429="envelope", first=0.01))
+        assert (await trusting.llm.generate(**PROMPT)).text == "1, 2, 3"
+    assert (cutter.count("POST"), gateway.stats.tasks) == (4, 1)
 
 
 async def test_a_cancelled_caller_leaves_its_task_unclaimed(

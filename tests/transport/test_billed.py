@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tests.transport.conftest import Peer, Retries, Server
 
 RETRY = RetryPolicy()
+TRUSTING = RetryPolicy(resubmit_on_429="envelope")
 ENVELOPE = {"error": {"message": "slow down", "type": "rate_limit_error"}}
 
 
@@ -190,6 +191,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("policy", "body", "posts"),
         [
+            ("default", ENVELOPE, 1),
             ("envelope", ENVELOPE, 2),
             ("envelope", {"error": {"message": "no", "type": "other"}}, 1),
             ("envelope", b"Too many requests", 1),
@@ -211,7 +213,7 @@ class TestRefused:
     ) -> None:
         """A 429 is sent again as ``resubmit_on_429`` says, and the service's wait is kept."""
         server.answers(429, body, {"Retry-After": "7"})
-        retry = RetryPolicy(resubmit_on_429=policy)  # type: ignore[arg-type]
+        retry = RETRY if policy == "default" else RetryPolicy(resubmit_on_429=policy)  # type: ignore[arg-type]
         call = transport.request(account, post, retry=retry, emit=retries)
         if posts == 1:
             with pytest.raises(RateLimitError) as refused:
@@ -228,7 +230,7 @@ class TestRefused:
         """A wait over the cap is the caller's decision: the number is in the error."""
         server.answers(429, ENVELOPE, {"Retry-After": "61"})
         with pytest.raises(RateLimitError) as refused:
-            await transport.request(account, post, retry=RETRY)
+            await transport.request(account, post, retry=TRUSTING)
         assert refused.value.retry_after == 61
         assert server.posts == 1
 
@@ -435,7 +437,7 @@ class TestCancelling:
             if isinstance(event, RetryScheduled):
                 waiting.set()
 
-        call = asyncio.ensure_future(transport.request(account, post, retry=RETRY, emit=told))
+        call = asyncio.ensure_future(transport.request(account, post, retry=TRUSTING, emit=told))
         await waiting.wait()
         await settle()
         call.cancel()
@@ -456,7 +458,7 @@ class TestCancelling:
         """A retry that is cancelled when it has left says so too."""
         server.answers(429, ENVELOPE)
         server.stays_silent()
-        call = asyncio.ensure_future(transport.request(account, post, retry=RETRY, emit=retries))
+        call = asyncio.ensure_future(transport.request(account, post, retry=TRUSTING, emit=retries))
         await server.seen(2)
         call.cancel()
         with pytest.raises(CancelledInFlight):

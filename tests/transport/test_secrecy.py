@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.transport.conftest import Retries, Server
 
 KEY = "sk-0123456789abcdef"
-RETRY = RetryPolicy(attempts=2)
+RETRY = RetryPolicy(attempts=2, resubmit_on_429="envelope")
 
 
 def chain(error: BaseException | None) -> str:
