@@ -47,7 +47,7 @@ text.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.task import Task
@@ -97,12 +97,10 @@ __all__ = [
 class FoxAPIError(Exception):
     """Anything that went wrong between you and the service.
 
-    ``advice`` is what can be done about errors of a class. Every traceback prints it.
+    ``advice`` is what can be done about the error. Every traceback prints it.
     """
 
-    advice: ClassVar[str] = (
-        "Catch this class to handle whatever can go wrong between you and the service."
-    )
+    advice: str = "Catch this class to handle whatever can go wrong between you and the service."
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message)
@@ -145,9 +143,11 @@ class InvalidRequestError(FoxAPIError):
 class RequestValidationError(InvalidRequestError):
     """The request was refused before it was sent; ``violations`` lists all that is wrong."""
 
-    advice = "Correct what .violations lists; validation='off' leaves the judgement to the service."
+    advice = "Correct what .violations lists."
 
-    def __init__(self, violations: Sequence[Violation]) -> None:
+    def __init__(self, violations: Sequence[Violation], *, advice: str | None = None) -> None:
+        if advice is not None:
+            self.advice = advice
         self.violations: tuple[Violation, ...] = tuple(violations)
         self.code: str | None = self.violations[0].code
         self.param: str | None = self.violations[0].param

@@ -1,12 +1,14 @@
 """From the keywords of a call to a request that is right, or an error that says what is not."""
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Required, TypedDict
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Protocol, Required, TypedDict
 
 from msgspec import ValidationError
 
 from foxapi_async._catalog import check
+from foxapi_async._wire.completion import CompletionMessage
+from foxapi_async._wire.jsonable import NotJSONError, to_jsonable
 from foxapi_async._wire.request import GenerationRequest, Message, member_names, requests
 from foxapi_async._wire.shape import encode
 from foxapi_async._wire.violation import Violation
@@ -14,14 +16,25 @@ from foxapi_async.config import Validation
 from foxapi_async.errors import RequestValidationError
 
 
+class MessageModel(Protocol):
+    """A message as a pydantic model, such as those of the OpenAI SDK."""
+
+    def model_dump(self, *, mode: str, by_alias: bool) -> dict[str, Any]:
+        """Return the members of the model."""
+        ...
+
+
 class LLMParams(TypedDict, total=False):
     """The keywords of ``submit``, ``generate`` and ``stream``: OpenAI's chat parameters and ours.
 
-    A keyword left out is not sent; ``None`` is sent as null.
+    A keyword left out is not sent; ``None`` is sent as null. A member that is ``None`` in a
+    pydantic model, a dataclass or an answer of the service is not sent either.
     """
 
     model: Required[str]
-    messages: Required[str | Sequence[Message | Mapping[str, object]]]
+    messages: Required[
+        str | Iterable[Message | CompletionMessage | Mapping[str, object] | MessageModel]
+    ]
     max_tokens: int | None
     max_completion_tokens: int | None
     temperature: float | None
@@ -67,7 +80,9 @@ class SubmitParams(LLMParams, total=False):
 
 _LONGEST_KEY: Final = 512
 _MEMBERS: Final = member_names(GenerationRequest)
-_NO_JSON: Final = (TypeError, ValueError, RecursionError)
+_UNCHECKED: Final = (
+    "Correct what .violations lists; validation='off' leaves the judgement to the service."
+)
 _KEYWORDS: Final = sorted((_MEMBERS | {"key", "extra"}) - {"sync"})
 
 
@@ -75,10 +90,13 @@ def build_request(params: Mapping[str, Any]) -> GenerationRequest:
     """Return the request that ``params`` describe.
 
     ``TypeError`` for a keyword that is not among them, with the nearest that is: a typo in a billed
-    body costs money. ``RequestValidationError`` for a value of the wrong type, and for ``sync``,
-    which answers without a task id (CONTRACT §3.4).
+    body costs money. ``RequestValidationError`` for a value of the wrong type or that JSON would
+    change, with the place where it stands, and for ``sync``, which answers without a task id
+    (CONTRACT §3.4).
     """
-    extra = dict(params.get("extra") or {})
+    extra: Mapping[str, Any] = params.get("extra") or {}
+    if not isinstance(extra, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] the caller's word
+        raise _refused("extra", f"must be a dict of members, got {type(extra).__name__}")
     members = {name: value for name, value in params.items() if name not in {"extra", "key"}}
     if members.get("sync") or extra.get("sync"):
         raise _refused("sync", "sync=True answers without a task id, so nothing could be awaited")
@@ -86,13 +104,13 @@ def build_request(params: Mapping[str, Any]) -> GenerationRequest:
     if isinstance(members["messages"], str):
         members["messages"] = ({"role": "user", "content": members["messages"]},)
     try:
-        request = requests.convert(members | extra)
+        return requests.convert(to_jsonable({**members, **extra}))
+    except NotJSONError as error:
+        raise _refused(error.path or "request", error.reason) from None
     except ValidationError as error:
         raise _refused(*_located(str(error))) from None
-    except _NO_JSON as error:
-        raise _unwritable(error) from None
-    _refuse_infinite(members)
-    return request
+    except RecursionError:
+        raise _refused("request", "is nested too deep, or contains itself") from None
 
 
 def validate(request: GenerationRequest, validation: Validation) -> None:
@@ -101,7 +119,7 @@ def validate(request: GenerationRequest, validation: Validation) -> None:
         return
     violations = check(request, strict=validation == "strict")
     if violations:
-        raise RequestValidationError(violations)
+        raise RequestValidationError(violations, advice=_UNCHECKED)
 
 
 def checked_key(key: str | None) -> str | None:
@@ -110,6 +128,8 @@ def checked_key(key: str | None) -> str | None:
         return None
     if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance] the caller's word
         raise _refused("key", f"must be a text or None, got {type(key).__name__}: use str(...)")
+    # Of a text of another class, such as an enum's, only what it says is kept.
+    key = str.__str__(key)
     if not 1 <= len(key) <= _LONGEST_KEY or "\0" in key:
         raise _refused("key", f"must have 1 to {_LONGEST_KEY} characters, none of them NUL")
     try:
@@ -120,11 +140,8 @@ def checked_key(key: str | None) -> str | None:
 
 
 def encode_request(request: GenerationRequest) -> bytes:
-    """Return the body of ``request``, or say which value has no JSON."""
-    try:
-        return encode(request)
-    except _NO_JSON as error:
-        raise _unwritable(error) from None
+    """Return the body of ``request``."""
+    return encode(request)
 
 
 def _refuse_keywords(members: Mapping[str, Any], extra: Mapping[str, Any]) -> None:
@@ -153,19 +170,20 @@ def _refused(param: str, message: str) -> RequestValidationError:
     return RequestValidationError([Violation(code="invalid_param", param=param, message=message)])
 
 
-def _unwritable(error: Exception) -> RequestValidationError:
-    reason = "a text is not valid Unicode" if isinstance(error, UnicodeError) else str(error)
-    return _refused("request", f"cannot be written as JSON: {reason}")
-
-
 def _located(message: str) -> tuple[str, str]:
-    """Split msgspec's "Expected `str`, got `int` - at `$.messages[0].role`"."""
+    """Split msgspec's "Expected `str`, got `int` - at `$.messages[0].role`"; add what to pass."""
     text, _, path = message.partition(" - at `")
-    return path.rstrip("`").removeprefix("$.") or "request", text
+    param = path.rstrip("`").removeprefix("$.") or "request"
+    hint = next((hint for pattern, hint in _HINTS if pattern.fullmatch(f"{param} {text}")), "")
+    return param, text + hint
 
 
-def _refuse_infinite(members: Mapping[str, Any]) -> None:
-    """Refuse NaN and infinity, which JSON would turn into null."""
-    for name, value in members.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise _refused(name, f"must be a finite number, got {value!r}")
+_HINTS: Final = tuple(
+    (re.compile(pattern), f": {hint}")
+    for pattern, hint in (
+        (r"messages .*got `object`", "put the message into a list, [message]"),
+        (r"messages\[\d+\] .*got `str`", "write {'role': 'user', 'content': 'the text'}"),
+        (r"messages\[\d+\].content .*got `object`", "put the block into a list, [block]"),
+        (r"messages\[\d+\].content\[\d+\] .*got `str`", "write foxapi_async.text('the text')"),
+    )
+)

@@ -30,6 +30,7 @@ from foxapi_async.hooks import SubmitOutcomeUnknown, TaskSubmitted, TaskUnrecord
 
 _log = logging.getLogger("foxapi_async")
 
+_OTHER_KEY: Final = "Use another key, or send the very request that the key stands for."
 _FIRST_NAP: Final = 0.02
 _LONGEST_NAP: Final = 0.5
 
@@ -78,7 +79,7 @@ class Submission:
     def _answers(self, used: Entry) -> bool:
         """Tell whether the entry of the key has a task to give; raise if it never will."""
         if used.fingerprint != self._fingerprint:
-            raise RequestValidationError([_conflict(used)])
+            raise RequestValidationError([_conflict(used)], advice=_OTHER_KEY)
         if used.stage is Stage.UNKNOWN:
             raise self._unknown(
                 FoxAPIError(used.fault or "the answer was lost"), used.sent_at, "earlier "

@@ -1,10 +1,18 @@
 """Laws of what may be submitted, before anything is sent."""
 
 import math
+import pickle
+from collections import UserDict, deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+import pydantic
 import pytest
 
 from foxapi_async import RequestValidationError, audio, file, image, text, video
@@ -15,8 +23,10 @@ from foxapi_async._client.params import (
     encode_request,
     validate,
 )
-from foxapi_async._wire.request import GenerationRequest, member_names
+from foxapi_async._wire.completion import CompletionMessage
+from foxapi_async._wire.request import GenerationRequest, Message, member_names
 
+DESCRIPTION = "tools[0].function.description"
 BASIC: dict[str, Any] = {"model": "gpt-5.5", "messages": "hello"}
 
 
@@ -24,6 +34,11 @@ def body(**params: Any) -> dict[str, Any]:
     """Return the JSON that is sent for ``params``."""
     decoded: dict[str, Any] = msgspec.json.decode(encode_request(build_request(BASIC | params)))
     return decoded
+
+
+def image_block(url: object) -> dict[str, Any]:
+    """Return a message of one image."""
+    return {"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}
 
 
 def test_keywords_are_the_members_of_the_request() -> None:
@@ -73,8 +88,20 @@ def test_sync_is_refused(params: dict[str, Any]) -> None:
         ({"messages": [{"content": "no role"}]}, "messages[0]"),
         ({"messages": [{"role": "user", "content": 7}]}, "messages[0].content"),
         ({"messages": [{"role": "user", "content": [{"text": "x"}]}]}, "messages[0].content[0]"),
-        ({"extra": {"x": object()}}, "request"),
-        ({"messages": "\ud800"}, "request"),
+        ({"extra": {"x": object()}}, "x"),
+        ({"extra": [("x", 1)]}, "extra"),
+        ({"messages": "\ud800"}, "messages[0].content"),
+        ({"metadata": {"a": 2**70}}, "metadata.a"),
+        ({"model": b"gpt-5.5"}, "model"),
+        ({"messages": b"hello"}, "messages"),
+        ({"messages": [{"role": "user", "content": b"hello"}]}, "messages[0].content"),
+        ({"messages": [Message(role="user", content=b"x")]}, "messages[0].content"),  # type: ignore[arg-type]
+        ({"messages": [image_block(b"x")]}, "messages[0].content[0].image_url.url"),
+        ({"metadata": {"a": bytearray(b"x")}}, "metadata.a"),
+        ({"tools": [{"function": {"description": memoryview(b"x")}}]}, DESCRIPTION),
+        ({"logit_bias": {"50256": -math.inf}}, "logit_bias.50256"),
+        ({"extra": {"guidance": {"scale": [1.0, math.nan]}}}, "guidance.scale[1]"),
+        ({"stop": {"a", "b"}}, "stop"),
     ],
 )
 def test_a_wrong_value_names_its_place(params: dict[str, Any], param: str) -> None:
@@ -82,6 +109,144 @@ def test_a_wrong_value_names_its_place(params: dict[str, Any], param: str) -> No
     with pytest.raises(RequestValidationError) as caught:
         encode_request(build_request(BASIC | params))
     assert caught.value.violations[0].param == param
+
+
+@pytest.mark.parametrize(
+    ("messages", "fix"),
+    [
+        ({"role": "user", "content": "hi"}, r"\[message\]"),
+        (["hi"], "'role': 'user'"),
+        ([{"role": "user", "content": ["hi"]}], r"text\('"),
+        ([{"role": "user", "content": text("hi")}], r"\[block\]"),
+        ([{"role": "user", "content": b"hi"}], r"\.decode\(\)"),
+        ([pydantic.BaseModel], "model_json_schema"),
+    ],
+)
+def test_a_message_of_a_wrong_form_is_told_the_right_one(messages: object, fix: str) -> None:
+    """A refusal of a message says what to pass in its place."""
+    with pytest.raises(RequestValidationError, match=fix):
+        build_request(BASIC | {"messages": messages})
+
+
+async def test_what_is_asynchronous_is_not_a_conversation() -> None:
+    """A coroutine and an asynchronous generator are refused, and what to do is said."""
+
+    async def conversation() -> AsyncIterator[dict[str, str]]:
+        yield {"role": "user", "content": "hi"}
+
+    async def later() -> list[dict[str, str]]:
+        return [message async for message in conversation()]
+
+    with pytest.raises(RequestValidationError, match="collect it first"):
+        build_request(BASIC | {"messages": conversation()})
+    waiting = later()
+    with pytest.raises(RequestValidationError, match="await"):
+        build_request(BASIC | {"messages": waiting})
+    assert await waiting
+
+
+def test_what_contains_itself_is_refused() -> None:
+    """A list inside itself has no JSON, and no end."""
+    endless: list[Any] = []
+    endless.append(endless)
+    with pytest.raises(RequestValidationError, match="contains itself"):
+        body(extra={"x": endless})
+
+
+class Role(Enum):
+    """A role as an enum that is not a text."""
+
+    USER = "user"
+
+
+class Model(StrEnum):
+    """Models as an enum."""
+
+    GPT = "gpt-5.5"
+
+
+def test_subclasses_enums_and_scalars_are_what_they_are() -> None:
+    """A text of another class is a text, a number of numpy is a number, an enum its value."""
+    sent = body(
+        model=Model.GPT,
+        messages=[{"role": Role.USER, "content": np.str_("hi")}],
+        temperature=np.float32(0.5),
+        top_p=Decimal("0.5"),
+        max_tokens=np.int64(64),
+        stop=np.array(["a", "b"]),
+        logprobs=np.bool_(True),
+        logit_bias={50256: np.int8(-100)},
+        metadata={Role.USER: np.str_("x")},
+    )
+    assert sent == {
+        "model": "gpt-5.5",
+        "messages": [{"role": "user", "content": "hi"}],
+        "temperature": 0.5,
+        "top_p": 0.5,
+        "max_tokens": 64,
+        "stop": ["a", "b"],
+        "logprobs": True,
+        "logit_bias": {"50256": -100},
+        "metadata": {"user": "x"},
+    }
+
+
+class PydanticMessage(pydantic.BaseModel):
+    """A message with an optional member."""
+
+    role: str = "user"
+    content: str | None = None
+    tool_calls: list[str] | None = None
+
+
+@dataclass
+class DataMessage:
+    """A message as a dataclass."""
+
+    role: str
+    content: str
+    name: str | None = None
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        PydanticMessage(content="hi"),
+        DataMessage("user", "hi"),
+        Message(role="user", content="hi"),
+        CompletionMessage(role="user", content="hi"),
+        UserDict({"role": "user", "content": "hi"}),
+    ],
+)
+def test_a_message_may_be_an_object(message: Any) -> None:
+    """Models, dataclasses, shapes and answers are messages, without what they leave open."""
+    expected = [{"role": "user", "content": "hi"}]
+    assert body(messages=[message])["messages"] == expected
+    assert body(messages=(item for item in [message]))["messages"] == expected
+    assert body(messages=deque([message]))["messages"] == expected
+
+
+def test_bytes_in_a_model_are_bytes() -> None:
+    """A model's own way to JSON would write bytes as a text."""
+
+    class Loose(pydantic.BaseModel):
+        role: str
+        content: bytes
+
+    with pytest.raises(RequestValidationError) as caught:
+        build_request(BASIC | {"messages": [Loose(role="user", content=b"hi")]})
+    assert caught.value.param == "messages[0].content"
+
+
+def test_advice_speaks_of_validation_only_where_that_helps() -> None:
+    """What no setting would let pass is not said to depend on one."""
+    with pytest.raises(RequestValidationError) as caught:
+        build_request(BASIC | {"messages": b"hello"})
+    assert "validation" not in caught.value.advice
+    with pytest.raises(RequestValidationError) as caught:
+        validate(build_request(BASIC | {"model": "claude-opus-4-7"}), "known")
+    assert "validation='off'" in caught.value.advice
+    assert pickle.loads(pickle.dumps(caught.value)).advice == caught.value.advice
 
 
 def test_validation_knows_three_manners() -> None:

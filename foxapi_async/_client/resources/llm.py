@@ -105,6 +105,7 @@ class LLM:
         service = self._service
         service.core.enter()
         self._check(request)
+        key = checked_key(key)
 
         def claim(task: Task) -> LLMHandle:
             handle = LLMHandle(service, task.id, task=task, key=key)
@@ -112,7 +113,7 @@ class LLM:
                 service.handles[task.id] = handle
             return handle
 
-        submission = Submission(service, request, encode_request(request), checked_key(key))
+        submission = Submission(service, request, encode_request(request), key)
         done = await submission.run(
             lambda task: service.disown(claim(task), task_id=task.id, model=request.model, key=key)
         )

@@ -1,0 +1,219 @@
+"""From Python values to what JSON can say, or an error that names the member that it cannot say.
+
+msgspec alone would write bytes as base64, NaN as null and a set in any order, and a request with
+such a member is billed like any other.
+"""
+
+import math
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import fields, is_dataclass
+from datetime import date, datetime, time
+from decimal import Decimal
+from enum import Enum
+from io import IOBase
+from numbers import Integral, Real
+from typing import Any, Final, TypeAlias, cast
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Struct
+
+from foxapi_async._wire.shape import Answer, Shape
+
+Jsonable: TypeAlias = "dict[str, Jsonable] | list[Jsonable] | str | float | bool | None"
+
+_SMALLEST: Final = -(2**63)
+_LARGEST: Final = 2**64 - 1
+_SAME: Final = frozenset({bool, type(None)})
+
+
+class NotJSONError(ValueError):
+    """A value that JSON cannot say. ``path`` is where it stands, as in ``messages[0].content``."""
+
+    def __init__(self, reason: str, path: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.path = path
+
+    def inside(self, place: str) -> "NotJSONError":
+        """Return the error as it is seen from one level further out."""
+        dot = "." if self.path and not self.path.startswith("[") else ""
+        return NotJSONError(self.reason, f"{place}{dot}{self.path}")
+
+
+def to_jsonable(value: object) -> Jsonable:
+    """Return ``value`` as dicts with text keys, lists, texts, numbers, truth values and ``None``.
+
+    Subclasses of these and the scalars of numpy become the plain type, enums their value; shapes,
+    dataclasses, attrs classes and pydantic models become dicts without the members that are
+    ``None``; other iterables become lists. ``NotJSONError`` for whatever would be changed by being
+    sent: bytes, NaN, infinity, integers of more than 64 bits, half a surrogate pair, sets, and
+    objects of any other kind. A member that is ``UNSET`` is left out.
+    """
+    kind = type(value)
+    if kind in _SAME:
+        return cast("bool | None", value)
+    quick = _QUICK.get(kind)
+    if quick is not None:
+        return quick(value)
+    return _unusual(value)
+
+
+def _text(value: str) -> str:
+    # Whether a text is ASCII is known without a look at it, and such a text has no surrogates.
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise NotJSONError("is not valid Unicode: it has half of a surrogate pair") from None
+    return value
+
+
+def _integer(value: int) -> int:
+    if not _SMALLEST <= value <= _LARGEST:
+        raise NotJSONError("is an integer of more than 64 bits; pass it as a text")
+    return value
+
+
+def _number(value: float) -> float:
+    if not math.isfinite(value):
+        raise NotJSONError(f"must be a finite number, got {value!r}")
+    return value
+
+
+def _object(value: Mapping[Any, object]) -> dict[str, Jsonable]:
+    members: dict[str, Jsonable] = {}
+    for name, member in value.items():
+        if member is UNSET:
+            continue
+        text = name if type(name) is str and name.isascii() else _name(name)
+        if text in members:
+            raise NotJSONError(f"has two members that are written {text!r}")
+        try:
+            members[text] = to_jsonable(member)
+        except NotJSONError as error:
+            raise error.inside(text) from None
+    return members
+
+
+def _array(value: Iterable[object]) -> list[Jsonable]:
+    items: list[Jsonable] = []
+    for item in value:
+        try:
+            items.append(to_jsonable(item))
+        except NotJSONError as error:
+            raise error.inside(f"[{len(items)}]") from None
+    return items
+
+
+_QUICK: Final[dict[type, Callable[[Any], Jsonable]]] = {
+    str: _text,
+    int: _integer,
+    float: _number,
+    dict: _object,
+    list: _array,
+    tuple: _array,
+}
+
+
+def _name(name: object) -> str:
+    """Return the name of a member; whole numbers are written as texts, as ``logit_bias`` needs."""
+    try:
+        plain = to_jsonable(name)
+    except NotJSONError as error:
+        raise NotJSONError(f"has a name that {error.reason}") from None
+    if not isinstance(plain, str | int) or isinstance(plain, bool):
+        raise NotJSONError(f"has a name that is no text: {type(name).__name__}")
+    return str(plain)
+
+
+def _unusual(value: object) -> Jsonable:
+    """Return a value that is not of a plain type itself."""
+    for kinds, convert in _BY_BASE:
+        if isinstance(value, kinds):
+            return convert(value)
+    if type(value).__module__ == "numpy":
+        return to_jsonable(cast("Any", value).tolist())
+    if isinstance(value, _NEVER):
+        raise _refused(cast("object", value))
+    members = _members(value)
+    if members is not None:
+        return _object(members)
+    if isinstance(value, Iterable):
+        return _array(cast("Iterable[object]", value))
+    raise _refused(value)
+
+
+_BY_BASE: Final[tuple[tuple[Any, Callable[[Any], Jsonable]], ...]] = (
+    # An enum first: it may be a text or a number as well.
+    (Enum, lambda value: to_jsonable(value.value)),
+    (str, lambda value: _text(str.__str__(value))),
+    (Integral, lambda value: _integer(int(value))),
+    ((Real, Decimal), lambda value: _number(float(value))),
+    ((datetime, date, time, UUID), msgspec.to_builtins),
+)
+
+
+def _members(value: object) -> Mapping[Any, object] | None:
+    """Return the members of an object that is made of named ones, ``None`` for any other."""
+    if isinstance(value, Mapping):
+        return cast("Mapping[Any, object]", value)
+    if isinstance(value, Struct):
+        return _struct_members(value)
+    kind: Any = type(value)
+    if is_dataclass(kind):
+        named = {item.name: getattr(value, item.name) for item in fields(kind)}
+    elif hasattr(kind, "__attrs_attrs__"):
+        named = {item.name: getattr(value, item.name) for item in kind.__attrs_attrs__}
+    elif hasattr(kind, "model_dump"):
+        # Not its JSON, in which pydantic writes bytes as a text.
+        named = cast("Any", value).model_dump(mode="python", by_alias=True)
+    else:
+        return None
+    return {name: member for name, member in named.items() if member is not None}
+
+
+def _struct_members(value: Struct) -> dict[str, object]:
+    """Return what msgspec would write of a struct, a shape's ``extra`` beside its named members."""
+    # In a request ``None`` is sent as null; in an answer, or a struct of yours, it means nothing.
+    says_null = isinstance(value, Shape) and not isinstance(value, Answer)
+    members = {
+        encoded: member
+        for name, encoded in zip(
+            value.__struct_fields__, value.__struct_encode_fields__, strict=True
+        )
+        if name != "_extra"
+        and (member := getattr(value, name)) is not UNSET
+        and (says_null or member is not None)
+    }
+    return {**members, **value.extra} if isinstance(value, Shape) else members
+
+
+def _refused(value: object) -> NotJSONError:
+    name = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+    return NotJSONError(f"is {name}, which {_refusal(value)}")
+
+
+def _refusal(value: object) -> str:
+    """Say why ``value`` cannot be sent, and what to pass in its place."""
+    for kinds, why in _REFUSALS:
+        if isinstance(value, kinds):
+            return why
+    if hasattr(value, "get_secret_value"):
+        return "is secret: pass .get_secret_value() if it is to be sent"
+    return "JSON cannot say: pass a text, a number, a dict or a list"
+
+
+_NEVER: Final = (bytes, bytearray, memoryview, type, AbstractSet, IOBase)
+_REFUSALS: Final[tuple[tuple[Any, str], ...]] = (
+    (
+        (bytes, bytearray, memoryview),
+        "JSON cannot say: .decode() a text, and pass media to foxapi_async.image(), video(), ...",
+    ),
+    (type, "JSON cannot say: pass an instance, or its JSON schema, as in .model_json_schema()"),
+    (AbstractSet, "has no order: pass a list, as in sorted(...)"),
+    (IOBase, "is an open file: pass its text, as in file.read()"),
+    (AsyncIterable, "is asynchronous: collect it first, as in [item async for item in ...]"),
+    (Awaitable, "was not awaited: pass the result of `await ...`"),
+)
