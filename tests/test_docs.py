@@ -94,6 +94,23 @@ def test_every_keyword_of_a_generation_is_in_the_reference(checkout: Path) -> No
         assert f"`fox.{name}`" in page, name
 
 
+def test_every_citation_of_the_contract_resolves(checkout: Path) -> None:
+    """Each § and quirk of the service contract that code, tests or pages cite is on its page."""
+    page = (checkout / "docs/reference/service-contract.md").read_text("utf-8")
+    sections = set(re.findall(r"^##+ (§[\d.]+\d|§\d+) ", page, re.MULTILINE))
+    quirks = set(re.findall(r"^\| (Q\d+) \|", page, re.MULTILINE))
+    cited: set[str] = set()
+    for folder in ("foxapi_async", "tests", "docs", "benchmarks"):
+        for path in sorted((checkout / folder).rglob("*")):
+            if path.suffix in {".py", ".md"}:
+                for found in re.findall(
+                    r"(?i:contract) ((?:[§Q][\d.]+(?:, )?)+)", path.read_text("utf-8")
+                ):
+                    cited |= {word.rstrip(".") for word in found.strip(", ").split(", ")}
+    assert len(cited) > 20
+    assert cited <= sections | quirks, sorted(cited - sections - quirks)
+
+
 def test_shell_blocks_can_be_pasted(checkout: Path) -> None:
     """No command in a shell block stands behind a prompt."""
     for page in [checkout / "README.md", *sorted((checkout / "docs").rglob("*.md"))]:
