@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from foxapi_async._protocol.accumulate import missing_suffix
 from foxapi_async._protocol.position import Position, Surveyor, text_of
-from foxapi_async._protocol.transcript import Transcript, said_by
+from foxapi_async._protocol.transcript import Said, Transcript, said_by
 from foxapi_async._wire.chunk import Delta, StreamDone
 from foxapi_async.errors import ConfigError
 
@@ -38,15 +38,19 @@ class Ending(Struct, frozen=True, gc=False):
 class Cursor:
     """Counts the delivered chunks and lets none through twice, or out of its place.
 
-    A server may honour ``?offset=N`` or ignore it and replay from 0 (CONTRACT §15 no. 9). After a
-    cut the cursor asks for ``N`` and holds what comes while it equals what was delivered at the
-    same index. The first difference proves that the offset was honoured: what was held is new.
-    ``N`` equal chunks are a replay, or new ones of a stream that repeats itself; then the cursor
-    asks for 0, where every server must send the same, and skips ``N``. It asks for 0 too where it
-    has nothing to compare with: after ``parse``, and with a bare ``offset``.
+    A server may honour ``?offset=N``, ignore it and replay from 0 (CONTRACT §15 no. 9), or begin
+    some chunks before ``N``. After a cut the cursor asks for ``N`` and holds what comes while it
+    equals what was delivered from some place on. The first chunk that fits no place proves that
+    the offset was honoured: what was held is new. Held chunks that reach the end of what was
+    delivered are a replay, or new ones of a stream that repeats itself; then the cursor asks for
+    0, where every server must send the same, and skips ``N``. It asks for 0 too where it has
+    nothing to compare with: after ``parse``, and with a bare ``offset``; and where `starts_over`
+    is set, because a chunk cannot be counted or read without those before it.
 
-    So all that is delivered is right as long as the service replays what it sent. Held and skipped
-    chunks have been seen by nobody; a cut drops them.
+    So all that is delivered is right as long as the service replays what it sent. What it does not
+    replay shows in the count at the end, or in the stored result; then ``doubtful_from`` tells
+    which chunks cannot be relied on. Held and skipped chunks have been seen by nobody; a cut drops
+    them.
 
     Every delivered chunk costs one entry of ``transcript``; it is compared only after a cut, once
     per connection. At most ``N`` chunks and those of one read are held.
@@ -56,11 +60,15 @@ class Cursor:
         "_asked",
         "_claim",
         "_doubted",
+        "_first",
         "_following",
         "_held",
+        "_places",
         "_skipped",
         "_surveyor",
+        "doubtful_from",
         "ended",
+        "starts_over",
         "transcript",
         "verdict",
     )
@@ -71,12 +79,18 @@ class Cursor:
         self._claim = Position(offset)
         # Whether the stored result has taken the place of all that was still to come.
         self.ended: bool = False
+        # Whether every connection has to begin with the first chunk.
+        self.starts_over: bool = False
+        # The first delivered chunk that no connection from the start has shown to be in its place.
+        self.doubtful_from: int | None = None
         # What was delivered, and what came before the position that `parse` or a bare offset began
         # at, once it came by: never delivered, but part of what the stream said.
         self.transcript: Transcript = Transcript()
         self._surveyor = Surveyor()
-        # How many chunks were delivered when a replay could last not be told from new chunks.
+        # When a replay could last not be told from new chunks: how many chunks were delivered, and
+        # what the connection began with.
         self._doubted: int | None = None
+        self._first: Said | None = None
         self.reopened()
 
     @classmethod
@@ -112,12 +126,16 @@ class Cursor:
     @property
     def ask(self) -> int:
         """The ``?offset=`` of the next connection."""
-        return len(self.transcript.said) if self.is_proved and not self._expects_replay() else 0
+        if self.starts_over or not self.is_proved or self._expects_replay():
+            return 0
+        return len(self.transcript.said)
 
     def reopened(self) -> None:
         """Begin a connection, opened with ``?offset=`` as `ask` said."""
         self._asked = self.ask
         self._held: list[Delta] = []
+        # Where in what was delivered the held chunks could come from.
+        self._places: Sequence[int] = range(len(self.transcript.said))
         self._skipped = 0
         self._following = self.offset == 0
         self.verdict: Verdict = Verdict.GOING
@@ -135,9 +153,15 @@ class Cursor:
             return ()
         return self._compare(deltas) if self._asked else self._skip(deltas)
 
-    def finish(self, done: StreamDone) -> Ending:
-        """Decide what the normal end means: is ``total_chunks`` what was received (CONTRACT §6)?"""
+    def finish(self, done: StreamDone, *, blanks: int = 0) -> Ending:
+        """Decide what the normal end means: is ``total_chunks`` what was received (CONTRACT §6)?
+
+        ``blanks`` are chunk events of this connection that had no chunk in them: the service may
+        have counted them. Without a total the end is only the end of what it sent.
+        """
         total = done.total_chunks
+        if blanks and total == self._received + blanks:
+            total = self._received
         last: Sequence[Delta] = ()
         if self._following:
             self.verdict = self._judge(total)
@@ -153,50 +177,74 @@ class Cursor:
             return missing_suffix("".join(map(text_of, self.transcript.said)), stored)
         return stored[self._claim.length :] if self._claim.begins(stored) else None
 
+    def contradicted_by(self, stored: str) -> None:
+        """Take in that a stored text does not continue the delivered one: some of it is wrong."""
+        at = 0
+        for number, text in enumerate(map(text_of, self.transcript.said)):
+            if not stored.startswith(text, at):
+                doubtful = self.doubtful_from
+                self.doubtful_from = number if doubtful is None else min(number, doubtful)
+                return
+            at += len(text)
+
     @property
     def is_proved(self) -> bool:
         """Whether every chunk before the position has been seen here."""
         return len(self.transcript.said) >= self._claim.offset
 
+    @property
+    def _received(self) -> int:
+        """How many chunks of the stream came by, delivered or not, as this connection shows it."""
+        if self._following or self._asked:
+            return len(self.transcript.said) + len(self._held)
+        return self._skipped
+
     def _expects_replay(self) -> bool:
         """Tell whether to ask for 0: in doubt, or knowing since that the doubtful server replayed.
 
-        Had it honoured the offset, the chunk that came next would be the one that it repeated.
+        Had it honoured the offset, the chunk that came next would be the one that it began with.
         """
         doubted, delivered = self._doubted, self.transcript.said
         if doubted is None:
             return False
-        return len(delivered) == doubted or delivered[doubted] != delivered[0]
+        return len(delivered) == doubted or delivered[doubted] != self._first
 
     def _compare(self, deltas: Sequence[Delta]) -> Sequence[Delta]:
-        """Hold what equals the delivered chunks; at the first difference, release it."""
+        """Hold what equals delivered chunks; where it fits nowhere any more, release it."""
         delivered = self.transcript.said
-        expected = delivered[len(self._held) :][: len(deltas)]
+        first = len(self._held)
         self._held.extend(deltas)
-        if list(map(said_by, deltas[: len(expected)])) != expected:
-            return self._release()
-        if len(self._held) >= len(delivered):
-            self._doubt()
+        for number, said in enumerate(map(said_by, deltas), first):
+            if not number:
+                self._first = said
+            self._places = [at for at in self._places if delivered[at + number] == said]
+            if not self._places:
+                return self._release()
+            if self._places[-1] + number + 1 == len(delivered):
+                self._doubt()
+                return ()
         return ()
 
     def _release(self) -> Sequence[Delta]:
         """Deliver what was held: the server honoured the offset."""
         released, self._held = self._held, []
         self._following = True
+        if self.doubtful_from is None:
+            self.doubtful_from = len(self.transcript.said)
         self.transcript.extend(released)
         return released
 
-    def _doubt(self) -> None:
+    def _doubt(self) -> Verdict:
         self._doubted = len(self.transcript.said)
         self.verdict = Verdict.DOUBT
+        return self.verdict
 
     def _skip(self, deltas: Sequence[Delta]) -> Sequence[Delta]:
         """Let pass what was delivered before, comparing it; deliver what follows."""
         missing = self.offset - self._skipped
         again, new = deltas[:missing], deltas[missing:]
         if self.is_proved:
-            expected = self.transcript.said[self._skipped :][: len(again)]
-            is_same = list(map(said_by, again)) == expected
+            is_same = self._is_replay(again)
         else:
             self._held.extend(again)
             is_same = len(again) < missing or self._recover()
@@ -205,7 +253,18 @@ class Cursor:
             return ()
         self._skipped += len(again)
         self._following = self._skipped == self.offset
+        if self._following:
+            self.doubtful_from = None
         return self.accept(new) if self._following else ()
+
+    def _is_replay(self, again: Sequence[Delta]) -> bool:
+        """Compare chunks with those that were delivered in their place."""
+        delivered = self.transcript.said
+        for number, said in enumerate(map(said_by, again), self._skipped):
+            if delivered[number] != said:
+                self.doubtful_from = number
+                return False
+        return True
 
     def _recover(self) -> bool:
         """Take the skipped chunks for those before the position, if its digest agrees."""
@@ -222,13 +281,13 @@ class Cursor:
         delivered = len(self.transcript.said)
         if total is None or total == delivered:
             return Verdict.COMPLETE
+        if self._asked:
+            # What looked new was not, or not the next; or the server counts one connection's.
+            return self._doubt()
         if total > delivered:
             return Verdict.CUT
-        if not self._asked:
-            return Verdict.CONFLICT
-        # More than there is: what looked new was not, or the server counts one connection's chunks.
-        self._doubt()
-        return self.verdict
+        self.doubtful_from = max(total, 0)
+        return Verdict.CONFLICT
 
     def _judge_skipped(self, total: int | None) -> Verdict:
         """Return the verdict at an end before the position was reached."""
@@ -238,9 +297,8 @@ class Cursor:
         return Verdict.CONFLICT if self.transcript.said or self._claim.chunks else Verdict.COMPLETE
 
     def _settle(self, total: int | None) -> Sequence[Delta]:
-        """Decide at the end about what is held. A replay would have been at least as long as N."""
-        delivered, held = len(self.transcript.said), len(self._held)
-        if total == delivered + held or (total is None and held < delivered):
+        """Decide at the end about what is held."""
+        if total == self._received or (total is None and not self._held):
             self.verdict = Verdict.COMPLETE
             return self._release()
         self._doubt()

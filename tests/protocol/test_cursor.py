@@ -25,9 +25,12 @@ def texts(deltas: Sequence[Delta]) -> str:
 
 
 class Connection(NamedTuple):
-    """How one connection goes: who answers, where it is cut, how its chunks are grouped."""
+    """How one connection goes: who answers, where it is cut, how its chunks are grouped.
 
-    is_honest: bool
+    The server begins so many chunks before the offset; with ``None`` it ignores the offset.
+    """
+
+    early: int | None
     cut: int | None
     group: int
 
@@ -43,11 +46,9 @@ class Network:
 
     def open(self, offset: int) -> tuple[list[list[Delta]], StreamDone | None]:
         """Return the reads that one connection gives, and its end if it was not cut."""
-        is_honest, cut, group = (
-            self.connections.pop(0) if self.connections else Connection(True, None, 3)
-        )
+        early, cut, group = self.connections.pop(0) if self.connections else Connection(0, None, 3)
         self.opened.append(offset)
-        text = self.stream[offset if is_honest else 0 :]
+        text = self.stream[0 if early is None else max(offset - early, 0) :]
         chunks = [chunk(letter, stamp=len(self.opened)) for letter in text[:cut]]
         reads = [chunks[at : at + group] for at in range(0, len(chunks), group)]
         if cut is not None:
@@ -85,8 +86,9 @@ def follow(cursor: Cursor, network: Network, delivered: list[Delta]) -> Verdict:
     raise AssertionError("the stream never came to its end")
 
 
+early = st.sampled_from([0, 0, 1, 2, 3, None])
 connections = st.lists(
-    st.builds(Connection, st.booleans(), st.integers(0, 12), st.integers(1, 5)), max_size=6
+    st.builds(Connection, early, st.integers(0, 12), st.integers(1, 5)), max_size=6
 )
 repetitive = st.one_of(
     st.text("ab", max_size=14),
@@ -95,12 +97,12 @@ repetitive = st.one_of(
 totals = st.sampled_from(["task", "connection", "none"])
 
 
-@given(repetitive, connections, totals, st.booleans(), st.integers(1, 5))
+@given(repetitive, connections, totals, early, st.integers(1, 5))
 def test_each_chunk_once_and_in_order(
-    stream: str, cuts: list[Connection], total: str, last_is_honest: bool, group: int
+    stream: str, cuts: list[Connection], total: str, early: int | None, group: int
 ) -> None:
-    """From servers that honour the offset, that ignore it, or that take turns, it is the stream."""
-    network = Network(stream, [*cuts, *[Connection(last_is_honest, None, group)] * 4], total)
+    """Whoever honours the offset, ignores it, begins too early or does all in turn: all comes."""
+    network = Network(stream, [*cuts, *[Connection(early, None, group)] * 4], total)
     delivered: list[Delta] = []
     assert follow(Cursor(), network, delivered) is Verdict.COMPLETE
     assert texts(delivered) == stream
@@ -187,6 +189,55 @@ def test_the_first_difference_releases_what_was_held() -> None:
     assert cursor.offset == 6
 
 
+def test_a_chunk_that_repeats_the_last_one_waits_for_the_start() -> None:
+    """It may be new, or the server's offset may be one short: nothing of it is delivered yet."""
+    cursor = reopened("db", ask=2)
+    assert cursor.accept([chunk("b"), chunk("e")]) == ()
+    assert (cursor.verdict, cursor.ask) == (Verdict.DOUBT, 0)
+    cursor.reopened()
+    assert texts(cursor.accept([chunk(letter) for letter in "dbef"])) == "ef"
+    assert cursor.ask == 0
+    assert cursor.finish(StreamDone(total_chunks=4)).verdict is Verdict.COMPLETE
+
+
+def test_an_end_that_counts_otherwise_is_checked_from_the_start() -> None:
+    """Chunks that an offset skipped show in the count; from which chunk on, the replay tells."""
+    cursor = reopened("ab", ask=2)
+    assert texts(cursor.accept([chunk("d")])) == "d"
+    assert cursor.doubtful_from == 2
+    assert cursor.finish(StreamDone(total_chunks=4)).verdict is Verdict.DOUBT
+    assert cursor.ask == 0
+    cursor.reopened()
+    assert cursor.accept([chunk(letter) for letter in "abcd"]) == ()
+    assert (cursor.verdict, cursor.doubtful_from) == (Verdict.CONFLICT, 2)
+
+
+def test_blank_events_may_count_as_chunks() -> None:
+    """A service may have counted the events of a connection that had no chunk in them."""
+    for total, verdict in ((2, Verdict.COMPLETE), (5, Verdict.COMPLETE), (4, Verdict.CUT)):
+        cursor = Cursor()
+        cursor.accept([chunk("a"), chunk("b")])
+        assert cursor.finish(StreamDone(total_chunks=total), blanks=3).verdict is verdict
+
+
+def test_a_stream_that_starts_over_is_asked_from_its_first_chunk() -> None:
+    """Where chunks cannot be read alone, a connection brings all, and what is known is skipped."""
+    cursor = Cursor()
+    cursor.accept([chunk("a"), chunk("b")])
+    cursor.starts_over = True
+    assert cursor.ask == 0
+    cursor.reopened()
+    assert texts(cursor.accept([chunk(letter) for letter in "abc"])) == "c"
+
+
+def test_a_stored_text_tells_which_chunks_are_wrong() -> None:
+    """The first chunk that the stored text does not have is the first that is in doubt."""
+    cursor = Cursor()
+    cursor.accept([chunk("one"), chunk(" two"), chunk(" four")])
+    cursor.contradicted_by("one two three")
+    assert cursor.doubtful_from == 2
+
+
 def test_a_replay_is_settled_from_the_start() -> None:
     """``N`` equal chunks prove nothing; asked from 0, every server sends the same."""
     cursor = reopened("ab", ask=2)
@@ -211,7 +262,8 @@ def test_a_repeating_stream_is_asked_at_its_offset_again() -> None:
     ("held", "total", "verdict", "text"),
     [
         ("aa", 5, Verdict.COMPLETE, "aa"),
-        ("aa", None, Verdict.COMPLETE, "aa"),
+        ("aa", None, Verdict.DOUBT, ""),
+        ("", None, Verdict.COMPLETE, ""),
         ("", 3, Verdict.COMPLETE, ""),
         ("aaa", 6, Verdict.COMPLETE, "aaa"),
         ("aaaa", 7, Verdict.COMPLETE, "aaaa"),
