@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from msgspec import UNSET
 
+from foxapi_async._catalog.conversation import check_conversation
 from foxapi_async._catalog.models import CAPABILITIES, MODELS, CatalogModel
 from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.violation import Violation
@@ -24,8 +25,7 @@ def check(request: GenerationRequest, *, strict: bool = True) -> tuple[Violation
 def _violations(request: GenerationRequest, *, strict: bool) -> Iterator[Violation]:
     if not request.model:
         yield _invalid("model", "name a model")
-    if not request.messages:
-        yield _invalid("messages", "give at least one message")
+    yield from check_conversation(request.messages)
     model = MODELS.get(request.model)
     if model is not None:
         yield from _content_violations(request, model)

@@ -1,5 +1,6 @@
 """From the bytes of a submit to a request that may become a task (CONTRACT §7.1)."""
 
+import logging
 import re
 
 import msgspec
@@ -8,6 +9,8 @@ from msgspec import DecodeError, ValidationError
 from foxapi_async._catalog import check
 from foxapi_async._wire.request import GenerationRequest, requests
 from foxapi_async.gateway.refusal import Refusal
+
+_logger = logging.getLogger(__name__)
 
 _MOST_CHOICES = 128
 
@@ -31,10 +34,14 @@ def parse(body: bytes) -> GenerationRequest | Refusal:
 
 
 def accept(request: GenerationRequest) -> GenerationRequest:
-    """Return a request that breaks no rule; refuse any other for the first that it breaks."""
-    violations = check(request)
-    if violations:
-        raise Refusal.from_violation(violations[0])
+    """Return a request that breaks no rule; refuse any other for the first that it breaks.
+
+    The service accepts what is only a warning, so it is told in the log.
+    """
+    for violation in check(request):
+        if violation.level == "error":
+            raise Refusal.from_violation(violation)
+        _logger.warning("accepted with %r: %s", violation.param, violation.message)
     if isinstance(request.n, int) and not 1 <= request.n <= _MOST_CHOICES:
         raise Refusal.invalid("n", f"n must be 1 to {_MOST_CHOICES}, got {request.n}")
     return request

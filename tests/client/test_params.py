@@ -251,7 +251,7 @@ def test_advice_speaks_of_validation_only_where_that_helps() -> None:
 
 def test_validation_knows_three_manners() -> None:
     """Known models are checked, unknown ones are passed, refused or not looked at."""
-    known = build_request({"model": "claude-opus-4-7", "messages": [{"role": "user"}]})
+    known = build_request(BASIC | {"model": "claude-opus-4-7"})
     unknown = build_request(BASIC | {"model": "gpt-9"})
     with pytest.raises(RequestValidationError, match="max_tokens"):
         validate(known, "known")
@@ -260,6 +260,27 @@ def test_validation_knows_three_manners() -> None:
         validate(unknown, "strict")
     validate(known, "off")
     validate(unknown, "off")
+
+
+@pytest.mark.parametrize(
+    ("messages", "param"),
+    [
+        ("", "messages"),
+        (" ", "messages"),
+        ([], "messages"),
+        ([{"role": "user", "contents": "hi"}], "messages[0].content"),
+        ([{"role": "user", "content": "hi", "contents": "ho"}], "messages[0].contents"),
+        ([{"role": "usr", "content": "hi"}], "messages[0].role"),
+    ],
+)
+def test_a_typo_in_a_message_is_not_billed(messages: object, param: str) -> None:
+    """Errors and warnings are refused before anything is sent, unless nothing is checked."""
+    request = build_request(BASIC | {"messages": messages})
+    for manner in ("known", "strict"):
+        with pytest.raises(RequestValidationError) as caught:
+            validate(request, manner)
+        assert caught.value.param == param
+    validate(request, "off")
 
 
 def test_the_repr_of_a_request_shows_no_prompt() -> None:

@@ -37,6 +37,17 @@ def hello(content: Any = "hello") -> list[dict[str, Any]]:
         ({"model": "gpt-5.5", "messages": "hello"}, "invalid_param", "messages"),
         ({"model": "gpt-5.5", "messages": [{}]}, "invalid_param", "messages[0].role"),
         ({"model": "gpt-5.5", "messages": hello(5)}, "invalid_param", "messages[0].content"),
+        ({"model": "gpt-5.5", "messages": hello(" ")}, "invalid_param", "messages"),
+        (
+            {"model": "gpt-5.5", "messages": [{"role": "usr", "content": "hello"}]},
+            "invalid_param",
+            "messages[0].role",
+        ),
+        (
+            {"model": "gpt-5.5", "messages": [{"role": "user", "contents": "hello"}]},
+            "invalid_param",
+            "messages[0].content",
+        ),
         (
             {"model": "gpt-5.5", "messages": hello([{"type": "text"}])},
             "invalid_param",
@@ -100,6 +111,17 @@ async def test_a_broken_rule_is_named(
     }
     assert error["message"]
     assert service.gateway.stats.tasks == 0
+
+
+async def test_a_likely_typo_is_accepted_and_logged(
+    service: "Service", caplog: pytest.LogCaptureFixture
+) -> None:
+    """The service takes members that it does not know, so the gateway takes them and tells."""
+    message = {"role": "user", "content": "hello", "tool_call\n": []}
+    reply = await service.post(model="gpt-5.5", messages=[message])
+    assert reply.status == 200
+    assert "did you mean 'tool_calls'" in caplog.text
+    assert "\n" not in caplog.messages[-1]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 from foxapi_async import catalog
 from foxapi_async._catalog import MODELS, check
 from foxapi_async._wire.request import GenerationRequest, requests
+from foxapi_async._wire.violation import Violation
 
 SEED = {
     "gpt-5.4": (2, "at_least_16", False),
@@ -90,6 +91,105 @@ def test_the_bare_minimum_is_checked_for_every_model() -> None:
     assert [item.param for item in check(requests.convert(body))] == [
         "messages[0].content[0].image_url"
     ]
+
+
+def conversation(*messages: dict[str, object]) -> tuple[Violation, ...]:
+    """Return what the catalog has against the messages."""
+    return check(requests.convert({"model": "gemini-3-pro-preview", "messages": messages}))
+
+
+@pytest.mark.parametrize("role", ["usr", "User", "human", "", "assistant "])
+def test_an_unknown_role_is_a_violation(role: str) -> None:
+    """OpenAI's roles are known, in lower case, and no other."""
+    (violation,) = conversation({"role": role, "content": "hi"})
+    assert (violation.param, violation.level) == ("messages[0].role", "error")
+    assert ("did you mean" in violation.message) is (role not in {"", "human"})
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{"role": "user", "content": ""}],
+        [{"role": "user", "content": " \n"}],
+        [{"role": "user", "content": [{"type": "text", "text": "\t"}]}],
+        [{"role": "system", "content": ""}, {"role": "user", "content": ""}],
+        [{"role": "assistant"}],
+    ],
+)
+def test_a_conversation_that_says_nothing_is_a_violation(messages: list[dict[str, object]]) -> None:
+    """Blank texts alone are no question; beside a text, a medium or a call they are fine."""
+    (violation,) = conversation(*messages)
+    assert violation.param == "messages"
+    assert conversation(*messages, {"role": "user", "content": "hi"}) == ()
+    assert conversation(*messages, {"role": "assistant", "tool_calls": [{"id": "c"}]}) == ()
+    picture = {"type": "image_url", "image_url": {"url": "https://x/1.png"}}
+    assert conversation(*messages, {"role": "user", "content": [picture]}) == ()
+
+
+@pytest.mark.parametrize("role", ["system", "developer", "user", "tool"])
+@pytest.mark.parametrize("members", [{}, {"content": None}, {"content": []}])
+def test_who_does_not_answer_needs_content(role: str, members: dict[str, object]) -> None:
+    """Only the model may say nothing, when it calls a tool."""
+    violations = conversation({"role": role, **members})
+    assert [item.param for item in violations] == ["messages[0].content"]
+
+
+@pytest.mark.parametrize(
+    ("role", "name", "near"),
+    [
+        ("user", "contents", "content"),
+        ("assistant", "Content", "content"),
+        ("user", "tool_call", "tool_calls"),
+        ("assistant", "toolCalls", "tool_calls"),
+        ("user", "text", None),
+    ],
+)
+def test_a_misspelt_member_of_a_message_is_a_warning(
+    role: str, name: str, near: str | None
+) -> None:
+    """A member that nobody knows is named, with the nearest that is known."""
+    (violation,) = conversation({"role": role, "content": "hi", name: "x"})
+    assert (violation.param, violation.level) == (f"messages[0].{name}", "warning")
+    assert near is None or repr(near) in violation.message
+
+
+def test_misspelt_members_of_blocks_are_warnings() -> None:
+    """Blocks and media are looked at too; what merely is new there is not."""
+    url = {"url": "https://x/1.png", "detial": "high", "fps": 2}
+    picture = {"type": "image_url", "image_url": url, "cache_controll": {}, "min_pixels": 4}
+    violations = conversation({"role": "user", "content": [picture]})
+    assert [(item.param.rpartition(".")[2], item.level) for item in violations] == [
+        ("cache_controll", "warning"),
+        ("detial", "warning"),
+    ]
+
+
+def test_members_that_openai_and_its_kind_know_are_no_violations() -> None:
+    """History as providers give it, and as they take it, is left alone."""
+    assert (
+        conversation(
+            {"role": "developer", "content": "be kind", "name": "me"},
+            {
+                "role": "user",
+                "content": [{"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}}],
+                "cache_control": {"type": "ephemeral"},
+            },
+            {
+                "role": "assistant",
+                "content": None,
+                "refusal": None,
+                "audio": {"id": "a"},
+                "annotations": [],
+                "function_call": {"name": "f", "arguments": ""},
+                "tool_calls": [{"id": "c", "type": "function", "extra_content": {}}],
+                "reasoning_content": "…",
+                "a_member_of_next_year": 1,
+            },
+            {"role": "tool", "tool_call_id": "c", "content": ""},
+            {"role": "function", "name": "f", "content": "1"},
+        )
+        == ()
+    )
 
 
 def test_what_was_sent_is_quoted_in_part() -> None:
