@@ -162,7 +162,5 @@ def _blocks(kind: str, sources: Sequence[str] | None) -> Iterable[ContentBlock]:
             yield build(source if is_url else Path(source))
         except OSError as error:
             raise UsageError(f"--{kind} {source}: {error.strerror or 'cannot be read'}") from None
-        except ValueError:
-            raise UsageError(
-                f"--{kind} {source}: neither a URL nor a file whose kind its name or content tells"
-            ) from None
+        except ValueError as error:
+            raise UsageError(f"--{kind} {source}: {error}") from None

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum, StrEnum
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,7 +14,7 @@ import numpy as np
 import pydantic
 import pytest
 
-from foxapi_async import RequestValidationError, audio, file, image, text, video
+from foxapi_async import RequestValidationError, text
 from foxapi_async._client.params import (
     LLMParams,
     SubmitParams,
@@ -286,36 +285,3 @@ def test_a_typo_in_a_message_is_not_billed(messages: object, param: str) -> None
 def test_the_repr_of_a_request_shows_no_prompt() -> None:
     """Requests turn up in logs and errors; what they say does not."""
     assert "hello" not in repr(build_request(BASIC))
-
-
-def test_blocks_are_built_from_whatever_is_at_hand(tmp_path: Path) -> None:
-    """A URL stays a URL; bytes and files become data URIs of the right type."""
-    picture = tmp_path / "fox.png"
-    picture.write_bytes(b"\x89PNG\r\n\x1a\n")
-    content = [
-        text("look"),
-        image("https://x/1.png"),
-        image(picture),
-        audio(b"ID3...", mime="audio/mpeg"),
-        file(b"%PDF-1.7"),
-        video("data:video/mp4;base64,AA=="),
-    ]
-    sent = body(messages=[{"role": "user", "content": content}])["messages"][0]["content"]
-    assert [block["type"] for block in sent] == [
-        "text",
-        "image_url",
-        "image_url",
-        "audio_url",
-        "file_url",
-        "video_url",
-    ]
-    assert sent[2]["image_url"]["url"] == "data:image/png;base64,iVBORw0KGgo="
-    assert sent[4]["file_url"]["url"].startswith("data:application/pdf;base64,")
-
-
-def test_a_medium_that_cannot_be_told_is_an_error() -> None:
-    """A bare file name is not a URL, and nameless bytes of no known kind need their type."""
-    with pytest.raises(ValueError, match="Path"):
-        image("fox.png")
-    with pytest.raises(ValueError, match="mime"):
-        image(b"????")
