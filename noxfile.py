@@ -121,6 +121,8 @@ def soak(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Answer the questions of ``benchmarks/`` anew, on the wheel: all of them, or those named."""
     install_group(session, "bench", wheel(session, "all"))
-    names = session.posargs or [path.stem for path in (ROOT / "benchmarks").glob("bench_*.py")]
+    # Two wheels are compared by hand: `python benchmarks/bench_compare.py OLD NEW`.
+    every = {path.stem for path in (ROOT / "benchmarks").glob("bench_*.py")} - {"bench_compare"}
+    names = session.posargs or every
     for name in sorted(names):
         session.run("python", str(ROOT / "benchmarks" / f"{name}.py"))

@@ -8,6 +8,7 @@ import argparse
 import os
 import subprocess
 import sys
+from pathlib import Path
 from statistics import median
 
 import report
@@ -20,10 +21,10 @@ SUBJECTS = {
 }
 
 
-def measure(statement: str) -> tuple[float, float]:
+def measure(statement: str, python: str | Path = sys.executable) -> tuple[float, float]:
     """Run a statement in a new interpreter; return its CPU milliseconds and its peak MiB."""
     # `-I` keeps the current folder and the user's own packages out: what is installed is measured.
-    child = subprocess.Popen([sys.executable, "-I", "-c", statement])
+    child = subprocess.Popen([str(python), "-I", "-c", statement])
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:

@@ -64,9 +64,11 @@ def serving(script: Path, *words: str) -> Iterator[str]:
                 server.kill()
 
 
-def measured(script: Path, *words: str, timeout: float = 300.0) -> dict[str, Any]:
+def measured(
+    script: Path, *words: str, timeout: float = 300.0, python: str | Path = sys.executable
+) -> dict[str, Any]:
     """Run one subject in a fresh process; return the JSON object that it prints last."""
-    command = [sys.executable, str(script), *words]
+    command = [str(python), str(script), *words]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=timeout, check=True)
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
