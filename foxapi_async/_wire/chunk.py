@@ -1,16 +1,19 @@
 """What a stream carries: chunks, and the two events that end it (CONTRACT §5.2, §6)."""
 
-from typing import Any, ClassVar
+from typing import Any
 
-from foxapi_async._wire.completion import Usage
-from foxapi_async._wire.shape import Answer, Reader
+from foxapi_async._wire.completion import Usage, mend_function, mend_message
+from foxapi_async._wire.shape import Answer, Reader, mends
 
 
-class FunctionDelta(Answer, frozen=True, kw_only=True, gc=False):
+class FunctionDelta(Answer, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """A piece of a function call; ``arguments`` are to be concatenated."""
 
     name: str | None = None
     arguments: str | None = None
+
+
+mends(FunctionDelta)(mend_function)
 
 
 class ToolCallDelta(Answer, frozen=True, kw_only=True, gc=False):
@@ -22,7 +25,7 @@ class ToolCallDelta(Answer, frozen=True, kw_only=True, gc=False):
     function: FunctionDelta | None = None
 
 
-class DeltaMessage(Answer, frozen=True, kw_only=True, gc=False):
+class DeltaMessage(Answer, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """What one chunk adds to one choice."""
 
     role: str | None = None
@@ -30,6 +33,9 @@ class DeltaMessage(Answer, frozen=True, kw_only=True, gc=False):
     reasoning_content: str | None = None
     tool_calls: tuple[ToolCallDelta, ...] | None = None
     refusal: str | None = None
+
+
+mends(DeltaMessage)(mend_message)
 
 
 class DeltaChoice(Answer, frozen=True, kw_only=True, gc=False):
@@ -99,15 +105,11 @@ class Delta(Answer, frozen=True, kw_only=True, gc=False):
 class StreamDone(Answer, frozen=True, kw_only=True, gc=False):
     """The normal end. ``total_chunks`` counts the whole task's chunks, whatever the offset was."""
 
-    _LENIENT: ClassVar[bool] = True
-
     total_chunks: int | None = None
 
 
 class StreamFault(Answer, frozen=True, kw_only=True, gc=False):
     """The abnormal end. It has only a message; the task has the code (CONTRACT Q12)."""
-
-    _LENIENT: ClassVar[bool] = True
 
     message: str = ""
 

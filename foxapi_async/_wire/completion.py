@@ -1,13 +1,53 @@
 """The answer of a language model, ``results[0]`` of its task (CONTRACT §5.1)."""
 
-from typing import Any, ClassVar, Final, Literal
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
-from msgspec import UNSET, DecodeError, Raw, Struct, UnsetType, ValidationError, field
+import msgspec
+from msgspec import UNSET, DecodeError, Raw, Struct, field
 from msgspec.structs import replace
 
-from foxapi_async._wire.shape import Answer, Reader, encode
+from foxapi_async._wire.shape import Answer, Reader, encode, is_list, is_object, mends, read_json
 
 Source = Literal["task", "stream", "task+stream"]
+
+_TEXTS: Final = frozenset({"content", "reasoning_content", "refusal"})
+# A part of a content says by its type what it is; these are text.
+_TEXT_PARTS: Final = frozenset({None, "text", "output_text"})
+
+
+def text_of(value: Any) -> str:
+    """Return the text that ``value``, the JSON in the place of a text, stands for.
+
+    The texts of a list of parts are joined, and its other parts left out; JSON that is neither text
+    nor parts is itself the text: a model was asked for it, and something has read its answer.
+    """
+    if isinstance(value, str):
+        return value
+    parts = value if is_list(value) else [value]
+    return "".join(map(_part_text, parts)) if is_text(parts) else _json(value)
+
+
+def is_text(value: Any) -> bool:
+    """Tell whether ``value`` is a text, or a list of nothing but the parts of one."""
+    return isinstance(value, str) or (is_list(value) and all(map(_is_part, value)))
+
+
+def _is_part(value: Any) -> bool:
+    if is_object(value):
+        return "type" in value or isinstance(value.get("text"), str)
+    return isinstance(value, str)
+
+
+def _part_text(part: str | dict[str, Any]) -> str:
+    if isinstance(part, str):
+        return part
+    text = part.get("text")
+    return text if isinstance(text, str) and part.get("type") in _TEXT_PARTS else ""
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 class Function(Answer, frozen=True, kw_only=True, gc=False):
@@ -25,10 +65,14 @@ class ToolCall(Answer, frozen=True, kw_only=True, gc=False):
     function: Function = Function()
 
 
+@mends(Function)
+def mend_function(name: str, value: Any) -> Any:
+    """Write arguments that are JSON already as the text that they are to be."""
+    return _json(value) if name == "arguments" and value is not None else UNSET
+
+
 class Usage(Answer, frozen=True, kw_only=True, gc=False):
     """Tokens read and written."""
-
-    _LENIENT: ClassVar[bool] = True
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -37,14 +81,29 @@ class Usage(Answer, frozen=True, kw_only=True, gc=False):
     completion_tokens_details: dict[str, Any] | None = None
 
 
-class CompletionMessage(Answer, frozen=True, kw_only=True, gc=False):
-    """What the model said. ``reasoning_content`` is never stored by the service (CONTRACT Q1)."""
+def _nothing() -> str | None:
+    return None
 
-    role: str = "assistant"
-    content: str | None = None
+
+class CompletionMessage(Answer, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """What the model said; put it into ``messages`` as it is to go on with the conversation.
+
+    As JSON it has ``role`` and ``content``, and of the others those that are set.
+    ``reasoning_content`` is never stored by the service (CONTRACT Q1).
+    """
+
+    # Made by functions, which are never left out of the JSON.
+    role: str = field(default_factory=lambda: "assistant")
+    content: str | None = field(default_factory=_nothing)
     reasoning_content: str | None = None
     tool_calls: tuple[ToolCall, ...] | None = None
     refusal: str | None = None
+
+
+@mends(CompletionMessage)
+def mend_message(name: str, value: Any) -> Any:
+    """Read a text in every form in which it may come."""
+    return text_of(value) if name in _TEXTS and value is not None else UNSET
 
 
 class Choice(Answer, frozen=True, kw_only=True, gc=False):
@@ -56,38 +115,29 @@ class Choice(Answer, frozen=True, kw_only=True, gc=False):
     logprobs: dict[str, Any] | None = None
 
 
-class Origin(Struct, frozen=True, gc=False):
-    """Where a completion came from. Kept out of reach of the JSON that it describes."""
+@mends(Choice)
+def _mend_choice(name: str, value: Any) -> Any:
+    """Read a message that is no object as its text."""
+    if name != "message" or value is None:
+        return UNSET
+    return CompletionMessage(content=text_of(value))
+
+
+class _Origin(Struct, frozen=True, gc=False):
+    """Where a completion came from: no part of the JSON that it describes."""
 
     source: Source
     raw: bytes
 
 
-class _Origin:
-    """Holds an ``Origin`` in a class that msgspec cannot build from JSON."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Origin) -> None:
-        self.value = value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Origin) and self.value == other.value
-
-    def __hash__(self) -> int:
-        return hash(self.value)
-
-    def __reduce__(self) -> tuple[type["_Origin"], tuple[Origin]]:
-        return _Origin, (self.value,)
+_UNTOLD: Final = _Origin("task", b"")
 
 
-class ChatCompletion(Answer, frozen=True, kw_only=True, gc=False):
+class ChatCompletion(Answer, frozen=True, kw_only=True, gc=True, dict=True):
     """The full answer of a language model, in OpenAI's shape.
 
     ``text``, ``reasoning``, ``message`` and ``finish_reason`` are those of the first choice.
     """
-
-    _LENIENT: ClassVar[bool] = True
 
     id: str = ""
     object: str = "chat.completion"
@@ -97,7 +147,6 @@ class ChatCompletion(Answer, frozen=True, kw_only=True, gc=False):
     usage: Usage | None = None
     system_fingerprint: str | None = None
     service_tier: str | None = None
-    _origin: _Origin | UnsetType = field(default=UNSET, name="(origin)")
 
     @property
     def message(self) -> CompletionMessage:
@@ -122,12 +171,24 @@ class ChatCompletion(Answer, frozen=True, kw_only=True, gc=False):
     @property
     def source(self) -> Source:
         """Whose words these are: the stored result's, an accumulated stream's, or both."""
-        return self._origin.value.source if self._origin is not UNSET else "task"
+        return self._origin.source
 
     @property
     def raw(self) -> bytes:
         """The JSON of ``results[0]`` as it was received; empty if a stream alone spoke."""
-        return self._origin.value.raw if self._origin is not UNSET else b""
+        return self._origin.raw
+
+    @property
+    def _origin(self) -> _Origin:
+        told: _Origin | None = self.__dict__.get("_told")
+        return told or _UNTOLD
+
+    def __copy__(self) -> "ChatCompletion":
+        return originated(self, self.source, self.raw)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        members = {name: getattr(self, name) for name in self.__struct_fields__}
+        return _restored, (members, self.source, self.raw)
 
     def __repr__(self) -> str:
         return (
@@ -138,12 +199,18 @@ class ChatCompletion(Answer, frozen=True, kw_only=True, gc=False):
 
 _NO_MESSAGE: Final = CompletionMessage()
 _completions = Reader(ChatCompletion)
-_messages = Reader(CompletionMessage)
+_choices = Reader(Choice)
 
 
 def originated(completion: ChatCompletion, source: Source, raw: bytes) -> ChatCompletion:
     """Return ``completion`` with its origin written down."""
-    return replace(completion, _origin=_Origin(Origin(source, raw)))
+    told = replace(completion)
+    vars(told)["_told"] = _Origin(source, raw)
+    return told
+
+
+def _restored(members: dict[str, Any], source: Source, raw: bytes) -> ChatCompletion:
+    return originated(ChatCompletion(**members), source, raw)
 
 
 def read_completion(result: Raw) -> ChatCompletion:
@@ -152,31 +219,34 @@ def read_completion(result: Raw) -> ChatCompletion:
     ``msgspec.DecodeError`` when there is no message to be found in it.
     """
     raw = bytes(result)
+    if raw[:1] in {b'"', b"["}:
+        return originated(_from_text(read_json(raw)), "task", raw)
     completion = _completions.read(raw)
-    if not completion.choices:
-        completion = _from_short_form(completion)
-    return originated(completion, "task", raw)
+    choices = completion.choices or (_from_short_form(completion.extra),)
+    if len({choice.index for choice in choices}) < len(choices):
+        choices = tuple(replace(choice, index=n) for n, choice in enumerate(choices))
+    return originated(replace(completion, choices=choices), "task", raw)
 
 
 def write_completion(completion: ChatCompletion) -> bytes:
     """Return the JSON that ``read_completion`` reads; where the words came from is left out."""
-    return encode(replace(completion, _origin=UNSET))
+    return encode(completion)
 
 
-def _from_short_form(completion: ChatCompletion) -> ChatCompletion:
+def _from_text(result: Any) -> ChatCompletion:
+    """Read a result that is its text, or the parts of it, alone."""
+    if not result or not is_text(result):
+        raise DecodeError("the result is no object, and no text either")
+    return ChatCompletion(choices=(Choice(message=CompletionMessage(content=text_of(result))),))
+
+
+def _from_short_form(extra: Mapping[str, Any]) -> Choice:
     """Read ``message.content`` (the seed's path), ``content`` or ``text`` (CONTRACT §5.1)."""
-    extra = completion.extra
-    if "choices" in extra:
-        raise ValidationError("`choices` of the result is not what the contract says")
-    if "message" in extra:
-        message = _messages.read(encode(extra["message"]))
-    else:
-        text = extra.get("content", extra.get("text"))
-        if not isinstance(text, str):
+    message = extra.get("message")
+    if not isinstance(message, dict):
+        texts = [extra[name] for name in ("content", "text") if is_text(extra.get(name))]
+        if not texts:
             raise DecodeError("the result holds neither `choices` nor `message`")
-        message = CompletionMessage(content=text)
-    finish_reason = extra.get("finish_reason")
-    choice = Choice(
-        message=message, finish_reason=finish_reason if isinstance(finish_reason, str) else None
-    )
-    return replace(completion, choices=(choice,))
+        message = {"content": texts[0]}
+    told = {name: extra[name] for name in ("finish_reason", "logprobs") if name in extra}
+    return _choices.build(told | {"message": message})

@@ -1,7 +1,5 @@
 """The error object, as HTTP errors and failed tasks carry it (CONTRACT §8.1)."""
 
-from typing import ClassVar
-
 import msgspec
 from msgspec import DecodeError
 
@@ -10,8 +8,6 @@ from foxapi_async._wire.shape import Answer, Reader
 
 class ErrorBody(Answer, frozen=True, kw_only=True, gc=False):
     """Why a request or a task failed. ``code`` is open: an unknown one is data."""
-
-    _LENIENT: ClassVar[bool] = True
 
     message: str | None = None
     type: str | None = None
@@ -27,8 +23,6 @@ class ErrorEnvelope(Answer, frozen=True, kw_only=True, gc=False):
 
 class _LooseEnvelope(Answer, frozen=True, kw_only=True, gc=False):
     """Other bodies seen in place of the envelope: New-API routes and frameworks."""
-
-    _LENIENT: ClassVar[bool] = True
 
     error: ErrorBody | str | None = None
     message: str | None = None

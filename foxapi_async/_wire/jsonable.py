@@ -187,7 +187,11 @@ def _struct_members(value: Struct) -> dict[str, object]:
         and (member := getattr(value, name)) is not UNSET
         and (says_null or member is not None)
     }
-    return {**members, **value.extra} if isinstance(value, Shape) else members
+    if not isinstance(value, Shape):
+        return members
+    # What an answer said oddly stays out: only the member itself has a value of its type.
+    unknown = value.extra.keys() - set(value.__struct_encode_fields__)
+    return members | {name: value.extra[name] for name in value.extra if name in unknown}
 
 
 def _refused(value: object) -> NotJSONError:

@@ -1,14 +1,10 @@
 """The list of models that a token may use (CONTRACT §7.2, endpoint #4)."""
 
-from typing import ClassVar
-
 from foxapi_async._wire.shape import Answer, Reader
 
 
 class ModelInfo(Answer, frozen=True, kw_only=True, gc=False):
     """One model; ``capabilities`` in the service's order: text, vision, video, audio, file."""
-
-    _LENIENT: ClassVar[bool] = True
 
     id: str
     object: str = "model"

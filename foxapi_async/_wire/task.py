@@ -1,7 +1,6 @@
 """The unified task, the one answer of every submit and every query (CONTRACT §3.5, §4)."""
 
 from enum import StrEnum
-from typing import ClassVar
 
 from msgspec import Raw
 
@@ -22,15 +21,11 @@ class Status(StrEnum):
 class StreamRef(Answer, frozen=True, kw_only=True, gc=False):
     """Where the service says the stream is: relative, never followed by this SDK (CONTRACT Q8)."""
 
-    _LENIENT: ClassVar[bool] = True
-
     url: str | None = None
 
 
 class TaskUsage(Answer, frozen=True, kw_only=True, gc=False):
     """What the task holds or costs, in credits."""
-
-    _LENIENT: ClassVar[bool] = True
 
     credits_reserved: float | None = None
     credits_consumed: float | None = None
@@ -40,16 +35,12 @@ class TaskUsage(Answer, frozen=True, kw_only=True, gc=False):
 class TaskInfo(Answer, frozen=True, kw_only=True, gc=False):
     """Hints of the service about a media task; ``estimated_time`` is in seconds."""
 
-    _LENIENT: ClassVar[bool] = True
-
     can_cancel: bool | None = None
     estimated_time: float | None = None
 
 
 class UnifiedTask(Answer, frozen=True, kw_only=True, gc=False):
     """The ten members that the seed fixes. ``id`` and ``status`` are all that must be there."""
-
-    _LENIENT: ClassVar[bool] = True
 
     id: str
     object: str = ""

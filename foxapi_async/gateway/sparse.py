@@ -81,9 +81,7 @@ class Choice(completion.Choice, frozen=True, kw_only=True, omit_defaults=True, g
     finish_reason: str | None
 
 
-class ChatCompletion(
-    completion.ChatCompletion, frozen=True, kw_only=True, omit_defaults=True, gc=False
-):
+class ChatCompletion(completion.ChatCompletion, frozen=True, kw_only=True, omit_defaults=True):
     """The full answer."""
 
     id: str

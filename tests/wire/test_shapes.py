@@ -1,6 +1,8 @@
 """Laws of the shapes: what is read, what is kept, what is refused."""
 
+import json
 import pickle
+from typing import Any
 
 import msgspec
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from foxapi_async._wire.chunk import deltas
-from foxapi_async._wire.completion import originated, read_completion
+from foxapi_async._wire.completion import originated, read_completion, write_completion
 from foxapi_async._wire.fault import read_error
 from foxapi_async._wire.media import read_media
 from foxapi_async._wire.paths import is_task_id, stream_path, task_path
@@ -146,10 +148,69 @@ def test_a_chunk_speaks_for_its_first_choice() -> None:
         assert (empty.text, empty.reasoning, empty.tool_calls, empty.role) == ("", "", (), None)
 
 
-def test_a_chunk_of_the_wrong_shape_is_refused() -> None:
-    """Text that is no text is an error, because setting it aside would lose it silently."""
-    with pytest.raises(msgspec.DecodeError):
-        deltas.read(b'{"choices":[{"index":0,"delta":{"content":["a"]}}]}')
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ('["a", {"type": "text", "text": "b"}]', "ab"),
+        ('{"type": "text", "text": "a"}', "a"),
+        ('[{"type": "thinking", "thinking": "x"}, {"type": "text", "text": "a"}]', "a"),
+        ('{"a": [1, null]}', '{"a":[1,null]}'),
+        ("7", "7"),
+        ('"\\ud83d"', "\ufffd"),
+        ("null", ""),
+    ],
+)
+def test_a_text_is_read_in_every_form(content: str, text: str) -> None:
+    """Parts are joined, JSON is its own text, and neither a chunk nor a result loses a word."""
+    message = f'{{"role":null,"content":{content}}}'
+    assert deltas.read(f'{{"choices":[{{"delta":{message}}}]}}'.encode()).text == text
+    completion = read_completion(Raw(f'{{"choices":[{{"message":{message}}}]}}'.encode()))
+    assert (completion.text, completion.message.role) == (text, "assistant")
+    assert completion.message.extra["role"] is None
+    assert json.loads(completion.to_json())["choices"][0]["message"]["role"] == "assistant"
+
+
+# An odd value of a known member is one that none of them has.
+odd: st.SearchStrategy[Any] = st.sampled_from([None, [], [7], True, {"?": [1]}, "odd"])
+MEMBERS = {
+    "id": "c",
+    "object": "chat.completion",
+    "created": 1,
+    "model": "m",
+    "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3},
+    "system_fingerprint": "f",
+    "service_tier": "s",
+}
+KNOWN_NAMES = {*MEMBERS, "choices", "message", "content", "text"}
+MESSAGE = {"role": "assistant", "refusal": "no", "reasoning_content": "hm"}
+CALL = {"id": "call", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+
+@given(st.data())
+def test_no_odd_member_costs_a_paid_answer(data: st.DataObject) -> None:
+    """Whatever optional members hold, at every depth, the answer is read and its text is whole."""
+
+    def spoilt(members: dict[str, Any]) -> dict[str, Any]:
+        named = data.draw(st.sets(st.sampled_from(sorted(members))))
+        return members | {name: data.draw(odd) for name in named} | data.draw(unknown)
+
+    unknown = st.dictionaries(st.text().filter(lambda name: name not in KNOWN_NAMES), values)
+    message = spoilt(MESSAGE | {"tool_calls": [spoilt(CALL), data.draw(odd)]})
+    choice = spoilt({"index": 0, "finish_reason": "stop", "logprobs": None})
+    body = spoilt(MEMBERS) | {"choices": [choice | {"message": message | {"content": "truth"}}]}
+    raw = json.dumps(body).encode()
+    completion = read_completion(Raw(raw))
+    assert completion.text == "truth"
+    assert completion.raw == raw
+    assert read_completion(Raw(write_completion(completion))) == completion
+    assert pickle.loads(pickle.dumps(completion)) == completion
+    again = json.loads(completion.to_json())
+    assert again == completion.to_dict()
+    assert again["choices"][0]["message"]["content"] == "truth"
+    assert msgspec.json.encode(completion)
+    for name, value in body.items():
+        if name not in KNOWN_NAMES:
+            assert again[name] == value
 
 
 @given(st.dictionaries(st.text().filter(lambda name: name not in {"model", "messages"}), values))
