@@ -8,13 +8,18 @@ _TERMINAL = frozenset({"rich", "typer"})
 def main() -> int:
     """Run the command line of this process and return its exit code.
 
-    Without the ``cli`` extra it says what to install, and nothing else.
+    Without the ``cli`` extra it tells its version, or says what to install, and nothing else.
     """
     try:
         from foxapi_async.cli.app import run_command_line
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _TERMINAL:
             raise
+        if sys.argv[1:] in (["--version"], ["-V"]):
+            from foxapi_async import __version__
+
+            sys.stdout.write(f"foxapi {__version__}\n")
+            return 0
         sys.stderr.write(
             "foxapi: the command needs an extra: python -m pip install 'foxapi-async[cli]'\n"
         )

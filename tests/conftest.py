@@ -7,9 +7,12 @@ import asyncio
 import gc
 import logging
 import os
+import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from blockbuster import blockbuster_ctx
@@ -64,18 +67,56 @@ class LoopComplaints(logging.Handler):
 
 
 COMPLAINTS = pytest.StashKey[LoopComplaints]()
+PROCESSES = pytest.StashKey[list[subprocess.Popen[Any]]]()
+
+
+@contextmanager
+def processes_noted() -> Generator[list[subprocess.Popen[Any]], None, None]:
+    """Note every process that is started; one whose ``with`` ends by an error is killed.
+
+    ``Popen`` would wait for it instead, and it may wait for a test that has gone. asyncio and
+    ``subprocess.run`` start theirs by ``Popen`` too.
+    """
+    started: list[subprocess.Popen[Any]] = []
+    start, leave = subprocess.Popen.__init__, subprocess.Popen.__exit__
+
+    def start_noted(self: subprocess.Popen[Any], *words: Any, **options: Any) -> None:
+        start(self, *words, **options)
+        started.append(self)
+
+    def leave_quickly(self: subprocess.Popen[Any], kind: Any, *error: Any) -> None:
+        if kind is not None:
+            self.kill()
+        leave(self, kind, *error)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess.Popen, "__init__", start_noted)
+        patch.setattr(subprocess.Popen, "__exit__", leave_quickly)
+        yield started
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Kill what a failed test has started, because its fixtures, or its loop, would wait for it."""
+    try:
+        return (yield)
+    except BaseException:
+        for process in item.stash[PROCESSES]:
+            process.kill()
+        raise
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Listen to the loops from before the first fixture until after the last."""
+    """Listen to the loops and note processes from before the first fixture until after the last."""
     item.stash[COMPLAINTS] = complaints = LoopComplaints()
     # The loop's own handler is a property of one loop; its logger hears every loop that a test
     # starts, those of `asyncio.run` included.
     logger = logging.getLogger("asyncio")
     logger.addHandler(complaints)
     try:
-        return (yield)
+        with processes_noted() as item.stash[PROCESSES]:
+            return (yield)
     finally:
         logger.removeHandler(complaints)
 
@@ -96,7 +137,12 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
         gc.collect()
     finally:
         sys.unraisablehook = previous
-    if found := unraisable + item.stash[COMPLAINTS].texts:
+    running = [process for process in item.stash[PROCESSES] if process.poll() is None]
+    for process in running:
+        process.kill()
+        process.wait()
+    found = unraisable + item.stash[COMPLAINTS].texts + [f"{process!r}" for process in running]
+    if found:
         pytest.fail("left behind:\n" + "\n".join(found), pytrace=False)
 
 
@@ -161,7 +207,10 @@ def no_leaked_key(
 def no_blocking() -> Iterator[None]:
     """Raise ``BlockingError`` where a call would stop the running loop."""
     # It already allows what cannot be avoided: imports, and reading sources to format a traceback.
-    with blockbuster_ctx():
+    with blockbuster_ctx() as forbidden:
+        # A test that overruns is told of in the middle of its loop.
+        for function in forbidden.functions.values():
+            function.can_block_in("pytest_timeout.py", "timeout_sigalrm")
         yield
 
 

@@ -7,8 +7,8 @@ from typing import Annotated, Final
 
 import typer
 
-from foxapi_async.cli.exits import ExitCode
-from foxapi_async.cli.screen import abandon_stdout, tame_output
+from foxapi_async.cli.exits import ExitCode, OutputError
+from foxapi_async.cli.screen import abandon_stdout, tame_output, tell, writing_stdout
 
 COMMANDS: Final = ("demo", "serve", "submit", "stream", "wait", "task", "models", "journal")
 """Every command, in the order of the help; each is ``command`` in the module of its name."""
@@ -18,7 +18,8 @@ _HELP: Final = (
     "FOXAPI_API_KEY holds the key, FOXAPI_BASE_URL another address than the service's own. Answers "
     "are lines of JSON when stdout is not a terminal; messages go to stderr.\n\n"
     "Exit codes: 0 done, 1 the task failed, 2 bad usage or a refused request, 3 the service could "
-    "not be reached, 4 unknown whether a submit was accepted, 124 the wait ran out, 130 Ctrl-C."
+    "not be reached, 4 unknown whether a submit was accepted, 74 stdout could not be written, "
+    "124 the wait ran out, 130 Ctrl-C."
 )
 
 
@@ -26,7 +27,6 @@ def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
     """Build the application with the named commands, and load no others."""
     app = typer.Typer(
         help=_HELP,
-        add_completion=False,
         invoke_without_command=True,
         context_settings={"help_option_names": ["-h", "--help"]},
         pretty_exceptions_enable=False,
@@ -44,21 +44,25 @@ def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
 
 def run_command_line(arguments: Sequence[str]) -> int:
     """Run the command that ``arguments`` name and return its exit code."""
-    tame_output()
     named = arguments[0] if arguments else ""
     try:
+        tame_output()
         # The other commands are needed only to list them, or to guess which one was meant.
         app = build_app([named] if named in COMMANDS else COMMANDS)
-        code = typer.main.get_command(app).main(
-            list(arguments), prog_name="foxapi", standalone_mode=False
-        )
-        sys.stdout.flush()
+        # Commands tell their own errors; what the system refuses here is a help or a version.
+        with writing_stdout():
+            code = typer.main.get_command(app).main(
+                list(arguments), prog_name="foxapi", standalone_mode=False
+            )
+            sys.stdout.flush()
     except BrokenPipeError:
         abandon_stdout()
         return ExitCode.OK
-    except KeyboardInterrupt:
-        return ExitCode.INTERRUPTED
-    except typer.Abort:
+    except OutputError as error:
+        abandon_stdout()
+        tell(f"foxapi: {error}\n")
+        return ExitCode.UNWRITABLE
+    except (KeyboardInterrupt, typer.Abort):
         return ExitCode.INTERRUPTED
     except Exception as error:
         # typer's own errors have no public base class, but they all describe themselves.
@@ -74,7 +78,7 @@ def _root(
     context: typer.Context,
     *,
     version: Annotated[
-        bool, typer.Option("--version", help="Show the version and leave.", is_eager=True)
+        bool, typer.Option("--version", "-V", help="Show the version and leave.", is_eager=True)
     ] = False,
 ) -> None:
     """Show the version or the help when no command is named."""
@@ -90,4 +94,4 @@ def _root(
 def _complain_of_usage(message: str, context: typer.Context | None) -> None:
     path = context.command_path if context is not None else "foxapi"
     text = " ".join(message.split())
-    sys.stderr.write(f"{path}: {text}\n{path} --help tells what it takes\n")
+    tell(f"{path}: {text}\n{path} --help tells what it takes\n")

@@ -14,6 +14,7 @@ class ExitCode(IntEnum):
     REFUSED = 2
     UNREACHABLE = 3
     UNKNOWN = 4
+    UNWRITABLE = 74
     TIMEOUT = 124
     INTERRUPTED = 130
 
@@ -22,8 +23,13 @@ class UsageError(Exception):
     """The command line asks for something that cannot be; the text names the option and the fix."""
 
 
+class OutputError(Exception):
+    """stdout cannot be written; the text says why."""
+
+
 EXIT_CODES: Final[dict[type[Exception], ExitCode]] = {
     UsageError: ExitCode.REFUSED,
+    OutputError: ExitCode.UNWRITABLE,
     errors.ConfigError: ExitCode.REFUSED,
     errors.InvalidRequestError: ExitCode.REFUSED,
     errors.InvalidTaskIdError: ExitCode.REFUSED,
@@ -52,7 +58,15 @@ EXIT_CODES: Final[dict[type[Exception], ExitCode]] = {
 
 def exit_code(error: BaseException) -> ExitCode | None:
     """Return the exit code of ``error``, or ``None`` for one that no command should end with."""
+    if is_unknown_task(error):
+        return ExitCode.REFUSED
     for kind in type(error).__mro__:
         if kind in EXIT_CODES:
             return EXIT_CODES[kind]
     return None
+
+
+def is_unknown_task(error: BaseException) -> bool:
+    """Tell whether the service does not know the task, at one look or at several."""
+    fault = getattr(error, "fault", None) if isinstance(error, errors.TaskLostError) else error
+    return isinstance(fault, errors.NotFoundError)

@@ -8,14 +8,14 @@ import typer
 from foxapi_async.cli import options
 from foxapi_async.cli.exits import ExitCode
 from foxapi_async.cli.running import Session, open_session, run
-from foxapi_async.cli.screen import Screen, printable
+from foxapi_async.cli.screen import Screen
+from foxapi_async.cli.table import table
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from foxapi_async import CatalogModel
 
 _UNKNOWN = "?"
+_HEADER = ("model", "reads", "max_tokens", "thinks")
 _MAX_TOKENS = {
     "optional": "optional",
     "at_least_16": "at least 16",
@@ -46,7 +46,7 @@ async def _list(
         rows = [_row(model.id, model.capabilities, known.get(model.id)) for model in served]
     for row in rows:
         screen.record(**row)
-    screen.print(_table(rows))
+    screen.print(table(_HEADER, map(_cells, rows)))
     if not rows:
         screen.note("the service offers no model to this key")
     return ExitCode.OK
@@ -69,20 +69,10 @@ def _row(name: str, capabilities: Iterable[str], rules: "CatalogModel | None") -
     }
 
 
-def _table(rows: Iterable[dict[str, Any]]) -> "Table":
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False)
-    table.add_column("model", no_wrap=True, overflow="fold")
-    for name in ("reads", "max_tokens", "thinks"):
-        table.add_column(name)
-    for row in rows:
-        table.add_row(
-            Text(printable(row["id"])),
-            Text(printable(", ".join(row["capabilities"]))),
-            _MAX_TOKENS.get(row["max_tokens"], _UNKNOWN),
-            _UNKNOWN if row["thinking"] is None else "yes" if row["thinking"] else "",
-        )
-    return table
+def _cells(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    return (
+        row["id"],
+        ", ".join(row["capabilities"]),
+        _MAX_TOKENS.get(row["max_tokens"], _UNKNOWN),
+        _UNKNOWN if row["thinking"] is None else "yes" if row["thinking"] else "",
+    )

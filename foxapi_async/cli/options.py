@@ -75,7 +75,7 @@ _OPTION_OF: Final = {
 
 def read_prompt(prompt: str | None) -> str:
     """Return the prompt: the argument, or all of stdin for ``-`` and for none on a pipe."""
-    if prompt is None and sys.stdin.isatty():
+    if prompt is None and sys.stdin is not None and sys.stdin.isatty():
         raise UsageError("PROMPT is missing: give it as an argument, or pipe it in")
     text = _stdin() if prompt is None or prompt == "-" else prompt
     if not text.strip():
@@ -84,10 +84,14 @@ def read_prompt(prompt: str | None) -> str:
 
 
 def _stdin() -> str:
+    if sys.stdin is None:
+        raise UsageError("PROMPT is missing and stdin is closed: give it as an argument")
     try:
         return sys.stdin.buffer.read().decode("utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError:
         raise UsageError("PROMPT is not UTF-8 on stdin: convert it first") from None
+    except OSError as error:
+        raise UsageError(f"PROMPT cannot be read from stdin: {error.strerror or error}") from None
 
 
 def request_params(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 
 from foxapi_async.cli.complaint import complaint
-from foxapi_async.cli.exits import ExitCode, exit_code
+from foxapi_async.cli.exits import ExitCode, OutputError, exit_code
 from foxapi_async.cli.screen import Screen, abandon_stdout
 
 if TYPE_CHECKING:
@@ -37,6 +37,10 @@ def run(screen: Screen, command: Command) -> NoReturn:
         # The reader has what it wanted. What the network breaks is an error of the SDK's own.
         abandon_stdout()
         code = ExitCode.OK
+    except OutputError as error:
+        abandon_stdout()
+        code = complain(screen, error)
+        screen.note_owed()
     except Exception as error:  # noqa: BLE001 the border: a user is never shown a traceback
         code = complain(screen, error)
         if exit_code(error) is None:

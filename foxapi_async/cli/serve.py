@@ -78,16 +78,16 @@ def command(
             queue_delay=queue_delay,
             token_delay=1 / tokens_per_second,
         )
-        return _serve(screen, gateway, guarded=bool(keys))
+        return _serve(screen, gateway, port, guarded=bool(keys))
 
     run(screen, start)
 
 
-async def _serve(screen: Screen, gateway: "Gateway", *, guarded: bool) -> ExitCode:
+async def _serve(screen: Screen, gateway: "Gateway", port: int, *, guarded: bool) -> ExitCode:
     try:
         await gateway.__aenter__()
     except OSError as error:
-        raise UsageError(_no_listening(gateway, error)) from None
+        raise UsageError(_no_listening(gateway.host, port, error)) from None
     stop = asyncio.Event()
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -101,14 +101,15 @@ async def _serve(screen: Screen, gateway: "Gateway", *, guarded: bool) -> ExitCo
     return ExitCode.OK
 
 
-def _no_listening(gateway: "Gateway", error: OSError) -> str:
+def _no_listening(host: str, port: int, error: OSError) -> str:
     """Say why nothing listens. The system's own words would repeat the address as a tuple."""
-    where = f"cannot listen at {gateway.host}"
+    where = f"cannot listen at {host}, port {port}"
     if error.errno == errno.EADDRINUSE:
         return f"{where}: another program has the port; choose --port N, or --port 0 for a free one"
     if error.errno == errno.EACCES:
         return f"{where}: this port is for administrators; choose --port N above 1023"
-    if error.errno == errno.EADDRNOTAVAIL:
+    # asyncio gives no number where it went on to the next address, and there was none.
+    if error.errno in {errno.EADDRNOTAVAIL, None}:
         return f"{where}: this machine has no such address; choose another --host"
     return f"{where}: {error.strerror or 'it cannot be used'}; try another --host, or --port 0"
 

@@ -9,11 +9,10 @@ from foxapi_async.cli.answer import plain, show_answer
 from foxapi_async.cli.exits import ExitCode
 from foxapi_async.cli.moment import local_time
 from foxapi_async.cli.running import Session, open_session, run
-from foxapi_async.cli.screen import Screen, printable
+from foxapi_async.cli.screen import Screen
+from foxapi_async.cli.table import sheet
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from foxapi_async import Task
 
 
@@ -32,20 +31,15 @@ async def _look(screen: Screen, session: Session, task_id: str) -> ExitCode:
         handle = fox.tasks.handle(task_id)
         task = await handle.refresh()
         screen.record(**plain(task))
-        screen.print(_table(task))
+        screen.print(sheet(_shown(task)))
         if handle.done() and task.error is None:
             screen.print()
             show_answer(screen, await handle)
     return ExitCode.OK
 
 
-def _table(task: "Task") -> "Table":
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim")
-    rows = {
+def _shown(task: "Task") -> dict[str, str]:
+    return {
         "id": task.id,
         "model": task.model,
         "status": f"{task.status} {task.progress} %",
@@ -54,10 +48,6 @@ def _table(task: "Task") -> "Table":
         "credits": _credits(task),
         "error": f"{task.error.code or ''} {task.error.message}".strip() if task.error else "",
     }
-    for name, value in rows.items():
-        if value:
-            table.add_row(name, Text(printable(value)))
-    return table
 
 
 def _credits(task: "Task") -> str:

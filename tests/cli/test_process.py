@@ -18,6 +18,7 @@ import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from foxapi_async import __version__
 from foxapi_async.gateway import Gateway
 
 Spawn = Callable[..., subprocess.Popen[str]]
@@ -53,6 +54,18 @@ def test_a_missing_extra_is_one_line(environment: Environment, missing: str) -> 
     assert done.stdout == ""
     [line] = done.stderr.splitlines()
     assert "python -m pip install 'foxapi-async[cli]'" in line
+
+
+@pytest.mark.parametrize("option", ["-V", "--version"])
+@pytest.mark.parametrize("missing", ["typer", "nothing"])
+def test_the_version_needs_no_extra(environment: Environment, option: str, missing: str) -> None:
+    """The version is told whether the ``cli`` extra is installed or not."""
+    done = run_python(
+        f"import sys; sys.modules[{missing!r}] = None; sys.argv[1:] = [{option!r}]\n"
+        "from foxapi_async.__main__ import main\nsys.exit(main())",
+        environment,
+    )
+    assert (done.returncode, done.stdout) == (0, f"foxapi {__version__}\n")
 
 
 def test_a_command_loads_what_it_needs(environment: Environment) -> None:

@@ -1,6 +1,7 @@
 """Whatever is written, nothing steers the terminal and nothing breaks the pipe."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,12 +11,68 @@ from rich.text import Text
 
 from foxapi_async.cli.answer import plain
 from foxapi_async.cli.screen import Screen, printable
+from foxapi_async.cli.table import sheet, table
 from foxapi_async.types import ModelInfo, Task
 
+# What a terminal obeys, hides, or shows in another order.
+TRICKS = [
+    *map(chr, (*range(9), *range(11, 32), *range(0x7F, 0xA0), *range(0x2028, 0x202F))),
+    *"\u061c\u200b\u200e\u200f\u2060\u2066\u2067\u2068\u2069\ufeff\xad\u3164\U000e0041\udce9",
+]
 
-def test_controls_are_not_printed() -> None:
-    """What a model writes cannot move the cursor, retitle the window or ring; lines stay lines."""
-    assert printable("a\x1b[2Jb\x07c\x9bd\re\n\tf") == "a[2Jbcde\n\tf"
+
+@pytest.mark.parametrize("trick", TRICKS, ids=ascii)
+def test_what_is_not_seen_is_escaped(trick: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """No control, override or invisible character is printed raw; JSON stays the same JSON."""
+    assert trick not in printable(f"a{trick}b")
+    assert printable(f"a{trick}b").startswith("a\\")
+    Screen(json=True).record(text=f"a{trick}b")
+    line = capsys.readouterr().out
+    assert line.isprintable() or line.rstrip("\n").isprintable()
+    assert json.loads(line) == {"text": f"a{trick}b"}
+
+
+def test_spelling_is_shown_as_it_is() -> None:
+    """Lines, tabs, accents and joiners that belong to a word or an emoji stay; others are shown."""
+    spelt = "a\n\té 你好 می\u200cشود 👩\u200d🚀"
+    assert printable(spelt) == spelt
+    assert printable("a\r\nb") == "a\nb"
+    assert printable("pay\u200cpal \u200d") == r"pay\u200cpal \u200d"
+
+
+@pytest.mark.parametrize("width", ["0", "1", "-5", "\xb2", "9" * 30, "wide", ""])
+def test_a_strange_width_hides_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: str
+) -> None:
+    """Whatever COLUMNS and LINES say, the text is written, whole and on one line."""
+    monkeypatch.setenv("COLUMNS", width)
+    monkeypatch.setenv("LINES", width)
+    screen = Screen(json=False)
+    screen.write("one ")
+    screen.print("two three")
+    screen.note("beside")
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("one two three\n", "beside\n")
+
+
+def test_a_cell_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the narrowest terminal no id and no JSON is cut, wrapped or filled up."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "20")
+    screen = Screen(json=False)
+    task_id, value = "task-llm-1776874565-yq3szvcu", '{"text": "a  b", "is": [1, 2, 3]}'
+    with screen.out.capture() as shown:
+        screen.print(table(["task", "say"], [[task_id, value], ["你好", "a\nb\x1b[2J"]]))
+        screen.print(sheet({"id": task_id, "nothing": "", "answer": value}))
+    lines = re.sub(r"\x1b\[\d*m", "", shown.get()).splitlines()
+    width = len(task_id)
+    assert lines == [
+        f"{'task':<{width}}  say",
+        f"{task_id}  {value}",
+        f"你好{'':<{width - 4}}  a\\nb\\x1b[2J",
+        f"id       {task_id}",
+        f"answer   {value}",
+    ]
 
 
 def test_a_terminal_is_shown_no_controls(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,7 +82,7 @@ def test_a_terminal_is_shown_no_controls(monkeypatch: pytest.MonkeyPatch) -> Non
     with screen.out.capture() as shown:
         screen.write("a\x1b]0;b")
         screen.print(Text("c\x1b[2J"))
-    assert shown.get() == "a]0;bc[2J\n"
+    assert shown.get() == "a\\x1b]0;bc\\x1b[2J\n"
     monkeypatch.delenv("FORCE_COLOR")
     screen = Screen(json=False)
     with screen.out.capture() as shown:

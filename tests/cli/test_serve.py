@@ -112,6 +112,7 @@ def test_serve_listens_within_a_second_of_its_imports(environment: Callable[[], 
         (("--clock", "sundial"), "--clock"),
         (("--log", "xml"), "--log"),
         (("--host", "203.0.113.1", "--api-key", "sk-one"), "no such address"),
+        (("--host", "no.such.host.invalid", "--api-key", "sk-one"), "no.such.host.invalid, port 0"),
     ],
 )
 async def test_what_cannot_be_served_is_explained(
@@ -128,7 +129,7 @@ async def test_a_taken_port_is_told_by_its_reason(gateway: Gateway, foxapi: Any)
     """The message about a port that is taken says so, and names the way out."""
     done = await foxapi("serve", "--port", str(gateway.port))
     assert done.code == 2
-    assert "another program has the port" in done.err
+    assert f"port {gateway.port}: another program has the port" in done.err
     assert "--port 0" in done.err
 
 
