@@ -118,6 +118,21 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Send mutated requests to a gateway for ten minutes; ``-- --seconds 60 --seed 7`` changes it.
+
+    The seed is printed first, and a failure tells how to send its request again.
+    """
+    session.install(wheel(session, "gateway"))
+    session.chdir(session.create_tmp())
+    session.run(
+        *("python", str(ROOT / "tests" / "gateway" / "fuzzing.py"), "--seconds", "600"),
+        *session.posargs,
+        env={"PYTHONPATH": ""},
+    )
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Answer the questions of ``benchmarks/`` anew, on the wheel: all of them, or those named."""
     install_group(session, "bench", wheel(session, "all"))

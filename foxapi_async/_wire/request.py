@@ -53,7 +53,7 @@ class GenerationRequest(Shape, frozen=True, kw_only=True, omit_defaults=True):
 
     model: str
     messages: tuple[Message, ...]
-    stream: bool = False
+    stream: bool | None = False
     max_tokens: int | None | UnsetType = UNSET
     max_completion_tokens: int | None | UnsetType = UNSET
     temperature: float | None | UnsetType = UNSET

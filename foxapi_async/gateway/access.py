@@ -10,11 +10,14 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from foxapi_async.gateway.refusal import shown
+
 LogFormat = Literal["text", "json"]
 
 REQUEST_ID: Final = "x-request-id"
 
 _LONGEST_PATH: Final = 300
+_LONGEST_METHOD: Final = 32
 
 
 class RequestIds:
@@ -66,11 +69,12 @@ class AccessLog:
     def _write(
         self, request: web.Request, status: int | None, request_id: str | None, seconds: float
     ) -> None:
-        path = request.rel_url.raw_path[:_LONGEST_PATH]
+        path = shown(request.rel_url.raw_path, _LONGEST_PATH)
+        method = shown(request.method, _LONGEST_METHOD)
         milliseconds = round(seconds * 1000, 1)
         if self._is_json:
             members = {
-                "method": request.method,
+                "method": method,
                 "path": path,
                 "status": status,
                 "ms": milliseconds,
@@ -78,7 +82,7 @@ class AccessLog:
             }
             line = msgspec.json.encode(members).decode()
         else:
-            line = f"{request.method} {path} {status or 'left'} {milliseconds:g}ms"
+            line = f"{method} {path} {status or 'left'} {milliseconds:g}ms"
         self._print(line)
 
     def _print(self, line: str) -> None:

@@ -8,6 +8,7 @@ from msgspec import DecodeError, Struct, ValidationError
 
 from foxapi_async._clock import Clock, ManualClock
 from foxapi_async.errors import ConfigError
+from foxapi_async.gateway.bounds import check_bounds
 from foxapi_async.gateway.doors import Doors
 from foxapi_async.gateway.faults.plan import Faults
 from foxapi_async.gateway.faults.source import read_faults
@@ -100,6 +101,7 @@ async def _body(request: web.Request) -> object:
     body = await request.read()
     if len(body) > _LARGEST_BODY:
         raise Refusal(413, f"at most {_LARGEST_BODY} bytes")
+    check_bounds(body)
     try:
         value: object = msgspec.json.decode(body)
     except (DecodeError, RecursionError, UnicodeDecodeError) as error:

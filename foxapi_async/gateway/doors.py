@@ -5,6 +5,7 @@ browser speaks to it: neither one that sends across origins, nor one that had it
 127.0.0.1 meanwhile (DNS rebinding).
 """
 
+import re
 from collections.abc import Collection
 from typing import Any, Final, cast
 
@@ -18,6 +19,10 @@ _FETCH_SITE: Final = "Sec-Fetch-Site"
 _OWN_FETCHES: Final = {"none", "same-origin"}
 _PROXIES: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
 _MOST_HOSTS: Final = 64
+# An address of IPv6 stands in brackets. Nothing but a port may follow a name.
+_HOST: Final = re.compile(
+    r"(?:\[(?P<address>[^\[\]@/?#\s]+)\]|(?P<name>[^\[\]:@/?#\s]+))(?::[0-9]{0,5})?"
+)
 
 
 class Doors:
@@ -35,6 +40,8 @@ class Doors:
     def check(self, request: web.Request) -> None:
         """Refuse what a browser sends for a page, and what was sent to another host's name."""
         headers = request.headers
+        if len(headers.getall(hdrs.HOST, ())) > 1:
+            raise Refusal(400, "send one `Host` header")
         if hdrs.ORIGIN in headers or headers.get(_FETCH_SITE, "none") not in _OWN_FETCHES:
             raise Refusal(403, "web pages may not use this gateway")
         host = headers.get(hdrs.HOST)
@@ -61,15 +68,13 @@ class Doors:
 
     def _is_expected(self, host: str) -> bool:
         name = _name_of(host)
-        return name in self._hosts or is_loopback(name)
+        return name is not None and (name in self._hosts or is_loopback(name))
 
 
-def _name_of(host: str) -> str:
-    """Return the name in a ``Host`` header, without its port."""
-    name, _, rest = host.partition("]")
-    if rest or host.endswith("]"):
-        return name.removeprefix("[")
-    return host.rpartition(":")[0].lower() if ":" in host else host.lower()
+def _name_of(host: str) -> str | None:
+    """Return the name in a ``Host`` header without its port; ``None`` if it is no such header."""
+    found = _HOST.fullmatch(host)
+    return (found["address"] or found["name"]).lower() if found is not None else None
 
 
 def _end(request: web.Request, name: str) -> Any:

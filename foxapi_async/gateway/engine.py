@@ -15,7 +15,7 @@ from foxapi_async.gateway.generation import CRASHED, RESTARTED, Generation
 from foxapi_async.gateway.refusal import Refusal
 from foxapi_async.gateway.settings import GatewaySettings
 from foxapi_async.gateway.stats import Stats
-from foxapi_async.gateway.store import Found, Store, StoreError, Unfinished
+from foxapi_async.gateway.store import Found, Store, StoreError, Unfinished, UnstorableError
 
 _logger = logging.getLogger(__name__)
 
@@ -34,6 +34,8 @@ class Engine:
         # Each generation, and the future of the task that it begins with.
         self._runs: dict[asyncio.Task[None], asyncio.Future[UnifiedTask]] = {}
         self._beat = Beat(settings.clock)
+        # One costly answer in each turn of the loop: after a restart there may be thousands.
+        self._modelling = asyncio.Lock()
         self._is_closed = False
 
     def resume(self, found: Found) -> None:
@@ -82,6 +84,17 @@ class Engine:
             if not created.done():
                 created.set_exception(Refusal(503, "the gateway cannot keep any task"))
             return
+        except UnstorableError:
+            _logger.exception("a task was refused")
+            if not created.done():
+                created.set_exception(Refusal(400, "the request holds a value that no task can"))
+            return
+        except Exception as error:
+            if created.done():
+                raise
+            # Whoever waits is told of it, and logs it.
+            created.set_exception(error)
+            return
         self._stats.tasks += 1
         if not created.done():
             created.set_result(task)
@@ -110,6 +123,7 @@ class Engine:
             task,
             settings=self._settings,
             beat=self._beat,
+            modelling=self._modelling,
             store=self._store,
             stats=self._stats,
         )

@@ -1,5 +1,6 @@
 """One task on its way from pending to its end (CONTRACT §4.3)."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final
 
@@ -13,7 +14,7 @@ from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.shape import encode
 from foxapi_async._wire.task import Status, UnifiedTask
 from foxapi_async.gateway.beat import Beat
-from foxapi_async.gateway.models import Script, Step, simulate
+from foxapi_async.gateway.models import Script, Step, is_costly, simulate
 from foxapi_async.gateway.settings import GatewaySettings
 from foxapi_async.gateway.sparse import TaskFault
 from foxapi_async.gateway.stats import Stats
@@ -43,6 +44,7 @@ class Generation:
         *,
         settings: GatewaySettings,
         beat: Beat,
+        modelling: asyncio.Lock,
         store: Store,
         stats: Stats,
     ) -> None:
@@ -50,6 +52,7 @@ class Generation:
         self._settings = settings
         self._clock = settings.clock
         self._beat = beat
+        self._modelling = modelling
         self._store = store
         self._stats = stats
 
@@ -67,8 +70,7 @@ class Generation:
         if self._task.status == Status.PENDING:
             await sleep(self._clock, self._settings.queue_delay)
             await self._advance(status=Status.PROCESSING, progress=0)
-        name = self._task.id.removeprefix("task-llm-")
-        script = simulate(request, completion_id=f"chatcmpl-{name}", created=self._task.created)
+        script = await self._script(request)
         steps = list(script.steps()) if request.stream else []
         if not _continues(steps, written):
             # Half of one answer and half of another would be neither.
@@ -82,6 +84,14 @@ class Generation:
             await self.fail(script.fault)
         else:
             await self._complete(script, len(steps))
+
+    async def _script(self, request: GenerationRequest) -> Script:
+        name = self._task.id.removeprefix("task-llm-")
+        if not is_costly(request):
+            return simulate(request, completion_id=f"chatcmpl-{name}", created=self._task.created)
+        async with self._modelling:
+            await sleep(self._clock, 0)
+            return simulate(request, completion_id=f"chatcmpl-{name}", created=self._task.created)
 
     async def fail(self, fault: TaskFault) -> None:
         """End the task with an error. Its stream has but a message for it (CONTRACT Q12)."""

@@ -34,6 +34,10 @@ class Connection(web.RequestHandler):
             raise ConnectionError("an answer has been begun already")
         # A parser's own words may repeat what it read, a key included.
         reason = "the request is not valid HTTP, or its path or a header is too long"
+        if isinstance(exc, UnicodeEncodeError):
+            # aiohttp repeats an unknown `Expect` in its refusal, which fails if it is no text.
+            status = HTTPStatus.EXPECTATION_FAILED
+            reason = "the header `Expect` may be `100-continue` only"
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self.logger.error("a request crashed", exc_info=exc)
             reason = "the gateway crashed"

@@ -9,6 +9,9 @@ from foxapi_async._wire.fault import ErrorBody, encode_error
 from foxapi_async._wire.violation import Violation
 
 _LONGEST_PATH: Final = 200
+_LONGEST_MESSAGE: Final = 2000
+_LONGEST_METHOD: Final = 32
+_LONGEST_PARAM: Final = 200
 _TYPES: Final[dict[int, str]] = {
     HTTPStatus.UNAUTHORIZED: "authentication_error",
     HTTPStatus.PAYMENT_REQUIRED: "insufficient_quota",
@@ -29,7 +32,10 @@ class Refusal(Exception):  # noqa: N818 it is what the server says, not what wen
         super().__init__(message)
         self.status = status
         self.body: ErrorBody = ErrorBody(
-            message=message, type=error_type(status), code=code, param=param
+            message=shown(message, _LONGEST_MESSAGE),
+            type=error_type(status),
+            code=code,
+            param=None if param is None else shown(param, _LONGEST_PARAM),
         )
 
     @classmethod
@@ -49,6 +55,15 @@ def error_type(status: int) -> str:
     return _TYPES.get(status, "server_error" if server else "invalid_request_error")
 
 
+def shown(text: str, longest: int) -> str:
+    """Return what an answer or a log may repeat of ``text``, which a client may have written.
+
+    Bytes of a header or a path that are no UTF-8 are in it as surrogates, which nothing can encode.
+    """
+    short = text if len(text) <= longest else f"{text[: longest - 1]}…"
+    return short.encode("utf-8", "backslashreplace").decode()
+
+
 def envelope(status: int, body: ErrorBody) -> web.Response:
     """Return the answer that tells of an error."""
     return web.Response(status=status, body=encode_error(body), content_type="application/json")
@@ -65,11 +80,13 @@ def translated(error: web.HTTPException, request: web.BaseRequest) -> web.Respon
 
 def _reason(error: web.HTTPException, request: web.BaseRequest) -> str:
     """Say what is wrong in more words than the status has."""
-    path = request.rel_url.raw_path[:_LONGEST_PATH]
+    path = shown(request.rel_url.raw_path, _LONGEST_PATH)
     if error.status == HTTPStatus.NOT_FOUND:
         return f"there is nothing at {path}"
     if error.status == HTTPStatus.METHOD_NOT_ALLOWED:
-        return f"{path} takes {error.headers['Allow']}, not {request.method}"
+        return (
+            f"{path} takes {error.headers['Allow']}, not {shown(request.method, _LONGEST_METHOD)}"
+        )
     if error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return f"the body is larger than {request.client_max_size} bytes"
-    return error.reason
+    return shown(error.reason, _LONGEST_MESSAGE)

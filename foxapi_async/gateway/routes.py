@@ -72,7 +72,7 @@ class Routes:
         await self._keys.charge(owner, self._store)
         try:
             task = await self._engine.submit(accepted, owner)
-        except Refusal:
+        except Exception:
             # A client that has left is charged: its task is made all the same.
             self._keys.refund(owner)
             raise

@@ -8,6 +8,7 @@ from msgspec import DecodeError, ValidationError
 
 from foxapi_async._catalog import check
 from foxapi_async._wire.request import GenerationRequest, requests
+from foxapi_async.gateway.bounds import check_bounds
 from foxapi_async.gateway.refusal import Refusal
 
 _logger = logging.getLogger(__name__)
@@ -23,6 +24,7 @@ def parse(body: bytes) -> GenerationRequest | Refusal:
 
     The two are apart because the service looks at the key in between.
     """
+    check_bounds(body)
     try:
         return requests.read(body)
     except ValidationError as error:

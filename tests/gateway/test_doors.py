@@ -124,6 +124,18 @@ def test_an_owner_is_no_key() -> None:
         ({"Host": "127.0.0.1.evil.example"}, 403),
         ({"Host": "192.168.1.1"}, 403),
         ({"Host": ""}, 403),
+        ({"Host": "[::1]evil.example"}, 403),
+        ({"Host": "[::1].evil.example:80"}, 403),
+        ({"Host": "evil.example[::1]"}, 403),
+        ({"Host": "[localhost"}, 403),
+        ({"Host": "::1"}, 403),
+        ({"Host": "localhost:evil.example"}, 403),
+        ({"Host": "localhost:80:evil.example"}, 403),
+        ({"Host": "localhost:"}, 200),
+        ({"Host": "localhost@evil.example"}, 403),
+        ({"Host": "localhost/evil.example"}, 403),
+        ({"Host": "localhost evil.example"}, 403),
+        ({"Host": "[::1]"}, 200),
         ({"Origin": "https://evil.example"}, 403),
         ({"Origin": "null"}, 403),
         ({"Origin": "http://127.0.0.1:8787"}, 403),
@@ -227,6 +239,21 @@ async def test_no_http_is_answered_in_the_envelope(service: "Service", data: byt
         (b"TRACE /v1/tasks/x HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
         (b"BREW /v1/tasks/x HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
         (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nExpect: miracles\r\n\r\n", 417),
+        (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nExpect: \xff\xfe\r\n\r\n", 417),
+        (b"GET /nothing HTTP/1.1\r\nHost: localhost\r\nExpect: \xff\r\n\r\n", 417),
+        (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost: \xff\r\n\r\n", 403),
+        (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nOrigin: \xff\r\n\r\n", 403),
+        (b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        (b"GET /v1/tasks/x HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer \xff\r\n\r\n", 404),
+        (b"GET /v1/tasks/x HTTP/1.1\r\nHost: localhost\r\nAuthorization: \xff\r\n\r\n", 401),
+        (
+            (
+                b"POST /v1/llm/generations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n"
+                b"Content-Type: \xff\r\n\r\n{}"
+            ),
+            400,
+        ),
         (
             (
                 b"POST /v1/llm/generations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n"

@@ -124,6 +124,33 @@ async def test_a_likely_typo_is_accepted_and_logged(
     assert "\n" not in caplog.messages[-1]
 
 
+async def test_stream_may_be_null(service: "Service") -> None:
+    """A client that sends ``stream: null`` means that it was not asked for."""
+    task = await service.submit(stream=None)
+    assert (task["status"], task["stream"]) == ("pending", None)
+    assert (await service.finished(task["id"]))["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("path", "members"),
+    [
+        (SUBMIT, {"model": "m" * 100_000, "messages": hello()}),
+        (SUBMIT, {"model": "gpt-5.5", "messages": hello([{"type": "t" * 100_000}])}),
+        (SUBMIT, {"model": "gpt-5.5", "messages": hello(), "logit_bias": {"k" * 100_000: "x"}}),
+        (SUBMIT, {"model": "gpt-5.5", "messages": hello(), "metadata": {"k" * 100_000: 5}}),
+        ("/_gateway/faults", {"on": "o" * 100_000, "fault": "status"}),
+        ("/_gateway/faults", {"on": "submit", "fault": "f" * 100_000}),
+        ("/_gateway/faults", {"on": "submit", "fault": "status", "n" * 100_000: 1}),
+    ],
+)
+async def test_a_long_name_is_cut_in_the_error(
+    service: "Service", path: str, members: dict[str, Any]
+) -> None:
+    """What is wrong is named, but never repeated at whatever length it was sent."""
+    reply = await service.call("POST", path, json=members)
+    assert (reply.status, len(reply.body) < 3000) == (422, True)
+
+
 @pytest.mark.parametrize(
     "body",
     [b"", b"{", b"not json", b'{"model": 5, "messages": [', b'"\xff"', b'{"a":1} {}', b"[" * 9999],

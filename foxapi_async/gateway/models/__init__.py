@@ -15,6 +15,6 @@ A token is a word. ``max_tokens`` and ``max_completion_tokens`` cut the answer o
 """
 
 from foxapi_async.gateway.models.script import Script, Step
-from foxapi_async.gateway.models.simulate import simulate
+from foxapi_async.gateway.models.simulate import is_costly, simulate
 
-__all__ = ["Script", "Step", "simulate"]
+__all__ = ["Script", "Step", "is_costly", "simulate"]

@@ -72,9 +72,10 @@ def read_prompt(request: GenerationRequest) -> Prompt:
 
 def excerpt(text: str) -> str:
     """Return the first words of ``text``, with a sign that there are more."""
-    words = text.split()
-    short = " ".join(words[:_EXCERPT_WORDS])[:_EXCERPT_LENGTH]
-    return short if short == " ".join(words) else f"{short}…"
+    words = text.split(maxsplit=_EXCERPT_WORDS)
+    whole = " ".join(words[:_EXCERPT_WORDS])
+    short = whole[:_EXCERPT_LENGTH]
+    return short if short == whole and len(words) <= _EXCERPT_WORDS else f"{short}…"
 
 
 def _text(message: Message) -> str:

@@ -32,7 +32,7 @@ def scalar(type: str, schema: Schema, name: str, variant: int) -> str | float | 
     if type in {"integer", "number"}:
         return (_integer if type == "integer" else _number)(schema, variant)
     if type != "null":
-        raise UnsatisfiableError(f"{type!r} is no type")
+        raise UnsatisfiableError(f"{type[:64]!r} is no type")
     return None
 
 

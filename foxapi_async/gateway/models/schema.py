@@ -7,13 +7,22 @@ Understood are ``type``, ``enum``, ``const``, ``properties``, ``required``, ``mi
 ``pattern``, ``not``, ``if``, ``contains`` and the like are not read.
 """
 
+import json
 from collections.abc import Iterator
 from itertools import count
 from typing import Any, Final
 from urllib.parse import unquote
 
 from foxapi_async.gateway.models.kind import is_array, is_object
-from foxapi_async.gateway.models.merge import Schema, UnsatisfiableError, both, merged
+from foxapi_async.gateway.models.merge import (
+    Budget,
+    Schema,
+    TooLargeError,
+    UnsatisfiableError,
+    both,
+    is_same,
+    merged,
+)
 from foxapi_async.gateway.models.scalar import scalar, size
 
 # What is not required is left out below this depth, or once there are this many values: a schema
@@ -21,7 +30,11 @@ from foxapi_async.gateway.models.scalar import scalar, size
 _GENEROUS_DEPTH: Final = 4
 _GENEROUS_VALUES: Final = 200
 _DEEPEST: Final = 40
+_SHOWN: Final = 64
 _MOST_VALUES: Final = 5000
+# A schema of 2 kB can refer to itself a thousand million times, and name a text of 1 MB as often.
+_MOST_WORK: Final = 200_000
+_MOST_CHARACTERS: Final = 200_000
 _HINTS: Final = {
     "properties": "object",
     "required": "object",
@@ -47,36 +60,43 @@ def instance(schema: object) -> Any:
         return _Builder(schema).value(schema, "answer")
     except UnsatisfiableError:
         raise
-    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         # A schema is anything that a user sends: `properties` may be a list, `minimum` a text.
         raise UnsatisfiableError("the schema is not well formed") from error
-
-
-class _TooLargeError(UnsatisfiableError):
-    """The smallest value would be larger than a model writes: no use in trying another option."""
 
 
 class _Builder:
     def __init__(self, root: object) -> None:
         self._root = root
         self._values = 0
+        self._work = Budget(_MOST_WORK, "its parts refer to each other too often")
+        self._text = Budget(_MOST_CHARACTERS, "its shortest value is too long")
 
     def value(self, schema: object, name: str, depth: int = 0, variant: int = 0) -> Any:
         """Build a value; ``name`` is what texts speak of, ``variant`` asks for another value."""
         self._values += 1
         if self._values > _MOST_VALUES:
-            raise _TooLargeError("the schema asks for too much")
+            raise TooLargeError("the schema asks for too much: its value has too many parts")
         if depth > _DEEPEST:
             raise UnsatisfiableError("the schema never comes to an end")
         plain = self._plain(schema)
         if "const" in plain:
-            return plain["const"]
+            return self._given(plain["const"])
         if is_array(plain.get("enum")):
-            return _one_of(plain, variant)
+            self._work.spend(len(plain["enum"]))
+            return self._given(_one_of(plain, variant))
         for keyword in ("anyOf", "oneOf"):
             if is_array(plain.get(keyword)):
                 rest = {word: item for word, item in plain.items() if word != keyword}
                 parts = plain[keyword]
+                self._work.spend(len(parts))
                 if depth >= _GENEROUS_DEPTH:
                     parts = sorted(parts, key=_has_parts)
                 options = [{"allOf": [rest, part]} for part in parts]
@@ -84,6 +104,7 @@ class _Builder:
         types = _types(plain)
         if len(types) == 1:
             return self._typed(types[0], plain, name, depth, variant)
+        self._work.spend(len(types) * len(plain))
         return self._first([plain | {"type": item} for item in types], name, depth, variant)
 
     def _first(self, options: list[Schema], name: str, depth: int, variant: int) -> Any:
@@ -91,7 +112,7 @@ class _Builder:
         for option in options:
             try:
                 return self.value(option, name, depth, variant)
-            except _TooLargeError:
+            except TooLargeError:
                 raise
             except UnsatisfiableError:
                 # That is what the other options are for.
@@ -105,14 +126,16 @@ class _Builder:
                 return {}
             if not is_object(schema):
                 raise UnsatisfiableError("no value is allowed here")
+            self._work.spend(1 + len(schema))
             plain = dict(schema)
             if isinstance(plain.get("$ref"), str):
-                target = _pointed_at(self._root, plain.pop("$ref"))
-                schema = both(target, plain)
+                reference: str = plain.pop("$ref")
+                self._work.spend(len(reference))
+                schema = both(_pointed_at(self._root, reference), plain, self._work)
             elif is_array(plain.get("allOf")):
                 parts: list[object] = plain.pop("allOf")
                 for part in parts:
-                    plain = merged(plain, self._plain(part))
+                    plain = merged(plain, self._plain(part), self._work)
                 schema = plain
             else:
                 return plain
@@ -123,7 +146,12 @@ class _Builder:
             return self._object(schema, depth, variant)
         if type == "array":
             return self._array(schema, name, depth, variant)
-        return scalar(type, schema, name, variant)
+        return self._given(scalar(type, schema, name, variant))
+
+    def _given(self, value: Any) -> Any:
+        """Return a value that is written as it is, once there is room for it."""
+        self._text.spend(len(json.dumps(value, ensure_ascii=False)))
+        return value
 
     def _is_generous(self, depth: int) -> bool:
         return depth < _GENEROUS_DEPTH and self._values < _GENEROUS_VALUES
@@ -131,6 +159,7 @@ class _Builder:
     def _object(self, schema: Schema, depth: int, variant: int) -> dict[str, Any]:
         properties: Schema = schema.get("properties") or {}
         required: list[str] = schema.get("required") or []
+        self._work.spend(len(properties) + len(required))
         others = schema.get("additionalProperties", True)
         most = size(schema, "maxProperties", _MOST_VALUES)
         members = self._declared(properties, required, most, depth, variant)
@@ -139,6 +168,7 @@ class _Builder:
         while (name := next(missing, None)) or len(members) < size(schema, "minProperties", 0):
             name = name or next(name for name in spare if name not in members)
             part = properties.get(name, others)
+            self._text.spend(len(name))
             members[name] = self.value(part, name, depth + 1, variant)
         if len(members) > most:
             raise UnsatisfiableError(f"the object needs more than {most} members")
@@ -148,15 +178,18 @@ class _Builder:
         self, properties: Schema, required: list[str], most: int, depth: int, variant: int
     ) -> dict[str, Any]:
         """Build the members that are declared: the required ones, others while there is room."""
-        room = most - len(set(required))
+        needed = set(required)
+        room = most - len(needed)
         members: dict[str, Any] = {}
         for name, part in properties.items():
-            if name in required:
+            if name in needed:
+                self._text.spend(len(name))
                 members[name] = self.value(part, name, depth + 1, variant)
             elif room > 0 and self._is_generous(depth):
                 try:
+                    self._text.spend(len(name))
                     members[name] = self.value(part, name, depth + 1, variant)
-                except _TooLargeError:
+                except TooLargeError:
                     raise
                 except UnsatisfiableError:
                     # An optional member that has no value is left out.
@@ -178,7 +211,7 @@ class _Builder:
                     items.append(self._other_than(items, part, name, depth, variant))
                 else:
                     items.append(self.value(part, name, depth + 1, variant + position))
-            except _TooLargeError:
+            except TooLargeError:
                 raise
             except UnsatisfiableError:
                 if position < least:
@@ -192,7 +225,7 @@ class _Builder:
         """Build a value that is not among ``items``."""
         for shift in range(2 * len(items) + 8):
             item = self.value(schema, name, depth + 1, variant + shift)
-            if not any(_is_same(item, other) for other in items):
+            if not any(is_same(item, other, self._work) for other in items):
                 return item
         raise UnsatisfiableError("there are not as many different values")
 
@@ -229,11 +262,6 @@ def _is_typed(value: object, types: list[str]) -> bool:
     return any(name in types for name in names.get(type(value), ("null",)))
 
 
-def _is_same(one: object, other: object) -> bool:
-    """Compare as JSON does, where ``true`` is not 1."""
-    return one == other and isinstance(one, bool) == isinstance(other, bool)
-
-
 def _has_parts(schema: object) -> bool:
     return is_object(schema) and any(
         keyword in schema for keyword in ("$ref", "properties", "items", "prefixItems", "anyOf")
@@ -257,7 +285,7 @@ def _new_names(properties: Schema) -> Iterator[str]:
 def _pointed_at(root: object, reference: str) -> object:
     """Follow a ``$ref`` within the schema."""
     if not reference.startswith("#"):
-        raise UnsatisfiableError(f"{reference!r} lies outside the schema")
+        raise UnsatisfiableError(f"{reference[:_SHOWN]!r} lies outside the schema")
     target = root
     for part in unquote(reference[1:]).split("/")[1:]:
         name = part.replace("~1", "/").replace("~0", "~")
@@ -266,5 +294,5 @@ def _pointed_at(root: object, reference: str) -> object:
         elif is_array(target) and name.isdecimal() and int(name) < len(target):
             target = target[int(name)]
         else:
-            raise UnsatisfiableError(f"{reference!r} points at nothing")
+            raise UnsatisfiableError(f"{reference[:_SHOWN]!r} points at nothing")
     return target

@@ -28,6 +28,15 @@ _FAILURES: Final = {
     "timeout": "the upstream service was too slow",
 }
 _NO_PARAMETERS: Final[dict[str, Any]] = {"type": "object", "properties": {}}
+_LONGEST_NAME: Final = 256
+_LONGEST_REASON: Final = 500
+# All choices of an answer together; each may be as long as a schema's value can be.
+_MOST_CHARACTERS: Final = 1_000_000
+
+
+def is_costly(request: GenerationRequest) -> bool:
+    """Tell whether the answer follows a schema, which takes up to a tenth of a second."""
+    return isinstance(request.response_format, dict) or bool(request.tools)
 
 
 def simulate(request: GenerationRequest, *, completion_id: str, created: int) -> Script:
@@ -44,11 +53,9 @@ def simulate(request: GenerationRequest, *, completion_id: str, created: int) ->
         turns = (Turn(thinking=thought, pieces=tokens(reply(prompt, 0))).limited(written),)
     else:
         try:
-            turns = tuple(
-                _turn(request, prompt, thought, index) for index in range(_choices(request))
-            )
+            turns = _turns(request, prompt, thought)
         except UnsatisfiableError as error:
-            fault = TaskFault.of("generation_failed", str(error))
+            fault = TaskFault.of("generation_failed", str(error)[:_LONGEST_REASON])
     return Script(
         id=completion_id,
         created=created,
@@ -61,31 +68,60 @@ def simulate(request: GenerationRequest, *, completion_id: str, created: int) ->
     )
 
 
-def _turn(request: GenerationRequest, prompt: Prompt, thought: tuple[str, ...], index: int) -> Turn:
+def _turns(
+    request: GenerationRequest, prompt: Prompt, thought: tuple[str, ...]
+) -> tuple[Turn, ...]:
+    """Write every choice. What a schema asks for is built once, for all of them."""
     function = _function_asked_for(request)
-    if function is not None:
-        arguments = _json(instance(function.get("parameters") or _NO_PARAMETERS))
-        name = str(function.get("name", ""))
+    name = None if function is None else str(function.get("name", ""))
+    if name is not None and len(name) > _LONGEST_NAME:
+        raise UnsatisfiableError(f"the name of a function has at most {_LONGEST_NAME} characters")
+    given = _given_text(request, function)
+    choices = _choices(request)
+    if given is not None and len(given) * choices > _MOST_CHARACTERS:
+        raise UnsatisfiableError(f"{choices} choices of this schema are too long for one answer")
+    return tuple(
+        _turn(request, prompt, thought, index, name=name, given=given) for index in range(choices)
+    )
+
+
+def _turn(
+    request: GenerationRequest,
+    prompt: Prompt,
+    thought: tuple[str, ...],
+    index: int,
+    *,
+    name: str | None,
+    given: str | None,
+) -> Turn:
+    text = _free_text(request, prompt, index) if given is None else given
+    if name is not None:
         call_id = f"call_{crc32(f'{name} {prompt.text}'.encode()):08x}{index:02x}"
         turn = Turn(
             thinking=thought,
-            pieces=tokens(arguments),
+            pieces=tokens(text),
             call=Call(id=call_id, name=name),
             finish_reason="tool_calls",
         )
     else:
-        text = cut_at_stop(_text(request, prompt, index), _stops(request))
-        turn = Turn(thinking=thought, pieces=tokens(text))
+        turn = Turn(thinking=thought, pieces=tokens(cut_at_stop(text, _stops(request))))
     return turn.limited(_limit(request))
 
 
-def _text(request: GenerationRequest, prompt: Prompt, index: int) -> str:
-    """Answer in the format that was asked for."""
+def _given_text(request: GenerationRequest, function: Mapping[str, Any] | None) -> str | None:
+    """Return the JSON that a schema asks for; ``None`` when the model may write as it likes."""
+    if function is not None:
+        return _json(instance(function.get("parameters") or _NO_PARAMETERS))
     wanted = _mapping(request.response_format)
-    if wanted.get("type") == "json_schema":
-        return _json(instance(_mapping(wanted.get("json_schema")).get("schema", True)))
+    if wanted.get("type") != "json_schema":
+        return None
+    return _json(instance(_mapping(wanted.get("json_schema")).get("schema", True)))
+
+
+def _free_text(request: GenerationRequest, prompt: Prompt, index: int) -> str:
     text = reply(prompt, index)
-    return _json({"answer": text}) if wanted.get("type") == "json_object" else text
+    as_json = _mapping(request.response_format).get("type") == "json_object"
+    return _json({"answer": text}) if as_json else text
 
 
 def _function_asked_for(request: GenerationRequest) -> Mapping[str, Any] | None:

@@ -4,7 +4,23 @@
 """
 
 from foxapi_async.gateway.store.choice import choose
-from foxapi_async.gateway.store.keep import Found, Log, Store, StoreError, Unfinished
+from foxapi_async.gateway.store.keep import (
+    Found,
+    Log,
+    Store,
+    StoreError,
+    Unfinished,
+    UnstorableError,
+)
 from foxapi_async.gateway.store.memory import MemoryStore
 
-__all__ = ["Found", "Log", "MemoryStore", "Store", "StoreError", "Unfinished", "choose"]
+__all__ = [
+    "Found",
+    "Log",
+    "MemoryStore",
+    "Store",
+    "StoreError",
+    "Unfinished",
+    "UnstorableError",
+    "choose",
+]

@@ -5,6 +5,7 @@ from typing import Final
 
 from foxapi_async.gateway.store.batch import Batch
 from foxapi_async.gateway.store.database import Database
+from foxapi_async.gateway.store.keep import UnstorableError
 
 # So many rows in one transaction mean that many clients are at it.
 _BUSY: Final = 8
@@ -22,7 +23,8 @@ class Committer:
     def written(self, key: int) -> asyncio.Future[bool]:
         """Return what tells that the rows just put into ``batch`` are committed.
 
-        It is false for a new task whose id was taken; ``StoreError`` when nothing was written.
+        It is false for a new task whose id was taken; ``StoreError`` when nothing was written,
+        ``UnstorableError`` when that lies in the rows of this task.
         """
         waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._next.waiters.append((key, waiter))
@@ -54,12 +56,25 @@ class Committer:
     async def _commit(self, batch: Batch) -> None:
         try:
             taken = await self._database.commit(batch)
+        except UnstorableError as error:
+            parts = list(batch.split())
+            if len(parts) > 1:
+                # One of them is at fault: the others are written without it.
+                for part in parts:
+                    await self._commit(part)
+            else:
+                _fail(batch, error)
+            return
         except Exception as error:  # noqa: BLE001 whatever it is, those who wait must hear of it
-            for _, waiter in batch.waiters:
-                if not waiter.done():
-                    waiter.set_exception(error)
+            _fail(batch, error)
             return
         for key, waiter in batch.waiters:
             # A waiter may have been cancelled: what it asked for is done all the same.
             if not waiter.done():
                 waiter.set_result(key not in taken)
+
+
+def _fail(batch: Batch, error: Exception) -> None:
+    for _, waiter in batch.waiters:
+        if not waiter.done():
+            waiter.set_exception(error)

@@ -14,10 +14,21 @@ import aiosqlite
 from foxapi_async.errors import ConfigError
 from foxapi_async.gateway.store import schema
 from foxapi_async.gateway.store.batch import Batch
-from foxapi_async.gateway.store.keep import StoreError
+from foxapi_async.gateway.store.keep import StoreError, UnstorableError
 
 # So many expired tasks go in one transaction, before writers have their turn again.
 _PURGE = 200
+# What SQLite and its driver raise about a value, whatever the state of the disk.
+_BAD_VALUE = (
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.NotSupportedError,
+    sqlite3.ProgrammingError,
+    OverflowError,
+    TypeError,
+    ValueError,
+)
 
 
 T = TypeVar("T")
@@ -37,6 +48,7 @@ class UnfinishedRow(NamedTuple):
     """A task that was running when the file was closed, or its process killed."""
 
     key: int
+    id: str
     owner: str
     answer: bytes
     request: bytes
@@ -172,11 +184,17 @@ class Database:
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncGenerator[None]:
-        """Commit what is written inside, or nothing of it; ``StoreError`` if it cannot be."""
+        """Commit what is written inside, or nothing of it.
+
+        ``UnstorableError`` if a value cannot be written, ``StoreError`` if none can be.
+        """
         async with self._turn:
             try:
                 yield
                 await self._connection.commit()
+            except _BAD_VALUE as error:
+                await self._connection.rollback()
+                raise UnstorableError(f"a value cannot be written to {self._path}") from error
             except sqlite3.Error as error:
                 await self._connection.rollback()
                 raise StoreError(f"cannot write to {self._path}: {error}") from error

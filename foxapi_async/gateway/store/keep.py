@@ -11,6 +11,10 @@ class StoreError(Exception):
     """What was to be kept could not be: the disk is full, or gone. Nothing of it is to be seen."""
 
 
+class UnstorableError(Exception):
+    """One task has a value that no row can hold. What belongs to other tasks is kept."""
+
+
 class Log(Protocol):
     """The chunks of one task, as a stream reads them."""
 
@@ -49,7 +53,7 @@ class Store(Protocol):
 
     Every task has an ``owner``, any text; to another owner the task is not there. A gateway that
     tells nobody apart uses the empty one. A task has one writer, which waits for each call before
-    the next. ``add``, ``advance`` and ``finish`` raise ``StoreError``.
+    the next. ``add``, ``advance`` and ``finish`` raise ``StoreError`` and ``UnstorableError``.
     """
 
     async def open(self) -> Found:

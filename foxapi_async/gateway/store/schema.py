@@ -143,7 +143,7 @@ PAGE: Final = _sql(
     .order_by(_chunk.c.number)
 )
 UNFINISHED: Final = _sql(
-    select(_task.c.key, _task.c.owner, _task.c.answer, _task.c.request)
+    select(_task.c.key, _task.c.id, _task.c.owner, _task.c.answer, _task.c.request)
     .where(_task.c.ended.is_(None))
     .order_by(_task.c.key)
 )

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +13,13 @@ import msgspec
 from msgspec.structs import replace
 
 from foxapi_async._clock import Clock
+from foxapi_async._wire.paths import stream_path
 from foxapi_async._wire.request import GenerationRequest, requests
 from foxapi_async._wire.shape import encode
-from foxapi_async._wire.task import UnifiedTask
+from foxapi_async._wire.task import Status, StreamRef, UnifiedTask
 from foxapi_async.errors import ConfigError
 from foxapi_async.gateway.store.committer import Committer
-from foxapi_async.gateway.store.database import Database, TaskRow
+from foxapi_async.gateway.store.database import Database, TaskRow, UnfinishedRow
 from foxapi_async.gateway.store.entry import Entry
 from foxapi_async.gateway.store.keep import Found, Log, StoreError, Unfinished
 from foxapi_async.gateway.store.recent import Recent
@@ -102,23 +104,27 @@ class SqlStore:
     async def _take_up(self, database: Database) -> Found:
         try:
             runs = await database.begin_run()
+            self._last_key = await database.last_key()
+            self._spent = await database.spent()
+            rows = await database.unfinished()
         except StoreError as error:
             raise ConfigError(str(error)) from None
-        self._last_key = await database.last_key()
-        self._spent = await database.spent()
-        unfinished: list[Unfinished] = []
-        for row in await database.unfinished():
-            task = _snapshot(row.answer)
-            chunks = await database.chunks(row.key)
-            frames = [frame for _, frame in chunks]
-            if chunks:
-                task = replace(task, progress=max(task.progress, chunks[-1][0]))
-            entry = Entry(task, owner=row.owner, key=row.key)
-            if entry.log is not None:
-                entry.log.extend(frames)
-            self._running[task.id] = entry
-            unfinished.append(Unfinished(task, _request(row.request), frames))
-        return Found(runs, unfinished)
+        except sqlite3.Error as error:
+            raise ConfigError(f"cannot read the data file {self._path}: {error}") from None
+        return Found(runs, [await self._restore(database, row) for row in rows])
+
+    async def _restore(self, database: Database, row: UnfinishedRow) -> Unfinished:
+        """Take up one task. One that cannot be read is taken up as a task that cannot go on."""
+        try:
+            restored = _read(row, await database.chunks(row.key))
+        except (msgspec.MsgspecError, sqlite3.Error, RecursionError, TypeError, ValueError):
+            _logger.exception("task %s cannot be read from %s", row.id, self._path)
+            restored = Unfinished(_unreadable(row), None, ())
+        entry = Entry(restored.task, owner=row.owner, key=row.key)
+        if entry.log is not None:
+            entry.log.extend(restored.frames)
+        self._running[row.id] = entry
+        return restored
 
     async def add(self, task: UnifiedTask, request: GenerationRequest, owner: str = "") -> bool:
         """Keep a new task, once it is written."""
@@ -143,15 +149,14 @@ class SqlStore:
     async def advance(self, task: UnifiedTask, frames: Sequence[bytes] = ()) -> None:
         """Replace the snapshot and add chunks, once both are written."""
         entry = self._running[task.id]
-        batch = self._committer.batch
         log = entry.log
+        if not frames or log is None or entry.task is None or entry.task.status != task.status:
+            self._update(entry, encode(task))
         if log is not None and frames:
-            batch.chunks.extend(
+            self._committer.batch.chunks.extend(
                 (entry.key, number, task.progress, frame)
                 for number, frame in enumerate(frames, len(log))
             )
-        if not frames or log is None or entry.task is None or entry.task.status != task.status:
-            self._update(entry, encode(task))
         await self._committer.written(entry.key)
         entry.advance(task)
         if log is not None and frames:
@@ -256,6 +261,29 @@ class SqlStore:
             _logger.exception("the expired tasks are still in the file")
         finally:
             self._purging = None
+
+
+def _read(row: UnfinishedRow, chunks: Sequence[tuple[int, bytes]]) -> Unfinished:
+    """Return a task as it was; ``ValueError`` and the like if the rows say something else."""
+    task = _snapshot(row.answer)
+    if task.id != row.id:
+        raise ValueError(f"the row says that it is task {task.id!r}")
+    if chunks:
+        task = replace(task, progress=max(task.progress, chunks[-1][0]))
+    # SQLite has no types of columns: damage may leave a text where bytes were.
+    frames = [memoryview(frame).tobytes() for _, frame in chunks]
+    return Unfinished(task, _request(row.request), frames)
+
+
+def _unreadable(row: UnfinishedRow) -> UnifiedTask:
+    """Return what is still known of a task."""
+    return UnifiedTask(
+        id=row.id,
+        object="llm.generation.task",
+        type="llm",
+        status=Status.PROCESSING,
+        stream=StreamRef(url=stream_path(row.id)),
+    )
 
 
 def _request(json: bytes) -> GenerationRequest | None:
