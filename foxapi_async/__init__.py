@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from foxapi_async._client.completed import Progress, as_completed
     from foxapi_async._client.handle import TaskHandle
     from foxapi_async._client.llm_handle import LLMHandle
-    from foxapi_async._client.recovered import Recovery, UnknownSubmission
+    from foxapi_async._client.recovered import Recovery, UnknownSubmission, UnreadableEntry
     from foxapi_async._client.session import FoxSession
     from foxapi_async._client.stats import Stats
     from foxapi_async._client.stream import ChatStream
@@ -92,7 +92,7 @@ _HOMES: Final = {
     "_client.completed": ("Progress", "as_completed"),
     "_client.handle": ("TaskHandle",),
     "_client.llm_handle": ("LLMHandle",),
-    "_client.recovered": ("Recovery", "UnknownSubmission"),
+    "_client.recovered": ("Recovery", "UnknownSubmission", "UnreadableEntry"),
     "_client.session": ("FoxSession",),
     "_client.stats": ("Stats",),
     "_client.stream": ("ChatStream",),
@@ -225,6 +225,7 @@ __all__ = [
     "UnboundHandleError",
     "UnknownSubmission",
     "UnprocessableEntityError",
+    "UnreadableEntry",
     "UnsupportedContentTypeError",
     "Usage",
     "Violation",

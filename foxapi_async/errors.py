@@ -450,7 +450,7 @@ class JournalError(FoxAPIError):
     """The journal could not be written or read."""
 
     advice = (
-        "Make the journal's file writable, with room on its disk; nothing is submitted until then."
+        "Do about the journal's file what the text says; nothing is submitted with it until then."
     )
 
 

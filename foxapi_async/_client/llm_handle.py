@@ -4,7 +4,7 @@
 from collections.abc import Callable
 from typing import Any, Self, final
 
-from msgspec import DecodeError, Raw
+from msgspec import DecodeError
 
 from foxapi_async._client.follower import Follower
 from foxapi_async._client.handle import Kind, TaskHandle
@@ -108,9 +108,8 @@ class LLMHandle(TaskHandle[ChatCompletion]):
         """Take in what a journal has kept, and tell nobody: it is no news."""
         self._task = entry.read_task()
         self._streams = entry.streamed
-        if entry.answer is not None:
-            self._streamed = read_completion(Raw(entry.answer))
-            self._keep = entry.answer_wins
+        self._streamed = entry.read_answer()
+        self._keep = self._streamed is not None and entry.answer_wins
         if self._task is not None and entry.stage in FINISHED:
             self._outcome = self._settle(self._task, judge(self._task))
 

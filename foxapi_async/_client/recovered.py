@@ -7,8 +7,9 @@ from msgspec import Struct
 
 from foxapi_async._client.llm_handle import LLMHandle
 from foxapi_async._client.service import Service
-from foxapi_async._journal import FINISHED, Entry, Stage
+from foxapi_async._journal import FINISHED, MEND, Entry, Stage
 from foxapi_async._wire.request import GenerationRequest
+from foxapi_async.errors import JournalError
 
 _OPEN: Final = frozenset({Stage.SENT, Stage.ACCEPTED, Stage.UNKNOWN})
 
@@ -42,23 +43,56 @@ class UnknownSubmission(Struct, frozen=True, kw_only=True):
         )
 
 
+class UnreadableEntry(Struct, frozen=True, kw_only=True):
+    """An entry of the journal that cannot be read, because its row in the file is damaged.
+
+    It may stand for a task that was accepted and billed. ``entry`` names it, ``key`` is your key
+    of it and ``task_id`` its task as far as they can be read, and ``fault`` says what is wrong.
+    """
+
+    entry: str
+    key: str | None
+    task_id: str | None
+    fault: str
+
+    @property
+    def advice(self) -> str:
+        """What to do about it."""
+        return MEND.format(note=self.entry)
+
+
 class Recovery(Struct, frozen=True, kw_only=True):
-    """What ``fox.recover()`` found. ``handles`` and ``unknown`` are in the order of submission."""
+    """What ``fox.recover()`` found, each in the order of submission.
+
+    ``unreadable`` lists damaged entries, which stop nothing but the submission of their keys.
+    """
 
     handles: tuple[LLMHandle, ...]
     unknown: tuple[UnknownSubmission, ...]
+    unreadable: tuple[UnreadableEntry, ...] = ()
 
 
 async def recover(service: Service, *, finished: bool) -> Recovery:
     """Read what the journal has of this service."""
     stages = {*_OPEN, *FINISHED, Stage.LOST} if finished else _OPEN
-    found = await service.options.journal.entries(service.account.base, stages)
-    return Recovery(
-        handles=tuple(
-            LLMHandle._restored(service, entry) for entry in found if entry.task_id is not None
-        ),
-        unknown=tuple(_unknown(entry) for entry in found if entry.stage is Stage.UNKNOWN),
-    )
+    handles: list[LLMHandle] = []
+    unknown: list[UnknownSubmission] = []
+    unreadable: list[UnreadableEntry] = []
+    for entry in await service.options.journal.entries(service.account.base, stages):
+        try:
+            if entry.stage is Stage.UNREADABLE:
+                unreadable.append(_unreadable(entry, entry.fault or ""))
+            elif entry.task_id is not None:
+                handles.append(LLMHandle._restored(service, entry))
+            elif entry.stage is Stage.UNKNOWN:
+                unknown.append(_unknown(entry))
+        except JournalError as error:
+            unreadable.append(_unreadable(entry, str(error)))
+    return Recovery(handles=tuple(handles), unknown=tuple(unknown), unreadable=tuple(unreadable))
+
+
+def _unreadable(entry: Entry, fault: str) -> UnreadableEntry:
+    return UnreadableEntry(entry=str(entry.note), key=entry.key, task_id=entry.task_id, fault=fault)
 
 
 def _unknown(entry: Entry) -> UnknownSubmission:

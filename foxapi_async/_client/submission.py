@@ -10,7 +10,7 @@ from typing import Final
 
 from foxapi_async._client.service import Service
 from foxapi_async._clock import sleep
-from foxapi_async._journal import Entry, Intent, Stage
+from foxapi_async._journal import MEND, Entry, Intent, Stage
 from foxapi_async._protocol.fingerprint import fingerprint
 from foxapi_async._transport import Ambiguous, CancelledInFlight
 from foxapi_async._wire.paths import is_task_id
@@ -78,6 +78,11 @@ class Submission:
 
     def _answers(self, used: Entry) -> bool:
         """Tell whether the entry of the key has a task to give; raise if it never will."""
+        if used.stage is Stage.UNREADABLE:
+            raise JournalError(
+                f"key {self._key!r} is that of entry {used.note} in the journal, which cannot be "
+                f"read, so nothing was submitted: {used.fault}; {MEND.format(note=used.note)}"
+            )
         if used.fingerprint != self._fingerprint:
             raise RequestValidationError([_conflict(used)], advice=_OTHER_KEY)
         if used.stage is Stage.UNKNOWN:

@@ -4,7 +4,7 @@ import os
 from typing import TYPE_CHECKING
 
 from foxapi_async._clock import Clock
-from foxapi_async._journal.entry import FINISHED, Ending, Entry, Intent, Note, Stage
+from foxapi_async._journal.entry import FINISHED, MEND, Ending, Entry, Intent, Note, Stage
 from foxapi_async._journal.location import Location
 from foxapi_async._journal.recorder import MemoryRecorder, Recorder
 from foxapi_async.errors import ConfigError
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FINISHED",
+    "MEND",
     "Ending",
     "Entry",
     "Intent",

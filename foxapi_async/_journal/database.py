@@ -4,11 +4,12 @@ All that is SQLite's own is here.
 """
 
 import asyncio
+import errno
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar, cast
 
@@ -21,7 +22,8 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from foxapi_async._journal.location import Location, Synchronous
-from foxapi_async._journal.schema import Mismatch, migrate
+from foxapi_async._journal.schema import Mismatch, check, migrate
+from foxapi_async._journal.seal import RESEAL, reseal
 from foxapi_async._journal.statements import Changes
 from foxapi_async.errors import JournalError
 
@@ -32,15 +34,26 @@ _NAP: Final = 0.02
 _RACES: Final = 20
 _SOME: Final = 2000  # pages, so that others can write in between
 
+_LEAST: Final = 512  # bytes in the smallest page of a database
+_DAMAGED: Final = (
+    "it is damaged: nothing is submitted with it. Save its rows with `sqlite3 FILE .recover | "
+    "sqlite3 NEW`, and use the new file from then on"
+)
+# SQLite quotes what it cannot read, and its driver takes that for text.
+_FAILURES: Final = (SQLAlchemyError, UnicodeDecodeError)
 _MEANINGS: Final = {
     "FULL": "the disk is full, or the file may not grow: make room, then submit again",
     "READONLY": "it is read-only: give this process the right to write to the file and its folder",
-    "PERM": "this process may not write to it",
-    "CANTOPEN": "it cannot be opened: does its folder exist, and may this process write there?",
+    "PERM": "this process may not write to it: give it the right to do so",
+    "CANTOPEN": (
+        "it cannot be opened: give this process the right to read and write the file and to write "
+        "to its folder"
+    ),
     "BUSY": f"another process has kept it locked for {_PATIENCE:g} s",
     "LOCKED": "another connection keeps it locked",
     "NOTADB": "it is not a database: give the journal a file of its own",
-    "CORRUPT": "it is damaged: set it aside, its rows may be saved by `sqlite3 FILE .recover`",
+    "CORRUPT": _DAMAGED,
+    "ERROR": _DAMAGED,
     "IOERR": "the disk fails to read or write it, or a limit of this process keeps it from growing",
 }
 
@@ -69,7 +82,7 @@ class Database:
         path, file, engine = await asyncio.to_thread(_prepare, location, create=create)
         try:
             connection = await engine.connect()
-        except SQLAlchemyError as error:
+        except _FAILURES as error:
             await engine.dispose()
             raise _translated(path, error) from error.__cause__
         database = cls(path, engine, connection, await _driver_of(connection), file)
@@ -90,7 +103,7 @@ class Database:
         """
         try:
             return await self._connection.run_sync(_whole, work)
-        except SQLAlchemyError as error:
+        except _FAILURES as error:
             raise _translated(self.path, error) from error.__cause__
         except asyncio.CancelledError:
             if self._connection.invalidated:
@@ -138,7 +151,7 @@ class Database:
         prepared = self._prepared(query)
         try:
             rows = await self._driver.execute_fetchall(prepared.sql, prepared.bound(values))
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise self._failed(error) from error
         names = query.selected_columns.keys()
         return [dict(zip(names, row, strict=True)) for row in rows]
@@ -224,20 +237,24 @@ def _migrate(connection: Connection) -> None:
     # SQLite's driver begins no transaction for the making of tables.
     connection.exec_driver_sql("BEGIN IMMEDIATE")
     migrate(connection)
+    check(connection)
 
 
 def _prepare(location: Location, *, create: bool) -> tuple[str, os.stat_result, AsyncEngine]:
     """Do what touches the disk before the first connection does."""
     # Through links, as SQLite goes: all who open the file must find the marks of the living.
     path = Path(location.path).resolve()
-    if create:
-        _make_private(path)
-    elif not path.exists():
-        raise JournalError(f"there is no journal at {path}")
     try:
+        if create:
+            _make_private(path)
         file = path.stat()
     except OSError as error:
-        raise _unmade(path, error) from error
+        raise JournalError(_unopened(path, error, create=create)) from error
+    if 0 < file.st_size < _LEAST:
+        # SQLite takes the rest of a file for a new one.
+        raise JournalError(f"the journal {path} was cut off: put a whole copy of it in its place")
+    if not stat.S_ISREG(file.st_mode):
+        raise JournalError(f"the journal {path} is no file: name one, such as {path / 'tasks.db'}")
     engine = create_async_engine(
         URL.create("sqlite+aiosqlite", database=str(path)),
         poolclass=NullPool,
@@ -257,15 +274,38 @@ def _prepare(location: Location, *, create: bool) -> tuple[str, os.stat_result, 
 def _make_private(path: Path) -> None:
     """Make the file if it is not there, such that only its owner could ever read it."""
     try:
-        # What SQLite may only read it can still read, and it says best why not to write.
-        with suppress(PermissionError):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    except OSError as error:
-        raise _unmade(path, error) from error
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except PermissionError:
+        # What may only be read SQLite can still open, and it says best why not to write.
+        if not path.exists():
+            raise
 
 
-def _unmade(path: Path, error: OSError) -> JournalError:
-    return JournalError(f"the journal {path} cannot be made: {error.strerror}")
+def _unopened(path: Path, error: OSError, *, create: bool) -> str:
+    """Say why the file is not there to be opened, and what to do about it."""
+    folder = path.parent
+    if isinstance(error, FileNotFoundError) and not create:
+        return f"there is no journal at {path}"
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return f"the journal {path} cannot be made: there is no folder {folder}; make it first"
+    if isinstance(error, IsADirectoryError):
+        return f"the journal {path} is a folder: name a file, such as {path / 'tasks.db'}"
+    if isinstance(error, PermissionError):
+        return (
+            f"the journal {path} cannot be made: this process may not write to the folder "
+            f"{folder}; give it the right to, or name a file elsewhere"
+        )
+    why = _ERRNOS.get(error.errno or 0, error.strerror or type(error).__name__)
+    return f"the journal {path} cannot be made: {why}"
+
+
+_ERRNOS: Final = {
+    errno.ENOSPC: "the disk is full; make room",
+    errno.EDQUOT: "the disk quota of this user is used up; make room",
+    errno.EROFS: "its folder is on a read-only file system; name a file elsewhere",
+    errno.ENAMETOOLONG: "its name is too long; give it a shorter one",
+    errno.ELOOP: "its symbolic links lead in a circle; name another file",
+}
 
 
 class _Normal(sqlite3.Connection):
@@ -275,6 +315,8 @@ class _Normal(sqlite3.Connection):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.text_factory = _text
+        self.create_function(RESEAL, -1, reseal, deterministic=True)
         try:
             # Heeded by a file that is still empty alone, so before anything is written.
             self.execute("PRAGMA auto_vacuum = INCREMENTAL")
@@ -304,7 +346,15 @@ class _Full(_Normal):
     SYNCHRONOUS = "full"
 
 
-def _translated(path: str, error: SQLAlchemyError) -> JournalError:
+def _text(data: bytes) -> str | bytes:
+    """Return what should be text; what is damaged stays as it is, for a row to be judged."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
+
+
+def _translated(path: str, error: Exception) -> JournalError:
     # Never the text of SQLAlchemy: it quotes what was to be written.
     return JournalError(f"the journal {path}: {_meaning(error.__cause__ or error)}")
 
@@ -312,6 +362,8 @@ def _translated(path: str, error: SQLAlchemyError) -> JournalError:
 def _meaning(error: BaseException) -> str:
     if isinstance(error, FileNotFoundError):
         return "it was moved or deleted while it was in use: put it back, or build a new FoxSession"
+    if isinstance(error, UnicodeDecodeError):
+        return _DAMAGED
     name = _name(error) if isinstance(error, sqlite3.Error) else ""
     return _MEANINGS.get(name) or f"{type(error).__name__} {name}".strip()
 

@@ -1,14 +1,19 @@
 """What a journal holds of one submission, from the intent to the result."""
 
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeVar
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from foxapi_async._protocol.fingerprint import fingerprint
-from foxapi_async._wire.completion import ChatCompletion
+from foxapi_async._wire.completion import ChatCompletion, read_completion
 from foxapi_async._wire.request import GenerationRequest, requests
 from foxapi_async._wire.task import Task, tasks
+from foxapi_async.errors import JournalError
+
+C = TypeVar("C")
+T = TypeVar("T")
 
 
 class Stage(StrEnum):
@@ -27,6 +32,9 @@ class Stage(StrEnum):
     LOST = "lost"
     """It was accepted, and then the service knew its task no more: it may have been forgotten, or
     asked for with another account's key. Awaiting its handle asks again."""
+    UNREADABLE = "unreadable"
+    """Its row in the file is damaged: of the entry only ``note`` is certain, and ``fault`` says
+    what is wrong. Its key is never submitted until the entry is deleted."""
 
 
 FINISHED: Final = frozenset({Stage.COMPLETED, Stage.FAILED, Stage.CANCELLED})
@@ -82,7 +90,8 @@ class Entry(Struct, frozen=True, kw_only=True):
     """One submission as it was written down; times are Unix seconds.
 
     ``body`` is the request's JSON, kept only as long as it may be needed to submit again. ``task``
-    is the JSON of the last snapshot, ``answer`` that of what the stream said beyond it.
+    is the JSON of the last snapshot, ``answer`` that of what the stream said beyond it. The
+    ``read_...`` methods raise ``JournalError`` for JSON that is not what it should be.
     """
 
     note: Note
@@ -119,9 +128,32 @@ class Entry(Struct, frozen=True, kw_only=True):
     def read_request(self) -> GenerationRequest:
         """Return the request; there is one as long as the outcome is open."""
         if self.body is None:
-            raise ValueError(f"the request of entry {self.note} is no longer kept")
-        return requests.read(self.body)
+            raise JournalError(f"the request of entry {self.note} is no longer kept")
+        return self._read("request", requests.read, self.body)
 
     def read_task(self) -> Task | None:
         """Return the last snapshot of the task."""
-        return None if self.task is None else tasks.read(self.task)
+        return None if self.task is None else self._read("task", tasks.read, self.task)
+
+    def read_answer(self) -> ChatCompletion | None:
+        """Return what the stream said of it."""
+        if self.answer is None:
+            return None
+        return self._read("answer", read_completion, Raw(self.answer))
+
+    def _read(self, what: str, read: Callable[[C], T], content: C) -> T:
+        try:
+            return read(content)
+        except (ValueError, RecursionError) as error:
+            # Never the text of the error: it may quote a prompt.
+            raise JournalError(
+                f"the {what} of entry {self.note} in the journal is damaged "
+                f"({type(error).__name__}): {MEND.format(note=self.note)}"
+            ) from None
+
+
+MEND: Final = (
+    "look in your account for what became of it, then delete the entry with "
+    "`foxapi journal prune FILE --entry {note}`"
+)
+"""What to do about an entry that cannot be read."""

@@ -268,8 +268,11 @@ def _begin(path: str) -> Run:
 
 
 def _widened(stages: Collection[Stage] | None) -> set[Stage] | None:
-    """Return the stages to look for: what a dead run has sent is told as unknown."""
-    if stages is None:
+    """Return the stages to look for: what a dead run has sent is told as unknown.
+
+    What cannot be read is found only by reading.
+    """
+    if stages is None or Stage.UNREADABLE in stages:
         return None
     return {*stages, Stage.SENT} if Stage.UNKNOWN in stages else {*stages}
 
@@ -277,10 +280,10 @@ def _widened(stages: Collection[Stage] | None) -> set[Stage] | None:
 def _told(
     entries: Iterable[Entry], dead: Collection[str], stages: Collection[Stage] | None
 ) -> Iterator[Entry]:
-    """Yield entries as they are told, if they are at one of ``stages`` then."""
+    """Yield entries as they are told, if they are, or may be, at one of ``stages`` then."""
     for entry in entries:
         told = _orphaned(entry) if entry.note.run in dead else entry
-        if stages is None or told.stage in stages:
+        if stages is None or told.stage in stages or told.stage is Stage.UNREADABLE:
             yield told
 
 

@@ -5,21 +5,31 @@ from itertools import islice
 from typing import Any, Final
 
 from sqlalchemy import (
+    Boolean,
     Connection,
+    Float,
+    LargeBinary,
     Row,
     Select,
     Update,
     bindparam,
+    cast,
     delete,
     func,
     insert,
+    literal,
+    null,
     or_,
     select,
+    type_coerce,
     update,
 )
+from sqlalchemy.types import NullType
 
 from foxapi_async._journal.entry import Ending, Entry, Intent, Note, Stage
+from foxapi_async._journal.row import read
 from foxapi_async._journal.schema import SUBMISSIONS
+from foxapi_async._journal.seal import CONTENTS, RESEAL, sealed
 from foxapi_async._wire.completion import ChatCompletion, write_completion
 from foxapi_async._wire.shape import encode
 from foxapi_async._wire.task import Task
@@ -33,16 +43,44 @@ _AT_ONCE: Final = 500
 _PAGE: Final = 100
 
 _MEMBERS: Final = tuple(name for name in Entry.__struct_fields__ if name != "note")
-_TRUTHS: Final = ("streamed", "answer_wins")
-_LARGE: Final = frozenset({"body", "task", "answer"})
+_STAGES: Final = tuple(stage for stage in Stage if stage is not Stage.UNREADABLE)
 
 _c: Final = SUBMISSIONS.c
 COLUMNS: Final = tuple(column.name for column in _c)
-_LEAN: Final = tuple(name for name in COLUMNS if name not in _LARGE)
+_LEAN: Final = tuple(name for name in COLUMNS if name not in CONTENTS)
 _here = (_c.run == bindparam("at_run"), _c.number == bindparam("at_number"))
 
+
+def _set(**changes: Any) -> dict[str, Any]:
+    """Return what an update sets, its checksums included: they follow from what they were.
+
+    So a row that is damaged elsewhere cannot become whole by being written to.
+    """
+    values = dict(changes)
+    for seal, names in ((_c.seal, {*_LEAN}), (_c.content_seal, {*CONTENTS})):
+        parts: list[Any] = []
+        for name, new in changes.items():
+            if name in names:
+                # What is damaged may be no text, which SQLite could not hand over as one.
+                plain = Float(53) if isinstance(_c[name].type, Boolean | Float) else LargeBinary()
+                parts += (literal(name), cast(_c[name], plain), new)
+        if parts:
+            values[seal.name] = getattr(func, RESEAL)(seal, *parts)
+    return values
+
+
+def _columns(*, lean: bool = False) -> Select[Any]:
+    """Select the columns as the file has them: what is damaged may be of another type."""
+    names = _LEAN if lean else COLUMNS
+    columns: list[Any] = [type_coerce(_c[name], NullType()).label(name) for name in names]
+    return select(*columns)
+
+
+_ACCEPTED, _REFUSED, _UNKNOWN, _LOST = (
+    literal(stage.value) for stage in (Stage.ACCEPTED, Stage.REFUSED, Stage.UNKNOWN, Stage.LOST)
+)
 INSERT: Final = insert(SUBMISSIONS).values({name: bindparam(name) for name in COLUMNS})
-FIND: Final = select(SUBMISSIONS).where(
+FIND: Final = _columns().where(
     _c.service == bindparam("its_service"), _c.key == bindparam("its_key")
 )
 _WITHDRAW: Final = delete(SUBMISSIONS).where(*_here)
@@ -51,21 +89,23 @@ ACCEPT: Final = (
     update(SUBMISSIONS)
     .where(*_here)
     .values(
-        stage=Stage.ACCEPTED,
-        streamed=bindparam("was_streamed"),
-        task_id=bindparam("its_task_id"),
-        task=bindparam("its_task"),
-        body=None,
-        fault=None,
+        _set(
+            stage=_ACCEPTED,
+            streamed=bindparam("was_streamed", type_=Boolean()),
+            task_id=bindparam("its_task_id"),
+            task=bindparam("its_task"),
+            body=null(),
+            fault=null(),
+        )
     )
 )
 REFUSE: Final = (
     update(SUBMISSIONS)
     .where(*_here)
-    .values(stage=Stage.REFUSED, fault=bindparam("its_fault"), body=None)
+    .values(_set(stage=_REFUSED, fault=bindparam("its_fault"), body=null()))
 )
 DOUBT: Final = (
-    update(SUBMISSIONS).where(*_here).values(stage=Stage.UNKNOWN, fault=bindparam("its_fault"))
+    update(SUBMISSIONS).where(*_here).values(_set(stage=_UNKNOWN, fault=bindparam("its_fault")))
 )
 LOSE: Final = (
     update(SUBMISSIONS)
@@ -75,7 +115,7 @@ LOSE: Final = (
         # Another process may have seen its end meanwhile.
         _c.stage == Stage.ACCEPTED,
     )
-    .values(stage=Stage.LOST, fault=bindparam("its_fault"))
+    .values(_set(stage=_LOST, fault=bindparam("its_fault")))
 )
 HEAR: Final = (
     update(SUBMISSIONS)
@@ -85,18 +125,25 @@ HEAR: Final = (
         # A result that was written down has it already.
         or_(_c.stage == Stage.ACCEPTED, _c.stage == Stage.LOST),
     )
-    .values(answer=bindparam("its_answer"), answer_wins=bindparam("answers_first"))
+    .values(
+        _set(
+            answer=bindparam("its_answer"),
+            answer_wins=bindparam("answers_first", type_=Boolean()),
+        )
+    )
 )
 END: Final = (
     update(SUBMISSIONS)
     .where(_c.service == bindparam("its_service"), _c.task_id == bindparam("its_task_id"))
     .values(
-        stage=bindparam("its_stage"),
-        fault=None,
-        ended_at=bindparam("its_end"),
-        task=bindparam("its_task"),
-        answer=bindparam("its_answer"),
-        answer_wins=bindparam("answers_first"),
+        _set(
+            stage=bindparam("its_stage"),
+            fault=null(),
+            ended_at=bindparam("its_end"),
+            task=bindparam("its_task"),
+            answer=bindparam("its_answer"),
+            answer_wins=bindparam("answers_first", type_=Boolean()),
+        )
     )
 )
 
@@ -213,7 +260,7 @@ def find(connection: Connection, names: Iterable[Name]) -> dict[Name, Entry]:
     found: dict[Name, Entry] = {}
     for service, wanted in keys.items():
         for some in _chunks(wanted):
-            query = select(SUBMISSIONS).where(_c.service == service, _c.key.in_(some))
+            query = _columns().where(_c.service == service, _c.key.in_(some))
             for row in connection.execute(query):
                 found[service, row.key] = _entry(row)
     return found
@@ -261,16 +308,17 @@ def named(connection: Connection, name: str, note: Note | None) -> list[Entry]:
     names = [_c.key == name, _c.task_id == name]
     if note is not None:
         names.append((_c.run == note.run) & (_c.number == note.number))
-    query = select(SUBMISSIONS).where(or_(*names)).order_by(_c.sent_at, _c.run, _c.number)
+    query = _columns().where(or_(*names)).order_by(_c.sent_at, _c.run, _c.number)
     return [_entry(row) for row in connection.execute(query)]
 
 
 def _wanted(service: str | None, stages: Collection[Stage] | None, *, lean: bool) -> Select[Any]:
-    query = select(*(_c[name] for name in (_LEAN if lean else COLUMNS)))
+    query = _columns(lean=lean)
     if service is not None:
         query = query.where(_c.service == service)
     if stages is not None:
-        query = query.where(_c.stage.in_(stages))
+        # What is at no stage that there is may be damaged, and have been at one of them.
+        query = query.where(or_(_c.stage.in_(stages), _c.stage.not_in(_STAGES)))
     return query
 
 
@@ -308,16 +356,8 @@ def _chunks(values: Iterable[str]) -> Iterator[list[str]]:
 
 def _row(entry: Entry) -> Changes:
     row: Changes = {name: getattr(entry, name) for name in _MEMBERS}
-    return row | {"run": entry.note.run, "number": entry.note.number}
+    return sealed(row | {"run": entry.note.run, "number": entry.note.number})
 
 
 def _entry(row: Row[Any]) -> Entry:
     return read(dict(row._mapping))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] public
-
-
-def read(members: dict[str, Any]) -> Entry:
-    """Return the entry of a row, given by its columns; databases without truth store 0 and 1."""
-    note = Note(members.pop("run"), members.pop("number"))
-    for name in _TRUTHS:
-        members[name] = bool(members[name])
-    return Entry(note=note, stage=Stage(members.pop("stage")), **members)

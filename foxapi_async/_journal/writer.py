@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from foxapi_async._clock import Clock, Timer
 from foxapi_async._journal.database import Database, Taken
 from foxapi_async._journal.entry import Entry, Intent, Note
+from foxapi_async._journal.row import read
 from foxapi_async._journal.statements import (
     FIND,
     INSERT,
@@ -24,7 +25,6 @@ from foxapi_async._journal.statements import (
     gathered,
     intention,
     make,
-    read,
     withdraw,
 )
 from foxapi_async.errors import JournalError

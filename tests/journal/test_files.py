@@ -86,7 +86,8 @@ def newer(path: Path) -> None:
         (foreign, "another program's"),
         (newer, "newer foxapi-async"),
         (lambda path: path.write_bytes(b"a picture " * 500), "not a database"),
-        (lambda path: path.mkdir(), "cannot be made"),
+        (lambda path: path.mkdir(), "is a folder: name a file"),
+        (os.mkfifo, "is no file: name one"),
     ],
 )
 async def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path, make: Any, why: str) -> None:
@@ -102,10 +103,13 @@ async def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path, make: Any
         assert await asyncio.to_thread(path.read_bytes) == before
 
 
-async def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
-    """A journal makes no folders."""
-    with pytest.raises(JournalError, match="cannot be made"):
-        async with FoxSession("sk-x", journal=tmp_path / "no" / "tasks.db"):
+@pytest.mark.parametrize("folder", ["no", "file", "x" * 300])
+async def test_a_folder_that_is_not_there_is_told(tmp_path: Path, folder: str) -> None:
+    """A journal makes no folders, and says which one is missing."""
+    await asyncio.to_thread((tmp_path / "file").touch)
+    why = "name is too long" if len(folder) > 255 else f"no folder .*{folder}; make it first"
+    with pytest.raises(JournalError, match=f"cannot be made: .*{why}"):
+        async with FoxSession("sk-x", journal=tmp_path / folder / "tasks.db"):
             pass
 
 
@@ -122,24 +126,46 @@ def powerless() -> Iterator[None]:
         os.seteuid(0)
 
 
-def test_a_read_only_file_stops_submitting() -> None:
-    """A journal that this process may not write to is refused before anything is sent."""
+def make_journal_file(path: Path) -> None:
+    """Make an empty journal, as a session does."""
+
+    async def use() -> None:
+        async with FoxSession("sk-x", journal=path):
+            pass
+
+    asyncio.run(use())
+
+
+@pytest.mark.parametrize(
+    ("file_mode", "folder_mode", "why"),
+    [
+        (0o444, 0o555, "read-only: give this process the right|cannot be opened: give"),
+        (0o444, 0o777, "read-only: give this process the right to write to the file"),
+        (0o000, 0o777, "cannot be opened: give this process the right to read"),
+        (0o666, 0o555, "read-only: give this process the right to write to .* its folder"),
+        (None, 0o555, "may not write to the folder .*; give it the right to, or name a file"),
+        (None, 0o000, "may not write to the folder .*; give it the right to, or name a file"),
+    ],
+)
+def test_rights_that_are_missing_are_named(
+    file_mode: int | None, folder_mode: int, why: str
+) -> None:
+    """A journal that this process may not write to is refused at the opening, with the fix."""
     # Not pytest's own folder, which nobody but its owner may enter.
-    with TemporaryDirectory() as folder:
-        path = Path(folder, "tasks.db")
-
-        async def use() -> None:
-            async with FoxSession("sk-x", journal=path):
-                pass
-
-        asyncio.run(use())
-        path.chmod(0o444)
-        Path(folder).chmod(0o555)
+    with TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        path = Path(place, "folder", "tasks.db")
+        path.parent.mkdir()
+        if file_mode is not None:
+            make_journal_file(path)
+            path.chmod(file_mode)
+        path.parent.chmod(folder_mode)
         try:
-            with powerless(), pytest.raises(JournalError, match=r"read-only|cannot be opened"):
-                asyncio.run(use())
+            with powerless(), pytest.raises(JournalError, match=why) as caught:
+                make_journal_file(path)
         finally:
-            Path(folder).chmod(0o755)
+            path.parent.chmod(0o755)
+        assert str(path) in str(caught.value)
 
 
 def add_a_column(connection: Connection) -> None:

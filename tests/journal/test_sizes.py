@@ -11,6 +11,7 @@ from foxapi_async._journal import Entry, Note, Stage
 from foxapi_async._journal.journal import Journal
 from foxapi_async._journal.location import Location
 from foxapi_async._journal.schema import SUBMISSIONS
+from foxapi_async._journal.seal import sealed
 from foxapi_async._journal.statements import COLUMNS
 from foxapi_async.journal import open_journal
 
@@ -36,7 +37,7 @@ async def fill(file: Path, rows: list[dict[str, Any]]) -> None:
     def write() -> None:
         engine = create_engine(f"sqlite:///{file}")
         with engine.begin() as connection:
-            connection.execute(insert(SUBMISSIONS), [ROW | row for row in rows])
+            connection.execute(insert(SUBMISSIONS), [sealed(ROW | row) for row in rows])
         engine.dispose()
 
     await asyncio.to_thread(write)
