@@ -44,6 +44,7 @@ class Account:
         "base",
         "headers",
         "origin",
+        "post_headers",
         "stream_headers",
     )
 
@@ -62,6 +63,10 @@ class Account:
         self.base: str = self.redact(self._base)
         self.headers: CIMultiDictProxy[str] = _headers(
             api_key, accept="application/json", encoding="gzip, deflate"
+        )
+        # Said here, because a lent session may have another type of content by default, or none.
+        self.post_headers: CIMultiDictProxy[str] = CIMultiDictProxy(
+            CIMultiDict(self.headers, **{"Content-Type": "application/json"})
         )
         # A packed stream would be held back until there is enough to pack.
         self.stream_headers: CIMultiDictProxy[str] = _headers(

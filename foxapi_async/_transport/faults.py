@@ -48,8 +48,7 @@ FAULTS: Final[tuple[type[Exception], ...]] = (
 """All that can go wrong below the border; nothing else is caught, so that a bug stays a bug.
 
 ``TimeoutError`` and the errors of TLS are kinds of ``OSError``. With ``ValueError`` aiohttp refuses
-a host name that cannot be encoded, and a second authorisation beside ours: from ``.netrc`` under
-``trust_env``, or from a session that was lent.
+a host name that cannot be encoded.
 """
 
 

@@ -164,7 +164,7 @@ class Transport:
                     response = await shortcut.get(target, self._aiohttp_timeout(timeouts))
                 else:
                     url = account.url(path, query)
-                    response = await self._get(url, account.headers, timeouts)
+                    response = await self._get(account, url, account.headers, timeouts)
                 here = arrived(account, response, self._body_limit)
                 answer = here or await receive(account, response, self._body_limit, self._clock)
         except FAULTS as error:
@@ -199,7 +199,7 @@ class Transport:
         try:
             with self._deadlines.until(timeouts.read, "Timeouts.read"):
                 url = account.url(path, query)
-                response = await self._get(url, account.stream_headers, timeouts)
+                response = await self._get(account, url, account.stream_headers, timeouts)
                 kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
                 if response.status == 200 and kind == _EVENT_STREAM:  # noqa: PLR2004
                     return StreamBody(account, response, self._clock)
@@ -279,41 +279,59 @@ class Transport:
         ends: float | None,
     ) -> T | Failure:
         """Send once; return what ``finish`` makes of a 2xx answer, or what went wrong."""
-        payload = None if call.body is None else SingleUsePayload(call.body)
-        billed = call.effect is Effect.BILLED
-        connections = self._connections
         try:
-            with self._deadlines.until(*self._patience(call, timeouts, ends)):
-                response = await (connections.billed if billed else connections.reads).request(
-                    call.method,
-                    account.url(call.path, call.query),
-                    data=payload,
-                    headers=account.headers,
-                    allow_redirects=False,
-                    raise_for_status=False,
-                    timeout=self._aiohttp_timeout(timeouts),
-                )
-                here = arrived(account, response, self._body_limit)
-                answer = here or await receive(account, response, self._body_limit, self._clock)
-        except asyncio.CancelledError:
-            if billed and payload is not None and payload.started:
-                raise CancelledInFlight from None
-            raise
-        except FAULTS as error:
-            sent = None if payload is None else payload.started
-            return failure(error, sent=sent, account=account)
+            answer = await self._exchange(account, call, timeouts, ends)
         except InvalidResponseError as error:
             return unusable(error, permanent=True)
-        if payload is not None and not payload.started:
-            # A server may say goodbye on an idle connection (408): no answer to what it never saw.
-            stray = ConnectionError(f"a stray answer {answer.status} lay on the connection")
-            return failure(stray, sent=False, account=account)
+        if isinstance(answer, Failure):
+            return answer
         if not answer.is_success:
             return refusal(status_error(answer))
         try:
             return finish(answer)
         except InvalidResponseError as error:
             return unusable(error)
+
+    async def _exchange(
+        self, account: Account, call: Call, timeouts: Timeouts, ends: float | None
+    ) -> Answer | Failure:
+        """Send once and return the answer; without one, whether the body may have left."""
+        payload = None if call.body is None else SingleUsePayload(call.body)
+        billed = call.effect is Effect.BILLED
+        try:
+            with self._deadlines.until(*self._patience(call, timeouts, ends)):
+                response = await self._connections.send(
+                    account,
+                    call.method,
+                    account.url(call.path, call.query),
+                    account.headers if payload is None else account.post_headers,
+                    payload=payload,
+                    billed=billed,
+                    timeout=self._aiohttp_timeout(timeouts),
+                )
+                here = arrived(account, response, self._body_limit)
+                answer = here or await receive(account, response, self._body_limit, self._clock)
+        except asyncio.CancelledError:
+            if billed and payload is not None and not payload.withdraw():
+                raise CancelledInFlight from None
+            raise
+        except FAULTS as error:
+            sent = None if payload is None else not payload.withdraw()
+            return failure(error, sent=sent, account=account)
+        except InvalidResponseError:
+            raise
+        except Exception as error:
+            # A middleware or a trace of a lent session may raise anything, also after the POST.
+            if not billed or payload is None or payload.withdraw():
+                raise
+            return failure(error, sent=True, account=account)
+        if payload is not None:
+            unsent = payload.withdraw()
+            if payload.refused:
+                # A server may say goodbye on an idle connection (408), which answers nothing.
+                stray = ConnectionError(f"a stray answer {answer.status} lay on the connection")
+                return failure(stray, sent=not unsent, account=account)
+        return answer
 
     def _told(
         self, emit: Emit, account: Account, method: str, url: yarl.URL, attempt: int = 1
@@ -322,14 +340,10 @@ class Transport:
         return Told(emit, self._clock, method=method, path=path, attempt=attempt)
 
     def _get(
-        self, url: yarl.URL, headers: CIMultiDictProxy[str], timeouts: Timeouts
+        self, account: Account, url: yarl.URL, headers: CIMultiDictProxy[str], timeouts: Timeouts
     ) -> Awaitable[aiohttp.ClientResponse]:
-        return self._connections.reads.get(
-            url,
-            headers=headers,
-            allow_redirects=False,
-            raise_for_status=False,
-            timeout=self._aiohttp_timeout(timeouts),
+        return self._connections.send(
+            account, "GET", url, headers, timeout=self._aiohttp_timeout(timeouts)
         )
 
     def _patience(self, call: Call, timeouts: Timeouts, ends: float | None) -> tuple[float, str]:

@@ -538,16 +538,13 @@ class TestConnections:
             with pytest.raises(errors.NotFoundError):
                 await Transport(http=session).attempt(account, read)
 
-    async def test_a_second_authorisation_is_a_setting_to_fix(
-        self, server: "Server", account: Account, read: Call
-    ) -> None:
+    async def test_a_second_authorisation_is_a_setting_to_fix(self) -> None:
         """A lent session with a password of its own is refused with an error that says why."""
         with pytest.warns(DeprecationWarning, match="auth"):
             session = aiohttp.ClientSession(auth=aiohttp.BasicAuth("user"))
         async with session:
-            with pytest.raises(errors.ConfigError, match="AUTH"):
-                await Transport(http=session).request(account, read, retry=RETRY)
-        assert server.requests == []
+            with pytest.raises(errors.ConfigError, match="auth"):
+                Transport(http=session)
 
     async def test_tls_with_the_users_context(
         self, tls_server: "Server", certificate: Path, post: Call

@@ -1,0 +1,64 @@
+"""The proxy that the environment names, for sessions with ``trust_env``."""
+
+import logging
+import netrc
+import os
+from pathlib import Path
+from urllib.request import getproxies, proxy_bypass
+
+import yarl
+
+from foxapi_async.config import is_loopback
+from foxapi_async.errors import ConfigError
+
+_log = logging.getLogger("foxapi_async")
+
+
+def environment_proxy(url: yarl.URL) -> yarl.URL | None:
+    """Return the proxy for ``url``, with its user and password, or ``None`` to connect directly.
+
+    What is for this machine goes straight to it, whatever ``no_proxy`` says: plain http is allowed
+    to loopback because it does not leave the machine, and through a proxy it would. May read files
+    and, on Windows, resolve names.
+    """
+    host = url.host or ""
+    if is_loopback(host) or proxy_bypass(host):
+        return None
+    named = getproxies().get(url.scheme)
+    if not named:
+        return None
+    proxy = _parsed(named if "://" in named else f"http://{named}")
+    if proxy is None:
+        raise ConfigError(
+            f"{url.scheme}_proxy in the environment is not a URL: correct it, or leave out "
+            "trust_env=True"
+        )
+    if proxy.scheme != "http":
+        _log.warning("%s proxies are not supported: %s goes out directly", proxy.scheme, url.host)
+        return None
+    return proxy if proxy.user is not None else _with_netrc(proxy)
+
+
+def _parsed(named: str) -> yarl.URL | None:
+    # Returned and not raised: the error of yarl would show a password.
+    try:
+        url = yarl.URL(named)
+        url.port  # noqa: B018 parsed when asked for
+    except ValueError:
+        return None
+    return url if url.host else None
+
+
+def _with_netrc(proxy: yarl.URL) -> yarl.URL:
+    """Add the user and the password that ``.netrc`` has for the proxy, if any."""
+    default = Path.home() / ("_netrc" if os.name == "nt" else ".netrc")
+    try:
+        found = netrc.netrc(os.environ.get("NETRC") or default).authenticators(proxy.host or "")
+    except (OSError, netrc.NetrcParseError, RuntimeError) as error:
+        # Most machines have none. The text of a parse error may quote the file.
+        _log.debug("no .netrc for the proxy: %s", type(error).__name__)
+        return proxy
+    if found is None:
+        return proxy
+    login, account, password = found
+    return proxy.with_user(login or account).with_password(password or "")
