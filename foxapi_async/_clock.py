@@ -4,6 +4,7 @@ import asyncio
 import heapq
 import time
 from collections.abc import Callable
+from contextvars import Context
 from itertools import count
 from typing import Protocol
 
@@ -47,8 +48,8 @@ class LoopClock:
         return time.time()
 
     def call_at(self, when: float, callback: Callable[[], object]) -> Timer:
-        """Schedule on the running loop."""
-        return asyncio.get_running_loop().call_at(when, callback)
+        """Schedule on the running loop, in an empty context: many users share one timer."""
+        return asyncio.get_running_loop().call_at(when, callback, context=Context())
 
 
 class _ManualTimer:
@@ -98,7 +99,7 @@ class ManualClock:
             if timer.callback is None:
                 continue
             self._now = max(self._now, when)
-            timer.callback()
+            Context().run(timer.callback)
             await settle()
         self._now = end
         await settle()

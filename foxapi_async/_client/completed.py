@@ -4,6 +4,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextvars import copy_context
 from typing import Any, Generic, Self, TypeVar
 
 from msgspec import Struct
@@ -84,6 +85,8 @@ class _Arrivals(Generic[H]):
     def __init__(self, total: int, progress: OnProgress | None) -> None:
         self._total = total
         self._progress = progress
+        # The poller tells of arrivals, in no context of anybody's; progress is its caller's.
+        self._context = copy_context()
         self._done = 0
         self._left = total
         self._expected: set[_Expected[H]] = set()
@@ -138,8 +141,9 @@ class _Arrivals(Generic[H]):
         self._arrived.append(handle)
         if self._progress is not None:
             try:
-                self._progress(
-                    Progress(done=self._done, total=self._total, handle=handle, error=error)
+                self._context.run(
+                    self._progress,
+                    Progress(done=self._done, total=self._total, handle=handle, error=error),
                 )
             except Exception as failure:  # noqa: BLE001 raised in the loop that it belongs to
                 self._failure = failure

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from typing import Any
 
 # A service that is well answers within a fraction of it, and nobody likes to wait much longer.
@@ -39,11 +40,14 @@ class Crew:
         return len(self._workers)
 
     def hire(self, number: int, now: float) -> None:
-        """Create so many workers, which ``begin`` in the loop's next turn unless cancelled."""
+        """Create so many workers, which ``begin`` in the loop's next turn unless cancelled.
+
+        Each runs in an empty context: it serves tasks of many callers, and none of them is its own.
+        """
         create_task = asyncio.get_running_loop().create_task
         for _ in range(number):
             worker = Worker(now)
-            worker.task = create_task(self._work(worker))
+            worker.task = create_task(self._work(worker), context=Context())
 
     def begin(self, worker: Worker) -> None:
         """Count a worker."""

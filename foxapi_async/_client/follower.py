@@ -3,6 +3,7 @@
 
 import asyncio
 import logging
+from contextvars import Context
 from typing import TYPE_CHECKING
 
 from foxapi_async._client.reader import StreamReader
@@ -47,7 +48,12 @@ class Follower:
             reader = StreamReader(self._service, handle=self._handle)
             # From now on, so that those who come in the same turn of the loop find its place taken.
             reader.engage()
-            self._reading = asyncio.get_running_loop().create_task(self._read(reader))
+            # A copy, because a context cannot be entered twice and the handle enters it for events.
+            context = self._handle._context  # pyright: ignore[reportPrivateUsage]
+            context = Context() if context is None else context.copy()
+            self._reading = asyncio.get_running_loop().create_task(
+                self._read(reader), context=context
+            )
             # Not in a `finally`: a task that is cancelled before it begins runs none.
             self._reading.add_done_callback(lambda _: self._ended(reader))
 

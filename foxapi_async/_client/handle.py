@@ -4,6 +4,7 @@
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Generator
+from contextvars import Context, copy_context
 from typing import Any, Final, Generic, Literal, Protocol, Self, TypeVar
 
 from msgspec import DecodeError
@@ -55,7 +56,17 @@ class TaskHandle(ABC, Generic[R]):
     pickles as its id and kind; bind the copy to a session before you use it.
     """
 
-    __slots__ = ("__weakref__", "_born", "_id", "_key", "_outcome", "_service", "_task", "_watch")
+    __slots__ = (
+        "__weakref__",
+        "_born",
+        "_context",
+        "_id",
+        "_key",
+        "_outcome",
+        "_service",
+        "_task",
+        "_watch",
+    )
 
     def __init__(
         self,
@@ -71,6 +82,7 @@ class TaskHandle(ABC, Generic[R]):
         self._task = task
         # A task from the submit of this session is as old as this handle; any other may be done.
         self._born = service.clock.time() if service is not None and task is not None else None
+        self._context: Context | None = _listener_context(service)
         self._outcome: Outcome[R] | None = None
         self._watch: Watch | None = None
 
@@ -244,7 +256,7 @@ class TaskHandle(ABC, Generic[R]):
         return Ending(service=service, stage=stage, task=task)
 
     def _tell_updated(self, before: Task | None, task: Task) -> None:
-        if self._service is None or (ear := self._service.ear) is None:
+        if self._service is None or (ear := self._service.ear_in(self._context)) is None:
             return
         if before is None or (before.status, before.progress) != (task.status, task.progress):
             ear(
@@ -258,7 +270,9 @@ class TaskHandle(ABC, Generic[R]):
 
     def _tell_finished(self, task: Task) -> None:
         service = self._service
-        if service is None or self._outcome is None or (ear := service.ear) is None:
+        if service is None or self._outcome is None:
+            return
+        if (ear := service.ear_in(self._context)) is None:
             return
         error = self._outcome.error
         ear(
@@ -276,6 +290,7 @@ class TaskHandle(ABC, Generic[R]):
     def bind(self, fox: Session) -> Self:
         """Tie an unpickled handle to a session, and return it. Sends nothing."""
         self._service = fox._service
+        self._context = _listener_context(self._service)
         self._watch = None
         return self
 
@@ -295,6 +310,11 @@ class TaskHandle(ABC, Generic[R]):
             f"<{type(self).__name__} {self._id} model={self.model!r} "
             f"status={self.status!r} progress={self.progress}>"
         )
+
+
+def _listener_context(service: Service | None) -> Context | None:
+    """Return the caller's context for the events to come; ``None`` while nobody listens."""
+    return copy_context() if service is not None and service.ear is not None else None
 
 
 def _rebuild(kind: type["TaskHandle[Any]"], task_id: str, key: str | None) -> "TaskHandle[Any]":

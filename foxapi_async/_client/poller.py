@@ -266,7 +266,9 @@ class Poller:
     async def _poll(self, watch: Watch, began: float) -> None:
         try:
             try:
-                task, pause = await watch.source.look(watch.id, hollow=watch.is_hollow)
+                task, pause = await watch.source.look(
+                    watch.id, hollow=watch.is_hollow, context=watch.context
+                )
             except FoxAPIError as fault:
                 self._failed(watch, fault, began)
             else:

@@ -4,6 +4,7 @@
 import asyncio
 import logging
 from collections import OrderedDict
+from contextvars import Context, copy_context
 
 from foxapi_async._client.poller import Poller
 from foxapi_async._client.waiter import Waiter
@@ -178,10 +179,11 @@ class Room:
 class Unfinished:
     """A task that takes up room, as a handle that nobody holds."""
 
-    __slots__ = ("_born", "id", "source", "task", "waiter")
+    __slots__ = ("_born", "_context", "id", "source", "task", "waiter")
 
     def __init__(self, task: Task, source: Source, *, born: float) -> None:
         self.id: str = task.id
+        self._context: Context | None = copy_context()
         self._born: float | None = born
         self.task: Task | None = task
         self.source: Source = source

@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from contextvars import Context
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -162,7 +163,9 @@ class Service:
         """The session's time."""
         return self.core.clock
 
-    async def look(self, task_id: str, *, hollow: bool = False) -> tuple[Task, float | None]:
+    async def look(
+        self, task_id: str, *, hollow: bool = False, context: Context | None = None
+    ) -> tuple[Task, float | None]:
         """Ask for a task once: a failed look is the poller's to judge."""
         query = _UPSTREAM if self.options.polling.sync_upstream and not hollow else None
         # The id was checked, so it cannot leave its segment.
@@ -171,7 +174,7 @@ class Service:
             task_path(task_id),
             query,
             timeouts=self.options.timeouts,
-            emit=self.ear,
+            emit=self.ear_in(context),
         )
         return _same_task(decode(tasks, answer), task_id), answer.retry_after
 
@@ -232,6 +235,13 @@ class Service:
         if self.options.hooks or _log.isEnabledFor(logging.DEBUG):
             return self.emit
         return None
+
+    def ear_in(self, context: Context | None) -> Callable[[Event], None] | None:
+        """Return what tells the hooks in ``context``, such as that of a task's submit."""
+        ear = self.ear
+        if ear is None or context is None:
+            return ear
+        return lambda event: context.run(ear, event)
 
     async def _fetch(self, path: str, reader: Reader[S]) -> S:
         self.core.enter()

@@ -3,6 +3,7 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Generator
+from contextvars import Context
 from copy import copy
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -24,6 +25,11 @@ class Watched(Protocol):
     @property
     def _born(self) -> float | None:
         """When the task was submitted on the session's clock; ``None`` if it was somewhere else."""
+        ...
+
+    @property
+    def _context(self) -> Context | None:
+        """Where the task's events are told; ``None`` if nobody listened when it was submitted."""
         ...
 
     @property

@@ -2,6 +2,7 @@
 # pyright: reportPrivateUsage=false
 
 from collections.abc import Hashable, Iterator
+from contextvars import Context
 from enum import Enum, auto
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary, WeakValueDictionary
@@ -37,12 +38,15 @@ class Source(Protocol):
         """When to look."""
         ...
 
-    async def look(self, task_id: str, *, hollow: bool = False) -> tuple[Task, float | None]:
+    async def look(
+        self, task_id: str, *, hollow: bool = False, context: Context | None = None
+    ) -> tuple[Task, float | None]:
         """Return the task as it is now, by one single attempt, or raise a ``FoxAPIError``.
 
         With it come the seconds for which the service asks to be left alone, if it does. It ends in
         bounded time, whatever the network does. ``hollow`` says that the task was completed without
-        results at the last look: then asking upstream would do harm (CONTRACT Q2).
+        results at the last look: then asking upstream would do harm (CONTRACT Q2). Its events are told
+        in ``context``.
         """
         ...
 
@@ -65,6 +69,7 @@ class Watch:
         "_first",
         "_others",
         "born",
+        "context",
         "due",
         "id",
         "last",
@@ -82,6 +87,7 @@ class Watch:
         self.id: str = handle.id
         self.source: Source = source
         self.born: float | None = handle._born
+        self.context: Context | None = handle._context
         self.since: float | None = handle._born  # its age counts from here, or from the first wait
         self.last: Task | None = handle.task
         self.phase: Phase = Phase.IDLE

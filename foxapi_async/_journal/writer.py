@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from contextvars import Context
 from functools import partial
 from itertools import zip_longest
 from typing import Any, Final, TypeVar
@@ -115,7 +116,8 @@ class Writer:
             self._linger.cancel()
             self._linger = None
         if self._writing is None:
-            self._writing = asyncio.get_running_loop().create_task(self._write())
+            # It writes for all who use the journal, so it runs in the context of none of them.
+            self._writing = asyncio.get_running_loop().create_task(self._write(), context=Context())
             self._writing.add_done_callback(self._ended)
 
     def _ended(self, writing: asyncio.Task[None]) -> None:

@@ -1,11 +1,23 @@
 """What a session tells its hooks and its log, and what it tells nobody."""
 
+import asyncio
 import logging
 from collections.abc import Iterator
+from contextvars import Context, ContextVar
 
 import pytest
 
-from foxapi_async import ConfigError, Exponential, FoxSession, PollPolicy
+from foxapi_async import (
+    ConfigError,
+    Exponential,
+    FoxSession,
+    Limits,
+    LLMHandle,
+    PollPolicy,
+    Progress,
+    as_completed,
+)
+from foxapi_async._clock import LoopClock
 from foxapi_async.gateway import Gateway
 from foxapi_async.hooks import (
     Event,
@@ -23,6 +35,22 @@ from foxapi_async.testing import Reset, TCPCutter
 KEY = "sk-secret-0123456789abcdef"
 QUICK = PollPolicy(pacing=Exponential(first=0.01, factor=1.2, cap=0.05))
 REQUESTS = (RequestStarted, RequestFinished)
+USER: ContextVar[str | None] = ContextVar("USER", default=None)
+
+
+class Witness:
+    """A hook that notes on whose behalf it was called."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[Event, str | None]] = []
+
+    def __call__(self, event: Event, /) -> None:
+        """Note the event and the user of the context."""
+        self.heard.append((event, USER.get()))
+
+    def users_of(self, task_id: str) -> set[str | None]:
+        """Return those in whose context anything was told that names the task."""
+        return {user for event, user in self.heard if task_id in repr(event)}
 
 
 @pytest.fixture
@@ -50,6 +78,76 @@ async def test_a_life_of_a_task_is_told(gateway: Gateway) -> None:
         isinstance(event, RequestStarted) for event in events
     )
     assert "count 1 to 3" not in repr(events)
+
+
+async def submitted_by(fox: FoxSession, user: str, *, stream: bool = False) -> LLMHandle:
+    """Submit on behalf of a user, as a web server does in the task of a request."""
+
+    async def submit() -> LLMHandle:
+        USER.set(user)
+        return await fox.llm.submit(model="gpt-5.5", messages="count 1 to 9", stream=stream)
+
+    return await asyncio.create_task(submit())
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["polled", "followed"])
+@pytest.mark.parametrize("limits", [Limits(), Limits(in_flight=2, polls_in_flight=1)])
+async def test_events_of_a_task_are_told_in_the_context_of_its_submit(
+    gateway: Gateway, limits: Limits, stream: bool
+) -> None:
+    """Whoever polls for it, follows it or takes its place, a task's events are its submitter's."""
+    witness, users = Witness(), ["ann", "bob", "eve", "joe"]
+    async with FoxSession(
+        KEY, base_url=gateway.url, polling=QUICK, limits=limits, hooks=[witness]
+    ) as fox:
+        handles = await asyncio.gather(*(submitted_by(fox, user, stream=stream) for user in users))
+        await asyncio.gather(*handles)
+    for handle, user in zip(handles, users, strict=True):
+        assert witness.users_of(handle.id) == {user}
+    finished = [user for event, user in witness.heard if isinstance(event, TaskFinished)]
+    assert sorted(map(str, finished)) == users
+
+
+async def test_a_handle_by_id_tells_in_the_context_that_made_it(gateway: Gateway) -> None:
+    """A task of another day is told in the context of the call that asked for its handle."""
+    witness = Witness()
+    async with FoxSession(KEY, base_url=gateway.url, polling=QUICK, hooks=[witness]) as fox:
+        handle = await submitted_by(fox, "ann")
+        witness.heard.clear()
+        context = Context()
+        context.run(USER.set, "bob")
+        again = context.run(fox.tasks.handle, handle.id)
+        await again
+    assert witness.users_of(handle.id) == {"bob"}
+
+
+async def test_progress_is_told_in_the_context_of_its_loop(gateway: Gateway) -> None:
+    """The callable of ``as_completed`` runs on behalf of whoever iterates, not of a submitter."""
+    told: list[str | None] = []
+
+    def progress(_: Progress) -> None:
+        told.append(USER.get())
+
+    async with FoxSession(KEY, base_url=gateway.url, polling=QUICK) as fox:
+        handles = [await submitted_by(fox, user) for user in ("ann", "bob")]
+        context = Context()
+        context.run(USER.set, "eve")
+
+        async def iterate() -> None:
+            async for _ in as_completed(handles, progress=progress):
+                pass
+
+        await asyncio.create_task(iterate(), context=context)
+    assert told == ["eve", "eve"]
+
+
+async def test_a_timer_runs_in_nobodys_context() -> None:
+    """What a clock calls serves all who use a session, so it finds none of their variables."""
+    USER.set("ann")
+    rung: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+    clock = LoopClock()
+    clock.call_at(clock.time(), lambda: rung.set_result(USER.get()))
+    assert await rung is None
 
 
 async def test_a_stream_is_told(cutter: TCPCutter) -> None:

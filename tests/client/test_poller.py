@@ -57,9 +57,12 @@ class Service:
         self.hangs: Callable[[str], bool] = lambda _task_id: True
         self.pause: float | None = None
 
-    async def look(self, task_id: str, *, hollow: bool = False) -> tuple[Task, float | None]:
+    async def look(
+        self, task_id: str, *, hollow: bool = False, context: object = None
+    ) -> tuple[Task, float | None]:
         """Answer one look, after the gate has opened if there is one and the task hangs."""
         self.looks[task_id] = number = self.looks.get(task_id, 0) + 1
+        assert context is None
         self.hollow.append(hollow)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
@@ -80,6 +83,7 @@ class Handle:
     def __init__(self, task_id: str, born: float | None = None) -> None:
         self.id = task_id
         self._born = born
+        self._context = None
         self.seen: list[Task] = []
 
     @property

@@ -47,9 +47,12 @@ class Service:
         self.in_flight = 0
         self.most_in_flight = 0
 
-    async def look(self, task_id: str, *, hollow: bool = False) -> tuple[Task, float | None]:
+    async def look(
+        self, task_id: str, *, hollow: bool = False, context: object = None
+    ) -> tuple[Task, float | None]:
         """Answer a turn of the loop later."""
         assert not hollow
+        assert context is None
         self.looks.append((self.clock.time(), int(task_id)))
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
@@ -70,6 +73,7 @@ class Handle:
     def __init__(self, task_id: str) -> None:
         self.id = task_id
         self._born = 0.0
+        self._context = None
         self.task: Task | None = None
 
     def _observe(self, task: Task) -> None:
@@ -165,9 +169,12 @@ class Hanging:
         self.in_flight = 0
         self.most_in_flight = 0
 
-    async def look(self, task_id: str, *, hollow: bool = False) -> tuple[Task, float | None]:
+    async def look(
+        self, task_id: str, *, hollow: bool = False, context: object = None
+    ) -> tuple[Task, float | None]:
         """Answer at once, or never."""
         assert not hollow
+        assert context is None
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
