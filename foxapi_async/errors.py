@@ -376,9 +376,23 @@ class TaskCancelledError(TaskError):
 
 
 class TaskTimeoutError(TaskError, TimeoutError):
-    """Your wait ran out. The task goes on, and stays billed: await its handle again."""
+    """Your wait ran out. The task goes on, and stays billed: await its handle again.
 
-    advice = "Await the handle again, or find the task later by .task_id."
+    ``fault`` is the error of the last look at the task, or ``None`` if that look was answered.
+    """
+
+    advice = "See .fault, then await the handle again or find the task later by .task_id."
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        task_id: str,
+        task: Task | None = None,
+        fault: FoxAPIError | None = None,
+    ) -> None:
+        super().__init__(message, task_id=task_id, task=task)
+        self.fault = fault
 
 
 class TaskLostError(TaskError):

@@ -3,6 +3,9 @@
 A hook is any callable that takes one event. It runs on the event loop, so it must not block; one
 that raises is logged and never breaks the call that it watches. No event holds a body or the API
 key, and none is built while nobody listens. All times are in seconds.
+
+An event that is about a task is told in the context (``contextvars``) of the call that submitted
+the task or asked for its handle, whoever polls for it.
 """
 
 from typing import Protocol
@@ -20,6 +23,7 @@ __all__ = [
     "StreamResumed",
     "SubmitOutcomeUnknown",
     "SubmitUnclaimed",
+    "TaskCheckFailed",
     "TaskFinished",
     "TaskSubmitted",
     "TaskUnrecorded",
@@ -87,6 +91,18 @@ class TaskUpdated(Event, frozen=True, kw_only=True):
     model: str
     status: str
     progress: int
+
+
+class TaskCheckFailed(Event, frozen=True, kw_only=True):
+    """A look at a task, or its stream, failed for the first time in a row; it is tried again.
+
+    ``error`` names the error class, ``message`` is its text.
+    """
+
+    task_id: str
+    model: str
+    error: str
+    message: str
 
 
 class TaskFinished(Event, frozen=True, kw_only=True):

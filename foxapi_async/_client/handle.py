@@ -24,7 +24,7 @@ from foxapi_async.errors import (
     InvalidResponseError,
     UnboundHandleError,
 )
-from foxapi_async.hooks import TaskFinished, TaskUpdated
+from foxapi_async.hooks import TaskCheckFailed, TaskFinished, TaskUpdated
 
 _log = logging.getLogger("foxapi_async")
 
@@ -141,7 +141,8 @@ class TaskHandle(ABC, Generic[R]):
     async def result(self, *, timeout: float | None = None) -> R:
         """Wait for the task and return its result, by polling while somebody waits (unbilled).
 
-        ``timeout`` in seconds overrides ``timeouts.wait``. Raises ``TaskFailedError`` or
+        ``timeout`` in seconds overrides ``timeouts.wait``; 0 looks once, for as long as that one
+        answer takes, and returns the result of a finished task. Raises ``TaskFailedError`` or
         ``TaskCancelledError`` for the task's end, ``TaskTimeoutError`` when your patience ends
         (the task goes on, await it again), ``TaskLostError`` when its state cannot be learnt,
         ``EmptyResultError`` when it is completed without results (CONTRACT Q2),
@@ -172,7 +173,7 @@ class TaskHandle(ABC, Generic[R]):
         """Ask for the task now, retrying as a read is, and return the snapshot (unbilled)."""
         service = self._bound()
         task = await service.fetch_task(self._id)
-        self._observe(task)
+        self._learn(task)
         return task
 
     def _patience(self, timeout: float | None = None) -> float | None:
@@ -187,7 +188,26 @@ class TaskHandle(ABC, Generic[R]):
         if self._watch is None:
             service = self._bound()
             self._watch = service.core.poller.watch(self, service)
+            self._watch.attach(self)
         return self._watch
+
+    def _take_up(self) -> Self:
+        """Share from now on, with those who watch the task already, what is known of it."""
+        service = self._bound()
+        if self._watch is None:
+            self._watch = service.core.poller.known(service, self._id)
+            if self._watch is not None:
+                self._watch.attach(self)
+                if (last := self._watch.last) is not None and judge(last).is_final:
+                    self._observe(last)
+        return self
+
+    def _learn(self, task: Task) -> None:
+        """Take in a snapshot that was asked for on behalf of this handle, and share it."""
+        if self._watch is None:
+            self._observe(task)
+        else:
+            self._bound().core.poller.learn(self._watch, task)
 
     def _begin_wait(self, waiter: Waiter, patience: float | None) -> None:
         """Let ``waiter`` wait for at most ``patience`` seconds. Whatever waits calls this."""
@@ -213,6 +233,19 @@ class TaskHandle(ABC, Generic[R]):
                 self._service.core.room.finished(self._id)
             self._record_end(task, state)
             self._tell_finished(task)
+
+    def _check_failed(self, fault: FoxAPIError) -> None:
+        """Take in that a look failed. The poller calls this for the first fault in a row."""
+        if self._service is None or (ear := self._service.ear_in(self._context)) is None:
+            return
+        ear(
+            TaskCheckFailed(
+                task_id=self._id,
+                model=self.model or "",
+                error=type(fault).__name__,
+                message=str(fault),
+            )
+        )
 
     def _missed(self, fault: FoxAPIError) -> None:
         """Take in that the service does not know the task. The poller calls this; it may come back.

@@ -131,7 +131,8 @@ class LLMHandle(TaskHandle[ChatCompletion]):
     def _begin_wait(self, waiter: Waiter, patience: float | None) -> None:
         """Follow the stream while someone waits for the end, where there is one and room for it."""
         super()._begin_wait(waiter, patience)
-        follower = None if waiter.wants_change else self._may_follow()
+        is_polled = waiter.wants_change or waiter.is_glance
+        follower = None if is_polled else self._may_follow()
         if follower is not None:
             follower.join(waiter)
 

@@ -27,6 +27,7 @@ from foxapi_async.errors import (
 _log = logging.getLogger("foxapi_async")
 
 _HOLLOW_INTERVAL = 1.0
+_QUIET_AFTER_WARNING = 60.0
 
 
 class Poller:
@@ -48,6 +49,7 @@ class Poller:
         self._crew = Crew(limits.polls_in_flight, self._work)
         self._timer: Timer | None = None
         self._armed = 0.0
+        self._warns_from = 0.0
         self._throttle: Throttle = Throttle(limits.gets_per_second)
         self.tally: Tally = Tally()
         self.waiting: int = 0
@@ -74,13 +76,18 @@ class Poller:
         """Return the shared record of the handle's task."""
         return self._watches.get(handle, source)
 
+    def known(self, source: Source, task_id: str) -> Watch | None:
+        """Return the shared record of a task of which there is one."""
+        return self._watches.find(source.account, task_id)
+
     # Who waits
 
     def join(self, waiter: Waiter, patience: float | None) -> None:
         """Begin a wait: ``waiter`` is woken when its task is final, or has changed if it asked so.
 
         It is woken with an error after ``patience`` seconds (``TaskTimeoutError``), and when the
-        looking ends: ``TaskLostError``, ``EmptyResultError``, a refusal of the service. Whoever was
+        looking ends: ``TaskLostError``, ``EmptyResultError``, a refusal of the service. With no
+        patience at all it waits for one look, which begins as soon as the limits allow. Whoever was
         woken still has to ``leave``, and so has who would wait no longer.
         """
         if self.closed:
@@ -96,12 +103,16 @@ class Poller:
         self.waiting += 1
         if patience is not None:
             waiter.deadline = now + patience
-            self._arm(self._deadlines.add(waiter, waiter.deadline))
+            waiter.is_glance = not patience
+            if not waiter.is_glance:
+                self._arm(self._deadlines.add(waiter, waiter.deadline))
         if watch.phase is Phase.IDLE:
             if watch.needs_polls:
-                self._plan_first(watch, now)
+                self._plan_first(watch, now, at_once=waiter.is_glance)
         elif watch.phase is Phase.READY and patience is not None:
             self._line_up(watch, now)
+        elif waiter.is_glance:
+            self.nudge(watch)
 
     def leave(self, waiter: Waiter) -> None:
         """End a wait, woken or not. The last one to leave stops the looking."""
@@ -133,6 +144,16 @@ class Poller:
         elif watch.phase in {Phase.IDLE, Phase.DUE} and watch.needs_polls and not self.closed:
             self._schedule(watch, now)
 
+    def learn(self, watch: Watch, task: Task) -> None:
+        """Take in a snapshot that somebody else has asked for."""
+        if watch.last is not None and judge(watch.last).is_final:
+            task = watch.last
+        changed = watch.show(task)
+        if judge(task).is_final:
+            self._end(watch, None)
+        for waiter in changed:
+            waiter.wake(None)
+
     async def aclose(self) -> None:
         """Wake every waiter with ``SessionClosedError`` and stop."""
         self.closed = True
@@ -155,7 +176,7 @@ class Poller:
 
     # When things happen
 
-    def _plan_first(self, watch: Watch, now: float) -> None:
+    def _plan_first(self, watch: Watch, now: float, *, at_once: bool) -> None:
         """Schedule a task that nobody was waiting for: where its pacing stands, or at once."""
         if watch.due is None:
             watch.due = now
@@ -165,6 +186,8 @@ class Poller:
             watch.trouble = None  # nobody has looked for so long that it is not unbroken
         if watch.since is None:
             watch.since = now
+        if at_once:
+            watch.due = now
         self._schedule(watch, max(now, watch.due))
 
     def _schedule(self, watch: Watch, due: float) -> None:
@@ -294,12 +317,13 @@ class Poller:
         if state.is_final:
             self._finished(watch, task, now)
         elif state is State.HOLLOW:
-            self._saw_hollow(watch, task, now, pause or 0.0)
+            self._saw_hollow(watch, task, began, pause or 0.0)
         else:
             watch.trouble = None
             watch.unfinished_at = watch.age(now)
             for waiter in changed:
                 waiter.wake(None)
+            self._end_glances(watch, began)
             self._plan(watch, now, max(watch.interval(now, self._roll()), pause or 0.0))
 
     def _finished(self, watch: Watch, task: Task, now: float) -> None:
@@ -310,13 +334,15 @@ class Poller:
         watch.phase = Phase.IDLE
         self._end(watch, None)
 
-    def _saw_hollow(self, watch: Watch, task: Task, now: float, pause: float) -> None:
+    def _saw_hollow(self, watch: Watch, task: Task, began: float, pause: float) -> None:
         """Look again soon at a completed task whose results are not there yet (CONTRACT Q2)."""
+        now = self._clock.time()
         watch.trouble = watch.trouble or Trouble()
         if watch.trouble.hollow(now, watch.source.polling.hollow):
             watch.phase = Phase.IDLE
             self._end(watch, task_error(task))
         else:
+            self._end_glances(watch, began)
             interval = min(_HOLLOW_INTERVAL, watch.interval(now, self._roll()))
             self._plan(watch, now, max(interval, pause))
 
@@ -334,14 +360,31 @@ class Poller:
         if sight is Sight.FORBIDDEN:
             watch.phase = Phase.IDLE
             self._end(watch, fault)
-        elif watch.trouble.fault(sight, now, watch.source.polling.give_up_after):
+            return
+        self._warn(watch, fault, now)
+        watch.failed(fault)
+        if watch.trouble.fault(sight, now, watch.source.polling.give_up_after):
             watch.phase = Phase.IDLE
             if watch.trouble.is_missing:
                 for handle in {waiter.handle for waiter in watch.waiters}:
                     handle._missed(fault)
             self._end(watch, watch.lost(fault))
         else:
+            self._end_glances(watch, began)
             self._plan(watch, now, delay)
+
+    def _warn(self, watch: Watch, fault: FoxAPIError, now: float) -> None:
+        """Log the first fault in a row, once a minute at most: they may come by the thousand."""
+        is_news = watch.fault is None and not isinstance(fault, RateLimitError)
+        if is_news and now >= self._warns_from:
+            self._warns_from = now + _QUIET_AFTER_WARNING
+            _log.warning("a look at task %s failed and is tried again: %s", watch.id, fault)
+
+    def _end_glances(self, watch: Watch, began: float) -> None:
+        """End the waits for a single look, if the one that ``began`` then was theirs."""
+        for waiter in watch.waiters:
+            if waiter.is_glance and waiter.deadline is not None and waiter.deadline <= began:
+                waiter.wake(watch.timed_out())
 
     def _plan(self, watch: Watch, now: float, delay: float) -> None:
         """Plan the next look, after one that has not ended the waiting."""

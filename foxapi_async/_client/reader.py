@@ -435,11 +435,14 @@ class StreamReader:
 
     def _late(self) -> TaskTimeoutError:
         timeout = self._deadline.timeout
+        fault = self._recovery.fault
+        because = "" if fault is None else f" (its connection failed: {fault})"
         return TaskTimeoutError(
-            f"the stream of task {self.task_id} did not end within timeout=, {timeout:g} s; "
-            "the task goes on: read on from the stream's cursor, or await the handle",
+            f"the stream of task {self.task_id} did not end within timeout=, {timeout:g} s"
+            f"{because}; the task goes on: read on from the stream's cursor, or await the handle",
             task_id=self.task_id,
             task=self._handle.task if self._handle is not None else None,
+            fault=fault,
         )
 
     def _interrupted(self, cut: Cut) -> StreamInterruptedError:

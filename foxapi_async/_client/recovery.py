@@ -16,7 +16,12 @@ from foxapi_async._protocol.verdict import (
     task_error,
 )
 from foxapi_async._wire.task import Task
-from foxapi_async.errors import FoxAPIError, StreamUnavailableError, TaskLostError
+from foxapi_async.errors import (
+    FoxAPIError,
+    StreamUnavailableError,
+    TaskLostError,
+    TaskTimeoutError,
+)
 
 if TYPE_CHECKING:
     from foxapi_async._client.llm_handle import LLMHandle
@@ -47,10 +52,12 @@ class Recovery:
         "_service",
         "_waited",
         "cut",
+        "fault",
     )
 
     def __init__(self, service: Service) -> None:
         self.cut: Cut | None = None
+        self.fault: FoxAPIError | None = None  # of the last cut since the last chunk
         self._service = service
         self._cuts = 0
         self._offset = -1
@@ -62,12 +69,14 @@ class Recovery:
     def wait(self, offset: int, seconds: float) -> None:
         """Count ``seconds`` of waiting for the chunk after ``offset``."""
         if offset != self._offset:
-            self._offset, self._waited, self._cuts = offset, 0.0, 0
+            self._offset, self._waited, self._cuts, self.fault = offset, 0.0, 0, None
         self._waited += seconds
 
     def begin(self, cut: Cut) -> None:
         """Take in that the connection was cut."""
         self.cut = cut
+        if not isinstance(cut.fault, TaskTimeoutError):  # which is the reader's own end
+            self.fault = cut.fault
         self._cuts += 1
         self._due = None
 
@@ -98,6 +107,8 @@ class Recovery:
         clock, policy = self._service.clock, self._service.options.streaming
         if self._due is None:
             began = clock.time()
+            if self._cuts == 1:
+                handle._check_failed(cut.fault)
             if cut.conflict:
                 return Way.GIVE_UP
             step = next_step(cut, self._cuts)
@@ -154,5 +165,5 @@ class Recovery:
                 ) from None
             return None
         self._misses = 0
-        handle._observe(task)
+        handle._learn(task)
         return task

@@ -3,7 +3,7 @@
 
 import asyncio
 import logging
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from contextvars import Context, copy_context
 
 from foxapi_async._client.poller import Poller
@@ -33,6 +33,8 @@ class Room:
         self._queue: OrderedDict[asyncio.Future[None], None] = OrderedDict()
         self._posts = 0
         self._unfinished: dict[str, Unfinished] = {}
+        # One may be known to be finished before its submit has returned a handle to tell it to.
+        self._early: deque[Watch] = deque(maxlen=limits.submits_in_flight)
         self._is_attended = False
         self._resumes = 0.0
         self._timer: Timer | None = None
@@ -92,7 +94,7 @@ class Room:
         self.tasks += 1
         if self._limits.in_flight is None or task.id in self._unfinished:
             return  # a service that names one task twice has made one
-        unfinished = Unfinished(task, source, born=self._clock.time())
+        unfinished = Unfinished(task, source, self._poller, born=self._clock.time())
         self._unfinished[task.id] = unfinished
         if self._is_attended:
             self._begin(unfinished)
@@ -102,6 +104,8 @@ class Room:
         unfinished = self._unfinished.pop(task_id, None)
         if unfinished is not None:
             self._end(unfinished)
+            if not unfinished.watch.handles:
+                self._early.append(unfinished.watch)
             self._admit()
 
     def pause(self, seconds: float | None) -> None:
@@ -166,8 +170,7 @@ class Room:
                 self._end(unfinished)
 
     def _begin(self, unfinished: "Unfinished") -> None:
-        watch = self._poller.watch(unfinished, unfinished.source)
-        unfinished.waiter = waiter = Vacancy(unfinished, watch, self)
+        unfinished.waiter = waiter = Vacancy(unfinished, self)
         self._poller.join(waiter, None)
 
     def _end(self, unfinished: "Unfinished") -> None:
@@ -179,19 +182,23 @@ class Room:
 class Unfinished:
     """A task that takes up room, as a handle that nobody holds."""
 
-    __slots__ = ("_born", "_context", "id", "source", "task", "waiter")
+    __slots__ = ("_born", "_context", "id", "task", "waiter", "watch")
 
-    def __init__(self, task: Task, source: Source, *, born: float) -> None:
+    def __init__(self, task: Task, source: Source, poller: Poller, *, born: float) -> None:
         self.id: str = task.id
         self._context: Context | None = copy_context()
         self._born: float | None = born
         self.task: Task | None = task
-        self.source: Source = source
         self.waiter: Vacancy | None = None
+        # The handles of the task share it, and so learn what is learnt here.
+        self.watch: Watch = poller.watch(self, source)
 
     def _observe(self, task: Task) -> None:
         """Keep the snapshot; the end comes by the waiter."""
         self.task = task
+
+    def _check_failed(self, fault: FoxAPIError) -> None:
+        """Do nothing: nobody waits for this task itself."""
 
     def _missed(self, fault: FoxAPIError) -> None:
         """Do nothing: the waiter is told."""
@@ -202,8 +209,8 @@ class Vacancy(Waiter):
 
     __slots__ = ("_room",)
 
-    def __init__(self, unfinished: Unfinished, watch: Watch, room: Room) -> None:
-        super().__init__(unfinished, watch)
+    def __init__(self, unfinished: Unfinished, room: Room) -> None:
+        super().__init__(unfinished, unfinished.watch)
         self._room = room
 
     def wake(self, error: Exception | None) -> None:

@@ -41,6 +41,10 @@ class Watched(Protocol):
         """Take in a snapshot, and the outcome if it is final."""
         ...
 
+    def _check_failed(self, fault: FoxAPIError) -> None:
+        """Take in that a look failed, the first since one that did not."""
+        ...
+
     def _missed(self, fault: FoxAPIError) -> None:
         """Take in that the service does not know the task, which is no outcome."""
         ...
@@ -49,7 +53,7 @@ class Watched(Protocol):
 class Waiter(ABC):
     """One who waits for a task, on behalf of ``handle``."""
 
-    __slots__ = ("deadline", "handle", "slot", "watch")
+    __slots__ = ("deadline", "handle", "is_glance", "slot", "watch")
 
     # Whether any change of status or progress wakes it, or only the end.
     wants_change: ClassVar[bool] = False
@@ -58,6 +62,7 @@ class Waiter(ABC):
         self.handle: Watched = handle
         self.watch: Watch = watch
         self.deadline: float | None = None
+        self.is_glance: bool = False  # it waits for one look that begins from its deadline on
         self.slot: list[Any] | None = None
 
     def wants(self, task: Task) -> bool:

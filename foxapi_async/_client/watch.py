@@ -5,7 +5,7 @@ from collections.abc import Hashable, Iterator
 from contextvars import Context
 from enum import Enum, auto
 from typing import Any, Protocol
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary, ref
 
 from foxapi_async._client.waiter import Waiter, Watched
 from foxapi_async._protocol.pacing import Look, Pacer
@@ -45,7 +45,7 @@ class Source(Protocol):
 
         With it come the seconds for which the service asks to be left alone, if it does. It ends in
         bounded time, whatever the network does. ``hollow`` says that the task was completed without
-        results at the last look: then asking upstream would do harm (CONTRACT Q2). Its events are told
+        results at the last look: then asking upstream would do harm (CONTRACT Q2). It tells events
         in ``context``.
         """
         ...
@@ -67,10 +67,13 @@ class Watch:
     __slots__ = (
         "__weakref__",
         "_first",
+        "_handle",
+        "_handles",
         "_others",
         "born",
         "context",
         "due",
+        "fault",
         "id",
         "last",
         "parked",
@@ -96,10 +99,14 @@ class Watch:
         self.polls: int = 0
         self.unfinished_at: float = 0.0  # the age at which it was last seen unfinished
         self.trouble: Trouble | None = None
+        self.fault: FoxAPIError | None = None  # of the last look, unless that was answered
         self.parked: int = 0  # so many follow its stream, which will tell sooner than a poll
         # Nearly every task has one waiter, and a dictionary for it would double what it takes.
         self._first: Waiter | None = None
         self._others: dict[Waiter, None] | None = None
+        # So does nearly every task have one handle. They are told what is learnt, waiting or not.
+        self._handle: ref[Watched] | None = None
+        self._handles: WeakSet[Watched] | None = None
 
     @property
     def waiters(self) -> tuple[Waiter, ...]:
@@ -113,7 +120,7 @@ class Watch:
         """Whether only polls can tell the waiters what they want to know."""
         if not self.parked:
             return self._first is not None or self._others is not None
-        return any(waiter.wants_change for waiter in self.waiters)
+        return any(waiter.wants_change or waiter.is_glance for waiter in self.waiters)
 
     @property
     def deadline(self) -> float | None:
@@ -152,15 +159,40 @@ class Watch:
             self._others = None
         return True
 
+    def attach(self, handle: Watched) -> None:
+        """Tell ``handle`` from now on whatever is learnt of the task, while it lives."""
+        if self._handle is None or self._handle() is None:
+            self._handle = ref(handle)
+        else:
+            self._handles = self._handles or WeakSet()
+            self._handles.add(handle)
+
+    @property
+    def handles(self) -> list[Watched]:
+        """The handles of the task, and whatever else waits for it."""
+        found = dict.fromkeys(waiter.handle for waiter in self.waiters)
+        if self._handle is not None and (handle := self._handle()) is not None:
+            found[handle] = None
+        if self._handles is not None:
+            found |= dict.fromkeys(self._handles)
+        return list(found)
+
     def show(self, task: Task) -> list[Waiter]:
-        """Hand the snapshot to every waiter's handle; return those whom it wakes as a change."""
+        """Hand the snapshot to every handle; return the waiters whom it wakes as a change."""
         self.last = task
-        waiters = self.waiters
+        self.fault = None
         # Two of them may wait for one handle, which sees the change but once.
-        changed = [waiter for waiter in waiters if waiter.wants(task)]
-        for waiter in waiters:
-            waiter.handle._observe(task)
+        changed = [waiter for waiter in self.waiters if waiter.wants(task)]
+        for handle in self.handles:
+            handle._observe(task)
         return changed
+
+    def failed(self, fault: FoxAPIError) -> None:
+        """Keep the fault of a look; the first in a row is told to those who wait."""
+        is_first, self.fault = self.fault is None, fault
+        if is_first:
+            for handle in {waiter.handle for waiter in self.waiters}:
+                handle._check_failed(fault)
 
     def age(self, now: float) -> float:
         """Return the seconds since it was submitted, or first waited for."""
@@ -197,11 +229,31 @@ class Watch:
     def timed_out(self) -> TaskTimeoutError:
         """Return the error for a wait that has lasted too long."""
         return TaskTimeoutError(
-            f"task {self.id} was not finished within timeout= of this wait, or Timeouts.wait; it "
-            "goes on at the service: await its handle again, or find it later by its id",
+            _timeout_text(self.id, self.last, self.fault),
             task_id=self.id,
             task=self.last,
+            fault=self.fault,
         )
+
+
+def _timeout_text(task_id: str, last: Task | None, fault: FoxAPIError | None) -> str:
+    """Say why a wait ended without an outcome, from what was seen of the task during it."""
+    bound = "within timeout= of this wait, or Timeouts.wait"
+    if last is None and fault is None:
+        return (
+            f"the service gave no answer about task {task_id} {bound}; "
+            "await its handle again, or find it later by its id"
+        )
+    if last is None:
+        return (
+            f"task {task_id} was never reached {bound}: {fault}; whether it goes on is not known: "
+            "check base_url and the network, then await its handle again"
+        )
+    failed = "" if fault is None else f", and the last look at it failed: {fault}"
+    return (
+        f"task {task_id} was not finished {bound}{failed}; it goes on at the service: "
+        "await its handle again, or find it later by its id"
+    )
 
 
 class Watches:
@@ -215,6 +267,11 @@ class Watches:
     def __iter__(self) -> Iterator[Watch]:
         # What is done with one may end others.
         return iter([watch for watches in self._of.values() for watch in watches.values()])
+
+    def find(self, account: Hashable, task_id: str) -> Watch | None:
+        """Return the watch of a task that has one."""
+        watches = self._of.get(account)
+        return None if watches is None else watches.get(task_id)
 
     def get(self, handle: Watched, source: Source) -> Watch:
         """Return the watch of the handle's task."""

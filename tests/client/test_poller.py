@@ -95,6 +95,9 @@ class Handle:
         """Keep the snapshot."""
         self.seen.append(task)
 
+    def _check_failed(self, fault: FoxAPIError) -> None:
+        """Do nothing."""
+
     def _missed(self, fault: FoxAPIError) -> None:
         """Do nothing."""
 

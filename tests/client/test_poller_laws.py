@@ -80,6 +80,9 @@ class Handle:
         """Keep the snapshot."""
         self.task = task
 
+    def _check_failed(self, fault: FoxAPIError) -> None:
+        """Do nothing."""
+
     def _missed(self, fault: FoxAPIError) -> None:
         """Do nothing."""
 
@@ -144,7 +147,9 @@ def test_ten_minutes_of_waiting_in_no_time(
                 assert waiter.errors[0] is None or timed_out
                 if timed_out:
                     assert patience is not None
-                    assert patience <= waiter.wakes[0] <= patience + 0.011
+                    # Without patience it is one look, as soon as the ceiling and a 429 allow.
+                    slack = 0.011 if patience else 10
+                    assert patience <= waiter.wakes[0] <= patience + slack
         assert poller.waiting == 0
         assert service.most_in_flight <= workers
         assert max(Counter(int(when) for when, _ in service.looks).values(), default=0) <= ceiling

@@ -1,19 +1,27 @@
 """Laws of admission: submissions wait for room, whatever takes it up, and none is dropped."""
 
 import asyncio
+import json
 
 import pytest
+from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from foxapi_async import (
     Exponential,
     FoxSession,
     Limits,
     PollPolicy,
+    Progress,
     RetryPolicy,
     SessionClosedError,
+    Task,
+    as_completed,
 )
 from foxapi_async._client.params import LLMParams
+from foxapi_async._journal import Note
 from foxapi_async.gateway import Gateway
+from foxapi_async.hooks import Event, TaskFinished
 from foxapi_async.testing import Answer, Stall, TCPCutter
 
 KEY = "sk-secret-0123456789abcdef"
@@ -39,6 +47,79 @@ async def test_a_gather_of_many_submits_takes_its_time_and_nothing_else(gateway:
         assert most <= 7
         stats = fox.stats()
         assert (stats.tasks, stats.waiting_for_room, stats.waiting) == (60, 0, 0)
+
+
+class PollsOfFinished:
+    """Counts the GETs of tasks that an earlier GET has shown as finished."""
+
+    def __init__(self) -> None:
+        self.ended: set[str] = set()
+        self.repeated = 0
+
+    @web.middleware
+    async def count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Let the gateway answer, and look at what it says."""
+        self.repeated += request.path in self.ended
+        response = await handler(request)
+        assert isinstance(response, web.Response)
+        if request.method == "GET" and json.loads(response.text or "")["status"] == "completed":
+            self.ended.add(request.path)
+        return response
+
+
+async def test_what_admission_learns_is_known_to_every_handle() -> None:
+    """A task that was seen finished for its room is done, told and never asked for again."""
+    limits, finished, told = Limits(in_flight=4), PollsOfFinished(), list[Progress]()
+    events: list[Event] = []
+    gateway = Gateway()
+    gateway.app.middlewares.append(finished.count)
+    async with (
+        gateway,
+        FoxSession(
+            KEY, base_url=gateway.url, polling=QUICK, limits=limits, hooks=[events.append]
+        ) as fox,
+    ):
+        handles = await asyncio.gather(*(fox.llm.submit(**PROMPT) for _ in range(40)))
+        done = [handle for handle in handles if handle.done()]
+        assert len(done) >= 36
+        assert len(finished.ended) == len(done)
+        assert all(fox.tasks.handle(handle.id).done() for handle in done)
+        arrivals = as_completed(handles, progress=told.append)
+        assert await anext(arrivals) in done
+        assert len(told) >= len(done)
+        assert {handle async for handle in arrivals} <= set(handles)
+        assert [progress.done for progress in told] == list(range(1, 41))
+        assert {(await handle).text for handle in handles} == {"1, 2, 3"}
+    assert finished.repeated == 0
+    ends = [event.task_id for event in events if isinstance(event, TaskFinished)]
+    assert set(ends) == {handle.id for handle in handles}
+
+
+async def test_a_task_that_ends_before_its_submit_returns_is_known_to_its_handle() -> None:
+    """What is learnt while the acceptance is still being written down reaches the handle."""
+    async with (
+        Gateway() as gateway,
+        FoxSession(KEY, base_url=gateway.url, polling=QUICK, limits=Limits(in_flight=1)) as fox,
+    ):
+        recorder = fox._service.options.journal
+        accepted, slow = recorder.accepted, asyncio.Event()
+
+        async def slowly(note: Note, task: Task) -> None:
+            await accepted(note, task)
+            await slow.wait()
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(recorder, "accepted", slowly)
+            first, second = (asyncio.create_task(fox.llm.submit(**PROMPT)) for _ in range(2))
+            while fox.stats().tasks < 1 or fox.stats().unfinished:
+                await asyncio.sleep(0)
+            slow.set()
+            handle = await first
+        assert handle.done()
+        polls = gateway.stats.polls
+        assert (await handle).text == "1, 2, 3"
+        assert gateway.stats.polls == polls
+        await second
 
 
 async def test_finished_tasks_make_room_without_a_poll(gateway: Gateway) -> None:

@@ -111,7 +111,7 @@ class LLM:
             handle = LLMHandle(service, task.id, task=task, key=key)
             if key is not None:
                 service.handles[task.id] = handle
-            return handle
+            return handle._take_up()
 
         submission = Submission(service, request, encode_request(request), key)
         done = await submission.run(

@@ -1,4 +1,5 @@
 """``fox.tasks``: tasks that were submitted here or anywhere."""
+# pyright: reportPrivateUsage=false
 
 from typing import Literal, final, overload
 
@@ -38,5 +39,5 @@ class Tasks:
         """
         check_task_id(task_id)
         if kind == "llm":
-            return LLMHandle(self._service, task_id)
-        return MediaHandle(self._service, task_id, kind)
+            return LLMHandle(self._service, task_id)._take_up()
+        return MediaHandle(self._service, task_id, kind)._take_up()

@@ -1,0 +1,170 @@
+"""Laws of waits that look once, and of what a wait says that saw nothing but faults."""
+
+import asyncio
+import logging
+
+import pytest
+
+from foxapi_async import (
+    APIConnectionError,
+    FoxSession,
+    LLMHandle,
+    NotFoundError,
+    PollPolicy,
+    TaskTimeoutError,
+    Timeouts,
+    as_completed,
+)
+from foxapi_async.gateway import Gateway
+from foxapi_async.hooks import Event, TaskCheckFailed
+from foxapi_async.testing import Answer, Reset, Stall, TCPCutter
+
+KEY = "sk-secret-0123456789abcdef"
+ELSEWHERE = "task-llm-1-abcdefgh"
+
+
+async def submit(fox: FoxSession, *, stream: bool = False) -> LLMHandle:
+    """Submit a short count."""
+    return await fox.llm.submit(model="gpt-5.5", messages="count 1 to 3", stream=stream)
+
+
+async def test_no_patience_is_one_look(fox: FoxSession, gateway: Gateway) -> None:
+    """result(timeout=0) of a task that has finished since asks once and returns the result."""
+    handle = await submit(fox)
+    async with FoxSession(KEY, base_url=gateway.url) as other:
+        await other.tasks.handle(handle.id)
+    polls = gateway.stats.polls
+    assert (await handle.result(timeout=0)).text == "1, 2, 3"
+    assert gateway.stats.polls == polls + 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_one_look_at_an_unfinished_task_ends_the_wait(
+    quick: PollPolicy, stream: bool
+) -> None:
+    """Without patience an unfinished task is a timeout after one GET, with what was seen."""
+    async with (
+        Gateway(queue_delay=60) as gateway,
+        FoxSession(KEY, base_url=gateway.url, polling=quick) as fox,
+    ):
+        handle = await submit(fox, stream=stream)
+        with pytest.raises(TaskTimeoutError, match="was not finished") as late:
+            await handle.result(timeout=0)
+        assert late.value.fault is None
+        assert late.value.task is not None
+        assert gateway.stats.polls == 1
+        assert fox.stats().waiting == 0
+
+
+async def test_a_look_is_made_though_the_stream_is_followed(
+    fox: FoxSession, gateway: Gateway
+) -> None:
+    """While another waiter follows the stream, one without patience still has its look."""
+    handle = await fox.llm.submit(model="gpt-5.5", messages="count 1 to 400", stream=True)
+    following = asyncio.create_task(handle.result())
+    await asyncio.sleep(0)
+    polls = gateway.stats.polls
+    with pytest.raises(TaskTimeoutError):
+        await handle.result(timeout=0)
+    assert gateway.stats.polls == polls + 1
+    following.cancel()
+    await asyncio.wait((following,))
+
+
+async def test_a_session_without_patience_looks_once_at_each_task(gateway: Gateway) -> None:
+    """Timeouts(wait=0) takes what has finished by as_completed, with one GET for each task."""
+    async with FoxSession(KEY, base_url=gateway.url, timeouts=Timeouts(wait=0)) as fox:
+        handles = [await submit(fox) for _ in range(5)]
+        async with FoxSession(KEY, base_url=gateway.url) as other:
+            await asyncio.gather(*(other.tasks.handle(handle.id) for handle in handles))
+        polls = gateway.stats.polls
+        assert {handle async for handle in as_completed(handles)} == set(handles)
+        assert all(handle.done() for handle in handles)
+        assert gateway.stats.polls == polls + 5
+
+
+async def test_a_look_that_began_before_the_wait_does_not_count(
+    cut_fox: FoxSession, cutter: TCPCutter, gateway: Gateway
+) -> None:
+    """A GET under way may be older than the end of the task, so that another one follows it."""
+    handle = cut_fox.tasks.handle((await submit(cut_fox)).id)
+    cutter.on("GET", "*", Stall(response=0), times=1)
+    waiting = asyncio.create_task(handle.result())
+    await cutter.wait_for_stalls()
+    glance = asyncio.create_task(handle.result(timeout=0))
+    await asyncio.sleep(0)
+    async with FoxSession(KEY, base_url=gateway.url) as other:
+        await other.tasks.handle(handle.id)
+    cutter.release()
+    assert (await glance).text == (await waiting).text == "1, 2, 3"
+
+
+@pytest.mark.parametrize("timeout", [0, 0.3])
+async def test_a_service_that_was_never_reached_is_not_called_slow(
+    cut_fox: FoxSession, cutter: TCPCutter, timeout: float
+) -> None:
+    """A wait whose every look failed says so with the last fault, in its text and its member."""
+    cutter.on("GET", "*", Reset(response=0))
+    with pytest.raises(TaskTimeoutError, match="never reached") as late:
+        await cut_fox.tasks.handle(ELSEWHERE).result(timeout=timeout)
+    assert isinstance(late.value.fault, APIConnectionError)
+    assert str(late.value.fault) in str(late.value)
+    assert "goes on at the service" not in str(late.value)
+
+
+async def test_a_service_that_went_away_is_told_with_what_was_seen(
+    cut_fox: FoxSession, cutter: TCPCutter
+) -> None:
+    """After an accepted submit, a wait that ends among faults names the last one."""
+    handle = await submit(cut_fox)
+    cutter.on("GET", "*", Answer.http(404))
+    with pytest.raises(TaskTimeoutError, match="the last look at it failed") as late:
+        await handle.result(timeout=0)
+    assert isinstance(late.value.fault, NotFoundError)
+
+
+async def test_silence_is_no_word_of_the_task(cut_fox: FoxSession, cutter: TCPCutter) -> None:
+    """A wait that ends before any answer came says that there was none."""
+    cutter.on("GET", "*", Stall(response=0))
+    with pytest.raises(TaskTimeoutError, match="gave no answer") as late:
+        await cut_fox.tasks.handle(ELSEWHERE).result(timeout=0.05)
+    assert late.value.fault is None
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["wait", "stream"])
+async def test_the_first_fault_in_a_row_is_told_at_once(
+    cutter: TCPCutter, quick: PollPolicy, caplog: pytest.LogCaptureFixture, stream: bool
+) -> None:
+    """A hook hears of it while the wait goes on, once for a row of faults, as does the log."""
+    told: asyncio.Queue[TaskCheckFailed] = asyncio.Queue()
+
+    def hear(event: Event) -> None:
+        if isinstance(event, TaskCheckFailed):
+            told.put_nowait(event)
+
+    async with FoxSession(KEY, base_url=cutter.url, polling=quick, hooks=[hear]) as fox:
+        handle = await submit(fox, stream=stream)
+        cutter.on("GET", "*", Reset(response=0), times=3)
+        with caplog.at_level(logging.WARNING, "foxapi_async"):
+            wait = handle.stream().completion() if stream else handle.result()
+            waiting = asyncio.create_task(wait)
+            first = await told.get()
+            assert not waiting.done()
+            assert (await waiting).text == "1, 2, 3"
+    assert (first.task_id, first.error) == (handle.id, "APIConnectionError")
+    assert first.message
+    assert told.empty()
+    if not stream:
+        assert sum("failed and is tried again" in text for text in caplog.messages) == 1
+
+
+async def test_a_stream_that_runs_out_of_time_names_its_fault(
+    cut_fox: FoxSession, cutter: TCPCutter
+) -> None:
+    """The timeout of a stream that was never opened carries why."""
+    cutter.on("GET", "*", Reset(response=0))
+    with pytest.raises(TaskTimeoutError) as late:
+        async for _ in cut_fox.tasks.handle(ELSEWHERE).stream(timeout=0.3):
+            pass
+    assert isinstance(late.value.fault, APIConnectionError)
+    assert str(late.value.fault) in str(late.value)
