@@ -4,16 +4,15 @@ A session writes its journal by itself, see ``FoxSession(journal=...)``. This do
 want to read one, or to tidy it up, with or without a session. It needs the extra ``journal``.
 """
 
+import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from foxapi_async._clock import LoopClock
-from foxapi_async._journal import Entry, Note, Stage, make_journal
-
-if TYPE_CHECKING:
-    from foxapi_async._journal.journal import Journal as JournalFile
+from foxapi_async._journal import Entry, Note, Stage, load_journal
+from foxapi_async._journal.location import Location
 
 __all__ = ["Entry", "Journal", "Note", "Stage", "open_journal"]
 
@@ -72,15 +71,17 @@ class Journal(Protocol):
 def open_journal(file: str | os.PathLike[str]) -> AbstractAsyncContextManager[Journal]:
     """Return a context that opens the journal ``file`` on entering and closes it on leaving.
 
-    Call it before the event loop runs where you can: it loads a database library. Entering raises
-    ``JournalError`` for a file that is not there, or is no journal; ``ConfigError`` names the extra
-    that is missing.
+    Entering raises ``JournalError`` for a file that is not there, or is no journal, and
+    ``ConfigError`` that names the extra if it is missing.
     """
-    return _opened(make_journal(file, LoopClock(), create=False))
+    return _opened(Location.parse(file))
 
 
 @asynccontextmanager
-async def _opened(journal: "JournalFile") -> AsyncGenerator[Journal, None]:
+async def _opened(location: Location) -> AsyncGenerator[Journal, None]:
+    # A database library takes its time to load, and the loop must not wait for it.
+    load = await asyncio.to_thread(load_journal)
+    journal = load(location, clock=LoopClock(), create=False)
     try:
         await journal.open()
         yield journal

@@ -1,10 +1,14 @@
 """Where a session writes down what it submits, so that no paid task is lost with the process."""
 
+import asyncio
 import os
-from typing import TYPE_CHECKING
+import sys
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
 
 from foxapi_async._clock import Clock
 from foxapi_async._journal.entry import FINISHED, MEND, Ending, Entry, Intent, Note, Stage
+from foxapi_async._journal.late import LateJournal
 from foxapi_async._journal.location import Location
 from foxapi_async._journal.recorder import MemoryRecorder, Recorder
 from foxapi_async.errors import ConfigError
@@ -21,29 +25,48 @@ __all__ = [
     "Note",
     "Recorder",
     "Stage",
-    "make_journal",
+    "load_journal",
     "make_recorder",
 ]
 
-_EXTRA = frozenset({"aiosqlite", "sqlalchemy"})
+_EXTRA: Final = ("aiosqlite", "sqlalchemy")
+_MODULE: Final = f"{__name__}.journal"
 
 
 def make_recorder(journal: str | os.PathLike[str] | None, clock: Clock) -> Recorder:
-    """Return the recorder that ``FoxSession(journal=...)`` asks for; it opens no file yet."""
-    return MemoryRecorder() if journal is None else make_journal(journal, clock)
+    """Return the recorder that ``FoxSession(journal=...)`` asks for; it opens no file yet.
 
-
-def make_journal(
-    journal: str | os.PathLike[str], clock: Clock, *, create: bool = True
-) -> "Journal":
-    """Return a journal that is still closed; ``ConfigError`` names the extra that it needs."""
+    What a journal needs is loaded here, which takes its time, or in a thread if a loop is running.
+    ``ConfigError`` for what names no file, and when the extra is missing.
+    """
+    if journal is None:
+        return MemoryRecorder()
     location = Location.parse(journal)
+    if _is_in_a_loop() and _MODULE not in sys.modules:
+        if any(find_spec(name) is None for name in _EXTRA):
+            raise _missing()
+        return LateJournal(location, clock, load_journal)
+    return load_journal()(location, clock=clock)
+
+
+def load_journal() -> "type[Journal]":
+    """Load the journal in a file and return its class; ``ConfigError`` names the extra."""
     try:
         from foxapi_async._journal.journal import Journal
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise
-        raise ConfigError(
-            "journal=... needs an extra: python -m pip install 'foxapi-async[journal]'"
-        ) from None
-    return Journal(location, clock=clock, create=create)
+        raise _missing() from None
+    return Journal
+
+
+def _is_in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _missing() -> ConfigError:
+    return ConfigError("journal=... needs an extra: python -m pip install 'foxapi-async[journal]'")

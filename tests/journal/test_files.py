@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -14,7 +15,7 @@ import pytest
 from sqlalchemy import Connection, create_engine, select
 
 from foxapi_async import ConfigError, FoxSession, JournalError
-from foxapi_async._journal import make_journal
+from foxapi_async._journal import make_recorder
 from foxapi_async._journal.location import Location
 from foxapi_async._journal.run import Run, is_living, sweep
 from foxapi_async._journal.schema import STEPS, SUBMISSIONS, VERSION, migrate
@@ -63,7 +64,79 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, missing: str)
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ConfigError, match=r"foxapi-async\[journal\]"):
-        make_journal("tasks.db", ManualClock())
+        make_recorder("tasks.db", ManualClock())
+
+
+@pytest.mark.parametrize("missing", ["sqlalchemy", "aiosqlite"])
+async def test_a_missing_extra_is_named_inside_a_loop_too(
+    monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    """A session that is built where nothing is loaded yet says so at once all the same."""
+    for name in [name for name in sys.modules if name.startswith("foxapi_async._journal.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(ConfigError, match=r"foxapi-async\[journal\]"):
+        make_recorder("tasks.db", ManualClock())
+
+
+LATE = """
+import asyncio, sys, threading
+
+from foxapi_async import FoxSession
+from foxapi_async.gateway import Gateway
+from foxapi_async.journal import open_journal
+
+loaded_by = set()
+
+
+def note(event, arguments):
+    if event == "import" and arguments[0].partition(".")[0] in ("sqlalchemy", "aiosqlite"):
+        loaded_by.add(threading.current_thread() is threading.main_thread())
+
+
+async def main(file, way):
+    sys.addaudithook(note)
+    async with Gateway() as gateway:
+        if way == "door":
+            try:
+                async with open_journal(file):
+                    pass
+            except Exception as error:
+                print(type(error).__name__)
+            print(loaded_by)
+            return
+        fox = FoxSession("sk-secret-0123456789abcdef", base_url=gateway.url, journal=file)
+        assert "sqlalchemy" not in sys.modules
+        async with fox:
+            handle = await fox.llm.submit(model="gpt-5.5", messages="count 1 to 3", key="row-1")
+            text = (await handle).text
+        other = FoxSession("sk-other-0123456789abcdef", base_url=gateway.url, journal=file)
+        async with other:
+            (again,) = (await other.recover(finished=True)).handles
+            assert again.key == "row-1"
+            assert (await again).text == text
+        print(loaded_by)
+
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("way", "told"), [("session", ["{False}"]), ("door", ["JournalError", "{False}"])]
+)
+def test_a_loop_does_not_wait_for_what_a_journal_loads(
+    tmp_path: Path, way: str, told: list[str]
+) -> None:
+    """The first journal of a process loads its libraries in a thread when a loop is running."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", LATE, str(tmp_path / "tasks.db"), way],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.stdout.splitlines() == told, done.stderr
 
 
 def foreign(path: Path) -> None:
