@@ -192,9 +192,14 @@ class SubmitOutcomeUnknownError(FoxAPIError):
     of the answer, ``request`` what was submitted, ``key`` the caller's key of the submission.
     ``fingerprint`` is the same for every request that asks the same, and ``sent_at`` tells in Unix
     seconds when the request went out: by these two it can be found among what was billed.
+    ``task_id`` is the id of a task that the answer mentions, if it does: a handle of it, as by
+    ``fox.tasks.handle(error.task_id)``, gives the result.
     """
 
-    advice = "Look for it in your account at the service, by .sent_at, before you submit it again."
+    advice = (
+        "If .task_id is set, await fox.tasks.handle(error.task_id); else look for it in your "
+        "account at the service, by .sent_at, before you submit it again."
+    )
 
     def __init__(
         self,
@@ -205,6 +210,7 @@ class SubmitOutcomeUnknownError(FoxAPIError):
         key: str | None,
         fingerprint: str,
         sent_at: float,
+        task_id: str | None = None,
     ) -> None:
         super().__init__(message)
         self.fault = fault
@@ -212,6 +218,7 @@ class SubmitOutcomeUnknownError(FoxAPIError):
         self.key = key
         self.fingerprint = fingerprint
         self.sent_at = sent_at
+        self.task_id = task_id
 
 
 class APIStatusError(FoxAPIError):

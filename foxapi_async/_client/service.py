@@ -31,7 +31,7 @@ from foxapi_async._wire.paths import (
     task_path,
 )
 from foxapi_async._wire.shape import Reader, Shape
-from foxapi_async._wire.task import Task, tasks
+from foxapi_async._wire.task import Task, accepted, looked_up_tasks, submitted_tasks
 from foxapi_async.config import (
     Limits,
     PollPolicy,
@@ -176,11 +176,11 @@ class Service:
             timeouts=self.options.timeouts,
             emit=self.ear_in(context),
         )
-        return _same_task(decode(tasks, answer), task_id), answer.retry_after
+        return _same_task(decode(looked_up_tasks, answer), task_id), answer.retry_after
 
     async def fetch_task(self, task_id: str) -> Task:
         """Ask for a task, with the retries of a read."""
-        return _same_task(await self._fetch(task_path(task_id), tasks), task_id)
+        return _same_task(await self._fetch(task_path(task_id), looked_up_tasks), task_id)
 
     async def fetch_models(self) -> tuple[ModelInfo, ...]:
         """Ask for the models that this key may use."""
@@ -190,11 +190,11 @@ class Service:
         """Make the billed POST; ``Ambiguous`` when the service may have accepted it unheard."""
         call = Call(effect=Effect.BILLED, method="POST", path=SUBMIT_LLM, body=body)
         try:
-            task = await self._send(call, tasks, self._retrying)
+            task = accepted(await self._send(call, submitted_tasks, self._retrying))
         except RateLimitError as limited:
             self.core.room.pause(limited.retry_after)
             raise
-        if is_task_id(task.id):
+        if is_task_id(task.id) and task.status:
             self.core.room.accepted(task, self)
         return task
 
@@ -272,8 +272,12 @@ def check_task_id(task_id: str) -> str:
 
 
 def _same_task(task: Task, task_id: str) -> Task:
-    if task.id != task_id:
+    """Return ``task``, which need not repeat its id; an answer with another one is refused."""
+    if task.id == task_id:
+        return task
+    said = task.id or task.extra.get("id")
+    if said:
         raise InvalidResponseError(
-            f"asked for task {task_id}, the service answered with {task.id[:80]!r}"
+            f"asked for task {task_id}, the service answered with {str(said)[:80]!r}"
         )
-    return task
+    return replace(task, id=task_id)

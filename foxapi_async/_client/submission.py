@@ -13,12 +13,13 @@ from foxapi_async._clock import sleep
 from foxapi_async._journal import MEND, Entry, Intent, Stage
 from foxapi_async._protocol.fingerprint import fingerprint
 from foxapi_async._transport import Ambiguous, CancelledInFlight
-from foxapi_async._wire.paths import is_task_id
+from foxapi_async._wire.paths import is_task_id, mentioned_task_id
 from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.task import Task
 from foxapi_async._wire.violation import Violation
 from foxapi_async.errors import (
     APIConnectionError,
+    APIStatusError,
     FoxAPIError,
     InvalidResponseError,
     JournalError,
@@ -86,9 +87,8 @@ class Submission:
         if used.fingerprint != self._fingerprint:
             raise RequestValidationError([_conflict(used)], advice=_OTHER_KEY)
         if used.stage is Stage.UNKNOWN:
-            raise self._unknown(
-                FoxAPIError(used.fault or "the answer was lost"), used.sent_at, "earlier "
-            )
+            fault = FoxAPIError(used.fault or "the answer was lost")
+            raise self._unknown(fault, used.sent_at, "earlier ", task_id=used.task_id)
         return used.stage is not Stage.SENT
 
     async def _post(self) -> Task | Entry:
@@ -110,8 +110,9 @@ class Submission:
             task = await self._send()
         except Ambiguous as lost:
             self._tell_unknown(lost.fault)
-            await self._record(journal.unknown(note, lost.fault))
-            raise self._unknown(lost.fault, sent_at) from None
+            task_id = _mentioned(lost.fault)
+            await self._record(journal.unknown(note, lost.fault, task_id))
+            raise self._unknown(lost.fault, sent_at, task_id=task_id) from None
         except (FoxAPIError, SessionClosedError) as fault:
             await self._record(journal.refused(note, fault))
             raise
@@ -139,6 +140,12 @@ class Submission:
         if not is_task_id(task.id):
             raise Ambiguous(
                 InvalidResponseError(f"the service named an impossible task id {task.id[:80]!r}")
+            )
+        if not task.status:
+            raise Ambiguous(
+                InvalidResponseError(
+                    f"the service answered with {task.object[:80]!r}, id {task.id}, and no task"
+                )
             )
         return task
 
@@ -172,16 +179,18 @@ class Submission:
         )
 
     def _unknown(
-        self, fault: FoxAPIError, sent_at: float, when: str = ""
+        self, fault: FoxAPIError, sent_at: float, when: str = "", *, task_id: str | None
     ) -> SubmitOutcomeUnknownError:
+        task = "" if task_id is None else f" as task {task_id}"
         return SubmitOutcomeUnknownError(
-            f"the {when}generation may have been accepted, and billed: {fault}; "
+            f"the {when}generation may have been accepted{task}, and billed: {fault}; "
             "do not submit it again before you have looked",
             fault=fault,
             request=self._request,
             key=self._key,
             fingerprint=self._fingerprint,
             sent_at=sent_at,
+            task_id=task_id,
         )
 
     def _orphaned(
@@ -208,6 +217,13 @@ def warn_unclaimed(task_id: str) -> None:
         RuntimeWarning,
         stacklevel=1,
     )
+
+
+def _mentioned(fault: FoxAPIError) -> str | None:
+    """Return the id of the task that the answer mentions which left the outcome open."""
+    if isinstance(fault, APIStatusError | InvalidResponseError):
+        return mentioned_task_id(fault.body)
+    return None
 
 
 def _conflict(used: Entry) -> Violation:

@@ -86,9 +86,10 @@ class Journal:
         """Commit that the key is free; the request is no longer kept."""
         await self._change(statements.REFUSE, statements.fault_of(note, described(fault)))
 
-    async def unknown(self, note: Note, fault: FoxAPIError) -> None:
-        """Commit that the request may have been accepted."""
-        await self._change(statements.DOUBT, statements.fault_of(note, described(fault)))
+    async def unknown(self, note: Note, fault: FoxAPIError, task_id: str | None = None) -> None:
+        """Commit that the request may have been accepted, and as which task."""
+        changes = statements.doubt_of(note, described(fault), task_id)
+        await self._change(statements.DOUBT, changes)
 
     def finished(self, ending: Ending) -> None:
         """Write the result down with the next commit."""

@@ -42,8 +42,8 @@ class Recorder(Protocol):
         """Write down that the service provably did not take it."""
         ...
 
-    async def unknown(self, note: Note, fault: FoxAPIError) -> None:
-        """Write down that the service may have taken it."""
+    async def unknown(self, note: Note, fault: FoxAPIError, task_id: str | None = None) -> None:
+        """Write down that the service may have taken it, as ``task_id`` if an id was seen."""
         ...
 
     def finished(self, ending: Ending) -> None:
@@ -118,10 +118,10 @@ class MemoryRecorder:
         if note in self._names:
             self._settle(note, stage=Stage.REFUSED, body=None)
 
-    async def unknown(self, note: Note, fault: FoxAPIError) -> None:
+    async def unknown(self, note: Note, fault: FoxAPIError, task_id: str | None = None) -> None:
         """Remember that the key may have been used."""
         if note in self._names:
-            self._settle(note, stage=Stage.UNKNOWN, fault=described(fault))
+            self._settle(note, stage=Stage.UNKNOWN, fault=described(fault), task_id=task_id)
 
     def finished(self, ending: Ending) -> None:
         """Do nothing: the result is the handle's."""

@@ -11,6 +11,7 @@ from sqlalchemy import (
     LargeBinary,
     Row,
     Select,
+    String,
     Update,
     bindparam,
     cast,
@@ -105,7 +106,15 @@ REFUSE: Final = (
     .values(_set(stage=_REFUSED, fault=bindparam("its_fault"), body=null()))
 )
 DOUBT: Final = (
-    update(SUBMISSIONS).where(*_here).values(_set(stage=_UNKNOWN, fault=bindparam("its_fault")))
+    update(SUBMISSIONS)
+    .where(*_here)
+    .values(
+        _set(
+            stage=_UNKNOWN,
+            fault=bindparam("its_fault"),
+            task_id=bindparam("its_task_id", type_=String()),
+        )
+    )
 )
 LOSE: Final = (
     update(SUBMISSIONS)
@@ -165,8 +174,13 @@ def acceptance(note: Note, task: Task) -> Changes:
 
 
 def fault_of(note: Note, fault: str) -> Changes:
-    """Return the values of ``REFUSE``, which forgets the request, and of ``DOUBT``."""
+    """Return the values of ``REFUSE``, which forgets the request."""
     return {**_at(note), "its_fault": fault}
+
+
+def doubt_of(note: Note, fault: str, task_id: str | None) -> Changes:
+    """Return the values of ``DOUBT``; ``task_id`` is the id that was seen all the same."""
+    return {**fault_of(note, fault), "its_task_id": task_id}
 
 
 def loss_of(service: str, task_id: str, fault: str) -> Changes:

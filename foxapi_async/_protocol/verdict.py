@@ -3,6 +3,7 @@
 from enum import Enum, auto
 from typing import Final
 
+from foxapi_async._wire.fault import error_of
 from foxapi_async._wire.task import Status, Task
 from foxapi_async.errors import (
     APIConnectionError,
@@ -18,6 +19,7 @@ from foxapi_async.errors import (
 )
 
 MISSES_BEFORE_LOST = 3
+_NO_REASON: Final = "the service gave no reason"
 _NO_NEWS = frozenset({408, 425, 429})
 
 
@@ -35,12 +37,26 @@ class State(Enum):
         self.is_final: bool = is_final
 
 
-# By their texts: the members of an enum are slow to compare, and every look is judged twice.
-_ENDS: Final = {
+# By their texts: the members of an enum are slow to compare, and every look is judged twice. The
+# service's own words come first; the others are spellings of the same states in services like it.
+_STATES: Final = {
+    Status.PENDING.value: State.RUNNING,
+    Status.PROCESSING.value: State.RUNNING,
     Status.COMPLETED.value: State.COMPLETED,
     Status.FAILED.value: State.FAILED,
     Status.CANCELLED.value: State.CANCELLED,
+    "queued": State.RUNNING,
+    "in_queue": State.RUNNING,
+    "submitted": State.RUNNING,
+    "running": State.RUNNING,
+    "in_progress": State.RUNNING,
+    "complete": State.COMPLETED,
+    "success": State.COMPLETED,
+    "succeeded": State.COMPLETED,
+    "failure": State.FAILED,
+    "canceled": State.CANCELLED,
 }
+_ERRORS: Final = frozenset({"error", "errored"})
 
 
 class Sight(Enum):
@@ -57,12 +73,26 @@ def judge(task: Task) -> State:
     A completed task without results is hollow: they come seconds later (CONTRACT Q2). A status that
     nobody knows is not an end, and never success.
     """
-    end = _ENDS.get(task.status.lower())
-    if end is None:
-        return State.RUNNING
-    if end is State.COMPLETED and all(bytes(result) == b"null" for result in task.results or ()):
+    state = _known_state(task)
+    if state is State.COMPLETED and all(bytes(result) == b"null" for result in task.results or ()):
         return State.HOLLOW
-    return end
+    return state or State.RUNNING
+
+
+def knows_status(task: Task) -> bool:
+    """Tell whether the status of ``task`` means something here."""
+    return _known_state(task) is not None
+
+
+def _known_state(task: Task) -> State | None:
+    state = _STATES.get(task.status)
+    if state is not None:
+        return state
+    word = task.status.strip().lower().replace("-", "_").replace(" ", "_")
+    # An error may pass as well, so that only one with its reason is an end.
+    if word in _ERRORS and task.error is not None:
+        return State.FAILED
+    return _STATES.get(word)
 
 
 def judge_fault(fault: FoxAPIError) -> Sight:
@@ -82,10 +112,12 @@ def task_error(task: Task) -> TaskError:
     """Return the error of a task that ended, or should have ended, without a result."""
     state = judge(task)
     if state is State.FAILED:
-        code = task.error.code if task.error else None
-        message = (task.error.message if task.error else None) or "the service gave no reason"
+        # What a failed task says beside its error, if it has none, is the reason all the same.
+        body = error_of(task.error.to_dict() if task.error else dict(task.extra))
+        code = body.code if body else None
+        message = body.message if body else None
         return TaskFailedError(
-            f"task {task.id} failed: {message}" + (f" [{code}]" if code else ""),
+            f"task {task.id} failed: {message or _NO_REASON}" + (f" [{code}]" if code else ""),
             task_id=task.id,
             task=task,
             code=code,

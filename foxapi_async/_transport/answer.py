@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 HEAD: Final = 400
 _MESSAGE: Final = 1000
+_NO_MESSAGE: Final = "the service gave this code and no message; see .body"
 _REQUEST_ID = re.compile(r"request_id:\s*([\w-]+)")
 
 S = TypeVar("S", bound=Shape)
@@ -98,16 +99,13 @@ def status_error(answer: Answer) -> APIStatusError:
     """Return the error that an answer without success stands for. Unknown codes are data."""
     body, enveloped = read_error(answer.body)
     account, status = answer.account, answer.status
-    message, code, kind, param = (
-        (body.message, body.code, body.type, body.param) if body else (None,) * 4
-    )
-    message, code, kind, param = (
-        text and account.redact(text)[:_MESSAGE] for text in (message, code, kind, param)
-    )
+    told = (body.message, body.code, body.type, body.param) if body else (None,) * 4
+    message, code, kind, param = (text and account.redact(text)[:_MESSAGE] for text in told)
+    word = next((word for word in (code, kind) if word and word != str(status)), "")
     return refusal_class(status, code)(
-        f"{status} {code or kind or ''}".rstrip()
+        f"{status} {word}".rstrip()
         + ": "
-        + (message or _hint(account, status))
+        + (message or (_hint(account, status) if body is None else _NO_MESSAGE))
         + ("" if answer.retry_after is None else f" (it asks to wait {answer.retry_after:g} s)"),
         status=status,
         code=code,

@@ -223,9 +223,18 @@ def read_completion(result: Raw) -> ChatCompletion:
         return originated(_from_text(read_json(raw)), "task", raw)
     completion = _completions.read(raw)
     choices = completion.choices or (_from_short_form(completion.extra),)
+    choices = tuple(_told(choice) for choice in choices)
     if len({choice.index for choice in choices}) < len(choices):
         choices = tuple(replace(choice, index=n) for n, choice in enumerate(choices))
     return originated(replace(completion, choices=choices), "task", raw)
+
+
+def _told(choice: Choice) -> Choice:
+    """Return ``choice`` with the text that it may have in the place of a message, as of old."""
+    text = choice.extra.get("text")
+    if choice.message.content is not None or not isinstance(text, str):
+        return choice
+    return replace(choice, message=replace(choice.message, content=text))
 
 
 def write_completion(completion: ChatCompletion) -> bytes:

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import msgspec
 from msgspec import Raw, Struct, ValidationError
 
-_read_item = msgspec.json.Decoder(dict[str, Any]).decode
+from foxapi_async._wire.shape import is_object, read_json
 
 
 class MediaResult(Struct, frozen=True, kw_only=True):
@@ -24,8 +23,17 @@ class MediaResult(Struct, frozen=True, kw_only=True):
 
 
 def read_media(results: tuple[Raw, ...]) -> MediaResult:
-    """Read every element of ``results``; ``msgspec.DecodeError`` if one is not an object."""
-    try:
-        return MediaResult(items=tuple(map(_read_item, results)))
-    except RecursionError:
-        raise ValidationError("the results are nested too deeply") from None
+    """Read the elements of ``results``, a bare link as an object with a ``url``, and no nulls.
+
+    ``msgspec.DecodeError`` if one is something else.
+    """
+    items = (_item(read_json(result)) for result in results)
+    return MediaResult(items=tuple(item for item in items if item is not None))
+
+
+def _item(value: Any) -> dict[str, Any] | None:
+    if value is None or is_object(value):
+        return value
+    if isinstance(value, str):
+        return {"url": value}
+    raise ValidationError(f"Expected `object`, got `{type(value).__name__}`")

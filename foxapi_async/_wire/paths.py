@@ -11,6 +11,7 @@ LLM_MODELS: Final = "/v1/configs/llm_generations_models"
 
 _TASKS: Final = TASK.removesuffix("{task_id}")
 _PLAIN = re.compile(r"[A-Za-z0-9._-]+")
+_NAMED = re.compile(r'"(id|task_id|taskId)"\s*:\s*"([A-Za-z0-9._:-]{1,256})"')
 _TASK_ID = re.compile(r"[A-Za-z0-9._:-]{1,256}")
 
 
@@ -18,6 +19,19 @@ def is_task_id(text: str) -> bool:
     """Tell whether ``text`` could be a task id: opaque, short, and harmless in a path."""
     # Dots alone would walk up the path once a URL library normalises it.
     return _TASK_ID.fullmatch(text) is not None and text.strip(".") != ""
+
+
+def mentioned_task_id(text: str) -> str | None:
+    """Return the id of a task that the text of an unusable answer mentions.
+
+    That is what is called the id of a task, or an id that begins as those of tasks do: other things
+    have ids as well.
+    """
+    for found in _NAMED.finditer(text):
+        name, value = str(found[1]), str(found[2])
+        if is_task_id(value) and (name != "id" or value.startswith("task-")):
+            return value
+    return None
 
 
 def task_path(task_id: str) -> str:

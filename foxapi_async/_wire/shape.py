@@ -380,7 +380,7 @@ _encoder = msgspec.json.Encoder(enc_hook=_encode_other)
 def encode(value: object) -> bytes:
     """Encode ``value`` as JSON, each shape's ``extra`` beside its named members.
 
-    What a shape was read from is written again, odd members as they were.
+    What a shape was read from is written again, odd members as they were, so that it can be read.
     """
     data = _encoder.encode(value)
     return _encoder.encode(plain(value, odd=True)) if _EXTRA_BYTES in data else data
@@ -392,11 +392,11 @@ def plain(value: Any, *, odd: bool = False) -> Any:
     A member that is in both is written as its shape has it; with ``odd``, as it was read.
     """
     if isinstance(value, Shape):
-        members, names = _plain_members(value, odd=odd)
-        extra = {name: plain(item) for name, item in value.extra.items()}
-        if odd:
-            return members | extra
-        return {name: item for name, item in extra.items() if name not in names} | members
+        members = _plain_members(value, odd=odd)
+        # An odd optional member may be written again; without a required one nothing can be read.
+        own = {item.encode_name for item in _fields_of(type(value)) if item.required or not odd}
+        extra = {name: plain(item) for name, item in value.extra.items() if name not in own}
+        return members | extra
     if is_object(value):
         return {name: plain(item, odd=odd) for name, item in value.items()}
     if is_list(value) or _is_tuple(value):
@@ -404,16 +404,15 @@ def plain(value: Any, *, odd: bool = False) -> Any:
     return read_json(value) if isinstance(value, Raw) else value
 
 
-def _plain_members(shape: Shape, *, odd: bool) -> tuple[dict[str, Any], frozenset[str]]:
-    """Return the members of ``shape`` by their JSON names, and the names of all it may have."""
+def _plain_members(shape: Shape, *, odd: bool) -> dict[str, Any]:
+    """Return the members of ``shape`` by their JSON names."""
     members: dict[str, Any] = {}
-    fields = _fields_of(type(shape))
-    for item in fields:
+    for item in _fields_of(type(shape)):
         value = getattr(shape, item.name)
         is_default = shape.__struct_config__.omit_defaults and value is item.default
         if value is not UNSET and not is_default:
             members[item.encode_name] = plain(value, odd=odd)
-    return members, frozenset(item.encode_name for item in fields)
+    return members
 
 
 @cache

@@ -1,11 +1,14 @@
 """The unified task, the one answer of every submit and every query (CONTRACT §3.5, §4)."""
 
 from enum import StrEnum
+from typing import Any
 
-from msgspec import Raw
+import msgspec
+from msgspec import UNSET, Raw
+from msgspec.structs import replace
 
-from foxapi_async._wire.fault import ErrorBody
-from foxapi_async._wire.shape import Answer, Reader
+from foxapi_async._wire.fault import ErrorBody, stated_error
+from foxapi_async._wire.shape import Answer, Reader, mends
 
 
 class Status(StrEnum):
@@ -54,6 +57,16 @@ class UnifiedTask(Answer, frozen=True, kw_only=True, gc=False):
     error: ErrorBody | None = None
 
 
+@mends(UnifiedTask)
+def _mend_task(name: str, value: Any) -> Any:
+    """Read an error that is no object, and a result that stands where the list of them should."""
+    if name == "error":
+        return stated_error(value)
+    if name == "results" and value and isinstance(value, dict | str):
+        return (Raw(msgspec.json.encode(value)),)
+    return UNSET
+
+
 class Task(UnifiedTask, frozen=True, kw_only=True, gc=False):
     """A snapshot of a task as the service told it.
 
@@ -66,3 +79,17 @@ class Task(UnifiedTask, frozen=True, kw_only=True, gc=False):
 
 
 tasks = Reader(Task)
+# The answer to a submit, which need not say that a task with an id is pending.
+submitted_tasks = Reader(Task, given={"status": ""})
+# The answer to a query, whose path has named the task already.
+looked_up_tasks = Reader(Task, given={"id": ""})
+
+
+def accepted(task: Task) -> Task:
+    """Return the answer to a submit as a task: pending, if it names an id and no status.
+
+    What says that it is something else, such as a completion, has no status afterwards either.
+    """
+    if task.status.strip() or (task.object and not task.object.endswith("task")):
+        return task
+    return replace(task, status=Status.PENDING.value)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import pickle
 import time
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from foxapi_async import (
     ModelNotSupportedError,
     NotFoundError,
     PermissionDeniedError,
+    PollPolicy,
     RateLimitError,
     RequestValidationError,
     RetryPolicy,
@@ -115,6 +117,74 @@ async def test_a_lost_answer_is_told_and_never_resent(
         RequestFinished,
         SubmitOutcomeUnknown,
     ]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'{"id":"task-llm-1-aaaaaaaa"}',
+        b'{"id":"task-llm-1-aaaaaaaa","status":null,"object":"llm.generation.task"}',
+        b'{"id":"task-llm-1-aaaaaaaa","status":200}',
+    ],
+)
+async def test_an_answer_with_an_id_is_an_accepted_task(cutter: TCPCutter, answer: bytes) -> None:
+    """A success that names a task has accepted it, even if it does not say that it is pending."""
+    async with FoxSession("sk-x", base_url=cutter.url, retry=ONE) as fox:
+        cutter.on("POST", "*", Answer.http(201, answer))
+        handle = await fox.llm.submit(**KEYED)
+        assert handle.task is not None
+        assert (handle.id, handle.task.status) == ("task-llm-1-aaaaaaaa", "pending")
+
+
+async def test_a_completion_in_place_of_a_task_is_no_task(cutter: TCPCutter) -> None:
+    """An id that names something else than a task is not waited for: the outcome is unknown."""
+    async with FoxSession("sk-x", base_url=cutter.url, retry=ONE) as fox:
+        answer = b'{"id":"chatcmpl-1","object":"chat.completion","choices":[]}'
+        cutter.on("POST", "*", Answer.http(200, answer))
+        with pytest.raises(SubmitOutcomeUnknownError, match=r"chat\.completion") as caught:
+            await fox.llm.submit(**KEYED)
+    assert caught.value.task_id is None
+
+
+async def test_an_answer_to_a_look_need_not_repeat_the_id(
+    cutter: TCPCutter, quick: PollPolicy
+) -> None:
+    """Whoever asks for a task knows which it is; only an answer that names another is refused."""
+    async with FoxSession("sk-x", base_url=cutter.url, polling=quick) as fox:
+        for other in (b'"id":"another",', b'"id":7,', b'"id":null,', b'"id":"",', b""):
+            body = b"{" + other + b'"status":"completed","results":[{"text":"1, 2, 3"}]}'
+            cutter.heal()
+            cutter.on("GET", "/v1/tasks/*", Answer.http(200, body))
+            if other in {b'"id":"another",', b'"id":7,'}:
+                with pytest.raises(InvalidResponseError, match="asked for task task-1"):
+                    await fox.tasks.get("task-1")
+            else:
+                assert (await fox.tasks.get("task-1")).id == "task-1"
+                assert (await fox.tasks.handle("task-1")).text == "1, 2, 3"
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "task_id"),
+    [
+        (500, b'{"id":"task-llm-1-aaaaaaaa","error":{"message":"late"}}', "task-llm-1-aaaaaaaa"),
+        (200, b'{"data":{"id": "task-llm-1-aaaaaaaa"}}', "task-llm-1-aaaaaaaa"),
+        (200, b'{"task_id":"abc"}', "abc"),
+        (200, b'<html>"id":"task-1"', "task-1"),
+        (200, b'{"id":"../x","status":"pending"}', None),
+        (500, b'{"id":"req-1","error":{}}', None),
+    ],
+)
+async def test_an_id_that_was_seen_is_never_lost(
+    cutter: TCPCutter, status: int, answer: bytes, task_id: str | None
+) -> None:
+    """Where the outcome is unknown and the answer mentions a task, the error names it."""
+    async with FoxSession("sk-x", base_url=cutter.url, retry=ONE) as fox:
+        cutter.on("POST", "*", Answer.http(status, answer))
+        with pytest.raises(SubmitOutcomeUnknownError) as caught:
+            await fox.llm.submit(**KEYED)
+    assert caught.value.task_id == task_id
+    assert (task_id or "the generation") in str(caught.value)
+    assert pickle.loads(pickle.dumps(caught.value)).task_id == task_id
 
 
 async def test_an_answer_that_does_not_come_is_a_lost_one(

@@ -1,11 +1,21 @@
 """Laws of what a snapshot, or a failed look, means."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from foxapi_async._protocol.verdict import Sight, State, judge, judge_fault, task_error
+from foxapi_async._protocol.verdict import (
+    Sight,
+    State,
+    judge,
+    judge_fault,
+    knows_status,
+    task_error,
+)
+from foxapi_async._wire.task import tasks
 from foxapi_async.errors import (
     APIConnectionError,
     APIStatusError,
@@ -22,13 +32,49 @@ from foxapi_async.errors import (
 from foxapi_async.types import ErrorBody, Task
 
 RESULT = (Raw(b"{}"),)
-KNOWN = {"completed", "failed", "cancelled"}
+ENDS = {
+    "completed": State.COMPLETED,
+    "complete": State.COMPLETED,
+    "success": State.COMPLETED,
+    "succeeded": State.COMPLETED,
+    "failed": State.FAILED,
+    "failure": State.FAILED,
+    "cancelled": State.CANCELLED,
+    "canceled": State.CANCELLED,
+}
+REASON = ErrorBody(message="boom")
 
 
-@given(st.text().filter(lambda status: status.lower() not in KNOWN))
+@given(st.text().filter(lambda status: status.strip().lower() not in {*ENDS, "error", "errored"}))
 def test_an_unknown_status_is_no_end(status: str) -> None:
     """A status that nobody knows is neither success nor failure, whatever else the task holds."""
-    assert judge(Task(id="t", status=status, results=RESULT)) is State.RUNNING
+    assert judge(Task(id="t", status=status, results=RESULT, error=REASON)) is State.RUNNING
+
+
+@pytest.mark.parametrize("spelt", [str.lower, str.upper, str.title, " {}\n".format])
+@pytest.mark.parametrize("word", ENDS)
+def test_an_end_is_known_in_every_spelling(word: str, spelt: Callable[[str], str]) -> None:
+    """The words of services like this one mean the same in any case and with blanks around."""
+    task = Task(id="t", status=spelt(word), results=RESULT)
+    assert judge(task) is ENDS[word]
+    assert knows_status(task)
+    if ENDS[word] is State.COMPLETED:
+        assert judge(Task(id="t", status=spelt(word))) is State.HOLLOW
+
+
+@pytest.mark.parametrize("word", ["pending", "Processing", "queued", "IN_PROGRESS", "in progress"])
+def test_a_task_that_runs_is_known_to_run(word: str) -> None:
+    """What means that a task is not finished is no news that anybody need be warned of."""
+    task = Task(id="t", status=word, results=RESULT)
+    assert (judge(task), knows_status(task)) == (State.RUNNING, True)
+
+
+@pytest.mark.parametrize("word", ["", "aborted", "expired", "done?", "error"])
+def test_a_status_that_nobody_knows_is_told_apart(word: str) -> None:
+    """A task of unknown status runs on, and whoever watches can tell; an error needs a reason."""
+    task = Task(id="t", status=word, results=RESULT)
+    assert (judge(task), knows_status(task)) == (State.RUNNING, False)
+    assert judge(Task(id="t", status="error", error=REASON)) is State.FAILED
 
 
 @pytest.mark.parametrize("results", [None, (), (Raw(b"null"),)])
@@ -40,13 +86,6 @@ def test_completed_without_results_is_hollow(results: tuple[Raw, ...] | None) ->
     assert isinstance(task_error(task), EmptyResultError)
 
 
-def test_ends_are_ends() -> None:
-    """Completed with results, failed and cancelled are final, in any spelling of case."""
-    assert judge(Task(id="t", status="Completed", results=RESULT)) is State.COMPLETED
-    assert judge(Task(id="t", status="FAILED")) is State.FAILED
-    assert judge(Task(id="t", status="cancelled")) is State.CANCELLED
-
-
 def test_a_failed_task_tells_why() -> None:
     """The error of a failed task carries the service's code and message, and the task."""
     task = Task(id="t", status="failed", error=ErrorBody(code="timeout", message="too slow"))
@@ -56,6 +95,31 @@ def test_a_failed_task_tells_why() -> None:
     assert "too slow" in str(error)
     assert isinstance(task_error(Task(id="t", status="failed")), TaskFailedError)
     assert isinstance(task_error(Task(id="t", status="cancelled")), TaskCancelledError)
+
+
+@pytest.mark.parametrize(
+    ("members", "reason", "code"),
+    [
+        ('"error":"boom"', "boom", None),
+        ('"error":["boom",{"message":"twice"}]', "boom; twice", None),
+        ('"error":{"code":500,"message":"boom"}', "boom", "500"),
+        ('"error":{"code":"timeout"}', "no reason", "timeout"),
+        ('"error":{"error":{"message":"boom","code":"x"}}', "boom", "x"),
+        ('"error":{"message":{"text":"boom"}}', "no reason", None),
+        ('"error":{"why":"boom"}', "no reason", None),
+        ('"error":42', "42", None),
+        ('"error":null,"fail_reason":"boom"', "boom", None),
+        ('"detail":[{"loc":["body","prompt"],"msg":"boom"}]', "body.prompt: boom", None),
+    ],
+)
+def test_a_failed_task_tells_why_however_it_says_it(
+    members: str, reason: str, code: str | None
+) -> None:
+    """A reason is found in every form and place in which it may come, and is in the text."""
+    error = task_error(tasks.read(f'{{"id":"t","status":"failed",{members}}}'.encode()))
+    assert isinstance(error, TaskFailedError)
+    assert reason in str(error)
+    assert error.code == code
 
 
 @pytest.mark.parametrize(

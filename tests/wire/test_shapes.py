@@ -1,5 +1,6 @@
 """Laws of the shapes: what is read, what is kept, what is refused."""
 
+import copy
 import json
 import pickle
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
+from msgspec.structs import replace
 
 from foxapi_async._wire.chunk import deltas
 from foxapi_async._wire.completion import originated, read_completion, write_completion
@@ -81,9 +83,62 @@ def test_hostile_bytes_are_refused_calmly(data: bytes) -> None:
 
 def test_a_member_of_the_wrong_type_is_set_aside() -> None:
     """Only ``id`` and ``status`` can make a task unreadable: a paid task is not lost to a typo."""
-    task = tasks.read(b'{"id":"t","status":"failed","progress":"half","error":"boom"}')
-    assert (task.progress, task.error) == (0, None)
-    assert task.extra == {"progress": "half", "error": "boom"}
+    task = tasks.read(b'{"id":"t","status":"failed","progress":"half","usage":7,"created":"12"}')
+    assert (task.progress, task.usage, task.created) == (0, None, 12)
+    assert task.extra == {"progress": "half", "usage": 7, "created": "12"}
+
+
+@pytest.mark.parametrize(
+    "results",
+    ['["1, 2, 3"]', '"1, 2, 3"', '{"text":"1, 2, 3"}', '[{"choices":[{"text":"1, 2, 3"}]}]'],
+)
+def test_a_result_in_an_odd_place_is_found(results: str) -> None:
+    """A result that is its text alone, or stands where the list should, is an answer as well."""
+    task = tasks.read(f'{{"id":"t","status":"completed","results":{results}}}'.encode())
+    assert task.results is not None
+    assert read_completion(task.results[0]).text == "1, 2, 3"
+    assert tasks.read(encode(task)) == task
+
+
+@pytest.mark.parametrize("odd_number", ["NaN", "-Infinity", "1e999"])
+def test_numbers_that_are_no_json_cost_nothing_else(odd_number: str) -> None:
+    """What Python's own JSON writes of NaN and infinity is null, and the rest is read."""
+    choice = f'{{"message":{{"content":"x"}},"logprobs":{{"top":{odd_number}}}}}'
+    body = f'{{"id":"t","status":"completed","results":[{{"choices":[{choice}]}}]}}'
+    (result,) = tasks.read(body.encode()).results or ()
+    completion = read_completion(result)
+    assert (completion.text, completion.choices[0].logprobs) == ("x", {"top": None})
+
+
+def test_choices_without_an_index_are_counted() -> None:
+    """Choices that name no place, or one place twice, have the place that they stand at."""
+    two = b'{"choices":[{"index":null,"message":{"content":"a"}},{"message":{"content":"b"}}]}'
+    completion = read_completion(Raw(two))
+    assert [(one.index, one.message.content) for one in completion.choices] == [(0, "a"), (1, "b")]
+
+
+def test_a_task_and_a_chunk_can_be_written_as_json() -> None:
+    """What was read is written with its unknown members at their place, by three ways."""
+    body = {**SEED_TASK, "results": [{"n": [1]}], "novel": {"a": None}}
+    task = tasks.read(msgspec.json.encode(body))
+    assert task.to_dict() | {"usage": None, "task_info": None} == task.to_dict()
+    assert {name: value for name, value in task.to_dict().items() if name in body} == body
+    assert json.loads(task.to_json()) == task.to_dict()
+    assert msgspec.json.decode(msgspec.json.encode(task))["extra"] == {"novel": {"a": None}}
+    delta = deltas.read(b'{"choices":[{"delta":{"content":"a","odd":1}}]}')
+    assert delta.to_dict()["choices"][0]["delta"] == {"content": "a", "odd": 1}
+    half = replace(delta, id="\ud83d")
+    assert json.loads(half.to_json()) == half.to_dict()
+
+
+def test_extra_members_cannot_be_changed() -> None:
+    """What an answer did not name can be read, and nothing else."""
+    extra = tasks.read(b'{"id":"t","status":"x","novel":1}').extra
+    assert pickle.loads(pickle.dumps(extra)) == copy.deepcopy(extra) == {"novel": 1}
+    with pytest.raises(TypeError, match="read-only"):
+        extra["novel"] = 2
+    with pytest.raises(TypeError, match="read-only"):
+        extra.update(novel=2)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +165,9 @@ def test_every_known_form_of_a_result_is_read(
     assert pickle.loads(pickle.dumps(completion)) == completion
 
 
-@pytest.mark.parametrize("result", [b"[]", b"1", b"{}", b'{"choices":7}', b'{"message":"hi"}'])
+@pytest.mark.parametrize(
+    "result", [b"[]", b"1", b"{}", b"null", b'{"choices":7}', b'{"message":"hi"}']
+)
 def test_a_result_without_a_message_is_refused(result: bytes) -> None:
     """What holds no answer is not read as an empty one."""
     with pytest.raises(msgspec.DecodeError):
@@ -222,17 +279,51 @@ def test_a_request_keeps_what_it_does_not_know(extra: dict[str, object]) -> None
     assert msgspec.json.decode(encode(request)) == body | unknown
 
 
-def test_every_kind_of_error_body_is_understood() -> None:
-    """The service's envelope, other frameworks' bodies, and pages of proxies (CONTRACT §8.1)."""
-    body, enveloped = read_error(b'{"error":{"message":"m","type":"t","code":"c"}}')
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ('{"error":{"message":"m","type":"t","code":"c"}}', ("m", "t", "c", None, True)),
+        ('{"error":{"message":"m","code":503}}', ("m", None, "503", None, True)),
+        (
+            '{"error":{"code":"service_unavailable"}}',
+            (None, None, "service_unavailable", None, True),
+        ),
+        ('{"error":{"why":1}}', ('{"why":1}', None, None, None, True)),
+        ('{"error":{"error":{"message":"m"},"code":"c"}}', ("m", None, "c", None, True)),
+        ('{"message":"m"}', ("m", None, None, None, False)),
+        ('{"error":"m"}', ("m", None, None, None, False)),
+        ('{"error":"m","message":"n","code":7}', ("m; n", None, "7", None, False)),
+        ('{"error":["m",{"message":"n","type":"t"}]}', ("m; n", "t", None, None, False)),
+        ('{"error":500}', ("500", None, None, None, False)),
+        ('{"detail":"m"}', ("m", None, None, None, False)),
+        (
+            '{"detail":[{"loc":["body","n"],"msg":"m","type":"t"}]}',
+            ("body.n: m", "t", None, "body.n", False),
+        ),
+        ('["m"]', ("m", None, None, None, False)),
+        ('"m"', ("m", None, None, None, False)),
+    ],
+)
+def test_every_kind_of_error_body_is_understood(data: str, told: tuple[object, ...]) -> None:
+    """The service's envelope and other frameworks' bodies: every reason is kept (CONTRACT §8.1)."""
+    body, enveloped = read_error(data.encode())
     assert body is not None
-    assert (body.message, body.type, body.code, enveloped) == ("m", "t", "c", True)
-    for other in (b'{"message":"m"}', b'{"detail":"m"}', b'{"error":"m"}'):
-        body, enveloped = read_error(other)
-        assert body is not None
-        assert (body.message, enveloped) == ("m", False)
-    for page in (b"", b"error code: 1010", b"<html>", b"[1]", b"\xff", b"[" * 10_000):
-        assert read_error(page) == (None, False)
+    assert (body.message, body.type, body.code, body.param, enveloped) == told
+
+
+@pytest.mark.parametrize(
+    "page", [b"", b"error code: 1010", b"<html>", b"[1]", b"\xff", b"[" * 10_000, b"{}", b"7"]
+)
+def test_a_page_gives_no_reason(page: bytes) -> None:
+    """What a proxy answers with is no error of the service (CONTRACT Q6)."""
+    assert read_error(page) == (None, False)
+
+
+@given(values)
+def test_no_error_body_is_fatal(value: object) -> None:
+    """Whatever JSON stands in the place of an error is read without an exception."""
+    for data in (value, {"error": value}, {"detail": value}):
+        read_error(msgspec.json.encode(data))
 
 
 def test_media_results_are_open() -> None:
@@ -240,6 +331,8 @@ def test_media_results_are_open() -> None:
     result = read_media((Raw(b'{"url":"https://x/1","seed":7}'), Raw(b'{"voice_id":"v"}')))
     assert result.urls == ("https://x/1",)
     assert result.items[1] == {"voice_id": "v"}
+    assert read_media((Raw(b'"https://x/2"'), Raw(b"null"))).urls == ("https://x/2",)
+    assert read_media((Raw(b'{"url":"https://x/3","score":NaN}'),)).urls == ("https://x/3",)
     with pytest.raises(msgspec.DecodeError):
         read_media((Raw(b"7"),))
 
