@@ -7,7 +7,8 @@ work, with a ``ConfigError`` that names the setting.
 import math
 import os
 from ipaddress import ip_address
-from typing import Literal, TypeGuard
+from numbers import Integral, Real
+from typing import Literal, Protocol, TypeGuard
 
 from msgspec import Struct
 
@@ -29,14 +30,36 @@ Validation = Literal["known", "strict", "off"]
 """How requests are checked before they are sent: models that the catalog knows, all, or none."""
 
 
+class SecretString(Protocol):
+    """A text that hides itself, such as pydantic's ``SecretStr``."""
+
+    def get_secret_value(self) -> str:
+        """Return the text."""
+        ...
+
+
+class URLObject(Protocol):
+    """A URL as an object whose ``str()`` is the URL: pydantic's ``HttpUrl``, yarl's or httpx's."""
+
+    @property
+    def scheme(self) -> str:
+        """What stands before the colon."""
+        ...
+
+    @property
+    def host(self) -> str | None:
+        """The name or the address of the host."""
+        ...
+
+
 def environment(name: str) -> str | None:
     """Return an environment variable, or ``None`` when it is missing or empty."""
     return os.environ.get(name, "").strip() or None
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Tell whether it is a number, which a truth value is not."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Tell whether it is a number, numpy's included; a truth value is none."""
+    return isinstance(value, int | float | Real) and not isinstance(value, bool)
 
 
 def is_loopback(host: str) -> bool:
@@ -49,28 +72,52 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _refuse_bad_numbers(
-    settings: Struct, *, positive: tuple[str, ...] = (), optional: tuple[str, ...] = ()
+def _refuse_bad_values(
+    settings: Struct,
+    *,
+    positive: tuple[str, ...] = (),
+    optional: tuple[str, ...] = (),
+    whole: tuple[str, ...] = (),
 ) -> None:
     """Refuse what is not a finite number of at least zero, and zero for the names in ``positive``.
 
-    A ``factor`` below 1 would turn a backoff into a hurry, so it is refused too.
+    A default tells whether a setting is a number, a whole number or a truth value; one that is
+    ``None`` stands for a number. A ``factor`` below 1 would turn a backoff into a hurry, so it is
+    refused too.
     """
     for name, default in zip(settings.__struct_fields__, settings.__struct_defaults__, strict=True):
         value = getattr(settings, name)
+        where = f"{type(settings).__name__}.{name}"
+        if isinstance(default, bool):
+            if not isinstance(value, bool):
+                raise ConfigError(f"{where} must be True or False, got {value!r}")
+            continue
         if (value is None and name in optional) or not is_number(
             0.0 if default is None else default
         ):
             continue
-        where = f"{type(settings).__name__}.{name}"
         if not is_number(value):
             raise ConfigError(f"{where} must be a number, got {value!r}")
-        if not math.isfinite(value) or value < 0:
+        if (isinstance(default, int) or name in whole) and not _is_whole(value):
+            raise ConfigError(f"{where} must be a whole number, got {value!r}")
+        if not _is_finite(value) or value < 0:
             raise ConfigError(f"{where} must be finite and not negative, got {value!r}")
         if value == 0 and name in positive:
             raise ConfigError(f"{where} must be more than 0")
         if name == "factor" and value < 1:
             raise ConfigError(f"{where} must be at least 1, got {value!r}")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral)
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        # An integer that no float can hold.
+        return False
 
 
 class Timeouts(Struct, frozen=True, kw_only=True):
@@ -89,7 +136,7 @@ class Timeouts(Struct, frozen=True, kw_only=True):
     wait: float | None = None
 
     def __post_init__(self) -> None:
-        _refuse_bad_numbers(self, positive=("connect", "read", "submit"), optional=("call", "wait"))
+        _refuse_bad_values(self, positive=("connect", "read", "submit"), optional=("call", "wait"))
 
 
 class RetryPolicy(Struct, frozen=True, kw_only=True):
@@ -115,8 +162,8 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
     resubmit_on_429: Literal["envelope", "always", "never"] = "never"
 
     def __post_init__(self) -> None:
-        _refuse_bad_numbers(self, positive=("attempts",))
-        if self.resubmit_on_429 not in {"envelope", "always", "never"}:
+        _refuse_bad_values(self, positive=("attempts",))
+        if self.resubmit_on_429 not in ("envelope", "always", "never"):
             raise ConfigError(
                 "RetryPolicy.resubmit_on_429 must be 'envelope', 'always' or 'never', "
                 f"got {self.resubmit_on_429!r}"
@@ -133,7 +180,7 @@ class Fixed(Struct, frozen=True):
     seconds: float = 1.0
 
     def __post_init__(self) -> None:
-        _refuse_bad_numbers(self, positive=("seconds",))
+        _refuse_bad_values(self, positive=("seconds",))
 
 
 class Exponential(Struct, frozen=True, kw_only=True):
@@ -149,7 +196,7 @@ class Exponential(Struct, frozen=True, kw_only=True):
     jitter: float = 0.1
 
     def __post_init__(self) -> None:
-        _refuse_bad_numbers(self, positive=("first", "cap"))
+        _refuse_bad_values(self, positive=("first", "cap"))
         if self.jitter >= 1:
             raise ConfigError(f"Exponential.jitter must be less than 1, got {self.jitter!r}")
 
@@ -166,7 +213,7 @@ class Adaptive(Struct, frozen=True):
     price: float = 0.05
 
     def __post_init__(self) -> None:
-        _refuse_bad_numbers(self, positive=("price",))
+        _refuse_bad_values(self, positive=("price",))
 
 
 class PollPolicy(Struct, frozen=True, kw_only=True):
@@ -190,7 +237,7 @@ class PollPolicy(Struct, frozen=True, kw_only=True):
                 "PollPolicy.pacing must be Adaptive(...), Exponential(...) or Fixed(...), "
                 f"got {self.pacing!r}"
             )
-        _refuse_bad_numbers(self)
+        _refuse_bad_values(self)
 
 
 class StreamPolicy(Struct, frozen=True, kw_only=True):
@@ -209,7 +256,7 @@ class StreamPolicy(Struct, frozen=True, kw_only=True):
     give_up_after: float = 300.0
 
     def __post_init__(self) -> None:
-        _refuse_bad_numbers(self, positive=("silence",))
+        _refuse_bad_values(self, positive=("silence",))
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -233,9 +280,10 @@ class Limits(Struct, frozen=True, kw_only=True):
     frame: int = 16 * 1024 * 1024
 
     def __post_init__(self) -> None:
-        _refuse_bad_numbers(
+        _refuse_bad_values(
             self,
             optional=("gets_per_second", "in_flight"),
+            whole=("in_flight",),
             positive=(
                 "polls_in_flight",
                 "gets_per_second",

@@ -17,6 +17,7 @@ from foxapi_async._client.resources.llm import LLM
 from foxapi_async._client.resources.models import Models
 from foxapi_async._client.resources.tasks import Tasks
 from foxapi_async._client.service import Core, Options, Service
+from foxapi_async._client.settings import check_settings, hooks_of
 from foxapi_async._client.stats import Stats, read_stats
 from foxapi_async._clock import Clock, LoopClock
 from foxapi_async._journal import make_recorder
@@ -26,11 +27,12 @@ from foxapi_async.config import (
     Limits,
     PollPolicy,
     RetryPolicy,
+    SecretString,
     StreamPolicy,
     Timeouts,
+    URLObject,
     Validation,
 )
-from foxapi_async.errors import ConfigError
 from foxapi_async.hooks import Hook
 
 _ACCOUNT_OPTIONS = frozenset({"api_key", "base_url", "allow_http"})
@@ -46,10 +48,14 @@ class FoxSession:
     event loop; it belongs to the first loop that it is used in.
 
     ``api_key`` and ``base_url`` default to ``FOXAPI_API_KEY`` and ``FOXAPI_BASE_URL``; empty
-    variables count as unset. Plain http is refused but to this machine, unless ``allow_http`` or
-    ``FOXAPI_ALLOW_HTTP=1``. ``validation`` says how requests are checked before they are sent.
-    ``hooks`` are told what happens. ``http`` lends an ``aiohttp.ClientSession``, which stays yours
-    to close; ``trust_env`` and ``ssl`` are aiohttp's.
+    variables count as unset. The key may be a ``SecretStr`` of pydantic, the URL an object of
+    yarl, httpx or pydantic; a ``/v1`` at its end is dropped. Plain http is refused but to this
+    machine, unless ``allow_http`` or ``FOXAPI_ALLOW_HTTP=1``. A setting of a wrong type is a
+    ``ConfigError``.
+
+    ``validation`` says how requests are checked before they are sent. ``hooks`` are told what
+    happens. ``http`` lends an ``aiohttp.ClientSession``, which stays yours to close; ``trust_env``
+    and ``ssl`` are aiohttp's.
 
     ``journal`` names an SQLite file, such as ``"tasks.db"``: each submission is written down before
     it is sent, so that a killed process loses nothing that was paid for (extra ``journal``).
@@ -58,9 +64,9 @@ class FoxSession:
 
     def __init__(
         self,
-        api_key: str | None = None,
+        api_key: str | SecretString | None = None,
         *,
-        base_url: str | None = None,
+        base_url: str | URLObject | None = None,
         timeouts: Timeouts = Timeouts(),  # noqa: B008 frozen
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 frozen
         polling: PollPolicy = PollPolicy(),  # noqa: B008 frozen
@@ -75,8 +81,19 @@ class FoxSession:
         ssl: _ssl.SSLContext | None = None,
         clock: Clock | None = None,
     ) -> None:
-        if validation not in {"known", "strict", "off"}:
-            raise ConfigError(f"validation must be 'known', 'strict' or 'off', got {validation!r}")
+        check_settings(
+            timeouts=timeouts,
+            retry=retry,
+            polling=polling,
+            streaming=streaming,
+            limits=limits,
+            validation=validation,
+            http=http,
+            allow_http=allow_http,
+            trust_env=trust_env,
+            ssl=ssl,
+            clock=clock,
+        )
         listen()
         account = Account.resolve(api_key, base_url, allow_http)
         clock = clock or LoopClock()
@@ -90,7 +107,7 @@ class FoxSession:
             streaming=streaming,
             validation=validation,
             journal=make_recorder(journal, clock),
-            hooks=tuple(hooks),
+            hooks=hooks_of(hooks),
         )
         self._owner = True
         self._adopt(Service(account, options, Core(transport, clock, limits)))
@@ -115,9 +132,10 @@ class FoxSession:
                 )
             if name not in _ACCOUNT_OPTIONS | _OPTIONS:
                 raise TypeError(f"unknown option {name!r}")
+        check_settings(**options)
         named = {name: options.pop(name) for name in _ACCOUNT_OPTIONS & options.keys()}
         if "hooks" in options:
-            options["hooks"] = tuple(options["hooks"])
+            options["hooks"] = hooks_of(options["hooks"])
         if "journal" in options:
             options["journal"] = make_recorder(options["journal"], self._service.clock)
         account = self._service.account

@@ -2,8 +2,9 @@
 
 import json
 import platform
+import re
 from collections.abc import Mapping
-from typing import NoReturn, Self, final
+from typing import Any, NoReturn, Self, final
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -11,7 +12,7 @@ import yarl
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from foxapi_async._version import __version__
-from foxapi_async.config import environment, is_loopback
+from foxapi_async.config import SecretString, URLObject, environment, is_loopback
 from foxapi_async.errors import ConfigError
 
 DEFAULT_BASE_URL = "https://api.foxapi.cc"
@@ -22,7 +23,11 @@ USER_AGENT = (
 )
 
 _LEAST_SECRET = 4
+_SHORTEST_KEY = 8
 _SHOWN_SECRET = 16
+_ENDPOINT = re.compile(
+    r"/v1/(llm|llm_async|tasks|configs|models|chat|images|videos|audios?|run|files)(/|$)"
+)
 _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"0", "false", "no", "off"})
 
@@ -55,8 +60,10 @@ class Account:
         self._base_url = base_url
         self._allow_http = allow_http
         url = _checked_url(base_url, allow_http=allow_http)
+        _refuse_short_key(api_key, url)
         self._root = url.origin()
-        self._base_path = url.raw_path.rstrip("/")
+        # Every path begins with it, and other SDKs have it in their base URL.
+        self._base_path = url.raw_path.rstrip("/").removesuffix("/v1").rstrip("/")
         self._base = f"{self._root}{self._base_path}"
         # For texts; a proxy may be told who asks by a name or a path that holds the key.
         self.origin: str = self.redact(str(self._root))
@@ -76,32 +83,32 @@ class Account:
     @classmethod
     def resolve(
         cls,
-        api_key: str | None = None,
-        base_url: str | None = None,
+        api_key: str | SecretString | None = None,
+        base_url: str | URLObject | None = None,
         allow_http: bool | None = None,  # noqa: FBT001 three-state, and named by every caller
     ) -> Self:
         """Fill in what is ``None`` from the environment; ``ConfigError`` names what is wrong."""
-        api_key = environment("FOXAPI_API_KEY") if api_key is None else api_key
-        if not api_key:
+        key = environment("FOXAPI_API_KEY") if api_key is None else _key_text(api_key)
+        if not key:
             raise ConfigError(
                 "no API key: set the environment variable FOXAPI_API_KEY or pass api_key=..."
             )
-        base_url = base_url or environment("FOXAPI_BASE_URL") or DEFAULT_BASE_URL
+        url = _url_text(base_url or environment("FOXAPI_BASE_URL") or DEFAULT_BASE_URL)
         if allow_http is None:
             allow_http = _switch("FOXAPI_ALLOW_HTTP")
-        return cls(api_key, base_url, allow_http=allow_http)
+        return cls(key, url, allow_http=allow_http)
 
     def with_(
         self,
         *,
-        api_key: str | None = None,
-        base_url: str | None = None,
+        api_key: str | SecretString | None = None,
+        base_url: str | URLObject | None = None,
         allow_http: bool | None = None,
     ) -> "Account":
         """Return an account that differs in what is given."""
         return Account(
-            self._key if api_key is None else api_key,
-            self._base_url if base_url is None else base_url,
+            self._key if api_key is None else _key_text(api_key),
+            self._base_url if base_url is None else _url_text(base_url),
             allow_http=self._allow_http if allow_http is None else allow_http,
         )
 
@@ -148,6 +155,40 @@ def _headers(api_key: str, *, accept: str, encoding: str) -> CIMultiDictProxy[st
     )
 
 
+def _key_text(api_key: str | SecretString) -> str:
+    value: Any = api_key
+    if hasattr(value, "get_secret_value"):
+        value = value.get_secret_value()
+    if not isinstance(value, str):
+        raise ConfigError(
+            "the API key (api_key=..., FOXAPI_API_KEY) must be a text or a secret string, "
+            f"got {type(value).__name__}"
+        )
+    return str.__str__(value)
+
+
+def _url_text(base_url: str | URLObject) -> str:
+    value: Any = base_url
+    if isinstance(value, str):
+        return str.__str__(value)
+    if hasattr(value, "scheme") and hasattr(value, "host"):
+        return str(value)
+    raise ConfigError(
+        "the base URL (base_url=..., FOXAPI_BASE_URL) must be a text or a URL, "
+        f"got {type(value).__name__}"
+    )
+
+
+def _refuse_short_key(api_key: str, url: yarl.URL) -> None:
+    """Refuse what can only be a piece of a key; a gateway of your own takes any."""
+    is_local = url.scheme == "http" or is_loopback(url.host or "")
+    if len(api_key) < _SHORTEST_KEY and not is_local:
+        raise ConfigError(
+            f"the API key (api_key=..., FOXAPI_API_KEY) has only {len(api_key)} characters, and a "
+            f"key of the service at least {_SHORTEST_KEY}: was it copied whole?"
+        )
+
+
 def _checked_key(api_key: str) -> str:
     if not api_key or not (api_key.isascii() and api_key.isprintable()) or " " in api_key:
         raise ConfigError(
@@ -176,6 +217,8 @@ def _checked_url(base_url: str, *, allow_http: bool) -> yarl.URL:
         raise refuse("must begin with https:// and a host")
     if url.raw_user is not None or url.raw_password is not None or "@" in base_url:
         raise refuse("must not hold a user name or a password")
+    if _ENDPOINT.search(url.raw_path):
+        raise refuse("is the address of one endpoint; end it before /v1")
     if _switch("FOXAPI_FORBID_NETWORK") and not is_loopback(url.host):
         raise refuse(
             "is not on this machine, and FOXAPI_FORBID_NETWORK=1 allows nothing else; set "

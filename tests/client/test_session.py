@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+from typing import Any
 
 import aiohttp
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from foxapi_async import (
     AuthenticationError,
     ConfigError,
+    Fixed,
     FoxSession,
     Limits,
     PollPolicy,
@@ -48,6 +50,48 @@ def test_a_wrong_setting_is_named(arguments: dict[str, str], name: str) -> None:
         FoxSession(KEY, **arguments)  # type: ignore[arg-type]
 
 
+async def coroutine_hook(event: Event) -> None:
+    """Stand for a hook that nobody would await."""
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "right"),
+    [
+        ("timeouts", 5, r"Timeouts\(wait=60\)"),
+        ("retry", 3, r"RetryPolicy\(attempts=3\)"),
+        ("polling", Fixed(5), r"PollPolicy\(pacing="),
+        ("streaming", None, "StreamPolicy"),
+        ("limits", {}, "Limits"),
+        ("limits", Limits, "Limits"),
+        ("validation", ["known"], "'strict'"),
+        ("hooks", print, r"\[hook\]"),
+        ("hooks", None, r"\[hook\]"),
+        ("hooks", [7], r"hooks\[0\] must be a function"),
+        ("hooks", [coroutine_hook], "coroutine function"),
+        ("http", object(), "aiohttp.ClientSession"),
+        ("allow_http", "yes", "True, False or None"),
+        ("trust_env", 1, "True or False"),
+        ("ssl", False, "SSLContext"),
+        ("clock", object(), "call_at"),
+        ("journal", 7, "journal"),
+        ("api_key", 7, "API key"),
+        ("base_url", b"https://fox.example", "base URL"),
+    ],
+)
+async def test_a_setting_of_a_wrong_type_is_refused_at_once(
+    name: str, value: object, right: str
+) -> None:
+    """The session is not built, nor a copy of it, and the error names the setting and the type."""
+    arguments: dict[str, Any] = {"api_key": KEY, name: value}
+    with pytest.raises(ConfigError, match=right) as caught:
+        FoxSession(**arguments)
+    assert name.replace("_", " ") in str(caught.value).lower().replace("_", " ")
+    if name not in {"limits", "http", "trust_env", "ssl", "clock"}:
+        async with FoxSession(KEY) as fox:
+            with pytest.raises(ConfigError, match=right):
+                fox.with_options(**{name: value})
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -58,10 +102,15 @@ def test_a_wrong_setting_is_named(arguments: dict[str, str], name: str) -> None:
         lambda: Timeouts(read="30"),  # type: ignore[arg-type]
         lambda: Timeouts(wait=True),
         lambda: PollPolicy(give_up_after=float("inf")),
+        lambda: PollPolicy(sync_upstream="no"),  # type: ignore[arg-type]
+        lambda: PollPolicy(pacing=5),  # type: ignore[arg-type]
+        lambda: Limits(in_flight=2.5),  # type: ignore[arg-type]
+        lambda: Limits(streams=1.5),  # type: ignore[arg-type]
+        lambda: Timeouts(read=10**400),
     ],
 )
 def test_impossible_policies_are_refused(wrong: object) -> None:
-    """Zero where there must be something, negative, infinite and missing numbers are named."""
+    """Numbers that are zero, negative, infinite, broken or missing, and other types, are named."""
     with pytest.raises(ConfigError, match=r"Timeouts|Limits|PollPolicy"):
         wrong()  # type: ignore[operator]
 

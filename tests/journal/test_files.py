@@ -54,7 +54,7 @@ def test_a_journal_is_named_by_a_path_or_a_url(journal: Any, path: str, synchron
 def test_what_names_no_file_is_refused(journal: Any) -> None:
     """What cannot be a journal is refused when the session is built, by the setting's name."""
     with pytest.raises(ConfigError, match="journal="):
-        FoxSession("sk-x", journal=journal)
+        FoxSession("sk-local", journal=journal)
 
 
 @pytest.mark.parametrize("missing", ["sqlalchemy", "aiosqlite"])
@@ -169,7 +169,7 @@ async def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path, make: Any
     await asyncio.to_thread(make, path)
     before = await asyncio.to_thread(lambda: path.is_file() and path.read_bytes())
     with pytest.raises(JournalError, match=why) as caught:
-        async with FoxSession("sk-x", journal=path):
+        async with FoxSession("sk-local", journal=path):
             pass
     assert str(path) in str(caught.value)
     if before and why == "not a database":
@@ -182,7 +182,7 @@ async def test_a_folder_that_is_not_there_is_told(tmp_path: Path, folder: str) -
     await asyncio.to_thread((tmp_path / "file").touch)
     why = "name is too long" if len(folder) > 255 else f"no folder .*{folder}; make it first"
     with pytest.raises(JournalError, match=f"cannot be made: .*{why}"):
-        async with FoxSession("sk-x", journal=tmp_path / folder / "tasks.db"):
+        async with FoxSession("sk-local", journal=tmp_path / folder / "tasks.db"):
             pass
 
 
@@ -203,7 +203,7 @@ def make_journal_file(path: Path) -> None:
     """Make an empty journal, as a session does."""
 
     async def use() -> None:
-        async with FoxSession("sk-x", journal=path):
+        async with FoxSession("sk-local", journal=path):
             pass
 
     asyncio.run(use())

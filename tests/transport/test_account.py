@@ -2,8 +2,12 @@
 
 import copy
 import pickle
+from pathlib import Path
+from typing import Any
 
+import pydantic
 import pytest
+import yarl
 
 from foxapi_async._transport import Account
 from foxapi_async.config import is_loopback
@@ -147,7 +151,18 @@ class TestSecrecy:
     def test_short_keys(self) -> None:
         """A short key is masked whole; one that is hardly a word garbles no text."""
         assert Account.resolve("sk-local").redact("key sk-local") == "key …"
-        assert Account.resolve("k").redact("key") == "key"
+        assert Account.resolve("k", "http://127.0.0.1:8787").redact("key") == "key"
+
+    def test_a_piece_of_a_key_is_refused(self) -> None:
+        """What is too short for a key of the service is told, and not shown; here any will do."""
+        for url in (None, "https://fox.example"):
+            with pytest.raises(ConfigError, match="only 6 characters") as caught:
+                Account.resolve("sk-abc", url)
+            assert "sk-abc" not in str(caught.value)
+        local = Account.resolve("k", "https://127.0.0.1:8787")
+        with pytest.raises(ConfigError, match="only 1 characters"):
+            local.with_(base_url="https://fox.example")
+        assert Account.resolve("k", "http://gateway:8787", allow_http=True).headers
 
     def test_it_cannot_be_written_down(self) -> None:
         """An account is neither pickled nor copied into a file by accident."""
@@ -177,17 +192,67 @@ class TestChanging:
         assert Account.resolve(KEY) != Account.resolve(KEY)
 
 
+@pytest.mark.parametrize(
+    ("url", "target"),
+    [
+        ("https://fox.example/v1", "/v1/tasks"),
+        ("https://fox.example/v1/", "/v1/tasks"),
+        ("https://fox.example/proxy/v1", "/proxy/v1/tasks"),
+        ("https://fox.example/v12", "/v12/v1/tasks"),
+        (yarl.URL("https://fox.example/v1"), "/v1/tasks"),
+        (pydantic.HttpUrl("https://fox.example"), "/v1/tasks"),
+    ],
+)
+def test_a_version_at_the_end_of_the_base_url_is_dropped(url: Any, target: str) -> None:
+    """Other SDKs have it there; every path begins with it already. URL objects are URLs."""
+    account = Account.resolve(KEY, url)
+    assert account.target("/v1/tasks") == target
+    assert account.base == f"https://fox.example{target.removesuffix('/v1/tasks')}"
+    assert Account.resolve(KEY).with_(base_url=url).base == account.base
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://fox.example/v1/llm/generations",
+        "https://fox.example/v1/chat/completions",
+        "https://fox.example/proxy/v1/tasks/",
+    ],
+)
+def test_the_address_of_an_endpoint_is_no_base_url(url: str) -> None:
+    """It is told where the base URL ends; a prefix of a proxy may look like it."""
+    with pytest.raises(ConfigError, match="end it before /v1"):
+        Account.resolve(KEY, url)
+    assert Account.resolve(KEY, "https://fox.example/v1/foxapi").base.endswith("/v1/foxapi")
+
+
+def test_a_secret_string_is_a_key() -> None:
+    """A key that hides itself is unwrapped, and anything that is no text is refused unseen."""
+    hidden = pydantic.SecretStr(KEY)
+    assert Account.resolve(hidden).headers["Authorization"] == f"Bearer {KEY}"
+    assert Account.resolve("sk-other-key").with_(api_key=hidden).holds_key(KEY.encode())
+    wrong: list[Any] = [KEY.encode(), pydantic.SecretBytes(KEY.encode()), 7]
+    for key in wrong:
+        with pytest.raises(ConfigError, match="must be a text or a secret string"):
+            Account.resolve(key)
+    with pytest.raises(ConfigError, match="no API key"):
+        Account.resolve(pydantic.SecretStr(""))
+    for url in (b"https://fox.example", 7, Path("https://fox.example")):
+        with pytest.raises(ConfigError, match="must be a text or a URL"):
+            Account.resolve(KEY, url)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("url", [None, "https://api.example", "https://127.0.0.1.example"])
 def test_the_network_can_be_forbidden(monkeypatch: pytest.MonkeyPatch, url: str | None) -> None:
     """With ``FOXAPI_FORBID_NETWORK=1`` no account is for another machine."""
     monkeypatch.setenv("FOXAPI_FORBID_NETWORK", "1")
     with pytest.raises(ConfigError, match="FOXAPI_FORBID_NETWORK=1"):
-        Account.resolve("sk-key", url)
-    local = Account.resolve("sk-key", "http://127.0.0.1:8787")
+        Account.resolve("sk-local", url)
+    local = Account.resolve("sk-local", "http://127.0.0.1:8787")
     with pytest.raises(ConfigError, match="FOXAPI_FORBID_NETWORK=1"):
         local.with_(base_url=url or "https://api.foxapi.cc")
     monkeypatch.setenv("FOXAPI_FORBID_NETWORK", "0")
-    Account.resolve("sk-key", url)
+    Account.resolve("sk-local", url)
 
 
 def test_loopback_is_known_by_its_addresses() -> None:
