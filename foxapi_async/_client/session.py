@@ -88,7 +88,6 @@ class FoxSession:
             streaming=streaming,
             limits=limits,
             validation=validation,
-            http=http,
             allow_http=allow_http,
             trust_env=trust_env,
             ssl=ssl,

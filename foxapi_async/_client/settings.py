@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterable
 from inspect import iscoroutinefunction
 from typing import Any, Final, cast
 
-import aiohttp
-
 from foxapi_async.config import Limits, PollPolicy, RetryPolicy, StreamPolicy, Timeouts
 from foxapi_async.errors import ConfigError
 from foxapi_async.hooks import Hook
@@ -63,10 +61,6 @@ _RULES: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
     "validation": (
         lambda value: isinstance(value, str) and value in {"known", "strict", "off"},
         "'known', 'strict' or 'off'",
-    ),
-    "http": (
-        _one_of(aiohttp.ClientSession, optional=True),
-        "an aiohttp.ClientSession or None",
     ),
     "allow_http": (_one_of(bool, optional=True), "True, False or None"),
     "trust_env": (_one_of(bool), "True or False"),

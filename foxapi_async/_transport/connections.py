@@ -211,6 +211,10 @@ async def _stay_here(
 
 def _refuse_unfit(session: aiohttp.ClientSession) -> None:
     """Refuse a lent session whose defaults would replace the key or break each request."""
+    if not isinstance(session, aiohttp.ClientSession):  # pyright: ignore[reportUnnecessaryIsInstance] the caller's word
+        raise ConfigError(
+            f"http must be an aiohttp.ClientSession or None, got {type(session).__name__}"
+        )
     if getattr(session, "auth", None) is not None:
         raise ConfigError(
             "http= is an aiohttp session with auth=..., which would replace the API key in the "
