@@ -1,69 +1,85 @@
-"""Relay a generation to a browser as server-sent events, and let the browser reconnect."""
+"""Relay a generation to a browser, which reconnects, reloads and stops as it should (aiohttp)."""
 
-import asyncio
 import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
 
-import aiohttp
 from aiohttp import web
 
-from foxapi_async import FoxSession
+from foxapi_async import ChatStream, FoxSession
+from foxapi_async.errors import ConfigError, FoxAPIError, InvalidTaskIdError, NotFoundError
 
 FOX = web.AppKey("fox", FoxSession)
+PAGE = Path(__file__).with_name("streaming_web.html")
+OVER = "over"
+
+
+async def page(request: web.Request) -> web.StreamResponse:
+    return web.FileResponse(PAGE)
 
 
 async def ask(request: web.Request) -> web.Response:
-    """Submit, and tell the browser where to listen."""
-    handle = await request.app[FOX].llm.submit(
-        model="gpt-5.5", messages=(await request.json())["prompt"], stream=True
-    )
+    """Submit, which is billed, and tell the page where to listen."""
+    prompt = (await request.json())["prompt"]
+    handle = await request.app[FOX].llm.submit(model="gpt-5.5", messages=prompt, stream=True)
     return web.json_response({"events": f"/events/{handle.id}"})
 
 
 async def events(request: web.Request) -> web.StreamResponse:
-    """Relay the chunks. The id of each event is a cursor, which a browser sends back by itself."""
-    handle = request.app[FOX].tasks.handle(request.match_info["task_id"])
+    """Relay the chunks from the cursor on: of a reconnect in its header, of a reload in the URL."""
+    cursor = request.headers.get("Last-Event-ID") or request.query.get("cursor")
+    if cursor == OVER:
+        return web.Response(status=204)  # The browser had the last event: do not reconnect.
+    try:
+        handle = request.app[FOX].tasks.handle(request.match_info["task_id"])
+        await handle.refresh()
+        stream = handle.stream(resume=cursor)
+    except (InvalidTaskIdError, NotFoundError):
+        return web.Response(status=404)
+    except ConfigError:
+        return web.Response(status=400, text="this is no cursor")
+    except FoxAPIError:
+        return web.Response(status=502)
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await response.prepare(request)
-    # A visitor who leaves cancels this handler, or fails the write: either closes the stream.
-    async with handle.stream(resume=request.headers.get("Last-Event-ID")) as stream:
-        async for delta in stream:
-            data = json.dumps({"text": delta.text})
-            await response.write(f"id: {stream.cursor}\ndata: {data}\n\n".encode())
-    await response.write(b"event: end\ndata: {}\n\n")
+    async with aclosing(relay(stream)) as relayed:
+        async for event in relayed:
+            await response.write(event)
     return response
 
 
-async def session(app: web.Application) -> None:
-    app[FOX] = FoxSession()
+async def relay(stream: ChatStream) -> AsyncGenerator[bytes]:
+    """Write each delta as an event whose id is its cursor. The last event ends it for good."""
+    try:
+        async with stream:
+            async for delta in stream:
+                yield sse("message", stream.cursor, text=delta.text)
+        yield sse("end", OVER)
+    except FoxAPIError as error:
+        # The status is sent already, so that only an event can tell.
+        reason = getattr(error, "code", None) or type(error).__name__
+        yield sse("error", OVER, message=f"The answer broke off: {reason}")
 
 
-async def close(app: web.Application) -> None:
-    await app[FOX].aclose()
+def sse(name: str, id: str, **data: str) -> bytes:
+    return f"event: {name}\nid: {id}\ndata: {json.dumps(data)}\n\n".encode()
+
+
+async def session(app: web.Application) -> AsyncIterator[None]:
+    async with FoxSession() as app[FOX]:
+        yield
 
 
 def make_app() -> web.Application:
     app = web.Application()
-    app.add_routes([web.post("/ask", ask), web.get("/events/{task_id}", events)])
-    app.on_startup.append(session)
-    app.on_cleanup.append(close)
+    app.add_routes(
+        [web.get("/", page), web.post("/ask", ask), web.get("/events/{task_id}", events)]
+    )
+    app.cleanup_ctx.append(session)
     return app
 
 
-async def main() -> None:
-    """Serve one visitor who loses the connection after the first event."""
-    runner = web.AppRunner(make_app(), handler_cancellation=True)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    async with aiohttp.ClientSession(url) as browser:
-        async with browser.post("/ask", json={"prompt": "count 1 to 5"}) as answer:
-            path = (await answer.json())["events"]
-        async with browser.get(path) as answer:
-            last = (await answer.content.readline()).decode().removeprefix("id: ").strip()
-            print((await answer.content.readline()).decode().strip())
-        async with browser.get(path, headers={"Last-Event-ID": last}) as answer:
-            print(await answer.text())
-    await runner.cleanup()
-
-
-asyncio.run(main())
+if __name__ == "__main__":
+    # A visitor who leaves cancels the handler, which closes the stream at once.
+    web.run_app(make_app(), host="127.0.0.1", port=8080, handler_cancellation=True)
