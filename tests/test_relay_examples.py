@@ -61,8 +61,8 @@ class Visitor:
             while len(found) < most and (name := await answer.content.readline()):
                 number, data = await answer.content.readline(), await answer.content.readline()
                 assert await answer.content.readline() == b"\n"
-                event, id = (line.decode().strip().partition(": ")[2] for line in (name, number))
-                found.append(Event(event, id, json.loads(data.removeprefix(b"data: "))))
+                kind, cursor = (line.decode().strip().partition(": ")[2] for line in (name, number))
+                found.append(Event(kind, cursor, json.loads(data.removeprefix(b"data: "))))
         return found
 
 
