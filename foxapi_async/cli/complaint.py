@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from foxapi_async import errors
+from foxapi_async.cli.exits import is_unknown_task
 from foxapi_async.types import Violation
 
 _LONGEST: Final = 400
@@ -23,6 +24,8 @@ def complaint(error: Exception) -> list[str]:
     """Return what is wrong with its cause, then how to go on, one sentence a line."""
     if isinstance(error, errors.RequestValidationError):
         return [_violation(item) for item in error.violations]
+    if isinstance(error, errors.TaskLostError) and is_unknown_task(error):
+        return complaint(error.fault)
     first = _shortened(str(error))
     request_id = getattr(error, "request_id", None)
     if request_id and request_id not in first:
@@ -57,6 +60,13 @@ def _wait(error: Any) -> str:
     return f"its result is there: foxapi wait {error.task_id}"
 
 
+def _wait_again(error: Any) -> str:
+    command = f"foxapi wait {error.task_id}"
+    if error.fault is None:
+        return f"the task goes on, wait again: {command}"
+    return f"check the network, and FOXAPI_BASE_URL, then wait again: {command}"
+
+
 def _go_on(error: Any) -> str:
     resume = f" --resume {shlex.quote(error.cursor)}" if error.cursor else ""
     return f"go on with it: foxapi stream --task {error.task_id}{resume}"
@@ -85,9 +95,7 @@ _REMEDIES: Final[dict[type, Callable[[Any], str | None]]] = {
     errors.SubmitOutcomeUnknownError: (
         lambda _: "do not resubmit blindly: a task that was accepted is billed"
     ),
-    errors.TaskTimeoutError: (
-        lambda error: f"the task goes on, wait again: foxapi wait {error.task_id}"
-    ),
+    errors.TaskTimeoutError: _wait_again,
     errors.TaskLostError: lambda error: f"try again later: foxapi wait {error.task_id}",
     errors.StreamInterruptedError: _go_on,
     errors.StreamExpiredError: _wait,

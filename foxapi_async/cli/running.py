@@ -5,7 +5,7 @@ import sys
 import warnings
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import typer
 
@@ -15,6 +15,17 @@ from foxapi_async.cli.screen import Screen, abandon_stdout
 
 if TYPE_CHECKING:
     from foxapi_async import FoxSession
+    from foxapi_async.hooks import Event
+
+_TROUBLES: Final = {
+    "APIConnectionError": "the service cannot be reached",
+    "APITimeoutError": "the service does not answer",
+    "InternalServerError": "the service is in trouble",
+    "InvalidResponseError": "what answers is not the service",
+    "RateLimitError": "the service asks to wait",
+    "ServiceUnavailableError": "the service is in trouble",
+}
+"""What it means that a question that will be asked again was not answered."""
 
 Command = Callable[[], Coroutine[Any, Any, ExitCode]]
 Session = AbstractAsyncContextManager["FoxSession"]
@@ -78,7 +89,32 @@ def open_session(
     """
     from foxapi_async import FoxSession, Timeouts
 
-    return _opened(screen, FoxSession(timeouts=Timeouts(wait=patience), journal=journal))
+    fox = FoxSession(
+        timeouts=Timeouts(wait=patience), journal=journal, hooks=[_tell_faults(screen)]
+    )
+    return _opened(screen, fox)
+
+
+def _tell_faults(screen: Screen) -> Callable[["Event"], None]:
+    """Return a hook that tells at once, once for each kind, why nothing is learnt of a task.
+
+    The session asks again for minutes, and a wrong address is never mended by patience.
+    """
+    from foxapi_async.hooks import RequestFinished
+
+    told: set[str] = set()
+
+    def hear(event: "Event") -> None:
+        if not isinstance(event, RequestFinished) or event.method != "GET":
+            return
+        trouble = _TROUBLES.get(event.error or "")
+        if trouble is None or trouble in told:
+            return
+        told.add(trouble)
+        status = f" ({event.status})" if event.status else ""
+        screen.note(f"{trouble}{status}, asking again; is FOXAPI_BASE_URL right?", "yellow")
+
+    return hear
 
 
 @asynccontextmanager

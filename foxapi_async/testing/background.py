@@ -1,6 +1,7 @@
 """A gateway in a thread of its own: for synchronous tests, and for any asynchronous ones."""
 
 import asyncio
+import socket
 from concurrent.futures import Future
 from hashlib import sha256
 from threading import Thread
@@ -105,9 +106,22 @@ class BackgroundGateway:
             raise AssertionError(f"billed {len(twins)} times: one request made {', '.join(twins)}")
 
     def __enter__(self) -> Self:
-        """Listen. ``OSError`` when the port is taken."""
-        self._thread.start()
-        self._loop = self._started.result(_PATIENCE)
+        """Listen. ``OSError`` when the port is taken, or whatever forbids sockets raises."""
+        try:
+            # A loop that is refused its own sockets would leave a warning behind.
+            for end in socket.socketpair():
+                end.close()
+            self._thread.start()
+            self._loop = self._started.result(_PATIENCE)
+        except BaseException as error:
+            if self._thread.ident is not None:
+                self._thread.join(_PATIENCE)
+            error.add_note(
+                "The gateway could not listen at 127.0.0.1. Where a plugin forbids sockets, let it "
+                "allow that address: pytest-socket does by @pytest.mark.enable_socket, or by "
+                "--allow-hosts=127.0.0.1 in place of --disable-socket."
+            )
+            raise
         return self
 
     def __exit__(
@@ -121,14 +135,16 @@ class BackgroundGateway:
         self._thread.join(_PATIENCE)
 
     def _run(self) -> None:
-        asyncio.run(self._serve())
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:
+            if self._started.done():
+                raise
+            # There was no loop, or nothing listened: it is raised where the gateway was entered.
+            self._started.set_exception(error)
 
     async def _serve(self) -> None:
-        try:
-            await self._gateway.__aenter__()
-        except BaseException as error:  # noqa: BLE001 it is raised where the gateway was entered
-            self._started.set_exception(error)
-            return
+        await self._gateway.__aenter__()
         try:
             self._started.set_result(asyncio.get_running_loop())
             await self._stop.wait()

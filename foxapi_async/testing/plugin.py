@@ -61,9 +61,15 @@ def foxapi_clock(foxapi_gateway: "BackgroundGateway") -> "BackgroundGateway":
 @pytest.fixture
 def foxapi_session(
     request: pytest.FixtureRequest, foxapi_gateway: "BackgroundGateway"
-) -> "FoxSession":
+) -> Iterator["FoxSession"]:
     """Give an asynchronous test a session with the gateway; it is closed when the test ends."""
     test = getattr(request.node, "obj", None)
+    if hasattr(test, "hypothesis"):
+        pytest.fail(
+            "foxapi_session lasts for one call of the test, and @given calls it many times: take "
+            "foxapi_gateway and open `async with FoxSession() as fox` in the test",
+            pytrace=False,
+        )
     if not inspect.iscoroutinefunction(test):
         pytest.fail(
             "foxapi_session is for `async def` tests; take foxapi_gateway and build a FoxSession() "
@@ -82,7 +88,9 @@ def foxapi_session(
             return await test(*args, **keywords)
 
     request.node.obj = close_after
-    return session
+    yield session
+    # The test may be run again, with a session of its own.
+    request.node.obj = test
 
 
 def _settings(request: pytest.FixtureRequest) -> dict[str, Any]:

@@ -13,6 +13,35 @@ import pytest
 from foxapi_async.gateway.store import MemoryStore
 from foxapi_async.testing import BackgroundGateway
 
+
+class SocketBlockedError(RuntimeError):
+    """What a plugin that forbids sockets raises."""
+
+
+def test_a_gateway_that_cannot_start_says_why_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where sockets are forbidden, entering raises what forbids them, with the way out."""
+
+    def forbid(*_: object, **__: object) -> None:
+        raise SocketBlockedError("a test tried to use socket.socket")
+
+    gateway = BackgroundGateway()
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "socketpair", forbid)
+        started = monotonic()
+        with pytest.raises(SocketBlockedError) as caught, gateway:
+            pass
+    assert monotonic() - started < 5
+    assert "127.0.0.1" in caught.value.__notes__[0]
+
+
+def test_a_taken_port_is_told_where_the_gateway_is_entered() -> None:
+    """What the system refuses in the gateway's thread is raised in the test's."""
+    with BackgroundGateway() as first:
+        port = int(first.url.rpartition(":")[2])
+        with pytest.raises(OSError, match=str(port)), BackgroundGateway(port=port):
+            pass
+
+
 HELLO = json.dumps({"model": "gpt-5.5", "messages": [{"role": "user", "content": "hello"}]})
 
 

@@ -54,7 +54,7 @@ def test_a_lost_answer_is_not_paid_twice(foxapi_gateway):
     foxapi_gateway.assert_billed_once(task_id)
 
 
-@pytest.mark.foxapi(faults=["submit:429:retry_after=0,nth=1"], api_keys=["sk-own"])
+@pytest.mark.foxapi(faults=["query:503:nth=1"], api_keys=["sk-own"])
 class TestMarked:
     def test_the_mark_breaks_it(self, foxapi_gateway):
         assert os.environ["FOXAPI_API_KEY"] == "sk-own"
@@ -137,6 +137,44 @@ async def test_time(foxapi_session, foxapi_clock):
     assert (await handle).text == "1, 2, 3"
 """
 
+RERUN = """
+from _pytest.runner import runtestprotocol
+
+
+def pytest_runtest_protocol(item, nextitem):
+    for left in (2, 1, 0):
+        item._initrequest()
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+        if not left or not any(report.failed for report in reports):
+            break
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)
+    return True
+"""
+
+FLAKY = """
+import pytest
+from hypothesis import given, strategies
+
+tries = []
+
+
+@pytest.mark.asyncio
+async def test_right_at_last(foxapi_session, foxapi_gateway):
+    tries.append(foxapi_session)
+    completion = await foxapi_session.llm.generate(model="gpt-5.5", messages="count 1 to 3")
+    assert completion.text == "1, 2, 3"
+    assert len(foxapi_gateway.billed) == 1
+    assert len(set(map(id, tries))) == 3
+
+
+@pytest.mark.asyncio
+@given(strategies.none())
+async def test_many_calls(foxapi_session, nothing):
+    pass
+"""
+
 MISTAKES = """
 import pytest
 
@@ -196,6 +234,15 @@ def test_asynchronous_tests(project: pytest.Pytester, plugin: str) -> None:
         options = ("-p", "no:asyncio")
     done = project.runpytest_subprocess(*LOADED, *QUIET, *options)
     done.assert_outcomes(passed=5)
+
+
+def test_a_test_that_is_run_again_has_a_new_session(project: pytest.Pytester) -> None:
+    """A rerun of a failed test works as its first run; a test of many calls is told the way."""
+    project.makepyfile(conftest=RERUN, test_flaky=FLAKY)
+    strict = ("--asyncio-mode=strict", "-o", "asyncio_default_fixture_loop_scope=function")
+    done = project.runpytest_subprocess(*LOADED, *QUIET, *strict)
+    done.assert_outcomes(passed=1, errors=1)
+    done.stdout.fnmatch_lines(["*@given calls it many times: take foxapi_gateway*"])
 
 
 def test_the_plugin_costs_nothing_unasked() -> None:
