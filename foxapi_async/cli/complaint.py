@@ -26,7 +26,7 @@ def complaint(error: Exception) -> list[str]:
         return [_violation(item) for item in error.violations]
     if isinstance(error, errors.TaskLostError) and is_unknown_task(error):
         return complaint(error.fault)
-    first = _shortened(str(error))
+    first = shortened(str(error))
     request_id = getattr(error, "request_id", None)
     if request_id and request_id not in first:
         first += f" (request id {request_id})"
@@ -36,9 +36,9 @@ def complaint(error: Exception) -> list[str]:
 def _violation(violation: Violation) -> str:
     hint = _hint(violation.param)
     if hint:
-        return f"{_shortened(violation.message)}: {hint}"
+        return f"{shortened(violation.message)}: {hint}"
     named = violation.param in violation.message
-    return _shortened(violation.message if named else f"{violation.param}: {violation.message}")
+    return shortened(violation.message if named else f"{violation.param}: {violation.message}")
 
 
 def _hint(param: str | None) -> str | None:
@@ -104,6 +104,7 @@ _REMEDIES: Final[dict[type, Callable[[Any], str | None]]] = {
 """How to go on after an error, by its nearest listed class."""
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
+    """Return a text of the service, or of the system, on one line of bearable length."""
     line = " ".join(text.split())
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"

@@ -5,27 +5,18 @@ import sys
 import warnings
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from foxapi_async.cli.complaint import complaint
+from foxapi_async.cli.complaint import complaint, shortened
 from foxapi_async.cli.exits import ExitCode, OutputError, exit_code
 from foxapi_async.cli.screen import Screen, abandon_stdout
+from foxapi_async.errors import NotFoundError
 
 if TYPE_CHECKING:
     from foxapi_async import FoxSession
     from foxapi_async.hooks import Event
-
-_TROUBLES: Final = {
-    "APIConnectionError": "the service cannot be reached",
-    "APITimeoutError": "the service does not answer",
-    "InternalServerError": "the service is in trouble",
-    "InvalidResponseError": "what answers is not the service",
-    "RateLimitError": "the service asks to wait",
-    "ServiceUnavailableError": "the service is in trouble",
-}
-"""What it means that a question that will be asked again was not answered."""
 
 Command = Callable[[], Coroutine[Any, Any, ExitCode]]
 Session = AbstractAsyncContextManager["FoxSession"]
@@ -96,23 +87,22 @@ def open_session(
 
 
 def _tell_faults(screen: Screen) -> Callable[["Event"], None]:
-    """Return a hook that tells at once, once for each kind, why nothing is learnt of a task.
+    """Return a hook that tells at once why nothing is learnt of a task, each reason once.
 
     The session asks again for minutes, and a wrong address is never mended by patience.
     """
-    from foxapi_async.hooks import RequestFinished
+    from foxapi_async.hooks import TaskCheckFailed
 
     told: set[str] = set()
 
     def hear(event: "Event") -> None:
-        if not isinstance(event, RequestFinished) or event.method != "GET":
+        # That a task is not known is said at the end, which comes soon.
+        if not isinstance(event, TaskCheckFailed) or event.error == NotFoundError.__name__:
             return
-        trouble = _TROUBLES.get(event.error or "")
-        if trouble is None or trouble in told:
-            return
-        told.add(trouble)
-        status = f" ({event.status})" if event.status else ""
-        screen.note(f"{trouble}{status}, asking again; is FOXAPI_BASE_URL right?", "yellow")
+        if event.message not in told:
+            told.add(event.message)
+            hint = "if it stays so, check the network and FOXAPI_BASE_URL"
+            screen.note(f"{shortened(event.message)}; asking again: {hint}", "yellow")
 
     return hear
 

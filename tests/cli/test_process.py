@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from packaging.requirements import Requirement
 
 from foxapi_async import __version__
 from foxapi_async.gateway import Gateway
@@ -66,6 +68,17 @@ def test_the_version_needs_no_extra(environment: Environment, option: str, missi
         environment,
     )
     assert (done.returncode, done.stdout) == (0, f"foxapi {__version__}\n")
+
+
+def test_the_extra_of_the_command_is_all_that_it_needs(checkout: Path) -> None:
+    """Who installs ``[cli]`` can keep a gateway's data and a journal: no command lacks an extra."""
+    project = tomllib.loads((checkout / "pyproject.toml").read_text("utf-8"))["project"]
+    [others] = [
+        Requirement(text).extras
+        for text in project["optional-dependencies"]["cli"]
+        if text.startswith("foxapi-async[")
+    ]
+    assert others == {"gateway", "journal"}
 
 
 def test_a_command_loads_what_it_needs(environment: Environment) -> None:

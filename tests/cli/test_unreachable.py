@@ -1,7 +1,9 @@
 """What is said where a task cannot be found, or nobody answers."""
 
+import asyncio
 import socket
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -39,12 +41,30 @@ async def test_a_wait_at_a_dead_address_says_so(nobody: str, foxapi: Any) -> Non
     done = await foxapi("wait", ID, "--timeout", "0.5")
     assert done.code == 124, done
     first, *others = done.err.splitlines()
-    assert "cannot be reached" in first
+    assert nobody in first
     assert "FOXAPI_BASE_URL" in first
     assert "the task goes on" not in "\n".join(others)
     [record] = done.records
     assert record["error"]["type"] == "TaskTimeoutError"
     assert nobody.rpartition(":")[2] in record["error"]["message"]
+
+
+async def test_a_stream_at_a_dead_address_says_so(
+    nobody: str, spawn: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """Whoever follows a task hears at once that nobody answers, long before patience ends."""
+
+    def hear() -> list[str]:
+        with spawn("stream", "--task", ID) as process:
+            assert process.stderr is not None
+            lines = [process.stderr.readline() for _ in range(2)]
+            process.kill()
+        return lines
+
+    told = await asyncio.to_thread(hear)
+    assert told[0] == f"{ID}\n"
+    assert nobody in told[1]
+    assert "FOXAPI_BASE_URL" in told[1]
 
 
 async def test_no_patience_is_one_look(gateway: Gateway, foxapi: Any) -> None:
