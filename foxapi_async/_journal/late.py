@@ -47,9 +47,9 @@ class LateJournal(Recorder):
         """Commit that the key is free."""
         await (await self._loaded()).refused(note, fault)
 
-    async def unknown(self, note: Note, fault: FoxAPIError) -> None:
+    async def unknown(self, note: Note, fault: FoxAPIError, task_id: str | None = None) -> None:
         """Commit that the request may have been accepted."""
-        await (await self._loaded()).unknown(note, fault)
+        await (await self._loaded()).unknown(note, fault, task_id)
 
     def finished(self, ending: Ending) -> None:
         """Write the result down soon; a journal that was never opened has no entry of it."""
