@@ -25,6 +25,7 @@ __all__ = [
     "SubmitUnclaimed",
     "TaskCheckFailed",
     "TaskFinished",
+    "TaskStatusUnknown",
     "TaskSubmitted",
     "TaskUnrecorded",
     "TaskUpdated",
@@ -103,6 +104,17 @@ class TaskCheckFailed(Event, frozen=True, kw_only=True):
     model: str
     error: str
     message: str
+
+
+class TaskStatusUnknown(Event, frozen=True, kw_only=True):
+    """A task has a status that this package does not know; told once for each task.
+
+    It is neither success nor failure: the task is looked at until the wait for it runs out.
+    """
+
+    task_id: str
+    model: str
+    status: str
 
 
 class TaskFinished(Event, frozen=True, kw_only=True):

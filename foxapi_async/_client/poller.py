@@ -15,7 +15,14 @@ from foxapi_async._protocol.pacing import LONGEST_INTERVAL
 from foxapi_async._protocol.schedule import Schedule, next_tick, turn
 from foxapi_async._protocol.throttle import Throttle
 from foxapi_async._protocol.trouble import Trouble
-from foxapi_async._protocol.verdict import Sight, State, judge, judge_fault, task_error
+from foxapi_async._protocol.verdict import (
+    Sight,
+    State,
+    judge,
+    judge_fault,
+    knows_status,
+    task_error,
+)
 from foxapi_async._wire.task import Task
 from foxapi_async.config import Limits
 from foxapi_async.errors import (
@@ -321,6 +328,8 @@ class Poller:
         else:
             watch.trouble = None
             watch.unfinished_at = watch.age(now)
+            if not knows_status(task):
+                watch.wonder(task)
             for waiter in changed:
                 waiter.wake(None)
             self._end_glances(watch, began)

@@ -243,6 +243,11 @@ class Service:
             return ear
         return lambda event: context.run(ear, event)
 
+    def tell(self, event: Event, context: Context | None) -> None:
+        """Tell the hooks of ``event`` in ``context``."""
+        if (ear := self.ear_in(context)) is not None:
+            ear(event)
+
     async def _fetch(self, path: str, reader: Reader[S]) -> S:
         self.core.enter()
         return await self._send(Call(effect=Effect.READ, method="GET", path=path), reader)

@@ -1,10 +1,11 @@
 """One task as the poller knows it."""
 # pyright: reportPrivateUsage=false
 
+import logging
 from collections.abc import Hashable, Iterator
 from contextvars import Context
 from enum import Enum, auto
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary, ref
 
 from foxapi_async._client.waiter import Waiter, Watched
@@ -18,6 +19,11 @@ from foxapi_async.errors import (
     TaskLostError,
     TaskTimeoutError,
 )
+from foxapi_async.hooks import Event, TaskStatusUnknown
+
+_log = logging.getLogger("foxapi_async")
+
+_LONGEST_STATUS: Final = 80
 
 
 class Source(Protocol):
@@ -48,6 +54,10 @@ class Source(Protocol):
         results at the last look: then asking upstream would do harm (CONTRACT Q2). It tells events
         in ``context``.
         """
+        ...
+
+    def tell(self, event: Event, context: Context | None) -> None:
+        """Tell the hooks of ``event`` in ``context``."""
         ...
 
 
@@ -84,6 +94,7 @@ class Watch:
         "source",
         "trouble",
         "unfinished_at",
+        "wondered",
     )
 
     def __init__(self, handle: Watched, source: Source) -> None:
@@ -100,6 +111,7 @@ class Watch:
         self.unfinished_at: float = 0.0  # the age at which it was last seen unfinished
         self.trouble: Trouble | None = None
         self.fault: FoxAPIError | None = None  # of the last look, unless that was answered
+        self.wondered: bool = False  # whether a status that nobody knows was told
         self.parked: int = 0  # so many follow its stream, which will tell sooner than a poll
         # Nearly every task has one waiter, and a dictionary for it would double what it takes.
         self._first: Waiter | None = None
@@ -194,6 +206,20 @@ class Watch:
             for handle in {waiter.handle for waiter in self.waiters}:
                 handle._check_failed(fault)
 
+    def wonder(self, task: Task) -> None:
+        """Tell, once, that nobody here knows what the status of ``task`` means."""
+        if self.wondered:
+            return
+        self.wondered = True
+        status = task.status[:_LONGEST_STATUS]
+        _log.warning(
+            "task %s has the status %r, which is not known here: it is taken for unfinished",
+            self.id,
+            status,
+        )
+        event = TaskStatusUnknown(task_id=self.id, model=task.model, status=status)
+        self.source.tell(event, self.context)
+
     def age(self, now: float) -> float:
         """Return the seconds since it was submitted, or first waited for."""
         return 0.0 if self.since is None else now - self.since
@@ -249,9 +275,10 @@ def _timeout_text(task_id: str, last: Task | None, fault: FoxAPIError | None) ->
             f"task {task_id} was never reached {bound}: {fault}; whether it goes on is not known: "
             "check base_url and the network, then await its handle again"
         )
+    status = f"; its last known status is {last.status[:_LONGEST_STATUS]!r}"
     failed = "" if fault is None else f", and the last look at it failed: {fault}"
     return (
-        f"task {task_id} was not finished {bound}{failed}; it goes on at the service: "
+        f"task {task_id} was not finished {bound}{status}{failed}; it goes on at the service: "
         "await its handle again, or find it later by its id"
     )
 

@@ -26,6 +26,7 @@ from foxapi_async.errors import (
     TaskLostError,
     TaskTimeoutError,
 )
+from foxapi_async.hooks import TaskStatusUnknown
 from foxapi_async.types import Task
 
 PACING = Exponential(first=1, factor=1, cap=1, jitter=0)
@@ -56,6 +57,12 @@ class Service:
         self.gate: asyncio.Event | None = None
         self.hangs: Callable[[str], bool] = lambda _task_id: True
         self.pause: float | None = None
+        self.told: list[object] = []
+
+    def tell(self, event: object, context: object) -> None:
+        """Keep what hooks would be told."""
+        assert context is None
+        self.told.append(event)
 
     async def look(
         self, task_id: str, *, hollow: bool = False, context: object = None
@@ -444,6 +451,22 @@ async def test_a_hollow_task_is_looked_at_again_and_in_the_end_empty() -> None:
     await bench.clock.advance(1.2)
     with pytest.raises(EmptyResultError):
         await wait
+
+
+@pytest.mark.parametrize("status", ["aborted", "", "x" * 1000])
+async def test_a_status_that_nobody_knows_is_told_once(
+    caplog: pytest.LogCaptureFixture, status: str
+) -> None:
+    """It is polled on, and the log, one event and the end of the wait say what it is."""
+    bench = Bench(lambda task_id, _: task(task_id, status))
+    waits = [bench.wait(Handle("a"), timeout=5) for _ in range(2)]
+    await bench.clock.advance(6)
+    for wait in waits:
+        with pytest.raises(TaskTimeoutError, match=repr(status[:80])):
+            await wait
+    assert bench.service.looks["a"] > 3
+    assert bench.service.told == [TaskStatusUnknown(task_id="a", model="", status=status[:80])]
+    assert sum("is not known here" in record.message for record in caplog.records) == 1
 
 
 async def test_watchers_wake_at_each_change_and_only_then() -> None:

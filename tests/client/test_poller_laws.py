@@ -47,6 +47,10 @@ class Service:
         self.in_flight = 0
         self.most_in_flight = 0
 
+    def tell(self, event: object, context: object) -> None:
+        """Tell nobody."""
+        raise AssertionError((event, context))
+
     async def look(
         self, task_id: str, *, hollow: bool = False, context: object = None
     ) -> tuple[Task, float | None]:
@@ -173,6 +177,10 @@ class Hanging:
         self.looks: dict[str, list[float]] = {}
         self.in_flight = 0
         self.most_in_flight = 0
+
+    def tell(self, event: object, context: object) -> None:
+        """Tell nobody."""
+        raise AssertionError((event, context))
 
     async def look(
         self, task_id: str, *, hollow: bool = False, context: object = None
