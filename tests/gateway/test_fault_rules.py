@@ -19,6 +19,7 @@ NEEDS: dict[str, dict[str, Any]] = {
     "fail": {"code": "timeout"},
     "cut": {"each": 5},
     "torn": {"chunk": 5},
+    "member": {"member": "status"},
 }
 SAMPLES: dict[str, Any] = {
     "nth": 2,
@@ -38,6 +39,8 @@ SAMPLES: dict[str, Any] = {
     "chunk": 6,
     "each": 8,
     "total": 9,
+    "member": "id",
+    "value": '"canceled"',
 }
 
 

@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from foxapi_async._clock import ManualClock
+from foxapi_async.errors import ConfigError
 from foxapi_async.gateway import FaultRule, Gateway
 
 if TYPE_CHECKING:
@@ -381,3 +382,43 @@ async def test_a_bad_rule_is_told_before_anything_listens() -> None:
     """A gateway is not built with a rule that cannot work."""
     with pytest.raises(Exception, match="did you mean reset"):
         Gateway(faults=["submit:rest"])
+
+
+@pytest.mark.parametrize(
+    ("rule", "member", "told"),
+    [
+        ("submit:member:member=status", "status", None),
+        ("submit:member:member=stream,value=false", "stream", False),
+        ('query:member:member=status,value="canceled"', "status", "canceled"),
+        ("query:member:member=id", "id", None),
+        ('query:member:member=error,value="out of luck"', "error", "out of luck"),
+        ("query:member:member=unheard,value=[1]", "unheard", [1]),
+        ("models:member:member=data,value=null", "data", None),
+    ],
+)
+async def test_a_member_is_changed_or_absent(
+    serve: "Serve", rule: str, member: str, told: object
+) -> None:
+    """An answer differs from the true one in the member of the rule alone, and only once."""
+    service = await serve()
+    created = (await service.post(**HELLO)).json
+    await service.finished(created["id"])
+    service.gateway.faults.add(f"{rule},times=1")
+    if rule.startswith("submit"):
+        odd, true = [(await service.post(**HELLO)).json for _ in range(2)]
+        odd |= {"id": true["id"], "created": true["created"]}
+    else:
+        path = MODELS if rule.startswith("models") else f"/v1/tasks/{created['id']}"
+        odd, true = [(await service.call("GET", path)).json for _ in range(2)]
+    assert odd.get(member) == told
+    assert (member in odd) == ("value" in rule)
+    for answer in (odd, true):
+        answer.pop(member, None)
+    assert odd == true
+
+
+@pytest.mark.parametrize("text", ["query:member", "query:member:member=id,value=canceled"])
+def test_a_member_needs_a_name_and_json(text: str) -> None:
+    """A rule about a member without a name, or with a value that is no JSON, says what to write."""
+    with pytest.raises(ConfigError, match=r"member needs the name|value must be JSON"):
+        FaultRule.of(text)

@@ -35,6 +35,7 @@ HOW: dict[str, dict[str, Any]] = {
     "fail": {"code": "timeout", "chunk": 1},
     "cut": {"each": 2},
     "torn": {"each": 2},
+    "member": {"member": "progress", "value": "null"},
 }
 CUTS = (
     *(Reset(request=0), Reset(request=40), Reset(request=WHOLE)),

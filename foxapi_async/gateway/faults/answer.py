@@ -142,6 +142,8 @@ class Spoiler:
                 return _reset_answer(request)
             elif rule.fault == "truncated":
                 return await _truncated(request, answer, rule)
+            elif rule.fault == "member":
+                answer = _with_member(answer, rule)
             else:
                 answer = self._replacement(request, rule) or answer
         for rule in rules:
@@ -241,6 +243,16 @@ async def _truncated(
         # What was written still arrives, and then the end of the connection.
         request.transport.close()
     return broken
+
+
+def _with_member(answer: web.StreamResponse, rule: FaultRule) -> web.StreamResponse:
+    """Return the answer with one member changed or absent."""
+    members = msgspec.json.decode(_body(answer), type=dict[str, Raw])
+    members.pop(rule.member or "", None)
+    if rule.value is not None:
+        members[rule.member or ""] = Raw(rule.value.encode())
+    body = msgspec.json.encode(members)
+    return web.Response(status=answer.status, body=body, content_type="application/json")
 
 
 def _body(answer: web.StreamResponse) -> bytes:

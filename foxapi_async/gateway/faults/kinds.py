@@ -90,6 +90,13 @@ KINDS: Final = {
         routes=("query",),
         takes=("polls",),
     ),
+    "member": Kind(
+        does="Leaves `member` out of the JSON object that is answered, or gives it the `value`, as "
+        'in `submit:member:member=status` and `query:member:member=status,value="canceled"`. '
+        "Errors are answered as ever.",
+        routes=("submit", "query", "models"),
+        takes=("member", "value"),
+    ),
     "fail": Kind(
         does="Lets the task that is created fail with `code`, after writing `chunk` tokens.",
         routes=("submit",),
@@ -151,5 +158,7 @@ HOW: Final = {
     "chunk": "a chunk of the stream, or a number of tokens; the first is 0",
     "each": "a number of chunks of one connection",
     "total": "a number of chunks",
+    "member": "the name of a member of the answer",
+    "value": "what the member is, written as JSON; without it the member is absent",
 }
 """The members that say how a fault goes."""

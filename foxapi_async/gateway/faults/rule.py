@@ -51,6 +51,8 @@ class FaultRule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_un
     chunk: int | None = None
     each: int | None = None
     total: int | None = None
+    member: str | None = None
+    value: str | None = None
 
     @classmethod
     def of(cls, value: object) -> "FaultRule":
@@ -78,10 +80,21 @@ class FaultRule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_un
             if name not in kind.takes and value is not None and value is not False:
                 raise ConfigError(f"{self.fault} takes no {name}; {_takes(self.fault)}")
         self._refuse_bad_numbers()
+        self._refuse_missing()
+
+    def _refuse_missing(self) -> None:
+        """Refuse a fault without what it needs."""
         if self.fault == "status" and self.status is None:
             raise ConfigError("status needs a status; write it in its place, as in submit:503")
         if self.fault == "fail" and not _is_code(self.code):
             raise ConfigError("fail needs a code of letters and _, as in submit:fail:code=timeout")
+        if self.fault == "member":
+            if not self.member:
+                raise ConfigError("member needs the name of one, as in query:member:member=id")
+            if self.value is not None and not _is_json(self.value):
+                raise ConfigError(
+                    f'value must be JSON, such as null, 5 or "text", got {self.value!r}'
+                )
         if self.fault in {"cut", "torn"} and self.chunk is self.each is None:
             raise ConfigError(f"{self.fault} needs chunk or each, as in stream:{self.fault}:each=5")
         if self.fault == "stall" and self.on != "stream" and not self.chunk is self.each is None:
@@ -104,6 +117,14 @@ class FaultRule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_un
 
 def _is_code(code: str | None) -> bool:
     return bool(code) and len(code or "") <= _LONGEST_CODE and set(code or "") <= _LETTERS
+
+
+def _is_json(text: str) -> bool:
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        return False
+    return True
 
 
 def _takes(fault: str) -> str:
