@@ -198,7 +198,8 @@ class SubmitOutcomeUnknownError(FoxAPIError):
 
     advice = (
         "If .task_id is set, await fox.tasks.handle(error.task_id); else look for it in your "
-        "account at the service, by .sent_at, before you submit it again."
+        "account at the service, by .sent_at, before you submit it again; `foxapi journal settle "
+        "FILE` then forgets or repeats all that a journal holds of these."
     )
 
     def __init__(
@@ -367,7 +368,11 @@ class TaskError(FoxAPIError):
 class TaskFailedError(TaskError):
     """The task failed for good. ``code`` says why in the service's words (CONTRACT §8.3)."""
 
-    advice = "See .code, and change the prompt or the model; another submission is billed anew."
+    advice = (
+        "See .code, and change the prompt or the model. A key is tried again with "
+        "submit(..., retry_failed=True), or after `foxapi journal prune FILE --stage failed`; "
+        "that is billed anew."
+    )
 
     def __init__(
         self, message: str, *, task_id: str, task: Task | None = None, code: str | None = None
@@ -379,7 +384,10 @@ class TaskFailedError(TaskError):
 class TaskCancelledError(TaskError):
     """The service cancelled the task."""
 
-    advice = "Submit again if it is still wanted; that is billed anew."
+    advice = (
+        "Submit again if it is still wanted, under the same key with retry_failed=True; that is "
+        "billed anew."
+    )
 
 
 class TaskTimeoutError(TaskError, TimeoutError):

@@ -30,7 +30,8 @@ class Journal(Protocol):
         """Return entries in the order they were sent.
 
         ``service`` is the base URL of those that are wanted, ``stages`` how far they have come.
-        ``lean`` leaves requests and results out, which may be large.
+        ``lean`` leaves requests and results out, which may be large. What cannot be read may have
+        been at any stage, and comes too, as ``UNREADABLE``.
         """
         ...
 
@@ -52,11 +53,15 @@ class Journal(Protocol):
         """Return the entries with this name: their own, your key or the task id."""
         ...
 
-    async def prune(self, before: float, *, lost: bool = False) -> int:
+    async def prune(
+        self, before: float, *, lost: bool = False, stages: Collection[Stage] | None = None
+    ) -> int:
         """Delete what is finished or refused and was sent before a Unix time; return how many.
 
-        With ``lost`` what the service knows no more too. Their keys are free again, and so is their
-        room on the disk. Entries whose outcome is unknown stay.
+        With ``lost`` what the service knows no more too; with ``stages`` what is at one of these
+        instead. Their keys are free again, and so is their room on the disk. Entries whose outcome
+        is unknown, or which cannot be read, stay unless ``stages`` names them: they may be billed.
+        ``ValueError`` for ``SENT`` and ``ACCEPTED``, which are under way.
         """
         ...
 

@@ -286,7 +286,7 @@ class TaskHandle(ABC, Generic[R]):
 
     def _ending(self, service: str, stage: Stage, task: Task) -> Ending:
         """Return what a journal keeps of the end."""
-        return Ending(service=service, stage=stage, task=task)
+        return Ending(service=service, key=self._key, stage=stage, task=task)
 
     def _tell_updated(self, before: Task | None, task: Task) -> None:
         if self._service is None or (ear := self._service.ear_in(self._context)) is None:

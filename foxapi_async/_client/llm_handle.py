@@ -117,6 +117,7 @@ class LLMHandle(TaskHandle[ChatCompletion]):
         """Return the end with what the stream said of it: the service forgets thinking."""
         return Ending(
             service=service,
+            key=self._key,
             stage=stage,
             task=task,
             answer=self._streamed,

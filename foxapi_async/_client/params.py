@@ -69,6 +69,7 @@ class LLMParams(TypedDict, total=False):
     safety_identifier: str | None
     user: str | None
     key: str | None
+    retry_failed: bool
     extra: Mapping[str, Any] | None
 
 
@@ -83,7 +84,8 @@ _MEMBERS: Final = member_names(GenerationRequest)
 _UNCHECKED: Final = (
     "Correct what .violations lists; validation='off' leaves the judgement to the service."
 )
-_KEYWORDS: Final = sorted((_MEMBERS | {"key", "extra"}) - {"sync"})
+_OURS: Final = frozenset({"key", "retry_failed", "extra"})
+_KEYWORDS: Final = sorted((_MEMBERS | _OURS) - {"sync"})
 
 
 def build_request(params: Mapping[str, Any]) -> GenerationRequest:
@@ -97,7 +99,7 @@ def build_request(params: Mapping[str, Any]) -> GenerationRequest:
     extra: Mapping[str, Any] = params.get("extra") or {}
     if not isinstance(extra, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] the caller's word
         raise _refused("extra", f"must be a dict of members, got {type(extra).__name__}")
-    members = {name: value for name, value in params.items() if name not in {"extra", "key"}}
+    members = {name: value for name, value in params.items() if name not in _OURS}
     if members.get("sync") or extra.get("sync"):
         raise _refused("sync", "sync=True answers without a task id, so nothing could be awaited")
     _refuse_keywords(members, extra)
@@ -120,6 +122,16 @@ def validate(request: GenerationRequest, validation: Validation) -> None:
     violations = check(request, strict=validation == "strict")
     if violations:
         raise RequestValidationError(violations, advice=_UNCHECKED)
+
+
+def checked_retry(params: Mapping[str, Any]) -> bool:
+    """Return ``retry_failed``, which has a meaning for a key alone."""
+    retry_failed = params.get("retry_failed", False)
+    if not isinstance(retry_failed, bool):
+        raise _refused("retry_failed", f"must be True or False, got {type(retry_failed).__name__}")
+    if retry_failed and params.get("key") is None:
+        raise _refused("retry_failed", "needs key=...: without one every submission is a new one")
+    return retry_failed
 
 
 def checked_key(key: str | None) -> str | None:

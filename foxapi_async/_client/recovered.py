@@ -38,8 +38,9 @@ class UnknownSubmission(Struct, frozen=True, kw_only=True):
     def advice(self) -> str:
         """What to do about it."""
         return (
-            "look in your account whether it was accepted at that time; if it was not, forget it "
-            f"with `foxapi journal prune FILE --entry {self.entry}`, and submit it again"
+            "look in your account whether it was accepted at that time; if it was not, submit it "
+            "again with fox.llm.resubmit(...), or forget it with `foxapi journal prune FILE "
+            f"--entry {self.entry}`; `foxapi journal settle FILE` does either for all at once"
         )
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from foxapi_async._client.service import Service
 from foxapi_async._clock import sleep
-from foxapi_async._journal import MEND, Entry, Intent, Stage
+from foxapi_async._journal import FAILED, MEND, Entry, Intent, Note, Stage
 from foxapi_async._protocol.fingerprint import fingerprint
 from foxapi_async._transport import Ambiguous, CancelledInFlight
 from foxapi_async._wire.paths import is_task_id, mentioned_task_id
@@ -40,19 +40,29 @@ class Submission:
     """Submits one request. It is billed when, and only when, the service accepts it."""
 
     def __init__(
-        self, service: Service, request: GenerationRequest, body: bytes, key: str | None
+        self,
+        service: Service,
+        request: GenerationRequest,
+        body: bytes,
+        key: str | None,
+        *,
+        retry_failed: bool = False,
+        replaces: Note | None = None,
     ) -> None:
         self._service = service
         self._request = request
         self._body = body
         self._key = key
+        self._retry_failed = retry_failed
+        self._replaces = replaces
 
     async def run(self, unclaimed: Callable[[Task], object]) -> Task | Entry:
         """Submit and return the task; one whose caller has gone meanwhile goes to ``unclaimed``.
 
         A key that was used before gives its entry, and nothing is sent; while another submission
-        with that key is under way, its end is waited for. Raises what ``_post`` raises. Cancelling
-        returns at once and does not stop the POST.
+        with that key is under way, its end is waited for. What it replaces is no use of the key:
+        an entry that had failed when ``retry_failed`` first looked, or the one that was given.
+        Raises what ``_post`` raises. Cancelling returns at once and does not stop the POST.
         """
         nap = _FIRST_NAP
         while True:
@@ -75,7 +85,13 @@ class Submission:
             return None
         self._service.core.enter()
         entry = await self._service.options.journal.find(self._service.account.base, self._key)
-        return None if entry is not None and entry.stage is Stage.REFUSED else entry
+        if self._retry_failed and entry is not None and entry.stage in FAILED:
+            self._replaces = entry.note
+        # What fails from now on is the end of this attempt, whoever made it.
+        self._retry_failed = False
+        if entry is None or entry.stage is Stage.REFUSED or entry.note == self._replaces:
+            return None
+        return entry
 
     def _answers(self, used: Entry) -> bool:
         """Tell whether the entry of the key has a task to give; raise if it never will."""
@@ -102,6 +118,7 @@ class Submission:
                 model=self._request.model,
                 body=self._body,
                 sent_at=sent_at,
+                replaces=self._replaces,
             )
         )
         if isinstance(note, Entry):

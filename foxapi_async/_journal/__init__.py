@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from foxapi_async._clock import Clock
-from foxapi_async._journal.entry import FINISHED, MEND, Ending, Entry, Intent, Note, Stage
+from foxapi_async._journal.entry import FAILED, FINISHED, MEND, Ending, Entry, Intent, Note, Stage
 from foxapi_async._journal.late import LateJournal
 from foxapi_async._journal.location import Location
 from foxapi_async._journal.recorder import MemoryRecorder, Recorder
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from foxapi_async._journal.journal import Journal
 
 __all__ = [
+    "FAILED",
     "FINISHED",
     "MEND",
     "Ending",

@@ -40,6 +40,9 @@ class Stage(StrEnum):
 FINISHED: Final = frozenset({Stage.COMPLETED, Stage.FAILED, Stage.CANCELLED})
 """The stages of a task that will not change again."""
 
+FAILED: Final = frozenset({Stage.FAILED, Stage.CANCELLED})
+"""The stages of a task that never gives a result."""
+
 
 _MOST_DIGITS: Final = 18
 
@@ -62,13 +65,18 @@ class Note(Struct, frozen=True, order=True):
 
 
 class Intent(Struct, frozen=True, kw_only=True):
-    """A submission that is about to be sent. ``service`` is the base URL that it is sent to."""
+    """A submission that is about to be sent. ``service`` is the base URL that it is sent to.
+
+    ``replaces`` is the entry in whose place it is sent again: one that failed, whose key it takes,
+    or one of unknown outcome, which it settles.
+    """
 
     service: str
     key: str | None
     model: str
     body: bytes
     sent_at: float
+    replaces: Note | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -80,6 +88,7 @@ class Ending(Struct, frozen=True, kw_only=True):
     """How a task ended. ``answer`` is what its stream said, where the task alone says less."""
 
     service: str
+    key: str | None = None
     stage: Stage
     task: Task
     answer: ChatCompletion | None = None

@@ -154,13 +154,27 @@ class Journal:
         found = await self._ask(lambda connection: statements.named(connection, name, note))
         return list(_told(found, dead, None))
 
-    async def prune(self, before: float, *, lost: bool = False) -> int:
-        """Delete what is finished or refused, or lost, and was sent before; return how many.
+    async def prune(
+        self, before: float, *, lost: bool = False, stages: Collection[Stage] | None = None
+    ) -> int:
+        """Delete what is at one of ``stages`` and was sent before; return how many.
 
-        Their keys are free again, and so is their room on the disk.
+        Without ``stages`` what is finished or refused, or lost. Their keys are free again, and so
+        is their room on the disk.
         """
-        stages = FINISHED | {Stage.REFUSED, *([Stage.LOST] if lost else [])}
-        pruned = await self._ask(lambda it: statements.prune(it, before, stages))
+        if stages is None:
+            stages = FINISHED | {Stage.REFUSED, *([Stage.LOST] if lost else [])}
+        if under_way := {Stage.SENT, Stage.ACCEPTED} & {*stages}:
+            raise ValueError(f"what is {min(under_way)} is under way: drop its entry instead")
+        told = {Stage.UNKNOWN, Stage.UNREADABLE} & {*stages}
+        pruned = await self._ask(lambda it: statements.prune(it, before, {*stages} - told))
+        if told:
+            old = [
+                entry.note
+                async for entry in self.scan(stages=told)
+                if entry.stage in told and entry.sent_at < before
+            ]
+            pruned += await self.drop(old)
         await self._give_back()
         return pruned
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from foxapi_async._journal.entry import Ending, Entry, Intent, Note, Stage
+from foxapi_async._journal.entry import FAILED, Ending, Entry, Intent, Note, Stage
 from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async._wire.shape import encode
 from foxapi_async._wire.task import Task
@@ -30,7 +30,8 @@ class Recorder(Protocol):
     async def intended(self, intent: Intent) -> Note | Entry:
         """Write down that a request is about to be sent, and return the name of the entry.
 
-        Returns the entry that holds its key, if there is one, and then nothing may be sent.
+        Returns the entry that holds its key, if there is one, and then nothing may be sent. An
+        intent that replaces this entry takes its place: of several at once, one does.
         """
         ...
 
@@ -94,7 +95,7 @@ class MemoryRecorder:
             return note
         name = intent.service, intent.key
         holder = self._entries.get(name)
-        if holder is not None and holder.stage is not Stage.REFUSED:
+        if holder is not None and not _is_free(holder, intent):
             return holder
         self._names[note] = name
         self._entries[name] = Entry.of(note, intent)
@@ -124,7 +125,14 @@ class MemoryRecorder:
             self._settle(note, stage=Stage.UNKNOWN, fault=described(fault), task_id=task_id)
 
     def finished(self, ending: Ending) -> None:
-        """Do nothing: the result is the handle's."""
+        """Remember a failure, after which a key may be tried again; a result is the handle's."""
+        if ending.key is None or ending.stage not in FAILED:
+            return
+        name = ending.service, ending.key
+        entry = self._entries.get(name)
+        if entry is not None and entry.task_id == ending.task.id:
+            task = encode(ending.task)
+            self._entries[name] = replace(entry, stage=ending.stage, task=task)
 
     def heard(self, service: str, task_id: str, answer: ChatCompletion, *, wins: bool) -> None:
         """Do nothing: the handle keeps it."""
@@ -147,6 +155,11 @@ class MemoryRecorder:
     def _settle(self, note: Note, **changes: object) -> None:
         name = self._names.pop(note)
         self._entries[name] = replace(self._entries[name], **changes)
+
+
+def _is_free(holder: Entry, intent: Intent) -> bool:
+    is_retried = holder.note == intent.replaces and holder.stage in FAILED
+    return is_retried or holder.stage is Stage.REFUSED
 
 
 def described(fault: FoxAPIError | SessionClosedError) -> str:

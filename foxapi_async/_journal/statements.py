@@ -27,13 +27,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import NullType
 
-from foxapi_async._journal.entry import Ending, Entry, Intent, Note, Stage
+from foxapi_async._journal.entry import FAILED, Ending, Entry, Intent, Note, Stage
 from foxapi_async._journal.row import read
 from foxapi_async._journal.schema import SUBMISSIONS
 from foxapi_async._journal.seal import CONTENTS, RESEAL, sealed
 from foxapi_async._wire.completion import ChatCompletion, write_completion
 from foxapi_async._wire.shape import encode
 from foxapi_async._wire.task import Task
+from foxapi_async.errors import JournalError
 
 Name = tuple[str, str]
 """A service and a key: what no two entries share."""
@@ -86,6 +87,14 @@ FIND: Final = _columns().where(
 )
 _WITHDRAW: Final = delete(SUBMISSIONS).where(*_here)
 _FREE: Final = delete(SUBMISSIONS).where(*_here, _c.stage == Stage.REFUSED)
+_UNSETTLED: Final = frozenset({Stage.SENT, Stage.UNKNOWN})
+_SETTLE: Final = delete(SUBMISSIONS).where(*_here, _c.stage.in_(_UNSETTLED))
+_UNNAME: Final = (
+    update(SUBMISSIONS)
+    .where(*_here, _c.stage.in_(FAILED))
+    # What failed stays in the list; its key is that of the next attempt.
+    .values(_set(key=null()))
+)
 ACCEPT: Final = (
     update(SUBMISSIONS)
     .where(*_here)
@@ -230,40 +239,54 @@ def gathered(changes: Iterable[tuple[Change, Changes]]) -> list[tuple[Change, li
     return [(CHANGES[kind], kinds[kind]) for kind in sorted(kinds)]
 
 
-def claim(connection: Connection, intents: Iterable[tuple[Note, Intent]]) -> list[Entry | None]:
+def claim(
+    connection: Connection, intents: Iterable[tuple[Note, Intent]], mine: Collection[Note] = ()
+) -> list[Entry | JournalError | None]:
     """Insert each intent whose key is free; return the entry that holds it for each other one.
 
-    ``IntegrityError`` if another process took one of the keys meanwhile: begin again.
+    An intent that replaces an entry takes its place, or is answered with an error if the entry is
+    gone. What is ``mine`` had done so already. ``IntegrityError`` if another process took one of
+    the keys meanwhile: begin again.
     """
     intents = list(intents)
     held = find(connection, (name for _, intent in intents if (name := _name(intent))))
-    rows: list[Changes] = []
-    freed: list[Changes] = []
-    answers: list[Entry | None] = []
+    answers: list[Entry | JournalError | None] = []
     for note, intent in intents:
         name = _name(intent)
         holder = held.get(name) if name else None
-        if holder is not None and holder.stage is not Stage.REFUSED:
+        if holder is not None and not _is_free(holder, intent):
             answers.append(holder)
             continue
-        entry = Entry.of(note, intent)
         if holder is not None:
-            freed.append(_at(holder.note))
+            for statement in (_FREE, _SETTLE, _UNNAME):
+                connection.execute(statement, _at(holder.note))
+        elif name is None and note not in mine and not _settles(connection, intent.replaces):
+            gone = f"entry {intent.replaces} was settled by somebody else: nothing was sent"
+            answers.append(JournalError(gone))
+            continue
+        entry = Entry.of(note, intent)
         if name:
             held[name] = entry
-        rows.append(_row(entry))
+        connection.execute(INSERT, _row(entry))
         answers.append(None)
-    if freed:
-        connection.execute(_FREE, freed)
-    if rows:
-        connection.execute(INSERT, rows)
     return answers
 
 
-def withdraw(connection: Connection, notes: Iterable[Note]) -> None:
-    """Delete what is about to be inserted under these notes, should it be there already."""
-    if rows := [_at(note) for note in notes]:
-        connection.execute(_WITHDRAW, rows)
+def _is_free(holder: Entry, intent: Intent) -> bool:
+    """Tell whether a key may be sent under again: it was refused, or is given up by ``intent``."""
+    if holder.stage is Stage.REFUSED:
+        return True
+    return holder.note == intent.replaces and holder.stage in FAILED | _UNSETTLED
+
+
+def _settles(connection: Connection, replaced: Note | None) -> bool:
+    """Delete the entry of unknown outcome that is sent again; tell whether it was there."""
+    return replaced is None or connection.execute(_SETTLE, _at(replaced)).rowcount > 0
+
+
+def withdraw(connection: Connection, notes: Iterable[Note]) -> set[Note]:
+    """Delete what is about to be inserted under these notes; return those that were there."""
+    return {note for note in notes if connection.execute(_WITHDRAW, _at(note)).rowcount}
 
 
 def find(connection: Connection, names: Iterable[Name]) -> dict[Name, Entry]:

@@ -165,11 +165,13 @@ class Writer:
         self,
         claims: Sequence[tuple[Note, Intent, _Waiter]],
         changes: Sequence[tuple[Change, Changes, _Waiter | None]],
-    ) -> list[Entry | None]:
+    ) -> Sequence[Entry | JournalError | None]:
         """Commit a batch; return the entries that hold the keys of the claims."""
         intents = [(note, intent) for note, intent, _ in claims]
         steps = [(change, values) for change, values, _ in changes]
         inserts = [intention(note, intent) for note, intent in intents]
+        if any(intent.replaces is not None for _, intent in intents):
+            return await self._database.run(partial(_look_and_write, intents, steps))
         try:
             await self._database.write(
                 [*([(INSERT, inserts)] if inserts else []), *gathered(steps)]
@@ -204,6 +206,8 @@ async def _told(
 ) -> Exception | None:
     """Hand the answers of ``do`` to the first of ``waiters``, or its error to all of them.
 
+    An answer that is an error is raised by its own waiter alone.
+
     It may be done twice: whoever cancels every task of the loop cannot stop it half-way.
     """
     while True:
@@ -223,17 +227,24 @@ async def _told(
             raise
         for waiter, answer in zip_longest(waiters, answers):
             if waiter is not None and not waiter.done():
-                waiter.set_result(answer)
+                _settle(waiter, answer)
         return None
+
+
+def _settle(waiter: _Waiter, answer: object) -> None:
+    if isinstance(answer, Exception):
+        waiter.set_exception(answer)
+    else:
+        waiter.set_result(answer)
 
 
 def _look_and_write(
     intents: Sequence[tuple[Note, Intent]],
     changes: Sequence[tuple[Change, Changes]],
     connection: Connection,
-) -> list[Entry | None]:
+) -> list[Entry | JournalError | None]:
     # A commit that was cut short may have come through all the same.
-    withdraw(connection, [note for note, _ in intents])
-    holders = claim(connection, intents)
+    mine = withdraw(connection, [note for note, _ in intents])
+    holders = claim(connection, intents, mine)
     make(connection, changes)
     return holders

@@ -104,11 +104,7 @@ def damages(size: int) -> Iterator[tuple[str, Callable[[bytearray], None]]]:
 async def test_no_damage_misleads_or_pays_twice(
     open_fox: Any, cutter: TCPCutter, file: Path, whole: dict[str, Entry]
 ) -> None:
-    """Whatever byte is flipped and wherever the file is cut: the right answer or ``JournalError``.
-
-    A keyed submission sends nothing; a list tells of each row what was written or that it cannot
-    be read.
-    """
+    """Whatever is flipped or cut gives the right answer or ``JournalError``, and sends nothing."""
     original = await asyncio.to_thread(file.read_bytes)
     posts = cutter.count("POST")
     names = {str(entry.note): entry for entry in whole.values()}

@@ -13,19 +13,21 @@ from foxapi_async._client.params import (
     SubmitParams,
     build_request,
     checked_key,
+    checked_retry,
     encode_request,
     validate,
 )
 from foxapi_async._client.patience import check_timeout
 from foxapi_async._client.reader import StreamReader
+from foxapi_async._client.recovered import UnknownSubmission
 from foxapi_async._client.service import Service
 from foxapi_async._client.stream import ChatStream
 from foxapi_async._client.submission import Submission, warn_unclaimed
-from foxapi_async._journal import Entry
+from foxapi_async._journal import Entry, Note
 from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.task import Task
-from foxapi_async.errors import FoxAPIError, TaskError
+from foxapi_async.errors import ConfigError, FoxAPIError, TaskError
 
 
 @final
@@ -48,9 +50,26 @@ class LLM:
         and the ``APIStatusError`` of a refusal. With a ``key``: ``RequestValidationError`` for one
         that stands for another request, ``SubmitOutcomeUnknownError`` for one whose first
         submission may have been accepted. ``JournalError`` before anything is sent when it cannot
-        be written down.
+        be written down. With ``retry_failed=True`` a key whose task failed or was cancelled is
+        submitted anew, and billed, with the same request or another one; of several such calls at
+        once, in any process, one is sent, and the others give its handle.
         """
-        return await self._submit(build_request(params), params.get("key"))
+        return await self._submit(
+            build_request(params), params.get("key"), retry_failed=checked_retry(params)
+        )
+
+    async def resubmit(self, lost: UnknownSubmission) -> LLMHandle:
+        """Submit again what ``fox.recover()`` lists as unknown, with its request and its key.
+
+        The first submission may have been accepted, and then both are billed: look in your account
+        before. Its entry is gone from the journal as soon as this one is written down. Of several
+        calls for one entry, in any process, one is sent: the others give its handle if there is a
+        key, or raise ``JournalError``. Raises what ``submit`` raises.
+        """
+        note = Note.parse(lost.entry)
+        if note is None:
+            raise ConfigError(f"{lost.entry[:80]!r} is no entry: pass one of fox.recover().unknown")
+        return await self._submit(lost.request, lost.key, replaces=note)
 
     async def generate(
         self, *, timeout: float | None = None, **params: Unpack[LLMParams]
@@ -69,7 +88,7 @@ class LLM:
             # Only a stream carries the thinking (CONTRACT Q1); awaiting the handle follows it.
             request = replace(request, stream=True)
         key = params.get("key")
-        handle = await self._submit(request, key)
+        handle = await self._submit(request, key, retry_failed=checked_retry(params))
         try:
             return await handle.result(timeout=timeout)
         except BaseException as error:
@@ -87,9 +106,9 @@ class LLM:
         """
         request = replace(build_request(params), stream=True)
         self._check(request)
-        key = checked_key(params.get("key"))
+        key, retry_failed = checked_key(params.get("key")), checked_retry(params)
         launch = Launch(
-            lambda: self._submit(request, key),
+            lambda: self._submit(request, key, retry_failed=retry_failed),
             lambda handle: self._disown(handle, request.model, key),
         )
         return ChatStream(StreamReader(self._service, launch=launch))
@@ -101,7 +120,14 @@ class LLM:
     def _check(self, request: GenerationRequest) -> None:
         validate(request, self._service.options.validation)
 
-    async def _submit(self, request: GenerationRequest, key: str | None) -> LLMHandle:
+    async def _submit(
+        self,
+        request: GenerationRequest,
+        key: str | None,
+        *,
+        retry_failed: bool = False,
+        replaces: Note | None = None,
+    ) -> LLMHandle:
         service = self._service
         service.core.enter()
         self._check(request)
@@ -113,7 +139,14 @@ class LLM:
                 service.handles[task.id] = handle
             return handle._take_up()
 
-        submission = Submission(service, request, encode_request(request), key)
+        submission = Submission(
+            service,
+            request,
+            encode_request(request),
+            key,
+            retry_failed=retry_failed,
+            replaces=replaces,
+        )
         done = await submission.run(
             lambda task: service.disown(claim(task), task_id=task.id, model=request.model, key=key)
         )
