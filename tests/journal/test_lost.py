@@ -48,7 +48,8 @@ async def test_a_task_that_is_unknown_is_set_aside(
             with pytest.raises(TaskLostError) as caught:
                 await wait(again)
             assert isinstance(caught.value.fault, NotFoundError)
-        (told,) = {r.getMessage() for r in caplog.records if r.levelname == "WARNING"}
+        warnings = {r.getMessage() for r in caplog.records if r.levelname == "WARNING"}
+        (told,) = (text for text in warnings if "does not know" in text)
         assert handle.id in told
         assert "account" in told
         async with open_fox(base_url=gateway.url) as fox:
