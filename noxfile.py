@@ -5,9 +5,11 @@ lists the sessions.
 """
 
 import atexit
+import os
+import sys
 from functools import cache
 from pathlib import Path
-from shutil import rmtree
+from shutil import rmtree, which
 from tempfile import mkdtemp
 
 import nox
@@ -95,6 +97,34 @@ def tests(session: nox.Session) -> None:
 def matrix(session: nox.Session) -> None:
     """Run the tests on every supported Python that this machine has."""
     run_tests(session)
+
+
+@nox.session(python=False)
+def newest(session: nox.Session) -> None:
+    """Run the tests on the newest Python that this machine has beside the one that runs nox."""
+    other = newest_other_python(session)
+    if other is None:
+        session.skip("this machine has no other supported Python")
+    session.run("nox", "-s", "tests", "--force-python", other, "--", *session.posargs)
+
+
+def newest_other_python(session: nox.Session) -> str | None:
+    """Find it on the PATH or under pyenv, whose shims stand there also for what they do not run."""
+    own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    tell = "import sys; print(*sys.version_info[:2], sep='.')"
+    for version in reversed(PYTHONS):
+        found = [
+            which(f"python{version}"),
+            *sorted(map(str, pyenv.glob(f"{version}.*/bin/python"))),
+        ]
+        for python in filter(None, found if version != own else ()):
+            told = session.run(
+                *(python, "-c", tell), external=True, silent=True, success_codes=range(256)
+            )
+            if str(told).strip() == version:
+                return python
+    return None
 
 
 @nox.session
