@@ -174,10 +174,12 @@ def _members(value: object) -> Mapping[Any, object] | None:
     return {name: member for name, member in named.items() if member is not None}
 
 
-def _struct_members(value: Struct) -> dict[str, object]:
+def _struct_members(value: Struct) -> Mapping[str, object]:
     """Return what msgspec would write of a struct, a shape's ``extra`` beside its named members."""
-    # In a request ``None`` is sent as null; in an answer, or a struct of yours, it means nothing.
-    says_null = isinstance(value, Shape) and not isinstance(value, Answer)
+    if isinstance(value, Answer):
+        return value.to_dict()
+    # In a request ``None`` is sent as null; in a struct of yours it means nothing.
+    says_null = isinstance(value, Shape)
     members = {
         encoded: member
         for name, encoded in zip(
@@ -187,11 +189,7 @@ def _struct_members(value: Struct) -> dict[str, object]:
         and (member := getattr(value, name)) is not UNSET
         and (says_null or member is not None)
     }
-    if not isinstance(value, Shape):
-        return members
-    # What an answer said oddly stays out: only the member itself has a value of its type.
-    unknown = value.extra.keys() - set(value.__struct_encode_fields__)
-    return members | {name: value.extra[name] for name in value.extra if name in unknown}
+    return {**members, **value.extra} if isinstance(value, Shape) else members
 
 
 def _refused(value: object) -> NotJSONError:

@@ -22,7 +22,7 @@ from foxapi_async._client.params import (
     encode_request,
     validate,
 )
-from foxapi_async._wire.completion import CompletionMessage
+from foxapi_async._wire.completion import CompletionMessage, read_completion
 from foxapi_async._wire.request import GenerationRequest, Message, member_names
 
 DESCRIPTION = "tools[0].function.description"
@@ -223,6 +223,40 @@ def test_a_message_may_be_an_object(message: Any) -> None:
     assert body(messages=[message])["messages"] == expected
     assert body(messages=(item for item in [message]))["messages"] == expected
     assert body(messages=deque([message]))["messages"] == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "sent"),
+    [
+        ('{"role":"assistant","content":"hi"}', {"content": "hi"}),
+        ('{"role":null,"content":"hi","tool_calls":null,"refusal":null}', {"content": "hi"}),
+        (
+            '{"content":[{"type":"text","text":"hi"}],"annotations":[]}',
+            {"content": "hi", "annotations": []},
+        ),
+        ('{"content":"","reasoning_content":"hm"}', {"content": "", "reasoning_content": "hm"}),
+        (
+            '{"tool_calls":[{"id":"c","function":{"name":"f","arguments":{"a":1}}}]}',
+            {
+                "content": None,
+                "tool_calls": [
+                    {
+                        "id": "c",
+                        "type": "function",
+                        "function": {"name": "f", "arguments": '{"a":1}'},
+                    }
+                ],
+            },
+        ),
+    ],
+)
+def test_an_answer_is_a_message_of_the_next_request(said: str, sent: dict[str, Any]) -> None:
+    """What the model said goes back as it was said: absent members stay absent, odd ones go."""
+    answer = read_completion(msgspec.Raw(f'{{"choices":[{{"message":{said}}}]}}'.encode()))
+    user = {"role": "user", "content": "and?"}
+    expected = [user, {"role": "assistant", **sent}, user]
+    assert body(messages=[user, answer.message, user])["messages"] == expected
+    assert body(messages=[user, answer.message.to_dict(), user])["messages"] == expected
 
 
 def test_bytes_in_a_model_are_bytes() -> None:

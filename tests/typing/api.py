@@ -4,7 +4,7 @@ Nothing here runs. An unused ``type: ignore`` is an error, so each of them is a 
 """
 
 import asyncio
-from typing import assert_type
+from typing import Any, assert_type
 
 from foxapi_async import (
     ChatCompletion,
@@ -55,6 +55,20 @@ async def right(fox: FoxSession) -> None:
     async for done in as_completed([handle]):
         assert_type(done, LLMHandle)
     assert_type(handle.bind(fox), LLMHandle)
+    completion = await handle
+    question = {"role": "user", "content": "and?"}
+    await fox.llm.submit(model="gpt-5.5", messages=[question, completion.message, question])
+    await fox.llm.submit(
+        model="gpt-5.5",
+        messages=[{"role": "user", "content": "hi"}, completion.message, question],
+    )
+    history = [question]
+    history.append(completion.message.to_dict())
+    await fox.llm.submit(model="gpt-5.5", messages=history)
+    assert_type(completion.to_json(), str)
+    assert_type(completion.to_dict(), dict[str, Any])
+    assert_type(Delta().to_json(), str)
+    assert_type((await fox.tasks.get("task-1")).to_json(), str)
 
 
 async def wrong(fox: FoxSession) -> None:
