@@ -12,28 +12,44 @@ from foxapi_async.cli import options
 from foxapi_async.cli.exits import ExitCode, UsageError
 from foxapi_async.cli.moment import local_time
 from foxapi_async.cli.running import Session, open_session, run
-from foxapi_async.cli.screen import Screen, printable
+from foxapi_async.cli.screen import Screen
+from foxapi_async.cli.settling import confirm, forget_unknown, retry_unknown, unsettled
 from foxapi_async.cli.waiting import wait_for
+from foxapi_async.errors import JournalError
 from foxapi_async.journal import Entry, Journal, Note, Stage, open_journal
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.text import Text
 
 Opened = AbstractAsyncContextManager[Journal]
 
 _DAY: Final = 86_400.0
+_MONTH: Final = 30.0
+_UNDER_WAY: Final = frozenset({Stage.SENT, Stage.ACCEPTED})
+_DOUBTFUL: Final = frozenset({Stage.UNKNOWN, Stage.UNREADABLE})
 
 command: typer.Typer = typer.Typer(
-    help="Look into a journal, go on with it, tidy it up. Only `resume` needs the service.",
-    no_args_is_help=True,
+    help="Look into a journal, go on with it, tidy it up.\n\nOnly `resume`, and `settle` with "
+    "`--retry-unknown`, need the service.",
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
 )
+
+
+@command.callback()
+def _root(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="The journal, such as tasks.db.")]
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="An entry, a key or a task id, as `list` shows them.")
 ]
+
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
 
 
 @command.command("list")
@@ -48,7 +64,7 @@ def list_entries(
 ) -> None:
     """List what was submitted, and what became of it."""
     screen = Screen(json=json)
-    run(screen, lambda: _list(screen, open_journal(file), stage or ()))
+    run(screen, lambda: _list(screen, open_journal(file), stage or (), file))
 
 
 @command.command("show")
@@ -73,7 +89,8 @@ def resume(
 ) -> None:
     """Wait for every task that is not finished, and show each result.
 
-    The exit code is the largest of theirs, and 4 if the outcome of a submission is unknown.
+    The exit code is the largest of theirs, and 4 if the outcome of a submission is unknown, or
+    an entry cannot be read.
     """
     screen = Screen(json=json)
 
@@ -96,8 +113,23 @@ def prune(
     *,
     file: File,
     days: Annotated[
-        float, typer.Option("--older-than", metavar="DAYS", min=0, help="How old they must be.")
-    ] = 30.0,
+        float | None,
+        typer.Option(
+            "--older-than",
+            metavar="DAYS",
+            min=0,
+            help="How old they must be: 30 days, or any age with `--stage`.",
+            show_default=False,
+        ),
+    ] = None,
+    stage: Annotated[
+        list[Stage] | None,
+        typer.Option(
+            "--stage",
+            metavar="STAGE",
+            help="Delete what is at this stage instead, such as `failed`; repeatable.",
+        ),
+    ] = None,
     entry: Annotated[
         list[str] | None,
         typer.Option("--entry", metavar="ENTRY", help="Delete this entry instead; repeatable."),
@@ -105,31 +137,113 @@ def prune(
     lost: Annotated[
         bool, typer.Option("--lost", help="Delete also those that the service knows no more.")
     ] = False,
+    yes: Yes = False,
     json: options.AsJSON = None,
 ) -> None:
     """Delete submissions that are finished or were refused; their keys are free again.
 
-    An entry whose outcome is unknown is deleted only by `--entry`: look into your account first.
+    What may be billed, at the stages `unknown` and `unreadable`, is deleted only by `--stage` or
+    `--entry`: look into your account first.
     """
     screen = Screen(json=json)
     notes = [_note(name) for name in entry or ()]
-    before = time.time() - days * _DAY
+    stages = {*(stage or ())}
+    if stages & _UNDER_WAY:
+        raise typer.BadParameter(
+            f"--stage {min(stages & _UNDER_WAY)}: these are under way; delete one by --entry"
+        )
+    if stages and lost:
+        stages.add(Stage.LOST)
+    before = time.time() - ((0.0 if stages else _MONTH) if days is None else days) * _DAY
 
     async def delete(journal: Journal) -> int:
-        return await (journal.drop(notes) if notes else journal.prune(before, lost=lost))
+        if notes:
+            return await journal.drop(notes)
+        if doubtful := stages & _DOUBTFUL:
+            found = await journal.entries(stages=doubtful, lean=True)
+            count = sum(entry.stage in doubtful and entry.sent_at < before for entry in found)
+            if count:
+                confirm(screen, f"{count} submissions that may be billed are forgotten.", yes=yes)
+        return await journal.prune(before, lost=lost, stages=stages or None)
 
     run(screen, lambda: _prune(screen, open_journal(file), delete, len(set(notes))))
 
 
-async def _list(screen: Screen, opened: Opened, stages: Collection[Stage]) -> ExitCode:
+@command.command()
+def settle(
+    *,
+    file: File,
+    forget: Annotated[
+        bool,
+        typer.Option("--forget-unknown", help="Delete them: their keys are free again."),
+    ] = False,
+    retry: Annotated[
+        bool,
+        typer.Option(
+            "--retry-unknown", help="Submit each again, once, which is billed; show the new ids."
+        ),
+    ] = False,
+    yes: Yes = False,
+    json: options.AsJSON = None,
+) -> None:
+    """Settle all submissions whose outcome is unknown, such as after a `kill -9`.
+
+    Each may have been accepted, and then it is billed: look into your account first. Without an
+    option they are listed, and the exit code is 4 if there are any. Those whose task id was seen
+    stay: `resume` waits for them.
+    """
+    screen = Screen(json=json)
+    if forget and retry:
+        raise typer.BadParameter("take either --forget-unknown or --retry-unknown")
+    if retry:
+
+        def start() -> Coroutine[Any, Any, ExitCode]:
+            session = open_session(screen, journal=file)
+            return retry_unknown(screen, open_journal(file), session, yes=yes)
+
+        run(screen, start)
+    elif forget:
+        run(screen, lambda: forget_unknown(screen, open_journal(file), yes=yes))
+    else:
+        run(screen, lambda: _show_unknown(screen, open_journal(file), file))
+
+
+async def _list(screen: Screen, opened: Opened, stages: Collection[Stage], file: str) -> ExitCode:
     async with opened as journal:
         entries = await journal.entries(stages=stages or None, lean=True)
-    for entry in entries:
-        screen.record(**_members(entry))
-    screen.print(_table(entries))
+    _show_entries(screen, entries, file)
     if not entries:
         screen.note("nothing was submitted" if not stages else "nothing is at this stage")
     return ExitCode.OK
+
+
+def _show_entries(screen: Screen, entries: Collection[Entry], file: str) -> None:
+    for entry in entries:
+        screen.record(**_members(entry))
+    if entries:
+        screen.print(_table(entries))
+    for entry in entries:
+        if entry.stage is Stage.UNREADABLE:
+            screen.note(
+                f"{entry.note}: {entry.fault}; look for it in your account, then delete it with "
+                f"`foxapi journal prune {file} --entry {entry.note}`",
+                "",
+            )
+
+
+async def _show_unknown(screen: Screen, opened: Opened, file: str) -> ExitCode:
+    async with opened as journal:
+        unknown = await unsettled(journal)
+    _show_entries(screen, unknown, file)
+    if not unknown:
+        screen.note("nothing is unknown")
+        return ExitCode.OK
+    screen.note(
+        f"{len(unknown)} unknown: look in your account for them, then `foxapi journal settle {file}"
+        "` with --forget-unknown or --retry-unknown",
+        "",
+    )
+    return ExitCode.UNKNOWN
 
 
 async def _show(screen: Screen, opened: Opened, name: str) -> ExitCode:
@@ -154,6 +268,8 @@ async def _resume(
         recovery = await fox.recover(finished=lost)
         handles = [handle for handle in recovery.handles if not handle.done()]
         code = await wait_for(screen, handles) if handles else ExitCode.OK
+        for entry in recovery.unreadable:
+            screen.note(f"{entry.entry}: {entry.fault}; {entry.advice}", "")
         for doubt in recovery.unknown:
             named = f" (key {doubt.key})" if doubt.key is not None else ""
             screen.note(f"{doubt.entry}{named}: {doubt.fault}; {doubt.advice}", "")
@@ -161,9 +277,9 @@ async def _resume(
             screen.note(
                 f"{gone} lost earlier: `foxapi journal resume {file} --lost` asks again", ""
             )
-        elif not handles and not recovery.unknown:
+        elif not handles and not recovery.unknown and not recovery.unreadable:
             screen.note("everything is finished")
-    return max(code, ExitCode.UNKNOWN) if recovery.unknown else code
+    return max(code, ExitCode.UNKNOWN) if recovery.unknown or recovery.unreadable else code
 
 
 async def _export(screen: Screen, opened: Opened) -> ExitCode:
@@ -209,48 +325,48 @@ def _members(entry: Entry) -> dict[str, Any]:
 
 def _contents(entry: Entry) -> dict[str, Any]:
     return {
-        name: None if content is None else msgspec.json.decode(content)
-        for name, content in (
-            ("request", entry.body),
-            ("task", entry.task),
-            ("answer", entry.answer),
-        )
+        "request": _content(entry, "request", entry.body),
+        "task": _content(entry, "task", entry.task),
+        "answer": _content(entry, "answer", entry.answer),
     }
 
 
-def _table(entries: Iterable[Entry]) -> "Table":
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False)
-    for name in ("entry", "sent", "stage", "model", "key", "task"):
-        table.add_column(name, overflow="fold")
-    for entry in entries:
-        cells = (
-            str(entry.note),
-            local_time(entry.sent_at),
-            entry.stage.value,
-            entry.model,
-            entry.key or "",
-            entry.task_id or "",
-        )
-        table.add_row(*(Text(printable(cell)) for cell in cells))
-    return table
+def _content(entry: Entry, name: str, content: bytes | None) -> Any:
+    try:
+        return None if content is None else msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise JournalError(f"the {name} of entry {entry.note} is damaged") from None
 
 
-def _sheet(members: dict[str, Any]) -> "Table":
-    from rich.table import Table
-    from rich.text import Text
+def _table(entries: Iterable[Entry]) -> "Text":
+    from foxapi_async.cli.table import table
 
-    sheet = Table.grid(padding=(0, 2))
-    sheet.add_column(style="dim")
-    for name, value in members.items():
-        if value is None:
-            continue
-        if name in {"sent_at", "ended_at"}:
-            text = local_time(value)
-        else:
-            text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-        sheet.add_row(name, Text(printable(text)))
-    return sheet
+    # The ids come first, so that a terminal of 80 columns breaks none of them.
+    return table(
+        ("entry", "task", "stage", "sent", "key", "model"),
+        [
+            (
+                str(entry.note),
+                entry.task_id or "",
+                entry.stage.value,
+                local_time(entry.sent_at),
+                entry.key or "",
+                entry.model,
+            )
+            for entry in entries
+        ],
+    )
+
+
+def _sheet(members: dict[str, Any]) -> "Text":
+    from foxapi_async.cli.table import sheet
+
+    return sheet({name: _shown(name, value) for name, value in members.items()})
+
+
+def _shown(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if name in {"sent_at", "ended_at"}:
+        return local_time(value)
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

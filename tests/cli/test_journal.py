@@ -1,10 +1,15 @@
 """``foxapi journal``: what it shows, what it goes on with, and what it deletes."""
 
 import asyncio
+import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from foxapi_async.gateway import Gateway
 
@@ -122,7 +127,9 @@ async def test_a_lost_task_is_set_aside_and_deleted_on_demand(
     assert gateway.stats.submits == 1
 
 
-@pytest.mark.parametrize("words", [("list",), ("resume",), ("export",), ("prune",), ("show", "x")])
+@pytest.mark.parametrize(
+    "words", [("list",), ("resume",), ("export",), ("prune",), ("settle",), ("show", "x")]
+)
 async def test_a_journal_that_is_not_there_is_not_made(
     gateway: Gateway, foxapi: Any, file: str, words: tuple[str, ...]
 ) -> None:
@@ -133,3 +140,128 @@ async def test_a_journal_that_is_not_there_is_not_made(
     assert (done.code, "there is no journal" in done.err) == (2, True)
     assert file in done.err
     assert not await asyncio.to_thread(Path(file).exists)
+
+
+@pytest.fixture
+async def unknown(serve: Any, losing_answers: Any, foxapi: Any, file: str) -> tuple[Gateway, Any]:
+    """Leave three submissions of unknown outcome in the journal; the service answers from then."""
+    lossy = [True]
+
+    @web.middleware
+    async def lose(request: web.Request, handler: Handler) -> web.StreamResponse:
+        return await (losing_answers if lossy[0] else _through)(request, handler)
+
+    gateway = await serve(lose)
+    for row in range(3):
+        words = ("submit", "gpt-5.5", "count 1 to 3", "--journal", file)
+        key = ("--key", f"row-{row}") if row else ()
+        assert (await foxapi(*words, *key)).code == 4
+    lossy[0] = False
+    return gateway, foxapi
+
+
+async def _through(request: web.Request, handler: Handler) -> web.StreamResponse:
+    return await handler(request)
+
+
+async def test_unknown_submissions_are_forgotten_at_once(unknown: Any, file: str) -> None:
+    """One command lists what is unknown, asks, and forgets all of it; the keys are free again."""
+    gateway, foxapi = unknown
+    listed = await foxapi("journal", "settle", file)
+    assert (listed.code, len(listed.records)) == (4, 3)
+    assert "--retry-unknown" in listed.err
+    asked = await foxapi("journal", "settle", file, "--forget-unknown")
+    assert (asked.code, "3 submissions that may be billed" in asked.err) == (2, True)
+    assert "--yes" in asked.err
+    assert len((await foxapi("journal", "list", file)).records) == 3
+    done = await foxapi("journal", "settle", file, "--forget-unknown", "--yes")
+    assert (done.code, done.records) == (0, [{"forgotten": 3}])
+    assert (await foxapi("journal", "settle", file)).code == 0
+    assert (await foxapi("journal", "list", file)).out == ""
+    both = await foxapi("journal", "settle", file, "--forget-unknown", "--retry-unknown")
+    assert both.code == 2
+    assert gateway.stats.submits == 3
+
+
+async def test_unknown_submissions_are_sent_again_at_once(unknown: Any, file: str) -> None:
+    """One command sends all that is unknown again, once each, and tells the new ids."""
+    gateway, foxapi = unknown
+    assert (await foxapi("journal", "settle", file, "--retry-unknown")).code == 2
+    done = await foxapi("journal", "settle", file, "--retry-unknown", "-y")
+    *accepted, summary = done.records
+    assert (done.code, summary) == (0, {"resubmitted": 3, "failed": 0})
+    assert {record["key"] for record in accepted} == {None, "row-1", "row-2"}
+    entries = (await foxapi("journal", "list", file)).records
+    assert {entry["task_id"] for entry in entries} == {record["id"] for record in accepted}
+    assert {entry["stage"] for entry in entries} == {"accepted"}
+    again = await foxapi("journal", "settle", file, "--retry-unknown", "--yes")
+    assert (again.code, again.records) == (0, [{"resubmitted": 0, "failed": 0}])
+    assert gateway.stats.submits == 6
+
+
+async def test_prune_by_stage_asks_before_it_forgets(unknown: Any, file: str) -> None:
+    """Pruning by stage takes any age, asks for what may be billed, and leaves what is under way."""
+    gateway, foxapi = unknown
+    failing = ("submit", "gpt-5.5", "[[fail:content_policy_violation]]", "--key", "bad")
+    await foxapi(*failing, "--journal", file, "--wait")
+    by_stage = ("journal", "prune", file, "--stage")
+    assert (await foxapi(*by_stage, "failed")).records == [{"pruned": 1}]
+    assert (await foxapi(*by_stage, "unknown")).code == 2
+    assert (await foxapi(*by_stage, "unknown", "--older-than", "1")).records == [{"pruned": 0}]
+    assert (await foxapi(*by_stage, "unknown", "--yes")).records == [{"pruned": 3}]
+    assert (await foxapi(*by_stage, "accepted")).code == 2
+    assert gateway.stats.submits == 4
+
+
+async def test_a_damaged_entry_is_listed_and_stops_no_other(
+    gateway: Gateway, foxapi: Any, file: str
+) -> None:
+    """What cannot be read is named with what to do, and all else is listed, shown and resumed."""
+    for row in range(2):
+        await foxapi("submit", "gpt-5.5", "count 1 to 3", "--key", f"row-{row}", "--journal", file)
+
+    def damage() -> None:
+        with closing(sqlite3.connect(file)) as connection:
+            connection.execute(
+                "UPDATE foxapi_submissions SET stage = 'accePted' WHERE key = 'row-0'"
+            )
+            connection.commit()
+
+    await asyncio.to_thread(damage)
+    listed = await foxapi("journal", "list", file)
+    assert [record["stage"] for record in listed.records] == ["unreadable", "accepted"]
+    entry = listed.records[0]["entry"]
+    assert f"journal prune {file} --entry {entry}" in listed.err
+    resumed = await foxapi("journal", "resume", file)
+    assert (resumed.code, len(resumed.records), entry in resumed.err) == (4, 1, True)
+    assert (await foxapi("journal", "show", file, "row-0")).records[0]["stage"] == "unreadable"
+    assert len((await foxapi("journal", "export", file)).records) == 2
+    again = await foxapi(*KEYED[:3], "--key", "row-0", "--journal", file)
+    assert (again.code, entry in again.err) == (2, True)
+    assert gateway.stats.submits == 2
+
+
+async def test_ids_and_answers_are_never_wrapped(
+    gateway: Gateway, foxapi: Any, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 80 columns an id stands whole in a line, and JSON is one line that can be read."""
+    del gateway
+    monkeypatch.setenv("COLUMNS", "80")
+    await foxapi(*KEYED, "--journal", file, "--wait")
+    [entry] = (await foxapi("journal", "list", file)).records
+    listed = (await foxapi("journal", "list", file, "--text")).out.splitlines()
+    [row] = [line for line in listed if entry["task_id"] in line]
+    assert row.startswith(entry["entry"])
+    assert row.index(entry["task_id"]) + len(entry["task_id"]) < 80
+    shown = (await foxapi("journal", "show", file, "row-17", "--text")).out.splitlines()
+    [task] = [line.split(None, 1)[1] for line in shown if line.startswith("task ")]
+    assert json.loads(task)["id"] == entry["task_id"]
+
+
+async def test_journal_alone_shows_its_help(foxapi: Any) -> None:
+    """The command without a word after it tells what it takes, line by line."""
+    done = await foxapi("journal")
+    assert (done.code, done.err) == (0, "")
+    assert len(done.out.splitlines()) > 8
+    assert "settle" in done.out
+    assert done.out == (await foxapi("journal", "--help")).out
