@@ -10,6 +10,7 @@ from typing import Any, Generic, Self, TypeVar
 from msgspec import Struct
 
 from foxapi_async._client.handle import TaskHandle
+from foxapi_async._client.uncopied import Uncopied
 from foxapi_async._client.waiter import Waiter
 
 H = TypeVar("H", bound=TaskHandle[Any])
@@ -44,8 +45,10 @@ def as_completed(handles: Iterable[H], *, progress: OnProgress | None = None) ->
     return _Completed(handles, progress)
 
 
-class _Completed(Generic[H]):
+class _Completed(Uncopied, Generic[H]):
     """Waits for every handle at once, from the first step on."""
+
+    _instead = "call as_completed() again"
 
     def __init__(self, handles: Iterable[H], progress: OnProgress | None) -> None:
         self._handles = list(dict.fromkeys(handles))

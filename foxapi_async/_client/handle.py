@@ -53,7 +53,8 @@ class TaskHandle(ABC, Generic[R]):
 
     ``await handle`` is ``await handle.result()``. Nothing is sent while nobody waits. Cancelling a
     wait, or letting it run out, ends that wait alone: the task goes on and stays billed. A handle
-    pickles as its id and kind; bind the copy to a session before you use it.
+    pickles as its id and kind; bind the copy to a session before you use it. ``copy`` gives the
+    handle itself.
     """
 
     __slots__ = (
@@ -333,6 +334,14 @@ class TaskHandle(ABC, Generic[R]):
                 f"the handle of task {self._id} was unpickled: call handle.bind(fox) first"
             )
         return self._service
+
+    def __copy__(self) -> Self:
+        """Return the handle itself: all that it knows is of one task, and it stays bound."""
+        return self
+
+    def __deepcopy__(self, _: dict[int, Any]) -> Self:
+        """Return the handle itself, so that a copied structure still awaits the same tasks."""
+        return self
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         """Pickle what finds the task again; the session and the snapshots stay here."""

@@ -19,6 +19,7 @@ from foxapi_async._client.resources.tasks import Tasks
 from foxapi_async._client.service import Core, Options, Service
 from foxapi_async._client.settings import check_settings, hooks_of
 from foxapi_async._client.stats import Stats, read_stats
+from foxapi_async._client.uncopied import Uncopied
 from foxapi_async._clock import Clock, LoopClock
 from foxapi_async._journal import make_recorder
 from foxapi_async._logging import listen
@@ -41,7 +42,7 @@ _SHARED = frozenset({"limits", "http", "trust_env", "ssl", "clock"})
 
 
 @final
-class FoxSession:
+class FoxSession(Uncopied):
     """One account at the service, with its connections and its poller.
 
     Use it as ``async with FoxSession() as fox`` or call ``aclose()``. It may be built outside an
@@ -61,6 +62,8 @@ class FoxSession:
     it is sent, so that a killed process loses nothing that was paid for (extra ``journal``).
     ``"tasks.db?synchronous=full"`` outlives a power cut too.
     """
+
+    _instead = "use with_options() for other settings, or build one in each process"
 
     def __init__(
         self,

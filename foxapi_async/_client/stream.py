@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self, cast, final
 from weakref import ref
 
 from foxapi_async._client.reader import StreamReader
+from foxapi_async._client.uncopied import Uncopied
 from foxapi_async._wire.chunk import Delta
 from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async.errors import StreamConsumedError
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @final
-class ChatStream:
+class ChatStream(Uncopied):
     """The chunks of a generation as they are made, each exactly once, in order, to the very end.
 
     ``async for delta in stream`` ends when the service said that the stream is done; a connection
@@ -35,6 +36,8 @@ class ChatStream:
     """
 
     __slots__ = ("__weakref__", "_loop", "_reader")
+
+    _instead = "ask the handle for another stream, with resume=stream.cursor to go on there"
 
     def __init__(self, reader: StreamReader) -> None:
         self._reader = reader

@@ -3,6 +3,7 @@
 
 from typing import TYPE_CHECKING, Any, Self
 
+from foxapi_async._client.uncopied import Uncopied
 from foxapi_async._client.waiter import AwaitChange
 from foxapi_async._wire.task import Task
 
@@ -10,8 +11,10 @@ if TYPE_CHECKING:
     from foxapi_async._client.handle import TaskHandle
 
 
-class Updates:
+class Updates(Uncopied):
     """Yields one at each change. A step that is cancelled or runs out of time is taken anew."""
+
+    _instead = "call handle.updates() again"
 
     def __init__(self, handle: "TaskHandle[Any]", patience: float | None) -> None:
         self._handle = handle
