@@ -8,7 +8,7 @@ import math
 import os
 from ipaddress import ip_address
 from numbers import Integral, Real
-from typing import Literal, Protocol, TypeGuard
+from typing import Any, Literal, Protocol, TypeGuard
 
 from msgspec import Struct
 
@@ -42,12 +42,12 @@ class URLObject(Protocol):
     """A URL as an object whose ``str()`` is the URL: pydantic's ``HttpUrl``, yarl's or httpx's."""
 
     @property
-    def scheme(self) -> str:
+    def scheme(self) -> Any:
         """What stands before the colon."""
         ...
 
     @property
-    def host(self) -> str | None:
+    def host(self) -> Any:
         """The name or the address of the host."""
         ...
 

@@ -265,15 +265,16 @@ class Service:
         )
 
 
-def check_task_id(task_id: str) -> str:
+def check_task_id(task_id: object) -> str:
     """Return ``task_id``, or raise ``InvalidTaskIdError`` if it must not enter a path."""
     # Ids come from files and databases too, where a missing one is no text.
-    if not is_task_id(str(task_id)):
-        raise InvalidTaskIdError(
-            f"{str(task_id)[:80]!r} is not a task id: "
-            "1 to 256 letters, digits and . _ : - as the service gave it"
-        )
-    return task_id
+    if isinstance(task_id, str) and is_task_id(task_id):
+        return str.__str__(task_id)
+    raise InvalidTaskIdError(
+        f"{str(task_id)[:80]!r} is not a task id: "
+        "1 to 256 letters, digits and . _ : - as the service gave it"
+        + ("" if isinstance(task_id, str) else f", got {type(task_id).__name__}")
+    )
 
 
 def _same_task(task: Task, task_id: str) -> Task:

@@ -160,6 +160,11 @@ async def test_unknown_and_impossible_ids(fox: FoxSession) -> None:
         fox.tasks.handle("../models")
     with pytest.raises(InvalidTaskIdError):
         await fox.tasks.get("a/b")
+    for missing in (None, 5, b"task-1"):
+        with pytest.raises(InvalidTaskIdError, match=type(missing).__name__):
+            await fox.tasks.get(missing)  # type: ignore[arg-type]
+        with pytest.raises(InvalidTaskIdError, match=type(missing).__name__):
+            fox.tasks.handle(missing)  # type: ignore[call-overload]
 
 
 async def test_updates_end_with_the_final_snapshot(fox: FoxSession) -> None:

@@ -4,7 +4,12 @@ Nothing here runs. An unused ``type: ignore`` is an error, so each of them is a 
 """
 
 import asyncio
+import io
+from pathlib import Path
 from typing import Any, assert_type
+
+import pydantic
+import yarl
 
 from foxapi_async import (
     ChatCompletion,
@@ -19,6 +24,14 @@ from foxapi_async import (
     image,
     text,
 )
+from foxapi_async.types import ContentBlock, Message
+
+
+class UserMessage(pydantic.BaseModel):
+    """A message of pydantic."""
+
+    role: str = "user"
+    content: str
 
 
 async def right(fox: FoxSession) -> None:
@@ -47,6 +60,13 @@ async def right(fox: FoxSession) -> None:
         ),
         ChatCompletion,
     )
+    asked = Message(role="user", content="hi")
+    await fox.llm.submit(model="gpt-5.5", messages=[UserMessage(content="hi")])
+    await fox.llm.submit(model="gpt-5.5", messages=(message for message in [asked]))
+    content = [image(b"x"), image(bytearray(b"x")), image(Path("x")), image(io.BytesIO(b"x"))]
+    assert_type(content, list[ContentBlock])
+    FoxSession(pydantic.SecretStr("x"), base_url=pydantic.HttpUrl("https://x"))
+    FoxSession(base_url=yarl.URL("https://x"))
     assert_type(fox.tasks.handle("task-1"), LLMHandle)
     assert_type(fox.tasks.handle("task-1", kind="video"), TaskHandle[MediaResult])
     assert_type(await fox.tasks.get("task-1"), Task)
@@ -76,6 +96,9 @@ async def wrong(fox: FoxSession) -> None:
     await fox.llm.submit(model="gpt-5.5", messages="hi", max_token=64)  # type: ignore[call-arg]
     await fox.llm.submit(messages="hi")  # type: ignore[call-arg]
     await fox.llm.submit(model="gpt-5.5", messages="hi", max_tokens="64")  # type: ignore[arg-type]
+    await fox.llm.submit(model="gpt-5.5", messages=b"hi")  # type: ignore[arg-type]
+    FoxSession(base_url=b"https://x")  # type: ignore[arg-type]
+    image(7)  # type: ignore[arg-type]
     await fox.llm.generate(model="gpt-5.5", messages="hi", stream=True)  # type: ignore[call-arg]
     fox.tasks.handle("task-1", kind="image").stream()  # type: ignore[attr-defined]
     fox.tasks.handle("task-1", kind="poem")  # type: ignore[call-overload]

@@ -37,7 +37,7 @@ class Tasks:
 
         ``kind`` decides the type of the result; the id does not tell it.
         """
-        check_task_id(task_id)
+        task_id = check_task_id(task_id)
         if kind == "llm":
             return LLMHandle(self._service, task_id)._take_up()
         return MediaHandle(self._service, task_id, kind)._take_up()
