@@ -121,6 +121,8 @@ def status_error(answer: Answer) -> APIStatusError:
 def _hint(account: "Account", status: int) -> str:
     if 300 <= status < 400:  # noqa: PLR2004
         return f"{account.origin} redirects, and the key goes nowhere else; check the base URL"
+    if status in {404, 405}:
+        return f"{account.origin} knows no such address; check the base URL, and see .body"
     return f"{account.origin} gave no error object (a proxy may have answered); see .body"
 
 

@@ -116,6 +116,13 @@ def unusable(error: InvalidResponseError, *, permanent: bool = False) -> Failure
     return Failure(error, Outcome(status=error.status, unusable=True, permanent=permanent))
 
 
+def asked(error: FoxAPIError, account: "Account", method: str, path: str) -> FoxAPIError:
+    """Return the error of a whole call, which now says what was asked; the query may be secret."""
+    url = account.redact(f"{account.base}{path}")
+    error.args = (f"{error} [{method} {url}]",)
+    return error
+
+
 def _told(error: Exception, account: "Account") -> str:
     text = " ".join(str(error).split())
     return account.redact(f"{type(error).__name__}: {text}" if text else type(error).__name__)[

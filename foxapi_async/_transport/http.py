@@ -18,7 +18,15 @@ from foxapi_async._transport.body import Response, arrived, receive
 from foxapi_async._transport.call import Call
 from foxapi_async._transport.connections import Connections
 from foxapi_async._transport.deadlines import Deadlines
-from foxapi_async._transport.faults import FAULTS, Failure, failure, refusal, translate, unusable
+from foxapi_async._transport.faults import (
+    FAULTS,
+    Failure,
+    asked,
+    failure,
+    refusal,
+    translate,
+    unusable,
+)
 from foxapi_async._transport.judge import Judge, OnRetry
 from foxapi_async._transport.payload import SingleUsePayload
 from foxapi_async._transport.stream import StreamBody
@@ -133,7 +141,7 @@ class Transport:
         """Make the call once and return its 2xx answer; raise what went wrong."""
         result = await self._attempt(account, call, _whole, timeouts or self._timeouts, None)
         if isinstance(result, Failure):
-            raise result.error
+            raise asked(result.error, account, call.method, call.path)
         return result
 
     async def poll(
@@ -174,7 +182,7 @@ class Transport:
                 return answer
             fault = status_error(answer)
         # Raised out here, where aiohttp's error, which knows our headers, is no context of ours.
-        raise fault
+        raise asked(fault, account, "GET", path)
 
     async def open_stream(
         self,
@@ -213,7 +221,7 @@ class Transport:
                 fault = invalid(answer, what)
             else:
                 fault = status_error(answer)
-        raise fault
+        raise asked(fault, account, "GET", path)
 
     async def aclose(self) -> None:
         """Close the connections and end all calls; a session that was lent stays open."""
@@ -266,9 +274,10 @@ class Transport:
                 )
         if not isinstance(result, Failure):
             return result
+        fault = asked(result.error, account, call.method, call.path)
         if is_ambiguous(call.effect, result.outcome):
-            raise Ambiguous(result.error)
-        raise result.error
+            raise Ambiguous(fault)
+        raise fault
 
     async def _attempt(
         self,

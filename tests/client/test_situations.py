@@ -349,7 +349,8 @@ async def test_each_is_raised_and_keeps_its_promises(
         assert (str(arrived), repr(arrived)) == (str(error), repr(error))
         assert vars(arrived).keys() == vars(error).keys()
     printed = "".join(traceback.format_exception(error))
-    advice: str = vars(kind)["advice"]
+    assert vars(kind)["advice"]
+    advice: str = getattr(error, "advice", vars(kind)["advice"])
     assert advice.rstrip(".")
     if isinstance(error, errors.FoxAPIError):
         assert printed.endswith(f"\n{advice}\n")

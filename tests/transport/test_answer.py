@@ -1,15 +1,23 @@
 """What answers mean."""
 
 import json
+import re
+from typing import TYPE_CHECKING
 
 import pytest
 
 from foxapi_async import errors
-from foxapi_async._transport import Account, Answer, decode, status_error
+from foxapi_async._protocol.backoff import Effect
+from foxapi_async._transport import Account, Answer, Call, Transport, decode, status_error
 from foxapi_async._wire.task import tasks
+from foxapi_async.config import RetryPolicy
+
+if TYPE_CHECKING:
+    from tests.transport.conftest import Server
 
 KEY = "sk-0123456789abcdef"
 ACCOUNT = Account.resolve(KEY)
+ONCE = RetryPolicy(attempts=1)
 
 
 def answered(status: int, body: bytes | object = b"", request_id: str | None = None) -> Answer:
@@ -152,3 +160,34 @@ class TestDecoding:
         assert "prompt" not in f"{failed.value} {failed.value!r}"
         assert KEY not in failed.value.body
         assert repr(answered(200, b"a secret prompt")) == "<Answer 200, 15 bytes>"
+
+
+@pytest.mark.parametrize("path", ["/v1/tasks/1", f"/v1/{KEY}"])
+async def test_the_error_of_a_call_says_what_was_asked(
+    server: "Server", transport: Transport, path: str
+) -> None:
+    """Refused, misread or never sent: the method and the URL are told, not the query or the key."""
+    account = Account.resolve(KEY, f"{server.url}/base/v1")
+    shown = path.replace(KEY, "…")
+    seen = f" [GET {server.url}/base{shown}]"
+    call = Call(effect=Effect.READ, method="GET", path=path, query={"token": "hidden"})
+    server.answers(404, {})
+    with pytest.raises(errors.NotFoundError, match="check the base URL") as refused:
+        await transport.request(account, call, retry=ONCE)
+    server.answers(404, {})
+    with pytest.raises(errors.NotFoundError) as attempted:
+        await transport.attempt(account, call)
+    server.answers(200, b"<html>")
+    with pytest.raises(errors.InvalidResponseError) as misread:
+        await transport.fetch(account, call, tasks, retry=ONCE)
+    server.answers(500, {})
+    with pytest.raises(errors.InternalServerError) as polled:
+        await transport.poll(account, path, {"token": "hidden"})
+    server.answers(404, {})
+    with pytest.raises(errors.NotFoundError) as streamed:
+        await transport.open_stream(account, path, {"token": "hidden"})
+    for caught in (refused, attempted, misread, polled, streamed):
+        text = str(caught.value)
+        assert re.sub(r"sk-.*?…[a-z0-9]*", "…", text).endswith(seen)
+        assert text.count(" [GET ") == 1
+        assert "hidden" not in text
