@@ -166,15 +166,19 @@ class APIConnectionError(FoxAPIError):
 
     ``sent`` tells whether a byte of the request's body may have left: ``False`` is proof that the
     service has not seen it. ``trusted`` is ``False`` when the service's certificate was refused,
-    which no further attempt would change.
+    which no further attempt would change. ``body`` is how the answer began, at most 400 characters,
+    if any of it was read before it was cut.
     """
 
     advice = "Check the network and the base URL; whatever is not billed can be asked again."
 
-    def __init__(self, message: str, *, sent: bool = True, trusted: bool = True) -> None:
+    def __init__(
+        self, message: str, *, sent: bool = True, trusted: bool = True, body: str = ""
+    ) -> None:
         super().__init__(message)
         self.sent = sent
         self.trusted = trusted
+        self.body = body
 
 
 class APITimeoutError(APIConnectionError):

@@ -238,7 +238,7 @@ def warn_unclaimed(task_id: str) -> None:
 
 def _mentioned(fault: FoxAPIError) -> str | None:
     """Return the id of the task that the answer mentions which left the outcome open."""
-    if isinstance(fault, APIStatusError | InvalidResponseError):
+    if isinstance(fault, APIStatusError | InvalidResponseError | APIConnectionError):
         return mentioned_task_id(fault.body)
     return None
 

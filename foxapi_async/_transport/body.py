@@ -40,21 +40,28 @@ def arrived(account: "Account", response: Response, limit: int) -> Answer | None
     return None
 
 
-async def receive(account: "Account", response: Response, limit: int, clock: Clock) -> Answer:
-    """Read the answer and let go of its connection.
+async def receive(
+    account: "Account",
+    response: Response,
+    limit: int,
+    clock: Clock,
+    pieces: list[bytes] | None = None,
+) -> Answer:
+    """Read the answer and let go of its connection; what came of a cut one is in ``pieces``.
 
     Raises ``InvalidResponseError`` as soon as a success is known to exceed ``limit`` bytes, which
     are counted unpacked. A refusal that does is cut.
     """
     status, headers = response.status, response.headers
+    pieces = [] if pieces is None else pieces
     success = 200 <= status < 300  # noqa: PLR2004 the classes of HTTP statuses need no names
     try:
         if not success:
-            body, whole = await _read(response, min(limit, _REFUSAL))
+            body, whole = await _read(response, min(limit, _REFUSAL), pieces)
         elif (response.content_length or 0) > limit:
             body, whole = b"", False
         else:
-            body, whole = await _read(response, limit)
+            body, whole = await _read(response, limit, pieces)
     finally:
         # What is whole has let go of its connection already, unless that speaks another language.
         response.close()
@@ -69,10 +76,9 @@ async def receive(account: "Account", response: Response, limit: int, clock: Clo
     return answer
 
 
-async def _read(response: Response, limit: int) -> tuple[bytes, bool]:
+async def _read(response: Response, limit: int, pieces: list[bytes]) -> tuple[bytes, bool]:
     """Return the body, and whether that is all of it; stop once ``limit`` bytes are exceeded."""
     content = response.content
-    pieces: list[bytes] = []
     room = limit
     # aiohttp unpacks no more than its buffer holds, so no bomb goes off inside one piece.
     while piece := await content.readany():

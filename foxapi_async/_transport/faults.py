@@ -86,9 +86,11 @@ def translate(error: Exception, *, sent: bool | None, account: "Account") -> Fox
     return APIConnectionError(f"no complete answer from {origin}: {told}", sent=sent)
 
 
-def failure(error: Exception, *, sent: bool | None, account: "Account") -> Failure:
-    """Translate, and keep what the retry decision has to know."""
+def failure(error: Exception, *, sent: bool | None, account: "Account", body: str = "") -> Failure:
+    """Translate, and keep what the retry decision has to know, and how a cut answer began."""
     ours = translate(error, sent=sent, account=account)
+    if isinstance(ours, APIConnectionError):
+        ours.body = body
     reached = ours.sent if isinstance(ours, APIConnectionError) else bool(sent)
     return Failure(
         ours,

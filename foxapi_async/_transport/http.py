@@ -13,7 +13,7 @@ from multidict import CIMultiDictProxy
 from foxapi_async._clock import Clock, LoopClock
 from foxapi_async._protocol.backoff import Delay, Effect, is_ambiguous
 from foxapi_async._transport.account import Account
-from foxapi_async._transport.answer import Answer, decode, invalid, status_error
+from foxapi_async._transport.answer import Answer, decode, head, invalid, status_error
 from foxapi_async._transport.body import Response, arrived, receive
 from foxapi_async._transport.call import Call
 from foxapi_async._transport.connections import Connections
@@ -307,6 +307,7 @@ class Transport:
         """Send once and return the answer; without one, whether the body may have left."""
         payload = None if call.body is None else SingleUsePayload(call.body)
         billed = call.effect is Effect.BILLED
+        pieces: list[bytes] = []
         try:
             with self._deadlines.until(*self._patience(call, timeouts, ends)):
                 response = await self._connections.send(
@@ -319,14 +320,17 @@ class Transport:
                     timeout=self._aiohttp_timeout(timeouts),
                 )
                 here = arrived(account, response, self._body_limit)
-                answer = here or await receive(account, response, self._body_limit, self._clock)
+                answer = here or await receive(
+                    account, response, self._body_limit, self._clock, pieces
+                )
         except asyncio.CancelledError:
             if billed and payload is not None and not payload.withdraw():
                 raise CancelledInFlight from None
             raise
         except FAULTS as error:
             sent = None if payload is None else not payload.withdraw()
-            return failure(error, sent=sent, account=account)
+            body = head(account, b"".join(pieces))
+            return failure(error, sent=sent, account=account, body=body)
         except InvalidResponseError:
             raise
         except Exception as error:

@@ -46,7 +46,9 @@ def _shown(task: "Task") -> dict[str, str]:
         "created": local_time(task.created) if task.created else "",
         "streamed": "yes" if task.stream else "",
         "credits": _credits(task),
-        "error": f"{task.error.code or ''} {task.error.message}".strip() if task.error else "",
+        "error": " ".join(filter(None, (task.error.code, task.error.message)))
+        if task.error
+        else "",
     }
 
 

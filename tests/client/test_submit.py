@@ -187,6 +187,21 @@ async def test_an_id_that_was_seen_is_never_lost(
     assert pickle.loads(pickle.dumps(caught.value)).task_id == task_id
 
 
+@pytest.mark.parametrize("fault", [Close(body=HALF), Stall(body=HALF)])
+async def test_an_id_in_half_an_answer_leads_to_the_result(
+    cutter: TCPCutter, gateway: Gateway, quick: PollPolicy, fault: Fault
+) -> None:
+    """An answer that is cut behind the id of its task leaves the task to be found by that id."""
+    timeouts = Timeouts(submit=0.5)
+    async with FoxSession("sk-x", base_url=cutter.url, timeouts=timeouts, polling=quick) as fox:
+        cutter.on("POST", "*", fault)
+        with pytest.raises(SubmitOutcomeUnknownError) as caught:
+            await fox.llm.submit(**KEYED)
+        assert caught.value.task_id is not None
+        assert (await fox.tasks.handle(caught.value.task_id)).text == "1, 2, 3"
+    assert gateway.stats.tasks == 1
+
+
 async def test_an_answer_that_does_not_come_is_a_lost_one(
     cutter: TCPCutter, gateway: Gateway
 ) -> None:

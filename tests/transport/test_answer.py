@@ -30,6 +30,28 @@ class TestStatusErrors:
     """Each status and code has its class; unknown ones are data."""
 
     @pytest.mark.parametrize(
+        ("body", "text"),
+        [
+            (
+                {"error": {"code": "service_unavailable"}},
+                "503 service_unavailable: the service gave",
+            ),
+            ({"error": {"code": 503, "message": "busy"}}, "503: busy"),
+            ({"error": {"code": 1305, "message": "busy"}}, "503 1305: busy"),
+            ({"error": ["busy", "come back"]}, "503: busy; come back"),
+            ({"detail": [{"loc": ["body", "n"], "msg": "wrong"}]}, "503: body.n: wrong"),
+            ({"message": KEY}, "503: sk-"),
+            (b"<html>", "a proxy may have answered"),
+        ],
+    )
+    def test_reasons(self, body: bytes | object, text: str) -> None:
+        """A reason is in the text, however it was said; only a page without one is a proxy's."""
+        error = status_error(answered(503, body))
+        assert text in str(error)
+        assert KEY not in str(error)
+        assert ("proxy" in str(error)) == isinstance(body, bytes)
+
+    @pytest.mark.parametrize(
         ("status", "expected"),
         [
             (304, errors.APIStatusError),
