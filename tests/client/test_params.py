@@ -41,9 +41,9 @@ def image_block(url: object) -> dict[str, Any]:
 
 
 def test_keywords_are_the_members_of_the_request() -> None:
-    """The typed keywords and the request's members are the same, but for key, extra and sync."""
+    """The typed keywords and the request's members are the same, but for our own and sync."""
     keywords = set(SubmitParams.__annotations__) | set(LLMParams.__annotations__)
-    assert keywords - {"key", "extra"} == member_names(GenerationRequest) - {"sync"}
+    assert keywords - {"key", "retry_failed", "extra"} == member_names(GenerationRequest) - {"sync"}
 
 
 def test_only_what_was_given_is_sent() -> None:
