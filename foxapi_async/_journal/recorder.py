@@ -4,6 +4,7 @@ from collections.abc import Collection
 from itertools import count
 from typing import Protocol
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from foxapi_async._journal.entry import FAILED, Ending, Entry, Intent, Note, Stage
@@ -73,29 +74,46 @@ class Recorder(Protocol):
         ...
 
 
+class _Taken(Struct, frozen=True, gc=False):
+    """What is left of an accepted submission: a session may make a million, and forgets none."""
+
+    task_id: str
+    model: str
+    fingerprint: bytes
+    sent_at: float
+    streamed: bool
+
+
 class MemoryRecorder:
-    """Remembers the submissions that have a key, and forgets them with the session."""
+    """Remembers the submissions that have a key, and forgets them with the session.
+
+    A forgotten key would be billed twice, so none is; each takes about 350 bytes. What has no key
+    takes none.
+    """
 
     def __init__(self) -> None:
         self._numbers = count(1)
         self._names: dict[Note, tuple[str, str]] = {}
+        # Those under way, and those whose end is unknown or a failure.
         self._entries: dict[tuple[str, str], Entry] = {}
+        # The others, by service and key.
+        self._taken: dict[str, dict[str, _Taken]] = {}
 
     async def open(self) -> None:
         """Do nothing."""
 
     async def find(self, service: str, key: str) -> Entry | None:
         """Return what ``key`` was used for in this session."""
-        return self._entries.get((service, key))
+        return self._find((service, key))
 
     async def intended(self, intent: Intent) -> Note | Entry:
         """Remember the intent if it has a key."""
-        note = Note("memory", next(self._numbers))
+        note = self._note()
         if intent.key is None:
             return note
         name = intent.service, intent.key
-        holder = self._entries.get(name)
-        if holder is not None and not _is_free(holder, intent):
+        holder = self._find(name)
+        if holder is not None and not _is_retried(holder, intent):
             return holder
         self._names[note] = name
         self._entries[name] = Entry.of(note, intent)
@@ -103,36 +121,42 @@ class MemoryRecorder:
 
     async def accepted(self, note: Note, task: Task) -> None:
         """Remember the task of a key."""
-        if note in self._names:
-            self._settle(
-                note,
-                stage=Stage.ACCEPTED,
-                task_id=task.id,
-                task=encode(task),
-                streamed=task.stream is not None,
-                body=None,
-            )
+        name = self._names.pop(note, None)
+        if name is None:
+            return
+        entry = self._entries.pop(name)
+        self._taken.setdefault(entry.service, {})[name[1]] = _Taken(
+            task_id=task.id,
+            model=entry.model,
+            fingerprint=bytes.fromhex(entry.fingerprint),
+            sent_at=entry.sent_at,
+            streamed=task.stream is not None,
+        )
 
     async def refused(self, note: Note, fault: FoxAPIError | SessionClosedError) -> None:
         """Set the key free."""
         del fault
-        if note in self._names:
-            self._settle(note, stage=Stage.REFUSED, body=None)
+        name = self._names.pop(note, None)
+        if name is not None:
+            del self._entries[name]
 
     async def unknown(self, note: Note, fault: FoxAPIError, task_id: str | None = None) -> None:
         """Remember that the key may have been used."""
-        if note in self._names:
-            self._settle(note, stage=Stage.UNKNOWN, fault=described(fault), task_id=task_id)
+        name = self._names.pop(note, None)
+        if name is not None:
+            entry, why = self._entries[name], described(fault)
+            self._entries[name] = replace(entry, stage=Stage.UNKNOWN, fault=why, task_id=task_id)
 
     def finished(self, ending: Ending) -> None:
         """Remember a failure, after which a key may be tried again; a result is the handle's."""
         if ending.key is None or ending.stage not in FAILED:
             return
         name = ending.service, ending.key
-        entry = self._entries.get(name)
+        entry = self._find(name)
         if entry is not None and entry.task_id == ending.task.id:
             task = encode(ending.task)
             self._entries[name] = replace(entry, stage=ending.stage, task=task)
+            self._taken.get(ending.service, {}).pop(ending.key, None)
 
     def heard(self, service: str, task_id: str, answer: ChatCompletion, *, wins: bool) -> None:
         """Do nothing: the handle keeps it."""
@@ -152,14 +176,29 @@ class MemoryRecorder:
     async def aclose(self) -> None:
         """Do nothing."""
 
-    def _settle(self, note: Note, **changes: object) -> None:
-        name = self._names.pop(note)
-        self._entries[name] = replace(self._entries[name], **changes)
+    def _note(self) -> Note:
+        return Note("memory", next(self._numbers))
+
+    def _find(self, name: tuple[str, str]) -> Entry | None:
+        service, key = name
+        taken = self._taken.get(service, {}).get(key)
+        if taken is None:
+            return self._entries.get(name)
+        return Entry(
+            note=self._note(),
+            service=service,
+            key=key,
+            model=taken.model,
+            fingerprint=taken.fingerprint.hex(),
+            stage=Stage.ACCEPTED,
+            sent_at=taken.sent_at,
+            streamed=taken.streamed,
+            task_id=taken.task_id,
+        )
 
 
-def _is_free(holder: Entry, intent: Intent) -> bool:
-    is_retried = holder.note == intent.replaces and holder.stage in FAILED
-    return is_retried or holder.stage is Stage.REFUSED
+def _is_retried(holder: Entry, intent: Intent) -> bool:
+    return holder.note == intent.replaces and holder.stage in FAILED
 
 
 def described(fault: FoxAPIError | SessionClosedError) -> str:
