@@ -19,10 +19,11 @@ def check(request: GenerationRequest, *, strict: bool = True) -> tuple[Violation
     The service is strict: a model outside the catalog is a violation. A client that is not strict
     lets it pass, because the service may have learnt new models since.
     """
-    return tuple(_violations(request, strict=strict))
+    return tuple(violations(request, strict=strict))
 
 
-def _violations(request: GenerationRequest, *, strict: bool) -> Iterator[Violation]:
+def violations(request: GenerationRequest, *, strict: bool = True) -> Iterator[Violation]:
+    """Yield what ``check`` returns, each when it is asked for: there may be very many."""
     if not request.model:
         yield _invalid("model", "name a model")
     yield from check_conversation(request.messages)

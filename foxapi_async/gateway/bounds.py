@@ -7,7 +7,7 @@ from foxapi_async.gateway.refusal import Refusal
 
 MOST_LEVELS: Final = 128
 """Arrays and objects inside each other. Writing JSON takes the stack of Python for each level."""
-MOST_VALUES: Final = 250_000
+MOST_VALUES: Final = 100_000
 """A value of three bytes takes a hundred in memory."""
 
 # An open string runs to the end, so that each byte is looked at once.

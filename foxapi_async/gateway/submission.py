@@ -2,11 +2,12 @@
 
 import logging
 import re
+from collections.abc import Sequence
 
 import msgspec
 from msgspec import DecodeError, ValidationError
 
-from foxapi_async._catalog import check
+from foxapi_async._catalog import violations
 from foxapi_async._wire.request import GenerationRequest, requests
 from foxapi_async.gateway.bounds import check_bounds
 from foxapi_async.gateway.refusal import Refusal
@@ -14,6 +15,8 @@ from foxapi_async.gateway.refusal import Refusal
 _logger = logging.getLogger(__name__)
 
 _MOST_CHOICES = 128
+_MOST_STOPS = 64
+_MOST_WARNINGS = 10
 
 _PLACE = re.compile(r" - at `\$\.?([^`]*)`")
 _MISSING = re.compile(r"missing required field `([^`]*)`")
@@ -40,12 +43,17 @@ def accept(request: GenerationRequest) -> GenerationRequest:
 
     The service accepts what is only a warning, so it is told in the log.
     """
-    for violation in check(request):
+    for number, violation in enumerate(violations(request)):
         if violation.level == "error":
             raise Refusal.from_violation(violation)
-        _logger.warning("accepted with %r: %s", violation.param, violation.message)
+        if number < _MOST_WARNINGS:
+            _logger.warning("accepted with %r: %s", violation.param, violation.message)
     if isinstance(request.n, int) and not 1 <= request.n <= _MOST_CHOICES:
         raise Refusal.invalid("n", f"n must be 1 to {_MOST_CHOICES}, got {request.n}")
+    if isinstance(request.stop, Sequence) and not isinstance(request.stop, str):
+        stops = len(request.stop)
+        if stops > _MOST_STOPS:
+            raise Refusal.invalid("stop", f"give at most {_MOST_STOPS} of `stop`, got {stops}")
     return request
 
 

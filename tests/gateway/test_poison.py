@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from foxapi_async._catalog import check
 from foxapi_async._clock import ManualClock
-from foxapi_async._wire.request import GenerationRequest, Message
+from foxapi_async._wire.request import GenerationRequest, Message, requests
 from foxapi_async._wire.task import Status, UnifiedTask
 from foxapi_async.gateway.bounds import MOST_LEVELS, MOST_VALUES
 from foxapi_async.gateway.models.merge import UnsatisfiableError
@@ -207,3 +208,46 @@ async def test_a_row_that_cannot_be_read_fails_its_task_alone(
     stream = await service.stream(bad["id"])
     assert (stream.status, b"event: error" in stream.body) == (200, True)
     assert (await service.finished(good["id"]))["status"] == "completed"
+
+
+async def test_many_odd_members_cost_little(
+    service: "Service", caplog: pytest.LogCaptureFixture
+) -> None:
+    """Likely typos without end are accepted as ever; few of them are logged and looked at."""
+    odd = {f"contens{number}": 1 for number in range(5000)}
+    hello = {"role": "user", "content": "hi"}
+    reply = await service.post(model="gpt-5.5", messages=[hello | odd])
+    assert (reply.status, len(caplog.records)) == (200, 10)
+    found = check(requests.read(json.dumps({"model": "x", "messages": [odd | hello]}).encode()))
+    warnings = [violation for violation in found if violation.level == "warning"]
+    assert len(warnings) == 5000
+    assert 0 < sum("did you mean" in violation.message for violation in warnings) <= 100
+
+
+async def test_the_first_of_many_mistakes_is_told(service: "Service") -> None:
+    """A request of mistakes alone is refused for the first, whatever there is behind it."""
+    messages = [{"role": f"usr{number}", "content": "hi"} for number in range(20_000)]
+    reply = await service.post(model="gpt-5.5", messages=messages)
+    assert (reply.status, reply.json["error"]["param"]) == (422, "messages[0].role")
+    reply = await service.post(model="gpt-5.5", messages=messages[:0], stop=["x"])
+    assert (reply.status, reply.json["error"]["param"]) == (422, "messages")
+
+
+async def test_stops_are_bounded(service: "Service") -> None:
+    """Each of the sequences is looked for in each choice, so there may be some dozens."""
+    hello = [{"role": "user", "content": "hi"}]
+    for number, status in ((64, 200), (65, 422)):
+        reply = await service.post(model="gpt-5.5", messages=hello, stop=["x"] * number)
+        assert reply.status == status
+    assert reply.json["error"]["param"] == "stop"
+
+
+async def test_a_long_prompt_is_read_once(service: "Service") -> None:
+    """What many choices say does not depend on what stands behind the first 100,000 characters."""
+    prompts = ["count 1 to 3" + " " * 100_000 + rest for rest in ("", "x", "[[fail:timeout]]")]
+    answers = set()
+    for prompt in prompts:
+        task = await service.submit(prompt, n=3)
+        ended = await service.finished(task["id"])
+        answers.add(str([choice["message"] for choice in ended["results"][0]["choices"]]))
+    assert len(answers) == 1

@@ -13,6 +13,8 @@ from foxapi_async.gateway.models.token import count_tokens
 _EXCERPT_WORDS: Final = 12
 _EXCERPT_LENGTH: Final = 200
 _MOST_NUMBERS: Final = 1000
+# What is read of a text, once for each choice: the longest prompt of the other protocols.
+_MOST_CHARACTERS: Final = 100_000
 
 _COUNT = re.compile(
     r"\bcount\s+(?:(?:up|down)\s+)?(?:from\s+)?"
@@ -63,10 +65,10 @@ def read_prompt(request: GenerationRequest) -> Prompt:
     asked = next((item for item in reversed(request.messages) if item.role == "user"), last)
     media = Counter(block.type for block in asked.blocks if block.type != "text")
     return Prompt(
-        text=_text(asked),
+        text=_text(asked)[:_MOST_CHARACTERS],
         words=sum(count_tokens(_text(message)) for message in request.messages),
         media=dict(media),
-        tool_result=_text(last) if last.role == "tool" else None,
+        tool_result=_text(last)[:_MOST_CHARACTERS] if last.role == "tool" else None,
     )
 
 
