@@ -60,6 +60,12 @@ Journal = Annotated[
         help="Write it down there, so that --key never pays twice; see `foxapi journal`.",
     ),
 ]
+RetryFailed = Annotated[
+    bool,
+    typer.Option(
+        "--retry-failed", help="Submit anew if the task of --key failed or was cancelled."
+    ),
+]
 Key = Annotated[
     str | None, typer.Option("--key", metavar="TEXT", help="Your own key of this submission.")
 ]
@@ -70,6 +76,7 @@ _OPTION_OF: Final = {
     "messages": "PROMPT, --system, --image and their like",
     "stream": "--stream, or `foxapi stream`",
     "key": "--key",
+    "retry_failed": "--retry-failed",
 }
 
 
@@ -107,6 +114,7 @@ def request_params(
     files: Sequence[str] | None = None,
     params: Sequence[str] | None = None,
     key: str | None = None,
+    retry_failed: bool = False,
 ) -> dict[str, Any]:
     """Return the keywords for ``fox.llm.submit`` that the options describe.
 
@@ -136,6 +144,10 @@ def request_params(
             keywords[name] = value
         else:
             keywords.setdefault("extra", {})[name] = value
+    if retry_failed:
+        if key is None:
+            raise UsageError("--retry-failed needs --key: without one each submission is new")
+        keywords["retry_failed"] = True
     return {"model": model, "messages": messages, **keywords}
 
 

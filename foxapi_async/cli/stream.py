@@ -41,6 +41,7 @@ def command(
     file: options.Files = None,
     param: options.Params = None,
     key: options.Key = None,
+    retry_failed: options.RetryFailed = False,
     journal: options.Journal = None,
     json: options.AsJSON = None,
 ) -> None:
@@ -72,6 +73,7 @@ def command(
             files=file,
             params=param,
             key=key,
+            retry_failed=retry_failed,
         )
         return _submit(screen, open_session(screen, journal=journal), params)
 

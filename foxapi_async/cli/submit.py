@@ -30,6 +30,7 @@ def command(
     file: options.Files = None,
     param: options.Params = None,
     key: options.Key = None,
+    retry_failed: options.RetryFailed = False,
     journal: options.Journal = None,
     stream: Annotated[
         bool, typer.Option("--stream", help="Let `foxapi stream --task` follow the answer.")
@@ -56,6 +57,7 @@ def command(
             files=file,
             params=param,
             key=key,
+            retry_failed=retry_failed,
         )
         # The stored answer of a thinking model lacks its reasoning, and may lack its text too.
         streamed = stream or (wait and is_thinking(model))

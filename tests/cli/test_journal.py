@@ -199,6 +199,56 @@ async def test_unknown_submissions_are_sent_again_at_once(unknown: Any, file: st
     assert gateway.stats.submits == 6
 
 
+async def test_a_failed_key_is_submitted_anew_on_demand(
+    gateway: Gateway, foxapi: Any, file: str
+) -> None:
+    """``--retry-failed`` takes a key whose task failed for a new submission, and needs a key."""
+    failing = ("submit", "gpt-5.5", "[[fail:content_policy_violation]]", "--key", "row-17")
+    assert (await foxapi(*failing, "--journal", file, "--wait")).code == 1
+    assert (await foxapi(*KEYED, "--journal", file)).code == 2
+    again = await foxapi(*failing, "--journal", file, "--retry-failed", "--wait")
+    assert again.code == 1
+    stream = ("stream", "gpt-5.5", "count 1 to 3", "--key", "row-17", "--retry-failed")
+    assert (await foxapi(*stream, "--journal", file)).code == 0
+    keyless = await foxapi("submit", "gpt-5.5", "hi", "--retry-failed")
+    assert (keyless.code, "--key" in keyless.err) == (2, True)
+    assert gateway.stats.submits == 3
+
+
+async def test_what_a_kill_leaves_is_settled_at_once(
+    serve: Any, foxapi: Any, spawn: Any, file: str
+) -> None:
+    """One command settles the submissions that `kill -9` cut off in the middle of their POSTs."""
+    posts, arrived, go_on = [0], asyncio.Event(), asyncio.Event()
+
+    @web.middleware
+    async def hold(request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await handler(request)
+        if request.method == "POST":
+            posts[0] += 1
+            if posts[0] == 2:
+                arrived.set()
+            await go_on.wait()
+        return response
+
+    gateway = await serve(hold)
+    words = ("submit", "gpt-5.5", "count 1 to 3", "--journal", file)
+    children = [await asyncio.to_thread(spawn, *words, "--key", f"row-{n}") for n in range(2)]
+    await arrived.wait()
+    for child in children:
+        child.kill()
+        await asyncio.to_thread(child.communicate)
+    go_on.set()
+    listed = await foxapi("journal", "settle", file)
+    assert (listed.code, len(listed.records)) == (4, 2)
+    assert all("ended before the answer" in record["fault"] for record in listed.records)
+    done = await foxapi("journal", "settle", file, "--retry-unknown", "--yes")
+    assert (done.code, done.records[-1]) == (0, {"resubmitted": 2, "failed": 0})
+    assert (await foxapi("journal", "resume", file)).code == 0
+    assert (await foxapi("journal", "settle", file)).code == 0
+    assert gateway.stats.submits == 4
+
+
 async def test_prune_by_stage_asks_before_it_forgets(unknown: Any, file: str) -> None:
     """Pruning by stage takes any age, asks for what may be billed, and leaves what is under way."""
     gateway, foxapi = unknown

@@ -5,8 +5,12 @@ import os
 import sys
 from asyncio.subprocess import PIPE
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 import foxapi_async
+from foxapi_async import FoxSession, TaskFailedError
 from foxapi_async.gateway import Gateway
 from foxapi_async.testing import Stall, TCPCutter
 
@@ -19,7 +23,9 @@ async def main(url, file, rows):
         print("ready", flush=True)
         sys.stdin.readline()
         handles = await asyncio.gather(*(
-            fox.llm.submit(model="gpt-5.5", messages=f"count 1 to {row}", key=f"row-{row}")
+            fox.llm.submit(
+                model="gpt-5.5", messages=f"count 1 to {row}", key=f"row-{row}", retry_failed=True
+            )
             for row in range(1, rows + 1)
         ))
         print(*(handle.id for handle in handles), flush=True)
@@ -41,11 +47,24 @@ async def child(url: str, file: Path, rows: int) -> asyncio.subprocess.Process:
     return process
 
 
+async def fail(fox: FoxSession, row: int) -> None:
+    """Use the key of a row for a generation that fails."""
+    with pytest.raises(TaskFailedError):
+        await fox.llm.generate(
+            model="gpt-5.5", messages="[[fail:content_policy_violation]]", key=f"row-{row}"
+        )
+
+
+@pytest.mark.parametrize("failed", [False, True])
 async def test_two_processes_pay_for_a_key_once(
-    gateway: Gateway, cutter: TCPCutter, file: Path
+    open_fox: Any, gateway: Gateway, cutter: TCPCutter, file: Path, failed: bool
 ) -> None:
-    """Of two processes that submit the same keys at once, one sends each, and both get its task."""
+    """Of two processes that submit the same keys, new or failed, one sends each for both."""
     rows = 5
+    if failed:
+        async with open_fox(base_url=cutter.url) as fox:
+            await asyncio.gather(*(fail(fox, row) for row in range(1, rows + 1)))
+    before = gateway.stats.submits
     cutter.on("POST", "*", Stall(response=0), times=rows)
     children = await asyncio.gather(*(child(cutter.url, file, rows) for _ in range(2)))
     for process in children:
@@ -58,4 +77,5 @@ async def test_two_processes_pay_for_a_key_once(
     assert [process.returncode for process in children] == [0, 0]
     assert told[0] == told[1]
     assert len(set(told[0])) == rows
-    assert (cutter.count("POST"), gateway.stats.submits, gateway.stats.tasks) == (rows,) * 3
+    paid = before + rows
+    assert (cutter.count("POST"), gateway.stats.submits, gateway.stats.tasks) == (paid,) * 3
