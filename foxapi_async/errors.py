@@ -49,6 +49,7 @@ text.
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.task import Task
 from foxapi_async._wire.violation import Violation
@@ -435,8 +436,10 @@ class EmptyResultError(TaskError):
 class StreamError(FoxAPIError):
     """A stream did not reach its end.
 
-    ``offset`` counts the chunks that were delivered, ``partial`` is their text, ``task`` the last
-    snapshot of the task, if there is one.
+    ``offset`` counts the chunks that were delivered, ``partial`` is their text and ``completion``
+    all that they add up to; ``task`` is the last snapshot of the task, if there is one. Where
+    ``doubtful_from`` is a number, the delivered chunks from that one on (the first is 0) may be
+    wrong or out of place.
     """
 
     advice = "Read on from .cursor, or await the handle for the whole answer."
@@ -449,6 +452,8 @@ class StreamError(FoxAPIError):
         offset: int = 0,
         partial: str = "",
         cursor: str | None = None,
+        completion: ChatCompletion | None = None,
+        doubtful_from: int | None = None,
         task: Task | None = None,
         fault: FoxAPIError | None = None,
     ) -> None:
@@ -456,13 +461,19 @@ class StreamError(FoxAPIError):
         self.task_id = task_id
         self.offset = offset
         self.partial = partial
+        self.completion = completion
+        self.doubtful_from = doubtful_from
         self.cursor = cursor
         self.task = task
         self.fault = fault
 
 
 class StreamInterruptedError(StreamError):
-    """The stream was cut and could not be taken up again; ``fault`` is what cut it."""
+    """The stream was cut, and neither it nor the stored answer gives the rest.
+
+    ``fault`` is what cut it. Awaiting the handle raises this too where the stored answer lacks text
+    that the stream had.
+    """
 
     advice = "Read on from .cursor, or await the handle for the whole answer."
 

@@ -147,7 +147,8 @@ class TaskHandle(ABC, Generic[R]):
         ``TaskCancelledError`` for the task's end, ``TaskTimeoutError`` when your patience ends
         (the task goes on, await it again), ``TaskLostError`` when its state cannot be learnt,
         ``EmptyResultError`` when it is completed without results (CONTRACT Q2),
-        ``InvalidResponseError`` for results that cannot be read, and the ``APIStatusError`` of a
+        ``InvalidResponseError`` for results that cannot be read, ``StreamInterruptedError`` when a
+        stream was cut and the stored answer lacks text that it had, and the ``APIStatusError`` of a
         key that may not look.
         """
         patience = self._patience(timeout)

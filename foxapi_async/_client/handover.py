@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 class Handover(Struct, frozen=True):
     """What is left to deliver, and what can be told of the whole.
 
-    ``thinks`` says that the model does, so that thinking may be missing for good. ``keep`` that the
-    stored text does not continue the delivered one, and must not replace it (CONTRACT Q1).
+    ``thinks`` says that the model does, so that thinking may be missing for good.
     """
 
     rest: Delta | None
     thinks: bool
-    keep: bool
 
 
-def hand_over(stored: ChatCompletion, handle: "LLMHandle", intake: Intake) -> Handover:
-    """Compare what was delivered with what is stored.
+def hand_over(stored: ChatCompletion, handle: "LLMHandle", intake: Intake) -> Handover | None:
+    """Compare what was delivered with what is stored; ``None`` if that does not go on.
 
-    Raises ``StreamExpiredError`` where the stored text cannot be taken up, because nobody knows
+    Raises ``StreamExpiredError`` where the stored answer cannot be taken up, because nobody knows
     what was before the position.
     """
     task = handle.task
     suffix = intake.cursor.suffix(stored.text)
-    if suffix is None and intake.lacks_past:
+    said = None if intake.lacks_past else intake.settled().completion()
+    rest = None if suffix is None else remainder(stored, said, suffix)
+    if rest is None and said is None:
         raise StreamExpiredError(
             f"the stream of task {handle.id} is over, and the text before offset "
             f"{intake.offset} is not known here; await the handle for the whole answer",
@@ -43,13 +43,13 @@ def hand_over(stored: ChatCompletion, handle: "LLMHandle", intake: Intake) -> Ha
             offset=intake.offset,
             task=task,
         )
-    said = None if intake.lacks_past else intake.settled().completion()
-    rest = None if suffix is None else remainder(stored, said, suffix)
+    if rest is None:
+        intake.cursor.contradicted_by(stored.text)
+        return None
     model = MODELS.get(task.model if task is not None else stored.model)
     return Handover(
         rest=Delta(id=stored.id, model=stored.model, choices=rest, usage=stored.usage)
         if rest
         else None,
         thinks=bool(intake.settled().reasoning) or (model is not None and model.thinking),
-        keep=rest is None,
     )

@@ -8,26 +8,27 @@ from msgspec import DecodeError
 
 from foxapi_async._client.follower import Follower
 from foxapi_async._client.handle import Kind, TaskHandle
+from foxapi_async._client.outcome import Outcome
 from foxapi_async._client.patience import bounded
 from foxapi_async._client.reader import StreamReader
 from foxapi_async._client.service import Service
 from foxapi_async._client.stream import ChatStream
 from foxapi_async._client.waiter import Waiter
 from foxapi_async._journal import FINISHED, Ending, Entry, Stage
-from foxapi_async._protocol.accumulate import complete
+from foxapi_async._protocol.accumulate import complete, lacks
 from foxapi_async._protocol.cursor import Cursor
-from foxapi_async._protocol.verdict import judge
+from foxapi_async._protocol.verdict import State, judge
 from foxapi_async._wire.completion import ChatCompletion, read_completion
 from foxapi_async._wire.task import Task
 from foxapi_async.config import is_number
-from foxapi_async.errors import ConfigError, StreamUnavailableError
+from foxapi_async.errors import ConfigError, StreamInterruptedError, StreamUnavailableError
 
 
 @final
 class LLMHandle(TaskHandle[ChatCompletion]):
     """A generation at the service; its result is a ``ChatCompletion``."""
 
-    __slots__ = ("_follower", "_follows", "_keep", "_streamed", "_streams")
+    __slots__ = ("_follower", "_follows", "_part", "_streamed", "_streams")
 
     def __init__(
         self,
@@ -41,7 +42,8 @@ class LLMHandle(TaskHandle[ChatCompletion]):
         # The answer to a submit is proof (CONTRACT §3.5).
         self._streams = task.stream is not None if task is not None else None
         self._streamed: ChatCompletion | None = None
-        self._keep = False
+        # How far a stream came that was not read to its end.
+        self._part: StreamInterruptedError | None = None
         self._follower: Follower | None = None
         self._follows = True
 
@@ -74,24 +76,53 @@ class LLMHandle(TaskHandle[ChatCompletion]):
         patience = bounded(timeout)
         return ChatStream(StreamReader(service, handle=self, cursor=cursor, timeout=patience))
 
-    def _heard(self, completion: ChatCompletion, *, keep: bool) -> None:
-        """Take in what a stream has said that was read to its end: the service forgets thinking.
-
-        With ``keep`` it wins over the stored text, which does not continue it.
-        """
+    def _heard(self, completion: ChatCompletion) -> None:
+        """Take in what a stream has said that was read to its end: the service forgets thinking."""
         self._streamed = completion
-        self._keep = keep
         if self._service is not None and self._outcome is None:
             # Whoever waits, or will, gets the result by the next look.
             watch = self._find_watch()
             self._service.core.poller.nudge(watch)
             if not watch.waiters:
                 options, base = self._service.options, self._service.account.base
-                options.journal.heard(base, self.id, completion, wins=keep)
-        if self._outcome is not None and self._outcome.error is None and self._task is not None:
-            state = judge(self._task)
-            self._outcome = self._settle(self._task, state)
-            self._record_end(self._task, state)
+                options.journal.heard(base, self.id, completion, wins=False)
+        self._settle_again()
+
+    def _heard_part(self, part: StreamInterruptedError) -> None:
+        """Take in how far a stream came that nobody read to its end.
+
+        If the stored answer lacks what it said, that is an error and no result.
+        """
+        if self._part is None or part.offset >= self._part.offset:
+            self._part = part
+            if self._outcome is not None and self._lacks_part(self._outcome):
+                self._settle_again()
+
+    def _settle_again(self) -> None:
+        """Judge the stored result anew, now that more is known of the stream."""
+        outcome, task = self._outcome, self._task
+        if outcome is None or task is None:
+            return
+        if outcome.error is None or isinstance(outcome.error, StreamInterruptedError):
+            state = judge(task)
+            self._outcome = self._settle(task, state)
+            self._record_end(task, state)
+
+    def _settle(self, task: Task, state: State) -> Outcome[ChatCompletion]:
+        outcome = super()._settle(task, state)
+        if self._part is not None and self._lacks_part(outcome):
+            return Outcome(error=_lacking(self._part, task))
+        return outcome
+
+    def _lacks_part(self, outcome: Outcome[ChatCompletion]) -> bool:
+        part = self._part.completion if self._part is not None else None
+        return part is not None and outcome.error is None and lacks(outcome.get(), part)
+
+    def _stored(self) -> ChatCompletion:
+        """Return the result of a completed task, whatever a part of its stream said."""
+        if self._task is None:
+            raise RuntimeError("nothing is known of the task yet")
+        return super()._settle(self._task, judge(self._task)).get()
 
     @classmethod
     def _restored(cls, service: Service, entry: Entry) -> Self:
@@ -108,20 +139,27 @@ class LLMHandle(TaskHandle[ChatCompletion]):
         """Take in what a journal has kept, and tell nobody: it is no news."""
         self._task = entry.read_task()
         self._streams = entry.streamed
-        self._streamed = entry.read_answer()
-        self._keep = self._streamed is not None and entry.answer_wins
+        answer = entry.read_answer()
+        if answer is not None and entry.answer_wins:
+            self._part = StreamInterruptedError(
+                "the stream was cut", task_id=self.id, partial=answer.text, completion=answer
+            )
+        else:
+            self._streamed = answer
         if self._task is not None and entry.stage in FINISHED:
             self._outcome = self._settle(self._task, judge(self._task))
 
     def _ending(self, service: str, stage: Stage, task: Task) -> Ending:
         """Return the end with what the stream said of it: the service forgets thinking."""
+        error = self._outcome.error if self._outcome is not None else None
+        part = error.completion if isinstance(error, StreamInterruptedError) else None
         return Ending(
             service=service,
             key=self._key,
             stage=stage,
             task=task,
-            answer=self._streamed,
-            answer_wins=self._keep,
+            answer=self._streamed if part is None else part,
+            answer_wins=part is not None,
         )
 
     def _unfollow(self) -> None:
@@ -163,7 +201,7 @@ class LLMHandle(TaskHandle[ChatCompletion]):
     def _read(self, task: Task) -> ChatCompletion:
         if not task.results:
             raise DecodeError("there is no result")
-        return complete(read_completion(task.results[0]), self._streamed, keep_streamed=self._keep)
+        return complete(read_completion(task.results[0]), self._streamed)
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         """Pickle what finds the task again, and whether there is a stream to follow."""
@@ -174,6 +212,22 @@ def _rebuild(task_id: str, key: str | None, streams: bool | None) -> LLMHandle: 
     handle = LLMHandle(None, task_id, key=key)
     handle._streams = streams
     return handle
+
+
+def _lacking(part: StreamInterruptedError, task: Task) -> StreamInterruptedError:
+    return StreamInterruptedError(
+        f"the stored answer of task {task.id} lacks text of its stream, which was cut after "
+        f"{part.offset} chunks: no whole answer is known; .partial has what came of it, and "
+        "handle.stream(resume=error.cursor) goes on while the service keeps the stream",
+        task_id=part.task_id,
+        offset=part.offset,
+        partial=part.partial,
+        cursor=part.cursor,
+        completion=part.completion,
+        doubtful_from=part.doubtful_from,
+        task=task,
+        fault=part.fault,
+    )
 
 
 def _cursor(offset: object, resume: object) -> Cursor:

@@ -56,7 +56,6 @@ class StreamReader:
         "_inlet",
         "_intake",
         "_interrupt",
-        "_keep",
         "_launch",
         "_lost",
         "_quiet_since",
@@ -90,7 +89,6 @@ class StreamReader:
         self._intake = Intake(cursor or Cursor())
         self._transcript = self._intake.cursor.transcript
         self._ended = self._intake.cursor.ended
-        self._keep = False
         self._failed = False
         self._lost: str | None = None
         self._decoder = ChunkDecoder(service.core.limits.frame)
@@ -176,6 +174,7 @@ class StreamReader:
         """End the reading for good. A submission under way lands in ``fox.unclaimed``."""
         if not self.closed:
             self.closed = True
+            self._tell_part()
             self._intake.throw_away()
             self.stop(StreamConsumedError("this stream is closed: ask the handle for another"))
             if self._launch is not None:
@@ -307,6 +306,7 @@ class StreamReader:
         """Close the connection after a read that failed or was cancelled."""
         self._failed = isinstance(error, Exception)
         if self._failed:
+            self._tell_part(error)
             self._tell_finished(type(error).__name__)
         self._count_quiet()
         self.disconnect()
@@ -314,11 +314,24 @@ class StreamReader:
     def _tell(self) -> None:
         """Let the handle know what the stream has said, once."""
         said = self._intake.settled()
-        if not self.finished and said.chunks:
-            self.handle._heard(said.completion(), keep=self._keep)
+        if not self.finished and said.chunks and not self._intake.lacks_past:
+            self.handle._heard(said.completion())
         if not self.finished:
             self._tell_finished(None)
         self.finished = True
+
+    def tell_end(self) -> None:
+        """Let the handle know what the stream has said, if all of it was read."""
+        if self.begun and self.exhausted:
+            self._tell()
+
+    def _tell_part(self, error: BaseException | None = None) -> None:
+        """Let the handle know how far a stream came that is left before its end."""
+        if self.finished or self._handle is None or not self._intake.settled().chunks:
+            return
+        if not isinstance(error, StreamInterruptedError):
+            error = self._interrupted("nobody read on")
+        self._handle._heard_part(error)
 
     async def _open(self) -> StreamBody:
         service, cursor = self._service, self._intake.cursor
@@ -347,7 +360,10 @@ class StreamReader:
             ending = cursor.finish(decoder.done)
             last = ending.deltas
             if ending.verdict is Verdict.COMPLETE:
-                self._ended = True
+                self._ended = decoder.done.total_chunks is not None
+                if not self._ended:
+                    # Only the stored result can prove that this is all.
+                    self._lose(_cut_by("the stream ended without a count of its chunks"), told=True)
                 return last
         if cursor.verdict is Verdict.CONFLICT:
             self._lose(_cut_by("it cannot be the stream that was delivered before"), conflict=True)
@@ -403,18 +419,27 @@ class StreamReader:
         finally:
             self._quiet_since = self._service.clock.time()
         if way is Way.HAND_OVER:
-            return await self._hand_over()
+            return self._hand_over(cut)
         if way is Way.GIVE_UP and cut is not None:
-            raise self._interrupted(cut)
+            because = str(cut.fault)
+            if not cut.conflict:
+                patience = self._service.options.streaming.give_up_after
+                because = f"given up after {patience:g} s without news: {because}"
+            raise self._interrupted(because, cut.fault)
         return ()
 
-    async def _hand_over(self) -> Sequence[Delta]:
+    def _hand_over(self, cut: Cut | None) -> Sequence[Delta]:
         """End with what the stored result has beyond what was delivered (CONTRACT §6)."""
-        stored = await self.handle.result()  # known since it was observed; raises if unreadable
+        stored = self.handle._stored()
         handed = hand_over(stored, self.handle, self._intake)
+        if handed is None:
+            what = "is not what it delivered" if stored.text else "has no text"
+            because = f"the stored answer {what}"
+            if cut is None:
+                raise self._interrupted(because)
+            raise self._interrupted(f"{cut.fault}; {because}", cut.fault)
         self._ended = self._intake.cursor.ended = True
         self.reasoning_complete = not handed.thinks
-        self._keep = handed.keep
         self._intake.rest = handed.rest
         return () if handed.rest is None else (handed.rest,)
 
@@ -445,20 +470,26 @@ class StreamReader:
             fault=fault,
         )
 
-    def _interrupted(self, cut: Cut) -> StreamInterruptedError:
-        because = str(cut.fault)
-        if not cut.conflict:
-            patience = self._service.options.streaming.give_up_after
-            because = f"given up after {patience:g} s without news: {because}"
+    def _interrupted(
+        self, because: str, fault: FoxAPIError | None = None
+    ) -> StreamInterruptedError:
+        doubtful, offset = self._intake.cursor.doubtful_from, self.offset
+        if doubtful is not None and doubtful >= offset:
+            doubtful = None
+        if doubtful is not None:
+            because = f"{because}; chunks {doubtful} and later may be wrong"
+        completion = self._intake.settled().completion()
         return StreamInterruptedError(
-            f"the stream of task {self.task_id} was cut after {self.offset} chunks: {because}; "
-            "the task goes on: await its handle, or read on from .cursor",
+            f"the stream of task {self.task_id} was cut after {offset} chunks: {because}; "
+            "await its handle, or read on from .cursor",
             task_id=self.task_id,
-            offset=self.offset,
-            partial=self._intake.settled().text,
+            offset=offset,
+            partial=completion.text,
             cursor=self.cursor_text(),
+            completion=completion,
+            doubtful_from=doubtful,
             task=self.handle.task,
-            fault=cut.fault,
+            fault=fault,
         )
 
 

@@ -73,10 +73,14 @@ class ChatStream(Uncopied):
         return self._reader.snapshot()
 
     async def completion(self) -> ChatCompletion:
-        """Read the rest of the stream and return the whole answer, as awaiting the handle does."""
+        """Read the rest of the stream and return the whole answer, as awaiting the handle does.
+
+        Raises what reading and awaiting raise; text that nothing proves whole is not returned.
+        """
         if not self._reader.exhausted:
             async for _ in _Loop(self, self._reader):
                 self._reader.skip()
+        self._reader.tell_end()
         return await self.handle.result()
 
     async def aclose(self) -> None:
@@ -84,6 +88,7 @@ class ChatStream(Uncopied):
 
         A read that waits raises ``StreamConsumedError``.
         """
+        self._reader.tell_end()
         self._reader.close()
 
     def __aiter__(self) -> AsyncIterator[Delta]:

@@ -85,7 +85,10 @@ class Intent(Struct, frozen=True, kw_only=True):
 
 
 class Ending(Struct, frozen=True, kw_only=True):
-    """How a task ended. ``answer`` is what its stream said, where the task alone says less."""
+    """How a task ended. ``answer`` is what its stream said, where the task alone says less.
+
+    With ``answer_wins`` it is a part: the stream was cut, and the stored answer may lack it.
+    """
 
     service: str
     key: str | None = None

@@ -223,14 +223,11 @@ class _CallSoFar:
         return ToolCall(id=self.id, type=self.type, function=function, _extra=_kept(self.extra))
 
 
-def complete(
-    stored: ChatCompletion, streamed: ChatCompletion | None, *, keep_streamed: bool = False
-) -> ChatCompletion:
-    """Return the result of a task whose stream was read as well.
+def complete(stored: ChatCompletion, streamed: ChatCompletion | None) -> ChatCompletion:
+    """Return the result of a task whose stream was read to its end as well.
 
     What the service stored wins, member by member of each choice's message; what it forgot, as
-    the reasoning always (CONTRACT Q1), is taken from the stream. With ``keep_streamed`` the stream
-    wins: for a reader who was given a text that the stored one does not continue.
+    the reasoning always (CONTRACT Q1), is taken from the stream.
 
     ``source`` tells whose words the messages are: ``task`` if nothing was taken from the stream,
     ``stream`` if nothing is left of the stored messages, ``task+stream`` if both speak. The id,
@@ -244,7 +241,7 @@ def complete(
     sources: set[Source] = set()
     for index, heard in said.items():
         kept = merged.get(index, Choice(index=index))
-        merged[index] = _merge(kept, heard, sources, keep_streamed=keep_streamed)
+        merged[index] = _merge(kept, heard, sources)
     for index in merged.keys() - said.keys():
         if any(getattr(merged[index].message, name) for name in _SAID):
             sources.add("task")
@@ -259,14 +256,12 @@ def complete(
     return originated(completion, source, stored.raw)
 
 
-def _merge(
-    stored: Choice, streamed: Choice, sources: set[Source], *, keep_streamed: bool
-) -> Choice:
+def _merge(stored: Choice, streamed: Choice, sources: set[Source]) -> Choice:
     """Merge one choice and note whose words are in it."""
     taken: dict[str, Any] = {}
     for name in _SAID:
         mine, heard = getattr(stored.message, name), getattr(streamed.message, name)
-        if heard and heard != mine and (keep_streamed or not mine):
+        if heard and not mine:
             taken[name] = heard
             sources.add("stream")
         elif mine:
@@ -277,6 +272,26 @@ def _merge(
         finish_reason=stored.finish_reason or streamed.finish_reason,
         logprobs=stored.logprobs or streamed.logprobs,
     )
+
+
+def lacks(stored: ChatCompletion, part: ChatCompletion) -> bool:
+    """Tell whether a stored answer has nothing of a member that a part of its stream had.
+
+    Then neither is the answer: the stored one forgot it, and nobody knows how the other goes on.
+    Thinking, which the service never stores, does not count.
+    """
+    kept = {choice.index: choice.message for choice in stored.choices}
+    return any(
+        _is_said(getattr(choice.message, name))
+        and not getattr(kept.get(choice.index, CompletionMessage()), name)
+        for choice in part.choices
+        for name in _SAID
+        if name != "reasoning_content"
+    )
+
+
+def _is_said(value: object) -> bool:
+    return bool(value.strip() if isinstance(value, str) else value)
 
 
 def missing_suffix(delivered: str, stored: str) -> str | None:

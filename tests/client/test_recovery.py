@@ -393,21 +393,6 @@ async def test_a_lost_stream_of_a_thinking_model_says_so(staged: FoxSession, pla
     assert (completion.reasoning, completion.source) == ("hm", "task+stream")
 
 
-@pytest.mark.parametrize("stored", ["", None, "other words"])
-async def test_a_text_that_does_not_go_on_leaves_what_was_delivered(
-    staged: FoxSession, play: "Play", stored: str | None
-) -> None:
-    """An empty or a different stored text does not replace what the reader has: the source says."""
-    play.script.extend([play.cut("one", " two"), 404])
-    play.store(stored)
-    handle = await submit(staged, "kimi-k2.6")
-    async with handle.stream() as stream:
-        assert text([delta async for delta in stream]) == "one two"
-        completion = await stream.completion()
-    assert (completion.text, completion.source) == ("one two", "stream")
-    assert (await handle).text == "one two"
-
-
 async def test_tool_calls_and_further_choices_are_completed_too(
     staged: FoxSession, play: "Play"
 ) -> None:

@@ -230,6 +230,7 @@ def check_scripts(
     """Compare what comes with what was written, where the end may not count the chunks."""
     play.chunks = [play.said(text) for text in texts]
     play.total = None if counts else -1
+    play.store("".join(texts))
 
     async def trial() -> None:
         handle = await told.fox.llm.submit(model="gpt-5.5", messages="anything", stream=True)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from foxapi_async._protocol.accumulate import Accumulator, complete, missing_suffix
+from foxapi_async._protocol.accumulate import Accumulator, complete, lacks, missing_suffix
 from foxapi_async._wire.chunk import Delta, deltas
 from foxapi_async._wire.completion import (
     ChatCompletion,
@@ -233,20 +233,23 @@ def test_the_stored_content_wins_unless_it_is_empty(
 
 
 @pytest.mark.parametrize(
-    ("kept", "heard", "text", "source"),
+    ("kept", "heard", "is_lacking"),
     [
-        ({"content": "a"}, {"content": "b"}, "b", "stream"),
-        ({"content": "a"}, {"content": "b", "reasoning_content": "r"}, "b", "stream"),
-        ({"content": "a"}, {"reasoning_content": "r"}, "a", "task+stream"),
-        ({"content": "a", "refusal": "x"}, {"content": "b"}, "b", "task+stream"),
+        ({"content": "a"}, {"content": "b"}, False),
+        ({"content": ""}, {"content": "b"}, True),
+        ({"content": None}, {"content": "b"}, True),
+        ({"content": ""}, {"content": " \n"}, False),
+        ({"content": ""}, {"reasoning_content": "r"}, False),
+        ({"content": "a"}, {"refusal": "no"}, True),
+        ({"content": "a"}, {"content": "a", "tool_calls": [{"index": 0, "id": "x"}]}, True),
+        ({}, {}, False),
     ],
 )
-def test_what_a_reader_was_given_is_kept(
-    kept: dict[str, Any], heard: dict[str, Any], text: str, source: Source
+def test_a_stored_answer_lacks_what_its_stream_had(
+    kept: dict[str, Any], heard: dict[str, Any], *, is_lacking: bool
 ) -> None:
-    """A reader is not told that it read another text than it did."""
-    completion = complete(stored(kept), streamed(heard), keep_streamed=True)
-    assert (completion.text, completion.source) == (text, source)
+    """Text, refusal and tool calls of a part of the stream, of which the stored answer has none."""
+    assert lacks(stored(kept), streamed(heard)) is is_lacking
 
 
 def test_without_a_stream_the_stored_result_is_the_answer() -> None:

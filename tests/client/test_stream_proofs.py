@@ -1,0 +1,261 @@
+"""What no count and no stored answer proves whole is an error, on every way out of a stream."""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import web
+
+from foxapi_async import FoxSession, LLMHandle, StreamInterruptedError, StreamPolicy
+from foxapi_async._protocol.sse import encode_event
+from foxapi_async.gateway import Gateway
+from foxapi_async.testing import ManualClock
+
+if TYPE_CHECKING:
+    from tests.client.conftest import Play
+
+KEY = "sk-secret-0123456789abcdef"
+WHOLE = "one two three four"
+
+
+async def submit(fox: FoxSession, model: str = "kimi-k2.6") -> LLMHandle:
+    """Submit a generation with a stream."""
+    return await fox.llm.submit(model=model, messages="count 1 to 2", stream=True)
+
+
+async def outcome_of(doing: Any) -> Any:
+    """Return a result, or the error in its place."""
+    try:
+        return await doing
+    except StreamInterruptedError as error:
+        return error
+
+
+async def text_of(handle: LLMHandle) -> str:
+    """Read a stream to its end and return its text."""
+    return "".join([delta.text async for delta in handle.stream()])
+
+
+async def completion_of(handle: LLMHandle) -> str:
+    """Return the text of the completion that a stream gives."""
+    async with handle.stream() as stream:
+        return (await stream.completion()).text
+
+
+@pytest.mark.parametrize("stored", ["", None])
+@pytest.mark.parametrize("way", ["loop", "completion", "await", "generate"])
+async def test_a_cut_answer_that_is_not_stored_is_an_error(
+    staged: FoxSession, play: "Play", clock: ManualClock, stored: str | None, way: str
+) -> None:
+    """Cut, gone, and forgotten: the error has the text, the completion and the cursor."""
+    play.script.append(play.cut("one", " two"))
+    play.stream_status = 404
+    play.store(stored)
+    if way == "generate":
+        doing = asyncio.ensure_future(
+            outcome_of(staged.llm.generate(model="kimi-k2.6", messages="count"))
+        )
+    else:
+        handle = await submit(staged)
+        take = {"loop": text_of, "completion": completion_of, "await": LLMHandle.result}[way]
+        doing = asyncio.ensure_future(outcome_of(take(handle)))
+    await play.until(doing.done, clock)
+    error = doing.result()
+    assert isinstance(error, StreamInterruptedError)
+    assert (error.offset, error.partial) == (2, "one two")
+    assert error.completion is not None
+    assert error.completion.text == "one two"
+    assert error.cursor
+
+
+async def test_every_later_wait_is_told_until_the_stream_is_read_whole(
+    staged: FoxSession, play: "Play"
+) -> None:
+    """Awaiting after the error raises it again; a stream that comes back gives the answer."""
+    play.script.extend([play.cut("one", " two"), 404])
+    play.store("")
+    handle = await submit(staged)
+    with pytest.raises(StreamInterruptedError, match="has no text") as caught:
+        await text_of(handle)
+    for _ in range(2):
+        with pytest.raises(StreamInterruptedError, match="lacks text"):
+            await handle
+    rest = [delta.text async for delta in handle.stream(resume=caught.value.cursor)]
+    assert caught.value.partial + "".join(rest) == WHOLE
+    completion = await handle
+    assert (completion.text, completion.source) == (WHOLE, "stream")
+
+
+async def test_a_stream_that_was_left_is_remembered(
+    staged: FoxSession, play: "Play", clock: ManualClock
+) -> None:
+    """Text that a reader saw before it left is missed in the stored answer, though it is over."""
+    handle = await submit(staged)
+    async with handle.stream() as stream:
+        assert (await anext(stream)).text == "one"
+    play.stream_status = 404
+    play.store("")
+    waiting = asyncio.ensure_future(outcome_of(handle.result()))
+    await play.until(waiting.done, clock)
+    assert waiting.result().partial == "one"
+
+
+async def test_a_whole_stored_answer_is_the_result_of_a_cut_stream(
+    staged: FoxSession, play: "Play"
+) -> None:
+    """Where the stored text is another than the stream's, readers are told, and waiters get it."""
+    play.script.extend([play.cut("one", " two"), 404])
+    play.store("one three")
+    handle = await submit(staged)
+    with pytest.raises(StreamInterruptedError, match="not what it delivered") as caught:
+        await text_of(handle)
+    assert caught.value.doubtful_from == 1
+    assert "chunks 1 and later may be wrong" in str(caught.value)
+    completion = await handle
+    assert (completion.text, completion.source) == ("one three", "task")
+
+
+@pytest.mark.parametrize("stored", [WHOLE, WHOLE + " five", "", "other"])
+async def test_an_end_without_a_count_is_proved_by_the_task(
+    staged: FoxSession, play: "Play", clock: ManualClock, stored: str
+) -> None:
+    """Text that ``done`` does not count is whole if the stored one continues it, else an error."""
+    play.total = -1
+    play.store(stored)
+    handle = await submit(staged)
+    reading = asyncio.ensure_future(outcome_of(text_of(handle)))
+    await play.until(reading.done, clock)
+    if stored.startswith(WHOLE):
+        assert reading.result() == stored
+        assert (await handle).text == stored
+    else:
+        assert reading.result().partial == WHOLE
+
+
+async def test_an_end_without_a_count_waits_for_the_task(
+    staged: FoxSession, play: "Play", clock: ManualClock
+) -> None:
+    """While the task goes on, an uncounted end is none."""
+    play.total = -1
+    reading = asyncio.ensure_future(outcome_of(text_of(await submit(staged))))
+    await play.until(lambda: play.asked == 3, clock)
+    assert not reading.done()
+    play.store(WHOLE)
+    await play.until(reading.done, clock)
+    assert reading.result() == WHOLE
+
+
+@pytest.mark.parametrize("total", [2, 9])
+async def test_a_count_that_does_not_match_is_no_proof(
+    staged: FoxSession, play: "Play", clock: ManualClock, total: int
+) -> None:
+    """More or fewer chunks than the service counts are no answer, unless it is stored."""
+    play.total = total
+    play.store("")
+    handle = await submit(staged)
+    waiting = asyncio.ensure_future(outcome_of(handle.result()))
+    await play.until(waiting.done, clock)
+    assert waiting.result().partial == WHOLE
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        None,
+        [{"id": "a", "function": {"name": "f", "arguments": '{"y":1}'}}],
+        [{"id": "a", "function": {"name": "g", "arguments": '{"x":1}'}}],
+    ],
+)
+async def test_a_tool_call_that_does_not_go_on_is_an_error(
+    staged: FoxSession, play: "Play", calls: list[dict[str, Any]] | None
+) -> None:
+    """A call that was begun and is stored otherwise, or not at all, ends no stream quietly."""
+
+    async def begin(response: web.StreamResponse, _: int) -> None:
+        call = {"index": 0, "id": "a", "function": {"name": "f", "arguments": '{"x"'}}
+        await play.send(response, play.said("he", tool_calls=[call]))
+
+    play.script.extend([begin, 404])
+    play.store("hello", tool_calls=calls)
+    handle = await submit(staged)
+    with pytest.raises(StreamInterruptedError):
+        await text_of(handle)
+    if calls is None:
+        with pytest.raises(StreamInterruptedError):
+            await handle
+    else:
+        assert (await handle).text == "hello"
+
+
+async def test_what_was_read_to_its_last_chunk_is_told(
+    staged: FoxSession, play: "Play", clock: ManualClock
+) -> None:
+    """A reader that stops at the last chunk has read it all, though it never asked for the end."""
+    play.store("")
+    async with (await submit(staged)).stream() as stream:
+        for _ in play.chunks:
+            await anext(stream)
+        play.stream_status = 404
+        whole = asyncio.ensure_future(stream.completion())
+        await play.until(whole.done, clock)
+        assert (await whole).text == WHOLE
+
+
+async def test_a_short_offset_is_found_out(staged: FoxSession, play: "Play") -> None:
+    """A server that begins one chunk early, or leaves one out, never splices a text."""
+
+    async def early(response: web.StreamResponse, offset: int) -> None:
+        await play.send(response, *play.chunks[max(offset - 1, 0) :])
+        await play.finish(response, len(play.chunks))
+
+    async def late(response: web.StreamResponse, offset: int) -> None:
+        await play.send(response, *play.chunks[offset + 1 :])
+        await play.finish(response, len(play.chunks))
+
+    play.script.extend([play.cut("one", " two"), early])
+    assert await text_of(await submit(staged)) == WHOLE
+    play.script.extend([play.cut("one", " two"), late])
+    with pytest.raises(StreamInterruptedError) as caught:
+        await text_of(await submit(staged))
+    assert (caught.value.partial, caught.value.doubtful_from) == ("one two four", 2)
+
+
+async def test_a_journal_remembers_that_an_answer_was_cut(
+    stage: Gateway, play: "Play", tmp_path: Path
+) -> None:
+    """The next process is told as well that the stored answer lacks text."""
+    play.script.append(play.cut("one", " two"))
+    play.stream_status = 404
+    play.store("")
+    options: dict[str, Any] = {
+        "base_url": stage.url,
+        "journal": tmp_path / "tasks.db",
+        "streaming": StreamPolicy(first=0),
+    }
+    async with FoxSession(KEY, **options) as fox:
+        handle = await fox.llm.submit(model="kimi-k2.6", messages="count", stream=True, key="k")
+        with pytest.raises(StreamInterruptedError):
+            await handle
+    async with FoxSession(KEY, **options) as fox:
+        again = await fox.llm.submit(model="kimi-k2.6", messages="count", stream=True, key="k")
+        with pytest.raises(StreamInterruptedError) as caught:
+            await again
+    assert caught.value.partial == "one two"
+
+
+async def test_odd_ends_of_a_stream_are_no_proof(
+    staged: FoxSession, play: "Play", clock: ManualClock
+) -> None:
+    """A count of another type is no count."""
+
+    async def finish(response: web.StreamResponse, offset: int) -> None:
+        await play.send(response, *play.chunks[offset:])
+        await response.write(encode_event("done", b'{"total_chunks":"4"}'))
+
+    play.script.extend([finish] * 20)
+    play.store(WHOLE)
+    reading = asyncio.ensure_future(text_of(await submit(staged)))
+    await play.until(reading.done, clock)
+    assert await reading == WHOLE
+    assert play.asked == 1
