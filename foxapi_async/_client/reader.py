@@ -232,8 +232,7 @@ class StreamReader:
             if self._decoder.ended or not data:
                 break
             if deltas:
-                self._transcript.extend(deltas)
-                self._intake.ready = iter(deltas)
+                self._intake.ready = iter(self._transcript.extend(deltas))
                 for delta in self._intake.ready:
                     return delta
         if await self.advance(deltas):

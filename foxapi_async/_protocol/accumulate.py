@@ -6,6 +6,7 @@ from typing import Any, Final
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
+from foxapi_async._protocol.tool_calls import CallNumbers
 from foxapi_async._protocol.transcript import Said, Transcript
 from foxapi_async._wire.chunk import Delta, DeltaChoice, DeltaMessage, ToolCallDelta
 from foxapi_async._wire.completion import (
@@ -26,9 +27,9 @@ _SAID: Final = ("content", "reasoning_content", "tool_calls", "refusal")
 class Accumulator:
     """Adds up what a stream said.
 
-    Text, reasoning and refusal are concatenated per choice, ``arguments`` per tool call, which is
-    known by its ``index``. Finish reasons, ``usage`` and unknown members are those that came last;
-    ``id``, ``model`` and ``created`` those of the first chunk that has an id.
+    Text, reasoning and refusal are concatenated per choice, names and ``arguments`` per tool call,
+    which `CallNumbers` tells from the others. Finish reasons, ``usage`` and unknown members are
+    those that came last; ``id``, ``model`` and ``created`` those of the first chunk that has an id.
 
     O(1) per chunk: pieces are kept in lists and joined when they are asked for. ``chunks`` counts
     what was added.
@@ -130,6 +131,7 @@ class _ChoiceSoFar:
         "finish_reason",
         "logprobs",
         "message_extra",
+        "numbers",
         "reasoning",
         "refusal",
         "role",
@@ -142,6 +144,7 @@ class _ChoiceSoFar:
         self.reasoning: list[str] = []
         self.refusal: list[str] = []
         self.calls: dict[int, _CallSoFar] = {}
+        self.numbers = CallNumbers()
         self.finish_reason: str | None = None
         self.logprobs: list[dict[str, Any]] = []
         self.extra: dict[str, Any] = {}
@@ -159,9 +162,10 @@ class _ChoiceSoFar:
         if message.refusal:
             self.refusal.append(message.refusal)
         for piece in message.tool_calls or ():
-            call = self.calls.get(piece.index)
+            number = self.numbers.place(piece)
+            call = self.calls.get(number)
             if call is None:
-                call = self.calls[piece.index] = _CallSoFar()
+                call = self.calls[number] = _CallSoFar()
             call.add(piece)
 
     def add_choice(self, choice: DeltaChoice) -> None:
@@ -192,7 +196,10 @@ class _ChoiceSoFar:
 
 
 class _CallSoFar:
-    """The pieces of one tool call; but for ``arguments``, a later piece repeats or leaves out."""
+    """The pieces of one tool call.
+
+    A name that equals what came of it is repeated, any other goes on; so do all ``arguments``.
+    """
 
     __slots__ = ("arguments", "extra", "function_extra", "id", "name", "type")
 
@@ -209,7 +216,8 @@ class _CallSoFar:
         self.type = piece.type or self.type
         self.extra.update(piece.extra)
         if function := piece.function:
-            self.name = function.name or self.name
+            if function.name and function.name != self.name:
+                self.name += function.name
             self.function_extra.update(function.extra)
             if function.arguments:
                 self.arguments.append(function.arguments)
@@ -307,15 +315,21 @@ def _joined(pieces: list[str]) -> str:
 
 
 def _concatenated(parts: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Concatenate the lists of ``logprobs``, one item per token; of anything else the last wins."""
+    """Concatenate the lists of ``logprobs``, one item per token; of anything else the last wins.
+
+    A list is not given up for anything else.
+    """
     whole: dict[str, Any] = {}
     for part in parts:
         for name, value in part.items():
             before = whole.get(name)
-            if isinstance(before, list):
-                whole[name].extend(value or ())
-            else:
-                whole[name] = [*value] if isinstance(value, list) else value
+            if isinstance(value, list):
+                if isinstance(before, list):
+                    before.extend(value)
+                else:
+                    whole[name] = [*value]
+            elif not isinstance(before, list):
+                whole[name] = value
     return whole or None
 
 

@@ -147,8 +147,7 @@ class Cursor:
         but an end that came in the same read.
         """
         if self._following:
-            self.transcript.extend(deltas)
-            return deltas
+            return self.transcript.extend(deltas)
         if not deltas:
             return ()
         return self._compare(deltas) if self._asked else self._skip(deltas)
@@ -231,8 +230,7 @@ class Cursor:
         self._following = True
         if self.doubtful_from is None:
             self.doubtful_from = len(self.transcript.said)
-        self.transcript.extend(released)
-        return released
+        return self.transcript.extend(released)
 
     def _doubt(self) -> Verdict:
         self._doubted = len(self.transcript.said)

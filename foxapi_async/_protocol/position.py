@@ -91,7 +91,11 @@ def text_of(said: Said) -> str:
 
 def _canonical(said: Said) -> bytes:
     """Encode what a chunk says, in a form that stays when its shape learns new members."""
-    return msgspec.msgpack.encode([list(_members(choice)) for choice in choices_of(said)])
+    members = [list(_members(choice)) for choice in choices_of(said)]
+    try:
+        return msgspec.msgpack.encode(members)
+    except OverflowError:  # an index of more than 64 bits
+        return repr(members).encode()
 
 
 def _members(choice: DeltaChoice) -> Iterator[str | int | None]:

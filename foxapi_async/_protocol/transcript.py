@@ -7,6 +7,7 @@ from typing import Final
 
 from msgspec import UNSET
 
+from foxapi_async._protocol.tool_calls import DeltaNumbers
 from foxapi_async._wire.chunk import Delta, DeltaChoice, DeltaMessage
 
 Choices = tuple[DeltaChoice, ...]
@@ -28,19 +29,24 @@ class Transcript:
     their choices, with their index: usage, unknown members, at first whose the stream is.
     """
 
-    __slots__ = ("_fingerprint", "_is_named", "_tier", "notes", "said")
+    __slots__ = ("_fingerprint", "_is_named", "_numbers", "_tier", "notes", "said")
 
     def __init__(self) -> None:
         self.said: list[Said] = []
         self.notes: list[tuple[int, Delta]] = []
         self._is_named = False
+        self._numbers = DeltaNumbers()
         self._fingerprint: str | None = None
         self._tier: str | None = None
 
-    def extend(self, deltas: Sequence[Delta]) -> None:
-        """Add any deltas."""
+    def extend(self, deltas: Sequence[Delta]) -> Sequence[Delta]:
+        """Add deltas, and return them as readers get them: each piece with the index of its call.
+
+        What is kept is what came, because it is compared with what will come again.
+        """
         said = self.said
-        for delta in deltas:
+        calling: list[int] = []
+        for number, delta in enumerate(deltas):
             if (
                 not self._is_named
                 or delta.usage is not None
@@ -50,7 +56,16 @@ class Transcript:
                 or delta._extra is not UNSET  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
             ) and self._is_news(delta):
                 self.notes.append((len(said), delta))
-            said.append(said_by(delta))
+            one = said_by(delta)
+            said.append(one)
+            if isinstance(one, tuple) or one.tool_calls is not None:
+                calling.append(number)
+        if not calling:
+            return deltas
+        numbered = list(deltas)
+        for number in calling:
+            numbered[number] = self._numbers.numbered(deltas[number])
+        return deltas if numbered == deltas else numbered
 
     def part(self, start: int, end: int) -> tuple[Sequence[Said], Sequence[Delta]]:
         """Return what the chunks from ``start`` to before ``end`` said, and the notes on them."""

@@ -1,9 +1,12 @@
 """What a stream carries: chunks, and the two events that end it (CONTRACT §5.2, §6)."""
 
-from typing import Any
+from typing import Any, Final
 
 from foxapi_async._wire.completion import Usage, mend_function, mend_message
 from foxapi_async._wire.shape import Answer, Reader, mends
+
+NO_INDEX: Final = -1
+"""The index of a piece of a tool call for which the service told none."""
 
 
 class FunctionDelta(Answer, frozen=True, kw_only=True, gc=False, omit_defaults=True):
@@ -17,9 +20,9 @@ mends(FunctionDelta)(mend_function)
 
 
 class ToolCallDelta(Answer, frozen=True, kw_only=True, gc=False):
-    """A piece of a tool call; pieces with the same ``index`` belong together."""
+    """A piece of a tool call; in the deltas of a stream, pieces of one call have one ``index``."""
 
-    index: int = 0
+    index: int = NO_INDEX
     id: str | None = None
     type: str | None = None
     function: FunctionDelta | None = None
