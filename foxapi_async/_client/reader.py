@@ -338,6 +338,7 @@ class StreamReader:
         self.engage()
         self._silent = False
         self._quiet_since = service.clock.time()
+        cursor.starts_over = cursor.starts_over or self._decoder.starts_over
         ask = cursor.ask
         cursor.reopened()
         self._decoder = ChunkDecoder(service.core.limits.frame)
@@ -356,7 +357,7 @@ class StreamReader:
         decoder, cursor = self._decoder, self._intake.cursor
         last: Sequence[Delta] = ()
         if decoder.done is not None:
-            ending = cursor.finish(decoder.done)
+            ending = cursor.finish(decoder.done, blanks=decoder.blanks)
             last = ending.deltas
             if ending.verdict is Verdict.COMPLETE:
                 self._ended = decoder.done.total_chunks is not None

@@ -5,14 +5,25 @@ from typing import Final
 
 from msgspec import DecodeError
 
+from foxapi_async._protocol.halves import Halves
 from foxapi_async._protocol.sse import EventDecoder
-from foxapi_async._wire.chunk import Delta, StreamDone, StreamFault, deltas, dones, faults
+from foxapi_async._wire.chunk import (
+    Delta,
+    StreamDone,
+    StreamFault,
+    deltas,
+    dones,
+    faults,
+    halved_deltas,
+)
 from foxapi_async._wire.fault import read_error
 from foxapi_async.errors import FoxAPIError, InvalidResponseError
 
 _FOXAPI: Final = b"event: chunk\ndata: "
 _CHUNK_NAMES: Final = frozenset({"chunk", "message"})
 _HEAD: Final = 400
+_BLANK: Final = frozenset({b"", b"null"})
+_HALF: Final = b"\\ud"
 _LF: Final = 10
 _CR: Final = 13
 _FEWEST_TOLERANT: Final = 8
@@ -24,6 +35,10 @@ _decode: Final = deltas.strict
 
 class ChunkDecoder:
     """Reads the chunks of a stream, in FoxAPI's named events or as bare ``data`` with ``[DONE]``.
+
+    ``blanks`` counts the chunk events without a chunk, as ``null`` or no data at all, which some
+    send to keep a connection open. ``starts_over`` says that the stream can only be read or counted
+    from its first chunk: for these blanks, or because a character was cut in two.
 
     When the stream has ``ended``, one of three says how: ``done`` is the normal end, ``fault`` the
     service's word that the task failed, ``error`` a frame that cannot be read. It is set when the
@@ -45,6 +60,7 @@ class ChunkDecoder:
 
     __slots__ = (
         "_events",
+        "_halves",
         "_joint",
         "_limit",
         "_patience",
@@ -52,6 +68,7 @@ class ChunkDecoder:
         "_ready",
         "_size",
         "_tolerant",
+        "blanks",
         "done",
         "ended",
         "error",
@@ -60,6 +77,8 @@ class ChunkDecoder:
 
     def __init__(self, limit: int) -> None:
         self._events = EventDecoder(limit)
+        self._halves = Halves()
+        self.blanks = 0
         self._limit = limit
         # Whether tier 0 may try: a frame begins with the next byte, and the stream goes on.
         self._ready = False
@@ -76,6 +95,11 @@ class ChunkDecoder:
     def pending(self) -> bool:
         """Whether a part of a frame is waiting: if the stream ended now, it was cut."""
         return not self.ended and self._events.pending
+
+    @property
+    def starts_over(self) -> bool:
+        """Whether another connection has to begin with the first chunk."""
+        return self.blanks > 0 or self._halves.were_cut
 
     def feed(self, data: bytes) -> Sequence[Delta]:
         """Take in ``data`` and return the deltas that it completes."""
@@ -153,8 +177,6 @@ class ChunkDecoder:
 
     def _read_chunk(self, data: bytes) -> Delta | None:
         """Return the delta in ``data``, or ``None`` if it is a keep-alive or an end."""
-        if not data:
-            return None
         if self._tolerant:
             self._tolerant -= 1
             return self._read_unusual(data.strip())
@@ -167,13 +189,17 @@ class ChunkDecoder:
 
     def _read_unusual(self, data: bytes) -> Delta | None:
         """Read what the quick decoder refused, or is not tried on."""
-        if not data:
+        if data in _BLANK:
+            self.blanks += 1
             return None
         if data == b"[DONE]":
             self._end(done=StreamDone())
             return None
         try:
             delta = deltas.read(data)
+            if self._halves.are_waiting or _HALF in data.lower():
+                delta = self._halves.joined(delta, halved_deltas.read(data))
+                self._tolerant += self._halves.are_waiting and not self._tolerant
         except DecodeError as error:
             text = f"the stream sent a frame that is not a chunk: {error}"
             self._end(error=InvalidResponseError(text, body=_head(data)))
@@ -224,9 +250,10 @@ def _says_nothing(before: bytes) -> bool:
 def _read_done(data: bytes) -> StreamDone:
     """Read the normal end. The event's name says it all; unreadable data only lacks the count."""
     try:
-        return dones.read(data)
+        done = dones.read(data)
     except DecodeError:
         return StreamDone()
+    return done if done.total_chunks is None or done.total_chunks >= 0 else StreamDone()
 
 
 def _read_fault(data: bytes) -> StreamFault:

@@ -118,5 +118,7 @@ class StreamFault(Answer, frozen=True, kw_only=True, gc=False):
 
 
 deltas = Reader(Delta)
+# A text that ends or begins in the middle of a character keeps the half that it has.
+halved_deltas = Reader(Delta, halves=True)
 dones = Reader(StreamDone)
 faults = Reader(StreamFault)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import DecodeError
 
+from foxapi_async._protocol.accumulate import Accumulator
 from foxapi_async._protocol.chunks import ChunkDecoder
 from foxapi_async._protocol.sse import EventDecoder, ServerEvent, encode_event
 from foxapi_async._wire.chunk import Delta, StreamDone, StreamFault, deltas
@@ -102,7 +103,7 @@ def reference_reading(stream: bytes, limit: int = ROOMY) -> Reading:
             return Reading(found, done=StreamDone(total_chunks=total))
         if event.name == "error":
             return Reading(found, fault=StreamFault(message=message_of(data)))
-        if event.name not in {"chunk", "message"} or not data:
+        if event.name not in {"chunk", "message"} or data in {b"", b"null"}:
             continue
         if data == b"[DONE]":
             return Reading(found, done=StreamDone())
@@ -196,6 +197,9 @@ def frames(draw: st.DrawFn) -> list[bytes]:
                     [b"data:", b""],
                     [b"data: ", b""],
                     [b"event: ping", b"data: {}", b""],
+                    [b"data: null", b""],
+                    [b"event: chunk", b"data: null", b""],
+                    [b"event: chunk", b"data: ", b""],
                     [b"event: chunk", b""],
                     [b"unknown: field", b"nothing", b""],
                     [b"event: chunk", b"data: " + data[:middle], b"data: " + data[middle:], b""],
@@ -379,6 +383,75 @@ def test_a_long_frame_is_an_error_and_not_memory(newline: bytes) -> None:
     assert isinstance(decoder.error, InvalidResponseError)
     assert "limits.frame = 1048576" in str(decoder.error)
     assert peak < 1.5 * (1 << 20)
+
+
+def test_blank_events_are_no_chunks() -> None:
+    """Null and empty data are counted apart, and make the stream start over; comments do not."""
+    decoder = ChunkDecoder(ROOMY)
+    good = encode_event("chunk", chunk_json("a", is_ascii=True))
+    assert not decoder.feed(b": ping\n\nevent: ping\ndata: null\n\n")
+    assert (decoder.blanks, decoder.starts_over) == (0, False)
+    found = decoder.feed(good + b"event: chunk\ndata: null\n\ndata:\n\n" + good)
+    assert [delta.text for delta in found] == ["a", "a"]
+    assert (decoder.blanks, decoder.starts_over, decoder.ended) == (2, True, False)
+
+
+@given(
+    text=st.text(st.sampled_from("a\U0001f98a\U0001f600你"), min_size=1),
+    cuts=st.lists(st.integers(0, 60)),
+    member=st.sampled_from(["content", "reasoning_content", "refusal", "arguments"]),
+    is_one_read=st.booleans(),
+)
+def test_a_character_that_was_cut_in_two_is_one_again(
+    text: str, cuts: list[int], member: str, *, is_one_read: bool
+) -> None:
+    """Wherever a text is cut between its UTF-16 units, the deltas join to it."""
+    units = text.encode("utf-16-le")
+    places = sorted({0, len(units), *(cut * 2 % len(units) for cut in cuts)})
+    stream: list[bytes] = []
+    for start, end in pairwise(places):
+        piece = units[start:end].decode("utf-16-le", "surrogatepass")
+        message: dict[str, Any] = {member: piece}
+        if member == "arguments":
+            message = {"tool_calls": [{"index": 0, "function": message}]}
+        data = json.dumps({"id": "x", "choices": [{"index": 0, "delta": message}]}).encode()
+        stream.append(encode_event("chunk", data))
+    decoder = ChunkDecoder(ROOMY)
+    found: list[Delta] = []
+    for piece_of_stream in [b"".join(stream)] if is_one_read else stream:
+        found += decoder.feed(piece_of_stream)
+    accumulator = Accumulator()
+    accumulator.extend(found)
+    whole = accumulator.completion().message
+    if member == "arguments":
+        assert whole.tool_calls
+        assert whole.tool_calls[0].function.arguments == text
+    else:
+        assert getattr(whole, member) == text
+    assert len(found) == len(stream)
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["a\\ud83d", "b"], ["a", "\ufffdb"]),
+        (["\\ude00a"], ["\ufffda"]),
+        (["a\\ud83d"], ["a"]),
+        (["\\ud83d", "\\ud83d", "\\ude00"], ["", "\ufffd", "\U0001f600"]),
+        (["\\\\ud83d", "\\\\ude00"], ["\\ud83d", "\\ude00"]),
+    ],
+)
+def test_a_half_without_another_is_the_replacement_character(
+    texts: list[str], expected: list[str]
+) -> None:
+    """No half of a character reaches a reader, and none ends a stream."""
+    decoder = ChunkDecoder(ROOMY)
+    found: list[Delta] = []
+    for text in texts:
+        data = b'{"choices":[{"index":0,"delta":{"content":"%b"}}]}' % text.encode()
+        found += decoder.feed(encode_event("chunk", data))
+    assert [delta.text for delta in found] == expected
+    assert not decoder.ended
 
 
 def test_both_dialects_end() -> None:

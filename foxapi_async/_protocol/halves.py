@@ -1,0 +1,66 @@
+"""Characters that were cut in two: one half ends a chunk, the other begins a later one."""
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from foxapi_async._wire.chunk import Delta, DeltaChoice, DeltaMessage, ToolCallDelta
+from foxapi_async._wire.shape import without_halves
+
+_TEXTS = ("content", "reasoning_content", "refusal")
+
+
+class Halves:
+    """Joins the halves of surrogate pairs that the texts of consecutive chunks have.
+
+    A first half waits for the next chunk with the same text; U+FFFD stands for one that meets no
+    second half there, and for any other half.
+    """
+
+    __slots__ = ("_waiting", "were_cut")
+
+    def __init__(self) -> None:
+        self._waiting: dict[tuple[object, ...], str] = {}
+        # Whether a chunk had to wait for another.
+        self.were_cut: bool = False
+
+    @property
+    def are_waiting(self) -> bool:
+        """Whether the next chunk has to come through here."""
+        return bool(self._waiting)
+
+    def joined(self, delta: Delta, raw: Delta) -> Delta:
+        """Return ``delta`` with whole texts, made of those in ``raw``, which have their halves."""
+        pairs = zip(delta.choices, raw.choices, strict=True)
+        return replace(delta, choices=tuple(self._choice(*pair) for pair in pairs))
+
+    def _choice(self, choice: DeltaChoice, raw: DeltaChoice) -> DeltaChoice:
+        if choice.delta is None or raw.delta is None:
+            return choice
+        changes: dict[str, Any] = {
+            name: self._text(getattr(raw.delta, name), choice.index, name) for name in _TEXTS
+        }
+        if raw.delta.tool_calls:
+            changes["tool_calls"] = self._calls(choice.delta, raw.delta, choice.index)
+        return replace(choice, delta=replace(choice.delta, **changes))
+
+    def _calls(
+        self, message: DeltaMessage, raw: DeltaMessage, index: int
+    ) -> tuple[ToolCallDelta, ...]:
+        pieces: list[ToolCallDelta] = []
+        for piece, whole in zip(message.tool_calls or (), raw.tool_calls or (), strict=True):
+            if piece.function is None or whole.function is None:
+                pieces.append(piece)
+                continue
+            arguments = self._text(whole.function.arguments, index, piece.index, piece.id)
+            pieces.append(replace(piece, function=replace(piece.function, arguments=arguments)))
+        return tuple(pieces)
+
+    def _text(self, text: str | None, *place: object) -> str | None:
+        if text:
+            text = self._waiting.pop(place, "") + text
+            if "\ud800" <= text[-1] <= "\udbff":
+                text, self._waiting[place] = text[:-1], text[-1]
+                self.were_cut = True
+            text = without_halves(text)
+        return text
