@@ -1,21 +1,30 @@
 """However the network behaves, a reader gets each chunk once, in order, to the very end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from foxapi_async import ChatStream, Delta, FoxSession, LLMHandle, StreamPolicy
+from foxapi_async import (
+    ChatStream,
+    Delta,
+    FoxSession,
+    LLMHandle,
+    StreamInterruptedError,
+    StreamPolicy,
+)
 from foxapi_async.gateway import Gateway
 from foxapi_async.testing import Close, Fault, Reset, Stall, StripQuery, TCPCutter, Trickle, settle
 
 if TYPE_CHECKING:
     from tests.client.conftest import Play
 
+T = TypeVar("T")
 KEY = "sk-secret-0123456789abcdef"
 STREAM = "/v1/llm/generations/*/stream"
 
@@ -260,6 +269,146 @@ def test_streams_that_repeat_themselves_are_not_mistaken(
 ) -> None:
     """Chunks that look like a replay are told from one, whoever answers, counted or not."""
     check_scripts(told, play, **drawn)
+
+
+ODD: dict[str, list[tuple[str, object]]] = {
+    "chunk": [
+        *[("created", value) for value in (None, "x", [], 1.5)],
+        *[(name, value) for name in ("id", "model", "object") for value in (None, 5, {})],
+        *[("usage", value) for value in (None, 5, [], {"total_tokens": None})],
+        *[("service_tier", 5), ("system_fingerprint", []), ("new", {"a": [None]})],
+    ],
+    "choice": [
+        *[("index", None), ("index", "0"), ("new", 1)],
+        *[("logprobs", value) for value in (None, [], 5, {"content": 5}, {"content": [1]})],
+        *[("finish_reason", value) for value in (None, 5, [], {})],
+    ],
+    "delta": [
+        *[("role", value) for value in (None, 5, [])],
+        *[("reasoning_content", value) for value in (None, "", [])],
+        *[("tool_calls", value) for value in (None, [], 5, [None])],
+        *[("refusal", None), ("new", "x")],
+    ],
+}
+odd_members = st.sampled_from(
+    [(place, name, value) for place, pairs in ODD.items() for name, value in pairs]
+)
+
+
+class OddChunk(NamedTuple):
+    """A chunk of some UTF-16 units, with odd members, in one of the forms that a text may have."""
+
+    units: int
+    members: list[tuple[str, str, object]]
+    form: str
+
+    def encode(self, text: str) -> bytes:
+        """Return the JSON of a chunk that says ``text``."""
+        content: object = text
+        if self.form == "parts":
+            content = [{"type": "text", "text": text}]
+        parts: dict[str, Any] = {"delta": {"content": content}}
+        parts["choice"] = {"index": 0, "delta": parts["delta"]}
+        parts["chunk"] = {"id": "c", "choices": [parts["choice"]]}
+        for place, name, value in self.members:
+            parts[place][name] = value
+        return json.dumps(parts["chunk"]).encode()
+
+
+EMPTY: list[bytes] = [
+    b"null",
+    b"{}",
+    b'{"choices":null}',
+    b'{"choices":[]}',
+    b'{"choices":[{"index":0,"delta":null}]}',
+    b'{"choices":[{"delta":{"content":null}}]}',
+    b'{"choices":[null]}',
+]
+odd_chunks = st.builds(
+    OddChunk,
+    units=st.integers(1, 3),
+    members=st.lists(odd_members, max_size=3),
+    form=st.sampled_from(["text", "text", "parts"]),
+)
+
+
+def written(text: str, parts: Sequence[OddChunk | bytes]) -> list[bytes]:
+    """Return chunks that say ``text``, cut between UTF-16 units, with empty ones between them."""
+    units = text.encode("utf-16-le")
+    chunks: list[bytes] = []
+    for part in parts:
+        if isinstance(part, bytes):
+            chunks.append(part)
+        elif units:
+            said, units = units[: 2 * part.units], units[2 * part.units :]
+            chunks.append(part.encode(said.decode("utf-16-le", "surrogatepass")))
+    rest = OddChunk(0, [], "text").encode(units.decode("utf-16-le", "surrogatepass"))
+    return [*chunks, rest] if units else chunks
+
+
+async def outcome_of(doing: Awaitable[T]) -> T | StreamInterruptedError:
+    """Return a result, or the error in its place."""
+    try:
+        return await doing
+    except StreamInterruptedError as error:
+        return error
+
+
+@shared
+@given(
+    truth=st.text(st.sampled_from("ab你\U0001f98a\U0001f600"), max_size=12),
+    parts=st.lists(odd_chunks | st.sampled_from(EMPTY), max_size=10),
+    cuts=st.lists(connections, max_size=3),
+    is_stored=st.booleans(),
+    counts=st.booleans(),
+    ignores=st.booleans(),
+    is_lost=st.booleans(),
+    turns=patience,
+)
+def test_odd_streams_give_the_truth_or_an_error(
+    told: World,
+    play: "Play",
+    truth: str,
+    parts: Sequence[OddChunk | bytes],
+    cuts: Sequence[Connection],
+    turns: Sequence[int],
+    *,
+    is_stored: bool,
+    counts: bool,
+    ignores: bool,
+    is_lost: bool,
+) -> None:
+    """Whatever is odd, cut, uncounted, lost or not stored: what ends well is the whole text."""
+    play.chunks = written(truth, parts)
+    play.total = None if counts else -1
+    play.store(truth if is_stored else "")
+    play.stream_status = 200
+    play.script.clear()
+
+    async def trial() -> None:
+        handle = await told.fox.llm.submit(model="kimi-k2.6", messages="anything", stream=True)
+        told.break_line(cuts, ignores_offset=ignores)
+        if is_lost:
+            play.script.append(play.say_all)
+            play.stream_status = 404
+        deltas = await outcome_of(read(handle.stream(), turns))
+        if isinstance(deltas, StreamInterruptedError):
+            text = deltas.partial
+            assert truth.startswith(text)
+            assert deltas.completion is not None
+            assert deltas.completion.text == text
+        else:
+            text = "".join(delta.text for delta in deltas)
+            # Of a stream that brought no text, a service that stores none leaves nothing to tell.
+            assert text == truth or not (text or is_stored)
+        completion = await outcome_of(handle)
+        if isinstance(completion, StreamInterruptedError):
+            assert not is_stored
+            assert truth.startswith(completion.partial)
+        else:
+            assert completion.text == truth or not (text or is_stored)
+
+    told.run(trial())
 
 
 @pytest.mark.soak
