@@ -271,27 +271,39 @@ def test_streams_that_repeat_themselves_are_not_mistaken(
     check_scripts(told, play, **drawn)
 
 
-ODD: dict[str, list[tuple[str, object]]] = {
-    "chunk": [
-        *[("created", value) for value in (None, "x", [], 1.5)],
-        *[(name, value) for name in ("id", "model", "object") for value in (None, 5, {})],
-        *[("usage", value) for value in (None, 5, [], {"total_tokens": None})],
-        *[("service_tier", 5), ("system_fingerprint", []), ("new", {"a": [None]})],
-    ],
-    "choice": [
-        *[("index", None), ("index", "0"), ("new", 1)],
-        *[("logprobs", value) for value in (None, [], 5, {"content": 5}, {"content": [1]})],
-        *[("finish_reason", value) for value in (None, 5, [], {})],
-    ],
-    "delta": [
-        *[("role", value) for value in (None, 5, [])],
-        *[("reasoning_content", value) for value in (None, "", [])],
-        *[("tool_calls", value) for value in (None, [], 5, [None])],
-        *[("refusal", None), ("new", "x")],
-    ],
+NOTHINGS: Sequence[object] = (None, 5, [], {})
+ODD: dict[str, dict[str, Sequence[object]]] = {
+    "chunk": {
+        "created": (None, "x", [], 1.5),
+        "id": NOTHINGS,
+        "model": NOTHINGS,
+        "object": NOTHINGS,
+        "usage": (*NOTHINGS, {"total_tokens": None}),
+        "service_tier": NOTHINGS,
+        "system_fingerprint": NOTHINGS,
+        "new": ({"a": [None]},),
+    },
+    "choice": {
+        "index": (None, "0"),
+        "logprobs": (*NOTHINGS, {"content": 5}, {"content": [1]}),
+        "finish_reason": NOTHINGS,
+        "new": (1,),
+    },
+    "delta": {
+        "role": NOTHINGS,
+        "reasoning_content": (None, "", []),
+        "tool_calls": (None, [], 5, [None]),
+        "refusal": (None,),
+        "new": ("x",),
+    },
 }
 odd_members = st.sampled_from(
-    [(place, name, value) for place, pairs in ODD.items() for name, value in pairs]
+    [
+        (place, name, value)
+        for place, members in ODD.items()
+        for name, values in members.items()
+        for value in values
+    ]
 )
 
 

@@ -1,6 +1,7 @@
 """What no count and no stored answer proves whole is an error, on every way out of a stream."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,12 @@ async def test_a_cut_answer_that_is_not_stored_is_an_error(
         )
     else:
         handle = await submit(staged)
-        take = {"loop": text_of, "completion": completion_of, "await": LLMHandle.result}[way]
+        ways: dict[str, Callable[[LLMHandle], Awaitable[object]]] = {
+            "loop": text_of,
+            "completion": completion_of,
+            "await": LLMHandle.result,
+        }
+        take = ways[way]
         doing = asyncio.ensure_future(outcome_of(take(handle)))
     await play.until(doing.done, clock)
     error = doing.result()

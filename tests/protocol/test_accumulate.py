@@ -20,16 +20,18 @@ from foxapi_async._wire.completion import (
 from foxapi_async._wire.shape import Reader
 
 pieces = st.one_of(st.none(), st.text("ab你", max_size=3))
-calls = st.fixed_dictionaries(
-    {"index": st.integers(0, 2)},
-    optional={
-        "id": st.sampled_from(["call-1", "call-2"]),
-        "type": st.just("function"),
-        "function": st.fixed_dictionaries(
-            {}, optional={"name": st.sampled_from(["f", "g"]), "arguments": pieces}
-        ),
-        "signature": st.integers(0, 3),
-    },
+calls = st.integers(0, 2).flatmap(
+    lambda index: st.fixed_dictionaries(
+        {"index": st.just(index)},
+        optional={
+            "id": st.just(f"call-{index}"),
+            "type": st.just("function"),
+            "function": st.fixed_dictionaries(
+                {}, optional={"name": st.sampled_from(["f", "g"]), "arguments": pieces}
+            ),
+            "signature": st.integers(0, 3),
+        },
+    )
 )
 messages = st.fixed_dictionaries(
     {},
@@ -112,7 +114,8 @@ def fold_choice(choice: dict[str, Any], piece: dict[str, Any]) -> None:
         )
         call.update({name: part[name] for name in ("id", "type", "signature") if name in part})
         function = part.get("function") or {}
-        call["function"]["name"] = function.get("name") or call["function"]["name"]
+        if function.get("name") not in {None, call["function"]["name"]}:
+            call["function"]["name"] += function["name"]
         call["function"]["arguments"] += function.get("arguments") or ""
 
 
