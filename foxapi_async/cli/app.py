@@ -1,8 +1,7 @@
 """From the arguments of the command line to the command that they name."""
 
 import sys
-from collections.abc import Iterable, Sequence
-from importlib import import_module
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Final
 
 import typer
@@ -34,12 +33,51 @@ def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
     )
     app.callback()(_root)
     for name in names:
-        command = import_module(f"foxapi_async.cli.{name}").command
+        command = load_command(name)
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:
             app.command(name)(command)
     return app
+
+
+def load_command(name: str) -> Callable[..., None] | typer.Typer:  # noqa: PLR0911 one each
+    """Load the module of a command. The imports are spelt out for tools that freeze programs."""
+    match name:
+        case "demo":
+            from foxapi_async.cli import demo
+
+            return demo.command
+        case "serve":
+            from foxapi_async.cli import serve
+
+            return serve.command
+        case "submit":
+            from foxapi_async.cli import submit
+
+            return submit.command
+        case "stream":
+            from foxapi_async.cli import stream
+
+            return stream.command
+        case "wait":
+            from foxapi_async.cli import wait
+
+            return wait.command
+        case "task":
+            from foxapi_async.cli import task
+
+            return task.command
+        case "models":
+            from foxapi_async.cli import models
+
+            return models.command
+        case "journal":
+            from foxapi_async.cli import journal
+
+            return journal.command
+        case _:
+            raise ValueError(f"no command {name!r}")
 
 
 def run_command_line(arguments: Sequence[str]) -> int:

@@ -12,6 +12,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -292,3 +293,33 @@ async def test_a_terminal_gets_words_and_progress(serve: Any, environment: Envir
     assert "1, 2, 3\r\n" in re.sub(r"\x1b\[\d*m", "", seen)
     assert "{" not in seen
     assert gateway.stats.tasks == 2
+
+
+def imported_by(package: Path, name: str) -> set[str]:
+    """Return the modules of this package that a module names in imports, wherever they stand."""
+    path = package.parent.joinpath(*name.split("."))
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    found = {name.rpartition(".")[0]}
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found & modules_of(package)
+
+
+@cache
+def modules_of(package: Path) -> set[str]:
+    """Return the names of all modules of the package."""
+    paths = (path.relative_to(package.parent).with_suffix("") for path in package.rglob("*.py"))
+    return {".".join(path.parts).removesuffix(".__init__") for path in paths}
+
+
+def test_a_frozen_command_has_all_its_modules(package: Path) -> None:
+    """Who follows the imports from the command, as PyInstaller does, finds every module."""
+    found, left = set[str](), {"foxapi_async.__main__"}
+    while left:
+        found |= left
+        left = set().union(*(imported_by(package, name) for name in left)) - found
+    missing = modules_of(package) - found
+    assert not {name for name in missing if not name.startswith("foxapi_async.testing.plugin")}
