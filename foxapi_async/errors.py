@@ -42,8 +42,7 @@
       StreamConsumedError
       UnboundHandleError
 
-Every class can be pickled and copied whole. None holds the API key, and none shows a prompt in its
-text.
+Every class can be pickled and copied whole. None holds the API key or shows a prompt in its text.
 """
 
 from collections.abc import Callable, Sequence
@@ -147,13 +146,11 @@ class RequestValidationError(InvalidRequestError):
     advice = "Correct what .violations lists."
 
     def __init__(self, violations: Sequence[Violation], *, advice: str | None = None) -> None:
-        if advice is not None:
-            self.advice = advice
+        self.advice = advice or self.advice
         self.violations: tuple[Violation, ...] = tuple(violations)
         self.code: str | None = self.violations[0].code
         self.param: str | None = self.violations[0].param
-        lines = (f"{item.param}: {item.message} [{item.code}]" for item in self.violations)
-        super().__init__("; ".join(lines))
+        super().__init__("; ".join(f"{v.param}: {v.message} [{v.code}]" for v in self.violations))
 
 
 class InvalidTaskIdError(FoxAPIError):
@@ -389,10 +386,7 @@ class TaskFailedError(TaskError):
 class TaskCancelledError(TaskError):
     """The service cancelled the task."""
 
-    advice = (
-        "Submit again if it is still wanted, under the same key with retry_failed=True; that is "
-        "billed anew."
-    )
+    advice = "Submit again if it is still wanted, with a key by retry_failed=True: billed anew."
 
 
 class TaskTimeoutError(TaskError, TimeoutError):
