@@ -33,6 +33,11 @@ class Clock(Protocol):
         ...
 
 
+def is_clock(value: object) -> bool:
+    """Tell whether ``value`` has what a clock needs."""
+    return all(callable(getattr(value, name, None)) for name in ("time", "unix", "call_at"))
+
+
 class LoopClock:
     """The clock of the running event loop."""
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from inspect import iscoroutinefunction
 from typing import Any, Final, cast
 
+from foxapi_async._clock import is_clock
 from foxapi_async.config import Limits, PollPolicy, RetryPolicy, StreamPolicy, Timeouts
 from foxapi_async.errors import ConfigError
 from foxapi_async.hooks import Hook
@@ -41,12 +42,6 @@ def _one_of(kind: type, *, optional: bool = False) -> Callable[[object], bool]:
     return lambda value: isinstance(value, kind) or (optional and value is None)
 
 
-def _is_clock(value: object) -> bool:
-    return value is None or all(
-        callable(getattr(value, name, None)) for name in ("time", "unix", "call_at")
-    )
-
-
 def _shown(value: object) -> str:
     # Never the value itself: a misplaced argument may be the key.
     return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
@@ -68,5 +63,8 @@ _RULES: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
         _one_of(ssl.SSLContext, optional=True),
         "an ssl.SSLContext or None, as in ssl.create_default_context(cafile=...)",
     ),
-    "clock": (_is_clock, "an object with time(), unix() and call_at(), or None"),
+    "clock": (
+        lambda value: value is None or is_clock(value),
+        "an object with time(), unix() and call_at(), or None",
+    ),
 }

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from os import PathLike
 from typing import Final, TypedDict, cast
 
-from foxapi_async._clock import Clock, LoopClock
+from foxapi_async._clock import Clock, LoopClock, is_clock
 from foxapi_async.errors import ConfigError
 from foxapi_async.gateway.access import LogFormat
 from foxapi_async.gateway.faults.rule import FaultRule
@@ -81,12 +81,14 @@ class GatewaySettings:
             _refuse_bad_number(name, getattr(self, name))
         if self.thinking_delay is not None:
             _refuse_bad_number("thinking_delay", self.thinking_delay)
-        if self.log not in {None, "text", "json"}:
+        if self.log not in (None, "text", "json"):
             raise _bad("log", "'text', 'json' or None", self.log)
         if not _is_whole(self.body_limit) or self.body_limit < 1:
             raise _bad("body_limit", "a number of bytes above 0", self.body_limit)
         if self.seed is not None and not _is_whole(self.seed):
             raise _bad("seed", "a whole number or None", self.seed)
+        if not is_clock(self.clock):
+            raise _bad("clock", "an object with time(), unix() and call_at()", self.clock)
         if not _is_path(self.data):
             raise _bad("data", "the path of a file or None", self.data)
 

@@ -36,6 +36,9 @@ def test_options_are_the_settings() -> None:
         ("api_keys", ["sk one"]),
         ("api_keys", ["sk-ö"]),
         ("api_keys", [b"sk-one"]),
+        ("log", ["text"]),
+        ("clock", object()),
+        ("clock", None),
     ],
 )
 def test_a_bad_setting_is_named(name: str, value: Any) -> None:
