@@ -75,7 +75,7 @@ def _columns(*, lean: bool = False) -> Select[Any]:
     """Select the columns as the file has them: what is damaged may be of another type."""
     names = _LEAN if lean else COLUMNS
     columns: list[Any] = [type_coerce(_c[name], NullType()).label(name) for name in names]
-    return select(*columns)
+    return select().add_columns(*columns)
 
 
 _ACCEPTED, _REFUSED, _UNKNOWN, _LOST = (

@@ -4,6 +4,7 @@ import asyncio
 import json
 import sqlite3
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -233,7 +234,8 @@ async def test_what_a_kill_leaves_is_settled_at_once(
 
     gateway = await serve(hold)
     words = ("submit", "gpt-5.5", "count 1 to 3", "--journal", file)
-    children = [await asyncio.to_thread(spawn, *words, "--key", f"row-{n}") for n in range(2)]
+    starts = [partial(spawn, *words, "--key", f"row-{n}") for n in range(2)]
+    children = [await asyncio.to_thread(start) for start in starts]
     await arrived.wait()
     for child in children:
         child.kill()
