@@ -164,8 +164,7 @@ class APIConnectionError(FoxAPIError):
 
     ``sent`` tells whether a byte of the request's body may have left: ``False`` is proof that the
     service has not seen it. ``trusted`` is ``False`` when the service's certificate was refused,
-    which no further attempt would change. ``body`` is how the answer began, at most 400 characters,
-    if any of it was read before it was cut.
+    which no further attempt would change. ``body`` is how an answer began that was cut.
     """
 
     advice = "Check the network and the base URL; whatever is not billed can be asked again."
@@ -182,9 +181,7 @@ class APIConnectionError(FoxAPIError):
 class APITimeoutError(APIConnectionError):
     """The service did not answer within the time that ``Timeouts`` allows."""
 
-    advice = (
-        "Raise the setting of Timeouts that the text names; what is not billed can be asked again."
-    )
+    advice = "Raise the setting of Timeouts that the text names; ask again what is not billed."
 
 
 class SubmitOutcomeUnknownError(FoxAPIError):
@@ -193,9 +190,8 @@ class SubmitOutcomeUnknownError(FoxAPIError):
     Look before you submit again, because it may be billed twice. ``fault`` is what was seen instead
     of the answer, ``request`` what was submitted, ``key`` the caller's key of the submission.
     ``fingerprint`` is the same for every request that asks the same, and ``sent_at`` tells in Unix
-    seconds when the request went out: by these two it can be found among what was billed.
-    ``task_id`` is the id of a task that the answer mentions, if it does: a handle of it, as by
-    ``fox.tasks.handle(error.task_id)``, gives the result.
+    seconds when the request went out: by these two it can be found among what was billed. Of the
+    task that the answer mentions, if any, ``fox.tasks.handle(error.task_id)`` gives the result.
     """
 
     advice = (
@@ -280,9 +276,7 @@ class InsufficientQuotaError(APIStatusError):
 class PermissionDeniedError(APIStatusError):
     """403: the key may not do this, or a proxy refused the client."""
 
-    advice = (
-        "Check what the key may do; a .body that is no JSON comes from a proxy that refused you."
-    )
+    advice = "Check what the key may do; a .body that is no JSON is that of a proxy."
 
 
 class NotFoundError(APIStatusError):

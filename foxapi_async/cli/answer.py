@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import msgspec
 
+from foxapi_async._wire.shape import read_json
 from foxapi_async.cli.screen import Screen
 from foxapi_async.types import ChatCompletion, Choice, Extra
 
@@ -12,7 +13,7 @@ from foxapi_async.types import ChatCompletion, Choice, Extra
 def plain(value: object) -> Any:
     """Return what the service sent as plain JSON values, members without a name here included."""
     if isinstance(value, msgspec.Raw):
-        return msgspec.json.decode(value)
+        return read_json(value)
     if isinstance(value, msgspec.Struct):
         # A name that begins with an underscore is bookkeeping and no member of the JSON.
         named = {
@@ -21,7 +22,9 @@ def plain(value: object) -> Any:
             if not item.name.startswith("_") and getattr(value, item.name) is not msgspec.UNSET
         }
         extra = getattr(value, "extra", None)
-        return named | plain(extra) if isinstance(extra, Extra) else named
+        if not isinstance(extra, Extra):
+            return named
+        return named | {name: plain(extra[name]) for name in extra if name not in named}
     if isinstance(value, Mapping):
         members = cast("Mapping[str, object]", value)
         return {name: plain(member) for name, member in members.items()}
