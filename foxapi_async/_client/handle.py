@@ -284,7 +284,8 @@ class TaskHandle(ABC, Generic[R]):
     def _record_end(self, task: Task, state: State) -> None:
         if self._service is not None:
             journal, base = self._service.options.journal, self._service.account.base
-            journal.finished(self._ending(base, _STAGES[state], task))
+            ending = self._ending(base, _STAGES[state], task)
+            journal.finished(self._service.account.mask.record(ending))
 
     def _ending(self, service: str, stage: Stage, task: Task) -> Ending:
         """Return what a journal keeps of the end."""

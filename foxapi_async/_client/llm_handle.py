@@ -85,7 +85,8 @@ class LLMHandle(TaskHandle[ChatCompletion]):
             self._service.core.poller.nudge(watch)
             if not watch.waiters:
                 options, base = self._service.options, self._service.account.base
-                options.journal.heard(base, self.id, completion, wins=False)
+                masked = self._service.account.mask.record(completion)
+                options.journal.heard(base, self.id, masked, wins=False)
         self._settle_again()
 
     def _heard_part(self, part: StreamInterruptedError) -> None:

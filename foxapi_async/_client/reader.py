@@ -24,6 +24,7 @@ from foxapi_async.errors import (
     APIConnectionError,
     APITimeoutError,
     FoxAPIError,
+    InvalidResponseError,
     StreamConsumedError,
     StreamInterruptedError,
     TaskTimeoutError,
@@ -373,12 +374,20 @@ class StreamReader:
             message = self._service.account.redact(decoder.fault.message or "no reason given")
             self._lose(_cut_by(f"the service ended the stream: {message}"), told=True)
         elif decoder.error is not None:
-            self._lose(decoder.error)
+            self._lose(self._masked(decoder.error))
         elif decoder.done is not None:
             self._lose(_cut_by("the stream ended with another number of chunks"))
         else:
             self._lose(_cut_by("the stream ended without `done`"))
         return last
+
+    def _masked(self, error: FoxAPIError) -> FoxAPIError:
+        """Mask what the error quotes of the stream."""
+        mask = self._service.account.mask
+        error.args = tuple(mask.text(str(part)) for part in error.args)
+        if isinstance(error, InvalidResponseError):
+            error.body = mask.text(error.body)
+        return error
 
     def _lose(self, fault: FoxAPIError, *, told: bool = False, conflict: bool = False) -> None:
         if self._silent:

@@ -139,7 +139,8 @@ class Submission:
             await self._record(journal.unknown(note, bug))
             raise
         _log.info("accepted: task %s, model %s", task.id, task.model)
-        await self._record(journal.accepted(note, task), task)
+        kept = service.account.mask.record(task)
+        await self._record(journal.accepted(note, kept), task)
         if (tell := service.ear) is not None:
             tell(TaskSubmitted(task_id=task.id, model=self._request.model, key=self._key))
         return task
@@ -155,8 +156,9 @@ class Submission:
         except asyncio.CancelledError as cancelled:
             raise self._cut_short(sent=isinstance(cancelled, CancelledInFlight)) from None
         if not is_task_id(task.id):
+            shown = self._service.account.redact(task.id)[:80]
             raise Ambiguous(
-                InvalidResponseError(f"the service named an impossible task id {task.id[:80]!r}")
+                InvalidResponseError(f"the service named an impossible task id {shown!r}")
             )
         if not task.status:
             raise Ambiguous(

@@ -1,6 +1,5 @@
 """Whose key, and the one origin that gets to see it."""
 
-import json
 import platform
 import re
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ import aiohttp
 import yarl
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from foxapi_async._protocol.mask import Mask
 from foxapi_async._version import __version__
 from foxapi_async.config import SecretString, URLObject, environment, is_loopback
 from foxapi_async.errors import ConfigError
@@ -22,9 +22,7 @@ USER_AGENT = (
     f"foxapi-async/{__version__} python/{platform.python_version()} aiohttp/{aiohttp.__version__}"
 )
 
-_LEAST_SECRET = 4
 _SHORTEST_KEY = 8
-_SHOWN_SECRET = 16
 _ENDPOINT = re.compile(
     r"/v1/(llm|llm_async|tasks|configs|models|chat|images|videos|audios?|run|files)(/|$)"
 )
@@ -44,10 +42,9 @@ class Account:
         "_base_url",
         "_key",
         "_root",
-        "_secret_bytes",
-        "_secrets",
         "base",
         "headers",
+        "mask",
         "origin",
         "post_headers",
         "stream_headers",
@@ -55,8 +52,7 @@ class Account:
 
     def __init__(self, api_key: str, base_url: str, *, allow_http: bool) -> None:
         self._key = _checked_key(api_key)
-        self._secrets = _spellings(api_key)
-        self._secret_bytes = tuple(secret.encode() for secret in self._secrets)
+        self.mask = Mask(api_key)
         self._base_url = base_url
         self._allow_http = allow_http
         url = _checked_url(base_url, allow_http=allow_http)
@@ -66,8 +62,8 @@ class Account:
         self._base_path = url.raw_path.rstrip("/").removesuffix("/v1").rstrip("/")
         self._base = f"{self._root}{self._base_path}"
         # For texts; a proxy may be told who asks by a name or a path that holds the key.
-        self.origin: str = self.redact(str(self._root))
-        self.base: str = self.redact(self._base)
+        self.origin: str = self.mask.name(str(self._root))
+        self.base: str = self.mask.name(self._base)
         self.headers: CIMultiDictProxy[str] = _headers(
             api_key, accept="application/json", encoding="gzip, deflate"
         )
@@ -125,18 +121,11 @@ class Account:
         return self._root.with_path(self.target(path), encoded=True)
 
     def redact(self, text: str) -> str:
-        """Return ``text`` with the key masked wherever it turns up."""
-        for secret in self._secrets:
-            if secret in text:
-                text = text.replace(secret, _masked(self._key))
-        return text
-
-    def holds_key(self, data: bytes) -> bool:
-        """Tell whether the key turns up in ``data``, in any spelling."""
-        return any(secret in data for secret in self._secret_bytes)
+        """Return ``text`` with the key masked wherever it turns up, whole or in part."""
+        return self.mask.text(text)
 
     def __repr__(self) -> str:
-        return f"<Account {self.base} {_masked(self._key)}>"
+        return f"<Account {self.base} {self.mask.shown}>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an account holds an API key, so it is not pickled")
@@ -249,20 +238,3 @@ def _switch(name: str) -> bool:
     if text not in _YES | _NO:
         raise ConfigError(f"{name} must be 1 or 0, got {text[:40]!r}")
     return text in _YES
-
-
-def _spellings(key: str) -> tuple[str, ...]:
-    """Return how the key may turn up in a text: as it is, in a URL, in JSON, in a repr.
-
-    Redacting a tiny one would only garble the text.
-    """
-    if len(key) < _LEAST_SECRET:
-        return ()
-    quoted = quote(key, safe="")
-    lowered = "".join(char if quote(char, safe="") == char else f"%{ord(char):02x}" for char in key)
-    in_json = json.dumps(key)[1:-1]
-    return tuple(dict.fromkeys((key, quoted, lowered, in_json, in_json.replace("/", r"\/"))))
-
-
-def _masked(key: str) -> str:
-    return f"{key[:4]}…{key[-4:]}" if len(key) >= _SHOWN_SECRET else "…"

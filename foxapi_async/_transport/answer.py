@@ -1,15 +1,13 @@
 """What the service answered, and what it means."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from msgspec import DecodeError, Struct
-from msgspec.structs import replace
 
 from foxapi_async._protocol.refusal import refusal_class
 from foxapi_async._wire.fault import read_error
-from foxapi_async._wire.shape import Extra, Reader, Shape
+from foxapi_async._wire.shape import Reader, Shape
 from foxapi_async.errors import APIStatusError, InvalidResponseError
 
 if TYPE_CHECKING:
@@ -59,31 +57,12 @@ def decode(reader: Reader[S], answer: Answer) -> S:
     except DecodeError as error:
         why = str(error)
     else:
-        account = answer.account
-        if account.holds_key(answer.body):
-            shape = cast("S", _masked(shape, account.redact))
-        return shape
+        mask = answer.account.mask
+        return mask.shape(shape) if mask.may_hold(answer.body) else shape
     # Raised out here, where the decoder's error, which may quote the answer, is no context of ours.
     what = "an empty body" if not answer.body else _nature(answer.body)
     why = answer.account.redact(why)[:HEAD]
     raise invalid(answer, f"answered {answer.status} with {what}: {why}")
-
-
-def _masked(value: Any, redact: Callable[[str], str]) -> Any:
-    """Return a copy of a shape, or of what is inside one, with ``redact`` applied to its texts."""
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, tuple | list):
-        items = [_masked(item, redact) for item in cast("Sequence[Any]", value)]
-        return tuple(items) if isinstance(value, tuple) else items
-    if isinstance(value, Mapping):
-        members = cast("Mapping[str, Any]", value).items()
-        pairs = {redact(name): _masked(item, redact) for name, item in members}
-        return Extra(pairs) if isinstance(value, Extra) else pairs
-    if isinstance(value, Struct):
-        names = value.__struct_fields__
-        return replace(value, **{name: _masked(getattr(value, name), redact) for name in names})
-    return value
 
 
 def invalid(answer: Answer, what: str) -> InvalidResponseError:
@@ -100,7 +79,8 @@ def status_error(answer: Answer) -> APIStatusError:
     body, enveloped = read_error(answer.body)
     account, status = answer.account, answer.status
     told = (body.message, body.code, body.type, body.param) if body else (None,) * 4
-    message, code, kind, param = (text and account.redact(text)[:_MESSAGE] for text in told)
+    message = told[0] and account.redact(told[0])[:_MESSAGE]
+    code, kind, param = (name and account.mask.name(name)[:_MESSAGE] for name in told[1:])
     word = next((word for word in (code, kind) if word and word != str(status)), "")
     return refusal_class(status, code)(
         f"{status} {word}".rstrip()

@@ -67,7 +67,7 @@ async def receive(
         response.close()
     request_id = headers.get("x-request-id")
     if request_id is not None:
-        request_id = account.redact(request_id)[:_REQUEST_ID]
+        request_id = account.mask.name(request_id)[:_REQUEST_ID]
     # A success may ask for patience too: a poll that does slows the polls of all.
     wait = parse_retry_after(headers.get(_RETRY_AFTER), headers.get(_RETRY_AFTER_MS), clock.unix())
     answer = Answer(account, status, body, request_id, wait)

@@ -1,5 +1,6 @@
 """The one border where errors of aiohttp, of TLS and of the system become ours."""
 
+import re
 import ssl
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from foxapi_async._transport.account import Account
 
 _TEXT: Final = 400
+_USERINFO: Final = re.compile(r"//[^/\s@]*@")
 
 _BAD_REQUEST: Final = (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, ValueError)
 _UNTRUSTED: Final = (
@@ -126,7 +128,17 @@ def asked(error: FoxAPIError, account: "Account", method: str, path: str) -> Fox
 
 
 def _told(error: Exception, account: "Account") -> str:
-    text = " ".join(str(error).split())
+    text = " ".join(_plain(error, account).split())
+    # A URL of a proxy may hold a password.
+    text = _USERINFO.sub("//", text)
     return account.redact(f"{type(error).__name__}: {text}" if text else type(error).__name__)[
         :_TEXT
     ]
+
+
+def _plain(error: Exception, account: "Account") -> str:
+    """Return the text of the error, without the word of aiohttp's that speaks of TLS in each."""
+    text = str(error)
+    if account.base.startswith("http:"):
+        text = text.replace(" ssl:default", "")
+    return text

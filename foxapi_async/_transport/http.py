@@ -349,7 +349,7 @@ class Transport:
     def _told(
         self, emit: Emit, account: Account, method: str, url: yarl.URL, attempt: int = 1
     ) -> Told:
-        path = account.redact(url.raw_path)
+        path = account.mask.name(url.raw_path)
         return Told(emit, self._clock, method=method, path=path, attempt=attempt)
 
     def _get(
@@ -385,7 +385,7 @@ def _whole(answer: Answer) -> Answer:
 
 
 def _teller(emit: Emit, account: Account, call: Call, on_retry: OnRetry | None) -> OnRetry:
-    path = account.redact(account.url(call.path).raw_path)
+    path = account.mask.name(account.url(call.path).raw_path)
 
     def tell(attempt: int, delay: float, reason: str) -> None:
         if on_retry is not None:

@@ -1,0 +1,225 @@
+"""An API key is kept out of every text: the one function that finds it, whole or in part."""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar, cast, final
+
+from msgspec import Raw, Struct
+from msgspec.structs import replace
+
+from foxapi_async._wire.shape import Extra
+
+_LEAST_SECRET: Final = 4
+_SHOWN_SECRET: Final = 16
+# So much of a key in a row is taken for a part of it: in a text, and in a name that must stay whole
+# to be of use, such as the id or the status of a task.
+_IN_TEXT: Final = 8
+_IN_NAME: Final = 16
+_DEEPEST: Final = 3
+_HIDDEN: Final = "…"
+# The members of the service's errors that are texts.
+_TEXTS: Final = frozenset({"message", "detail"})
+
+# One character as JSON, a repr, a URL or HTML writes it, escaped once or again and again.
+_ESCAPES: Final = (
+    r"\\+(?:u00([2-7][0-9A-Fa-f])|x([2-7][0-9A-Fa-f])|([\"'/\\]))"
+    r"|%(?:25)*([2-7][0-9A-Fa-f])|&#(?:[xX]0*([2-7][0-9A-Fa-f])|0*([0-9]{2,3}));"
+)
+_UNIT: Final = re.compile(_ESCAPES + "|.", re.DOTALL)
+_ESCAPED: Final = re.compile(_ESCAPES)
+_ESCAPED_BYTES: Final = re.compile(_ESCAPES.encode())
+
+_QUOTED: Final = 3
+_DECIMAL: Final = 6
+
+T = TypeVar("T")
+Span = tuple[int, int]
+
+
+@final
+class Mask:
+    """Masks one API key in what is to be read, logged or written down.
+
+    The key is found as it is and in the escapes of JSON, Python, URLs and HTML, one within another
+    too; a part of it as well, so that a text may be cut before it is masked or after.
+    """
+
+    __slots__ = ("_blocks", "_bytes", "_key", "shown")
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+        self.shown = f"{key[:4]}…{key[-4:]}" if len(key) >= _SHOWN_SECRET else _HIDDEN
+        size = (min(_IN_TEXT, len(key)) + 1) // 2
+        # Whatever run of the key is looked for holds one of these whole.
+        starts = range(0, len(key) - size + 1, size) if len(key) >= _LEAST_SECRET else ()
+        self._blocks = tuple(dict.fromkeys(key[at : at + size] for at in starts))
+        self._bytes = tuple(block.encode() for block in self._blocks)
+
+    def __repr__(self) -> str:
+        return f"<Mask {self.shown}>"
+
+    def text(self, text: str) -> str:
+        """Return ``text`` without any eight characters of the key in a row."""
+        return self._masked(text, _IN_TEXT)
+
+    def name(self, name: str) -> str:
+        """Return ``name`` without the key, or without any sixteen characters of a longer one.
+
+        For what is compared or asked for: a name may share a word with the key.
+        """
+        return self._masked(name, _IN_NAME)
+
+    def may_hold(self, data: bytes) -> bool:
+        """Tell quickly whether ``data`` could hold the key or a part; seldom wrong, never amiss."""
+        if not self._blocks:
+            return False
+        return any(block in data for block in self._bytes) or bool(_ESCAPED_BYTES.search(data))
+
+    def shape(self, value: T) -> T:
+        """Return a shape masked, but for raw JSON in it; itself if there is nothing to mask."""
+        return cast("T", self._value(value))
+
+    def record(self, value: T) -> T:
+        """Return a shape masked for writing down: raw JSON in it too."""
+        return cast("T", self._value(value, self._raw))
+
+    def _raw(self, value: Any) -> Any:
+        if not isinstance(value, Raw):
+            return value
+        data = bytes(value)
+        masked = self.json(data)
+        return value if masked is data else Raw(masked)
+
+    def _value(self, value: Any, other: Callable[[Any], Any] | None = None) -> Any:
+        if isinstance(value, str):
+            return self.name(value)
+        if isinstance(value, Struct):
+            changed: dict[str, Any] = {}
+            for name in value.__struct_fields__:
+                old = getattr(value, name)
+                is_text = name in _TEXTS and isinstance(old, str)
+                new = self.text(old) if is_text else self._value(old, other)
+                if new is not old:
+                    changed[name] = new
+            return replace(value, **changed) if changed else value
+        found = self._container(value, lambda item: self._value(item, other))
+        return found if other is None else other(found)
+
+    def json(self, data: bytes) -> bytes:
+        """Return JSON with its texts masked as names are; as it is if there is nothing to mask."""
+        if not self.may_hold(data):
+            return data
+        try:
+            found = json.loads(data)
+            masked = self._json_value(found)
+        except (ValueError, RecursionError):
+            return self.name(data.decode(errors="replace")).encode(errors="replace")
+        return (
+            data
+            if masked is found
+            else json.dumps(masked, ensure_ascii=False).encode(errors="replace")
+        )
+
+    def _json_value(self, value: Any) -> Any:
+        return (
+            self.name(value) if isinstance(value, str) else self._container(value, self._json_value)
+        )
+
+    def _container(self, value: Any, mask: Callable[[Any], Any]) -> Any:
+        if isinstance(value, Mapping):
+            pairs = {self.name(name): mask(item) for name, item in value.items()}
+            same = all(old is new for old, new in zip(value.values(), pairs.values(), strict=False))
+            if same and list(value) == list(pairs):
+                return value
+            return Extra(pairs) if isinstance(value, Extra) else pairs
+        if isinstance(value, tuple | list):
+            items = [mask(item) for item in value]
+            if all(old is new for old, new in zip(value, items, strict=True)):
+                return value
+            return tuple(items) if isinstance(value, tuple) else items
+        return value
+
+    def _masked(self, text: str, least: int) -> str:
+        spans = self._find(text, min(least, len(self._key)))
+        if not spans:
+            return text
+        whole = [_holds(text[start:end], self._key) for start, end in spans]
+        shown = _cut_out(text, spans, [self.shown if is_key else _HIDDEN for is_key in whole])
+        # What is shown of the key may join with what stood beside it.
+        again = self._find(shown, min(least, len(self._key)))
+        return _cut_out(text, spans, [_HIDDEN] * len(spans)) if again else shown
+
+    def _find(self, text: str, least: int) -> list[Span]:
+        """Return where runs of the key are, in order and apart."""
+        if not self._blocks:
+            return []
+        found: list[Span] = []
+        for chars, bounds in _readings(text):
+            runs = self._runs(chars, least)
+            if bounds is not None:
+                runs = [(bounds[start][0], bounds[end - 1][1]) for start, end in runs]
+            found += runs
+        return _merged(found)
+
+    def _runs(self, chars: str, least: int) -> list[Span]:
+        key, found = self._key, list[Span]()
+        for block in self._blocks:
+            at = chars.find(block)
+            while at >= 0:
+                for start in range(max(0, at + len(block) - least), at + 1):
+                    run = chars[start : start + least]
+                    if len(run) == least and run in key:
+                        found.append((start, start + least))
+                at = chars.find(block, at + 1)
+        return found
+
+
+def _readings(text: str) -> list[tuple[str, list[Span] | None]]:
+    """Return ``text`` as it is and with its escapes read, with the place of each character."""
+    readings: list[tuple[str, list[Span] | None]] = [(text, None)]
+    chars, bounds = text, list[Span]()
+    for _ in range(_DEEPEST):
+        if not _ESCAPED.search(chars):
+            break
+        units = list(_UNIT.finditer(chars))
+        if bounds:
+            bounds = [(bounds[unit.start()][0], bounds[unit.end() - 1][1]) for unit in units]
+        else:
+            bounds = [unit.span() for unit in units]
+        chars = "".join(map(_character, units))
+        readings.append((chars, bounds))
+    return readings
+
+
+def _character(unit: re.Match[str]) -> str:
+    if unit.lastindex is None:
+        return unit[0]
+    code = unit[unit.lastindex]
+    if unit.lastindex == _QUOTED:
+        return code
+    number = int(code, 10 if unit.lastindex == _DECIMAL else 16)
+    return chr(number)
+
+
+def _holds(part: str, key: str) -> bool:
+    return any(key in chars for chars, _ in _readings(part))
+
+
+def _merged(spans: list[Span]) -> list[Span]:
+    apart: list[Span] = []
+    for start, end in sorted(spans):
+        if apart and start <= apart[-1][1]:
+            apart[-1] = apart[-1][0], max(end, apart[-1][1])
+        else:
+            apart.append((start, end))
+    return apart
+
+
+def _cut_out(text: str, spans: Sequence[Span], shown: Sequence[str]) -> str:
+    pieces: list[str] = []
+    rest = 0
+    for (start, end), instead in zip(spans, shown, strict=True):
+        pieces += text[rest:start], instead
+        rest = end
+    return "".join([*pieces, text[rest:]])
