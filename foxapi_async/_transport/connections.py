@@ -163,6 +163,10 @@ class Connections:
             self._shortcuts[account] = found
             return found
 
+    def drop_shortcut(self, account: Account) -> None:
+        """Do without the quick way of the account's polls from now on."""
+        self._shortcuts[account] = None
+
     async def aclose(self) -> None:
         """Close what was opened here; a session that was lent stays open."""
         self._closed = True

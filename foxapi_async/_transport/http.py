@@ -166,11 +166,14 @@ class Transport:
         shortcut = self._connections.shortcut(account)
         try:
             with self._deadlines.until(timeouts.read, "Timeouts.read"):
-                response: Response
+                response: Response | None = None
                 if shortcut is not None:
-                    target = account.target(path, query)
-                    response = await shortcut.get(target, self._aiohttp_timeout(timeouts))
-                else:
+                    response = await shortcut.get(
+                        account.target(path, query), self._aiohttp_timeout(timeouts)
+                    )
+                    if response is None:
+                        self._connections.drop_shortcut(account)
+                if response is None:
                     url = account.url(path, query)
                     response = await self._get(account, url, account.headers, timeouts)
                 here = arrived(account, response, self._body_limit)

@@ -8,15 +8,17 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.http import RawResponseMessage
+from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDictProxy
 
 from foxapi_async._transport.account import Account
-from foxapi_async._transport.trial import is_made_so
+from foxapi_async._transport.trial import is_made_so, warn
 
 _HOW: Final[dict[str, Any]] = {"read_until_eof": True, "auto_decompress": True}
 _CANNED: Final = b"HTTP/1.1 200 OK\r\nX-Is: here\r\nContent-Length: 2\r\n\r\nok"
 _EXPECTED: Final = (200, "here", b"ok", False)
 _SWITCHING: Final = 101
+_OF_THE_NETWORK: Final = (aiohttp.ClientError, HttpProcessingError, aiohttp.EofStream, OSError)
 
 
 class Reply:
@@ -78,18 +80,34 @@ class Shortcut:
     @classmethod
     def through(cls, session: aiohttp.ClientSession, account: Account) -> "Shortcut | None":
         """Return a shortcut to the account, ``None`` where this aiohttp has no place for it."""
-        return cls(session, account) if _is_possible() else None
+        if not _is_possible():
+            return None
+        try:
+            return cls(session, account)
+        except Exception as surprise:  # noqa: BLE001 whatever is missing, there is another way
+            warn("shortcut", surprise)
+            return None
 
-    async def get(self, target: str, timeout: aiohttp.ClientTimeout) -> Reply:
+    async def get(self, target: str, timeout: aiohttp.ClientTimeout) -> Reply | None:
         """Ask for ``target``, a path with its query, and return the answer as it begins.
 
-        Raises what aiohttp raises. ``timeout.connect`` bounds making a connection, nothing here
-        bounds the rest. Cancelling closes the connection.
+        ``None`` if this aiohttp turns out to be made otherwise: a GET may be repeated. Raises what
+        aiohttp raises. ``timeout.connect`` bounds making a connection, nothing here bounds the
+        rest. Cancelling closes the connection.
         """
         if not target.isprintable():
             # The next line of a request is a header.
             raise ValueError("a control character in a path")
         request = f"GET {target}{self._head}".encode()
+        try:
+            return await self._twice(request, timeout)
+        except _OF_THE_NETWORK:
+            raise
+        except Exception as surprise:  # noqa: BLE001 the other way raises what is not aiohttp's
+            warn("shortcut", surprise)
+            return None
+
+    async def _twice(self, request: bytes, timeout: aiohttp.ClientTimeout) -> Reply:
         try:
             return await self._exchange(request, timeout)
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import cache
 
 import aiohttp
 
@@ -15,5 +16,21 @@ def is_made_so(what: str, tried: Callable[[], object], expected: object) -> bool
     except Exception as surprise:  # noqa: BLE001 whatever is missing, there is another way
         seen = surprise
     if seen != expected:
-        _log.debug("no %s over aiohttp %s: %r", what, aiohttp.__version__, seen)
+        warn(what, seen)
     return seen == expected
+
+
+@cache
+def _warn_once(what: str) -> None:
+    _log.warning(
+        "aiohttp %s is made otherwise inside than this version of foxapi-async knows: "
+        "the %s is not used, which costs time and nothing else",
+        aiohttp.__version__,
+        what,
+    )
+
+
+def warn(what: str, why: object) -> None:
+    """Say once that ``what`` is not used, and each time, to those who debug, why."""
+    _warn_once(what)
+    _log.debug("no %s over aiohttp %s: %r", what, aiohttp.__version__, why)

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import zlib
 from collections.abc import AsyncIterator, Iterator
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -12,7 +13,7 @@ from aiohttp.client_proto import ResponseHandler
 
 from foxapi_async import errors
 from foxapi_async._clock import ManualClock, settle
-from foxapi_async._transport import Account, Call, Transport, shortcut
+from foxapi_async._transport import Account, Call, Transport, shortcut, trial
 from foxapi_async._transport.shortcut import Shortcut
 from tests.transport.conftest import KEY, TASK, response, sending
 
@@ -234,6 +235,36 @@ class TestOtherWays:
         assert not shortcut._is_possible()
         assert len(server.requests) == 1
 
+    @pytest.mark.parametrize("where", ["request", "connect", "parser"])
+    async def test_an_aiohttp_that_fails_on_the_way(
+        self,
+        *,
+        server: "Server",
+        account: Account,
+        transport: Transport,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        where: str,
+    ) -> None:
+        """Whatever is made otherwise, each poll is answered, and one warning says why."""
+
+        def fail(*_: object, **__: object) -> None:
+            raise TypeError("made otherwise")
+
+        trial._warn_once.cache_clear()
+        # What only the shortcut does can fail alone.
+        with monkeypatch.context() as patch:
+            if where == "request":
+                patch.setattr(shortcut, "aiohttp", SimpleNamespace(ClientRequest=fail))
+            else:
+                patch.setattr(*STEPS[where], fail)
+            for _ in range(3):
+                assert (await transport.poll(account, PATH)).body == TASK
+        assert (await transport.poll(account, PATH)).body == TASK
+        assert [record.levelname for record in caplog.records].count("WARNING") == 1
+        assert "shortcut is not used" in caplog.text
+        assert len(server.requests) == 4
+
     async def test_lent_sessions(self, server: "Server", account: Account) -> None:
         """A session that was lent sees every poll: it may have plans for them."""
         seen: list[str] = []
@@ -265,6 +296,12 @@ class TestOtherWays:
         found = Shortcut.through(lent, account)
         assert found is not None
         assert KEY not in repr(found)
+
+
+STEPS: dict[str, tuple[object, str]] = {
+    "connect": (Shortcut, "_exchange"),
+    "parser": (shortcut, "_answered"),
+}
 
 
 class Handler(ResponseHandler):
