@@ -142,6 +142,24 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session
+def canary(session: nox.Session) -> None:
+    """Run the tests of HTTP on aiohttp's newest pre-release: what breaks there breaks soon.
+
+    Without a pre-release on PyPI, `pip install --pre` finds the newest release.
+    """
+    install_group(session, "test", wheel(session, "all"))
+    session.install("--pre", "--upgrade", "aiohttp")
+    session.run("python", "-c", "import aiohttp; print('aiohttp', aiohttp.__version__)")
+    session.run(
+        *("pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), "-n2"),
+        # What is only deprecated there is no news.
+        *("-o", "filterwarnings=ignore::DeprecationWarning"),
+        *(session.posargs or [str(ROOT / "tests/transport"), str(ROOT / "tests/client")]),
+        env={"PYTHONPATH": str(ROOT)},
+    )
+
+
+@nox.session
 def soak(session: nox.Session) -> None:
     """Run the long tests: many random trials, kills at random instants, hours of virtual time."""
     run_tests(session, "-m", "soak", "--timeout=1800", profile="soak")

@@ -8,7 +8,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import yarl
 
-from foxapi_async.config import is_loopback
+from foxapi_async.config import environment, is_loopback
 from foxapi_async.errors import ConfigError
 
 _log = logging.getLogger("foxapi_async")
@@ -53,7 +53,7 @@ def _with_netrc(proxy: yarl.URL) -> yarl.URL:
     """Add the user and the password that ``.netrc`` has for the proxy, if any."""
     default = Path.home() / ("_netrc" if os.name == "nt" else ".netrc")
     try:
-        found = netrc.netrc(os.environ.get("NETRC") or default).authenticators(proxy.host or "")
+        found = netrc.netrc(environment("NETRC") or default).authenticators(proxy.host or "")
     except (OSError, netrc.NetrcParseError, RuntimeError) as error:
         # Most machines have none. The text of a parse error may quote the file.
         _log.debug("no .netrc for the proxy: %s", type(error).__name__)
