@@ -150,12 +150,13 @@ def canary(session: nox.Session) -> None:
     install_group(session, "test", wheel(session, "all"))
     session.install("--pre", "--upgrade", "aiohttp")
     session.run("python", "-c", "import aiohttp; print('aiohttp', aiohttp.__version__)")
+    session.chdir(session.create_tmp())
     session.run(
         *("pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), "-n2"),
         # What is only deprecated there is no news.
         *("-o", "filterwarnings=ignore::DeprecationWarning"),
         *(session.posargs or [str(ROOT / "tests/transport"), str(ROOT / "tests/client")]),
-        env={"PYTHONPATH": str(ROOT)},
+        env={"FOXAPI_TEST_WHEEL": "1", "PYTHONPATH": ""},
     )
 
 
