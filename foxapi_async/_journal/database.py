@@ -88,6 +88,8 @@ class Database:
         database = cls(path, engine, connection, await _driver_of(connection), file)
         try:
             await database.run(_migrate)
+            # Apart from it, because a large file takes its time, in which others may write.
+            await database.run(check)
         except BaseException as error:
             await database.aclose()
             if isinstance(error, Mismatch):
@@ -237,7 +239,6 @@ def _migrate(connection: Connection) -> None:
     # SQLite's driver begins no transaction for the making of tables.
     connection.exec_driver_sql("BEGIN IMMEDIATE")
     migrate(connection)
-    check(connection)
 
 
 def _prepare(location: Location, *, create: bool) -> tuple[str, os.stat_result, AsyncEngine]:
