@@ -365,9 +365,8 @@ class TaskFailedError(TaskError):
     """The task failed for good. ``code`` says why in the service's words (CONTRACT §8.3)."""
 
     advice = (
-        "See .code, and change the prompt or the model. A key is tried again with "
-        "submit(..., retry_failed=True), or after `foxapi journal prune FILE --stage failed`; "
-        "that is billed anew."
+        "See .code, and change the prompt or the model. A key is tried again, and billed anew, by "
+        "submit(..., retry_failed=True) or after `foxapi journal prune FILE --stage failed`."
     )
 
     def __init__(
@@ -425,9 +424,8 @@ class StreamError(FoxAPIError):
     """A stream did not reach its end.
 
     ``offset`` counts the chunks that were delivered, ``partial`` is their text and ``completion``
-    all that they add up to; ``task`` is the last snapshot of the task, if there is one. Where
-    ``doubtful_from`` is a number, the delivered chunks from that one on (the first is 0) may be
-    wrong or out of place.
+    all that they add up to; ``task`` is the last snapshot of the task, if there is one. Delivered
+    chunks from number ``doubtful_from`` on, counted from 0, may be wrong or out of place.
     """
 
     advice = "Read on from .cursor, or await the handle for the whole answer."
@@ -481,9 +479,7 @@ class StreamUnavailableError(StreamError):
 class JournalError(FoxAPIError):
     """The journal could not be written or read."""
 
-    advice = (
-        "Do about the journal's file what the text says; nothing is submitted with it until then."
-    )
+    advice = "Do about the journal's file what the text says; nothing is submitted until then."
 
 
 class SessionClosedError(RuntimeError):
