@@ -21,6 +21,7 @@ from foxapi_async.errors import ConfigError, SessionClosedError
 _BILLED_KEEPALIVE = 2.0
 # Polls of one task are up to 30 s apart, and a stale connection costs a read nothing but time.
 _READ_KEEPALIVE = 35.0
+_REQUEST = getattr(aiohttp.ClientSession, "_request", None)
 # Headers of a lent session that say something of a body which they cannot know.
 _UNFIT = frozenset({"Content-Encoding", "Content-Length", "Expect", "Transfer-Encoding"})
 
@@ -153,12 +154,14 @@ class Connections:
         """Return the quick way of the account's polls.
 
         There is none over a session that was lent, which may do more than we know of with a
-        request, nor where the environment may name a proxy.
+        request, nor where the environment may name a proxy, nor where a tool for tests answers in
+        place of aiohttp.
         """
         try:
             return self._shortcuts[account]
         except KeyError:
-            is_ours = self._lent is None and not self._trust_env
+            is_taken_over = getattr(aiohttp.ClientSession, "_request", None) is not _REQUEST
+            is_ours = self._lent is None and not self._trust_env and not is_taken_over
             found = Shortcut.through(self.reads, account) if is_ours else None
             self._shortcuts[account] = found
             return found

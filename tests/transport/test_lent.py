@@ -354,7 +354,7 @@ async def test_a_session_that_another_tool_has_taken_over_works(
 ) -> None:
     """Tools for tests answer in place of aiohttp: their answers count, once."""
     told: list[Mapping[str, object]] = []
-    ends: list[object] = [aiohttp.ClientConnectionError("made up"), response]
+    ends: list[object] = [aiohttp.ClientConnectionError("made up"), response, response]
 
     async def answers(_: object, method: str, url: object, **how: object) -> object:
         told.append(how)
@@ -378,4 +378,6 @@ async def test_a_session_that_another_tool_has_taken_over_works(
     # The error came before anybody had read the body: that was proof.
     assert len(told) == 2
     assert isinstance(told[0]["data"], SingleUsePayload)
+    assert decode(tasks, await transport.poll(account, "/v1/tasks/task-1")).id == "task-1"
+    assert len(told) == 3
     await transport.aclose()
