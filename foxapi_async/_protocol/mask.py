@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar, cast, final
 
 from msgspec import Raw, Struct
@@ -128,15 +128,16 @@ class Mask:
 
     def _container(self, value: Any, mask: Callable[[Any], Any]) -> Any:
         if isinstance(value, Mapping):
-            pairs = {self.name(name): mask(item) for name, item in value.items()}
-            same = all(old is new for old, new in zip(value.values(), pairs.values(), strict=False))
-            if same and list(value) == list(pairs):
-                return value
+            members = cast("Mapping[str, Any]", value)
+            pairs = {self.name(name): mask(item) for name, item in members.items()}
+            if list(members) == list(pairs) and _are_same(members.values(), pairs.values()):
+                return members
             return Extra(pairs) if isinstance(value, Extra) else pairs
         if isinstance(value, tuple | list):
-            items = [mask(item) for item in value]
-            if all(old is new for old, new in zip(value, items, strict=True)):
-                return value
+            old = cast("Sequence[Any]", value)
+            items = [mask(item) for item in old]
+            if _are_same(old, items):
+                return old
             return tuple(items) if isinstance(value, tuple) else items
         return value
 
@@ -200,6 +201,10 @@ def _character(unit: re.Match[str]) -> str:
         return code
     number = int(code, 10 if unit.lastindex == _DECIMAL else 16)
     return chr(number)
+
+
+def _are_same(olds: Iterable[Any], news: Iterable[Any]) -> bool:
+    return all(old is new for old, new in zip(olds, news, strict=True))
 
 
 def _holds(part: str, key: str) -> bool:
