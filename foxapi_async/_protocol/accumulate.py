@@ -19,7 +19,7 @@ from foxapi_async._wire.completion import (
     Usage,
     originated,
 )
-from foxapi_async._wire.shape import Extra
+from foxapi_async._wire.shape import Extra, is_list
 
 _SAID: Final = ("content", "reasoning_content", "tool_calls", "refusal")
 
@@ -323,12 +323,12 @@ def _concatenated(parts: list[dict[str, Any]]) -> dict[str, Any] | None:
     for part in parts:
         for name, value in part.items():
             before = whole.get(name)
-            if isinstance(value, list):
-                if isinstance(before, list):
+            if is_list(value):
+                if is_list(before):
                     before.extend(value)
                 else:
                     whole[name] = [*value]
-            elif not isinstance(before, list):
+            elif not is_list(before):
                 whole[name] = value
     return whole or None
 
