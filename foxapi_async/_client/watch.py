@@ -14,7 +14,9 @@ from foxapi_async._protocol.trouble import Trouble
 from foxapi_async._wire.task import Task
 from foxapi_async.config import PollPolicy
 from foxapi_async.errors import (
+    APIConnectionError,
     FoxAPIError,
+    NotFoundError,
     SessionClosedError,
     TaskLostError,
     TaskTimeoutError,
@@ -271,9 +273,13 @@ def _timeout_text(task_id: str, last: Task | None, fault: FoxAPIError | None) ->
             "await its handle again, or find it later by its id"
         )
     if last is None:
+        what = "was never reached" if isinstance(fault, APIConnectionError) else "was never seen"
+        check = (
+            "its id and the key" if isinstance(fault, NotFoundError) else "base_url, the network"
+        )
         return (
-            f"task {task_id} was never reached {bound}: {fault}; whether it goes on is not known: "
-            "check base_url and the network, then await its handle again"
+            f"task {task_id} {what} {bound}: {fault}; whether it goes on is not known: "
+            f"check {check}, then await its handle again"
         )
     status = f"; its last known status is {last.status[:_LONGEST_STATUS]!r}"
     failed = "" if fault is None else f", and the last look at it failed: {fault}"

@@ -112,6 +112,15 @@ async def test_a_service_that_was_never_reached_is_not_called_slow(
     assert "goes on at the service" not in str(late.value)
 
 
+async def test_an_unknown_task_is_not_called_unreachable(
+    cut_fox: FoxSession,
+) -> None:
+    """One look at an id that the service does not know says to check the id and the key."""
+    with pytest.raises(TaskTimeoutError, match=r"never seen.*check its id and the key") as late:
+        await cut_fox.tasks.handle(ELSEWHERE).result(timeout=0)
+    assert isinstance(late.value.fault, NotFoundError)
+
+
 async def test_a_service_that_went_away_is_told_with_what_was_seen(
     cut_fox: FoxSession, cutter: TCPCutter
 ) -> None:
