@@ -350,15 +350,24 @@ class InvalidResponseError(FoxAPIError):
 class TaskError(FoxAPIError):
     """A task that was accepted, and paid for, gives no result here.
 
-    ``task_id`` finds it again from any process; ``task`` is its last snapshot, or ``None``.
+    ``task_id`` finds it again from any process; ``task`` is its last snapshot, or ``None``, and
+    ``fault`` the error of the last look at it, or ``None`` if that look was answered.
     """
 
     advice = "Keep .task_id: it finds the task again from any process."
 
-    def __init__(self, message: str, *, task_id: str, task: Task | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        task_id: str,
+        task: Task | None = None,
+        fault: FoxAPIError | None = None,
+    ) -> None:
         super().__init__(message)
         self.task_id = task_id
         self.task = task
+        self.fault = fault
 
 
 class TaskFailedError(TaskError):
@@ -383,35 +392,15 @@ class TaskCancelledError(TaskError):
 
 
 class TaskTimeoutError(TaskError, TimeoutError):
-    """Your wait ran out. The task goes on, and stays billed: await its handle again.
-
-    ``fault`` is the error of the last look at the task, or ``None`` if that look was answered.
-    """
+    """Your wait ran out. The task goes on, and stays billed: await its handle again."""
 
     advice = "See .fault, then await the handle again or find the task later by .task_id."
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        task_id: str,
-        task: Task | None = None,
-        fault: FoxAPIError | None = None,
-    ) -> None:
-        super().__init__(message, task_id=task_id, task=task)
-        self.fault = fault
 
 
 class TaskLostError(TaskError):
     """The task's state cannot be learnt; ``fault`` is what was seen last."""
 
     advice = "See .fault, then await the handle again or find the task later by .task_id."
-
-    def __init__(
-        self, message: str, *, task_id: str, task: Task | None = None, fault: FoxAPIError
-    ) -> None:
-        super().__init__(message, task_id=task_id, task=task)
-        self.fault = fault
 
 
 class EmptyResultError(TaskError):

@@ -468,28 +468,25 @@ class StreamReader:
             raise self._late()
 
     def _late(self) -> TaskTimeoutError:
-        timeout = self._deadline.timeout
-        fault = self._recovery.fault
+        timeout, fault = self._deadline.timeout, self._recovery.fault
         because = "" if fault is None else f" (its connection failed: {fault})"
+        late = f"did not end within timeout=, {timeout:g} s{because}; the task goes on"
         return TaskTimeoutError(
-            f"the stream of task {self.task_id} did not end within timeout=, {timeout:g} s"
-            f"{because}; the task goes on: read on from the stream's cursor, or await the handle",
+            f"the stream of task {self.task_id} {late}: read on from .cursor, or await it",
             task_id=self.task_id,
             task=self._handle.task if self._handle is not None else None,
             fault=fault,
         )
 
-    def _interrupted(
-        self, because: str, fault: FoxAPIError | None = None
-    ) -> StreamInterruptedError:
+    def _interrupted(self, why: str, fault: FoxAPIError | None = None) -> StreamInterruptedError:
         doubtful, offset = self._intake.cursor.doubtful_from, self.offset
         if doubtful is not None and doubtful >= offset:
             doubtful = None
         if doubtful is not None:
-            because = f"{because}; chunks {doubtful} and later may be wrong"
+            why = f"{why}; chunks {doubtful} and later may be wrong"
         completion = self._intake.settled().completion()
         return StreamInterruptedError(
-            f"the stream of task {self.task_id} was cut after {offset} chunks: {because}; "
+            f"the stream of task {self.task_id} was cut after {offset} chunks: {why}; "
             "await its handle, or read on from .cursor",
             task_id=self.task_id,
             offset=offset,

@@ -24,8 +24,9 @@ def complaint(error: Exception) -> list[str]:
     """Return what is wrong with its cause, then how to go on, one sentence a line."""
     if isinstance(error, errors.RequestValidationError):
         return [_violation(item) for item in error.violations]
-    if isinstance(error, errors.TaskLostError) and is_unknown_task(error):
-        return complaint(error.fault)
+    fault = error.fault if isinstance(error, errors.TaskLostError) else None
+    if fault is not None and is_unknown_task(error):
+        return complaint(fault)
     first = shortened(str(error))
     request_id = getattr(error, "request_id", None)
     if request_id and request_id not in first:
