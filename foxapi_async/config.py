@@ -121,19 +121,30 @@ def _is_finite(value: float) -> bool:
 
 
 class Timeouts(Struct, frozen=True, kw_only=True):
-    """Four clocks with four owners.
+    """Four timeouts: of one attempt, of a billed POST, of a call, of a wait for a task.
 
-    ``connect`` and ``read`` bound one attempt; ``submit`` is the read clock of a billed POST,
-    longer because the service may re-host inline media first (CONTRACT Q13). ``call`` bounds one
-    call with all its retries, ``wait`` is the default patience of ``handle.result()``. Silence on
-    a stream is ``StreamPolicy.silence``.
+    A silent stream is ended by ``StreamPolicy.silence``.
     """
 
     connect: float = 10.0
+    """Seconds to get a connection, of one attempt: name lookup, TCP and TLS."""
     read: float = 30.0
+    """Seconds for one attempt from its start to the end of the answer.
+
+    For a stream: to the headers.
+    """
     submit: float = 120.0
+    """The same for a billed POST.
+
+    It is longer, because the service may store inline media before it answers (contract Q13).
+    """
     call: float | None = None
+    """Seconds for one call with all its retries. ``None``: no limit but those of the attempts."""
     wait: float | None = None
+    """Seconds that ``handle.result()`` and ``generate()`` wait by default.
+
+    ``None``: no limit; 0 polls once.
+    """
 
     def __post_init__(self) -> None:
         _refuse_bad_values(self, positive=("connect", "read", "submit"), optional=("call", "wait"))
@@ -142,24 +153,36 @@ class Timeouts(Struct, frozen=True, kw_only=True):
 class RetryPolicy(Struct, frozen=True, kw_only=True):
     """How a failed call is tried again.
 
-    The wait before attempt ``n + 1`` is drawn between half and all of ``first * factor ** (n -
-    1)``, at most ``cap``; a ``Retry-After`` up to ``retry_after_cap`` wins, a longer one ends the
-    call. No attempt starts after ``elapsed`` seconds. ``attempts`` counts the first one too.
+    A ``Retry-After`` up to ``retry_after_cap`` replaces the delay.
 
-    A billed POST is sent again only when it provably never left. ``resubmit_on_429`` allows it for
-    a 429 too: ``"envelope"`` when the body is the service's own ``rate_limit_error``, ``"always"``
-    for every 429. Both may bill twice: a limit that is hit after the request was accepted, or a
-    proxy's 429, looks the same. By default (``"never"``) a 429 ends the submission with
-    ``RateLimitError``, and the caller decides (CONTRACT §8.4).
+    A billed POST is sent again only when it provably never left this machine. By default a 429
+    ends the submission with ``RateLimitError``, because a limit that is hit after the request was
+    accepted, or the 429 of a proxy, looks the same (contract §8.4).
     """
 
     attempts: int = 4
+    """How often a call is tried at most, the first attempt included."""
     first: float = 0.5
+    """Seconds before the second attempt, at most.
+
+    The delay before attempt ``n + 1`` is drawn between half and all of ``first * factor ** (n -
+    1)``.
+    """
     factor: float = 2.0
+    """By what the delay grows with each attempt; at least 1."""
     cap: float = 8.0
+    """Upper bound of the delay, in seconds."""
     elapsed: float = 60.0
+    """Seconds after the start of the call from which on no attempt starts."""
     retry_after_cap: float = 60.0
+    """The longest ``Retry-After`` that is obeyed, in seconds.
+
+    A longer one ends the call with its error.
+    """
     resubmit_on_429: Literal["envelope", "always", "never"] = "never"
+    """Whether a billed POST is sent again after a 429: ``"never"``; ``"envelope"``, if the body is
+    the service's own ``rate_limit_error``; ``"always"``. The last two may bill twice.
+    """
 
     def __post_init__(self) -> None:
         _refuse_bad_values(self, positive=("attempts",))
@@ -178,22 +201,26 @@ class Fixed(Struct, frozen=True):
     """
 
     seconds: float = 1.0
+    """Seconds between two polls of a task; at most 30 are used."""
 
     def __post_init__(self) -> None:
         _refuse_bad_values(self, positive=("seconds",))
 
 
 class Exponential(Struct, frozen=True, kw_only=True):
-    """Poll after ``first`` seconds, then ``factor`` times later each time, up to ``cap``.
+    """Poll at intervals that grow by a factor, with random spread.
 
-    Each interval is spread by ``jitter``, a share of it, so that tasks submitted together do not
-    stay together.
+    The spread keeps tasks that were submitted together from being polled together.
     """
 
     first: float = 0.5
+    """Seconds before the first poll."""
     factor: float = 1.5
+    """By what the interval grows with each poll; at least 1."""
     cap: float = 10.0
+    """Upper bound of the interval, in seconds."""
     jitter: float = 0.1
+    """Random spread of each interval, as a share of it; at least 0 and less than 1."""
 
     def __post_init__(self) -> None:
         _refuse_bad_values(self, positive=("first", "cap"))
@@ -202,34 +229,38 @@ class Exponential(Struct, frozen=True, kw_only=True):
 
 
 class Adaptive(Struct, frozen=True):
-    """Poll when the task is likely to have finished, as the session learns from those that did.
+    """Poll when the task is likely to have finished, as the session learns from finished tasks.
 
-    ``price`` is what one GET is worth in seconds of delay: at 0.05, twenty GETs may be spent where
-    they save a second of waiting. A higher price means fewer polls and later news. A task's own
-    ``progress`` and ``estimated_time`` may only shorten an interval, and none is longer than 30
-    seconds.
+    A task's own ``progress`` and ``estimated_time`` may only shorten an interval, and none is
+    longer than 30 seconds.
     """
 
     price: float = 0.05
+    """What one GET is worth, in seconds of delay.
+
+    At 0.05, twenty GETs may be spent where they save a second. A higher price makes fewer polls and
+    later results.
+    """
 
     def __post_init__(self) -> None:
         _refuse_bad_values(self, positive=("price",))
 
 
 class PollPolicy(Struct, frozen=True, kw_only=True):
-    """How a task is asked for its state while somebody waits.
-
-    ``pacing`` is ``Adaptive``, ``Exponential`` or ``Fixed``: when the next poll is due.
-    ``give_up_after`` bounds unbroken failure of the polls, after which ``TaskLostError`` is raised;
-    ``hollow`` bounds how long a completed task may lack its results (CONTRACT Q2).
-    ``sync_upstream`` asks the service to look upstream at each poll; it is known to make Q2 more
-    frequent (CONTRACT Q3).
-    """
+    """How a task is polled while something waits for it."""
 
     pacing: Adaptive | Exponential | Fixed = Adaptive()
+    """When the next poll of a task is due: ``Adaptive``, ``Exponential`` or ``Fixed``."""
     give_up_after: float = 300.0
+    """Seconds of unbroken failure of a task's polls after which ``TaskLostError`` is raised."""
     hollow: float = 60.0
+    """Seconds that a completed task may lack its results before the wait ends with an error
+    (contract Q2).
+    """
     sync_upstream: bool = False
+    """Whether each poll asks the service to look upstream; makes completed tasks without results
+    more frequent (contract Q3).
+    """
 
     def __post_init__(self) -> None:
         if type(self.pacing) not in {Adaptive, Exponential, Fixed}:
@@ -241,19 +272,20 @@ class PollPolicy(Struct, frozen=True, kw_only=True):
 
 
 class StreamPolicy(Struct, frozen=True, kw_only=True):
-    """How a stream is followed.
-
-    After ``silence`` seconds without a byte the connection counts as cut. A cut stream is reopened
-    at its offset: at once, then after ``first`` seconds, ``factor`` times later each time, up to
-    ``cap``; a delivered chunk starts over. ``give_up_after`` seconds without a chunk or progress of
-    the task end it with ``StreamInterruptedError``.
-    """
+    """How a stream is followed, and reconnected at its offset when it is cut."""
 
     silence: float = 60.0
+    """Seconds without a byte after which a connection counts as cut."""
     first: float = 0.25
+    """Seconds before the second reconnect; the first one is immediate."""
     factor: float = 2.0
+    """By what the delay grows with each reconnect; at least 1. A delivered chunk resets it."""
     cap: float = 5.0
+    """Upper bound of the delay, in seconds."""
     give_up_after: float = 300.0
+    """Seconds of waiting without a chunk or progress of the task after which
+    ``StreamInterruptedError`` is raised. The time between two reads does not count.
+    """
 
     def __post_init__(self) -> None:
         _refuse_bad_values(self, positive=("silence",))
@@ -262,22 +294,28 @@ class StreamPolicy(Struct, frozen=True, kw_only=True):
 class Limits(Struct, frozen=True, kw_only=True):
     """What one session and its ``with_options`` copies may use at a time.
 
-    ``polls_in_flight`` and ``gets_per_second`` bound the polls of all tasks together: whatever is
-    due waits for its turn, the nearest deadline first. A poll that has been under way for three
-    seconds no longer counts, so that tasks whose polls hang do not keep the others waiting; but
-    twice ``polls_in_flight`` is never exceeded. ``streams`` are followed live at a time; the other
-    tasks are polled. ``submits_in_flight`` bounds the POSTs, ``in_flight`` the tasks that are
-    submitted and not finished: a submit waits for room in either, and nothing is dropped.
-    ``body`` and ``frame`` are bytes: the largest answer, and the largest event of a stream.
+    Due polls wait for their turn, the nearest deadline first. Submits wait too: nothing is
+    dropped.
     """
 
     polls_in_flight: int = 64
+    """Polls under way.
+
+    A poll older than three seconds no longer counts, but at most twice this number are made at a
+    time.
+    """
     gets_per_second: float | None = 200.0
+    """Polls a second, of all tasks together. ``None``: no limit."""
     streams: int = 100
+    """Streams that are followed live for ``await handle``; other tasks are polled."""
     submits_in_flight: int = 64
+    """Submits whose POST is under way; others wait."""
     in_flight: int | None = None
+    """Tasks that are submitted and not finished; further submits wait. ``None``: no limit."""
     body: int = 64 * 1024 * 1024
+    """The largest body of an answer, in bytes after decompression."""
     frame: int = 16 * 1024 * 1024
+    """The largest event of a stream, in bytes."""
 
     def __post_init__(self) -> None:
         _refuse_bad_values(

@@ -25,58 +25,102 @@ class MessageModel(Protocol):
 
 
 class LLMParams(TypedDict, total=False):
-    """The keywords of ``submit``, ``generate`` and ``stream``: OpenAI's chat parameters and ours.
+    """Keywords of ``submit``, ``generate`` and ``stream``: OpenAI's chat parameters and ours.
 
     A keyword left out is not sent; ``None`` is sent as null. A member that is ``None`` in a
     pydantic model, a dataclass or an answer of the service is not sent either.
     """
 
     model: Required[str]
+    """The id of the model; ``fox.models.list()`` names those of your key."""
     messages: Required[
         str | Iterable[Message | CompletionMessage | Mapping[str, object] | MessageModel]
     ]
+    """A text, which is one message of the user, or the messages of a conversation."""
     max_tokens: int | None
+    """Most tokens that are written, reasoning included. Some models require it or a minimum."""
     max_completion_tokens: int | None
+    """The newer name of ``max_tokens`` in OpenAI's API; passed on."""
     temperature: float | None
+    """Randomness of the answer, usually 0 to 2."""
     top_p: float | None
+    """Share of probability from which tokens are drawn, 0 to 1."""
     stop: str | Sequence[str] | None
+    """One or more texts at which the answer ends; they are not part of it."""
     n: int | None
+    """How many answers (choices) are written; each is billed."""
     seed: int | None
+    """Asks the model to answer the same request in the same way; best effort."""
     frequency_penalty: float | None
+    """Makes words less likely the more often they were used, -2 to 2."""
     presence_penalty: float | None
+    """Makes words less likely once they were used, -2 to 2."""
     logit_bias: Mapping[str, float] | None
+    """From token ids, as texts, to a bias of -100 to 100."""
     logprobs: bool | None
+    """Whether the log probabilities of the written tokens are returned."""
     top_logprobs: int | None
+    """How many likely tokens are returned at each position; needs ``logprobs``."""
     tools: Sequence[Mapping[str, Any]] | None
+    """The tools that the model may call, as JSON schemas."""
     tool_choice: str | Mapping[str, Any] | None
+    """``"auto"``, ``"none"``, ``"required"``, or the tool that must be called."""
     parallel_tool_calls: bool | None
+    """Whether several tools may be called in one answer."""
     functions: Sequence[Mapping[str, Any]] | None
+    """The older form of ``tools``."""
     function_call: str | Mapping[str, Any] | None
+    """The older form of ``tool_choice``."""
     response_format: Mapping[str, Any] | None
+    """The form of the answer: ``{"type": "json_object"}`` or a JSON schema."""
     stream_options: Mapping[str, Any] | None
+    """Options of the stream, such as ``{"include_usage": True}``."""
     reasoning: bool | None
+    """Whether the model thinks before it answers; passed on."""
     reasoning_effort: str | None
+    """How long the model thinks: ``"low"``, ``"medium"``, ``"high"``, or what it knows."""
     verbosity: str | None
+    """How long the answer is: ``"low"``, ``"medium"`` or ``"high"``."""
     modalities: Sequence[str] | None
+    """The kinds of output, such as ``["text"]``."""
     audio: Mapping[str, Any] | None
+    """The voice and the format of spoken output."""
     prediction: Mapping[str, Any] | None
+    """Text that the answer will probably contain, which may speed it up."""
     web_search_options: Mapping[str, Any] | None
+    """Options of a web search by the model."""
     service_tier: str | None
+    """The tier in which the provider serves the request."""
     store: bool | None
+    """Whether the provider keeps the request and its answer."""
     metadata: Mapping[str, str] | None
+    """Your own labels, which the provider keeps with the request."""
     prompt_cache_key: str | None
+    """Groups requests that share the start of their prompt in the provider's cache."""
     prompt_cache_retention: str | None
+    """How long the provider caches the prompt."""
     safety_identifier: str | None
+    """A stable, anonymous id of your user, for the detection of abuse."""
     user: str | None
+    """The older name of ``safety_identifier``."""
     key: str | None
+    """Your own name for the input, 1 to 512 characters; the same key gives the same handle and is
+    billed once. It is not sent.
+    """
     retry_failed: bool
+    """Whether a key whose task failed or was cancelled is submitted anew, which is billed.
+
+    It is not sent.
+    """
     extra: Mapping[str, Any] | None
+    """Members of the request that have no keyword here, sent as they are."""
 
 
 class SubmitParams(LLMParams, total=False):
-    """The keywords of ``submit``, which alone leaves it to you whether the answer is streamed."""
+    """Keywords of ``submit``: those of ``LLMParams``, and ``stream``."""
 
     stream: bool
+    """Whether the answer can be followed live by ``handle.stream()``; false by default."""
 
 
 _LONGEST_KEY: Final = 512

@@ -6,37 +6,44 @@ from foxapi_async._client.service import Core
 
 
 class Stats(Struct, frozen=True, kw_only=True):
-    """Counts of one session and its ``with_options`` copies, at one instant. Times are in seconds.
-
-    ``submits`` POSTs were started, ``submits_in_flight`` are under way and ``waiting_for_room``
-    wait for their turn, for ``paused`` seconds at least because the service asked for it. ``tasks``
-    were accepted; ``unfinished`` count for ``limits.in_flight``, if that is set. ``unclaimed``
-    tasks have lost their caller.
-
-    ``waiting`` waits are under way, for which ``polls`` GETs were made, of which ``faults`` failed.
-    ``polls_in_flight`` are under way, ``polls_ready`` are due and wait for their turn. They start
-    ``lateness`` after they are due in the mean. ``gets_per_second`` is what is allowed now: the
-    limit, or less after a 429. A task seen finished took ``polls_per_task`` GETs and its end went
-    unseen for ``delay`` at the most, both in the mean. ``streams`` are open.
-    """
+    """Counters of one session and its ``with_options`` copies, at one instant."""
 
     submits: int
+    """POSTs that were started."""
     submits_in_flight: int
+    """POSTs that are under way."""
     waiting_for_room: int
+    """Submits that wait for ``limits.in_flight``, ``limits.submits_in_flight`` or the end of a
+    pause.
+    """
     paused: float
+    """Seconds until submits go on, after a 429 or a ``Retry-After``; else 0."""
     tasks: int
+    """Tasks that were accepted, and so are billed."""
     unfinished: int
+    """Tasks that count for ``limits.in_flight``; 0 if that is not set."""
     unclaimed: int
+    """Handles in ``fox.unclaimed``."""
     waiting: int
+    """Waits for tasks that are under way."""
     polls: int
+    """GETs that were made for waits."""
     polls_in_flight: int
+    """Polls that are under way."""
     polls_ready: int
+    """Polls that are due and wait for their turn."""
     polls_per_task: float
+    """GETs for each task that was seen finished, in the mean."""
     faults: int
+    """Polls that failed."""
     lateness: float
+    """Seconds from the time when a poll is due to its start, in the mean."""
     delay: float
+    """Seconds for which the end of a task went unseen, at most, in the mean."""
     gets_per_second: float | None
+    """Polls a second that are allowed now: the limit, or less after a 429. ``None``: no limit."""
     streams: int
+    """Streams that are open."""
 
 
 def read_stats(core: Core) -> Stats:
