@@ -18,12 +18,16 @@ CAPABILITIES: Final = {
 
 
 class CatalogModel(Struct, frozen=True, kw_only=True):
-    """What one model allows. ``thinking`` models reason before they answer (CONTRACT Q1)."""
+    """What one model allows."""
 
     id: str
+    """The id of the model."""
     content_types: tuple[str, ...]
+    """The types of content blocks that it takes."""
     max_tokens: MaxTokens = "optional"
+    """What it requires of ``max_tokens``: ``optional``, ``at_least_16`` or ``required``."""
     thinking: bool = False
+    """Whether it reasons before it answers (contract Q1)."""
 
     @property
     def capabilities(self) -> tuple[str, ...]:

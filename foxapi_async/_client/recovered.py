@@ -23,11 +23,17 @@ class UnknownSubmission(Struct, frozen=True, kw_only=True):
     """
 
     entry: str
+    """The entry, as ``foxapi journal`` names it."""
     request: GenerationRequest
+    """The request that was sent."""
     key: str | None
+    """The key of the submission, or ``None``."""
     fingerprint: str
+    """A hash of the request, 32 characters."""
     sent_at: float
+    """When it was sent, in Unix seconds."""
     fault: str
+    """Why the outcome is unknown."""
 
     @property
     def model(self) -> str:
@@ -52,9 +58,13 @@ class UnreadableEntry(Struct, frozen=True, kw_only=True):
     """
 
     entry: str
+    """The entry, as ``foxapi journal`` names it."""
     key: str | None
+    """The key, if it can still be read."""
     task_id: str | None
+    """The id of the task, if it can still be read."""
     fault: str
+    """What is damaged."""
 
     @property
     def advice(self) -> str:
@@ -69,8 +79,11 @@ class Recovery(Struct, frozen=True, kw_only=True):
     """
 
     handles: tuple[LLMHandle, ...]
+    """Handles of the tasks that are not finished, bound to this session."""
     unknown: tuple[UnknownSubmission, ...]
+    """The submissions that may have been accepted and billed."""
     unreadable: tuple[UnreadableEntry, ...] = ()
+    """The entries that the disk has damaged."""
 
 
 async def recover(service: Service, *, finished: bool) -> Recovery:

@@ -20,18 +20,22 @@ class Stage(StrEnum):
     """How far a submission is known to have come."""
 
     SENT = "sent"
-    """It was about to be sent, and no more was written down."""
+    """It was about to be sent; nothing after that was written."""
     ACCEPTED = "accepted"
+    """It was accepted; the task is not known to have ended."""
     COMPLETED = "completed"
+    """Its task has its result."""
     FAILED = "failed"
+    """Its task failed."""
     CANCELLED = "cancelled"
+    """Its task was cancelled."""
     UNKNOWN = "unknown"
-    """It may have been accepted: its answer was lost, or the process that sent it."""
+    """It may have been accepted: its answer was lost, or its process was killed."""
     REFUSED = "refused"
     """It was provably not accepted, so its key is free."""
     LOST = "lost"
-    """It was accepted, and then the service knew its task no more: it may have been forgotten, or
-    asked for with another account's key. Awaiting its handle asks again."""
+    """It was accepted, and later the service did not know its task: the service may have forgotten
+    it, or the key belongs to another account. Awaiting its handle asks again."""
     UNREADABLE = "unreadable"
     """Its row in the file is damaged: of the entry only ``note`` is certain, and ``fault`` says
     what is wrong. Its key is never submitted until the entry is deleted."""
@@ -51,7 +55,9 @@ class Note(Struct, frozen=True, order=True):
     """Names an entry: the run of a process that wrote it, and its number there."""
 
     run: str
+    """The run of a process that wrote the entry."""
     number: int
+    """Its number in that run."""
 
     @classmethod
     def parse(cls, text: str) -> "Note | None":
@@ -99,29 +105,43 @@ class Ending(Struct, frozen=True, kw_only=True):
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """One submission as it was written down; times are Unix seconds.
+    """One submission as it was written down.
 
-    ``body`` is the request's JSON, kept only as long as it may be needed to submit again. ``task``
-    is the JSON of the last snapshot, ``answer`` that of what the stream said beyond it. The
-    ``read_...`` methods raise ``JournalError`` for JSON that is not what it should be.
+    The ``read_...`` methods raise ``JournalError`` for JSON that cannot be read.
     """
 
     note: Note
+    """Names the entry."""
     service: str
+    """The base URL to which it was sent."""
     key: str | None
+    """The key of the submission, or ``None``."""
     kind: str = "llm"
+    """The kind of task."""
     model: str
+    """The model of the request."""
     fingerprint: str
+    """A hash of the request, 32 characters."""
     stage: Stage
+    """How far the submission is known to have come."""
     sent_at: float
+    """When it was sent, in Unix seconds."""
     body: bytes | None = None
+    """The JSON of the request; kept while it may be needed to submit again."""
     streamed: bool = False
+    """Whether the task was submitted with ``stream=True``."""
     task_id: str | None = None
+    """The id of the task, or ``None``."""
     task: bytes | None = None
+    """The JSON of the last snapshot of the task, or ``None``."""
     answer: bytes | None = None
+    """The JSON of what the stream said, where the task says less; or ``None``."""
     answer_wins: bool = False
+    """Whether ``answer`` is a part: the stream was cut, and the stored result may lack it."""
     fault: str | None = None
+    """Why the outcome is unknown, or what is damaged; or ``None``."""
     ended_at: float | None = None
+    """When the task was seen finished, in Unix seconds."""
 
     @classmethod
     def of(cls, note: Note, intent: Intent) -> "Entry":

@@ -13,7 +13,9 @@ class FunctionDelta(Answer, frozen=True, kw_only=True, gc=False, omit_defaults=T
     """A piece of a function call; ``arguments`` are to be concatenated."""
 
     name: str | None = None
+    """The name, or a piece of it."""
     arguments: str | None = None
+    """A piece of the JSON text; all pieces are to be concatenated."""
 
 
 mends(FunctionDelta)(mend_function)
@@ -23,19 +25,28 @@ class ToolCallDelta(Answer, frozen=True, kw_only=True, gc=False):
     """A piece of a tool call; in the deltas of a stream, pieces of one call have one ``index``."""
 
     index: int = NO_INDEX
+    """The number of the call in the answer; -1 if the service told none."""
     id: str | None = None
+    """The id of the call, usually on its first piece."""
     type: str | None = None
+    """The kind of tool, usually on the first piece."""
     function: FunctionDelta | None = None
+    """A piece of the call."""
 
 
 class DeltaMessage(Answer, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """What one chunk adds to one choice."""
 
     role: str | None = None
+    """The role, usually on the first chunk."""
     content: str | None = None
+    """A piece of the text."""
     reasoning_content: str | None = None
+    """A piece of the thinking."""
     tool_calls: tuple[ToolCallDelta, ...] | None = None
+    """Pieces of tool calls."""
     refusal: str | None = None
+    """A piece of the refusal."""
 
 
 mends(DeltaMessage)(mend_message)
@@ -45,9 +56,15 @@ class DeltaChoice(Answer, frozen=True, kw_only=True, gc=False):
     """One choice of a chunk."""
 
     index: int = 0
+    """The number of the choice, from 0."""
     delta: DeltaMessage | None = None
+    """What is added to the choice."""
     finish_reason: str | None = None
+    """Why the choice ended: ``stop``, ``length``, ``tool_calls``, ``content_filter``; ``None``
+    before.
+    """
     logprobs: dict[str, Any] | None = None
+    """Log probabilities of the tokens of this chunk, if they were asked for."""
 
 
 class Delta(Answer, frozen=True, kw_only=True, gc=False):
@@ -59,13 +76,21 @@ class Delta(Answer, frozen=True, kw_only=True, gc=False):
     """
 
     id: str = ""
+    """The id of the completion, as the provider named it."""
     object: str = "chat.completion.chunk"
+    """The kind of object."""
     created: int = 0
+    """Time of the answer, in Unix seconds."""
     model: str = ""
+    """The model as the provider names it."""
     choices: tuple[DeltaChoice, ...] = ()
+    """What is added to each choice; usually one."""
     usage: Usage | None = None
+    """Tokens read and written, on the last chunk if it was asked for."""
     system_fingerprint: str | None = None
+    """Names the configuration of the model, as in OpenAI's API."""
     service_tier: str | None = None
+    """The tier in which the provider served the request."""
 
     @property
     def text(self) -> str:
@@ -109,6 +134,7 @@ class StreamDone(Answer, frozen=True, kw_only=True, gc=False):
     """The normal end. ``total_chunks`` counts the whole task's chunks, whatever the offset was."""
 
     total_chunks: int | None = None
+    """The number of chunks of the whole task, whatever the offset was."""
 
 
 class StreamFault(Answer, frozen=True, kw_only=True, gc=False):

@@ -54,15 +54,20 @@ class Function(Answer, frozen=True, kw_only=True, gc=False):
     """The function that a model wants called; ``arguments`` is JSON text, as the model wrote it."""
 
     name: str = ""
+    """The name of the function."""
     arguments: str = ""
+    """The arguments as JSON text, as the model wrote it."""
 
 
 class ToolCall(Answer, frozen=True, kw_only=True, gc=False):
     """One call that a model asks for."""
 
     id: str = ""
+    """The id of the call, which the answer to it repeats."""
     type: str = "function"
+    """The kind of tool."""
     function: Function = Function()
+    """What is to be called."""
 
 
 @mends(Function)
@@ -75,10 +80,15 @@ class Usage(Answer, frozen=True, kw_only=True, gc=False):
     """Tokens read and written."""
 
     prompt_tokens: int = 0
+    """Tokens of the request."""
     completion_tokens: int = 0
+    """Tokens that were written, reasoning included."""
     total_tokens: int = 0
+    """Both together."""
     prompt_tokens_details: dict[str, Any] | None = None
+    """The tokens of the request by kind, such as cached ones."""
     completion_tokens_details: dict[str, Any] | None = None
+    """The written tokens by kind, such as reasoning."""
 
 
 def _nothing() -> str | None:
@@ -94,10 +104,15 @@ class CompletionMessage(Answer, frozen=True, kw_only=True, gc=False, omit_defaul
 
     # Made by functions, which are never left out of the JSON.
     role: str = field(default_factory=lambda: "assistant")
+    """``assistant``."""
     content: str | None = field(default_factory=_nothing)
+    """The text, or ``None``, as with tool calls."""
     reasoning_content: str | None = None
+    """The thinking of the model; only a stream carries it (contract Q1)."""
     tool_calls: tuple[ToolCall, ...] | None = None
+    """The calls that the model asks for, or ``None``."""
     refusal: str | None = None
+    """Why the model refuses to answer, or ``None``."""
 
 
 @mends(CompletionMessage)
@@ -110,9 +125,15 @@ class Choice(Answer, frozen=True, kw_only=True, gc=False):
     """One of the ``n`` answers."""
 
     index: int = 0
+    """The number of the choice, from 0."""
     message: CompletionMessage = CompletionMessage()
+    """The message of the model."""
     finish_reason: str | None = None
+    """Why the choice ended: ``stop``, ``length``, ``tool_calls``, ``content_filter``; ``None``
+    before.
+    """
     logprobs: dict[str, Any] | None = None
+    """Log probabilities of the tokens, if they were asked for."""
 
 
 @mends(Choice)
@@ -140,13 +161,21 @@ class ChatCompletion(Answer, frozen=True, kw_only=True, gc=True, dict=True):
     """
 
     id: str = ""
+    """The id of the completion, as the provider named it."""
     object: str = "chat.completion"
+    """The kind of object."""
     created: int = 0
+    """Time of the answer, in Unix seconds."""
     model: str = ""
+    """The model as the provider names it."""
     choices: tuple[Choice, ...] = ()
+    """The answers: ``n`` of them."""
     usage: Usage | None = None
+    """Tokens read and written, or ``None``."""
     system_fingerprint: str | None = None
+    """Names the configuration of the model, as in OpenAI's API."""
     service_tier: str | None = None
+    """The tier in which the provider served the request."""
 
     @property
     def message(self) -> CompletionMessage:

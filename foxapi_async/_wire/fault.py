@@ -29,12 +29,16 @@ _MOST: Final = 20
 
 
 class ErrorBody(Answer, frozen=True, kw_only=True, gc=False):
-    """Why a request or a task failed. ``code`` is open: an unknown one is data."""
+    """Why a request or a task failed, as the service says it."""
 
     message: str | None = None
+    """What happened, in the words of the service."""
     type: str | None = None
+    """The kind of error, such as ``invalid_request_error``."""
     code: str | None = None
+    """The code of the error; any text, as the list of codes is open."""
     param: str | None = None
+    """The member of the request that is wrong."""
 
 
 @mends(ErrorBody)

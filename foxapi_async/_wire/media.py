@@ -8,13 +8,14 @@ from foxapi_async._wire.shape import is_object, read_json
 
 
 class MediaResult(Struct, frozen=True, kw_only=True):
-    """The results of a media task, one ``dict`` an output, in the shape of its model.
+    """The results of an image, video, audio or document task.
 
-    Links live 24 hours from an instant that the service does not define (CONTRACT Q4), and must be
-    fetched without the API key.
+    Links live 24 hours, from an instant that the service does not define (contract Q4). Fetch them
+    without the API key.
     """
 
     items: tuple[dict[str, Any], ...]
+    """One ``dict`` for each output, in the shape of its model."""
 
     @property
     def urls(self) -> tuple[str, ...]:

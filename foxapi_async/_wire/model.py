@@ -4,11 +4,16 @@ from foxapi_async._wire.shape import Answer, Reader
 
 
 class ModelInfo(Answer, frozen=True, kw_only=True, gc=False):
-    """One model; ``capabilities`` in the service's order: text, vision, video, audio, file."""
+    """One model of the service's list."""
 
     id: str
+    """The id of the model."""
     object: str = "model"
+    """The kind of object."""
     capabilities: tuple[str, ...] = ()
+    """What the model reads: ``text``, ``vision``, ``video``, ``audio``, ``file``, in the order of
+    the service.
+    """
 
 
 class ModelList(Answer, frozen=True, kw_only=True, gc=False):

@@ -15,46 +15,67 @@ class Status(StrEnum):
     """The states that the service names; the wire is open and may say something else."""
 
     PENDING = "pending"
+    """Accepted, not begun."""
     PROCESSING = "processing"
+    """Being worked on."""
     COMPLETED = "completed"
+    """Done; final once there are results (contract Q2)."""
     FAILED = "failed"
+    """Ended with an error; final."""
     CANCELLED = "cancelled"
+    """Ended without a result; final."""
 
 
 class StreamRef(Answer, frozen=True, kw_only=True, gc=False):
     """Where the service says the stream is: relative, never followed by this SDK (CONTRACT Q8)."""
 
     url: str | None = None
+    """A path on the service, or ``None``."""
 
 
 class TaskUsage(Answer, frozen=True, kw_only=True, gc=False):
     """What the task holds or costs, in credits."""
 
     credits_reserved: float | None = None
+    """Credits that are reserved for the task."""
     credits_consumed: float | None = None
+    """Credits that the task has cost."""
     user_group: str | None = None
+    """The price group of the account."""
 
 
 class TaskInfo(Answer, frozen=True, kw_only=True, gc=False):
     """Hints of the service about a media task; ``estimated_time`` is in seconds."""
 
     can_cancel: bool | None = None
+    """Whether the service says that the task can be cancelled; no call does it."""
     estimated_time: float | None = None
+    """Seconds that the task will take, as the service estimates."""
 
 
 class UnifiedTask(Answer, frozen=True, kw_only=True, gc=False):
     """The ten members that the seed fixes. ``id`` and ``status`` are all that must be there."""
 
     id: str
+    """The id of the task."""
     object: str = ""
+    """The kind of object, such as ``llm.generation.task``."""
     type: str = ""
+    """The kind of task: ``llm``, ``image``, ``video``, ``audio`` or ``document``."""
     model: str = ""
+    """The model as it was sent."""
     status: str
+    """The state: one of ``Status``, or a text that only the service knows."""
     progress: int = 0
+    """Progress in percent, 0 to 100."""
     created: int = 0
+    """Time of the submit, in Unix seconds."""
     stream: StreamRef | None = None
+    """Where the stream is; ``None`` if the task was submitted without ``stream=True``."""
     results: tuple[Raw, ...] | None = None
+    """The results as JSON, one ``msgspec.Raw`` each; ``None`` until the task is completed."""
     error: ErrorBody | None = None
+    """Why the task failed, or ``None``."""
 
 
 @mends(UnifiedTask)
@@ -75,7 +96,9 @@ class Task(UnifiedTask, frozen=True, kw_only=True, gc=False):
     """
 
     usage: TaskUsage | None = None
+    """What the task costs, or ``None``."""
     task_info: TaskInfo | None = None
+    """Hints about the progress of a media task, or ``None``."""
 
 
 tasks = Reader(Task)

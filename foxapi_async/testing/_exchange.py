@@ -1,4 +1,4 @@
-"""One request through the cutter, and what became of it."""
+"""One request through the proxy, and how it went."""
 
 from collections.abc import Iterator
 from itertools import cycle
@@ -8,14 +8,7 @@ from foxapi_async.testing.faults import Answer, Close, Fault, Reset, Stall, Tric
 
 
 class Exchange:
-    """One request and its response, as the cutter saw them.
-
-    ``target`` is what the client asked for, with its query, ``head`` the request line and headers
-    as they came, ``connection`` counts the client's connections from 1. ``answered`` turns true
-    when the server has begun to answer, ``finished`` when its whole answer was delivered.
-    ``bytes_up`` counts what the server was sent, ``bytes_down`` what the client was. ``fired``
-    holds the faults that happened.
-    """
+    """One request and its response, as the proxy saw them."""
 
     __slots__ = (
         "answered",
@@ -31,15 +24,24 @@ class Exchange:
 
     def __init__(self, connection: int, head: bytes) -> None:
         self.connection: int = connection
+        """The number of the client's connection, from 1."""
         self.head: bytes = head
+        """The request line and headers, as they came."""
         method, target, _ = head.decode("latin-1").split(maxsplit=2)
         self.method: str = method
+        """The HTTP method."""
         self.target: str = target
+        """The path that was asked for, with its query."""
         self.answered: bool = False
+        """Whether the server has begun to answer."""
         self.finished: bool = False
+        """Whether the whole answer was delivered."""
         self.bytes_up: int = 0
+        """How many bytes the server was sent."""
         self.bytes_down: int = 0
+        """How many bytes the client was sent."""
         self.fired: list[Fault] = []
+        """The faults that happened."""
 
     @property
     def path(self) -> str:

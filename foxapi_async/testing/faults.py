@@ -44,6 +44,7 @@ class Share:
     """
 
     part: float
+    """The share, from 0.0 to 1.0."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.part <= 1.0:
@@ -62,8 +63,11 @@ Position = int | bytes | Share
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Placed:
     request: Position | None = None
+    """Where it happens in the request."""
     response: Position | None = None
+    """Where it happens in the response."""
     body: Position | None = None
+    """Where it happens in the body of the response."""
 
     def __post_init__(self) -> None:
         given = [at for at in (self.request, self.response, self.body) if at is not None]
@@ -100,6 +104,7 @@ class Stall(_Placed):
     """
 
     until: asyncio.Event | None = None
+    """The event that lets the bytes go on; ``None``: ``cutter.release()`` does."""
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -111,6 +116,7 @@ class Trickle:
     """
 
     sizes: tuple[int, ...]
+    """The sizes of the pieces in bytes, over and over."""
 
     def __init__(self, *sizes: int) -> None:
         if not sizes or min(sizes) < 1:
@@ -127,7 +133,9 @@ class Answer:
     """
 
     data: bytes
+    """The bytes of the whole response, headers included."""
     forward: bool = False
+    """Whether the server gets the request before the bytes are sent."""
 
     @classmethod
     def http(
@@ -161,6 +169,7 @@ class StripQuery:
     """Forward the request without this query parameter, as if the server ignored it."""
 
     name: str
+    """The name of the query parameter."""
 
 
 @dataclass(frozen=True, slots=True)
