@@ -1,5 +1,6 @@
 """Renders a public name as Markdown that reads the same in the repository and on the site."""
 
+import builtins
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ _KINDS: Final = {
     griffe.ParameterKind.var_positional: "*",
     griffe.ParameterKind.var_keyword: "**",
 }
+
+_BUILTIN: Final = frozenset(dir(builtins))
 
 
 class Reference:
@@ -52,10 +55,13 @@ class Reference:
 
 def _class(item: griffe.Class, name: str, level: int) -> Iterator[str]:
     yield from _heading(name, level)
-    if name == item.name and not _is_enum(item):
+    if name == item.name and not _is_enum(item) and not _is_error(item):
         yield from _signature(item, name)
     yield from _prose(item)
-    yield from _fields(item, "Field")
+    if _is_error(item):
+        yield from _attributes(item)
+    else:
+        yield from _fields(item, "Field")
     for member in _members(item):
         if isinstance(member, griffe.Function):
             yield from _function(member, f"{name}.{member.name}", level + 1)
@@ -173,6 +179,26 @@ def _fields(item: griffe.Class, head: str) -> Iterator[str]:
         )
 
 
+def _attributes(item: griffe.Class) -> Iterator[str]:
+    """Yield the attributes of an error: its own in a table, those of its bases by a link."""
+    own = item.members.get("__init__")
+    parameters = cast("griffe.Function", own).parameters if own else griffe.Parameters()
+    rows: list[tuple[str, ...]] = []
+    for name, member in item.members.items():
+        if isinstance(member, griffe.Attribute) and member.docstring is not None:
+            given = parameters[name].annotation if name in parameters else None
+            kind = str(member.annotation or given or "").replace("|", "\\|")
+            rows.append((f"`{name}`", f"`{kind}`", member.docstring.value))
+    if rows:
+        yield from _table(("Attribute", "Type", "Meaning"), rows)
+    bases = [str(base) for base in item.bases if str(base).endswith("Error")]
+    if bases:
+        links = " and ".join(
+            f"`{base}`" if base in _BUILTIN else f"[`{base}`](#{base.lower()})" for base in bases
+        )
+        yield from (f"Subclass of {links}; has its attributes.", "")
+
+
 def _members(item: griffe.Class) -> Iterator[griffe.Object]:
     """Yield the public members, those of the bases first, each in the order of the source."""
     found: dict[str, griffe.Object] = {}
@@ -194,6 +220,10 @@ def _stored(item: griffe.Class) -> Iterator[griffe.Attribute]:
 
 def _default(item: griffe.Attribute) -> str | None:
     return None if item.value is None else re.sub(r"\s+", " ", str(item.value))
+
+
+def _is_error(item: griffe.Class) -> bool:
+    return item.name.endswith("Error")
 
 
 def _is_enum(item: griffe.Class) -> bool:

@@ -129,25 +129,25 @@ class ConfigError(FoxAPIError):
 
 
 class InvalidRequestError(FoxAPIError):
-    """The request is wrong, wherever that was noticed. Nothing was billed.
-
-    ``code`` is the service's word for the mistake, ``param`` the member that it concerns.
-    """
+    """The request is wrong, wherever that was noticed. Nothing was billed."""
 
     advice = "Correct the member that .param names."
 
     code: str | None
+    """The service's code for the mistake."""
     param: str | None
+    """The member of the request that is wrong."""
 
 
 class RequestValidationError(InvalidRequestError):
-    """The request was refused before it was sent; ``violations`` lists all that is wrong."""
+    """The request was refused before it was sent."""
 
     advice = "Correct what .violations lists."
 
     def __init__(self, violations: Sequence[Violation], *, advice: str | None = None) -> None:
         self.advice = advice or self.advice
         self.violations: tuple[Violation, ...] = tuple(violations)
+        """All that is wrong with the request."""
         self.code: str | None = self.violations[0].code
         self.param: str | None = self.violations[0].param
         super().__init__("; ".join(f"{v.param}: {v.message} [{v.code}]" for v in self.violations))
@@ -160,12 +160,7 @@ class InvalidTaskIdError(FoxAPIError):
 
 
 class APIConnectionError(FoxAPIError):
-    """The service could not be reached, or the connection ended before the answer did.
-
-    ``sent`` tells whether a byte of the request's body may have left: ``False`` is proof that the
-    service has not seen it. ``trusted`` is ``False`` when the service's certificate was refused,
-    which no further attempt would change. ``body`` is how an answer began that was cut.
-    """
+    """The service could not be reached, or the connection ended before the answer did."""
 
     advice = "Check the network and the base URL; whatever is not billed can be asked again."
 
@@ -174,8 +169,12 @@ class APIConnectionError(FoxAPIError):
     ) -> None:
         super().__init__(message)
         self.sent = sent
+        """Whether a byte of the request's body may have left; ``False`` is proof that it did not.
+        """
         self.trusted = trusted
+        """``False`` if the service's certificate was refused; it is then not tried again."""
         self.body = body
+        """The start of an answer that was cut."""
 
 
 class APITimeoutError(APIConnectionError):
@@ -187,11 +186,7 @@ class APITimeoutError(APIConnectionError):
 class SubmitOutcomeUnknownError(FoxAPIError):
     """A billed POST was sent and its answer was lost: the service may have accepted it.
 
-    Look before you submit again, because it may be billed twice. ``fault`` is what was seen instead
-    of the answer, ``request`` what was submitted, ``key`` the caller's key of the submission.
-    ``fingerprint`` is the same for every request that asks the same, and ``sent_at`` tells in Unix
-    seconds when the request went out: by these two it can be found among what was billed. Of the
-    task that the answer mentions, if any, ``fox.tasks.handle(error.task_id)`` gives the result.
+    Look into your account before you submit again, because both may be billed.
     """
 
     advice = (
@@ -213,20 +208,21 @@ class SubmitOutcomeUnknownError(FoxAPIError):
     ) -> None:
         super().__init__(message)
         self.fault = fault
+        """The error that was observed instead of an answer."""
         self.request = request
+        """What was submitted."""
         self.key = key
+        """The key of the submission, or ``None``."""
         self.fingerprint = fingerprint
+        """A hash of the request; equal requests have the same."""
         self.sent_at = sent_at
+        """When the request was sent, in Unix seconds."""
         self.task_id = task_id
+        """The id of the task, if the answer mentions one: ``fox.tasks.handle(task_id)``."""
 
 
 class APIStatusError(FoxAPIError):
-    """The service answered with an error.
-
-    ``status`` is the HTTP status; ``code`` and ``type`` are the service's own words, if it had any;
-    ``request_id`` is what its support asks for; ``body`` the first 400 characters of the answer;
-    ``retry_after`` the seconds that it asked to wait.
-    """
+    """The service answered with an error."""
 
     advice = "See .status and .body; a redirect means that the base URL is not the service's own."
 
@@ -245,14 +241,21 @@ class APIStatusError(FoxAPIError):
     ) -> None:
         super().__init__(message)
         self.status = status
+        """The HTTP status."""
         self.code = code
+        """The service's code, or ``None``."""
         self.type = type
+        """The service's kind of error, or ``None``."""
         self.param = param
+        """The member of the request that is wrong, or ``None``."""
         self.request_id = request_id
+        """The id of the request, for the service's support."""
         self.body = body
+        """The first 400 characters of the answer."""
         self.retry_after = retry_after
-        # Whether the service itself spoke, and not a proxy before it (CONTRACT §8.1).
+        """Seconds to wait, as the service asked; or ``None``."""
         self.enveloped = enveloped
+        """Whether the answer has the service's own form; else a proxy may have sent it."""
 
 
 class BadRequestError(APIStatusError):
@@ -334,25 +337,20 @@ class ServiceUnavailableError(InternalServerError):
 
 
 class InvalidResponseError(FoxAPIError):
-    """A success that is not what the contract says: HTML, nothing, broken JSON, no task id.
-
-    ``status`` is the HTTP status, ``body`` the first 400 characters of what came.
-    """
+    """A success that is not what the contract says: HTML, nothing, broken JSON, no task id."""
 
     advice = "See .body: a proxy or a portal may have answered in the service's place."
 
     def __init__(self, message: str, *, status: int | None = None, body: str = "") -> None:
         super().__init__(message)
         self.status = status
+        """The HTTP status."""
         self.body = body
+        """The first 400 characters of the answer."""
 
 
 class TaskError(FoxAPIError):
-    """A task that was accepted, and paid for, gives no result here.
-
-    ``task_id`` finds it again from any process; ``task`` is its last snapshot, or ``None``, and
-    ``fault`` the error of the last look at it, or ``None`` if that look was answered.
-    """
+    """A task that was accepted, and paid for, gives no result here."""
 
     advice = "Keep .task_id: it finds the task again from any process."
 
@@ -366,12 +364,15 @@ class TaskError(FoxAPIError):
     ) -> None:
         super().__init__(message)
         self.task_id = task_id
+        """The id of the task, which finds it again from any process."""
         self.task = task
+        """The last snapshot of the task, or ``None``."""
         self.fault = fault
+        """The error of the last poll, or ``None`` if it was answered."""
 
 
 class TaskFailedError(TaskError):
-    """The task failed for good. ``code`` says why in the service's words (CONTRACT §8.3)."""
+    """The task failed for good."""
 
     advice = (
         "See .code, and change the prompt or the model. A key is tried again, and billed anew, by "
@@ -383,6 +384,7 @@ class TaskFailedError(TaskError):
     ) -> None:
         super().__init__(message, task_id=task_id, task=task)
         self.code = code
+        """Why it failed, in the service's words (contract §8.3)."""
 
 
 class TaskCancelledError(TaskError):
@@ -398,7 +400,7 @@ class TaskTimeoutError(TaskError, TimeoutError):
 
 
 class TaskLostError(TaskError):
-    """The task's state cannot be learnt; ``fault`` is what was seen last."""
+    """The state of the task cannot be read."""
 
     advice = "See .fault, then await the handle again or find the task later by .task_id."
 
@@ -410,12 +412,7 @@ class EmptyResultError(TaskError):
 
 
 class StreamError(FoxAPIError):
-    """A stream did not reach its end.
-
-    ``offset`` counts the chunks that were delivered, ``partial`` is their text and ``completion``
-    all that they add up to; ``task`` is the last snapshot of the task, if there is one. Delivered
-    chunks from number ``doubtful_from`` on, counted from 0, may be wrong or out of place.
-    """
+    """A stream did not reach its end."""
 
     advice = "Read on from .cursor, or await the handle for the whole answer."
 
@@ -434,20 +431,27 @@ class StreamError(FoxAPIError):
     ) -> None:
         super().__init__(message)
         self.task_id = task_id
+        """The id of the task."""
         self.offset = offset
+        """How many chunks were delivered."""
         self.partial = partial
+        """The text that was delivered."""
         self.completion = completion
+        """What the delivered chunks add up to."""
         self.doubtful_from = doubtful_from
+        """The first delivered chunk, from 0, that may be wrong; ``None`` if none is."""
         self.cursor = cursor
+        """Where to read on: ``handle.stream(resume=cursor)``."""
         self.task = task
+        """The last snapshot of the task, or ``None``."""
         self.fault = fault
+        """The error that ended the stream, or ``None``."""
 
 
 class StreamInterruptedError(StreamError):
-    """The stream was cut, and neither it nor the stored answer gives the rest.
+    """The stream was cut, and neither it nor the stored result gives the rest.
 
-    ``fault`` is what cut it. Awaiting the handle raises this too where the stored answer lacks text
-    that the stream had.
+    Awaiting the handle raises this too, if the stored result lacks text that the stream had.
     """
 
     advice = "Read on from .cursor, or await the handle for the whole answer."
