@@ -1,10 +1,11 @@
 """From the keywords of a call to a request that is right, or an error that says what is not."""
 
+import inspect
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Protocol, Required, TypedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, Protocol, Required, TypedDict, TypeVar, get_args, get_origin
 
-from msgspec import ValidationError
+from msgspec import UNSET, ValidationError
 
 from foxapi_async._catalog import check
 from foxapi_async._wire.completion import CompletionMessage
@@ -121,6 +122,39 @@ class SubmitParams(LLMParams, total=False):
 
     stream: bool
     """Whether the answer can be followed live by ``handle.stream()``; false by default."""
+
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def names_keywords(keywords: type[LLMParams]) -> Callable[[F], F]:
+    """Return a decorator for a function that takes ``**params: Unpack[keywords]``.
+
+    ``help()``, editors and ``inspect.signature`` then see each keyword by its name. The default
+    ``UNSET`` stands for a keyword that is not sent. Type checkers read the annotation.
+    """
+
+    def decorate(function: F) -> F:
+        signature = inspect.signature(function)
+        own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
+        named = [_parameter(name, kind) for name, kind in keywords.__annotations__.items()]
+        positional = [one for one in own if one.kind is one.POSITIONAL_OR_KEYWORD]
+        keyword_only = [one for one in own if one.kind is one.KEYWORD_ONLY]
+        parameters = [*positional, *named, *keyword_only]
+        vars(function)["__signature__"] = signature.replace(parameters=parameters)
+        return function
+
+    return decorate
+
+
+def _parameter(name: str, annotation: Any) -> inspect.Parameter:
+    is_required = get_origin(annotation) is Required
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=inspect.Parameter.empty if is_required else UNSET,
+        annotation=get_args(annotation)[0] if is_required else annotation,
+    )
 
 
 _LONGEST_KEY: Final = 512

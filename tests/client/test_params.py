@@ -1,9 +1,11 @@
 """Laws of what may be submitted, before anything is sent."""
 
+import inspect
 import math
 import pickle
+import pydoc
 from collections import UserDict, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum, StrEnum
@@ -22,6 +24,7 @@ from foxapi_async._client.params import (
     encode_request,
     validate,
 )
+from foxapi_async._client.resources.llm import LLM
 from foxapi_async._wire.completion import CompletionMessage, read_completion
 from foxapi_async._wire.request import GenerationRequest, Message, member_names
 
@@ -44,6 +47,21 @@ def test_keywords_are_the_members_of_the_request() -> None:
     """The typed keywords and the request's members are the same, but for our own and sync."""
     keywords = set(SubmitParams.__annotations__) | set(LLMParams.__annotations__)
     assert keywords - {"key", "retry_failed", "extra"} == member_names(GenerationRequest) - {"sync"}
+
+
+@pytest.mark.parametrize("method", [LLM.submit, LLM.generate, LLM.stream])
+def test_help_shows_every_keyword(method: Callable[..., Any]) -> None:
+    """``help()`` names each keyword that a method takes, and those that must be given."""
+    parameters = dict(inspect.signature(method).parameters)
+    del parameters["self"]
+    timeout = parameters.pop("timeout", None)
+    assert (timeout is not None) == (method is LLM.generate)
+    keywords = SubmitParams if method is LLM.submit else LLMParams
+    assert parameters.keys() == keywords.__annotations__.keys()
+    required = {name for name, one in parameters.items() if one.default is one.empty}
+    assert required == keywords.__required_keys__
+    shown = pydoc.plain(pydoc.render_doc(method))
+    assert all(f"{name}:" in shown for name in parameters)
 
 
 def test_only_what_was_given_is_sent() -> None:

@@ -15,6 +15,7 @@ from foxapi_async._client.params import (
     checked_key,
     checked_retry,
     encode_request,
+    names_keywords,
     validate,
 )
 from foxapi_async._client.patience import check_timeout
@@ -37,6 +38,7 @@ class LLM:
     def __init__(self, service: Service) -> None:
         self._service = service
 
+    @names_keywords(SubmitParams)
     async def submit(self, **params: Unpack[SubmitParams]) -> LLMHandle:
         """Submit a generation and return its handle as soon as the service has accepted it.
 
@@ -71,6 +73,7 @@ class LLM:
             raise ConfigError(f"{lost.entry[:80]!r} is no entry: pass one of fox.recover().unknown")
         return await self._submit(lost.request, lost.key, replaces=note)
 
+    @names_keywords(LLMParams)
     async def generate(
         self, *, timeout: float | None = None, **params: Unpack[LLMParams]
     ) -> ChatCompletion:
@@ -98,6 +101,7 @@ class LLM:
                 self._service.disown(handle, task_id=handle.id, model=request.model, key=key)
             raise
 
+    @names_keywords(LLMParams)
     def stream(self, **params: Unpack[LLMParams]) -> ChatStream:
         """Return a stream that submits the generation when it is entered or first read.
 
