@@ -15,6 +15,8 @@ _KINDS: Final = {
     griffe.ParameterKind.var_keyword: "**",
 }
 
+# The page of shapes describes them once.
+_OF_ALL_SHAPES: Final = frozenset({"extra", "to_dict", "to_json"})
 _BUILTIN: Final = frozenset(dir(builtins))
 
 
@@ -164,7 +166,9 @@ def _fields(item: griffe.Class, head: str) -> Iterator[str]:
     rows: list[tuple[str, ...]] = []
     for member in _members(item):
         if isinstance(member, griffe.Attribute):
-            default = "" if member.has_labels("property") else _default(member) or ""
+            if not _is_enum(item) and member.annotation is None and member.docstring is None:
+                continue
+            default = (_default(member) or "") if member.has_labels("class-attribute") else ""
             meaning = member.docstring.value if member.docstring else ""
             kind = str(member.annotation or "").removeprefix("Required[").replace("|", "\\|")
             if "Required[" in str(member.annotation):
@@ -204,7 +208,8 @@ def _members(item: griffe.Class) -> Iterator[griffe.Object]:
     found: dict[str, griffe.Object] = {}
     for base in reversed([item, *item.mro()]):
         for name, member in base.members.items():
-            if not name.startswith("_"):
+            is_shared = name in _OF_ALL_SHAPES and "._wire." in base.canonical_path
+            if not name.startswith("_") and (base is item or not is_shared):
                 target = member.final_target if member.is_alias else member
                 found[name] = cast("griffe.Object", target)
     for member in found.values():
@@ -214,7 +219,11 @@ def _members(item: griffe.Class) -> Iterator[griffe.Object]:
 
 def _stored(item: griffe.Class) -> Iterator[griffe.Attribute]:
     for member in _members(item):
-        if isinstance(member, griffe.Attribute) and not member.has_labels("property"):
+        if (
+            isinstance(member, griffe.Attribute)
+            and not member.has_labels("property")
+            and member.annotation is not None
+        ):
             yield member
 
 

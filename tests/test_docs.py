@@ -94,6 +94,19 @@ def test_every_keyword_of_a_generation_is_in_the_reference(checkout: Path) -> No
         assert f"`fox.{name}`" in page, name
 
 
+def test_every_public_field_has_a_meaning(checkout: Path) -> None:
+    """The reference says of each field, attribute and keyword what it means."""
+    for page in sorted((checkout / "docs/reference").glob("*.md")):
+        for block in re.findall(
+            r"<!-- begin: ((?:api|keywords|error-classes).*?)<!-- end -->",
+            page.read_text("utf-8"),
+            re.DOTALL,
+        ):
+            name = block.partition(" -->")[0]
+            bare = re.findall(r"^\| (`\w+`) \|.*\|  \|$", block, re.MULTILINE)
+            assert not bare, f"{name}: write a docstring below {', '.join(bare)}"
+
+
 def test_every_citation_of_the_contract_resolves(checkout: Path) -> None:
     """Each § and quirk of the service contract that code, tests or pages cite is on its page."""
     page = (checkout / "docs/reference/service-contract.md").read_text("utf-8")

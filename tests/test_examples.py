@@ -12,6 +12,11 @@ from foxapi_async.gateway import Gateway
 
 KEY = "sk-secret-0123456789abcdef"
 IS_INSTALLED = any(point.name == "foxapi" for point in entry_points(group="pytest11"))
+SCOPE = ("-o", "asyncio_default_fixture_loop_scope=function")
+ASYNCIO_MODES = {
+    "test_async_strict": ("--asyncio-mode=strict", *SCOPE),
+    "test_async_auto": ("--asyncio-mode=auto", *SCOPE),
+}
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 
 
@@ -20,7 +25,8 @@ def command(example: Path) -> tuple[str, ...]:
     if not example.stem.startswith("test_"):
         return (str(example),)
     plugin = () if IS_INSTALLED else ("-p", "foxapi_async.testing.plugin")
-    return ("-m", "pytest", "-q", "-c", os.devnull, "-p", "no:asyncio", *plugin, str(example))
+    mode = ASYNCIO_MODES.get(example.stem, ("-p", "no:asyncio"))
+    return ("-m", "pytest", "-q", "-c", os.devnull, *mode, *plugin, str(example))
 
 
 # A server ends when it is told to: `test_relay_examples` runs them.

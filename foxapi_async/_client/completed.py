@@ -17,16 +17,18 @@ H = TypeVar("H", bound=TaskHandle[Any])
 
 
 class Progress(Struct, frozen=True, kw_only=True):
-    """How far ``as_completed`` has come: ``done`` handles of ``total``, the last being ``handle``.
-
-    ``error`` is what ended the wait for ``handle`` without an outcome, such as
-    ``TaskTimeoutError``; it is ``None`` for a task that has ended, well or not.
-    """
+    """How far ``as_completed`` has come."""
 
     done: int
+    """Handles whose wait has ended."""
     total: int
+    """All handles."""
     handle: TaskHandle[Any]
+    """The last of them."""
     error: Exception | None
+    """What ended its wait without an outcome, such as ``TaskTimeoutError``; ``None`` for a task
+    that ended, failed ones included.
+    """
 
 
 OnProgress = Callable[[Progress], object]

@@ -39,8 +39,10 @@ class Gateway:
         # A text is a mistake that the settings tell of. The address of all interfaces names none.
         if not isinstance(hosts, str) and host not in {"", "0.0.0.0", "::"}:  # noqa: S104 see above
             options["hosts"] = (*hosts, host)
-        self.host = host
+        self.host: str = host
+        """The address to listen at."""
         self.app: web.Application = make_app(**options)
+        """The aiohttp application."""
         self._wanted_port = port
         self._port: int | None = None
         self._runner: web.AppRunner | None = None

@@ -46,6 +46,7 @@ class BackgroundGateway:
         self._clock = self._gateway.app[SETTINGS].clock
         keys = self._gateway.app[SETTINGS].credits
         self.key: str = next(iter(keys), _KEY)
+        """An API key that the gateway accepts."""
         self._requests: dict[str, bytes] = {}
         self._started: Future[asyncio.AbstractEventLoop] = Future()
         self._stop = asyncio.Event()

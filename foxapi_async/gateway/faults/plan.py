@@ -95,6 +95,7 @@ class Faults:
 
     def __init__(self, rules: Iterable[FaultRule | str] = (), *, seed: int | None = None) -> None:
         self.seed: int = Random().getrandbits(32) if seed is None else seed  # noqa: S311 a die
+        """The seed of the random draws."""
         self._armed: tuple[_Armed, ...] = ()
         self._added = 0
         self.add(*rules)

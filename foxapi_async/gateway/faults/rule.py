@@ -21,38 +21,57 @@ _SHOWN: Final = 120
 
 
 class FaultRule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Something that the gateway does wrong on purpose, and the calls on which it does.
+    """A failure that the gateway makes on purpose, and the calls on which it makes it.
 
-    ``on`` is a route (``submit``, ``query``, ``stream``, ``models`` or ``any``), ``fault`` one of
-    those in the reference. ``nth``, ``every``, ``probability``, ``times``, ``model`` and ``task``
-    choose among the calls of the route; together they restrict each other. The rest says how the
-    fault goes. Times are in seconds.
+    ``nth``, ``every``, ``probability``, ``times``, ``model`` and ``task`` choose among the calls of
+    the route; together they restrict each other. The other members say how the fault goes.
 
     ``FaultRule.of("submit:503:nth=2")`` reads the short form, which ``str()`` writes. A rule that
     cannot work raises ``ConfigError``, which names the part and what to write instead.
     """
 
     on: str
+    """The route: ``submit``, ``query``, ``stream``, ``models``, or ``any``."""
     fault: str
+    """The name of the fault, such as ``503`` or ``reset``."""
     nth: int | None = None
+    """Only the call of this number; the first is 1."""
     every: int | None = None
+    """Only each call of a multiple of this number."""
     probability: float | None = None
+    """Only some calls, with this chance between 0 and 1; drawn from the seed."""
     times: int | None = None
+    """At most so many calls in all."""
     model: str | None = None
+    """Only calls about tasks of this model."""
     task: str | None = None
+    """Only calls about the task of this id."""
     late: bool = False
+    """Process the call first and spoil only its answer: a late submit has made its task."""
     status: int | None = None
+    """The HTTP status, 200 to 599."""
     code: str | None = None
+    """The ``error.code``."""
     message: str | None = None
+    """The ``error.message``."""
     retry_after: float | None = None
+    """The seconds of the header ``Retry-After``."""
     seconds: float | None = None
+    """How long the fault lasts, in seconds."""
     size: int | None = None
+    """A number of bytes."""
     polls: int | None = None
+    """A number of queries, counted for each task."""
     chunk: int | None = None
+    """The number of a chunk of the stream, or of tokens; the first is 0."""
     each: int | None = None
+    """A number of chunks of one connection."""
     total: int | None = None
+    """A number of chunks."""
     member: str | None = None
+    """The name of a member of the answer."""
     value: str | None = None
+    """The value of the member, as JSON; without it the member is absent."""
 
     @classmethod
     def of(cls, value: object) -> "FaultRule":

@@ -1,0 +1,8 @@
+"""An async test under pytest-asyncio with ``asyncio_mode = "auto"``: it needs no mark."""
+
+from foxapi_async import FoxSession
+
+
+async def test_it_counts(foxapi_session: FoxSession) -> None:
+    completion = await foxapi_session.llm.generate(model="gpt-5.5", messages="count 1 to 3")
+    assert completion.text == "1, 2, 3"
