@@ -20,7 +20,7 @@ import plot_pacing
 import report
 from inspection import Distribution, Lognormal, Mixture, Outcome
 
-from foxapi_async._protocol.pacing import Look, Pacer, pacer
+from foxapi_async._protocol.pacing import Pacer, PollContext, pacer
 from foxapi_async.config import Adaptive, Exponential, Fixed
 
 ASSETS = Path(__file__).parent.parent / "docs" / "assets"
@@ -143,11 +143,11 @@ def learnt(price: float, distribution: Distribution) -> Pacer:
 def microseconds() -> dict[str, float]:
     """Return the CPU time of one decision and of one lesson; the best of many rounds."""
     learner, dice = learnt(0.05, LLM), Random(2)
-    looks = [Look("model", LLM.draw(dice), 3) for _ in range(1000)]
-    hinted = [Look("model", look.age, 3, 40, 30.0) for look in looks]
+    looks = [PollContext("model", LLM.draw(dice), 3) for _ in range(1000)]
+    hinted = [PollContext("model", look.age, 3, 40, 30.0) for look in looks]
     lessons = [LLM.draw(dice) for _ in range(1000)]
 
-    def decide(asked: list[Look]) -> None:
+    def decide(asked: list[PollContext]) -> None:
         for look in asked:
             learner.interval(look, 0.3)
 

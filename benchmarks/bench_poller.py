@@ -51,7 +51,7 @@ async def ours(origin: str, handles: int, rate: float) -> dict[str, float]:
     """Await handles that were submitted by this session."""
     from foxapi_async import FoxSession, Limits
     from foxapi_async._client.llm_handle import LLMHandle
-    from foxapi_async._client.tally import Tally
+    from foxapi_async._client.poll_metrics import PollMetrics
     from foxapi_async._wire.task import Task
 
     limits = Limits(gets_per_second=None, polls_in_flight=AT_A_TIME)
@@ -61,7 +61,7 @@ async def ours(origin: str, handles: int, rate: float) -> dict[str, float]:
         poller = service.core.poller
         late: list[float] = []
 
-        class Noted(Tally):
+        class Noted(PollMetrics):
             """A tally that keeps how late every GET was."""
 
             def started(self, late_by: float) -> None:
@@ -142,8 +142,8 @@ async def memory(origin: str, handles: int, _rate: float) -> dict[str, float]:
     """Weigh handles, handles after a submit, and what a waiting task adds."""
     from foxapi_async import FoxSession, Limits
     from foxapi_async._client.llm_handle import LLMHandle
-    from foxapi_async._wire.shape import encode
-    from foxapi_async._wire.task import Task, tasks
+    from foxapi_async._wire.base import encode
+    from foxapi_async._wire.task import Task, task_decoder
 
     def held() -> int:
         gc.collect()
@@ -165,7 +165,7 @@ async def memory(origin: str, handles: int, _rate: float) -> dict[str, float]:
         start = held()
         submitted = []
         for body in bodies:
-            task = tasks.read(body)
+            task = task_decoder.read(body)
             submitted.append(LLMHandle(service, task.id, task=task))
         submit = held() - start
         start = held()

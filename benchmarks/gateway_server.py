@@ -9,8 +9,8 @@ import process
 from aiohttp import web
 
 from foxapi_async._protocol.sse import encode_event
+from foxapi_async._wire.base import encode
 from foxapi_async._wire.request import GenerationRequest
-from foxapi_async._wire.shape import encode
 from foxapi_async._wire.task import StreamRef, UnifiedTask
 from foxapi_async.gateway import make_app
 

@@ -10,7 +10,7 @@ from random import Random
 import numpy as np
 import numpy.typing as npt
 
-from foxapi_async._protocol.pacing import Look, Pacer
+from foxapi_async._protocol.pacing import Pacer, PollContext
 
 Floats = npt.NDArray[np.float64]
 
@@ -115,7 +115,7 @@ def simulate(pacer: Pacer, durations: Sequence[float], seed: int) -> Outcome:
             pacer.learn("model", age, before)
             heapq.heappop(due)
             continue
-        interval = pacer.interval(Look("model", age, looks), dice.random())
+        interval = pacer.interval(PollContext("model", age, looks), dice.random())
         heapq.heapreplace(due, (now + interval, task, age + interval, age, looks + 1))
     return Outcome(np.array(polls, float), np.array(delays))
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
-from foxapi_async._protocol.pacing import Look, Pacer
+from foxapi_async._protocol.pacing import Pacer, PollContext
 
 OURS, BEST, PLAIN, FIXED, FILL = "#d84315", "#212121", "#1565c0", "#757575", "#ffccbc"
 
@@ -58,7 +58,7 @@ def planned(policy: Pacer, until: float) -> list[float]:
     """Return the ages of the looks at a task that does not finish."""
     ages = [0.0]
     while ages[-1] < until:
-        look = Look("model", ages[-1], len(ages) - 1)
+        look = PollContext("model", ages[-1], len(ages) - 1)
         ages.append(ages[-1] + policy.interval(look, 0.5))
     return ages[1:-1]
 

@@ -28,8 +28,8 @@ from sse_client import PATIENT
 
 from foxapi_async import FoxSession
 from foxapi_async._clock import settle
-from foxapi_async._protocol.chunks import ChunkDecoder
-from foxapi_async._wire.chunk import deltas
+from foxapi_async._protocol.chunk_decoder import ChunkDecoder
+from foxapi_async._wire.chunk import delta_decoder
 
 KEY: Final = "sk-benchmark"
 URL: Final = "http://127.0.0.1:9/"
@@ -275,7 +275,7 @@ def feed(reads: list[bytes], count: int) -> float:
 
 def decode(reads: list[bytes]) -> float:
     """Return the CPU seconds that typed JSON decoding alone takes."""
-    strict = deltas.strict
+    strict = delta_decoder.strict
     began = time.process_time()
     for data in reads:
         strict(data)

@@ -29,7 +29,7 @@ from api_blocks import Reference  # noqa: E402 the module stands beside this scr
 
 from foxapi_async import errors  # noqa: E402
 from foxapi_async.gateway import settings  # noqa: E402
-from foxapi_async.gateway.faults.kinds import HOW, KINDS, ROUTES, WHEN  # noqa: E402
+from foxapi_async.gateway.faults.catalog import HOW, KINDS, ROUTES, WHEN  # noqa: E402
 
 _BLOCK: Final = re.compile(r"(<!-- begin: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 _LANGUAGES: Final = {".py": "python", ".html": "html", ".js": "javascript", ".toml": "toml"}

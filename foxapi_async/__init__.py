@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from foxapi_async._catalog import CatalogModel, catalog
-    from foxapi_async._client.blocks import audio, file, image, text, video
-    from foxapi_async._client.completed import Progress, as_completed
+    from foxapi_async._client.as_completed import Progress, as_completed
     from foxapi_async._client.handle import TaskHandle
     from foxapi_async._client.llm_handle import LLMHandle
-    from foxapi_async._client.recovered import Recovery, UnknownSubmission, UnreadableEntry
+    from foxapi_async._client.recover import Recovery, UnknownSubmission, UnreadableEntry
     from foxapi_async._client.session import FoxSession
     from foxapi_async._client.stats import Stats
     from foxapi_async._client.stream import ChatStream
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
         StreamPolicy,
         Timeouts,
     )
+    from foxapi_async.content import audio, file, image, text, video
     from foxapi_async.errors import (
         APIConnectionError,
         APIStatusError,
@@ -88,11 +88,11 @@ if TYPE_CHECKING:
 
 _HOMES: Final = {
     "_catalog": ("CatalogModel", "catalog"),
-    "_client.blocks": ("audio", "file", "image", "text", "video"),
-    "_client.completed": ("Progress", "as_completed"),
+    "content": ("audio", "file", "image", "text", "video"),
+    "_client.as_completed": ("Progress", "as_completed"),
     "_client.handle": ("TaskHandle",),
     "_client.llm_handle": ("LLMHandle",),
-    "_client.recovered": ("Recovery", "UnknownSubmission", "UnreadableEntry"),
+    "_client.recover": ("Recovery", "UnknownSubmission", "UnreadableEntry"),
     "_client.session": ("FoxSession",),
     "_client.stats": ("Stats",),
     "_client.stream": ("ChatStream",),

@@ -16,7 +16,7 @@ else:
     _Handler = logging.StreamHandler
 
 
-class StandardError(_Handler):
+class StderrHandler(_Handler):
     """Writes the package's log to standard error."""
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class StandardError(_Handler):
         self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
 
 
-def listen() -> None:
+def configure_from_env() -> None:
     """Write the log to standard error if ``FOXAPI_LOG`` is ``debug`` or ``info``; once.
 
     ``ConfigError`` for any other value. Who logs in their own way leaves the variable alone.
@@ -37,5 +37,5 @@ def listen() -> None:
         raise ConfigError(f"FOXAPI_LOG must be debug or info, got {name[:40]!r}")
     logger = logging.getLogger("foxapi_async")
     logger.setLevel(level)
-    if not any(isinstance(handler, StandardError) for handler in logger.handlers):
-        logger.addHandler(StandardError())
+    if not any(isinstance(handler, StderrHandler) for handler in logger.handlers):
+        logger.addHandler(StderrHandler())

@@ -154,7 +154,7 @@ class RequestValidationError(InvalidRequestError):
 
 
 class InvalidTaskIdError(FoxAPIError):
-    """The text could not be a task id, so it was not put into a URL (CONTRACT §4.1)."""
+    """The text could not be a task id, so it was not put into a URL (contract §4.1)."""
 
     advice = "Pass the id as the service gave it."
 
@@ -406,7 +406,7 @@ class TaskLostError(TaskError):
 
 
 class EmptyResultError(TaskError):
-    """The task says ``completed`` and still has no results (CONTRACT Q2)."""
+    """The task says ``completed`` and still has no results (contract Q2)."""
 
     advice = "Await the handle again later: the results may still come."
 

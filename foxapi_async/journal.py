@@ -11,10 +11,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
 from foxapi_async._clock import LoopClock
-from foxapi_async._journal import Entry, Note, Stage, load_journal
-from foxapi_async._journal.location import Location
+from foxapi_async._journal import Entry, EntryId, Stage, load_journal
+from foxapi_async._journal.journal_url import JournalURL
 
-__all__ = ["Entry", "Journal", "Note", "Stage", "open_journal"]
+__all__ = ["Entry", "EntryId", "Journal", "Stage", "open_journal"]
 
 
 class Journal(Protocol):
@@ -65,7 +65,7 @@ class Journal(Protocol):
         """
         ...
 
-    async def drop(self, notes: Collection[Note]) -> int:
+    async def drop(self, notes: Collection[EntryId]) -> int:
         """Delete these entries, and return how many there were.
 
         At any stage, but for ``SENT``: that is still under way in a living process.
@@ -79,11 +79,11 @@ def open_journal(file: str | os.PathLike[str]) -> AbstractAsyncContextManager[Jo
     Entering raises ``JournalError`` for a file that is not there, or is no journal, and
     ``ConfigError`` that names the extra if it is missing.
     """
-    return _opened(Location.parse(file))
+    return _opened(JournalURL.parse(file))
 
 
 @asynccontextmanager
-async def _opened(location: Location) -> AsyncGenerator[Journal, None]:
+async def _opened(location: JournalURL) -> AsyncGenerator[Journal, None]:
     # A database library takes its time to load, and the loop must not wait for it.
     load = await asyncio.to_thread(load_journal)
     journal = load(location, clock=LoopClock(), create=False)

@@ -1,5 +1,6 @@
 """The shapes that you meet: tasks, completions, deltas, messages, models."""
 
+from foxapi_async._wire.base import Extra
 from foxapi_async._wire.chunk import (
     Delta,
     DeltaChoice,
@@ -15,10 +16,9 @@ from foxapi_async._wire.completion import (
     ToolCall,
     Usage,
 )
-from foxapi_async._wire.fault import ErrorBody
+from foxapi_async._wire.error_body import ErrorBody
 from foxapi_async._wire.model import ModelInfo
 from foxapi_async._wire.request import ContentBlock, GenerationRequest, MediaURL, Message
-from foxapi_async._wire.shape import Extra
 from foxapi_async._wire.task import Status, StreamRef, Task, TaskInfo, TaskUsage
 from foxapi_async._wire.violation import Violation
 

@@ -23,7 +23,7 @@ from foxapi_async import Exponential, PollPolicy
 from foxapi_async._transport import Account
 from foxapi_async.errors import FoxAPIError
 from foxapi_async.gateway import Gateway
-from foxapi_async.testing import TCPCutter
+from foxapi_async.testing import FaultProxy
 
 PACKAGE = Path(foxapi_async.__file__).parent
 
@@ -254,9 +254,9 @@ async def gateway() -> AsyncIterator[Gateway]:
 
 
 @pytest.fixture
-async def cutter(gateway: Gateway) -> AsyncIterator[TCPCutter]:
+async def cutter(gateway: Gateway) -> AsyncIterator[FaultProxy]:
     """Put a line that can be cut before the gateway."""
-    async with TCPCutter(gateway.url) as cutter:
+    async with FaultProxy(gateway.url) as cutter:
         yield cutter
 
 

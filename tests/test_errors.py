@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from foxapi_async import errors
-from foxapi_async._protocol.refusal import STATUS_ERRORS, UNPROCESSABLE_ERRORS
-from foxapi_async._wire.fault import ErrorBody
+from foxapi_async._protocol.status_errors import STATUS_ERRORS, UNPROCESSABLE_ERRORS
+from foxapi_async._wire.error_body import ErrorBody
 from foxapi_async._wire.request import GenerationRequest, Message
 from foxapi_async._wire.task import Task
 from foxapi_async._wire.violation import Violation

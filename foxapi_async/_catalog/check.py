@@ -1,4 +1,4 @@
-"""The rules of a request, in the order in which the service applies them (CONTRACT §7.1)."""
+"""The rules of a request, in the order in which the service applies them (contract §7.1)."""
 
 from collections.abc import Iterator
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from foxapi_async._catalog.models import CAPABILITIES
+from foxapi_async._wire.base import WireStruct
 from foxapi_async._wire.request import ContentBlock, MediaURL, Message, member_names
-from foxapi_async._wire.shape import Shape
 from foxapi_async._wire.violation import Violation
 
 ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
@@ -89,7 +89,7 @@ def _misspelt(message: Message, where: str, spelling: "_Spelling") -> Iterator[V
 
 
 def _unknown_members(
-    shape: Shape,
+    shape: WireStruct,
     known: frozenset[str],
     where: str,
     spelling: "_Spelling",

@@ -1,4 +1,4 @@
-"""The eight models of the seed (CONTRACT §7.1)."""
+"""The eight models of the seed (contract §7.1)."""
 
 from typing import Final, Literal
 

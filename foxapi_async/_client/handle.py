@@ -10,14 +10,14 @@ from typing import Any, Final, Generic, Literal, Protocol, Self, TypeVar
 from msgspec import DecodeError
 
 from foxapi_async._client.outcome import Outcome
-from foxapi_async._client.patience import bounded, check_timeout
+from foxapi_async._client.patience import normalize_timeout, validate_timeout
+from foxapi_async._client.polling.tracked_task import TrackedTask
+from foxapi_async._client.polling.waiter import FutureWaiter, Waiter
 from foxapi_async._client.service import Service
 from foxapi_async._client.updates import Updates
-from foxapi_async._client.waiter import Await, Waiter
-from foxapi_async._client.watch import Watch
-from foxapi_async._journal import Ending, Stage
-from foxapi_async._protocol.verdict import State, judge, task_error
-from foxapi_async._transport import head
+from foxapi_async._journal import FinalRecord, Stage
+from foxapi_async._protocol.task_status import TaskState, classify, task_error
+from foxapi_async._transport import excerpt
 from foxapi_async._wire.task import Task
 from foxapi_async.errors import (
     FoxAPIError,
@@ -35,13 +35,13 @@ Kind = Literal["llm", "image", "video", "audio", "document"]
 
 
 _STAGES: Final = {
-    State.COMPLETED: Stage.COMPLETED,
-    State.FAILED: Stage.FAILED,
-    State.CANCELLED: Stage.CANCELLED,
+    TaskState.COMPLETED: Stage.COMPLETED,
+    TaskState.FAILED: Stage.FAILED,
+    TaskState.CANCELLED: Stage.CANCELLED,
 }
 
 
-class Session(Protocol):
+class HasService(Protocol):
     """What a handle can be bound to: a ``FoxSession``."""
 
     @property
@@ -85,7 +85,7 @@ class TaskHandle(ABC, Generic[R]):
         self._born = service.clock.time() if service is not None and task is not None else None
         self._context: Context | None = _listener_context(service)
         self._outcome: Outcome[R] | None = None
-        self._watch: Watch | None = None
+        self._watch: TrackedTask | None = None
 
     # What is known without asking
 
@@ -146,14 +146,14 @@ class TaskHandle(ABC, Generic[R]):
         answer takes, and returns the result of a finished task. Raises ``TaskFailedError`` or
         ``TaskCancelledError`` for the task's end, ``TaskTimeoutError`` when your patience ends
         (the task goes on, await it again), ``TaskLostError`` when its state cannot be learnt,
-        ``EmptyResultError`` when it is completed without results (CONTRACT Q2),
+        ``EmptyResultError`` when it is completed without results (contract Q2),
         ``InvalidResponseError`` for results that cannot be read, ``StreamInterruptedError`` when a
         stream was cut and the stored answer lacks text that it had, and the ``APIStatusError`` of a
         key that may not look.
         """
         patience = self._patience(timeout)
         while self._outcome is None:
-            waiter = Await(self, self._find_watch())
+            waiter = FutureWaiter(self, self._find_watch())
             try:
                 self._begin_wait(waiter, patience)
                 error = await waiter
@@ -182,10 +182,10 @@ class TaskHandle(ABC, Generic[R]):
         """Return how long to wait, ``None`` for ever."""
         if timeout is None:
             timeout = self._bound().options.timeouts.wait
-        check_timeout(timeout)
-        return bounded(timeout)
+        validate_timeout(timeout)
+        return normalize_timeout(timeout)
 
-    def _find_watch(self) -> Watch:
+    def _find_watch(self) -> TrackedTask:
         """Return what the poller knows of the task."""
         if self._watch is None:
             service = self._bound()
@@ -200,7 +200,7 @@ class TaskHandle(ABC, Generic[R]):
             self._watch = service.core.poller.known(service, self._id)
             if self._watch is not None:
                 self._watch.attach(self)
-                if (last := self._watch.last) is not None and judge(last).is_final:
+                if (last := self._watch.last) is not None and classify(last).is_final:
                     self._observe(last)
         return self
 
@@ -226,7 +226,7 @@ class TaskHandle(ABC, Generic[R]):
         if self._outcome is not None:
             return
         before, self._task = self._task, task
-        state = judge(task)
+        state = classify(task)
         if not state.is_final:
             self._tell_updated(before, task)
         else:
@@ -263,8 +263,8 @@ class TaskHandle(ABC, Generic[R]):
             journal, base = self._service.options.journal, self._service.account.base
             journal.lost(base, self._id, fault)
 
-    def _settle(self, task: Task, state: State) -> Outcome[R]:
-        if state is not State.COMPLETED:
+    def _settle(self, task: Task, state: TaskState) -> Outcome[R]:
+        if state is not TaskState.COMPLETED:
             return Outcome(error=task_error(task))
         try:
             return Outcome(self._read(task))
@@ -273,7 +273,7 @@ class TaskHandle(ABC, Generic[R]):
             return Outcome(
                 error=InvalidResponseError(
                     f"the results of task {task.id} cannot be read: {account.redact(str(error))}",
-                    body=head(account, bytes(task.results[0])) if task.results else "",
+                    body=excerpt(account, bytes(task.results[0])) if task.results else "",
                 )
             )
 
@@ -281,15 +281,15 @@ class TaskHandle(ABC, Generic[R]):
     def _read(self, task: Task) -> R:
         """Return the result of a completed task; ``msgspec.DecodeError`` if it is not one."""
 
-    def _record_end(self, task: Task, state: State) -> None:
+    def _record_end(self, task: Task, state: TaskState) -> None:
         if self._service is not None:
             journal, base = self._service.options.journal, self._service.account.base
             ending = self._ending(base, _STAGES[state], task)
             journal.finished(self._service.account.mask.record(ending))
 
-    def _ending(self, service: str, stage: Stage, task: Task) -> Ending:
+    def _ending(self, service: str, stage: Stage, task: Task) -> FinalRecord:
         """Return what a journal keeps of the end."""
-        return Ending(service=service, key=self._key, stage=stage, task=task)
+        return FinalRecord(service=service, key=self._key, stage=stage, task=task)
 
     def _tell_updated(self, before: Task | None, task: Task) -> None:
         if self._service is None or (ear := self._service.ear_in(self._context)) is None:
@@ -323,7 +323,7 @@ class TaskHandle(ABC, Generic[R]):
 
     # Moving to another process
 
-    def bind(self, fox: Session) -> Self:
+    def bind(self, fox: HasService) -> Self:
         """Tie an unpickled handle to a session, and return it. Sends nothing."""
         self._service = fox._service
         self._context = _listener_context(self._service)

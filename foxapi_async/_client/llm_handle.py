@@ -6,19 +6,19 @@ from typing import Any, Self, final
 
 from msgspec import DecodeError
 
-from foxapi_async._client.follower import Follower
 from foxapi_async._client.handle import Kind, TaskHandle
 from foxapi_async._client.outcome import Outcome
-from foxapi_async._client.patience import bounded
-from foxapi_async._client.reader import StreamReader
+from foxapi_async._client.patience import normalize_timeout
+from foxapi_async._client.polling.waiter import Waiter
 from foxapi_async._client.service import Service
 from foxapi_async._client.stream import ChatStream
-from foxapi_async._client.waiter import Waiter
-from foxapi_async._journal import FINISHED, Ending, Entry, Stage
-from foxapi_async._protocol.accumulate import complete, lacks
+from foxapi_async._client.streaming.delta_reader import DeltaReader
+from foxapi_async._client.streaming.stream_follower import StreamFollower
+from foxapi_async._journal import FINISHED, Entry, FinalRecord, Stage
+from foxapi_async._protocol.accumulator import lacks, merge_completions
 from foxapi_async._protocol.cursor import Cursor
-from foxapi_async._protocol.verdict import State, judge
-from foxapi_async._wire.completion import ChatCompletion, read_completion
+from foxapi_async._protocol.task_status import TaskState, classify
+from foxapi_async._wire.completion import ChatCompletion, decode_completion
 from foxapi_async._wire.task import Task
 from foxapi_async.config import is_number
 from foxapi_async.errors import ConfigError, StreamInterruptedError, StreamUnavailableError
@@ -39,12 +39,12 @@ class LLMHandle(TaskHandle[ChatCompletion]):
         key: str | None = None,
     ) -> None:
         super().__init__(service, task_id, task=task, key=key)
-        # The answer to a submit is proof (CONTRACT §3.5).
+        # The answer to a submit is proof (contract §3.5).
         self._streams = task.stream is not None if task is not None else None
         self._streamed: ChatCompletion | None = None
         # How far a stream came that was not read to its end.
         self._part: StreamInterruptedError | None = None
-        self._follower: Follower | None = None
+        self._follower: StreamFollower | None = None
         self._follows = True
 
     @property
@@ -73,8 +73,8 @@ class LLMHandle(TaskHandle[ChatCompletion]):
         cursor = _cursor(offset, resume)
         if timeout is not None and not (is_number(timeout) and timeout > 0):
             raise ConfigError(f"stream(timeout=) must be seconds above 0 or None, got {timeout!r}")
-        patience = bounded(timeout)
-        return ChatStream(StreamReader(service, handle=self, cursor=cursor, timeout=patience))
+        patience = normalize_timeout(timeout)
+        return ChatStream(DeltaReader(service, handle=self, cursor=cursor, timeout=patience))
 
     def _heard(self, completion: ChatCompletion) -> None:
         """Take in what a stream has said that was read to its end: the service forgets thinking."""
@@ -105,11 +105,11 @@ class LLMHandle(TaskHandle[ChatCompletion]):
         if outcome is None or task is None:
             return
         if outcome.error is None or isinstance(outcome.error, StreamInterruptedError):
-            state = judge(task)
+            state = classify(task)
             self._outcome = self._settle(task, state)
             self._record_end(task, state)
 
-    def _settle(self, task: Task, state: State) -> Outcome[ChatCompletion]:
+    def _settle(self, task: Task, state: TaskState) -> Outcome[ChatCompletion]:
         outcome = super()._settle(task, state)
         if self._part is not None and self._lacks_part(outcome):
             return Outcome(error=_lacking(self._part, task))
@@ -123,7 +123,7 @@ class LLMHandle(TaskHandle[ChatCompletion]):
         """Return the result of a completed task, whatever a part of its stream said."""
         if self._task is None:
             raise RuntimeError("nothing is known of the task yet")
-        return super()._settle(self._task, judge(self._task)).get()
+        return super()._settle(self._task, classify(self._task)).get()
 
     @classmethod
     def _restored(cls, service: Service, entry: Entry) -> Self:
@@ -148,13 +148,13 @@ class LLMHandle(TaskHandle[ChatCompletion]):
         else:
             self._streamed = answer
         if self._task is not None and entry.stage in FINISHED:
-            self._outcome = self._settle(self._task, judge(self._task))
+            self._outcome = self._settle(self._task, classify(self._task))
 
-    def _ending(self, service: str, stage: Stage, task: Task) -> Ending:
+    def _ending(self, service: str, stage: Stage, task: Task) -> FinalRecord:
         """Return the end with what the stream said of it: the service forgets thinking."""
         error = self._outcome.error if self._outcome is not None else None
         part = error.completion if isinstance(error, StreamInterruptedError) else None
-        return Ending(
+        return FinalRecord(
             service=service,
             key=self._key,
             stage=stage,
@@ -182,10 +182,10 @@ class LLMHandle(TaskHandle[ChatCompletion]):
         if self._follower is not None:
             self._follower.leave(waiter)
 
-    def _may_follow(self) -> Follower | None:
+    def _may_follow(self) -> StreamFollower | None:
         if self.done() or not self._follows or not self.is_streamed or self._streamed is not None:
             return None
-        follower = self._follower or Follower(self, self._bound(), self._find_watch())
+        follower = self._follower or StreamFollower(self, self._bound(), self._find_watch())
         if not follower.may_join:
             return None
         self._follower = follower
@@ -202,7 +202,7 @@ class LLMHandle(TaskHandle[ChatCompletion]):
     def _read(self, task: Task) -> ChatCompletion:
         if not task.results:
             raise DecodeError("there is no result")
-        return complete(read_completion(task.results[0]), self._streamed)
+        return merge_completions(decode_completion(task.results[0]), self._streamed)
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         """Pickle what finds the task again, and whether there is a stream to follow."""

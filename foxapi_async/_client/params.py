@@ -8,10 +8,10 @@ from typing import Any, Final, Protocol, Required, TypedDict, TypeVar, get_args,
 from msgspec import UNSET, ValidationError
 
 from foxapi_async._catalog import check
+from foxapi_async._wire.base import encode
 from foxapi_async._wire.completion import CompletionMessage
 from foxapi_async._wire.jsonable import NotJSONError, to_jsonable
-from foxapi_async._wire.request import GenerationRequest, Message, member_names, requests
-from foxapi_async._wire.shape import encode
+from foxapi_async._wire.request import GenerationRequest, Message, member_names, request_decoder
 from foxapi_async._wire.violation import Violation
 from foxapi_async.config import Validation
 from foxapi_async.errors import RequestValidationError
@@ -172,25 +172,25 @@ def build_request(params: Mapping[str, Any]) -> GenerationRequest:
     ``TypeError`` for a keyword that is not among them, with the nearest that is: a typo in a billed
     body costs money. ``RequestValidationError`` for a value of the wrong type or that JSON would
     change, with the place where it stands, and for ``sync``, which answers without a task id
-    (CONTRACT §3.4).
+    (contract §3.4).
     """
     extra: Mapping[str, Any] = params.get("extra") or {}
     if not isinstance(extra, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] the caller's word
-        raise _refused("extra", f"must be a dict of members, got {type(extra).__name__}")
+        raise _rejected("extra", f"must be a dict of members, got {type(extra).__name__}")
     members = {name: value for name, value in params.items() if name not in _OURS}
     if members.get("sync") or extra.get("sync"):
-        raise _refused("sync", "sync=True answers without a task id, so nothing could be awaited")
-    _refuse_keywords(members, extra)
+        raise _rejected("sync", "sync=True answers without a task id, so nothing could be awaited")
+    _reject_unknown_keywords(members, extra)
     if isinstance(members["messages"], str):
         members["messages"] = ({"role": "user", "content": members["messages"]},)
     try:
-        return requests.convert(to_jsonable({**members, **extra}))
+        return request_decoder.convert(to_jsonable({**members, **extra}))
     except NotJSONError as error:
-        raise _refused(error.path or "request", error.reason) from None
+        raise _rejected(error.path or "request", error.reason) from None
     except ValidationError as error:
-        raise _refused(*_located(str(error))) from None
+        raise _rejected(*_split_msgspec_path(str(error))) from None
     except RecursionError:
-        raise _refused("request", "is nested too deep, or contains itself") from None
+        raise _rejected("request", "is nested too deep, or contains itself") from None
 
 
 def validate(request: GenerationRequest, validation: Validation) -> None:
@@ -206,26 +206,26 @@ def checked_retry(params: Mapping[str, Any]) -> bool:
     """Return ``retry_failed``, which has a meaning for a key alone."""
     retry_failed = params.get("retry_failed", False)
     if not isinstance(retry_failed, bool):
-        raise _refused("retry_failed", f"must be True or False, got {type(retry_failed).__name__}")
+        raise _rejected("retry_failed", f"must be True or False, got {type(retry_failed).__name__}")
     if retry_failed and params.get("key") is None:
-        raise _refused("retry_failed", "needs key=...: without one every submission is a new one")
+        raise _rejected("retry_failed", "needs key=...: without one every submission is a new one")
     return retry_failed
 
 
-def checked_key(key: str | None) -> str | None:
+def validate_key(key: str | None) -> str | None:
     """Return ``key`` if a journal can hold it; a mistyped one would pay twice."""
     if key is None:
         return None
     if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance] the caller's word
-        raise _refused("key", f"must be a text or None, got {type(key).__name__}: use str(...)")
+        raise _rejected("key", f"must be a text or None, got {type(key).__name__}: use str(...)")
     # Of a text of another class, such as an enum's, only what it says is kept.
     key = str.__str__(key)
     if not 1 <= len(key) <= _LONGEST_KEY or "\0" in key:
-        raise _refused("key", f"must have 1 to {_LONGEST_KEY} characters, none of them NUL")
+        raise _rejected("key", f"must have 1 to {_LONGEST_KEY} characters, none of them NUL")
     try:
         key.encode()
     except UnicodeEncodeError:
-        raise _refused("key", "is not valid Unicode: it has half of a surrogate pair") from None
+        raise _rejected("key", "is not valid Unicode: it has half of a surrogate pair") from None
     return key
 
 
@@ -234,7 +234,7 @@ def encode_request(request: GenerationRequest) -> bytes:
     return encode(request)
 
 
-def _refuse_keywords(members: Mapping[str, Any], extra: Mapping[str, Any]) -> None:
+def _reject_unknown_keywords(members: Mapping[str, Any], extra: Mapping[str, Any]) -> None:
     for name in members:
         if name not in _MEMBERS:
             raise TypeError(_unknown_keyword(name))
@@ -256,11 +256,11 @@ def _unknown_keyword(name: str) -> str:
     return f"unknown keyword {name!r}; {hint}"
 
 
-def _refused(param: str, message: str) -> RequestValidationError:
+def _rejected(param: str, message: str) -> RequestValidationError:
     return RequestValidationError([Violation(code="invalid_param", param=param, message=message)])
 
 
-def _located(message: str) -> tuple[str, str]:
+def _split_msgspec_path(message: str) -> tuple[str, str]:
     """Split msgspec's "Expected `str`, got `int` - at `$.messages[0].role`"; add what to pass."""
     text, _, path = message.partition(" - at `")
     param = path.rstrip("`").removeprefix("$.") or "request"

@@ -5,16 +5,16 @@ from typing import Final
 from foxapi_async.config import is_number
 from foxapi_async.errors import ConfigError
 
-_FOR_EVER: Final = 1e9  # thirty years: no clock need be set for what is longer
+_NO_TIMEOUT: Final = 1e9  # thirty years: no clock need be set for what is longer
 
 
-def check_timeout(timeout: float | None) -> None:
+def validate_timeout(timeout: float | None) -> None:
     """Refuse what no wait can last: before the generation is paid for that is to be awaited."""
     # A comparison with NaN is false, as the one with a negative number is.
     if timeout is not None and not (is_number(timeout) and timeout >= 0):
         raise ConfigError(f"timeout= must be seconds of at least 0 or None, got {timeout!r}")
 
 
-def bounded(seconds: float | None) -> float | None:
+def normalize_timeout(seconds: float | None) -> float | None:
     """Return ``None``, which is for ever, in the place of what is beyond all clocks."""
-    return None if seconds is None or seconds > _FOR_EVER else seconds
+    return None if seconds is None or seconds > _NO_TIMEOUT else seconds

@@ -12,17 +12,18 @@ from weakref import WeakValueDictionary
 from msgspec import Struct
 from msgspec.structs import replace
 
-from foxapi_async._client.poller import Poller
-from foxapi_async._client.room import Room
+from foxapi_async._client.admission import AdmissionControl
+from foxapi_async._client.polling.poller import Poller
+from foxapi_async._client.streaming.idle_watchdog import IdleWatchdog
 from foxapi_async._client.submitter import Submitter
-from foxapi_async._client.sweep import Sweep
-from foxapi_async._client.unclaimed import Claimable, Unclaimed
+from foxapi_async._client.unclaimed import SupportsDone, Unclaimed
 from foxapi_async._clock import Clock
-from foxapi_async._journal import Recorder
-from foxapi_async._protocol.backoff import Effect
+from foxapi_async._journal import JournalBackend
 from foxapi_async._protocol.pacing import Pacer, pacer
-from foxapi_async._transport import Account, Call, OnRetry, StreamBody, Transport, decode
-from foxapi_async._wire.model import ModelInfo, model_lists
+from foxapi_async._protocol.retry import Effect
+from foxapi_async._transport import Account, OnRetry, RequestSpec, StreamBody, Transport, decode
+from foxapi_async._wire.base import Decoder, WireStruct
+from foxapi_async._wire.model import ModelInfo, model_list_decoder
 from foxapi_async._wire.paths import (
     LLM_MODELS,
     SUBMIT_LLM,
@@ -30,7 +31,6 @@ from foxapi_async._wire.paths import (
     stream_path,
     task_path,
 )
-from foxapi_async._wire.shape import Reader, Shape
 from foxapi_async._wire.task import Task, accepted, looked_up_tasks, submitted_tasks
 from foxapi_async.config import (
     Limits,
@@ -52,7 +52,7 @@ _log = logging.getLogger("foxapi_async")
 
 _CLOSED = "the session is closed; build a new FoxSession"
 
-S = TypeVar("S", bound=Shape)
+S = TypeVar("S", bound=WireStruct)
 
 _UPSTREAM = {"sync_upstream": "true"}
 
@@ -66,10 +66,10 @@ class Options(Struct, frozen=True, kw_only=True):
     streaming: StreamPolicy
     validation: Validation
     hooks: tuple[Hook, ...]
-    journal: Recorder
+    journal: JournalBackend
 
 
-class Core:
+class Runtime:
     """What a session shares with its copies: connections, the poller, the submissions, the loop."""
 
     def __init__(self, transport: Transport, clock: Clock, limits: Limits) -> None:
@@ -77,14 +77,14 @@ class Core:
         self.clock = clock
         self.limits = limits
         self.poller: Poller = Poller(clock, limits)
-        self.room: Room = Room(clock, limits, self.poller)
+        self.room: AdmissionControl = AdmissionControl(clock, limits, self.poller)
         self.submitter: Submitter = Submitter(self.room, clock)
         self.loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
         self.closed: bool = False
-        self.streams: Sweep = Sweep(clock)
+        self.streams: IdleWatchdog = IdleWatchdog(clock)
         self.unclaimed: Unclaimed = Unclaimed()
-        self.journals: list[Recorder] = []
+        self.journals: list[JournalBackend] = []
 
     def enter(self) -> None:
         """Bind to the running loop at the first use; refuse another loop, and a closed session."""
@@ -133,11 +133,11 @@ class Service:
     __slots__ = ("account", "core", "handles", "options", "pacer")
 
     def __init__(
-        self, account: Account, options: Options, core: Core, learnt: Pacer | None = None
+        self, account: Account, options: Options, core: Runtime, learnt: Pacer | None = None
     ) -> None:
         self.account: Account = account
         self.options: Options = options
-        self.core: Core = core
+        self.core: Runtime = core
         # The handles of what has an entry in the journal, by their ids: one key, one handle.
         self.handles: WeakValueDictionary[str, Any] = WeakValueDictionary()
         if options.journal not in core.journals:
@@ -184,11 +184,11 @@ class Service:
 
     async def fetch_models(self) -> tuple[ModelInfo, ...]:
         """Ask for the models that this key may use."""
-        return (await self._fetch(LLM_MODELS, model_lists)).data
+        return (await self._fetch(LLM_MODELS, model_list_decoder)).data
 
     async def submit(self, body: bytes) -> Task:
         """Make the billed POST; ``Ambiguous`` when the service may have accepted it unheard."""
-        call = Call(effect=Effect.BILLED, method="POST", path=SUBMIT_LLM, body=body)
+        call = RequestSpec(effect=Effect.BILLED, method="POST", path=SUBMIT_LLM, body=body)
         try:
             task = accepted(await self._send(call, submitted_tasks, self._retrying))
         except RateLimitError as limited:
@@ -214,7 +214,7 @@ class Service:
             emit=self.ear,
         )
 
-    def disown(self, handle: Claimable, *, task_id: str, model: str, key: str | None) -> None:
+    def disown(self, handle: SupportsDone, *, task_id: str, model: str, key: str | None) -> None:
         """Keep the handle of a billed task that has lost its caller, and tell everybody of it."""
         if self.core.unclaimed.add(handle):
             _log.warning("task %s is billed and its caller has gone: see fox.unclaimed", task_id)
@@ -248,11 +248,13 @@ class Service:
         if (ear := self.ear_in(context)) is not None:
             ear(event)
 
-    async def _fetch(self, path: str, reader: Reader[S]) -> S:
+    async def _fetch(self, path: str, reader: Decoder[S]) -> S:
         self.core.enter()
-        return await self._send(Call(effect=Effect.READ, method="GET", path=path), reader)
+        return await self._send(RequestSpec(effect=Effect.READ, method="GET", path=path), reader)
 
-    async def _send(self, call: Call, reader: Reader[S], on_retry: OnRetry | None = None) -> S:
+    async def _send(
+        self, call: RequestSpec, reader: Decoder[S], on_retry: OnRetry | None = None
+    ) -> S:
         options = self.options
         return await self.core.transport.fetch(
             self.account,

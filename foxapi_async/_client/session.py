@@ -12,17 +12,17 @@ from typing import Any, Self, final
 import aiohttp
 
 from foxapi_async._client.handle import TaskHandle
-from foxapi_async._client.recovered import Recovery, recover
+from foxapi_async._client.recover import Recovery, recover
 from foxapi_async._client.resources.llm import LLM
 from foxapi_async._client.resources.models import Models
 from foxapi_async._client.resources.tasks import Tasks
-from foxapi_async._client.service import Core, Options, Service
+from foxapi_async._client.service import Options, Runtime, Service
 from foxapi_async._client.settings import check_settings, hooks_of
 from foxapi_async._client.stats import Stats, read_stats
 from foxapi_async._client.uncopied import Uncopied
 from foxapi_async._clock import Clock, LoopClock
 from foxapi_async._journal import make_recorder
-from foxapi_async._logging import listen
+from foxapi_async._logging import configure_from_env
 from foxapi_async._transport import Account, Transport
 from foxapi_async.config import (
     Limits,
@@ -96,7 +96,7 @@ class FoxSession(Uncopied):
             ssl=ssl,
             clock=clock,
         )
-        listen()
+        configure_from_env()
         account = Account.resolve(api_key, base_url, allow_http)
         clock = clock or LoopClock()
         transport = Transport(
@@ -112,7 +112,7 @@ class FoxSession(Uncopied):
             hooks=hooks_of(hooks),
         )
         self._owner = True
-        self._adopt(Service(account, options, Core(transport, clock, limits)))
+        self._adopt(Service(account, options, Runtime(transport, clock, limits)))
 
     def _adopt(self, service: Service) -> None:
         self._service = service

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from foxapi_async._client.service import Core
+from foxapi_async._client.service import Runtime
 
 
 class Stats(Struct, frozen=True, kw_only=True):
@@ -46,7 +46,7 @@ class Stats(Struct, frozen=True, kw_only=True):
     """Streams that are open."""
 
 
-def read_stats(core: Core) -> Stats:
+def read_stats(core: Runtime) -> Stats:
     """Read the counters of ``core``."""
     room, poller, tally = core.room, core.poller, core.poller.tally
     return Stats(

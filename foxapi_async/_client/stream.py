@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast, final
 from weakref import ref
 
-from foxapi_async._client.reader import StreamReader
+from foxapi_async._client.streaming.delta_reader import DeltaReader
 from foxapi_async._client.uncopied import Uncopied
 from foxapi_async._wire.chunk import Delta
 from foxapi_async._wire.completion import ChatCompletion
@@ -39,9 +39,9 @@ class ChatStream(Uncopied):
 
     _instead = "ask the handle for another stream, with resume=stream.cursor to go on there"
 
-    def __init__(self, reader: StreamReader) -> None:
+    def __init__(self, reader: DeltaReader) -> None:
         self._reader = reader
-        self._loop: ref[_Loop] | None = None
+        self._loop: ref[_DeltaIterator] | None = None
 
     @property
     def handle(self) -> "LLMHandle":
@@ -78,7 +78,7 @@ class ChatStream(Uncopied):
         Raises what reading and awaiting raise; text that nothing proves whole is not returned.
         """
         if not self._reader.exhausted:
-            async for _ in _Loop(self, self._reader):
+            async for _ in _DeltaIterator(self, self._reader):
                 self._reader.skip()
         self._reader.tell_end()
         return await self.handle.result()
@@ -97,7 +97,7 @@ class ChatStream(Uncopied):
             raise StreamConsumedError(
                 "this stream has been read or closed: ask the handle for another"
             )
-        loop = _Loop(self, reader)
+        loop = _DeltaIterator(self, reader)
         self._loop = ref(loop)
         # Type checkers look for methods in classes, not in slots.
         return cast("AsyncIterator[Delta]", loop)
@@ -129,10 +129,10 @@ class ChatStream(Uncopied):
         # While a loop over a temporary runs, the loop alone holds the reader, and lets go of it.
         reader = getattr(self, "_reader", None)
         if reader is not None and (self._loop is None or self._loop() is None):
-            _let_go(reader, source=self)
+            _close_abandoned(reader, source=self)
 
 
-class _Loop:
+class _DeltaIterator:
     """One ``async for`` over a stream. Its end, however it comes, closes the connection."""
 
     # `__anext__` is the reader's own method in a slot: one of ours around it would cost half as
@@ -140,7 +140,7 @@ class _Loop:
     # loop, and so what it lets go of, alive.
     __slots__ = ("__anext__", "__weakref__", "_reader", "_stream")
 
-    def __init__(self, stream: ChatStream, reader: StreamReader) -> None:
+    def __init__(self, stream: ChatStream, reader: DeltaReader) -> None:
         self._stream = ref(stream)
         self._reader = reader
         self.__anext__: Callable[[], Awaitable[Delta]] = reader.__anext__
@@ -156,10 +156,10 @@ class _Loop:
             # The loop over a temporary may be left: nobody else could have read on.
             reader.close()
         else:
-            _let_go(reader, source=self)
+            _close_abandoned(reader, source=self)
 
 
-def _let_go(reader: StreamReader, source: object) -> None:
+def _close_abandoned(reader: DeltaReader, source: object) -> None:
     """Close what nobody holds any more, and complain if it was left half-read."""
     if sys.is_finalizing():
         return

@@ -10,9 +10,9 @@ from typing import Final
 
 from foxapi_async._client.service import Service
 from foxapi_async._clock import sleep
-from foxapi_async._journal import FAILED, MEND, Entry, Intent, Note, Stage
+from foxapi_async._journal import FAILED, MEND, Entry, EntryId, Intent, Stage
 from foxapi_async._protocol.fingerprint import fingerprint
-from foxapi_async._transport import Ambiguous, CancelledInFlight
+from foxapi_async._transport import CancelledInFlight, OutcomeUnknown
 from foxapi_async._wire.paths import is_task_id, mentioned_task_id
 from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.task import Task
@@ -32,8 +32,8 @@ from foxapi_async.hooks import SubmitOutcomeUnknown, TaskSubmitted, TaskUnrecord
 _log = logging.getLogger("foxapi_async")
 
 _OTHER_KEY: Final = "Use another key, or send the very request that the key stands for."
-_FIRST_NAP: Final = 0.02
-_LONGEST_NAP: Final = 0.5
+_FIRST_DELAY: Final = 0.02
+_MAX_DELAY: Final = 0.5
 
 
 class Submission:
@@ -47,7 +47,7 @@ class Submission:
         key: str | None,
         *,
         retry_failed: bool = False,
-        replaces: Note | None = None,
+        replaces: EntryId | None = None,
     ) -> None:
         self._service = service
         self._request = request
@@ -64,7 +64,7 @@ class Submission:
         an entry that had failed when ``retry_failed`` first looked, or the one that was given.
         Raises what ``_post`` raises. Cancelling returns at once and does not stop the POST.
         """
-        nap = _FIRST_NAP
+        nap = _FIRST_DELAY
         while True:
             used: Task | Entry | None = await self._find()
             if used is None:
@@ -77,7 +77,7 @@ class Submission:
                 return used
             if used.stage is Stage.SENT:
                 await sleep(self._service.clock, nap)
-                nap = min(2 * nap, _LONGEST_NAP)
+                nap = min(2 * nap, _MAX_DELAY)
 
     async def _find(self) -> Entry | None:
         """Return the entry that holds the key, unless the key is free."""
@@ -125,7 +125,7 @@ class Submission:
             return note
         try:
             task = await self._send()
-        except Ambiguous as lost:
+        except OutcomeUnknown as lost:
             self._tell_unknown(lost.fault)
             task_id = _mentioned(lost.fault)
             await self._record(journal.unknown(note, lost.fault, task_id))
@@ -157,11 +157,11 @@ class Submission:
             raise self._cut_short(sent=isinstance(cancelled, CancelledInFlight)) from None
         if not is_task_id(task.id):
             shown = self._service.account.redact(task.id)[:80]
-            raise Ambiguous(
+            raise OutcomeUnknown(
                 InvalidResponseError(f"the service named an impossible task id {shown!r}")
             )
         if not task.status:
-            raise Ambiguous(
+            raise OutcomeUnknown(
                 InvalidResponseError(
                     f"the service answered with {task.object[:80]!r}, id {task.id}, and no task"
                 )
@@ -172,7 +172,7 @@ class Submission:
         """Return what a cancellation of the POST, by whomever, means to its caller."""
         if sent:
             fault = "the session was closed before the service answered"
-            return Ambiguous(APIConnectionError(fault, sent=True))
+            return OutcomeUnknown(APIConnectionError(fault, sent=True))
         return SessionClosedError("the session was closed before the generation was sent")
 
     async def _record(self, writing: Awaitable[None], task: Task | None = None) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-from foxapi_async._client.room import Room
+from foxapi_async._client.admission import AdmissionControl
 from foxapi_async._clock import Clock
 from foxapi_async.errors import SessionClosedError
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 class Submitter:
     """Runs the POSTs of a session, as many at a time as there is room for."""
 
-    def __init__(self, room: Room, clock: Clock) -> None:
+    def __init__(self, room: AdmissionControl, clock: Clock) -> None:
         self._room = room
         self._clock = clock
         self._posts: set[asyncio.Task[Any]] = set()

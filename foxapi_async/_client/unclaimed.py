@@ -7,7 +7,7 @@ _MOST: Final = 10_000
 _FEW: Final = 64
 
 
-class Claimable(Protocol):
+class SupportsDone(Protocol):
     """A handle, as far as it matters here."""
 
     def done(self) -> bool:
@@ -23,10 +23,10 @@ class Unclaimed:
 
     def __init__(self) -> None:
         # Each with whether it was done when it came: then its outcome has reached nobody.
-        self._handles: OrderedDict[Claimable, bool] = OrderedDict()
+        self._handles: OrderedDict[SupportsDone, bool] = OrderedDict()
         self._full = _FEW
 
-    def add(self, handle: Claimable) -> bool:
+    def add(self, handle: SupportsDone) -> bool:
         """Keep ``handle``; tell whether it is new here."""
         if handle in self._handles:
             return False

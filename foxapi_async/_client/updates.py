@@ -3,8 +3,8 @@
 
 from typing import TYPE_CHECKING, Any, Self
 
+from foxapi_async._client.polling.waiter import ChangeWaiter
 from foxapi_async._client.uncopied import Uncopied
-from foxapi_async._client.waiter import AwaitChange
 from foxapi_async._wire.task import Task
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Updates(Uncopied):
         while True:
             task = handle.task
             if task is not None:
-                # A completed task without results looks like one with them (CONTRACT Q2).
+                # A completed task without results looks like one with them (contract Q2).
                 state = (task.status, task.progress, handle.done())
                 if state != self._seen:
                     self._seen = state
@@ -40,7 +40,7 @@ class Updates(Uncopied):
 
     async def _change(self) -> None:
         handle = self._handle
-        waiter = AwaitChange(handle, handle._find_watch())
+        waiter = ChangeWaiter(handle, handle._find_watch())
         try:
             handle._begin_wait(waiter, self._patience)
             error = await waiter

@@ -7,10 +7,19 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from foxapi_async._clock import Clock
-from foxapi_async._journal.entry import FAILED, FINISHED, MEND, Ending, Entry, Intent, Note, Stage
+from foxapi_async._journal.journal_url import JournalURL
 from foxapi_async._journal.late import LateJournal
-from foxapi_async._journal.location import Location
-from foxapi_async._journal.recorder import MemoryRecorder, Recorder
+from foxapi_async._journal.protocol import InMemoryJournal, JournalBackend
+from foxapi_async._journal.records import (
+    FAILED,
+    FINISHED,
+    MEND,
+    Entry,
+    EntryId,
+    FinalRecord,
+    Intent,
+    Stage,
+)
 from foxapi_async.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,11 +29,11 @@ __all__ = [
     "FAILED",
     "FINISHED",
     "MEND",
-    "Ending",
     "Entry",
+    "EntryId",
+    "FinalRecord",
     "Intent",
-    "Note",
-    "Recorder",
+    "JournalBackend",
     "Stage",
     "load_journal",
     "make_recorder",
@@ -34,15 +43,15 @@ _EXTRA: Final = ("aiosqlite", "sqlalchemy")
 _MODULE: Final = f"{__name__}.journal"
 
 
-def make_recorder(journal: str | os.PathLike[str] | None, clock: Clock) -> Recorder:
+def make_recorder(journal: str | os.PathLike[str] | None, clock: Clock) -> JournalBackend:
     """Return the recorder that ``FoxSession(journal=...)`` asks for; it opens no file yet.
 
     What a journal needs is loaded here, which takes its time, or in a thread if a loop is running.
     ``ConfigError`` for what names no file, and when the extra is missing.
     """
     if journal is None:
-        return MemoryRecorder()
-    location = Location.parse(journal)
+        return InMemoryJournal()
+    location = JournalURL.parse(journal)
     if _is_in_a_loop() and _MODULE not in sys.modules:
         if any(find_spec(name) is None for name in _EXTRA):
             raise _missing()

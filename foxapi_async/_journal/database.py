@@ -21,10 +21,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from foxapi_async._journal.location import Location, Synchronous
+from foxapi_async._journal.journal_url import JournalURL, Synchronous
 from foxapi_async._journal.schema import Mismatch, check, migrate
 from foxapi_async._journal.seal import RESEAL, reseal
-from foxapi_async._journal.statements import Changes
+from foxapi_async._journal.statements import Values
 from foxapi_async.errors import JournalError
 
 T = TypeVar("T")
@@ -77,7 +77,7 @@ class Database:
         self._statements: dict[Insert | Update | Select[Any], _Prepared] = {}
 
     @classmethod
-    async def open(cls, location: Location, *, create: bool = True) -> Self:
+    async def open(cls, location: JournalURL, *, create: bool = True) -> Self:
         """Open the file and bring its tables up to date; ``JournalError`` says why it cannot."""
         path, file, engine = await asyncio.to_thread(_prepare, location, create=create)
         try:
@@ -113,7 +113,7 @@ class Database:
                 self._driver = await _driver_of(self._connection)
             raise
 
-    async def write(self, statements: Sequence[tuple[Insert | Update, list[Changes]]]) -> None:
+    async def write(self, statements: Sequence[tuple[Insert | Update, list[Values]]]) -> None:
         """Execute each statement once for each of its values, and commit: all of it or nothing.
 
         The hot path of a submission, past SQLAlchemy's machinery, with what it has compiled, and in
@@ -148,7 +148,7 @@ class Database:
             connection.rollback()
             raise
 
-    async def read(self, query: Select[Any], values: Changes) -> list[dict[str, Any]]:
+    async def read(self, query: Select[Any], values: Values) -> list[dict[str, Any]]:
         """Return the rows of a query by their columns; quick for a single row."""
         prepared = self._prepared(query)
         try:
@@ -188,7 +188,7 @@ class _Prepared:
         self._names: list[str] = list(compiled.positiontup or ())
         self._constants: dict[str, Any] = dict(compiled.params)
 
-    def bound(self, values: Changes) -> tuple[Any, ...]:
+    def bound(self, values: Values) -> tuple[Any, ...]:
         """Return the values in the order of the text; what is not given is the same each time."""
         constants = self._constants
         return tuple(values[name] if name in values else constants[name] for name in self._names)
@@ -241,7 +241,7 @@ def _migrate(connection: Connection) -> None:
     migrate(connection)
 
 
-def _prepare(location: Location, *, create: bool) -> tuple[str, os.stat_result, AsyncEngine]:
+def _prepare(location: JournalURL, *, create: bool) -> tuple[str, os.stat_result, AsyncEngine]:
     """Do what touches the disk before the first connection does."""
     # Through links, as SQLite goes: all who open the file must find the marks of the living.
     path = Path(location.path).resolve()

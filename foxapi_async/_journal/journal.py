@@ -13,11 +13,11 @@ from sqlalchemy import Connection
 from foxapi_async._clock import Clock, LoopClock
 from foxapi_async._journal import statements
 from foxapi_async._journal.database import Database, give_back
-from foxapi_async._journal.entry import FINISHED, Ending, Entry, Intent, Note, Stage
-from foxapi_async._journal.location import Location
-from foxapi_async._journal.recorder import described
-from foxapi_async._journal.run import Run, is_living, sweep
-from foxapi_async._journal.writer import Writer
+from foxapi_async._journal.group_commit import GroupCommitter
+from foxapi_async._journal.journal_url import JournalURL
+from foxapi_async._journal.process_lock import ProcessLock, is_alive, remove_stale
+from foxapi_async._journal.protocol import error_text
+from foxapi_async._journal.records import FINISHED, Entry, EntryId, FinalRecord, Intent, Stage
 from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async._wire.task import Task
 from foxapi_async.errors import FoxAPIError, JournalError, SessionClosedError
@@ -35,15 +35,15 @@ class Journal:
     """
 
     def __init__(
-        self, location: Location, *, clock: Clock | None = None, create: bool = True
+        self, location: JournalURL, *, clock: Clock | None = None, create: bool = True
     ) -> None:
         self._location = location
         self._clock = clock or LoopClock()
         self._create = create
         self._lock = asyncio.Lock()
         self._database: Database | None = None
-        self._writer: Writer | None = None
-        self._run: Run | None = None
+        self._writer: GroupCommitter | None = None
+        self._run: ProcessLock | None = None
         self._numbers = count(1)
         self._closed = False
         self._pid: int | None = None
@@ -62,53 +62,53 @@ class Journal:
         entry = await writer.find((service, key))
         return _orphaned(entry) if entry is not None else None
 
-    async def intended(self, intent: Intent) -> Note | Entry:
+    async def intended(self, intent: Intent) -> EntryId | Entry:
         """Commit the intent to the file."""
         writer = await self._opened()
         if self._run is None:
             await self._begin_run()
         if self._run is None:
             raise self._is_closed()
-        note = Note(self._run.name, next(self._numbers))
+        note = EntryId(self._run.name, next(self._numbers))
         try:
             return await writer.claim(note, intent) or note
         except asyncio.CancelledError:
             # It may be on its way into the file, and must not look as if it were being sent.
             never = "cancelled before it was sent"
-            writer.change_soon(statements.REFUSE, statements.fault_of(note, never))
+            writer.change_soon(statements.MARK_REFUSED, statements.fault_of(note, never))
             raise
 
-    async def accepted(self, note: Note, task: Task) -> None:
+    async def accepted(self, note: EntryId, task: Task) -> None:
         """Commit the task's id and snapshot; the request is no longer kept."""
-        await self._change(statements.ACCEPT, statements.acceptance(note, task))
+        await self._change(statements.MARK_ACCEPTED, statements.acceptance(note, task))
 
-    async def refused(self, note: Note, fault: FoxAPIError | SessionClosedError) -> None:
+    async def refused(self, note: EntryId, fault: FoxAPIError | SessionClosedError) -> None:
         """Commit that the key is free; the request is no longer kept."""
-        await self._change(statements.REFUSE, statements.fault_of(note, described(fault)))
+        await self._change(statements.MARK_REFUSED, statements.fault_of(note, error_text(fault)))
 
-    async def unknown(self, note: Note, fault: FoxAPIError, task_id: str | None = None) -> None:
+    async def unknown(self, note: EntryId, fault: FoxAPIError, task_id: str | None = None) -> None:
         """Commit that the request may have been accepted, and as which task."""
-        changes = statements.doubt_of(note, described(fault), task_id)
-        await self._change(statements.DOUBT, changes)
+        changes = statements.doubt_of(note, error_text(fault), task_id)
+        await self._change(statements.MARK_UNKNOWN, changes)
 
-    def finished(self, ending: Ending) -> None:
+    def finished(self, ending: FinalRecord) -> None:
         """Write the result down with the next commit."""
         # Only an open journal can have an entry of the task.
         if self._writer is not None and not self._closed:
             changes = statements.end_of(ending, self._clock.unix())
-            self._writer.change_soon(statements.END, changes)
+            self._writer.change_soon(statements.MARK_FINISHED, changes)
 
     def heard(self, service: str, task_id: str, answer: ChatCompletion, *, wins: bool) -> None:
         """Write down with the next commit what a stream has said to its end."""
         if self._writer is not None and not self._closed:
             changes = statements.answer_of(service, task_id, answer, wins=wins)
-            self._writer.change_soon(statements.HEAR, changes)
+            self._writer.change_soon(statements.STORE_STREAMED, changes)
 
     def lost(self, service: str, task_id: str, fault: FoxAPIError) -> None:
         """Write down with the next commit that the service does not know the task."""
         if self._writer is not None and not self._closed:
-            changes = statements.loss_of(service, task_id, described(fault))
-            self._writer.change_soon(statements.LOSE, changes)
+            changes = statements.loss_of(service, task_id, error_text(fault))
+            self._writer.change_soon(statements.MARK_LOST, changes)
 
     async def entries(
         self,
@@ -135,7 +135,7 @@ class Journal:
         dead = await self._dead_runs()
         wanted = _widened(stages)
         for run in await self._ask(statements.runs):
-            last = Note(run, 0)
+            last = EntryId(run, 0)
             while found := await self._ask(
                 partial(statements.page, after=last, service=service, stages=wanted, lean=lean)
             ):
@@ -150,7 +150,7 @@ class Journal:
         except UnicodeEncodeError:
             return []  # half of a surrogate pair, which no file can hold
         dead = await self._dead_runs()
-        note = Note.parse(name)
+        note = EntryId.parse(name)
         found = await self._ask(lambda connection: statements.named(connection, name, note))
         return list(_told(found, dead, None))
 
@@ -178,7 +178,7 @@ class Journal:
         await self._give_back()
         return pruned
 
-    async def drop(self, notes: Collection[Note]) -> int:
+    async def drop(self, notes: Collection[EntryId]) -> int:
         """Delete these entries at any stage; return how many there were.
 
         What a living process has just sent stays: its answer would find no entry.
@@ -207,7 +207,7 @@ class Journal:
                 if run is not None:
                     await asyncio.to_thread(run.end)
 
-    async def _opened(self) -> Writer:
+    async def _opened(self) -> GroupCommitter:
         if self._is_forked:
             raise JournalError(
                 f"the journal {self._location.path} was opened by the process that this one was "
@@ -221,7 +221,7 @@ class Journal:
                     raise self._is_closed()
                 self._database = await Database.open(self._location, create=self._create)
                 self._pid = os.getpid()
-                self._writer = Writer(self._database, self._clock)
+                self._writer = GroupCommitter(self._database, self._clock)
             return self._writer
 
     @property
@@ -253,14 +253,14 @@ class Journal:
     async def _ask(self, work: Callable[[Connection], T]) -> T:
         return await (await self._opened()).ask(work)
 
-    async def _change(self, change: statements.Change, values: statements.Changes) -> None:
+    async def _change(self, change: statements.Statement, values: statements.Values) -> None:
         await (await self._opened()).change(change, values)
 
     async def _lives(self, run: str) -> bool:
         if self._database is None:
             raise self._is_closed()
         try:
-            return await asyncio.to_thread(is_living, self._database.path, run)
+            return await asyncio.to_thread(is_alive, self._database.path, run)
         except OSError as error:
             raise JournalError(
                 f"the journal {self._database.path}: whether the process that wrote an entry is "
@@ -271,10 +271,10 @@ class Journal:
         return JournalError(f"the journal {self._location.path} is closed")
 
 
-def _begin(path: str) -> Run:
+def _begin(path: str) -> ProcessLock:
     try:
-        sweep(path)
-        return Run(path)
+        remove_stale(path)
+        return ProcessLock(path)
     except OSError as error:
         raise JournalError(
             f"the journal {path}: no file can be made beside it ({error.strerror}): "

@@ -5,9 +5,9 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from foxapi_async._clock import Clock
-from foxapi_async._journal.entry import Ending, Entry, Intent, Note, Stage
-from foxapi_async._journal.location import Location
-from foxapi_async._journal.recorder import Recorder
+from foxapi_async._journal.journal_url import JournalURL
+from foxapi_async._journal.protocol import JournalBackend
+from foxapi_async._journal.records import Entry, EntryId, FinalRecord, Intent, Stage
 from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async._wire.task import Task
 from foxapi_async.errors import FoxAPIError, SessionClosedError
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from foxapi_async._journal.journal import Journal
 
 
-class LateJournal(Recorder):
+class LateJournal(JournalBackend):
     """A ``Journal`` whose libraries are loaded in a thread when it is first used."""
 
     def __init__(
-        self, location: Location, clock: Clock, load: "Callable[[], type[Journal]]"
+        self, location: JournalURL, clock: Clock, load: "Callable[[], type[Journal]]"
     ) -> None:
         self._location = location
         self._clock = clock
@@ -35,23 +35,23 @@ class LateJournal(Recorder):
         """Return what ``key`` was used for."""
         return await (await self._loaded()).find(service, key)
 
-    async def intended(self, intent: Intent) -> Note | Entry:
+    async def intended(self, intent: Intent) -> EntryId | Entry:
         """Commit the intent to the file."""
         return await (await self._loaded()).intended(intent)
 
-    async def accepted(self, note: Note, task: Task) -> None:
+    async def accepted(self, note: EntryId, task: Task) -> None:
         """Commit the task's id."""
         await (await self._loaded()).accepted(note, task)
 
-    async def refused(self, note: Note, fault: FoxAPIError | SessionClosedError) -> None:
+    async def refused(self, note: EntryId, fault: FoxAPIError | SessionClosedError) -> None:
         """Commit that the key is free."""
         await (await self._loaded()).refused(note, fault)
 
-    async def unknown(self, note: Note, fault: FoxAPIError, task_id: str | None = None) -> None:
+    async def unknown(self, note: EntryId, fault: FoxAPIError, task_id: str | None = None) -> None:
         """Commit that the request may have been accepted."""
         await (await self._loaded()).unknown(note, fault, task_id)
 
-    def finished(self, ending: Ending) -> None:
+    def finished(self, ending: FinalRecord) -> None:
         """Write the result down soon; a journal that was never opened has no entry of it."""
         if self._journal is not None:
             self._journal.finished(ending)

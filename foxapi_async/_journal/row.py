@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from foxapi_async._journal.entry import Entry, Note, Stage
+from foxapi_async._journal.records import Entry, EntryId, Stage
 from foxapi_async._journal.seal import SEALS, is_whole
 
 _TRUTHS: Final = ("streamed", "answer_wins")
@@ -15,7 +15,7 @@ _OURS: Final = frozenset({*SEALS, "run", "number"})
 
 def read(row: dict[str, Any]) -> Entry:
     """Return the entry of a row; one that is damaged is ``UNREADABLE``, and says how."""
-    note = Note(_text(row["run"]) or "?", _number(row["number"]))
+    note = EntryId(_text(row["run"]) or "?", _number(row["number"]))
     if not is_whole(row):
         return _unreadable(note, row, "its checksum does not match")
     # SQLAlchemy names a column by a text of its own kind.
@@ -30,7 +30,7 @@ def read(row: dict[str, Any]) -> Entry:
         return _unreadable(note, row, f"{error}")
 
 
-def _unreadable(note: Note, row: dict[str, Any], why: str) -> Entry:
+def _unreadable(note: EntryId, row: dict[str, Any], why: str) -> Entry:
     """Return what can be told of a damaged row: any of it but its note may be wrong."""
     names = {name: _text(row[name]) for name in _NAMES}
     sent_at = row["sent_at"]

@@ -27,12 +27,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import NullType
 
-from foxapi_async._journal.entry import FAILED, Ending, Entry, Intent, Note, Stage
+from foxapi_async._journal.records import FAILED, Entry, EntryId, FinalRecord, Intent, Stage
 from foxapi_async._journal.row import read
 from foxapi_async._journal.schema import SUBMISSIONS
 from foxapi_async._journal.seal import CONTENTS, RESEAL, sealed
-from foxapi_async._wire.completion import ChatCompletion, write_completion
-from foxapi_async._wire.shape import encode
+from foxapi_async._wire.base import encode
+from foxapi_async._wire.completion import ChatCompletion, encode_completion
 from foxapi_async._wire.task import Task
 from foxapi_async.errors import JournalError
 
@@ -95,7 +95,7 @@ _UNNAME: Final = (
     # What failed stays in the list; its key is that of the next attempt.
     .values(_set(key=null()))
 )
-ACCEPT: Final = (
+MARK_ACCEPTED: Final = (
     update(SUBMISSIONS)
     .where(*_here)
     .values(
@@ -109,12 +109,12 @@ ACCEPT: Final = (
         )
     )
 )
-REFUSE: Final = (
+MARK_REFUSED: Final = (
     update(SUBMISSIONS)
     .where(*_here)
     .values(_set(stage=_REFUSED, fault=bindparam("its_fault"), body=null()))
 )
-DOUBT: Final = (
+MARK_UNKNOWN: Final = (
     update(SUBMISSIONS)
     .where(*_here)
     .values(
@@ -125,7 +125,7 @@ DOUBT: Final = (
         )
     )
 )
-LOSE: Final = (
+MARK_LOST: Final = (
     update(SUBMISSIONS)
     .where(
         _c.service == bindparam("its_service"),
@@ -135,7 +135,7 @@ LOSE: Final = (
     )
     .values(_set(stage=_LOST, fault=bindparam("its_fault")))
 )
-HEAR: Final = (
+STORE_STREAMED: Final = (
     update(SUBMISSIONS)
     .where(
         _c.service == bindparam("its_service"),
@@ -150,7 +150,7 @@ HEAR: Final = (
         )
     )
 )
-END: Final = (
+MARK_FINISHED: Final = (
     update(SUBMISSIONS)
     .where(_c.service == bindparam("its_service"), _c.task_id == bindparam("its_task_id"))
     .values(
@@ -165,15 +165,22 @@ END: Final = (
     )
 )
 
-CHANGES: Final = (ACCEPT, REFUSE, DOUBT, LOSE, HEAR, END)
+CHANGES: Final = (
+    MARK_ACCEPTED,
+    MARK_REFUSED,
+    MARK_UNKNOWN,
+    MARK_LOST,
+    STORE_STREAMED,
+    MARK_FINISHED,
+)
 """The kinds of change, in the order in which they happen to an entry."""
 
-Change = Update
-Changes = dict[str, Any]
+Statement = Update
+Values = dict[str, Any]
 
 
-def acceptance(note: Note, task: Task) -> Changes:
-    """Return the values of ``ACCEPT``."""
+def acceptance(note: EntryId, task: Task) -> Values:
+    """Return the values of ``MARK_ACCEPTED``."""
     return {
         **_at(note),
         "was_streamed": task.stream is not None,
@@ -182,65 +189,69 @@ def acceptance(note: Note, task: Task) -> Changes:
     }
 
 
-def fault_of(note: Note, fault: str) -> Changes:
-    """Return the values of ``REFUSE``, which forgets the request."""
+def fault_of(note: EntryId, fault: str) -> Values:
+    """Return the values of ``MARK_REFUSED``, which forgets the request."""
     return {**_at(note), "its_fault": fault}
 
 
-def doubt_of(note: Note, fault: str, task_id: str | None) -> Changes:
-    """Return the values of ``DOUBT``; ``task_id`` is the id that was seen all the same."""
+def doubt_of(note: EntryId, fault: str, task_id: str | None) -> Values:
+    """Return the values of ``MARK_UNKNOWN``; ``task_id`` is the id that was seen all the same."""
     return {**fault_of(note, fault), "its_task_id": task_id}
 
 
-def loss_of(service: str, task_id: str, fault: str) -> Changes:
-    """Return the values of ``LOSE``; a task that was submitted elsewhere matches nothing."""
+def loss_of(service: str, task_id: str, fault: str) -> Values:
+    """Return the values of ``MARK_LOST``; a task that was submitted elsewhere matches nothing."""
     return {"its_service": service, "its_task_id": task_id, "its_fault": fault}
 
 
-def answer_of(service: str, task_id: str, answer: ChatCompletion, *, wins: bool) -> Changes:
-    """Return the values of ``HEAR``; a task that was submitted elsewhere matches nothing."""
+def answer_of(service: str, task_id: str, answer: ChatCompletion, *, wins: bool) -> Values:
+    """Return the values of ``STORE_STREAMED``; they match no row of a task submitted elsewhere."""
     return {
         "its_service": service,
         "its_task_id": task_id,
-        "its_answer": write_completion(answer),
+        "its_answer": encode_completion(answer),
         "answers_first": wins,
     }
 
 
-def end_of(ending: Ending, now: float) -> Changes:
-    """Return the values of ``END``; a task that was submitted elsewhere matches nothing."""
+def end_of(ending: FinalRecord, now: float) -> Values:
+    """Return the values of ``MARK_FINISHED``; they match no row of a task submitted elsewhere."""
     return {
         "its_service": ending.service,
         "its_task_id": ending.task.id,
         "its_stage": ending.stage,
         "its_end": now,
         "its_task": encode(ending.task),
-        "its_answer": write_completion(ending.answer) if ending.answer is not None else None,
+        "its_answer": encode_completion(ending.answer) if ending.answer is not None else None,
         "answers_first": ending.answer_wins,
     }
 
 
-def intention(note: Note, intent: Intent) -> Changes:
+def intention(note: EntryId, intent: Intent) -> Values:
     """Return the values of ``INSERT``, which fails if the key is taken."""
     return _row(Entry.of(note, intent))
 
 
-def make(connection: Connection, changes: Iterable[tuple[Change, Changes]]) -> None:
+def apply(connection: Connection, changes: Iterable[tuple[Statement, Values]]) -> None:
     """Make changes of each kind, in the order of ``CHANGES``."""
-    for statement, values in gathered(changes):
+    for statement, values in group_by_statement(changes):
         connection.execute(statement, values)
 
 
-def gathered(changes: Iterable[tuple[Change, Changes]]) -> list[tuple[Change, list[Changes]]]:
+def group_by_statement(
+    changes: Iterable[tuple[Statement, Values]],
+) -> list[tuple[Statement, list[Values]]]:
     """Gather the values of each kind of change, in the order of ``CHANGES``."""
-    kinds: dict[int, list[Changes]] = {}
+    kinds: dict[int, list[Values]] = {}
     for statement, values in changes:
         kinds.setdefault(CHANGES.index(statement), []).append(values)
     return [(CHANGES[kind], kinds[kind]) for kind in sorted(kinds)]
 
 
 def claim(
-    connection: Connection, intents: Iterable[tuple[Note, Intent]], mine: Collection[Note] = ()
+    connection: Connection,
+    intents: Iterable[tuple[EntryId, Intent]],
+    mine: Collection[EntryId] = (),
 ) -> list[Entry | JournalError | None]:
     """Insert each intent whose key is free; return the entry that holds it for each other one.
 
@@ -279,12 +290,12 @@ def _is_free(holder: Entry, intent: Intent) -> bool:
     return holder.note == intent.replaces and holder.stage in FAILED | _UNSETTLED
 
 
-def _settles(connection: Connection, replaced: Note | None) -> bool:
+def _settles(connection: Connection, replaced: EntryId | None) -> bool:
     """Delete the entry of unknown outcome that is sent again; tell whether it was there."""
     return replaced is None or connection.execute(_SETTLE, _at(replaced)).rowcount > 0
 
 
-def withdraw(connection: Connection, notes: Iterable[Note]) -> set[Note]:
+def withdraw(connection: Connection, notes: Iterable[EntryId]) -> set[EntryId]:
     """Delete what is about to be inserted under these notes; return those that were there."""
     return {note for note in notes if connection.execute(_WITHDRAW, _at(note)).rowcount}
 
@@ -328,7 +339,7 @@ def runs(connection: Connection) -> list[str]:
 
 def page(
     connection: Connection,
-    after: Note,
+    after: EntryId,
     service: str | None = None,
     stages: Collection[Stage] | None = None,
     *,
@@ -340,7 +351,7 @@ def page(
     return [_entry(row) for row in connection.execute(query.order_by(_c.number).limit(_PAGE))]
 
 
-def named(connection: Connection, name: str, note: Note | None) -> list[Entry]:
+def named(connection: Connection, name: str, note: EntryId | None) -> list[Entry]:
     """Return the entries that have ``name`` as key or task id, or that ``note`` names."""
     names = [_c.key == name, _c.task_id == name]
     if note is not None:
@@ -366,7 +377,7 @@ def prune(connection: Connection, before: float, stages: Collection[Stage]) -> i
     ).rowcount
 
 
-def drop(connection: Connection, notes: Iterable[Note], living: Collection[str]) -> int:
+def drop(connection: Connection, notes: Iterable[EntryId], living: Collection[str]) -> int:
     """Delete these entries but for what a living run has just sent; return how many."""
     dropped = 0
     for note in notes:
@@ -381,7 +392,7 @@ def _name(intent: Intent) -> Name | None:
     return (intent.service, intent.key) if intent.key is not None else None
 
 
-def _at(note: Note) -> Changes:
+def _at(note: EntryId) -> Values:
     return {"at_run": note.run, "at_number": note.number}
 
 
@@ -391,8 +402,8 @@ def _chunks(values: Iterable[str]) -> Iterator[list[str]]:
         yield some
 
 
-def _row(entry: Entry) -> Changes:
-    row: Changes = {name: getattr(entry, name) for name in _MEMBERS}
+def _row(entry: Entry) -> Values:
+    row: Values = {name: getattr(entry, name) for name in _MEMBERS}
     return sealed(row | {"run": entry.note.run, "number": entry.note.number})
 
 

@@ -6,14 +6,14 @@ from enum import Enum, auto
 from msgspec import Struct
 from msgspec.structs import replace
 
-from foxapi_async._protocol.accumulate import missing_suffix
-from foxapi_async._protocol.position import Position, Surveyor, text_of
-from foxapi_async._protocol.transcript import Said, Transcript, said_by
+from foxapi_async._protocol.accumulator import missing_suffix
+from foxapi_async._protocol.chunk_history import ChunkContent, ChunkHistory, content_of
+from foxapi_async._protocol.cursor_token import CursorToken, RunningDigest, text_of
 from foxapi_async._wire.chunk import Delta, StreamDone
 from foxapi_async.errors import ConfigError
 
 
-class Verdict(Enum):
+class CursorState(Enum):
     """What a cursor makes of a connection."""
 
     GOING = auto()
@@ -28,17 +28,17 @@ class Verdict(Enum):
     """What came cannot be the stream that was delivered, so nothing may follow: give up."""
 
 
-class Ending(Struct, frozen=True, gc=False):
+class StreamEnd(Struct, frozen=True, gc=False):
     """What the normal end of a stream means: the last deltas to deliver, and then the verdict."""
 
     deltas: Sequence[Delta]
-    verdict: Verdict
+    verdict: CursorState
 
 
 class Cursor:
     """Counts the delivered chunks and lets none through twice, or out of its place.
 
-    A server may honour ``?offset=N``, ignore it and replay from 0 (CONTRACT §15 no. 9), or begin
+    A server may honour ``?offset=N``, ignore it and replay from 0 (contract §15 no. 9), or begin
     some chunks before ``N``. After a cut the cursor asks for ``N`` and holds what comes while it
     equals what was delivered from some place on. The first chunk that fits no place proves that
     the offset was honoured: what was held is new. Held chunks that reach the end of what was
@@ -76,7 +76,7 @@ class Cursor:
     def __init__(self, offset: int = 0) -> None:
         if offset < 0:
             raise ConfigError(f"the offset of a stream counts chunks, it cannot be {offset}")
-        self._claim = Position(offset)
+        self._claim = CursorToken(offset)
         # Whether the stored result has taken the place of all that was still to come.
         self.ended: bool = False
         # Whether every connection has to begin with the first chunk.
@@ -85,18 +85,18 @@ class Cursor:
         self.doubtful_from: int | None = None
         # What was delivered, and what came before the position that `parse` or a bare offset began
         # at, once it came by: never delivered, but part of what the stream said.
-        self.transcript: Transcript = Transcript()
-        self._surveyor = Surveyor()
+        self.transcript: ChunkHistory = ChunkHistory()
+        self._surveyor = RunningDigest()
         # When a replay could last not be told from new chunks: how many chunks were delivered, and
         # what the connection began with.
         self._doubted: int | None = None
-        self._first: Said | None = None
+        self._first: ChunkContent | None = None
         self.reopened()
 
     @classmethod
     def parse(cls, text: str) -> "Cursor":
         """Return a cursor at the position that `as_text` wrote, or raise ``ConfigError``."""
-        position = Position.parse(text)
+        position = CursorToken.parse(text)
         cursor = cls(position.offset)
         cursor._claim = position
         cursor.ended = position.ended
@@ -138,7 +138,7 @@ class Cursor:
         self._places: Sequence[int] = range(len(self.transcript.said))
         self._skipped = 0
         self._following = self.offset == 0
-        self.verdict: Verdict = Verdict.GOING
+        self.verdict: CursorState = CursorState.GOING
 
     def accept(self, deltas: Sequence[Delta]) -> Sequence[Delta]:
         """Take in what the connection brought and return what may be delivered.
@@ -152,8 +152,8 @@ class Cursor:
             return ()
         return self._compare(deltas) if self._asked else self._skip(deltas)
 
-    def finish(self, done: StreamDone, *, blanks: int = 0) -> Ending:
-        """Decide what the normal end means: is ``total_chunks`` what was received (CONTRACT §6)?
+    def finish(self, done: StreamDone, *, blanks: int = 0) -> StreamEnd:
+        """Decide what the normal end means: is ``total_chunks`` what was received (contract §6)?
 
         ``blanks`` are chunk events of this connection that had no chunk in them: the service may
         have counted them. Without a total the end is only the end of what it sent.
@@ -166,9 +166,9 @@ class Cursor:
             self.verdict = self._judge(total)
         elif self._asked:
             last = self._settle(total)
-        elif self.verdict is Verdict.GOING:
+        elif self.verdict is CursorState.GOING:
             self.verdict = self._judge_skipped(total)
-        return Ending(last, self.verdict)
+        return StreamEnd(last, self.verdict)
 
     def suffix(self, stored: str) -> str | None:
         """Return what a stored text has beyond the delivered one, ``None`` if they differ."""
@@ -213,7 +213,7 @@ class Cursor:
         delivered = self.transcript.said
         first = len(self._held)
         self._held.extend(deltas)
-        for number, said in enumerate(map(said_by, deltas), first):
+        for number, said in enumerate(map(content_of, deltas), first):
             if not number:
                 self._first = said
             self._places = [at for at in self._places if delivered[at + number] == said]
@@ -232,9 +232,9 @@ class Cursor:
             self.doubtful_from = len(self.transcript.said)
         return self.transcript.extend(released)
 
-    def _doubt(self) -> Verdict:
+    def _doubt(self) -> CursorState:
         self._doubted = len(self.transcript.said)
-        self.verdict = Verdict.DOUBT
+        self.verdict = CursorState.DOUBT
         return self.verdict
 
     def _skip(self, deltas: Sequence[Delta]) -> Sequence[Delta]:
@@ -247,7 +247,7 @@ class Cursor:
             self._held.extend(again)
             is_same = len(again) < missing or self._recover()
         if not is_same:
-            self.verdict = Verdict.CONFLICT
+            self.verdict = CursorState.CONFLICT
             return ()
         self._skipped += len(again)
         self._following = self._skipped == self.offset
@@ -258,7 +258,7 @@ class Cursor:
     def _is_replay(self, again: Sequence[Delta]) -> bool:
         """Compare chunks with those that were delivered in their place."""
         delivered = self.transcript.said
-        for number, said in enumerate(map(said_by, again), self._skipped):
+        for number, said in enumerate(map(content_of, again), self._skipped):
             if delivered[number] != said:
                 self.doubtful_from = number
                 return False
@@ -266,7 +266,7 @@ class Cursor:
 
     def _recover(self) -> bool:
         """Take the skipped chunks for those before the position, if its digest agrees."""
-        past = list(map(said_by, self._held))
+        past = list(map(content_of, self._held))
         claim = self._claim.chunks
         if claim and claim != self._surveyor.position(past, len(past)).chunks:
             return False
@@ -274,30 +274,34 @@ class Cursor:
         self._held = []
         return True
 
-    def _judge(self, total: int | None) -> Verdict:
+    def _judge(self, total: int | None) -> CursorState:
         """Return the verdict at the end of a stream that was followed."""
         delivered = len(self.transcript.said)
         if total is None or total == delivered:
-            return Verdict.COMPLETE
+            return CursorState.COMPLETE
         if self._asked:
             # What looked new was not, or not the next; or the server counts one connection's.
             return self._doubt()
         if total > delivered:
-            return Verdict.CUT
+            return CursorState.CUT
         self.doubtful_from = max(total, 0)
-        return Verdict.CONFLICT
+        return CursorState.CONFLICT
 
-    def _judge_skipped(self, total: int | None) -> Verdict:
+    def _judge_skipped(self, total: int | None) -> CursorState:
         """Return the verdict at an end before the position was reached."""
         if total is not None and total > self._skipped:
-            return Verdict.CUT
+            return CursorState.CUT
         # Nothing is known of a bare offset but that the stream has nothing beyond it.
-        return Verdict.CONFLICT if self.transcript.said or self._claim.chunks else Verdict.COMPLETE
+        return (
+            CursorState.CONFLICT
+            if self.transcript.said or self._claim.chunks
+            else CursorState.COMPLETE
+        )
 
     def _settle(self, total: int | None) -> Sequence[Delta]:
         """Decide at the end about what is held."""
         if total == self._received or (total is None and not self._held):
-            self.verdict = Verdict.COMPLETE
+            self.verdict = CursorState.COMPLETE
             return self._release()
         self._doubt()
         return ()

@@ -4,8 +4,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from foxapi_async._wire.base import without_halves
 from foxapi_async._wire.chunk import Delta, DeltaChoice, DeltaMessage, ToolCallDelta
-from foxapi_async._wire.shape import without_halves
 
 _TEXTS = ("content", "reasoning_content", "refusal")
 

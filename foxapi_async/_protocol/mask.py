@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar, cast, final
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from foxapi_async._wire.shape import Extra
+from foxapi_async._wire.base import Extra
 
 _LEAST_SECRET: Final = 4
 _SHOWN_SECRET: Final = 16

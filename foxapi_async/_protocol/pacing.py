@@ -19,7 +19,7 @@ _VAGUE = 4.0
 _SUREST_PROGRESS = 98  # more is not believed: progress may stand at 100 for minutes
 
 
-class Look(Struct, frozen=True, gc=False):
+class PollContext(Struct, frozen=True, gc=False):
     """What is known of a task when its next look is planned.
 
     ``model`` is empty while nobody has said it. ``age`` is the seconds since the task was submitted
@@ -37,7 +37,7 @@ class Look(Struct, frozen=True, gc=False):
 class Pacer(Protocol):
     """A strategy of polling, and what it has learnt."""
 
-    def interval(self, look: Look, roll: float) -> float:
+    def interval(self, look: PollContext, roll: float) -> float:
         """Return the seconds until the next look: more than 0, at most ``LONGEST_INTERVAL``.
 
         ``roll`` is a number drawn from [0, 1), which keeps tasks submitted together apart.
@@ -60,7 +60,7 @@ class FixedPacer:
     def __init__(self, pacing: Fixed) -> None:
         self._seconds = min(pacing.seconds, LONGEST_INTERVAL)
 
-    def interval(self, look: Look, roll: float) -> float:
+    def interval(self, look: PollContext, roll: float) -> float:
         """Return the interval; the first is cut short by ``roll``, so that tasks stay apart."""
         return self._seconds * (1 - roll / 2) if look.polls == 0 else self._seconds
 
@@ -81,7 +81,7 @@ class ExponentialPacer:
         grows = growth > 1 and pacing.factor > 1
         self._steps = ceil(log(growth) / log(pacing.factor)) if grows else 0
 
-    def interval(self, look: Look, roll: float) -> float:
+    def interval(self, look: PollContext, roll: float) -> float:
         """Return the next interval; the age plays no part."""
         pacing = self._pacing
         plain = min(pacing.first * pacing.factor ** min(look.polls, self._steps), self._longest)
@@ -107,7 +107,7 @@ class AdaptivePacer:
         self._unknown = Hazard()
         self._first = self._unknown.advance(0.0, self._step)
 
-    def interval(self, look: Look, roll: float) -> float:
+    def interval(self, look: PollContext, roll: float) -> float:
         """Return the next interval by what was learnt of the model, or a shorter one by hints."""
         age = max(0.0, look.age)
         seconds = self._hazards.get(look.model, self._unknown).advance(age, self._step) - age
@@ -135,7 +135,7 @@ class AdaptivePacer:
         if width <= _VAGUE * planned or width <= age / 2:
             hazard.learn(unfinished_at + width / 2)
 
-    def _hinted(self, look: Look, age: float) -> float:
+    def _hinted(self, look: PollContext, age: float) -> float:
         """Return the seconds that the task's own hints leave it, infinite if they do not tell.
 
         A hint never asks for more looks than an unknown model gets in its first moments.

@@ -17,7 +17,7 @@ from foxapi_async.errors import ConfigError
 
 DEFAULT_BASE_URL = "https://api.foxapi.cc"
 
-# A Cloudflare front refuses the agents of bare HTTP libraries (CONTRACT §1, Q7).
+# A Cloudflare front refuses the agents of bare HTTP libraries (contract §1, Q7).
 USER_AGENT = (
     f"foxapi-async/{__version__} python/{platform.python_version()} aiohttp/{aiohttp.__version__}"
 )

@@ -6,9 +6,9 @@ import aiohttp
 from multidict import istr
 
 from foxapi_async._clock import Clock
-from foxapi_async._protocol.backoff import parse_retry_after
-from foxapi_async._transport.answer import Answer, invalid
-from foxapi_async._transport.shortcut import Reply
+from foxapi_async._protocol.retry import parse_retry_after
+from foxapi_async._transport.response import HTTPResponse, invalid_response
+from foxapi_async._transport.shortcut import RawResponse
 
 if TYPE_CHECKING:
     from foxapi_async._transport.account import Account
@@ -19,14 +19,14 @@ _REQUEST_ID: Final = 200
 _RETRY_AFTER: Final = istr("Retry-After")
 _RETRY_AFTER_MS: Final = istr("retry-after-ms")
 
-Response = aiohttp.ClientResponse | Reply
+Response = aiohttp.ClientResponse | RawResponse
 
 
-def arrived(account: "Account", response: Response, limit: int) -> Answer | None:
+def read_if_complete(account: "Account", response: Response, limit: int) -> HTTPResponse | None:
     """Return a success that is here already, as nearly every one is that came with its headers.
 
-    ``None`` for any other answer, which ``receive`` reads. Nothing is waited for, so a poll does
-    without a coroutine and most of the looking at headers.
+    ``None`` for any other answer, which ``read_bounded`` reads. A poll needs no coroutine and
+    almost no header this way.
     """
     content, status = response.content, response.status
     if (
@@ -36,17 +36,17 @@ def arrived(account: "Account", response: Response, limit: int) -> Answer | None
         and content.is_eof()
         and content.total_bytes <= limit
     ):
-        return Answer(account, status, content.read_nowait())
+        return HTTPResponse(account, status, content.read_nowait())
     return None
 
 
-async def receive(
+async def read_bounded(
     account: "Account",
     response: Response,
     limit: int,
     clock: Clock,
     pieces: list[bytes] | None = None,
-) -> Answer:
+) -> HTTPResponse:
     """Read the answer and let go of its connection; what came of a cut one is in ``pieces``.
 
     Raises ``InvalidResponseError`` as soon as a success is known to exceed ``limit`` bytes, which
@@ -70,9 +70,11 @@ async def receive(
         request_id = account.mask.name(request_id)[:_REQUEST_ID]
     # A success may ask for patience too: a poll that does slows the polls of all.
     wait = parse_retry_after(headers.get(_RETRY_AFTER), headers.get(_RETRY_AFTER_MS), clock.unix())
-    answer = Answer(account, status, body, request_id, wait)
+    answer = HTTPResponse(account, status, body, request_id, wait)
     if success and not whole:
-        raise invalid(answer, f"answered {status} with more than limits.body = {limit} bytes")
+        raise invalid_response(
+            answer, f"answered {status} with more than limits.body = {limit} bytes"
+        )
     return answer
 
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from foxapi_async._protocol.backoff import Effect
+from foxapi_async._protocol.retry import Effect
 
 
-class Call(Struct, frozen=True, kw_only=True):
+class RequestSpec(Struct, frozen=True, kw_only=True):
     """What to ask of the service.
 
     ``path`` is percent-encoded and relative to the account's base URL. ``body`` is JSON. ``read``

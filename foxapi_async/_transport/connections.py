@@ -12,7 +12,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from foxapi_async._transport.account import Account
 from foxapi_async._transport.payload import SingleUsePayload
 from foxapi_async._transport.proxy import environment_proxy
-from foxapi_async._transport.shortcut import Shortcut
+from foxapi_async._transport.shortcut import PooledGet
 from foxapi_async.config import is_loopback
 from foxapi_async.errors import ConfigError, SessionClosedError
 
@@ -57,7 +57,7 @@ class Connections:
         self._ssl = ssl
         self._billed: aiohttp.ClientSession | None = None
         self._reads: aiohttp.ClientSession | None = None
-        self._shortcuts: WeakKeyDictionary[Account, Shortcut | None] = WeakKeyDictionary()
+        self._shortcuts: WeakKeyDictionary[Account, PooledGet | None] = WeakKeyDictionary()
         self._proxies: WeakKeyDictionary[Account, yarl.URL | None] = WeakKeyDictionary()
         self._closed = False
 
@@ -105,7 +105,7 @@ class Connections:
             if payload is not None:
                 payload.replaced = True
             return headers, None
-        middlewares = [*theirs, _stay_here]
+        middlewares = [*theirs, _bypass_proxy_on_loopback]
         if payload is not None:
             middlewares.append(payload.watch)
         if lent is not None and lent.trust_env:
@@ -150,7 +150,7 @@ class Connections:
             session = self._reads = self._open(_READ_KEEPALIVE)
         return session
 
-    def shortcut(self, account: Account) -> Shortcut | None:
+    def shortcut(self, account: Account) -> PooledGet | None:
         """Return the quick way of the account's polls.
 
         There is none over a session that was lent, which may do more than we know of with a
@@ -162,7 +162,7 @@ class Connections:
         except KeyError:
             is_taken_over = getattr(aiohttp.ClientSession, "_request", None) is not _REQUEST
             is_ours = self._lent is None and not self._trust_env and not is_taken_over
-            found = Shortcut.through(self.reads, account) if is_ours else None
+            found = PooledGet.through(self.reads, account) if is_ours else None
             self._shortcuts[account] = found
             return found
 
@@ -190,7 +190,7 @@ class Connections:
             if self._lent.closed:
                 raise SessionClosedError("the aiohttp session that was lent as http= is closed")
             return self._lent
-        _spare_maps()
+        _raise_mmap_threshold()
         connector = aiohttp.TCPConnector(
             limit=0, keepalive_timeout=keepalive, ssl=True if self._ssl is None else self._ssl
         )
@@ -200,7 +200,7 @@ class Connections:
         )
 
 
-async def _stay_here(
+async def _bypass_proxy_on_loopback(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
     """Refuse to send plain http for this machine over a proxy of a lent session.
@@ -235,7 +235,7 @@ def _refuse_unfit(session: aiohttp.ClientSession) -> None:
         )
 
 
-def _spare_maps() -> None:
+def _raise_mmap_threshold() -> None:
     """Let malloc keep the buffers that asyncio reads into.
 
     Each read takes a new object of 256 KiB. glibc maps memory from the system for one of that size

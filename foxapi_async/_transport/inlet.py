@@ -7,14 +7,14 @@ from typing import Final, final
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
-from foxapi_async._transport.trial import is_made_so
+from foxapi_async._transport.trial import probe
 
 _LIMIT: Final = 2**16
 _EXPECTED: Final = [True, None, b"one", True, None, b"ortwo", True, None, b""]
 
 
 @final
-class Inlet:
+class RawStream:
     """The bytes that a ``StreamReader`` of aiohttp gets, for one who reads on and on.
 
     ``readany`` is two coroutines for each read, and more calls; on a stream of words that is as
@@ -29,7 +29,7 @@ class Inlet:
         self._new_future = asyncio.get_running_loop().create_future
 
     @classmethod
-    def of(cls, content: aiohttp.StreamReader) -> "Inlet | None":
+    def of(cls, content: aiohttp.StreamReader) -> "RawStream | None":
         """Return the inlet of ``content``, ``None`` where this aiohttp has no place for it."""
         return cls(content) if _is_possible() else None
 
@@ -69,7 +69,7 @@ class Inlet:
 
 @cache
 def _is_possible() -> bool:
-    return is_made_so("inlet", _tried, _EXPECTED)
+    return probe("inlet", _tried, _EXPECTED)
 
 
 def _tried() -> list[object]:
@@ -77,7 +77,7 @@ def _tried() -> list[object]:
     protocol = ResponseHandler(loop)
     protocol.connection_made(asyncio.Transport())
     content = aiohttp.StreamReader(protocol, _LIMIT, loop=loop)
-    inlet = Inlet(content)
+    inlet = RawStream(content)
     seen: list[object] = []
     try:
         for pieces in ([b"one"], [b"or", b"two"], []):

@@ -3,15 +3,15 @@
 from collections.abc import Callable
 
 from foxapi_async._clock import Clock
-from foxapi_async._protocol.backoff import Delay, Effect, Stop, decide
-from foxapi_async._transport.faults import Failure
+from foxapi_async._protocol.retry import Effect, GiveUp, RetryIn, decide
+from foxapi_async._transport.error_mapping import FailedCall
 from foxapi_async.config import RetryPolicy
 
 OnRetry = Callable[[int, float, str], object]
 """Told of each retry: which attempt failed, the seconds until the next, the error's class."""
 
 
-class Judge:
+class RetryDecider:
     """The retry decision of one call, with the times and the chance that it needs filled in."""
 
     __slots__ = ("_began", "_clock", "_effect", "_ends", "_policy", "_roll")
@@ -33,7 +33,7 @@ class Judge:
         self._began = began
         self._ends = ends
 
-    def __call__(self, attempt: int, failed: Failure) -> Delay | Stop:
+    def __call__(self, attempt: int, failed: FailedCall) -> RetryIn | GiveUp:
         """Judge attempt number ``attempt``."""
         now = self._clock.time()
         return decide(

@@ -86,7 +86,7 @@ class SingleUsePayload(Payload):
         if self.started:
             raise RuntimeError("a body is written once: sending it again could be billed twice")
         transport = getattr(writer, "transport", None)
-        if transport is None or transport.is_closing() or _is_spoilt(writer):
+        if transport is None or transport.is_closing() or _has_unread_data(writer):
             # A keep-alive connection died before a byte was written: proof that nothing left.
             self.refused = True
             raise ConnectionResetError("the connection ended before the request was sent")
@@ -112,7 +112,7 @@ class SingleUsePayload(Payload):
             raise RuntimeError("the request was given up, and another may go out in its place")
 
 
-def _is_spoilt(writer: AbstractStreamWriter) -> bool:
+def _has_unread_data(writer: AbstractStreamWriter) -> bool:
     """Tell whether something lies unread on the connection: it would be taken for our answer."""
     protocol = getattr(writer, "protocol", None)
     return bool(getattr(protocol, "should_close", False))

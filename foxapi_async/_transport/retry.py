@@ -6,22 +6,22 @@ from typing import TypeVar
 import tenacity
 
 from foxapi_async._clock import Clock, sleep
-from foxapi_async._protocol.backoff import Delay, Stop
-from foxapi_async._transport.faults import Failure
+from foxapi_async._protocol.retry import GiveUp, RetryIn
+from foxapi_async._transport.error_mapping import FailedCall
 from foxapi_async._transport.judge import OnRetry
 
 T = TypeVar("T")
 
 
-async def again(
-    attempt: Callable[[], Awaitable[T | Failure]],
-    failed: Failure,
-    delay: Delay,
-    judge: Callable[[int, Failure], Delay | Stop],
+async def retry_after_failure(
+    attempt: Callable[[], Awaitable[T | FailedCall]],
+    failed: FailedCall,
+    delay: RetryIn,
+    judge: Callable[[int, FailedCall], RetryIn | GiveUp],
     *,
     clock: Clock,
     on_retry: OnRetry | None,
-) -> T | Failure:
+) -> T | FailedCall:
     """Attempt again after the first attempt, which ``failed``, as long as ``judge`` says so.
 
     ``delay`` is what it said of the first one. Returns the first success or the last failure.
@@ -29,21 +29,21 @@ async def again(
     """
     # tenacity counts from an attempt of its own: that is the one which has failed already.
     past = [failed]
-    verdict: Delay | Stop = delay
+    verdict: RetryIn | GiveUp = delay
 
-    async def next_attempt() -> T | Failure:
+    async def next_attempt() -> T | FailedCall:
         return past.pop() if past else await attempt()
 
     def go_on(state: tenacity.RetryCallState) -> bool:
         nonlocal verdict
         if state.outcome is None or state.outcome.failed:
             return False
-        result: T | Failure = state.outcome.result()
-        if not isinstance(result, Failure):
+        result: T | FailedCall = state.outcome.result()
+        if not isinstance(result, FailedCall):
             return False
         if state.attempt_number > 1:
             verdict = judge(state.attempt_number, result)
-        if isinstance(verdict, Stop):
+        if isinstance(verdict, GiveUp):
             return False
         if on_retry is not None:
             on_retry(state.attempt_number, verdict.seconds, type(result.error).__name__)
@@ -51,6 +51,6 @@ async def again(
 
     return await tenacity.AsyncRetrying(
         retry=go_on,
-        wait=lambda _: verdict.seconds if isinstance(verdict, Delay) else 0.0,
+        wait=lambda _: verdict.seconds if isinstance(verdict, RetryIn) else 0.0,
         sleep=lambda seconds: sleep(clock, seconds),
     )(next_attempt)

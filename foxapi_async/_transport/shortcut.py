@@ -12,7 +12,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDictProxy
 
 from foxapi_async._transport.account import Account
-from foxapi_async._transport.trial import is_made_so, warn
+from foxapi_async._transport.trial import probe, warn
 
 _HOW: Final[dict[str, Any]] = {"read_until_eof": True, "auto_decompress": True}
 _CANNED: Final = b"HTTP/1.1 200 OK\r\nX-Is: here\r\nContent-Length: 2\r\n\r\nok"
@@ -21,7 +21,7 @@ _SWITCHING: Final = 101
 _OF_THE_NETWORK: Final = (aiohttp.ClientError, HttpProcessingError, aiohttp.EofStream, OSError)
 
 
-class Reply:
+class RawResponse:
     """An answer whose head has come: as much of aiohttp's response as reading a body needs."""
 
     __slots__ = ("_connection", "content", "headers", "status")
@@ -50,7 +50,7 @@ class Reply:
         self._connection.close()
 
 
-class Shortcut:
+class PooledGet:
     """The way of polls, which are most of what a session sends: half the CPU of ``get``.
 
     A request of aiohttp's session costs as much as its system calls, its pool, its TLS and
@@ -78,7 +78,7 @@ class Shortcut:
         self._head = f" HTTP/1.1\r\n{''.join(lines)}\r\n"
 
     @classmethod
-    def through(cls, session: aiohttp.ClientSession, account: Account) -> "Shortcut | None":
+    def through(cls, session: aiohttp.ClientSession, account: Account) -> "PooledGet | None":
         """Return a shortcut to the account, ``None`` where this aiohttp has no place for it."""
         if not _is_possible():
             return None
@@ -88,7 +88,7 @@ class Shortcut:
             warn("shortcut", surprise)
             return None
 
-    async def get(self, target: str, timeout: aiohttp.ClientTimeout) -> Reply | None:
+    async def get(self, target: str, timeout: aiohttp.ClientTimeout) -> RawResponse | None:
         """Ask for ``target``, a path with its query, and return the answer as it begins.
 
         ``None`` if this aiohttp turns out to be made otherwise: a GET may be repeated. Raises what
@@ -107,7 +107,7 @@ class Shortcut:
             warn("shortcut", surprise)
             return None
 
-    async def _twice(self, request: bytes, timeout: aiohttp.ClientTimeout) -> Reply:
+    async def _twice(self, request: bytes, timeout: aiohttp.ClientTimeout) -> RawResponse:
         try:
             return await self._exchange(request, timeout)
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
@@ -116,7 +116,7 @@ class Shortcut:
         # A connection that had been idle may have died unnoticed: a read may be made again.
         return await self._exchange(request, timeout)
 
-    async def _exchange(self, request: bytes, timeout: aiohttp.ClientTimeout) -> Reply:
+    async def _exchange(self, request: bytes, timeout: aiohttp.ClientTimeout) -> RawResponse:
         try:
             connection = await self._connector.connect(self._template, [], timeout)
         except TimeoutError:
@@ -132,7 +132,7 @@ class Shortcut:
         return f"<Shortcut to {self._template.host}>"
 
 
-async def _answered(connection: Connection, request: bytes) -> Reply:
+async def _answered(connection: Connection, request: bytes) -> RawResponse:
     protocol, transport = connection.protocol, connection.transport
     # What lies unread on a connection that was idle would be taken for our answer.
     if protocol is None or transport is None or protocol.should_close:
@@ -143,12 +143,12 @@ async def _answered(connection: Connection, request: bytes) -> Reply:
         message, content = await protocol.read()
         # A server may send any number of heads that only say that the answer will come.
         if not 100 <= message.code < 200 or message.code == _SWITCHING:  # noqa: PLR2004
-            return Reply(connection, message, content)
+            return RawResponse(connection, message, content)
 
 
 @cache
 def _is_possible() -> bool:
-    return is_made_so("shortcut", _tried, _EXPECTED)
+    return probe("shortcut", _tried, _EXPECTED)
 
 
 def _tried() -> object:

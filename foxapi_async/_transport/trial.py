@@ -9,7 +9,7 @@ import aiohttp
 _log = logging.getLogger("foxapi_async")
 
 
-def is_made_so(what: str, tried: Callable[[], object], expected: object) -> bool:
+def probe(what: str, tried: Callable[[], object], expected: object) -> bool:
     """Tell whether trying ``what`` brings what is expected: no name inside is sure to stay."""
     try:
         seen = tried()

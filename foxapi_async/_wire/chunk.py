@@ -1,15 +1,15 @@
-"""What a stream carries: chunks, and the two events that end it (CONTRACT §5.2, §6)."""
+"""What a stream carries: chunks, and the two events that end it (contract §5.2, §6)."""
 
 from typing import Any, Final
 
+from foxapi_async._wire.base import Decoder, ResponseStruct, mends
 from foxapi_async._wire.completion import Usage, mend_function, mend_message
-from foxapi_async._wire.shape import Answer, Reader, mends
 
 NO_INDEX: Final = -1
 """The index of a piece of a tool call for which the service told none."""
 
 
-class FunctionDelta(Answer, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+class FunctionDelta(ResponseStruct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """A piece of a function call; ``arguments`` are to be concatenated."""
 
     name: str | None = None
@@ -21,7 +21,7 @@ class FunctionDelta(Answer, frozen=True, kw_only=True, gc=False, omit_defaults=T
 mends(FunctionDelta)(mend_function)
 
 
-class ToolCallDelta(Answer, frozen=True, kw_only=True, gc=False):
+class ToolCallDelta(ResponseStruct, frozen=True, kw_only=True, gc=False):
     """A piece of a tool call; in the deltas of a stream, pieces of one call have one ``index``."""
 
     index: int = NO_INDEX
@@ -34,7 +34,7 @@ class ToolCallDelta(Answer, frozen=True, kw_only=True, gc=False):
     """A piece of the call."""
 
 
-class DeltaMessage(Answer, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+class DeltaMessage(ResponseStruct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """What one chunk adds to one choice."""
 
     role: str | None = None
@@ -52,7 +52,7 @@ class DeltaMessage(Answer, frozen=True, kw_only=True, gc=False, omit_defaults=Tr
 mends(DeltaMessage)(mend_message)
 
 
-class DeltaChoice(Answer, frozen=True, kw_only=True, gc=False):
+class DeltaChoice(ResponseStruct, frozen=True, kw_only=True, gc=False):
     """One choice of a chunk."""
 
     index: int = 0
@@ -67,7 +67,7 @@ class DeltaChoice(Answer, frozen=True, kw_only=True, gc=False):
     """Log probabilities of the tokens of this chunk, if they were asked for."""
 
 
-class Delta(Answer, frozen=True, kw_only=True, gc=False):
+class Delta(ResponseStruct, frozen=True, kw_only=True, gc=False):
     """One chunk of a stream.
 
     ``text``, ``reasoning``, ``tool_calls``, ``role``, ``finish_reason`` and ``index`` are those of
@@ -130,21 +130,21 @@ class Delta(Answer, frozen=True, kw_only=True, gc=False):
         return self.choices[0].index if self.choices else 0
 
 
-class StreamDone(Answer, frozen=True, kw_only=True, gc=False):
+class StreamDone(ResponseStruct, frozen=True, kw_only=True, gc=False):
     """The normal end. ``total_chunks`` counts the whole task's chunks, whatever the offset was."""
 
     total_chunks: int | None = None
     """The number of chunks of the whole task, whatever the offset was."""
 
 
-class StreamFault(Answer, frozen=True, kw_only=True, gc=False):
-    """The abnormal end. It has only a message; the task has the code (CONTRACT Q12)."""
+class StreamErrorEvent(ResponseStruct, frozen=True, kw_only=True, gc=False):
+    """The abnormal end. It has only a message; the task has the code (contract Q12)."""
 
     message: str = ""
 
 
-deltas = Reader(Delta)
+delta_decoder = Decoder(Delta)
 # A text that ends or begins in the middle of a character keeps the half that it has.
-halved_deltas = Reader(Delta, halves=True)
-dones = Reader(StreamDone)
-faults = Reader(StreamFault)
+halved_deltas = Decoder(Delta, halves=True)
+done_decoder = Decoder(StreamDone)
+error_decoder = Decoder(StreamErrorEvent)

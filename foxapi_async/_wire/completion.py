@@ -1,4 +1,4 @@
-"""The answer of a language model, ``results[0]`` of its task (CONTRACT §5.1)."""
+"""The answer of a language model, ``results[0]`` of its task (contract §5.1)."""
 
 from collections.abc import Mapping
 from typing import Any, Final, Literal
@@ -7,7 +7,15 @@ import msgspec
 from msgspec import UNSET, DecodeError, Raw, Struct, field
 from msgspec.structs import replace
 
-from foxapi_async._wire.shape import Answer, Reader, encode, is_list, is_object, mends, read_json
+from foxapi_async._wire.base import (
+    Decoder,
+    ResponseStruct,
+    encode,
+    is_list,
+    is_object,
+    mends,
+    read_json,
+)
 
 Source = Literal["task", "stream", "task+stream"]
 
@@ -50,7 +58,7 @@ def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-class Function(Answer, frozen=True, kw_only=True, gc=False):
+class Function(ResponseStruct, frozen=True, kw_only=True, gc=False):
     """The function that a model wants called; ``arguments`` is JSON text, as the model wrote it."""
 
     name: str = ""
@@ -59,7 +67,7 @@ class Function(Answer, frozen=True, kw_only=True, gc=False):
     """The arguments as JSON text, as the model wrote it."""
 
 
-class ToolCall(Answer, frozen=True, kw_only=True, gc=False):
+class ToolCall(ResponseStruct, frozen=True, kw_only=True, gc=False):
     """One call that a model asks for."""
 
     id: str = ""
@@ -76,7 +84,7 @@ def mend_function(name: str, value: Any) -> Any:
     return _json(value) if name == "arguments" and value is not None else UNSET
 
 
-class Usage(Answer, frozen=True, kw_only=True, gc=False):
+class Usage(ResponseStruct, frozen=True, kw_only=True, gc=False):
     """Tokens read and written."""
 
     prompt_tokens: int = 0
@@ -95,11 +103,11 @@ def _nothing() -> str | None:
     return None
 
 
-class CompletionMessage(Answer, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+class CompletionMessage(ResponseStruct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """What the model said; put it into ``messages`` as it is to go on with the conversation.
 
     As JSON it has ``role`` and ``content``, and of the others those that are set.
-    ``reasoning_content`` is never stored by the service (CONTRACT Q1).
+    ``reasoning_content`` is never stored by the service (contract Q1).
     """
 
     # Made by functions, which are never left out of the JSON.
@@ -121,7 +129,7 @@ def mend_message(name: str, value: Any) -> Any:
     return text_of(value) if name in _TEXTS and value is not None else UNSET
 
 
-class Choice(Answer, frozen=True, kw_only=True, gc=False):
+class Choice(ResponseStruct, frozen=True, kw_only=True, gc=False):
     """One of the ``n`` answers."""
 
     index: int = 0
@@ -154,7 +162,7 @@ class _Origin(Struct, frozen=True, gc=False):
 _UNTOLD: Final = _Origin("task", b"")
 
 
-class ChatCompletion(Answer, frozen=True, kw_only=True, gc=True, dict=True):
+class ChatCompletion(ResponseStruct, frozen=True, kw_only=True, gc=True, dict=True):
     """The full answer of a language model, in OpenAI's shape.
 
     ``text``, ``reasoning``, ``message`` and ``finish_reason`` are those of the first choice.
@@ -189,7 +197,7 @@ class ChatCompletion(Answer, frozen=True, kw_only=True, gc=True, dict=True):
 
     @property
     def reasoning(self) -> str:
-        """The first choice's thinking, always a ``str``; only a stream carries it (CONTRACT Q1)."""
+        """The first choice's thinking, always a ``str``; only a stream carries it (contract Q1)."""
         return self.message.reasoning_content or ""
 
     @property
@@ -213,7 +221,7 @@ class ChatCompletion(Answer, frozen=True, kw_only=True, gc=True, dict=True):
         return told or _UNTOLD
 
     def __copy__(self) -> "ChatCompletion":
-        return originated(self, self.source, self.raw)
+        return with_origin(self, self.source, self.raw)
 
     def __reduce__(self) -> tuple[Any, ...]:
         members = {name: getattr(self, name) for name in self.__struct_fields__}
@@ -227,11 +235,11 @@ class ChatCompletion(Answer, frozen=True, kw_only=True, gc=True, dict=True):
 
 
 _NO_MESSAGE: Final = CompletionMessage()
-_completions = Reader(ChatCompletion)
-_choices = Reader(Choice)
+_completions = Decoder(ChatCompletion)
+_choices = Decoder(Choice)
 
 
-def originated(completion: ChatCompletion, source: Source, raw: bytes) -> ChatCompletion:
+def with_origin(completion: ChatCompletion, source: Source, raw: bytes) -> ChatCompletion:
     """Return ``completion`` with its origin written down."""
     told = replace(completion)
     vars(told)["_told"] = _Origin(source, raw)
@@ -239,23 +247,23 @@ def originated(completion: ChatCompletion, source: Source, raw: bytes) -> ChatCo
 
 
 def _restored(members: dict[str, Any], source: Source, raw: bytes) -> ChatCompletion:
-    return originated(ChatCompletion(**members), source, raw)
+    return with_origin(ChatCompletion(**members), source, raw)
 
 
-def read_completion(result: Raw) -> ChatCompletion:
+def decode_completion(result: Raw) -> ChatCompletion:
     """Read ``results[0]``: a full ChatCompletion, or a short form of the seed or of old clients.
 
     ``msgspec.DecodeError`` when there is no message to be found in it.
     """
     raw = bytes(result)
     if raw[:1] in {b'"', b"["}:
-        return originated(_from_text(read_json(raw)), "task", raw)
+        return with_origin(_from_text(read_json(raw)), "task", raw)
     completion = _completions.read(raw)
     choices = completion.choices or (_from_short_form(completion.extra),)
     choices = tuple(_told(choice) for choice in choices)
     if len({choice.index for choice in choices}) < len(choices):
         choices = tuple(replace(choice, index=n) for n, choice in enumerate(choices))
-    return originated(replace(completion, choices=choices), "task", raw)
+    return with_origin(replace(completion, choices=choices), "task", raw)
 
 
 def _told(choice: Choice) -> Choice:
@@ -266,8 +274,8 @@ def _told(choice: Choice) -> Choice:
     return replace(choice, message=replace(choice.message, content=text))
 
 
-def write_completion(completion: ChatCompletion) -> bytes:
-    """Return the JSON that ``read_completion`` reads; where the words came from is left out."""
+def encode_completion(completion: ChatCompletion) -> bytes:
+    """Return the JSON that ``decode_completion`` reads; where the words came from is left out."""
     return encode(completion)
 
 
@@ -279,7 +287,7 @@ def _from_text(result: Any) -> ChatCompletion:
 
 
 def _from_short_form(extra: Mapping[str, Any]) -> Choice:
-    """Read ``message.content`` (the seed's path), ``content`` or ``text`` (CONTRACT §5.1)."""
+    """Read ``message.content`` (the seed's path), ``content`` or ``text`` (contract §5.1)."""
     message = extra.get("message")
     if not isinstance(message, dict):
         texts = [extra[name] for name in ("content", "text") if is_text(extra.get(name))]

@@ -19,7 +19,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Struct
 
-from foxapi_async._wire.shape import Answer, Shape
+from foxapi_async._wire.base import ResponseStruct, WireStruct
 
 Jsonable: TypeAlias = "dict[str, Jsonable] | list[Jsonable] | str | float | bool | None"
 
@@ -176,10 +176,10 @@ def _members(value: object) -> Mapping[Any, object] | None:
 
 def _struct_members(value: Struct) -> Mapping[str, object]:
     """Return what msgspec would write of a struct, a shape's ``extra`` beside its named members."""
-    if isinstance(value, Answer):
+    if isinstance(value, ResponseStruct):
         return value.to_dict()
     # In a request ``None`` is sent as null; in a struct of yours it means nothing.
-    says_null = isinstance(value, Shape)
+    says_null = isinstance(value, WireStruct)
     members = {
         encoded: member
         for name, encoded in zip(
@@ -189,7 +189,7 @@ def _struct_members(value: Struct) -> Mapping[str, object]:
         and (member := getattr(value, name)) is not UNSET
         and (says_null or member is not None)
     }
-    return {**members, **value.extra} if isinstance(value, Shape) else members
+    return {**members, **value.extra} if isinstance(value, WireStruct) else members
 
 
 def _refused(value: object) -> NotJSONError:

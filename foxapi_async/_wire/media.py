@@ -1,10 +1,10 @@
-"""What image, video, audio and document tasks produce (CONTRACT §9)."""
+"""What image, video, audio and document tasks produce (contract §9)."""
 
 from typing import Any
 
 from msgspec import Raw, Struct, ValidationError
 
-from foxapi_async._wire.shape import is_object, read_json
+from foxapi_async._wire.base import is_object, read_json
 
 
 class MediaResult(Struct, frozen=True, kw_only=True):

@@ -1,9 +1,9 @@
-"""The list of models that a token may use (CONTRACT §7.2, endpoint #4)."""
+"""The list of models that a token may use (contract §7.2, endpoint #4)."""
 
-from foxapi_async._wire.shape import Answer, Reader
+from foxapi_async._wire.base import Decoder, ResponseStruct
 
 
-class ModelInfo(Answer, frozen=True, kw_only=True, gc=False):
+class ModelInfo(ResponseStruct, frozen=True, kw_only=True, gc=False):
     """One model of the service's list."""
 
     id: str
@@ -16,11 +16,11 @@ class ModelInfo(Answer, frozen=True, kw_only=True, gc=False):
     """
 
 
-class ModelList(Answer, frozen=True, kw_only=True, gc=False):
+class ModelList(ResponseStruct, frozen=True, kw_only=True, gc=False):
     """The answer of the endpoint; a group without models has an empty ``data``."""
 
     object: str = "list"
     data: tuple[ModelInfo, ...] = ()
 
 
-model_lists = Reader(ModelList)
+model_list_decoder = Decoder(ModelList)

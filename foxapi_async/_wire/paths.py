@@ -1,4 +1,4 @@
-"""Paths of the endpoints and the form of a task id (CONTRACT §2, §4.1)."""
+"""Paths of the endpoints and the form of a task id (contract §2, §4.1)."""
 
 import re
 from typing import Final

@@ -1,4 +1,4 @@
-"""The body of ``POST /v1/llm/generations`` (CONTRACT §3.2, §3.3): OpenAI's chat parameters.
+"""The body of ``POST /v1/llm/generations`` (contract §3.2, §3.3): OpenAI's chat parameters.
 
 ``UNSET`` means not sent, ``None`` means sent as null.
 """
@@ -9,17 +9,17 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from foxapi_async._wire.shape import Reader, Shape
+from foxapi_async._wire.base import Decoder, WireStruct
 
 
-class MediaURL(Shape, frozen=True, kw_only=True):
+class MediaURL(WireStruct, frozen=True, kw_only=True):
     """Where a medium is: an http(s) URL or a data URI."""
 
     url: str
     """An http(s) URL or a data URI."""
 
 
-class ContentBlock(Shape, frozen=True, kw_only=True, omit_defaults=True):
+class ContentBlock(WireStruct, frozen=True, kw_only=True, omit_defaults=True):
     """One block of a multimodal message. ``type`` names the member that it uses."""
 
     type: str
@@ -36,7 +36,7 @@ class ContentBlock(Shape, frozen=True, kw_only=True, omit_defaults=True):
     """Where the document is."""
 
 
-class Message(Shape, frozen=True, kw_only=True, omit_defaults=True):
+class Message(WireStruct, frozen=True, kw_only=True, omit_defaults=True):
     """One message of the conversation; ``content`` is a text or blocks."""
 
     role: str
@@ -62,7 +62,7 @@ class Message(Shape, frozen=True, kw_only=True, omit_defaults=True):
         return self.content or ()
 
 
-class GenerationRequest(Shape, frozen=True, kw_only=True, omit_defaults=True):
+class GenerationRequest(WireStruct, frozen=True, kw_only=True, omit_defaults=True):
     """A generation to be submitted; members mean what OpenAI's chat specification says."""
 
     model: str
@@ -148,11 +148,11 @@ class GenerationRequest(Shape, frozen=True, kw_only=True, omit_defaults=True):
         )
 
 
-def member_names(shape: type[Shape]) -> frozenset[str]:
+def member_names(shape: type[WireStruct]) -> frozenset[str]:
     """Return the JSON names of the members that ``shape`` knows."""
     return frozenset(
         item.encode_name for item in msgspec.structs.fields(shape) if item.name != "_extra"
     )
 
 
-requests = Reader(GenerationRequest)
+request_decoder = Decoder(GenerationRequest)

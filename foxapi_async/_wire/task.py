@@ -1,4 +1,4 @@
-"""The unified task, the one answer of every submit and every query (CONTRACT §3.5, §4)."""
+"""The unified task, the one answer of every submit and every query (contract §3.5, §4)."""
 
 from enum import StrEnum
 from typing import Any
@@ -7,8 +7,8 @@ import msgspec
 from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
-from foxapi_async._wire.fault import ErrorBody, stated_error
-from foxapi_async._wire.shape import Answer, Reader, mends
+from foxapi_async._wire.base import Decoder, ResponseStruct, mends
+from foxapi_async._wire.error_body import ErrorBody, stated_error
 
 
 class Status(StrEnum):
@@ -26,14 +26,14 @@ class Status(StrEnum):
     """Ended without a result; final."""
 
 
-class StreamRef(Answer, frozen=True, kw_only=True, gc=False):
-    """Where the service says the stream is: relative, never followed by this SDK (CONTRACT Q8)."""
+class StreamRef(ResponseStruct, frozen=True, kw_only=True, gc=False):
+    """Where the service says the stream is: relative, never followed by this SDK (contract Q8)."""
 
     url: str | None = None
     """A path on the service, or ``None``."""
 
 
-class TaskUsage(Answer, frozen=True, kw_only=True, gc=False):
+class TaskUsage(ResponseStruct, frozen=True, kw_only=True, gc=False):
     """What the task holds or costs, in credits."""
 
     credits_reserved: float | None = None
@@ -44,7 +44,7 @@ class TaskUsage(Answer, frozen=True, kw_only=True, gc=False):
     """The price group of the account."""
 
 
-class TaskInfo(Answer, frozen=True, kw_only=True, gc=False):
+class TaskInfo(ResponseStruct, frozen=True, kw_only=True, gc=False):
     """Hints of the service about a media task; ``estimated_time`` is in seconds."""
 
     can_cancel: bool | None = None
@@ -53,7 +53,7 @@ class TaskInfo(Answer, frozen=True, kw_only=True, gc=False):
     """Seconds that the task will take, as the service estimates."""
 
 
-class UnifiedTask(Answer, frozen=True, kw_only=True, gc=False):
+class UnifiedTask(ResponseStruct, frozen=True, kw_only=True, gc=False):
     """The ten members that the seed fixes. ``id`` and ``status`` are all that must be there."""
 
     id: str
@@ -101,11 +101,11 @@ class Task(UnifiedTask, frozen=True, kw_only=True, gc=False):
     """Hints about the progress of a media task, or ``None``."""
 
 
-tasks = Reader(Task)
+task_decoder = Decoder(Task)
 # The answer to a submit, which need not say that a task with an id is pending.
-submitted_tasks = Reader(Task, given={"status": ""})
+submitted_tasks = Decoder(Task, given={"status": ""})
 # The answer to a query, whose path has named the task already.
-looked_up_tasks = Reader(Task, given={"id": ""})
+looked_up_tasks = Decoder(Task, given={"id": ""})
 
 
 def accepted(task: Task) -> Task:

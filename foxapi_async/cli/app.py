@@ -6,8 +6,8 @@ from typing import Annotated, Final
 
 import typer
 
-from foxapi_async.cli.exits import ExitCode, OutputError
-from foxapi_async.cli.screen import abandon_stdout, tame_output, tell, writing_stdout
+from foxapi_async.cli.exit_codes import ExitCode, OutputError
+from foxapi_async.cli.output import abandon_stdout, configure_output, tell, writing_stdout
 
 COMMANDS: Final = ("demo", "serve", "submit", "stream", "wait", "task", "models", "journal")
 """Every command, in the order of the help; each is ``command`` in the module of its name."""
@@ -84,7 +84,7 @@ def run_command_line(arguments: Sequence[str]) -> int:
     """Run the command that ``arguments`` name and return its exit code."""
     named = arguments[0] if arguments else ""
     try:
-        tame_output()
+        configure_output()
         # The other commands are needed only to list them, or to guess which one was meant.
         app = build_app([named] if named in COMMANDS else COMMANDS)
         # Commands tell their own errors; what the system refuses here is a help or a version.

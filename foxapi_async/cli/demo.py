@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from foxapi_async import __version__
-from foxapi_async.cli.exits import ExitCode
-from foxapi_async.cli.running import run
-from foxapi_async.cli.screen import Screen
-from foxapi_async.cli.stage import Stage
+from foxapi_async.cli.demo_display import Stage
+from foxapi_async.cli.exit_codes import ExitCode
+from foxapi_async.cli.output import Screen
+from foxapi_async.cli.runner import run
 
 if TYPE_CHECKING:
     from foxapi_async import FoxSession, Progress, TaskHandle

@@ -9,14 +9,14 @@ import msgspec
 import typer
 
 from foxapi_async.cli import options
-from foxapi_async.cli.exits import ExitCode, UsageError
+from foxapi_async.cli.exit_codes import ExitCode, UsageError
 from foxapi_async.cli.moment import local_time
-from foxapi_async.cli.running import Session, open_session, run
-from foxapi_async.cli.screen import Screen
+from foxapi_async.cli.output import Screen
+from foxapi_async.cli.runner import Session, open_session, run
 from foxapi_async.cli.settling import confirm, forget_unknown, retry_unknown, unsettled
 from foxapi_async.cli.waiting import wait_for
 from foxapi_async.errors import JournalError
-from foxapi_async.journal import Entry, Journal, Note, Stage, open_journal
+from foxapi_async.journal import Entry, EntryId, Journal, Stage, open_journal
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -301,8 +301,8 @@ async def _prune(
     return ExitCode.OK
 
 
-def _note(name: str) -> Note:
-    note = Note.parse(name)
+def _note(name: str) -> EntryId:
+    note = EntryId.parse(name)
     if note is None:
         raise typer.BadParameter(f"--entry {name[:80]!r}: take it from `foxapi journal list`")
     return note

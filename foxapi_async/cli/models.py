@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from foxapi_async.cli import options
-from foxapi_async.cli.exits import ExitCode
-from foxapi_async.cli.running import Session, open_session, run
-from foxapi_async.cli.screen import Screen
+from foxapi_async.cli.exit_codes import ExitCode
+from foxapi_async.cli.output import Screen
+from foxapi_async.cli.runner import Session, open_session, run
 from foxapi_async.cli.table import table
 
 if TYPE_CHECKING:

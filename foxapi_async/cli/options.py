@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 
-from foxapi_async.cli.exits import UsageError
+from foxapi_async.cli.exit_codes import UsageError
 from foxapi_async.types import ContentBlock, GenerationRequest
 
 AsJSON = Annotated[

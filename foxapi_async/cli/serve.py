@@ -7,9 +7,9 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from foxapi_async.cli.exits import ExitCode, UsageError
-from foxapi_async.cli.running import run
-from foxapi_async.cli.screen import Screen
+from foxapi_async.cli.exit_codes import ExitCode, UsageError
+from foxapi_async.cli.output import Screen
+from foxapi_async.cli.runner import run
 from foxapi_async.cli.serving import (
     AllowedHosts,
     APIKeys,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from foxapi_async.cli.exits import UsageError
+from foxapi_async.cli.exit_codes import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,9 +5,9 @@ import sys
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Final
 
-from foxapi_async.cli.exits import ExitCode, UsageError
-from foxapi_async.cli.running import Session, complain
-from foxapi_async.cli.screen import Screen
+from foxapi_async.cli.exit_codes import ExitCode, UsageError
+from foxapi_async.cli.output import Screen
+from foxapi_async.cli.runner import Session, report_error
 from foxapi_async.errors import FoxAPIError
 from foxapi_async.journal import Entry, Journal, Stage
 
@@ -67,7 +67,7 @@ async def retry_unknown(
                 handle = await fox.llm.resubmit(one)
             except FoxAPIError as error:
                 screen.record(entry=one.entry, key=one.key, error=str(error))
-                return complain(screen, error)
+                return report_error(screen, error)
             _show_accepted(screen, one, handle)
             return ExitCode.OK
 

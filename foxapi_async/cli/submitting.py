@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from foxapi_async.cli.exits import UsageError
-from foxapi_async.cli.screen import Screen
+from foxapi_async.cli.exit_codes import UsageError
+from foxapi_async.cli.output import Screen
 
 if TYPE_CHECKING:
     from foxapi_async import FoxSession, LLMHandle

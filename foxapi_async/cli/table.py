@@ -6,7 +6,7 @@ from typing import Final
 from rich.cells import cell_len
 from rich.text import Text
 
-from foxapi_async.cli.screen import printable
+from foxapi_async.cli.output import printable
 
 _GAP: Final = 2
 

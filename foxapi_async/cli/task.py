@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from foxapi_async.cli import options
-from foxapi_async.cli.answer import plain, show_answer
-from foxapi_async.cli.exits import ExitCode
+from foxapi_async.cli.exit_codes import ExitCode
 from foxapi_async.cli.moment import local_time
-from foxapi_async.cli.running import Session, open_session, run
-from foxapi_async.cli.screen import Screen
+from foxapi_async.cli.output import Screen
+from foxapi_async.cli.render import plain, show_answer
+from foxapi_async.cli.runner import Session, open_session, run
 from foxapi_async.cli.table import sheet
 
 if TYPE_CHECKING:

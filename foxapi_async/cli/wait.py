@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from foxapi_async.cli import options
-from foxapi_async.cli.exits import ExitCode
-from foxapi_async.cli.running import Session, open_session, run
-from foxapi_async.cli.screen import Screen
+from foxapi_async.cli.exit_codes import ExitCode
+from foxapi_async.cli.output import Screen
+from foxapi_async.cli.runner import Session, open_session, run
 from foxapi_async.cli.waiting import wait_for
 
 

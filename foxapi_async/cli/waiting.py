@@ -12,10 +12,10 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from foxapi_async.cli.answer import answer_members, show_answer
-from foxapi_async.cli.exits import ExitCode
-from foxapi_async.cli.running import complain
-from foxapi_async.cli.screen import Screen, printable
+from foxapi_async.cli.exit_codes import ExitCode
+from foxapi_async.cli.output import Screen, printable
+from foxapi_async.cli.render import answer_members, show_answer
+from foxapi_async.cli.runner import report_error
 from foxapi_async.errors import FoxAPIError
 from foxapi_async.types import ChatCompletion
 
@@ -68,7 +68,7 @@ def _show(screen: Screen, handle: "LLMHandle", outcome: ChatCompletion | FoxAPIE
             "message": str(outcome),
         }
         screen.record(id=handle.id, status=handle.status, error=fault)
-        return complain(screen, outcome)
+        return report_error(screen, outcome)
     screen.record(id=handle.id, status=handle.status, **answer_members(outcome))
     show_answer(screen, outcome)
     return ExitCode.OK

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from foxapi_async.gateway.app import make_app
+    from foxapi_async.gateway.faults.loading import load_faults
     from foxapi_async.gateway.faults.plan import Faults
     from foxapi_async.gateway.faults.rule import FaultRule
-    from foxapi_async.gateway.faults.source import load_faults
     from foxapi_async.gateway.server import Gateway
     from foxapi_async.gateway.settings import GatewaySettings
 
@@ -28,7 +28,7 @@ _HOMES = {
     "Faults": "faults.plan",
     "Gateway": "server",
     "GatewaySettings": "settings",
-    "load_faults": "faults.source",
+    "load_faults": "faults.loading",
     "make_app": "app",
 }
 

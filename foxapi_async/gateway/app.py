@@ -6,21 +6,21 @@ from typing import Final, Unpack
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from foxapi_async._wire.fault import ErrorBody
-from foxapi_async.gateway.access import AccessLog, RequestIds
-from foxapi_async.gateway.control import Control
-from foxapi_async.gateway.doors import Doors
+from foxapi_async._wire.error_body import ErrorBody
+from foxapi_async.gateway.access_log import AccessLog, RequestIds
+from foxapi_async.gateway.admin_routes import AdminRoutes
+from foxapi_async.gateway.api_errors import APIError, envelope, error_type, from_http_exception
+from foxapi_async.gateway.auth import APIKeys
 from foxapi_async.gateway.engine import Engine
-from foxapi_async.gateway.faults.answer import Spoiler
-from foxapi_async.gateway.faults.kinds import ROUTES
+from foxapi_async.gateway.faults.catalog import ROUTES
+from foxapi_async.gateway.faults.inject import FaultInjector
 from foxapi_async.gateway.faults.plan import Faults
-from foxapi_async.gateway.keys import Keys
-from foxapi_async.gateway.refusal import Refusal, envelope, error_type, translated
+from foxapi_async.gateway.origin_check import OriginCheck
 from foxapi_async.gateway.routes import Routes
 from foxapi_async.gateway.settings import GatewayOptions, GatewaySettings
+from foxapi_async.gateway.sse_response import Streams
 from foxapi_async.gateway.stats import Stats
-from foxapi_async.gateway.store import choose
-from foxapi_async.gateway.stream import Streams
+from foxapi_async.gateway.store import open_store
 
 _logger = logging.getLogger(__name__)
 
@@ -37,14 +37,14 @@ def make_app(**options: Unpack[GatewayOptions]) -> web.Application:
     """
     settings = GatewaySettings(**options)
     stats = Stats()
-    store = choose(settings)
+    store = open_store(settings)
     engine = Engine(settings=settings, store=store, stats=stats)
     streams = Streams(stats)
-    keys = Keys(settings.credits, price=settings.price)
-    doors = Doors(keys, settings.hosts)
+    keys = APIKeys(settings.credits, price=settings.price)
+    doors = OriginCheck(keys, settings.hosts)
     faults = Faults(settings.faults, seed=settings.seed)
-    spoiler = Spoiler(faults, keys=keys, store=store, stats=stats, clock=settings.clock)
-    border = Border(doors, faults, spoiler)
+    spoiler = FaultInjector(faults, keys=keys, store=store, stats=stats, clock=settings.clock)
+    border = ErrorMiddleware(doors, faults, spoiler)
     ids = RequestIds()
     middlewares = [border.guard]
     if settings.log is not None:
@@ -60,7 +60,7 @@ def make_app(**options: Unpack[GatewayOptions]) -> web.Application:
         keys=keys, engine=engine, store=store, streams=streams, spoiler=spoiler, stats=stats
     )
     app.add_routes(routes.table())
-    control = Control(doors=doors, faults=faults, stats=stats, clock=settings.clock)
+    control = AdminRoutes(doors=doors, faults=faults, stats=stats, clock=settings.clock)
     app.add_routes(control.table())
     app.on_response_prepare.append(ids.prepare)
 
@@ -83,13 +83,13 @@ def make_app(**options: Unpack[GatewayOptions]) -> web.Application:
     return app
 
 
-class Border:
+class ErrorMiddleware:
     """Stands between the network and the handlers.
 
     What comes through a wrong door is turned away, and what fails leaves in the service's envelope.
     """
 
-    def __init__(self, doors: Doors, faults: Faults, spoiler: Spoiler) -> None:
+    def __init__(self, doors: OriginCheck, faults: Faults, spoiler: FaultInjector) -> None:
         self._doors = doors
         self._faults = faults
         self._spoiler = spoiler
@@ -102,10 +102,10 @@ class Border:
             if self._faults and (on := request.match_info.route.name) in ROUTES:
                 return await self._spoiler.handle(request, handler, on)
             return await handler(request)
-        except Refusal as refusal:
+        except APIError as refusal:
             return envelope(refusal.status, refusal.body)
         except web.HTTPException as error:
-            return translated(error, request)
+            return from_http_exception(error, request)
         except web.RequestPayloadError:
             message = "the body cannot be read: its length or its encoding is not as announced"
             return envelope(400, ErrorBody(message=message, type=error_type(400)))

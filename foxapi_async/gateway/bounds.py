@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from foxapi_async.gateway.refusal import Refusal
+from foxapi_async.gateway.api_errors import APIError
 
 MOST_LEVELS: Final = 128
 """Arrays and objects inside each other. Writing JSON takes the stack of Python for each level."""
@@ -33,6 +33,6 @@ def check_bounds(body: bytes) -> None:
         elif sign in b",":
             values += 1
         if depth > MOST_LEVELS:
-            raise Refusal(400, f"the body is nested more than {MOST_LEVELS} levels deep")
+            raise APIError(400, f"the body is nested more than {MOST_LEVELS} levels deep")
         if values > MOST_VALUES:
-            raise Refusal(400, f"the body has more than {MOST_VALUES} values")
+            raise APIError(400, f"the body has more than {MOST_VALUES} values")

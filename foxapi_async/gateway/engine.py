@@ -10,12 +10,12 @@ from typing import Final
 from foxapi_async._wire.paths import stream_path
 from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.task import Status, StreamRef, UnifiedTask
-from foxapi_async.gateway.beat import Beat
+from foxapi_async.gateway.api_errors import APIError
 from foxapi_async.gateway.generation import CRASHED, RESTARTED, Generation
-from foxapi_async.gateway.refusal import Refusal
 from foxapi_async.gateway.settings import GatewaySettings
 from foxapi_async.gateway.stats import Stats
-from foxapi_async.gateway.store import Found, Store, StoreError, Unfinished, UnstorableError
+from foxapi_async.gateway.store import Restored, Store, StoreError, Unfinished, UnstorableError
+from foxapi_async.gateway.timer_coalescing import CoalescedTimer
 
 _logger = logging.getLogger(__name__)
 
@@ -33,12 +33,12 @@ class Engine:
         self._random = Random(settings.seed)  # noqa: S311 ids must differ, not be secret
         # Each generation, and the future of the task that it begins with.
         self._runs: dict[asyncio.Task[None], asyncio.Future[UnifiedTask]] = {}
-        self._beat = Beat(settings.clock)
+        self._beat = CoalescedTimer(settings.clock)
         # One costly answer in each turn of the loop: after a restart there may be thousands.
         self._modelling = asyncio.Lock()
         self._is_closed = False
 
-    def resume(self, found: Found) -> None:
+    def resume(self, found: Restored) -> None:
         """Go on with what earlier runs of the gateway have left."""
         if found.runs and self._settings.seed is not None:
             # The seed must not draw the ids of the earlier runs again, some of them long expired.
@@ -51,7 +51,7 @@ class Engine:
     async def submit(self, request: GenerationRequest, owner: str = "") -> UnifiedTask:
         """Create the task of a checked request, start it, and return it as it was created."""
         if self._is_closed:
-            raise Refusal(503, "the gateway is shutting down")
+            raise APIError(503, "the gateway is shutting down")
         # The client may leave while its task is being kept. The task is then there, and must run.
         created: asyncio.Future[UnifiedTask] = asyncio.get_running_loop().create_future()
         self._start(self._begin(request, owner, created), created)
@@ -82,12 +82,12 @@ class Engine:
         except StoreError as error:
             _logger.error("a task was refused: %s", error)  # noqa: TRY400 the cause is in the text
             if not created.done():
-                created.set_exception(Refusal(503, "the gateway cannot keep any task"))
+                created.set_exception(APIError(503, "the gateway cannot keep any task"))
             return
         except UnstorableError:
             _logger.exception("a task was refused")
             if not created.done():
-                created.set_exception(Refusal(400, "the request holds a value that no task can"))
+                created.set_exception(APIError(400, "the request holds a value that no task can"))
             return
         except Exception as error:
             if created.done():

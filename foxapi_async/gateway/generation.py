@@ -1,4 +1,4 @@
-"""One task on its way from pending to its end (CONTRACT §4.3)."""
+"""One task on its way from pending to its end (contract §4.3)."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,15 +10,15 @@ from msgspec.structs import replace
 
 from foxapi_async._clock import sleep
 from foxapi_async._protocol.sse import encode_event
+from foxapi_async._wire.base import encode
 from foxapi_async._wire.request import GenerationRequest
-from foxapi_async._wire.shape import encode
 from foxapi_async._wire.task import Status, UnifiedTask
-from foxapi_async.gateway.beat import Beat
-from foxapi_async.gateway.models import Script, Step, is_costly, simulate
+from foxapi_async.gateway.models import Frame, Script, is_costly, simulate
+from foxapi_async.gateway.response_structs import TaskFault
 from foxapi_async.gateway.settings import GatewaySettings
-from foxapi_async.gateway.sparse import TaskFault
 from foxapi_async.gateway.stats import Stats
 from foxapi_async.gateway.store import Store
+from foxapi_async.gateway.timer_coalescing import CoalescedTimer
 
 _ALMOST: Final = 99
 # A task that nobody can follow chunk by chunk moves in fewer steps, to spare the loop.
@@ -43,7 +43,7 @@ class Generation:
         task: UnifiedTask,
         *,
         settings: GatewaySettings,
-        beat: Beat,
+        beat: CoalescedTimer,
         modelling: asyncio.Lock,
         store: Store,
         stats: Stats,
@@ -94,7 +94,7 @@ class Generation:
             return simulate(request, completion_id=f"chatcmpl-{name}", created=self._task.created)
 
     async def fail(self, fault: TaskFault) -> None:
-        """End the task with an error. Its stream has but a message for it (CONTRACT Q12)."""
+        """End the task with an error. Its stream has but a message for it (contract Q12)."""
         self._task = replace(self._task, status=Status.FAILED, error=fault)
         closing = msgspec.json.encode({"message": fault.message})
         await self._store.finish(self._task, encode_event("error", closing))
@@ -107,7 +107,7 @@ class Generation:
         await self._store.finish(self._task, encode_event("done", closing))
         self._stats.completed += 1
 
-    async def _write(self, steps: Sequence[Step], written: int) -> None:
+    async def _write(self, steps: Sequence[Frame], written: int) -> None:
         """Write the chunks that are not yet written, each when it is due; late ones together."""
         clock = self._clock
         thinking, writing = self._settings.thinking_pace, self._settings.token_delay
@@ -158,12 +158,12 @@ class Generation:
         await self._store.advance(self._task, frames)
 
 
-def _frame(step: Step) -> bytes:
+def _frame(step: Frame) -> bytes:
     # What `encode_event` would write: JSON has no line ends, and a chunk of ours no `extra`.
     return b"event: chunk\ndata: %b\n\n" % _encode(step.chunk)
 
 
-def _continues(steps: Sequence[Step], written: Sequence[bytes]) -> bool:
+def _continues(steps: Sequence[Frame], written: Sequence[bytes]) -> bool:
     """Tell whether an answer begins with what is written."""
     return len(written) <= len(steps) and all(
         _frame(step) == frame for step, frame in zip(steps, written, strict=False)

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from foxapi_async._wire.fault import ErrorBody
-from foxapi_async.gateway.refusal import envelope, error_type, translated
+from foxapi_async._wire.error_body import ErrorBody
+from foxapi_async.gateway.api_errors import envelope, error_type, from_http_exception
 
 _BACKLOG: Final = 1024
 # The access log of the gateway is its own; one that nobody listens to costs nothing.
@@ -55,7 +55,7 @@ class Connection(web.RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         """Put what is refused before any handler, such as ``Expect``, into the envelope."""
         if isinstance(resp, web.HTTPException):
-            resp = translated(resp, request)
+            resp = from_http_exception(resp, request)
         return await super().finish_response(request, resp, start_time)
 
 

@@ -3,13 +3,13 @@
 import asyncio
 from typing import Final
 
-from foxapi_async.gateway.log import ChunkLog
+from foxapi_async.gateway.chunk_log import ChunkLog
 
 # A reader that leaves so many bytes lying is left to a task that waits for it.
 _MOST_UNREAD: Final = 64 * 1024
 
 
-class Relay:
+class LiveTail:
     """Hands the chunks of a log to one connection as they come.
 
     No task wakes for a chunk: it goes out while it is written, which halves what a live stream

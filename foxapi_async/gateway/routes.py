@@ -1,4 +1,4 @@
-"""The endpoints, each as thin as it can be (CONTRACT §2)."""
+"""The endpoints, each as thin as it can be (contract §2)."""
 
 from typing import Final
 
@@ -7,17 +7,17 @@ from aiohttp import hdrs, web
 
 from foxapi_async._catalog import MODELS
 from foxapi_async._wire import paths
+from foxapi_async._wire.base import encode
 from foxapi_async._wire.model import ModelInfo, ModelList
-from foxapi_async._wire.shape import encode
+from foxapi_async.gateway.api_errors import APIError
+from foxapi_async.gateway.auth import APIKeys
 from foxapi_async.gateway.engine import Engine
-from foxapi_async.gateway.faults.answer import Spoiler, acting, doomed
-from foxapi_async.gateway.faults.stream import SpoiltStream
-from foxapi_async.gateway.keys import Keys
-from foxapi_async.gateway.refusal import Refusal
+from foxapi_async.gateway.faults.faulty_stream import FaultyStream
+from foxapi_async.gateway.faults.inject import FaultInjector, active_rules, with_forced_failure
+from foxapi_async.gateway.request_validation import decode, validate
+from foxapi_async.gateway.sse_response import Streams, read_offset
 from foxapi_async.gateway.stats import Stats
 from foxapi_async.gateway.store import Store
-from foxapi_async.gateway.stream import Streams, read_offset
-from foxapi_async.gateway.submission import accept, parse
 
 HEALTH: Final = "/healthz"
 
@@ -30,11 +30,11 @@ class Routes:
     def __init__(
         self,
         *,
-        keys: Keys,
+        keys: APIKeys,
         engine: Engine,
         store: Store,
         streams: Streams,
-        spoiler: Spoiler,
+        spoiler: FaultInjector,
         stats: Stats,
     ) -> None:
         self._keys = keys
@@ -60,15 +60,15 @@ class Routes:
         ]
 
     async def submit(self, request: web.Request) -> web.Response:
-        """Create a task: JSON first, then the key, then the rules (CONTRACT §7.1)."""
+        """Create a task: JSON first, then the key, then the rules (contract §7.1)."""
         self._stats.submits += 1
         if request.content_type != "application/json":
-            raise Refusal(400, "send JSON with the header `Content-Type: application/json`")
-        generation = parse(await request.read())
+            raise APIError(400, "send JSON with the header `Content-Type: application/json`")
+        generation = decode(await request.read())
         owner = self._owner(request)
-        if isinstance(generation, Refusal):
+        if isinstance(generation, APIError):
             raise generation
-        accepted = doomed(accept(generation), acting())
+        accepted = with_forced_failure(validate(generation), active_rules())
         await self._keys.charge(owner, self._store)
         try:
             task = await self._engine.submit(accepted, owner)
@@ -83,11 +83,11 @@ class Routes:
         owner = self._owner(request)
         self._stats.polls += 1
         if request.query_string and request.query.get("sync_upstream", "") not in _BOOLEANS:
-            raise Refusal.invalid("sync_upstream", "sync_upstream must be true or false")
+            raise APIError.invalid("sync_upstream", "sync_upstream must be true or false")
         task_id = request.match_info["task_id"]
         answer = await self._store.answer(task_id, owner)
         if answer is None:
-            raise Refusal(404, f"task {task_id!r} was not found")
+            raise APIError(404, f"task {task_id!r} was not found")
         return _json(answer)
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
@@ -97,11 +97,11 @@ class Routes:
         task_id = request.match_info["task_id"]
         log = await self._store.log(task_id, owner)
         if log is None:
-            raise Refusal(
+            raise APIError(
                 404, f"there is no stream of task {task_id!r}: unknown, expired or not asked for"
             )
-        if acting():
-            spoilt = SpoiltStream(request, spoiler=self._spoiler, stats=self._stats)
+        if active_rules():
+            spoilt = FaultyStream(request, spoiler=self._spoiler, stats=self._stats)
             return await spoilt.serve(log, offset)
         return await self._streams.serve(request, log, offset)
 

@@ -8,7 +8,7 @@ from typing import Final, TypedDict, cast
 
 from foxapi_async._clock import Clock, LoopClock, is_clock
 from foxapi_async.errors import ConfigError
-from foxapi_async.gateway.access import LogFormat
+from foxapi_async.gateway.access_log import LogFormat
 from foxapi_async.gateway.faults.rule import FaultRule
 
 DAY: Final = 86_400.0
@@ -59,7 +59,7 @@ class GatewaySettings:
     thinking_delay: float | None = None
     """The time between two tokens that a model thinks; ``None`` means as for writing."""
     retention: float = 900.0
-    """How long the stream of a task can be read once the task has ended (CONTRACT §6)."""
+    """How long the stream of a task can be read once the task has ended (contract §6)."""
     task_retention: float = 30 * DAY
     """How long a task can be queried once it has ended."""
     body_limit: int = 64 * 1024 * 1024

@@ -5,9 +5,9 @@ own: the fixtures ``foxapi_gateway``, ``foxapi_session`` and ``foxapi_clock`` an
 ``foxapi``, all in ``foxapi_async.testing.plugin``. ``BackgroundGateway`` is what it runs.
 
 ``ManualClock`` stands still until it is advanced, ``settle`` lets the loop come to rest, and
-``TCPCutter`` is a network that fails exactly where its script says. The faults of that script are
-``Reset``, ``Close``, ``Stall``, ``Trickle``, ``Answer``, ``StripQuery``, ``Refuse`` and ``Pass``;
-those that a gateway makes itself are of the class ``FaultRule``.
+``FaultProxy`` is a network that fails exactly where its script says. The faults of that script are
+``Reset``, ``Close``, ``Stall``, ``Trickle``, ``Answer``, ``StripQuery``, ``RefuseConnection`` and
+``Pass``; those that a gateway makes itself are of the class ``FaultRule``.
 """
 
 from importlib import import_module
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from foxapi_async._clock import ManualClock, settle
     from foxapi_async.gateway.faults.rule import FaultRule
     from foxapi_async.testing.background import BackgroundGateway
-    from foxapi_async.testing.cutter import Exchange, TCPCutter
+    from foxapi_async.testing.fault_proxy import Exchange, FaultProxy
     from foxapi_async.testing.faults import (
         HALF,
         WHOLE,
         Answer,
         Close,
         Fault,
+        Fraction,
         Pass,
         Position,
-        Refuse,
+        RefuseConnection,
         Reset,
-        Share,
         Stall,
         Step,
         StripQuery,
@@ -43,27 +43,27 @@ __all__ = [
     "Close",
     "Exchange",
     "Fault",
+    "FaultProxy",
     "FaultRule",
+    "Fraction",
     "ManualClock",
     "Pass",
     "Position",
-    "Refuse",
+    "RefuseConnection",
     "Reset",
-    "Share",
     "Stall",
     "Step",
     "StripQuery",
-    "TCPCutter",
     "Trickle",
     "settle",
 ]
 
 _HOMES = dict.fromkeys(__all__, "foxapi_async.testing.faults") | {
     "BackgroundGateway": "foxapi_async.testing.background",
-    "Exchange": "foxapi_async.testing.cutter",
+    "Exchange": "foxapi_async.testing.fault_proxy",
     "FaultRule": "foxapi_async.gateway.faults.rule",
     "ManualClock": "foxapi_async._clock",
-    "TCPCutter": "foxapi_async.testing.cutter",
+    "FaultProxy": "foxapi_async.testing.fault_proxy",
     "settle": "foxapi_async._clock",
 }
 

@@ -5,10 +5,10 @@ import socket
 from collections import deque
 from contextlib import suppress
 
-from foxapi_async.testing._ends import End, either, first_end, stop
-from foxapi_async.testing._exchange import Exchange, Turn
-from foxapi_async.testing._http1 import Course, MessageReader, Placed, strip_query
-from foxapi_async.testing._network import Network
+from foxapi_async.testing._ends import End, first_end, first_of, stop
+from foxapi_async.testing._exchange import Exchange, ExchangeState
+from foxapi_async.testing._http1 import FaultCursor, MessageReader, Placed, strip_query
+from foxapi_async.testing._network import ProxyState
 from foxapi_async.testing._sockets import drain, end_writing, reset
 from foxapi_async.testing.faults import Answer, Reset, Stall, StripQuery, Trickle
 
@@ -26,15 +26,15 @@ class Connection:
     returns an end decides how both sides are cut.
     """
 
-    def __init__(self, network: Network, number: int, client: socket.socket) -> None:
+    def __init__(self, network: ProxyState, number: int, client: socket.socket) -> None:
         self._network = network
         self._number = number
         self._client = client
         self._server: socket.socket | None = None
         self._connected: asyncio.Future[socket.socket] = asyncio.get_running_loop().create_future()
         self._inbox: asyncio.Queue[bytes] = asyncio.Queue(_READS_AHEAD)
-        self._request: Turn | None = None
-        self._turns: deque[Turn] = deque()
+        self._request: ExchangeState | None = None
+        self._turns: deque[ExchangeState] = deque()
         self._held: set[asyncio.Future[bool]] = set()
         self._opaque = False
         self._client_gone = False
@@ -130,7 +130,7 @@ class Connection:
                 self._request = None
         return b"", None
 
-    def _begin(self, data: bytes, head_size: int) -> tuple[Turn, bytes]:
+    def _begin(self, data: bytes, head_size: int) -> tuple[ExchangeState, bytes]:
         head, rest = data[:head_size], data[head_size:]
         exchange = Exchange(self._number, head)
         faults = self._network.plan(exchange)
@@ -139,11 +139,11 @@ class Connection:
                 head = strip_query(head, fault.name)
             if isinstance(fault, StripQuery | Trickle):
                 self._network.fire(exchange, fault)
-        turn = Turn(exchange, faults)
+        turn = ExchangeState(exchange, faults)
         self._turns.append(turn)
         return turn, head + rest
 
-    async def _send_up(self, turn: Turn, data: bytes) -> None:
+    async def _send_up(self, turn: ExchangeState, data: bytes) -> None:
         if turn.answer is None or turn.answer.forward:
             await self._to_server(data)
             turn.exchange.bytes_up += len(data)
@@ -191,7 +191,7 @@ class Connection:
                 self._finishes()
         return None
 
-    async def _answer(self, turn: Turn, answer: Answer) -> End:
+    async def _answer(self, turn: ExchangeState, answer: Answer) -> End:
         self._network.fire(turn.exchange, answer)
         used, end = await self._past_faults(turn, turn.down, answer.data)
         if end is not None:
@@ -199,13 +199,13 @@ class Connection:
         await self._send_down(turn, answer.data[used:])
         return await self._past_end(turn)
 
-    async def _past_end(self, turn: Turn) -> End:
+    async def _past_end(self, turn: ExchangeState) -> End:
         for fault in turn.down.end():
             if (end := await self._apply(turn, fault)) is not None:
                 return end
         return End.CLOSE
 
-    async def _send_down(self, turn: Turn, data: bytes) -> None:
+    async def _send_down(self, turn: ExchangeState, data: bytes) -> None:
         loop = asyncio.get_running_loop()
         while data:
             piece = data[: next(turn.sizes)] if turn.sizes else data
@@ -227,7 +227,9 @@ class Connection:
 
     # Faults.
 
-    async def _past_faults(self, turn: Turn, course: Course, data: bytes) -> tuple[int, End | None]:
+    async def _past_faults(
+        self, turn: ExchangeState, course: FaultCursor, data: bytes
+    ) -> tuple[int, End | None]:
         send = self._send_up if course is turn.up else self._send_down
         used, points = course.feed(data)
         sent = 0
@@ -244,7 +246,7 @@ class Connection:
             await send(turn, data[sent:used])
         return used, None
 
-    async def _apply(self, turn: Turn, fault: Placed) -> End | None:
+    async def _apply(self, turn: ExchangeState, fault: Placed) -> End | None:
         self._network.fire(turn.exchange, fault)
         if isinstance(fault, Stall):
             return None if await self._stall(fault) else End.CLOSE
@@ -260,7 +262,7 @@ class Connection:
             self._network.held.add(held)
             self._network.changed()
         try:
-            return await (held if fault.until is None else either(held, fault.until))
+            return await (held if fault.until is None else first_of(held, fault.until))
         finally:
             self._held.discard(held)
             self._network.held.discard(held)

@@ -12,7 +12,7 @@ class End(Enum):
     CLOSE = auto()
 
 
-async def either(held: asyncio.Future[bool], until: asyncio.Event) -> bool:
+async def first_of(held: asyncio.Future[bool], until: asyncio.Event) -> bool:
     """Wait for either, and return what was held or, for the event, ``True``."""
     happened = asyncio.create_task(until.wait(), name="cutter until")
     try:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import cycle
 
-from foxapi_async.testing._http1 import Course, MessageReader, Placed
+from foxapi_async.testing._http1 import FaultCursor, MessageReader, Placed
 from foxapi_async.testing.faults import Answer, Close, Fault, Reset, Stall, Trickle
 
 
@@ -57,7 +57,7 @@ class Exchange:
         return f"<Exchange {self.connection}: {self.method} {self.target}>"
 
 
-class Turn:
+class ExchangeState:
     """An exchange on its way, with the state of its faults."""
 
     __slots__ = ("answer", "down", "exchange", "sizes", "up")
@@ -65,8 +65,8 @@ class Turn:
     def __init__(self, exchange: Exchange, faults: tuple[Fault, ...]) -> None:
         placed: list[Placed] = [f for f in faults if isinstance(f, Reset | Close | Stall)]
         self.exchange = exchange
-        self.up = Course(MessageReader(), (f for f in placed if f.request is not None))
-        self.down = Course(
+        self.up = FaultCursor(MessageReader(), (f for f in placed if f.request is not None))
+        self.down = FaultCursor(
             MessageReader(response_to=exchange.method), (f for f in placed if f.request is None)
         )
         self.answer = next((f for f in faults if isinstance(f, Answer)), None)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from enum import Enum, auto
 
-from foxapi_async.testing.faults import WHOLE, Close, Position, Reset, Share, Stall
+from foxapi_async.testing.faults import WHOLE, Close, Fraction, Position, Reset, Stall
 
 Placed = Reset | Close | Stall
 
@@ -164,7 +164,7 @@ class MessageReader:
             self._state = _State.UNTIL_EOF
 
 
-class Course:
+class FaultCursor:
     """The way of one message past the faults that lie on it."""
 
     __slots__ = ("_keep", "_pending", "_tail", "reader")
@@ -222,7 +222,7 @@ class Course:
 
 def _position(fault: Placed) -> Position:
     given = [at for at in (fault.request, fault.response, fault.body) if at is not None]
-    position: int | bytes | Share = given[0]
+    position: int | bytes | Fraction = given[0]
     return position
 
 

@@ -8,19 +8,19 @@ from fnmatch import fnmatchcase
 
 from foxapi_async.testing._exchange import Exchange
 from foxapi_async.testing._sockets import prepare
-from foxapi_async.testing.faults import Answer, Fault, Refuse, Trickle
+from foxapi_async.testing.faults import Answer, Fault, RefuseConnection, Trickle
 
 
-class Network:
+class ProxyState:
     """The server's address, the faults still to come and those that came."""
 
     def __init__(self, host: str, port: int) -> None:
         self.connections = 0
         self.exchanges: list[Exchange] = []
-        self.fired: list[Fault | Refuse] = []
+        self.fired: list[Fault | RefuseConnection] = []
         self.held: set[asyncio.Future[bool]] = set()
         self.failures: list[Exception] = []
-        self.steps: deque[Refuse | tuple[Fault, ...]] = deque()
+        self.steps: deque[RefuseConnection | tuple[Fault, ...]] = deque()
         self.rules: list[Rule] = []
         self._host = host
         self._port = port
@@ -46,9 +46,9 @@ class Network:
             raise
         return server
 
-    def refusal(self) -> Refuse | None:
+    def refusal(self) -> RefuseConnection | None:
         """Take the next step of the script if it refuses a connection."""
-        if not self.steps or not isinstance(refuse := self.steps[0], Refuse):
+        if not self.steps or not isinstance(refuse := self.steps[0], RefuseConnection):
             return None
         self.steps.popleft()
         self.fired.append(refuse)
@@ -58,7 +58,7 @@ class Network:
         """Take note of an exchange that begins, and return its faults."""
         self.exchanges.append(exchange)
         self.changed()
-        if self.steps and not isinstance(step := self.steps[0], Refuse):
+        if self.steps and not isinstance(step := self.steps[0], RefuseConnection):
             self.steps.popleft()
             return step
         for rule in self.rules:
@@ -108,7 +108,7 @@ def together(faults: tuple[Fault, ...]) -> tuple[Fault, ...]:
     for kind in (Answer, Trickle):
         if sum(isinstance(fault, kind) for fault in faults) > 1:
             raise ValueError(f"one exchange has room for one {kind.__name__}")
-    if any(isinstance(fault, Refuse) for fault in faults):
+    if any(isinstance(fault, RefuseConnection) for fault in faults):
         raise ValueError("a refused connection has no exchange: Refuse is a step of its own")
     return faults
 

@@ -24,11 +24,11 @@ __all__ = [
     "Answer",
     "Close",
     "Fault",
+    "Fraction",
     "Pass",
     "Position",
-    "Refuse",
+    "RefuseConnection",
     "Reset",
-    "Share",
     "Stall",
     "Step",
     "StripQuery",
@@ -37,7 +37,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class Fraction:
     """A place told as a share of the request or the body, from 0.0 to 1.0.
 
     All but ``WHOLE`` need a length that the headers tell: a share of a chunked body is an error.
@@ -51,12 +51,12 @@ class Share:
             raise ValueError(f"a share lies between 0.0 and 1.0, got {self.part!r}")
 
 
-HALF = Share(0.5)
+HALF = Fraction(0.5)
 """The place after half of a part."""
-WHOLE = Share(1.0)
+WHOLE = Fraction(1.0)
 """The place after the last byte of a part."""
 
-Position = int | bytes | Share
+Position = int | bytes | Fraction
 """After so many bytes; right after the first occurrence of these bytes; or after a share."""
 
 
@@ -76,7 +76,7 @@ class _Placed:
         if given[0] == b"" or (isinstance(given[0], int) and given[0] < 0):
             raise ValueError(f"{given[0]!r} is no place in a message")
         # Its head may come in pieces, and is gone before its length is known.
-        if isinstance(self.response, Share) and self.response != WHOLE:
+        if isinstance(self.response, Fraction) and self.response != WHOLE:
             raise ValueError("a response has no share but WHOLE; a body has")
 
 
@@ -173,7 +173,7 @@ class StripQuery:
 
 
 @dataclass(frozen=True, slots=True)
-class Refuse:
+class RefuseConnection:
     """Reset the next connection as soon as it is accepted; the server never hears of it."""
 
 
@@ -185,5 +185,5 @@ class Pass:
 Fault = Reset | Close | Stall | Trickle | Answer | StripQuery | Pass
 """What can happen to one exchange."""
 
-Step = Fault | Refuse | tuple[Fault, ...]
-"""What a script holds: for the next connection ``Refuse``, for the next exchange the rest."""
+Step = Fault | RefuseConnection | tuple[Fault, ...]
+"""One step of a script: ``RefuseConnection`` is for a connection, the others for an exchange."""

@@ -23,7 +23,7 @@ from foxapi_async._clock import Clock, LoopClock, Timer
 from foxapi_async.errors import FoxAPIError
 from foxapi_async.gateway import Gateway
 from foxapi_async.hooks import Event, RequestFinished
-from foxapi_async.testing import Answer, Close, Reset, Stall, TCPCutter
+from foxapi_async.testing import Answer, Close, FaultProxy, Reset, Stall
 from foxapi_async.testing.faults import WHOLE, Fault
 
 KEY: Final = "sk-secret-0123456789abcdef"
@@ -202,7 +202,7 @@ class Row:
 class Scene:
     """One operation of one session, through a network that fails as it is told."""
 
-    def __init__(self, gateway: Gateway, cutter: TCPCutter, operation: Operation) -> None:
+    def __init__(self, gateway: Gateway, cutter: FaultProxy, operation: Operation) -> None:
         self._gateway = gateway
         self._cutter = cutter
         self._operation = operation
@@ -301,7 +301,7 @@ async def rows(operation: Operation) -> list[Row]:
         for fault in FAULTS:
             seen: list[Seen] = []
             for once in (True, False):
-                async with TCPCutter(gateway.url) as cutter:
+                async with FaultProxy(gateway.url) as cutter:
                     seen.append(await Scene(gateway, cutter, operation).play(fault, once=once))
             found.append(Row(operation.name, fault, *seen))
     return found

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from foxapi_async import errors
-from foxapi_async.cli.exits import EXIT_CODES, ExitCode, UsageError, exit_code
+from foxapi_async.cli.exit_codes import EXIT_CODES, ExitCode, UsageError, exit_code
 from foxapi_async.gateway import Gateway
 
 EXPECTED = {

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 from rich.text import Text
 
-from foxapi_async.cli.answer import plain
-from foxapi_async.cli.screen import Screen, printable
+from foxapi_async.cli.output import Screen, printable
+from foxapi_async.cli.render import plain
 from foxapi_async.cli.table import sheet, table
 from foxapi_async.types import ModelInfo, Task
 
@@ -118,7 +118,7 @@ def test_what_is_owed_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
 def test_any_encoding_will_do(environment: Callable[[], dict[str, str]]) -> None:
     """Records are UTF-8 whatever the locale says, and no text fails to be written."""
     code = (
-        "from foxapi_async.cli.screen import Screen, tame_output; tame_output(); "
+        "from foxapi_async.cli.output import Screen, tame_output; tame_output(); "
         r"s = Screen(); s.record(text='é\udce9'); s.note('é')"
     )
     done = subprocess.run(

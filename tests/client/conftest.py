@@ -15,7 +15,7 @@ from aiohttp.typedefs import Handler
 from foxapi_async import FoxSession, PollPolicy
 from foxapi_async._protocol.sse import encode_event
 from foxapi_async.gateway import Gateway
-from foxapi_async.testing import ManualClock, TCPCutter
+from foxapi_async.testing import FaultProxy, ManualClock
 
 KEY = "sk-secret-0123456789abcdef"
 
@@ -56,7 +56,7 @@ def resolver() -> Resolver:
 
 
 @pytest.fixture
-async def cut_fox(cutter: TCPCutter, quick: PollPolicy) -> AsyncIterator[FoxSession]:
+async def cut_fox(cutter: FaultProxy, quick: PollPolicy) -> AsyncIterator[FoxSession]:
     """Open a session to the gateway through the cutter."""
     async with FoxSession(KEY, base_url=cutter.url, polling=quick) as fox:
         yield fox

@@ -8,7 +8,7 @@ import pytest
 
 from foxapi_async import FoxSession, RetryPolicy, TaskTimeoutError, Timeouts
 from foxapi_async.errors import APITimeoutError, FoxAPIError
-from foxapi_async.testing import ManualClock, Stall, TCPCutter
+from foxapi_async.testing import FaultProxy, ManualClock, Stall
 
 if TYPE_CHECKING:
     from tests.client.conftest import Resolver
@@ -19,7 +19,7 @@ TASK_ID = "task-llm-1776874565-yq3szvcu"
 @pytest.mark.parametrize("own", [True, False])
 @pytest.mark.parametrize("stuck", ["poll", "name"])
 async def test_no_stuck_poll_hides_the_patience_of_a_wait(
-    cutter: TCPCutter, clock: ManualClock, resolver: "Resolver", *, stuck: str, own: bool
+    cutter: FaultProxy, clock: ManualClock, resolver: "Resolver", *, stuck: str, own: bool
 ) -> None:
     """A wait ends when its patience does, while its poll hangs in an answer or in a name."""
     connector = aiohttp.TCPConnector(resolver=resolver)
@@ -47,7 +47,7 @@ async def test_no_stuck_poll_hides_the_patience_of_a_wait(
             await waiting
 
 
-async def test_each_clock_is_named_by_what_it_ends(cutter: TCPCutter, clock: ManualClock) -> None:
+async def test_each_clock_is_named_by_what_it_ends(cutter: FaultProxy, clock: ManualClock) -> None:
     """The shorter of two clocks ends a call, and the error says which setting that was."""
     cutter.on("*", "*", Stall(response=0))
     for number, (timeouts, name) in enumerate(

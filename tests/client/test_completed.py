@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from foxapi_async import ConfigError, FoxSession, LLMHandle, Progress, as_completed
-from foxapi_async.testing import Answer, TCPCutter, settle
+from foxapi_async.testing import Answer, FaultProxy, settle
 
 
 async def submit(fox: FoxSession, last: int = 3) -> LLMHandle:
@@ -56,7 +56,7 @@ async def test_what_progress_raises_comes_out_of_the_loop(fox: FoxSession) -> No
 
 
 async def test_a_wait_without_an_outcome_is_told_with_its_error(
-    cut_fox: FoxSession, cutter: TCPCutter
+    cut_fox: FoxSession, cutter: FaultProxy
 ) -> None:
     """A refused poll yields the handle, and progress says why it has no outcome."""
     handle = await submit(cut_fox)

@@ -7,7 +7,7 @@ import pytest
 
 from foxapi_async import FoxSession, Limits, LLMHandle, TaskFailedError, TaskTimeoutError
 from foxapi_async.gateway import Gateway
-from foxapi_async.testing import Answer, Reset, Stall, TCPCutter
+from foxapi_async.testing import Answer, FaultProxy, Reset, Stall
 
 STREAM = "/v1/llm/generations/*/stream"
 TASK = "/v1/tasks/*"
@@ -47,7 +47,7 @@ async def test_no_more_streams_than_allowed_are_followed(gateway: Gateway) -> No
 
 
 async def test_polls_take_over_where_streaming_fails(
-    cut_fox: FoxSession, cutter: TCPCutter
+    cut_fox: FoxSession, cutter: FaultProxy
 ) -> None:
     """A stream that cannot be had costs the thinking, never the result."""
     handle = await submit(cut_fox)
@@ -56,7 +56,7 @@ async def test_polls_take_over_where_streaming_fails(
     assert (completion.text, completion.source) == (COUNT, "task")
 
 
-async def test_a_cut_stream_is_followed_again(cut_fox: FoxSession, cutter: TCPCutter) -> None:
+async def test_a_cut_stream_is_followed_again(cut_fox: FoxSession, cutter: FaultProxy) -> None:
     """A cut in the middle changes nothing that is awaited."""
     handle = await submit(cut_fox)
     cutter.on("GET", STREAM, Reset(body=b"reasoning_content"), times=1)
@@ -76,7 +76,7 @@ async def test_a_failure_is_known_by_the_stream(fox: FoxSession, gateway: Gatewa
 
 
 async def test_the_last_waiter_to_leave_closes_the_stream(
-    cut_fox: FoxSession, cutter: TCPCutter
+    cut_fox: FoxSession, cutter: FaultProxy
 ) -> None:
     """A wait that runs out leaves no stream and no task behind, and the next one follows again."""
     handle = await submit(cut_fox)

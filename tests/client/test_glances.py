@@ -17,7 +17,7 @@ from foxapi_async import (
 )
 from foxapi_async.gateway import Gateway
 from foxapi_async.hooks import Event, TaskCheckFailed
-from foxapi_async.testing import Answer, Reset, Stall, TCPCutter
+from foxapi_async.testing import Answer, FaultProxy, Reset, Stall
 
 KEY = "sk-secret-0123456789abcdef"
 ELSEWHERE = "task-llm-1-abcdefgh"
@@ -84,7 +84,7 @@ async def test_a_session_without_patience_looks_once_at_each_task(gateway: Gatew
 
 
 async def test_a_look_that_began_before_the_wait_does_not_count(
-    cut_fox: FoxSession, cutter: TCPCutter, gateway: Gateway
+    cut_fox: FoxSession, cutter: FaultProxy, gateway: Gateway
 ) -> None:
     """A GET under way may be older than the end of the task, so that another one follows it."""
     handle = cut_fox.tasks.handle((await submit(cut_fox)).id)
@@ -101,7 +101,7 @@ async def test_a_look_that_began_before_the_wait_does_not_count(
 
 @pytest.mark.parametrize("timeout", [0, 0.3])
 async def test_a_service_that_was_never_reached_is_not_called_slow(
-    cut_fox: FoxSession, cutter: TCPCutter, timeout: float
+    cut_fox: FoxSession, cutter: FaultProxy, timeout: float
 ) -> None:
     """A wait whose every look failed says so with the last fault, in its text and its member."""
     cutter.on("GET", "*", Reset(response=0))
@@ -122,7 +122,7 @@ async def test_an_unknown_task_is_not_called_unreachable(
 
 
 async def test_a_service_that_went_away_is_told_with_what_was_seen(
-    cut_fox: FoxSession, cutter: TCPCutter
+    cut_fox: FoxSession, cutter: FaultProxy
 ) -> None:
     """After an accepted submit, a wait that ends among faults names the last one."""
     handle = await submit(cut_fox)
@@ -132,7 +132,7 @@ async def test_a_service_that_went_away_is_told_with_what_was_seen(
     assert isinstance(late.value.fault, NotFoundError)
 
 
-async def test_silence_is_no_word_of_the_task(cut_fox: FoxSession, cutter: TCPCutter) -> None:
+async def test_silence_is_no_word_of_the_task(cut_fox: FoxSession, cutter: FaultProxy) -> None:
     """A wait that ends before any answer came says that there was none."""
     cutter.on("GET", "*", Stall(response=0))
     with pytest.raises(TaskTimeoutError, match="gave no answer") as late:
@@ -142,7 +142,7 @@ async def test_silence_is_no_word_of_the_task(cut_fox: FoxSession, cutter: TCPCu
 
 @pytest.mark.parametrize("stream", [False, True], ids=["wait", "stream"])
 async def test_the_first_fault_in_a_row_is_told_at_once(
-    cutter: TCPCutter, quick: PollPolicy, caplog: pytest.LogCaptureFixture, stream: bool
+    cutter: FaultProxy, quick: PollPolicy, caplog: pytest.LogCaptureFixture, stream: bool
 ) -> None:
     """A hook hears of it while the wait goes on, once for a row of faults, as does the log."""
     told: asyncio.Queue[TaskCheckFailed] = asyncio.Queue()
@@ -168,7 +168,7 @@ async def test_the_first_fault_in_a_row_is_told_at_once(
 
 
 async def test_a_stream_that_runs_out_of_time_names_its_fault(
-    cut_fox: FoxSession, cutter: TCPCutter
+    cut_fox: FoxSession, cutter: FaultProxy
 ) -> None:
     """The timeout of a stream that was never opened carries why."""
     cutter.on("GET", "*", Reset(response=0))

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from foxapi_async import FoxSession, Limits, PollPolicy
-from foxapi_async._journal import Intent, Note, make_recorder
+from foxapi_async._journal import EntryId, Intent, make_recorder
 from foxapi_async.gateway import Gateway
 from foxapi_async.testing import ManualClock
 from foxapi_async.types import Task
@@ -29,7 +29,7 @@ async def remember(number: int, *, keyed: bool) -> int:
             sent_at=1_776_874_565.25 + index,
         )
         note = await recorder.intended(intent)
-        assert isinstance(note, Note)
+        assert isinstance(note, EntryId)
         task = Task(id=f"task-llm-1776874565-{index:08d}", model="gpt-5.5", status="pending")
         await recorder.accepted(note, task)
 

@@ -22,7 +22,7 @@ from foxapi_async import (
 )
 from foxapi_async.errors import InvalidResponseError, InvalidTaskIdError
 from foxapi_async.gateway import Gateway
-from foxapi_async.testing import Answer, Stall, TCPCutter
+from foxapi_async.testing import Answer, FaultProxy, Stall
 
 KEY = "sk-secret-0123456789abcdef"
 
@@ -212,7 +212,7 @@ async def test_leaving_as_completed_ends_the_waits(fox: FoxSession) -> None:
 
 
 async def test_a_deadline_holds_though_the_get_hangs(
-    cut_fox: FoxSession, cutter: TCPCutter
+    cut_fox: FoxSession, cutter: FaultProxy
 ) -> None:
     """result(timeout=) raises in time while a GET hangs, and others go on waiting for the task."""
     handle = await submit(cut_fox)
@@ -231,7 +231,7 @@ async def test_a_deadline_holds_though_the_get_hangs(
     assert (await waiting).text == (await handle).text == text()
 
 
-async def test_media_tasks_have_their_own_result(cut_fox: FoxSession, cutter: TCPCutter) -> None:
+async def test_media_tasks_have_their_own_result(cut_fox: FoxSession, cutter: FaultProxy) -> None:
     """A handle of another kind reads its outputs as they are."""
     cutter.script(
         Answer.http(
@@ -246,7 +246,7 @@ async def test_media_tasks_have_their_own_result(cut_fox: FoxSession, cutter: TC
 
 
 async def test_results_that_cannot_be_read_show_no_key(
-    cutter: TCPCutter, cut_fox: FoxSession
+    cutter: FaultProxy, cut_fox: FoxSession
 ) -> None:
     """What comes in the place of results is kept for the error, but for the key if it is there."""
     body = f'{{"id":"task-llm-1-abcdefgh","status":"completed","results":[{{"key":"{KEY}"}}]}}'

@@ -30,7 +30,7 @@ from foxapi_async.hooks import (
     TaskSubmitted,
     TaskUpdated,
 )
-from foxapi_async.testing import Reset, TCPCutter
+from foxapi_async.testing import FaultProxy, Reset
 
 KEY = "sk-secret-0123456789abcdef"
 QUICK = PollPolicy(pacing=Exponential(first=0.01, factor=1.2, cap=0.05))
@@ -150,7 +150,7 @@ async def test_a_timer_runs_in_nobodys_context() -> None:
     assert await rung is None
 
 
-async def test_a_stream_is_told(cutter: TCPCutter) -> None:
+async def test_a_stream_is_told(cutter: FaultProxy) -> None:
     """Opened, resumed after its cut with the error's class, finished at its length."""
     events: list[Event] = []
     async with FoxSession(KEY, base_url=cutter.url, hooks=[events.append]) as fox:
@@ -182,12 +182,12 @@ async def test_nothing_is_built_while_nobody_listens(
         raise AssertionError(message)
 
     for module, name in (
-        ("foxapi_async._transport.told", "RequestStarted"),
-        ("foxapi_async._transport.told", "RequestFinished"),
+        ("foxapi_async._transport.attempt_trace", "RequestStarted"),
+        ("foxapi_async._transport.attempt_trace", "RequestFinished"),
         ("foxapi_async._client.handle", "TaskUpdated"),
         ("foxapi_async._client.handle", "TaskFinished"),
-        ("foxapi_async._client.reader", "StreamOpened"),
-        ("foxapi_async._client.reader", "StreamFinished"),
+        ("foxapi_async._client.streaming.delta_reader", "StreamOpened"),
+        ("foxapi_async._client.streaming.delta_reader", "StreamFinished"),
     ):
         monkeypatch.setattr(f"{module}.{name}", refuse)
     async with FoxSession(KEY, base_url=gateway.url, polling=QUICK) as fox:

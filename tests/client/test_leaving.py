@@ -22,7 +22,7 @@ from foxapi_async import (
     TaskTimeoutError,
 )
 from foxapi_async.gateway import Gateway
-from foxapi_async.testing import ManualClock, Stall, TCPCutter, settle
+from foxapi_async.testing import FaultProxy, ManualClock, Stall, settle
 
 if TYPE_CHECKING:
     from tests.client.conftest import Play
@@ -55,20 +55,20 @@ async def read(stream: ChatStream) -> None:
 # Each is called with a handle, and the cutter that holds its stream after three deltas.
 
 
-async def break_out_of_a_temporary(handle: LLMHandle, _: TCPCutter) -> None:
+async def break_out_of_a_temporary(handle: LLMHandle, _: FaultProxy) -> None:
     """Leave a loop over a temporary."""
     async for _delta in handle.stream():
         break
 
 
-async def raise_in_the_body(handle: LLMHandle, _: TCPCutter) -> None:
+async def raise_in_the_body(handle: LLMHandle, _: FaultProxy) -> None:
     """Leave it by an exception."""
     with pytest.raises(LeftError):
         async for _delta in handle.stream():
             raise LeftError
 
 
-async def cancel_the_loop(handle: LLMHandle, cutter: TCPCutter) -> None:
+async def cancel_the_loop(handle: LLMHandle, cutter: FaultProxy) -> None:
     """Cancel the task that loops."""
 
     async def loop() -> None:
@@ -82,13 +82,13 @@ async def cancel_the_loop(handle: LLMHandle, cutter: TCPCutter) -> None:
     assert reading.cancelled()
 
 
-async def leave_a_context_early(handle: LLMHandle, _: TCPCutter) -> None:
+async def leave_a_context_early(handle: LLMHandle, _: FaultProxy) -> None:
     """Leave `async with` half-read."""
     async with handle.stream() as stream:
         await anext(stream)
 
 
-async def raise_in_a_context(handle: LLMHandle, _: TCPCutter) -> None:
+async def raise_in_a_context(handle: LLMHandle, _: FaultProxy) -> None:
     """Leave it by an exception."""
     with pytest.raises(LeftError):
         async with handle.stream() as stream:
@@ -96,7 +96,7 @@ async def raise_in_a_context(handle: LLMHandle, _: TCPCutter) -> None:
             raise LeftError
 
 
-async def cancel_in_a_context(handle: LLMHandle, cutter: TCPCutter) -> None:
+async def cancel_in_a_context(handle: LLMHandle, cutter: FaultProxy) -> None:
     """Cancel the task that is in it."""
 
     async def loop() -> None:
@@ -110,7 +110,7 @@ async def cancel_in_a_context(handle: LLMHandle, cutter: TCPCutter) -> None:
     assert reading.cancelled()
 
 
-async def close_while_another_task_reads(handle: LLMHandle, cutter: TCPCutter) -> None:
+async def close_while_another_task_reads(handle: LLMHandle, cutter: FaultProxy) -> None:
     """Close what another task waits for."""
     stream = handle.stream()
     reading = asyncio.create_task(read(stream))
@@ -120,14 +120,14 @@ async def close_while_another_task_reads(handle: LLMHandle, cutter: TCPCutter) -
         await reading
 
 
-async def let_the_patience_run_out(handle: LLMHandle, _: TCPCutter) -> None:
+async def let_the_patience_run_out(handle: LLMHandle, _: FaultProxy) -> None:
     """Wait longer than the stream is patient."""
     with pytest.raises(TaskTimeoutError):
         async for _delta in handle.stream(timeout=0.05):
             pass
 
 
-async def time_out_and_close(handle: LLMHandle, cutter: TCPCutter) -> None:
+async def time_out_and_close(handle: LLMHandle, cutter: FaultProxy) -> None:
     """Wait longer than wait_for is, then close."""
     stream = handle.stream()
     with pytest.raises(TimeoutError):
@@ -136,26 +136,26 @@ async def time_out_and_close(handle: LLMHandle, cutter: TCPCutter) -> None:
     await stream.aclose()
 
 
-async def make_and_never_read(handle: LLMHandle, _: TCPCutter) -> None:
+async def make_and_never_read(handle: LLMHandle, _: FaultProxy) -> None:
     """Make streams and forget them."""
     handle.stream()
     aiter(handle.stream())
 
 
-async def read_to_the_end(handle: LLMHandle, cutter: TCPCutter) -> None:
+async def read_to_the_end(handle: LLMHandle, cutter: FaultProxy) -> None:
     """Read all there is."""
     cutter.heal()
     stream = handle.stream()
     await read(stream)
 
 
-async def ask_for_the_completion(handle: LLMHandle, cutter: TCPCutter) -> None:
+async def ask_for_the_completion(handle: LLMHandle, cutter: FaultProxy) -> None:
     """Let the stream read itself."""
     cutter.heal()
     assert (await handle.stream().completion()).text
 
 
-async def leave_a_generator(handle: LLMHandle, _: TCPCutter) -> None:
+async def leave_a_generator(handle: LLMHandle, _: FaultProxy) -> None:
     """Close a generator that reads."""
 
     async def texts() -> AsyncIterator[str]:
@@ -184,7 +184,7 @@ QUIET = [
 ]
 
 
-async def break_out_of_a_name(handle: LLMHandle, _: TCPCutter) -> None:
+async def break_out_of_a_name(handle: LLMHandle, _: FaultProxy) -> None:
     """Leave a loop over a name, and drop the name."""
     stream = handle.stream()
     async for _delta in stream:
@@ -192,13 +192,13 @@ async def break_out_of_a_name(handle: LLMHandle, _: TCPCutter) -> None:
     assert len(handle._bound().core.streams) == 0  # closed before the name goes
 
 
-async def drop_between_two_reads(handle: LLMHandle, _: TCPCutter) -> None:
+async def drop_between_two_reads(handle: LLMHandle, _: FaultProxy) -> None:
     """Drop a name while its connection is open."""
     stream = handle.stream()
     await anext(stream)
 
 
-async def drop_after_a_cancelled_read(handle: LLMHandle, cutter: TCPCutter) -> None:
+async def drop_after_a_cancelled_read(handle: LLMHandle, cutter: FaultProxy) -> None:
     """Drop a name after its read was cancelled."""
     stream = handle.stream()
     reading = asyncio.create_task(read(stream))
@@ -209,11 +209,13 @@ async def drop_after_a_cancelled_read(handle: LLMHandle, cutter: TCPCutter) -> N
 
 LOUD = [break_out_of_a_name, drop_between_two_reads, drop_after_a_cancelled_read]
 
-Leave = Callable[[LLMHandle, TCPCutter], Awaitable[None]]
+Leave = Callable[[LLMHandle, FaultProxy], Awaitable[None]]
 
 
 @pytest.mark.parametrize("leave", [*QUIET, *LOUD], ids=lambda leave: leave.__name__)
-async def test_leaving_leaves_nothing(cut_fox: FoxSession, cutter: TCPCutter, leave: Leave) -> None:
+async def test_leaving_leaves_nothing(
+    cut_fox: FoxSession, cutter: FaultProxy, leave: Leave
+) -> None:
     """No socket, no task, no timer; one warning for a named stream left lying, else none."""
     cutter.on("GET", STREAM, Stall(body=MORE))
     handle = await submit(cut_fox)
@@ -237,7 +239,7 @@ async def test_leaving_leaves_nothing(cut_fox: FoxSession, cutter: TCPCutter, le
     assert all("dropped half-read" in text for text in loud)
 
 
-async def test_a_collected_stream_is_closed_too(cut_fox: FoxSession, cutter: TCPCutter) -> None:
+async def test_a_collected_stream_is_closed_too(cut_fox: FoxSession, cutter: FaultProxy) -> None:
     """A stream in a cycle waits for the collector, which then closes it and warns."""
     cutter.on("GET", STREAM, Stall(body=MORE))
     holder: list[object] = []
@@ -254,7 +256,7 @@ async def test_a_collected_stream_is_closed_too(cut_fox: FoxSession, cutter: TCP
 # The session
 
 
-async def test_closing_the_session_ends_every_wait(cutter: TCPCutter) -> None:
+async def test_closing_the_session_ends_every_wait(cutter: FaultProxy) -> None:
     """Whoever waits for bytes is told at once that the session is closed, copies included."""
     cutter.on("GET", STREAM, Stall(body=MORE))
     async with FoxSession(KEY, base_url=cutter.url) as fox:
@@ -294,7 +296,7 @@ async def test_closing_the_session_ends_a_backoff_and_an_opening(
 
 
 async def test_a_follower_ends_quietly_with_its_session(
-    cutter: TCPCutter, caplog: pytest.LogCaptureFixture
+    cutter: FaultProxy, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whoever awaits is told, and nothing is logged as a crash."""
     cutter.on("GET", STREAM, Stall(body=MORE))
@@ -324,7 +326,7 @@ async def test_a_stream_belongs_to_its_sessions_loop(fox: FoxSession) -> None:
 
 
 async def test_a_submission_that_nobody_waits_for_is_unclaimed(
-    cut_fox: FoxSession, cutter: TCPCutter
+    cut_fox: FoxSession, cutter: FaultProxy
 ) -> None:
     """Cancelled while it submits, a stream leaves its task in fox.unclaimed, name or no name."""
 

@@ -25,7 +25,7 @@ from foxapi_async._client.params import (
     validate,
 )
 from foxapi_async._client.resources.llm import LLM
-from foxapi_async._wire.completion import CompletionMessage, read_completion
+from foxapi_async._wire.completion import CompletionMessage, decode_completion
 from foxapi_async._wire.request import GenerationRequest, Message, member_names
 
 DESCRIPTION = "tools[0].function.description"
@@ -270,7 +270,7 @@ def test_a_message_may_be_an_object(message: Any) -> None:
 )
 def test_an_answer_is_a_message_of_the_next_request(said: str, sent: dict[str, Any]) -> None:
     """What the model said goes back as it was said: absent members stay absent, odd ones go."""
-    answer = read_completion(msgspec.Raw(f'{{"choices":[{{"message":{said}}}]}}'.encode()))
+    answer = decode_completion(msgspec.Raw(f'{{"choices":[{{"message":{said}}}]}}'.encode()))
     user = {"role": "user", "content": "and?"}
     expected = [user, {"role": "assistant", **sent}, user]
     assert body(messages=[user, answer.message, user])["messages"] == expected

@@ -6,14 +6,14 @@ from collections.abc import Callable
 import pytest
 from msgspec import Raw
 
-from foxapi_async._client.crew import LONG_GET
-from foxapi_async._client.poller import Poller
-from foxapi_async._client.room import Room
-from foxapi_async._client.waiter import Await, AwaitChange
-from foxapi_async._client.watch import Watch
+from foxapi_async._client.admission import AdmissionControl
+from foxapi_async._client.polling.poller import Poller
+from foxapi_async._client.polling.tracked_task import TrackedTask
+from foxapi_async._client.polling.waiter import ChangeWaiter, FutureWaiter
+from foxapi_async._client.polling.worker_pool import SLOW_AFTER
 from foxapi_async._clock import ManualClock, settle
 from foxapi_async._protocol.pacing import pacer
-from foxapi_async._protocol.verdict import judge
+from foxapi_async._protocol.task_status import classify
 from foxapi_async.config import Exponential, Limits, PollPolicy
 from foxapi_async.errors import (
     APIConnectionError,
@@ -121,7 +121,7 @@ class Bench:
         self.service = Service(answer)
         self.poller = Poller(self.clock, limits, roll=lambda: 0.5)
 
-    def watch(self, handle: Handle) -> Watch:
+    def watch(self, handle: Handle) -> TrackedTask:
         """Return what the poller knows of the handle's task."""
         return self.poller.watch(handle, self.service)
 
@@ -132,7 +132,7 @@ class Bench:
         return asyncio.create_task(self._wait(handle, timeout, change=change))
 
     async def _wait(self, handle: Handle, timeout: float | None, *, change: bool) -> None:
-        waiter = (AwaitChange if change else Await)(handle, self.watch(handle))
+        waiter = (ChangeWaiter if change else FutureWaiter)(handle, self.watch(handle))
         try:
             self.poller.join(waiter, timeout)
             error = await waiter
@@ -177,7 +177,7 @@ async def test_one_get_feeds_every_waiter_of_a_task() -> None:
     await bench.clock.advance(10)
     await asyncio.gather(*waits)
     assert bench.service.looks == {"a": 3}
-    assert all(judge(handle.seen[-1]).is_final for handle in handles)
+    assert all(classify(handle.seen[-1]).is_final for handle in handles)
 
 
 async def test_two_hundred_waits_use_one_timer_and_bounded_gets() -> None:
@@ -338,7 +338,7 @@ async def test_tasks_that_hang_do_not_stall_the_others() -> None:
     await bench.clock.advance(0.02)
     assert bench.service.in_flight == 4
     well = [bench.wait(Handle(f"well{number}")) for number in range(20)]
-    await bench.clock.advance(LONG_GET - 0.1)
+    await bench.clock.advance(SLOW_AFTER - 0.1)
     assert sum(bench.service.looks.values()) == 4
     assert bench.clock.timers == 1
     await bench.clock.advance(0.2)
@@ -361,7 +361,7 @@ async def test_hanging_gets_are_at_most_twice_the_limit() -> None:
     assert bench.service.in_flight == bench.poller.in_flight == 8
     assert bench.clock.timers == 0
     waits.append(bench.wait(Handle("one more")))
-    await bench.clock.advance(LONG_GET)
+    await bench.clock.advance(SLOW_AFTER)
     assert bench.service.in_flight == 8
     bench.service.gate.set()
     await bench.clock.advance(10)
@@ -397,7 +397,7 @@ async def test_those_that_do_not_hang_stay_within_the_limit() -> None:
     bench = Bench(finishes_at(9), Limits(polls_in_flight=4, gets_per_second=None))
     bench.service.gate = first = asyncio.Event()
     waits = [bench.wait(Handle(f"t{number}")) for number in range(50)]
-    await bench.clock.advance(LONG_GET + 0.1)
+    await bench.clock.advance(SLOW_AFTER + 0.1)
     assert bench.service.in_flight == 8
     bench.service.gate = asyncio.Event()
     first.set()
@@ -530,14 +530,14 @@ async def test_a_final_task_is_not_looked_at_again() -> None:
     assert bench.watch(second) is watch
     await bench.wait(second)
     assert bench.service.looks == {"a": 1}
-    assert judge(second.seen[-1]).is_final
+    assert classify(second.seen[-1]).is_final
 
 
 async def test_no_task_is_asked_for_once_there_is_room() -> None:
     """A task that is found to be finished lets the submission in, and the others are left alone."""
     bench = Bench(finishes_at(1), Limits(gets_per_second=None))
     bench.service.gate = asyncio.Event()
-    room = Room(bench.clock, Limits(in_flight=3), bench.poller)
+    room = AdmissionControl(bench.clock, Limits(in_flight=3), bench.poller)
     known = Handle("a")
     wait = bench.wait(known)
     await settle()
@@ -556,7 +556,7 @@ async def test_no_task_is_asked_for_once_there_is_room() -> None:
 async def test_a_task_that_is_named_twice_takes_one_place() -> None:
     """Two answers with one id leave no wait behind once that task has ended."""
     bench = Bench(finishes_at(1), Limits(gets_per_second=None))
-    room = Room(bench.clock, Limits(in_flight=1), bench.poller)
+    room = AdmissionControl(bench.clock, Limits(in_flight=1), bench.poller)
     room.accepted(task("a"), bench.service)
     entering = asyncio.create_task(room.enter())
     await settle()

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from foxapi_async import FoxSession
-from foxapi_async._client.crew import LONG_GET
-from foxapi_async._client.poller import Poller
-from foxapi_async._client.waiter import Waiter, Watched
-from foxapi_async._client.watch import Watch
+from foxapi_async._client.polling.poller import Poller
+from foxapi_async._client.polling.tracked_task import TrackedTask
+from foxapi_async._client.polling.waiter import TaskObserver, Waiter
+from foxapi_async._client.polling.worker_pool import SLOW_AFTER
 from foxapi_async._clock import ManualClock, sleep
+from foxapi_async._protocol.bucket_queue import TICK
 from foxapi_async._protocol.pacing import ExponentialPacer, FixedPacer
-from foxapi_async._protocol.schedule import TICK
 from foxapi_async.config import Exponential, Fixed, Limits, PollPolicy
 from foxapi_async.errors import (
     APIConnectionError,
@@ -26,7 +26,7 @@ from foxapi_async.errors import (
     TaskTimeoutError,
 )
 from foxapi_async.gateway import Gateway
-from foxapi_async.testing import WHOLE, Answer, Reset, Stall, TCPCutter
+from foxapi_async.testing import WHOLE, Answer, FaultProxy, Reset, Stall
 from foxapi_async.types import Task
 
 
@@ -96,7 +96,7 @@ class Counted(Waiter):
 
     __slots__ = ("errors", "poller", "wakes")
 
-    def __init__(self, handle: Watched, watch: Watch, poller: Poller) -> None:
+    def __init__(self, handle: TaskObserver, watch: TrackedTask, poller: Poller) -> None:
         super().__init__(handle, watch)
         self.poller = poller
         self.wakes: list[float] = []
@@ -232,7 +232,7 @@ def test_polls_that_hang_make_others_late_by_seconds(
         assert service.most_in_flight <= 2 * size
         if stuck < 2 * size:
             assert len(service.looks) == len(joins) - stuck
-            longest = 1 + LONG_GET + 3 * TICK
+            longest = 1 + SLOW_AFTER + 3 * TICK
             for times in service.looks.values():
                 gaps = [later - first for first, later in pairwise([*times, 80.0])]
                 assert max(gaps) <= longest
@@ -243,7 +243,7 @@ def test_polls_that_hang_make_others_late_by_seconds(
 
 
 async def test_faults_of_the_network_in_a_wait_change_nothing(
-    cut_fox: FoxSession, cutter: TCPCutter, gateway: Gateway
+    cut_fox: FoxSession, cutter: FaultProxy, gateway: Gateway
 ) -> None:
     """A 502, a reset, a page of HTML and a 429 between polls only delay the result a little."""
     handle = await cut_fox.llm.submit(model="gpt-5.5", messages="count 1 to 3")
@@ -257,7 +257,7 @@ async def test_faults_of_the_network_in_a_wait_change_nothing(
     assert gateway.stats.tasks == 1
 
 
-async def test_a_success_may_ask_for_patience(cut_fox: FoxSession, cutter: TCPCutter) -> None:
+async def test_a_success_may_ask_for_patience(cut_fox: FoxSession, cutter: FaultProxy) -> None:
     """A Retry-After with a 200 is no fault and pauses every poll, as the statistics tell."""
     handle = await cut_fox.llm.submit(model="gpt-5.5", messages="count 1 to 3")
     news = b'{"id":"%b","status":"processing"}' % handle.id.encode()
@@ -270,7 +270,7 @@ async def test_a_success_may_ask_for_patience(cut_fox: FoxSession, cutter: TCPCu
 
 
 async def test_half_of_the_tasks_hang_and_the_others_finish(
-    cutter: TCPCutter, clock: ManualClock
+    cutter: FaultProxy, clock: ManualClock
 ) -> None:
     """Polls that never answer take all places, and after a few seconds the others have theirs."""
     limits = Limits(polls_in_flight=3)
@@ -286,13 +286,13 @@ async def test_half_of_the_tasks_hang_and_the_others_finish(
         await clock.advance(0.1)
         await cutter.wait_for_stalls(3)
         finished = asyncio.gather(*(handle.result() for handle in well))
-        await clock.advance(LONG_GET - 0.2)
+        await clock.advance(SLOW_AFTER - 0.2)
         assert fox.stats().polls == 3
         await clock.advance(0.2)
         while not finished.done():
             await clock.advance(0.01)
         assert [completion.text for completion in await finished] == ["1, 2, 3"] * 3
-        assert clock.time() < 2 * LONG_GET
+        assert clock.time() < 2 * SLOW_AFTER
         assert not any(wait.done() for wait in waits)
         cutter.heal()
         cutter.release()

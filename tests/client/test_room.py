@@ -19,10 +19,10 @@ from foxapi_async import (
     as_completed,
 )
 from foxapi_async._client.params import LLMParams
-from foxapi_async._journal import Note
+from foxapi_async._journal import EntryId
 from foxapi_async.gateway import Gateway
 from foxapi_async.hooks import Event, TaskFinished
-from foxapi_async.testing import Answer, Stall, TCPCutter
+from foxapi_async.testing import Answer, FaultProxy, Stall
 
 KEY = "sk-secret-0123456789abcdef"
 PROMPT: LLMParams = {"model": "gpt-5.5", "messages": "count 1 to 3"}
@@ -104,7 +104,7 @@ async def test_a_task_that_ends_before_its_submit_returns_is_known_to_its_handle
         recorder = fox._service.options.journal
         accepted, slow = recorder.accepted, asyncio.Event()
 
-        async def slowly(note: Note, task: Task) -> None:
+        async def slowly(note: EntryId, task: Task) -> None:
             await accepted(note, task)
             await slow.wait()
 
@@ -136,7 +136,7 @@ async def test_finished_tasks_make_room_without_a_poll(gateway: Gateway) -> None
 
 
 async def test_a_task_that_cannot_be_learnt_of_does_not_hold_the_room_for_ever(
-    cutter: TCPCutter, gateway: Gateway
+    cutter: FaultProxy, gateway: Gateway
 ) -> None:
     """A lost task counts no more, and the submission that waited goes on."""
     limits = Limits(in_flight=1)
@@ -148,7 +148,7 @@ async def test_a_task_that_cannot_be_learnt_of_does_not_hold_the_room_for_ever(
 
 
 async def test_a_refused_submission_gives_its_place_to_the_next(
-    cutter: TCPCutter, gateway: Gateway
+    cutter: FaultProxy, gateway: Gateway
 ) -> None:
     """What the service did not accept takes up no room."""
     limits = Limits(in_flight=1)
@@ -162,7 +162,7 @@ async def test_a_refused_submission_gives_its_place_to_the_next(
     assert gateway.stats.tasks == 1
 
 
-async def test_a_429_pauses_all_submissions(cutter: TCPCutter, gateway: Gateway) -> None:
+async def test_a_429_pauses_all_submissions(cutter: FaultProxy, gateway: Gateway) -> None:
     """While the service asks for quiet, no other submission starts, and then all do."""
     limited = Answer.http(429, headers={"Retry-After": "0.4"})
     retry = RetryPolicy(resubmit_on_429="always")
@@ -182,7 +182,7 @@ async def test_a_429_pauses_all_submissions(cutter: TCPCutter, gateway: Gateway)
 
 
 async def test_cancelled_submissions_give_up_their_turn(
-    cutter: TCPCutter, gateway: Gateway
+    cutter: FaultProxy, gateway: Gateway
 ) -> None:
     """One that is cancelled while it waits, or in the turn it is let in, takes no room along."""
     limits = Limits(submits_in_flight=1)
@@ -208,7 +208,7 @@ async def test_cancelled_submissions_give_up_their_turn(
     assert gateway.stats.tasks == 3
 
 
-async def test_closing_tells_those_who_wait_for_room(cutter: TCPCutter, gateway: Gateway) -> None:
+async def test_closing_tells_those_who_wait_for_room(cutter: FaultProxy, gateway: Gateway) -> None:
     """A submission that was not let in by then gets SessionClosedError and was never sent."""
     fox = FoxSession(KEY, base_url=cutter.url, limits=Limits(submits_in_flight=1))
     cutter.on("POST", "*", Stall(response=0), times=1)

@@ -11,7 +11,7 @@ import pytest
 from foxapi_async import FoxSession, RetryPolicy, StreamPolicy
 from foxapi_async.errors import StreamInterruptedError, TaskFailedError
 from foxapi_async.hooks import Event
-from foxapi_async.testing import Answer, TCPCutter
+from foxapi_async.testing import Answer, FaultProxy
 
 if TYPE_CHECKING:
     from foxapi_async import PollPolicy
@@ -62,7 +62,7 @@ def read_all(folder: Path) -> str:
 
 @pytest.mark.parametrize("end", ENDS)
 async def test_a_key_that_comes_back_is_shown_nowhere(
-    cutter: TCPCutter,
+    cutter: FaultProxy,
     quick: "PollPolicy",
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,

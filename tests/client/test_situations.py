@@ -15,7 +15,7 @@ import pytest
 from foxapi_async import FoxSession, LLMHandle, PollPolicy, RetryPolicy, StreamPolicy, errors
 from foxapi_async.config import Exponential
 from foxapi_async.gateway import Gateway
-from foxapi_async.testing import Answer, ManualClock, Reset, Stall, TCPCutter, settle
+from foxapi_async.testing import Answer, FaultProxy, ManualClock, Reset, Stall, settle
 
 KEY: Final = "sk-secret-0123456789abcdef"
 SECRET: Final = "what nobody else may read"
@@ -30,14 +30,14 @@ class Place:
     def __init__(self, stack: AsyncExitStack, folder: Path) -> None:
         self._stack = stack
         self.folder = folder
-        self.cutter: TCPCutter
+        self.cutter: FaultProxy
         self.clock = ManualClock()
 
     async def serve(self, *faults: str, **settings: Any) -> None:
         """Run the gateway, with its own faults or settings."""
         gateway = Gateway(queue_delay=0, token_delay=0, faults=faults, **settings)
         await self._stack.enter_async_context(gateway)
-        self.cutter = await self._stack.enter_async_context(TCPCutter(gateway.url))
+        self.cutter = await self._stack.enter_async_context(FaultProxy(gateway.url))
 
     async def open(self, **options: Any) -> FoxSession:
         """Open a session that does not try again."""

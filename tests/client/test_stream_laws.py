@@ -19,7 +19,7 @@ from foxapi_async import (
     StreamPolicy,
 )
 from foxapi_async.gateway import Gateway
-from foxapi_async.testing import Close, Fault, Reset, Stall, StripQuery, TCPCutter, Trickle, settle
+from foxapi_async.testing import Close, Fault, FaultProxy, Reset, Stall, StripQuery, Trickle, settle
 
 if TYPE_CHECKING:
     from tests.client.conftest import Play
@@ -50,7 +50,7 @@ class Connection(NamedTuple):
 class World:
     """A gateway, a line that is cut, and a session, in a loop that many trials share."""
 
-    def __init__(self, runner: asyncio.Runner, cutter: TCPCutter, fox: FoxSession) -> None:
+    def __init__(self, runner: asyncio.Runner, cutter: FaultProxy, fox: FoxSession) -> None:
         self.runner = runner
         self.cutter = cutter
         self.fox = fox
@@ -89,9 +89,9 @@ class World:
 
 
 @asynccontextmanager
-async def opened(gateway: Gateway) -> AsyncIterator[tuple[TCPCutter, FoxSession]]:
+async def opened(gateway: Gateway) -> AsyncIterator[tuple[FaultProxy, FoxSession]]:
     """Open a world on a gateway."""
-    async with gateway, TCPCutter(gateway.url) as cutter:
+    async with gateway, FaultProxy(gateway.url) as cutter:
         policy = StreamPolicy(first=0.001, cap=0.01)
         async with FoxSession(KEY, base_url=cutter.url, streaming=policy) as fox:
             yield cutter, fox

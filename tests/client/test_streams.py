@@ -22,7 +22,7 @@ from foxapi_async import (
     TaskTimeoutError,
 )
 from foxapi_async.gateway import Gateway
-from foxapi_async.testing import Close, ManualClock, Reset, Stall, StripQuery, TCPCutter, Trickle
+from foxapi_async.testing import Close, FaultProxy, ManualClock, Reset, Stall, StripQuery, Trickle
 
 STREAM = "/v1/llm/generations/*/stream"
 TASK = "/v1/tasks/*"
@@ -122,7 +122,7 @@ async def test_a_failed_task_fails_its_stream(fox: FoxSession) -> None:
 )
 @pytest.mark.parametrize("ignores_offset", [False, True])
 async def test_a_cut_stream_goes_on(
-    cut_fox: FoxSession, cutter: TCPCutter, cut: Callable[[], Reset | Close], ignores_offset: bool
+    cut_fox: FoxSession, cutter: FaultProxy, cut: Callable[[], Reset | Close], ignores_offset: bool
 ) -> None:
     """Wherever a connection is cut, every delta comes once and in order, offset honoured or not."""
     handle = await submit(cut_fox)
@@ -137,7 +137,7 @@ async def test_a_cut_stream_goes_on(
 
 
 async def test_reads_of_any_size_give_the_same_deltas(
-    cut_fox: FoxSession, cutter: TCPCutter
+    cut_fox: FoxSession, cutter: FaultProxy
 ) -> None:
     """One byte at a time or many: the deltas do not depend on how TCP cut them."""
     handle = await submit(cut_fox, "count 1 to 4")
@@ -146,7 +146,7 @@ async def test_reads_of_any_size_give_the_same_deltas(
     assert await read(handle) == whole
 
 
-async def test_cancelling_a_read_loses_nothing(cut_fox: FoxSession, cutter: TCPCutter) -> None:
+async def test_cancelling_a_read_loses_nothing(cut_fox: FoxSession, cutter: FaultProxy) -> None:
     """A read that is cancelled while it waits closes the connection, and the next one goes on."""
     handle = await submit(cut_fox)
     cutter.on("GET", STREAM, Stall(body=b'"content":" 4'), times=1)
@@ -168,7 +168,7 @@ async def anext_of(step: Callable[[], object]) -> Delta:
     return await step()  # type: ignore[misc,no-any-return]
 
 
-async def test_leaving_a_temporary_closes_at_once(cut_fox: FoxSession, cutter: TCPCutter) -> None:
+async def test_leaving_a_temporary_closes_at_once(cut_fox: FoxSession, cutter: FaultProxy) -> None:
     """`break` out of a loop over handle.stream() leaves no connection and no warning."""
     handle = await submit(cut_fox, "count 1 to 400")
     with warnings.catch_warnings():
@@ -225,7 +225,7 @@ async def test_submit_and_stream_in_one_step(fox: FoxSession, gateway: Gateway) 
 
 
 async def test_a_cancelled_first_read_does_not_submit_twice(
-    cut_fox: FoxSession, cutter: TCPCutter, gateway: Gateway
+    cut_fox: FoxSession, cutter: FaultProxy, gateway: Gateway
 ) -> None:
     """A stream whose submission is slow may be cancelled and read again: one task is made."""
     cutter.on("POST", "*", Stall(response=0), times=1)
@@ -306,7 +306,7 @@ async def test_a_lost_stream_is_completed_from_the_task() -> None:
     """When the chunks are gone, the missing rest of the text comes from the stored result."""
     async with (
         Gateway(retention=0) as gateway,
-        TCPCutter(gateway.url) as cutter,
+        FaultProxy(gateway.url) as cutter,
         FoxSession("sk-x", base_url=cutter.url) as fox,
     ):
         handle = await submit(fox)
@@ -321,7 +321,7 @@ async def test_a_lost_stream_is_completed_from_the_task() -> None:
     assert text(seen) == COUNT
 
 
-async def test_a_stream_has_patience_of_its_own(cut_fox: FoxSession, cutter: TCPCutter) -> None:
+async def test_a_stream_has_patience_of_its_own(cut_fox: FoxSession, cutter: FaultProxy) -> None:
     """stream(timeout=) ends a reading that stalls, and the task goes on."""
     handle = await submit(cut_fox)
     cutter.on("GET", STREAM, Stall(body=b'"content":" 4'))
@@ -332,7 +332,7 @@ async def test_a_stream_has_patience_of_its_own(cut_fox: FoxSession, cutter: TCP
     assert (await handle).text == COUNT
 
 
-async def test_silence_is_a_cut(cutter: TCPCutter) -> None:
+async def test_silence_is_a_cut(cutter: FaultProxy) -> None:
     """A connection without a byte for streaming.silence seconds is given up: the task is asked."""
     clock = ManualClock()
     async with FoxSession("sk-x", base_url=cutter.url, clock=clock) as fox:

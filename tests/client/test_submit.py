@@ -55,10 +55,10 @@ from foxapi_async.testing import (
     WHOLE,
     Answer,
     Close,
+    FaultProxy,
     ManualClock,
     Reset,
     Stall,
-    TCPCutter,
     settle,
 )
 from foxapi_async.testing.faults import Fault
@@ -95,7 +95,7 @@ ONE = RetryPolicy(first=0.01)
     ],
 )
 async def test_a_lost_answer_is_told_and_never_resent(
-    cutter: TCPCutter, gateway: Gateway, fault: Fault, kind: type[FoxAPIError], accepted: int
+    cutter: FaultProxy, gateway: Gateway, fault: Fault, kind: type[FoxAPIError], accepted: int
 ) -> None:
     """When the service may have accepted, one POST was made, and the error holds the facts."""
     events: list[Event] = []
@@ -127,7 +127,7 @@ async def test_a_lost_answer_is_told_and_never_resent(
         b'{"id":"task-llm-1-aaaaaaaa","status":200}',
     ],
 )
-async def test_an_answer_with_an_id_is_an_accepted_task(cutter: TCPCutter, answer: bytes) -> None:
+async def test_an_answer_with_an_id_is_an_accepted_task(cutter: FaultProxy, answer: bytes) -> None:
     """A success that names a task has accepted it, even if it does not say that it is pending."""
     async with FoxSession("sk-x", base_url=cutter.url, retry=ONE) as fox:
         cutter.on("POST", "*", Answer.http(201, answer))
@@ -136,7 +136,7 @@ async def test_an_answer_with_an_id_is_an_accepted_task(cutter: TCPCutter, answe
         assert (handle.id, handle.task.status) == ("task-llm-1-aaaaaaaa", "pending")
 
 
-async def test_a_completion_in_place_of_a_task_is_no_task(cutter: TCPCutter) -> None:
+async def test_a_completion_in_place_of_a_task_is_no_task(cutter: FaultProxy) -> None:
     """An id that names something else than a task is not waited for: the outcome is unknown."""
     async with FoxSession("sk-x", base_url=cutter.url, retry=ONE) as fox:
         answer = b'{"id":"chatcmpl-1","object":"chat.completion","choices":[]}'
@@ -147,7 +147,7 @@ async def test_a_completion_in_place_of_a_task_is_no_task(cutter: TCPCutter) -> 
 
 
 async def test_an_answer_to_a_look_need_not_repeat_the_id(
-    cutter: TCPCutter, quick: PollPolicy
+    cutter: FaultProxy, quick: PollPolicy
 ) -> None:
     """Whoever asks for a task knows which it is; only an answer that names another is refused."""
     async with FoxSession("sk-x", base_url=cutter.url, polling=quick) as fox:
@@ -175,7 +175,7 @@ async def test_an_answer_to_a_look_need_not_repeat_the_id(
     ],
 )
 async def test_an_id_that_was_seen_is_never_lost(
-    cutter: TCPCutter, status: int, answer: bytes, task_id: str | None
+    cutter: FaultProxy, status: int, answer: bytes, task_id: str | None
 ) -> None:
     """Where the outcome is unknown and the answer mentions a task, the error names it."""
     async with FoxSession("sk-x", base_url=cutter.url, retry=ONE) as fox:
@@ -189,7 +189,7 @@ async def test_an_id_that_was_seen_is_never_lost(
 
 @pytest.mark.parametrize("fault", [Close(body=HALF), Stall(body=HALF)])
 async def test_an_id_in_half_an_answer_leads_to_the_result(
-    cutter: TCPCutter, gateway: Gateway, quick: PollPolicy, fault: Fault
+    cutter: FaultProxy, gateway: Gateway, quick: PollPolicy, fault: Fault
 ) -> None:
     """An answer that is cut behind the id of its task leaves the task to be found by that id."""
     timeouts = Timeouts(submit=0.5)
@@ -203,7 +203,7 @@ async def test_an_id_in_half_an_answer_leads_to_the_result(
 
 
 async def test_an_answer_that_does_not_come_is_a_lost_one(
-    cutter: TCPCutter, gateway: Gateway
+    cutter: FaultProxy, gateway: Gateway
 ) -> None:
     """Silence for the seconds of Timeouts.submit leaves the outcome open, and nothing is resent."""
     clock = ManualClock()
@@ -264,7 +264,7 @@ def refusal(status: int, code: str = "", kind: str = "invalid_request_error") ->
     ],
 )
 async def test_a_refusal_is_final_and_certain(
-    cutter: TCPCutter, gateway: Gateway, fault: Fault, kind: type[FoxAPIError]
+    cutter: FaultProxy, gateway: Gateway, fault: Fault, kind: type[FoxAPIError]
 ) -> None:
     """What the service refused was not accepted: its own error, one POST, no uncertainty."""
     async with FoxSession("sk-x", base_url=cutter.url, retry=ONE) as fox:
@@ -276,7 +276,7 @@ async def test_a_refusal_is_final_and_certain(
 
 
 async def test_what_cannot_be_reached_is_certain(
-    cutter: TCPCutter, gateway: Gateway, resolver: "Resolver"
+    cutter: FaultProxy, gateway: Gateway, resolver: "Resolver"
 ) -> None:
     """A refused connection and a name that nobody knows are no unknown outcome, however often."""
     resolver.knows_nobody = True
@@ -295,7 +295,7 @@ async def test_what_cannot_be_reached_is_certain(
     assert gateway.stats.submits == 0
 
 
-async def test_what_never_left_is_sent_again(cutter: TCPCutter, gateway: Gateway) -> None:
+async def test_what_never_left_is_sent_again(cutter: FaultProxy, gateway: Gateway) -> None:
     """A refused connection is retried until it works, and one task is made."""
     async with FoxSession("sk-x", base_url=cutter.url, retry=RetryPolicy(first=0.05)) as fox:
         async with cutter.unreachable():
@@ -307,7 +307,7 @@ async def test_what_never_left_is_sent_again(cutter: TCPCutter, gateway: Gateway
 
 
 async def test_a_429_is_sent_again_only_where_the_caller_allows_it(
-    cutter: TCPCutter, gateway: Gateway
+    cutter: FaultProxy, gateway: Gateway
 ) -> None:
     """One that came after acceptance looks the same, so by default it ends the submission."""
     limited = Answer.http(
@@ -327,7 +327,7 @@ async def test_a_429_is_sent_again_only_where_the_caller_allows_it(
 
 
 async def test_a_cancelled_caller_leaves_its_task_unclaimed(
-    cutter: TCPCutter, gateway: Gateway
+    cutter: FaultProxy, gateway: Gateway
 ) -> None:
     """Cancelling returns at once; the id that lands goes to a warning, a hook and fox.unclaimed."""
     events: list[Event] = []
@@ -353,7 +353,7 @@ async def test_a_cancelled_caller_leaves_its_task_unclaimed(
     assert gateway.stats.tasks == 1
 
 
-async def test_closing_lets_posts_land(cutter: TCPCutter, gateway: Gateway) -> None:
+async def test_closing_lets_posts_land(cutter: FaultProxy, gateway: Gateway) -> None:
     """aclose() waits for a POST whose caller has gone, so that its id is not lost."""
     fox = FoxSession("sk-x", base_url=cutter.url)
     cutter.on("POST", "*", Stall(response=0), times=1)
@@ -370,7 +370,7 @@ async def test_closing_lets_posts_land(cutter: TCPCutter, gateway: Gateway) -> N
 
 
 @pytest.mark.parametrize("in_a_hurry", [False, True])
-async def test_closing_lets_go_of_what_was_sent(cutter: TCPCutter, in_a_hurry: bool) -> None:
+async def test_closing_lets_go_of_what_was_sent(cutter: FaultProxy, in_a_hurry: bool) -> None:
     """A POST that closing lets go of, after 5 s or when it is cancelled, has an unknown outcome."""
     clock = ManualClock()
     events: list[Event] = []
@@ -402,7 +402,7 @@ async def test_closing_lets_go_of_what_was_sent(cutter: TCPCutter, in_a_hurry: b
 
 @pytest.mark.parametrize("refused_before", [False, True])
 async def test_closing_lets_go_of_what_never_left(
-    cutter: TCPCutter, gateway: Gateway, resolver: "Resolver", refused_before: bool
+    cutter: FaultProxy, gateway: Gateway, resolver: "Resolver", refused_before: bool
 ) -> None:
     """A POST that closing lets go of before a byte left is no unknown: the session was closed."""
     clock = ManualClock()
@@ -432,7 +432,7 @@ async def test_closing_lets_go_of_what_never_left(
 
 
 async def test_a_caller_that_waits_for_room_has_sent_nothing(
-    cutter: TCPCutter, gateway: Gateway
+    cutter: FaultProxy, gateway: Gateway
 ) -> None:
     """At most limits.submits_in_flight POSTs are under way; a cancel before that costs nothing."""
     limits = Limits(submits_in_flight=1)

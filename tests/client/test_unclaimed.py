@@ -18,7 +18,7 @@ from foxapi_async._client.params import LLMParams
 from foxapi_async._client.unclaimed import Unclaimed
 from foxapi_async.gateway import Gateway
 from foxapi_async.hooks import Event, SubmitUnclaimed
-from foxapi_async.testing import Answer, Stall, TCPCutter
+from foxapi_async.testing import Answer, FaultProxy, Stall
 
 PROMPT: LLMParams = {"model": "gpt-5.5", "messages": "count 1 to 3", "key": "row-17"}
 THINKING: LLMParams = {"model": "kimi-k2.6", "messages": "count 1 to 3"}
@@ -34,7 +34,7 @@ async def waiting(fox: FoxSession, params: LLMParams = PROMPT) -> "asyncio.Task[
 
 @pytest.mark.parametrize("params", [PROMPT, THINKING])
 async def test_a_generate_that_is_cancelled_leaves_its_handle(
-    cutter: TCPCutter, params: LLMParams, caplog: pytest.LogCaptureFixture, gateway: Gateway
+    cutter: FaultProxy, params: LLMParams, caplog: pytest.LogCaptureFixture, gateway: Gateway
 ) -> None:
     """Cancelled while it waits, it is in ``fox.unclaimed``, in the log and told, and awaits."""
     events: list[Event] = []
@@ -57,7 +57,7 @@ async def test_a_generate_that_is_cancelled_leaves_its_handle(
     assert gateway.stats.tasks == 1
 
 
-async def test_a_generate_that_is_timed_out_leaves_its_handle(cutter: TCPCutter) -> None:
+async def test_a_generate_that_is_timed_out_leaves_its_handle(cutter: FaultProxy) -> None:
     """``asyncio.timeout`` around it ends in ``TimeoutError``, and the handle is kept."""
     cutter.on("GET", "*", Stall(response=0))
     async with FoxSession("sk-x", base_url=cutter.url) as fox:
@@ -71,7 +71,7 @@ async def test_a_generate_that_is_timed_out_leaves_its_handle(cutter: TCPCutter)
         assert [handle.key for handle in fox.unclaimed] == ["row-17"]
 
 
-async def test_a_close_names_the_tasks_that_were_awaited(cutter: TCPCutter) -> None:
+async def test_a_close_names_the_tasks_that_were_awaited(cutter: FaultProxy) -> None:
     """Whoever waits when the session closes is told the task's id, and it is in ``unclaimed``."""
     cutter.on("GET", "*", Stall(response=0))
     fox = FoxSession("sk-x", base_url=cutter.url)
@@ -84,7 +84,7 @@ async def test_a_close_names_the_tasks_that_were_awaited(cutter: TCPCutter) -> N
 
 
 async def test_a_key_that_may_not_look_leaves_the_handle(
-    cutter: TCPCutter, gateway: Gateway
+    cutter: FaultProxy, gateway: Gateway
 ) -> None:
     """A refusal at the look names no task, so that the handle is kept."""
     refusal = Answer.http(401, b'{"error":{"message":"no"}}', content_type="application/json")

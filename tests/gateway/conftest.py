@@ -120,7 +120,7 @@ async def service(serve: Serve) -> Service:
 
 @pytest.fixture
 def events() -> Callable[[bytes], list[Event]]:
-    """Return a reader of event streams that knows nothing but the framing of CONTRACT §6."""
+    """Return a reader of event streams that knows nothing but the framing of contract §6."""
 
     def read(body: bytes) -> list[Event]:
         assert body.endswith(b"\n\n") or not body

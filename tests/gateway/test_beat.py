@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foxapi_async._clock import ManualClock, settle
-from foxapi_async.gateway.beat import Beat
+from foxapi_async.gateway.timer_coalescing import CoalescedTimer
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=40))
@@ -15,7 +15,7 @@ def test_nobody_wakes_early_or_much_later(milliseconds: list[int]) -> None:
 
     async def play() -> None:
         clock = ManualClock()
-        beat = Beat(clock)
+        beat = CoalescedTimer(clock)
         woken: list[tuple[float, float]] = []
 
         async def sleep(when: float) -> None:
@@ -37,7 +37,7 @@ def test_nobody_wakes_early_or_much_later(milliseconds: list[int]) -> None:
 async def test_a_thousand_sleepers_share_a_timer() -> None:
     """Sleepers of one instant need one timer, and the last to be cancelled takes it along."""
     clock = ManualClock()
-    beat = Beat(clock)
+    beat = CoalescedTimer(clock)
     sleepers = [asyncio.create_task(beat.sleep_until(5)) for _ in range(1000)]
     await settle(2)
     assert clock.timers == 1

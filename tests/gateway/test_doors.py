@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from foxapi_async.errors import ConfigError
 from foxapi_async.gateway import Gateway
-from foxapi_async.gateway.doors import Doors
-from foxapi_async.gateway.keys import ANYBODY, Keys
-from foxapi_async.gateway.refusal import Refusal
+from foxapi_async.gateway.api_errors import APIError
+from foxapi_async.gateway.auth import ANYBODY, APIKeys
+from foxapi_async.gateway.origin_check import OriginCheck
 
 if TYPE_CHECKING:
     from tests.gateway.conftest import Serve, Service
@@ -101,12 +101,12 @@ async def test_credits_are_not_overdrawn_at_once(serve: "Serve") -> None:
 
 def test_an_owner_is_no_key() -> None:
     """What stands for a key where tasks are kept does not tell it, and differs from key to key."""
-    keys = Keys({"sk-one": None, "sk-two": None}, price=1)
+    keys = APIKeys({"sk-one": None, "sk-two": None}, price=1)
     one, two = keys.admit("Bearer sk-one"), keys.admit("Bearer sk-two")
     assert one != two
     assert "sk-one" not in one
-    assert Keys({}, price=1).admit("Bearer whatever") == ANYBODY
-    with pytest.raises(Refusal):
+    assert APIKeys({}, price=1).admit("Bearer whatever") == ANYBODY
+    with pytest.raises(APIError):
         keys.admit("Bearer sk-three")
 
 
@@ -190,9 +190,9 @@ async def test_other_machines_may_use_any_name() -> None:
             headers = {"Host": host, "Authorization": "Bearer sk-one"}
             async with http.get(url, headers=headers) as response:
                 assert response.status == status
-    away = Doors(Keys({"sk-one": None}, price=1))
+    away = OriginCheck(APIKeys({"sk-one": None}, price=1))
     away.check(arriving("198.51.100.7", Host="elsewhere.example"))
-    with pytest.raises(Refusal):
+    with pytest.raises(APIError):
         away.check_control(arriving("198.51.100.7", peer="203.0.113.9"))
     away.check_control(arriving("198.51.100.7", peer="203.0.113.9", Authorization="Bearer sk-one"))
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foxapi_async.errors import ConfigError
-from foxapi_async.gateway.faults.kinds import HOW, KINDS, ROUTES, WHEN
-from foxapi_async.gateway.faults.plan import Call, Faults, concerns, holds
+from foxapi_async.gateway.faults.catalog import HOW, KINDS, ROUTES, WHEN
+from foxapi_async.gateway.faults.loading import load_faults, read_faults
+from foxapi_async.gateway.faults.plan import Call, Faults, fires, matches
 from foxapi_async.gateway.faults.rule import FaultRule
-from foxapi_async.gateway.faults.source import load_faults, read_faults
 
 NEEDS: dict[str, dict[str, Any]] = {
     "status": {"status": 503},
@@ -155,7 +155,7 @@ def test_conditions_restrict_each_other(
 
     def alone(**condition: Any) -> bool:
         rule = FaultRule(on="any", fault="html", **condition)
-        return holds(rule, seen=seen, hits=hits, roll=roll)
+        return fires(rule, seen=seen, hits=hits, roll=roll)
 
     assert alone(nth=nth, every=every, times=times, probability=0.5) == all(
         (alone(nth=nth), alone(every=every), alone(times=times), alone(probability=0.5))
@@ -209,7 +209,7 @@ def test_the_first_answer_wins() -> None:
 def test_a_resumed_stream_gets_past_the_cut(offset: int, chunk: int) -> None:
     """A cut before a chunk concerns the streams that begin before it, so that going on helps."""
     rule = FaultRule(on="stream", fault="cut", chunk=chunk)
-    assert concerns(rule, Call(on="stream", offset=offset)) == (offset < max(chunk, 1))
+    assert matches(rule, Call(on="stream", offset=offset)) == (offset < max(chunk, 1))
 
 
 def test_a_hollow_task_fills_up() -> None:

@@ -170,7 +170,7 @@ async def test_a_stall_does_not_hold_the_gateway(serve: "Serve") -> None:
 
 
 async def test_a_completed_task_may_be_hollow(serve: "Serve", kept: dict[str, Any]) -> None:
-    """A hollow task is completed without results for its polls, then has them (CONTRACT Q2)."""
+    """A hollow task is completed without results for its polls, then has them (contract Q2)."""
     service = await serve(faults=["query:hollow:polls=2"], **kept)
     task = await service.submit()
     seen = [await service.finished(task["id"])]
@@ -183,7 +183,7 @@ async def test_a_completed_task_may_be_hollow(serve: "Serve", kept: dict[str, An
 async def test_a_task_fails_with_the_code_of_its_rule(
     serve: "Serve", events: "Callable[[bytes], list[Any]]"
 ) -> None:
-    """A doomed task writes its chunks, then fails as those of the service do (CONTRACT §8.3)."""
+    """A doomed task writes its chunks, then fails as those of the service do (contract §8.3)."""
     service = await serve(
         faults=["submit:fail:code=content_policy_violation,chunk=2,model=kimi-k2.6"]
     )
@@ -303,7 +303,7 @@ async def test_endings_that_are_wrong(
 
 
 async def test_an_offset_may_be_ignored(serve: "Serve") -> None:
-    """A stream that ignores its offset is sent from the beginning (CONTRACT §15 row 9)."""
+    """A stream that ignores its offset is sent from the beginning (contract §15 row 9)."""
     service = await serve(faults=["stream:ignore-offset"])
     task = await service.submit("count 1 to 3", stream=True)
     whole = (await service.stream(task["id"])).body

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foxapi_async.gateway import Gateway
+from foxapi_async.gateway.api_errors import APIError
 from foxapi_async.gateway.bounds import MOST_LEVELS, check_bounds
-from foxapi_async.gateway.refusal import Refusal
 from tests.gateway import fuzzing
 
 VALUES = st.recursive(
@@ -81,7 +81,7 @@ def test_depth_is_counted_as_json_has_it(value: Any, levels: int) -> None:
     # Enough pairs of brackets that each body is looked at token by token.
     body = json.dumps({"a": "[{" * MOST_LEVELS, "b": value}).encode()
     if depth(value) + 1 > MOST_LEVELS:
-        with pytest.raises(Refusal, match="levels deep"):
+        with pytest.raises(APIError, match="levels deep"):
             check_bounds(body)
     else:
         check_bounds(body)

@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 import pytest
 
 from foxapi_async import FoxSession, LLMHandle
-from foxapi_async._wire.shape import encode
+from foxapi_async._wire.base import encode
 from foxapi_async.config import Limits, PollPolicy, RetryPolicy, StreamPolicy
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no SIGKILL")

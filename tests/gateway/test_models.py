@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foxapi_async._wire.chunk import Delta, deltas
-from foxapi_async._wire.completion import ChatCompletion, read_completion
-from foxapi_async._wire.request import GenerationRequest, requests
-from foxapi_async._wire.shape import encode
+from foxapi_async._wire.base import encode
+from foxapi_async._wire.chunk import Delta, delta_decoder
+from foxapi_async._wire.completion import ChatCompletion, decode_completion
+from foxapi_async._wire.request import GenerationRequest, request_decoder
 from foxapi_async.gateway.models import Script, simulate
-from foxapi_async.gateway.models.token import count_tokens, cut_at_stop, tokens
+from foxapi_async.gateway.models.tokens import count_tokens, cut_at_stop, tokens
 
 WORDS = st.sampled_from(["count", "1", "to", "7", "hello", "世界", "🦊", "a\nb", '"', "été", "12"])
 PROMPTS = st.one_of(
@@ -44,7 +44,7 @@ OPTIONS = st.fixed_dictionaries(
 def build(prompt: Any = "count 1 to 3", **members: Any) -> GenerationRequest:
     """Build a request as the gateway decodes it."""
     body = {"model": "gpt-5.5", "messages": [{"role": "user", "content": prompt}]} | members
-    return requests.read(msgspec.json.encode(body))
+    return request_decoder.read(msgspec.json.encode(body))
 
 
 def run(request: GenerationRequest) -> Script:
@@ -56,12 +56,12 @@ def answer(prompt: Any = "count 1 to 3", **members: Any) -> ChatCompletion:
     """Return the completion as a client reads it from the task."""
     script = run(build(prompt, **members))
     assert script.fault is None
-    return read_completion(msgspec.Raw(encode(script.completion)))
+    return decode_completion(msgspec.Raw(encode(script.completion)))
 
 
 def chunks(script: Script) -> list[Delta]:
     """Return the chunks as a client reads them; unknown members would be an error."""
-    return [deltas.strict(encode(step.chunk)) for step in script.steps()]
+    return [delta_decoder.strict(encode(step.chunk)) for step in script.steps()]
 
 
 def joined(stream: list[Delta], index: int, member: str) -> str:
@@ -107,7 +107,7 @@ def test_the_stream_says_what_is_stored(prompt: str, model: str, options: dict[s
     """For each choice the chunks add up to the stored text or call, and end with its reason."""
     script = run(build(prompt, model=model, tools=TOOLS, **options))
     stream = chunks(script)
-    stored = read_completion(msgspec.Raw(encode(script.completion)))
+    stored = decode_completion(msgspec.Raw(encode(script.completion)))
     assert len(stored.choices) == options.get("n", 1)
     for choice in stored.choices:
         calls = choice.message.tool_calls or ()

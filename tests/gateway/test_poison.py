@@ -12,13 +12,13 @@ import pytest
 
 from foxapi_async._catalog import check
 from foxapi_async._clock import ManualClock
-from foxapi_async._wire.request import GenerationRequest, Message, requests
+from foxapi_async._wire.request import GenerationRequest, Message, request_decoder
 from foxapi_async._wire.task import Status, UnifiedTask
 from foxapi_async.gateway.bounds import MOST_LEVELS, MOST_VALUES
-from foxapi_async.gateway.models.merge import UnsatisfiableError
-from foxapi_async.gateway.models.schema import instance
+from foxapi_async.gateway.models.schema_merge import UnsatisfiableError
+from foxapi_async.gateway.models.schema_values import generate
 from foxapi_async.gateway.store import UnstorableError
-from foxapi_async.gateway.store.sql import SqlStore
+from foxapi_async.gateway.store.sql_store import SqlStore
 
 if TYPE_CHECKING:
     from tests.gateway.conftest import Serve, Service
@@ -82,7 +82,7 @@ async def send(service: "Service", body: bytes) -> tuple[int, Any]:
 def test_a_schema_has_a_budget(name: str) -> None:
     """A schema whose value would take work or text without bounds has none."""
     with pytest.raises(UnsatisfiableError, match="asks for too much"):
-        instance(POISON[name])
+        generate(POISON[name])
 
 
 async def test_a_poisonous_schema_fails_its_own_task(serve: "Serve", tmp_path: Path) -> None:
@@ -218,7 +218,9 @@ async def test_many_odd_members_cost_little(
     hello = {"role": "user", "content": "hi"}
     reply = await service.post(model="gpt-5.5", messages=[hello | odd])
     assert (reply.status, len(caplog.records)) == (200, 10)
-    found = check(requests.read(json.dumps({"model": "x", "messages": [odd | hello]}).encode()))
+    found = check(
+        request_decoder.read(json.dumps({"model": "x", "messages": [odd | hello]}).encode())
+    )
     warnings = [violation for violation in found if violation.level == "warning"]
     assert len(warnings) == 5000
     assert 0 < sum("did you mean" in violation.message for violation in warnings) <= 100

@@ -1,4 +1,4 @@
-"""Requests that are refused, each in the envelope of CONTRACT §8.1."""
+"""Requests that are refused, each in the envelope of contract §8.1."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foxapi_async.gateway.models.merge import UnsatisfiableError
-from foxapi_async.gateway.models.schema import instance
+from foxapi_async.gateway.models.schema_merge import UnsatisfiableError
+from foxapi_async.gateway.models.schema_values import generate
 
 FORMATS = {
     "date": r"\d{4}-\d\d-\d\d",
@@ -220,10 +220,10 @@ NODE = {
 def test_every_instance_is_valid(schema: Any) -> None:
     """For any schema of the keywords that are understood, the instance is valid and is JSON."""
     root = {"allOf": [schema], "$defs": {"node": NODE}}
-    value = instance(root)
+    value = generate(root)
     assert is_valid(value, root, root), value
     assert json.loads(json.dumps(value)) == value
-    assert _same(instance(root), value)
+    assert _same(generate(root), value)
 
 
 @given(parts=st.lists(numbers() | texts(), min_size=1, max_size=3))
@@ -231,7 +231,7 @@ def test_all_of_means_all(parts: list[dict[str, Any]]) -> None:
     """An instance of ``allOf`` is valid for every part, or there is none."""
     root = {"allOf": parts}
     try:
-        value = instance(root)
+        value = generate(root)
     except UnsatisfiableError:
         return
     # Two different steps are more than is promised.
@@ -242,7 +242,7 @@ def test_all_of_means_all(parts: list[dict[str, Any]]) -> None:
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_formats_are_kept(name: str) -> None:
     """A text with a format is of that format, each of several ones too."""
-    values = instance({"type": "array", "items": {"type": "string", "format": name}, "minItems": 5})
+    values = generate({"type": "array", "items": {"type": "string", "format": name}, "minItems": 5})
     assert len(values) == 5
     assert all(re.fullmatch(FORMATS[name], value) for value in values)
 
@@ -280,7 +280,7 @@ def test_formats_are_kept(name: str) -> None:
 def test_what_nothing_meets_is_an_error(schema: Any) -> None:
     """A schema without a value, or none worth writing, or that is none, is an error."""
     with pytest.raises(UnsatisfiableError):
-        instance(schema)
+        generate(schema)
 
 
 def test_a_schema_may_speak_of_itself() -> None:
@@ -289,6 +289,6 @@ def test_a_schema_may_speak_of_itself() -> None:
         "type": "object",
         "properties": {name: {"$ref": "#"} for name in "abcdefgh"},
     }
-    assert is_valid(instance(tree), tree, tree)
+    assert is_valid(generate(tree), tree, tree)
     forest = {"$ref": "#/$defs/node", "$defs": {"node": NODE}}
-    assert is_valid(instance(forest), forest, forest)
+    assert is_valid(generate(forest), forest, forest)

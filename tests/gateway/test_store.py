@@ -16,7 +16,7 @@ from foxapi_async._wire.request import GenerationRequest, Message
 from foxapi_async._wire.task import Status, StreamRef, UnifiedTask
 from foxapi_async.gateway.store import MemoryStore, Store
 from foxapi_async.gateway.store.schema import MOST_CHUNKS
-from foxapi_async.gateway.store.sql import SqlStore
+from foxapi_async.gateway.store.sql_store import SqlStore
 
 REQUEST = GenerationRequest(model="gpt-5.5", messages=(Message(role="user", content="hi"),))
 IDS = tuple("abcdef")

@@ -1,4 +1,4 @@
-"""The event stream of a task (CONTRACT §6)."""
+"""The event stream of a task (contract §6)."""
 
 import asyncio
 import socket
@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from foxapi_async._clock import ManualClock, settle
-from foxapi_async._wire.chunk import deltas
+from foxapi_async._wire.chunk import delta_decoder
 
 if TYPE_CHECKING:
     from tests.gateway.conftest import Event, Serve, Service
@@ -50,7 +50,7 @@ async def test_a_chunk_is_what_the_client_reads(service: "Service") -> None:
     )
     body = (await service.stream(task["id"])).body
     datas = [line[6:] for line in body.splitlines() if line.startswith(b'data: {"id"')]
-    read = [deltas.strict(data) for data in datas]
+    read = [delta_decoder.strict(data) for data in datas]
     assert {(chunk.id, chunk.created, chunk.model, chunk.object) for chunk in read} == {
         (read[0].id, task["created"], "kimi-k2.6", "chat.completion.chunk")
     }

@@ -1,4 +1,4 @@
-"""Submitting a generation (seed, CONTRACT §3.5)."""
+"""Submitting a generation (seed, contract §3.5)."""
 
 import re
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""The life of a task, as a query sees it (CONTRACT §4)."""
+"""The life of a task, as a query sees it (contract §4)."""
 
 from typing import TYPE_CHECKING
 

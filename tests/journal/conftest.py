@@ -18,7 +18,7 @@ import foxapi_async
 from foxapi_async import FoxSession, PollPolicy
 from foxapi_async._journal import Entry, Stage
 from foxapi_async._journal.journal import Journal
-from foxapi_async._journal.location import Location
+from foxapi_async._journal.journal_url import JournalURL
 from foxapi_async._protocol.fingerprint import fingerprint
 from foxapi_async.gateway import Gateway
 
@@ -149,7 +149,7 @@ def scripted() -> Callable[[str, Path], AbstractAsyncContextManager[Script]]:
 
 
 async def _written(file: Path) -> list[Entry]:
-    journal = Journal(Location(str(file)), create=False)
+    journal = Journal(JournalURL(str(file)), create=False)
     try:
         return await journal.entries()
     finally:

@@ -18,12 +18,12 @@ from foxapi_async import (
 )
 from foxapi_async._client import submitter
 from foxapi_async._client.params import LLMParams
-from foxapi_async._journal import Intent, Note, Stage
+from foxapi_async._journal import EntryId, Intent, Stage
 from foxapi_async._journal.journal import Journal
-from foxapi_async._journal.location import Location
+from foxapi_async._journal.journal_url import JournalURL
 from foxapi_async.gateway import Gateway
 from foxapi_async.hooks import Event, SubmitOutcomeUnknown
-from foxapi_async.testing import WHOLE, BackgroundGateway, Reset, Stall, TCPCutter
+from foxapi_async.testing import WHOLE, BackgroundGateway, FaultProxy, Reset, Stall
 
 PROMPT: LLMParams = {"model": "gpt-5.5", "messages": "count 1 to 3"}
 KEYED: LLMParams = {**PROMPT, "key": "row-17"}
@@ -53,7 +53,7 @@ async def test_a_bug_of_a_lent_session_leaves_the_key_unknown(
 
 
 async def test_a_key_waits_for_no_write_that_failed(
-    open_fox: Any, cutter: TCPCutter, gateway: Gateway
+    open_fox: Any, cutter: FaultProxy, gateway: Gateway
 ) -> None:
     """While an id cannot be written down its key raises, and the first look writes it down."""
     cutter.on("POST", "*", Stall(response=0), times=1)
@@ -74,7 +74,7 @@ async def test_a_key_waits_for_no_write_that_failed(
 
 
 async def test_a_close_during_a_post_leaves_it_unknown(
-    open_fox: Any, cutter: TCPCutter, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    open_fox: Any, cutter: FaultProxy, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A caller whose POST was let go of at the close is told that it may have been accepted."""
     monkeypatch.setattr(submitter, "_PATIENCE_AT_CLOSE", 0.0)
@@ -95,7 +95,7 @@ async def test_a_close_during_a_post_leaves_it_unknown(
 
 
 async def test_a_cancelled_close_closes_the_file(
-    open_fox: Any, cutter: TCPCutter, file: Path, gateway: Gateway
+    open_fox: Any, cutter: FaultProxy, file: Path, gateway: Gateway
 ) -> None:
     """A close that is cancelled while a POST is under way lets go of everything at once."""
     cutter.on("POST", "*", Stall(response=0), times=1)
@@ -115,10 +115,10 @@ async def test_a_cancelled_close_closes_the_file(
 
 async def test_stages_are_those_that_are_told(file: Path) -> None:
     """What died with its process is found as unknown, and not as sent."""
-    journal = Journal(Location(str(file)))
+    journal = Journal(JournalURL(str(file)))
     await journal.intended(INTENT)
     await journal.aclose()
-    journal = Journal(Location(str(file)))
+    journal = Journal(JournalURL(str(file)))
     assert [entry.stage for entry in await journal.entries(stages={Stage.UNKNOWN})] == ["unknown"]
     assert await journal.entries(stages={Stage.SENT}) == []
     await journal.aclose()
@@ -126,9 +126,9 @@ async def test_stages_are_those_that_are_told(file: Path) -> None:
 
 async def test_what_is_under_way_is_not_dropped(file: Path) -> None:
     """Nobody can delete an entry that a living process has just sent; afterwards they can."""
-    one, two = Journal(Location(str(file))), Journal(Location(str(file)))
+    one, two = Journal(JournalURL(str(file))), Journal(JournalURL(str(file)))
     note = await one.intended(INTENT)
-    assert isinstance(note, Note)
+    assert isinstance(note, EntryId)
     assert await two.drop([note]) == 0
     assert [entry.note for entry in await two.entries(stages={Stage.SENT})] == [note]
     await one.aclose()
@@ -145,7 +145,7 @@ async def test_a_link_to_a_file_is_the_file(file: Path) -> None:
         link.symlink_to(file)
 
     await asyncio.to_thread(prepare)
-    one, two = Journal(Location(str(link))), Journal(Location(str(file)))
+    one, two = Journal(JournalURL(str(link))), Journal(JournalURL(str(file)))
     note = await one.intended(INTENT)
     entry = await two.find("http://s", "row-17")
     assert entry is not None
@@ -156,7 +156,7 @@ async def test_a_link_to_a_file_is_the_file(file: Path) -> None:
 
 async def test_a_closed_journal_says_so(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A look that is overtaken by the close of its journal ends with ``JournalError``."""
-    one, two = Journal(Location(str(file))), Journal(Location(str(file)))
+    one, two = Journal(JournalURL(str(file))), Journal(JournalURL(str(file)))
     await one.intended(INTENT)
     asked, closed = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
@@ -176,7 +176,7 @@ async def test_a_closed_journal_says_so(file: Path, monkeypatch: pytest.MonkeyPa
 
 
 async def test_a_driver_that_fails_in_its_own_way_hides_no_id(
-    open_fox: Any, cutter: TCPCutter, monkeypatch: pytest.MonkeyPatch, caplog: Any
+    open_fox: Any, cutter: FaultProxy, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     """Whatever the driver raises after the answer, the caller gets his handle."""
     cutter.on("POST", "*", Stall(response=0), times=1)
@@ -204,11 +204,11 @@ async def test_a_journal_without_its_table_is_told(file: Path) -> None:
         connection.execute("DROP TABLE foxapi_submissions")
         connection.close()
 
-    journal = Journal(Location(str(file)))
+    journal = Journal(JournalURL(str(file)))
     await journal.open()
     await journal.aclose()
     await asyncio.to_thread(damage)
-    journal = Journal(Location(str(file)))
+    journal = Journal(JournalURL(str(file)))
     with pytest.raises(JournalError, match="damaged"):
         await journal.open()
     await journal.aclose()
@@ -275,7 +275,7 @@ async def test_a_commit_that_was_cut_short_is_made_once(
     file: Path, monkeypatch: pytest.MonkeyPatch, keyed: bool
 ) -> None:
     """An intent whose commit was cancelled after it had come through is there once, and free."""
-    journal = Journal(Location(str(file)))
+    journal = Journal(JournalURL(str(file)))
     await journal.open()
     assert journal._database is not None
     write, cut = journal._database.write, asyncio.Event()
@@ -289,7 +289,7 @@ async def test_a_commit_that_was_cut_short_is_made_once(
     monkeypatch.setattr(journal._database, "write", write_and_be_cut)
     intent = INTENT if keyed else replace(INTENT, key=None)
     note = await journal.intended(intent)
-    assert isinstance(note, Note)
+    assert isinstance(note, EntryId)
     assert [entry.note for entry in await journal.entries()] == [note]
     await journal.aclose()
 
@@ -317,7 +317,7 @@ async def test_a_file_that_is_gone_stops_submitting(
 
 
 async def test_a_request_with_unknown_members_is_recovered(
-    open_fox: Any, cutter: TCPCutter
+    open_fox: Any, cutter: FaultProxy
 ) -> None:
     """A lost request comes back as it was sent, members that the SDK does not know included."""
     params: LLMParams = {**PROMPT, "extra": {"odd": {"größe": [1, None]}}, "temperature": 1}

@@ -21,7 +21,7 @@ from foxapi_async._client.params import LLMParams
 from foxapi_async._journal import Entry, Stage
 from foxapi_async.gateway import Gateway
 from foxapi_async.journal import open_journal
-from foxapi_async.testing import WHOLE, Reset, TCPCutter
+from foxapi_async.testing import WHOLE, FaultProxy, Reset
 
 SEED = 20261127
 FLIPS = 60
@@ -42,7 +42,7 @@ ROWS = [params(row) for row in range(6)]
 
 
 @pytest.fixture
-async def whole(open_fox: Any, cutter: TCPCutter, file: Path) -> dict[str, Entry]:
+async def whole(open_fox: Any, cutter: FaultProxy, file: Path) -> dict[str, Entry]:
     """Make a journal with entries of every kind and return them by their keys."""
     async with open_fox(base_url=cutter.url) as fox:
         for row in ROWS[:4]:
@@ -102,7 +102,7 @@ def damages(size: int) -> Iterator[tuple[str, Callable[[bytearray], None]]]:
 
 
 async def test_no_damage_misleads_or_pays_twice(
-    open_fox: Any, cutter: TCPCutter, file: Path, whole: dict[str, Entry]
+    open_fox: Any, cutter: FaultProxy, file: Path, whole: dict[str, Entry]
 ) -> None:
     """Whatever is flipped or cut gives the right answer or ``JournalError``, and sends nothing."""
     original = await asyncio.to_thread(file.read_bytes)
@@ -168,7 +168,7 @@ async def test_no_damage_misleads_or_pays_twice(
 )
 async def test_a_damaged_row_stops_nothing_else(
     open_fox: Any,
-    cutter: TCPCutter,
+    cutter: FaultProxy,
     gateway: Gateway,
     file: Path,
     whole: dict[str, Entry],
@@ -204,7 +204,7 @@ async def test_a_damaged_row_stops_nothing_else(
 
 
 async def test_many_keys_at_once_name_the_damaged_one(
-    open_fox: Any, cutter: TCPCutter, gateway: Gateway, file: Path, whole: dict[str, Entry]
+    open_fox: Any, cutter: FaultProxy, gateway: Gateway, file: Path, whole: dict[str, Entry]
 ) -> None:
     """A damaged row is the error of its own key, also where many keys are written in one commit."""
     await asyncio.to_thread(execute, file, ROW.format("stage = 'accePted'"))
@@ -222,7 +222,7 @@ async def test_many_keys_at_once_name_the_damaged_one(
 
 
 async def test_damage_is_not_written_over(
-    open_fox: Any, cutter: TCPCutter, gateway: Gateway, file: Path, whole: dict[str, Entry]
+    open_fox: Any, cutter: FaultProxy, gateway: Gateway, file: Path, whole: dict[str, Entry]
 ) -> None:
     """The end of a task leaves its row as damaged as it was, should another member be wrong."""
     entry = whole["row-2"]
@@ -240,7 +240,7 @@ async def test_damage_is_not_written_over(
 
 
 async def test_an_index_that_has_lost_a_key_stops_submitting(
-    open_fox: Any, cutter: TCPCutter, file: Path, whole: dict[str, Entry]
+    open_fox: Any, cutter: FaultProxy, file: Path, whole: dict[str, Entry]
 ) -> None:
     """A key that its index does not find is damage of the file, and not a free key."""
     del whole
@@ -264,7 +264,7 @@ async def test_an_index_that_has_lost_a_key_stops_submitting(
 
 
 async def test_a_journal_without_checksums_gets_them(
-    open_fox: Any, cutter: TCPCutter, gateway: Gateway, file: Path, whole: dict[str, Entry]
+    open_fox: Any, cutter: FaultProxy, gateway: Gateway, file: Path, whole: dict[str, Entry]
 ) -> None:
     """A file of the first version is taken over as it is, with what was damaged in it then."""
 

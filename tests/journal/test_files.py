@@ -16,8 +16,8 @@ from sqlalchemy import Connection, create_engine, select
 
 from foxapi_async import ConfigError, FoxSession, JournalError
 from foxapi_async._journal import make_recorder
-from foxapi_async._journal.location import Location
-from foxapi_async._journal.run import Run, is_living, sweep
+from foxapi_async._journal.journal_url import JournalURL
+from foxapi_async._journal.process_lock import ProcessLock, is_alive, remove_stale
 from foxapi_async._journal.schema import STEPS, SUBMISSIONS, VERSION, migrate
 from foxapi_async.testing import ManualClock
 
@@ -34,7 +34,7 @@ from foxapi_async.testing import ManualClock
 )
 def test_a_journal_is_named_by_a_path_or_a_url(journal: Any, path: str, synchronous: str) -> None:
     """A path, a path with a query, and SQLAlchemy's URL name a file."""
-    location = Location.parse(journal)
+    location = JournalURL.parse(journal)
     assert (location.path, location.synchronous) == (path, synchronous)
 
 
@@ -277,14 +277,14 @@ def test_tables_grow_up_with_their_rows(tmp_path: Path) -> None:
 def test_a_run_lives_until_it_ends(tmp_path: Path) -> None:
     """A run is alive for everyone while it is open, and nobody sweeps its mark away."""
     journal = str(tmp_path / "tasks [1].db")
-    run = Run(journal)
+    run = ProcessLock(journal)
     dead = tmp_path / "tasks [1].db-run-0123456789"
     dead.touch()
-    assert is_living(journal, run.name)
-    assert not is_living(journal, "0123456789")
-    sweep(journal)
-    assert is_living(journal, run.name)
+    assert is_alive(journal, run.name)
+    assert not is_alive(journal, "0123456789")
+    remove_stale(journal)
+    assert is_alive(journal, run.name)
     assert not dead.exists()
     run.end()
-    assert not is_living(journal, run.name)
+    assert not is_alive(journal, run.name)
     assert list(tmp_path.iterdir()) == []

@@ -13,7 +13,7 @@ import pytest
 from foxapi_async import FoxSession
 from foxapi_async._journal import Stage
 from foxapi_async.gateway import Gateway
-from foxapi_async.testing import Stall, TCPCutter
+from foxapi_async.testing import FaultProxy, Stall
 
 if TYPE_CHECKING:
     from tests.journal.conftest import Bill
@@ -30,7 +30,7 @@ async def test_a_kill_between_post_and_answer_leaves_it_unknown(
         gateway = Gateway()
         gateway.app.middlewares.append(bill.keep)
         await stack.enter_async_context(gateway)
-        cutter = await stack.enter_async_context(TCPCutter(gateway.url))
+        cutter = await stack.enter_async_context(FaultProxy(gateway.url))
         script = await stack.enter_async_context(scripted(cutter.url, file))
         cutter.on("POST", "*", Stall(response=0))
         pid = await script.start(0, 3)

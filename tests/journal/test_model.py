@@ -8,10 +8,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foxapi_async._journal import Ending, Intent, Note, Stage
+from foxapi_async._journal import EntryId, FinalRecord, Intent, Stage
 from foxapi_async._journal.journal import Journal
-from foxapi_async._journal.location import Location
-from foxapi_async._wire.task import tasks
+from foxapi_async._journal.journal_url import JournalURL
+from foxapi_async._wire.task import task_decoder
 from foxapi_async.errors import FoxAPIError
 
 SERVICE = "http://s"
@@ -32,16 +32,16 @@ class Model:
     """What a journal must hold: the stage of each entry, and who holds each key."""
 
     def __init__(self) -> None:
-        self.stages: dict[Note, Stage] = {}
-        self.keys: dict[Note, str | None] = {}
+        self.stages: dict[EntryId, Stage] = {}
+        self.keys: dict[EntryId, str | None] = {}
 
-    def holder(self, key: str | None) -> Note | None:
+    def holder(self, key: str | None) -> EntryId | None:
         """Return the entry that holds a key, if it is a key and is taken."""
         if key is None:
             return None
         return next((note for note, its in self.keys.items() if its == key), None)
 
-    def intend(self, note: Note, key: str | None) -> None:
+    def intend(self, note: EntryId, key: str | None) -> None:
         """Take in a new entry; a refused one with its key makes way."""
         former = self.holder(key)
         if former is not None:
@@ -66,7 +66,7 @@ async def crash(journal: Any) -> None:
 
 async def play(file: Path, steps: list[tuple[str, Any]]) -> None:
     """Do the steps to a journal and to the model."""
-    model, journal = Model(), Journal(Location(str(file)))
+    model, journal = Model(), Journal(JournalURL(str(file)))
     await journal.open()
     for number, (what, choice) in enumerate(steps):
         if what == "intend":
@@ -74,15 +74,15 @@ async def play(file: Path, steps: list[tuple[str, Any]]) -> None:
             answer = await journal.intended(intent)
             former = model.holder(choice)
             if former is not None and model.stages[former] is not Stage.REFUSED:
-                assert not isinstance(answer, Note)
+                assert not isinstance(answer, EntryId)
                 assert answer.note == former
             else:
-                assert isinstance(answer, Note)
+                assert isinstance(answer, EntryId)
                 model.intend(answer, choice)
         elif what in {"crash", "reopen"}:
             await (crash(journal) if what == "crash" else journal.aclose())
             model.end_run()
-            journal = Journal(Location(str(file)))
+            journal = Journal(JournalURL(str(file)))
         else:
             await settle(journal, model, what, choice)
         found = {entry.note: entry.stage for entry in await journal.entries()}
@@ -104,7 +104,7 @@ async def settle(journal: Journal, model: Model, what: str, choice: int) -> None
         return
     note = ready[choice % len(ready)]
     status = "completed" if what == "finish" else "pending"
-    task = tasks.read(
+    task = task_decoder.read(
         b'{"id": "%s", "status": "%s", "model": "m"}' % (str(note).encode(), status.encode())
     )
     if what == "accept":
@@ -119,13 +119,13 @@ async def settle(journal: Journal, model: Model, what: str, choice: int) -> None
     else:
         await journal.open()
         if what == "finish":
-            journal.finished(Ending(service=SERVICE, stage=Stage.COMPLETED, task=task))
+            journal.finished(FinalRecord(service=SERVICE, stage=Stage.COMPLETED, task=task))
             model.stages[note] = Stage.COMPLETED
         else:
             journal.lost(SERVICE, task.id, FoxAPIError("404"))
             if model.stages[note] is Stage.ACCEPTED:
                 model.stages[note] = Stage.LOST
-        await journal.accepted(Note("nobody", 1), task)  # the next commit takes it along
+        await journal.accepted(EntryId("nobody", 1), task)  # the next commit takes it along
 
 
 @settings(max_examples=40)

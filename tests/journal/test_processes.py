@@ -12,7 +12,7 @@ import pytest
 import foxapi_async
 from foxapi_async import FoxSession, TaskFailedError
 from foxapi_async.gateway import Gateway
-from foxapi_async.testing import Stall, TCPCutter
+from foxapi_async.testing import FaultProxy, Stall
 
 CHILD = """
 import asyncio, sys
@@ -57,7 +57,7 @@ async def fail(fox: FoxSession, row: int) -> None:
 
 @pytest.mark.parametrize("failed", [False, True])
 async def test_two_processes_pay_for_a_key_once(
-    open_fox: Any, gateway: Gateway, cutter: TCPCutter, file: Path, failed: bool
+    open_fox: Any, gateway: Gateway, cutter: FaultProxy, file: Path, failed: bool
 ) -> None:
     """Of two processes that submit the same keys, new or failed, one sends each for both."""
     rows = 5

@@ -16,10 +16,10 @@ from foxapi_async import (
     TaskFailedError,
 )
 from foxapi_async._client.params import LLMParams
-from foxapi_async._journal import Intent, Note, Stage
+from foxapi_async._journal import EntryId, Intent, Stage
 from foxapi_async.gateway import Gateway
 from foxapi_async.journal import open_journal
-from foxapi_async.testing import WHOLE, Reset, TCPCutter
+from foxapi_async.testing import WHOLE, FaultProxy, Reset
 
 GOOD: LLMParams = {"model": "gpt-5.5", "messages": "count 1 to 3", "key": "row-17"}
 FAILING: LLMParams = {**GOOD, "messages": "[[fail:content_policy_violation]]"}
@@ -103,7 +103,7 @@ async def test_only_a_key_can_be_retried(open_fox: Any, gateway: Gateway) -> Non
     assert gateway.stats.submits == 0
 
 
-async def lose(fox: Any, cutter: TCPCutter, params: LLMParams) -> Any:
+async def lose(fox: Any, cutter: FaultProxy, params: LLMParams) -> Any:
     """Submit and lose the answer; return what is unknown then."""
     cutter.on("POST", "*", Reset(request=WHOLE), times=1)
     with pytest.raises(SubmitOutcomeUnknownError):
@@ -114,7 +114,7 @@ async def lose(fox: Any, cutter: TCPCutter, params: LLMParams) -> Any:
 
 @pytest.mark.parametrize("key", ["row-17", None])
 async def test_what_is_unknown_is_submitted_again_once(
-    open_fox: Any, cutter: TCPCutter, file: Path, key: str | None
+    open_fox: Any, cutter: FaultProxy, file: Path, key: str | None
 ) -> None:
     """Of many calls that send an unknown submission again, in several sessions, one is sent."""
     async with open_fox(base_url=cutter.url) as fox, open_fox(base_url=cutter.url) as other:
@@ -138,7 +138,7 @@ async def test_what_is_unknown_is_submitted_again_once(
 
 
 async def test_a_resubmission_that_is_lost_too_is_unknown_again(
-    open_fox: Any, cutter: TCPCutter
+    open_fox: Any, cutter: FaultProxy
 ) -> None:
     """A second lost answer takes the place of the first one, and can be sent again in its turn."""
     async with open_fox(base_url=cutter.url) as fox:
@@ -164,7 +164,7 @@ async def test_an_id_that_was_seen_is_kept(open_fox: Any, gateway: Gateway, file
         body = b'{"model":"gpt-5.5","messages":[{"role":"user","content":"count 1 to 3"}]}'
         intent = Intent(service=gateway.url, key="row-17", model="m", body=body, sent_at=1.0)
         note = await journal.intended(intent)
-        assert isinstance(note, Note)
+        assert isinstance(note, EntryId)
         await journal.unknown(note, InvalidResponseError("half an answer"), accepted.id)
     async with open_fox() as fox:
         with pytest.raises(SubmitOutcomeUnknownError) as caught:
@@ -184,7 +184,7 @@ async def test_an_id_that_was_seen_is_kept(open_fox: Any, gateway: Gateway, file
 
 
 async def test_prune_takes_the_stages_that_it_is_told(
-    open_fox: Any, cutter: TCPCutter, file: Path
+    open_fox: Any, cutter: FaultProxy, file: Path
 ) -> None:
     """Pruning by stage frees the keys of this stage alone, and nothing that is under way."""
     async with open_fox(base_url=cutter.url) as fox:

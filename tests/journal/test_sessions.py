@@ -25,7 +25,7 @@ from foxapi_async import (
 from foxapi_async._client.params import LLMParams
 from foxapi_async.gateway import Gateway
 from foxapi_async.hooks import Event, TaskSubmitted, TaskUnrecorded
-from foxapi_async.testing import WHOLE, ManualClock, Reset, Stall, TCPCutter, settle
+from foxapi_async.testing import WHOLE, FaultProxy, ManualClock, Reset, Stall, settle
 
 PROMPT: LLMParams = {"model": "gpt-5.5", "messages": "count 1 to 3"}
 KEYED: LLMParams = {**PROMPT, "key": "row-17"}
@@ -142,7 +142,7 @@ async def test_a_refused_key_is_free(open_fox: Any, gateway: Gateway) -> None:
 
 
 async def test_a_key_that_was_never_sent_is_free(
-    open_fox: Any, cutter: TCPCutter, gateway: Gateway
+    open_fox: Any, cutter: FaultProxy, gateway: Gateway
 ) -> None:
     """A submission that found no connection leaves its key free."""
     async with open_fox(base_url=cutter.url, retry=RetryPolicy(attempts=1)) as fox:
@@ -154,7 +154,7 @@ async def test_a_key_that_was_never_sent_is_free(
 
 
 async def test_an_unknown_outcome_stays_unknown(
-    open_fox: Any, cutter: TCPCutter, gateway: Gateway
+    open_fox: Any, cutter: FaultProxy, gateway: Gateway
 ) -> None:
     """A lost answer is told again for its key, by any session, and listed with its request."""
     cutter.on("POST", "*", Reset(request=WHOLE))
@@ -182,7 +182,7 @@ async def test_an_unknown_outcome_stays_unknown(
 
 @pytest.mark.parametrize("sent", [True, False])
 async def test_a_close_writes_down_what_it_let_go_of(
-    open_fox: Any, cutter: TCPCutter, gateway: Gateway, sent: bool
+    open_fox: Any, cutter: FaultProxy, gateway: Gateway, sent: bool
 ) -> None:
     """What may have left when the session closed is unknown, what did not leaves its key free."""
     clock = ManualClock()
@@ -215,7 +215,7 @@ async def test_a_close_writes_down_what_it_let_go_of(
 
 @pytest.mark.parametrize("journaled", [True, False])
 async def test_two_submits_of_one_key_make_one_post(
-    open_fox: Any, cutter: TCPCutter, gateway: Gateway, journaled: bool
+    open_fox: Any, cutter: FaultProxy, gateway: Gateway, journaled: bool
 ) -> None:
     """Of submits with one key at once one is sent, and all get its handle."""
     options = {} if journaled else {"journal": None}
@@ -231,7 +231,7 @@ async def test_two_submits_of_one_key_make_one_post(
     assert gateway.stats.submits == 1
 
 
-async def test_sessions_share_a_file(open_fox: Any, cutter: TCPCutter, gateway: Gateway) -> None:
+async def test_sessions_share_a_file(open_fox: Any, cutter: FaultProxy, gateway: Gateway) -> None:
     """Two sessions on one file at once make one POST of a key, and see each other's tasks."""
     cutter.on("POST", "*", Stall(response=0), times=1)
     async with open_fox(base_url=cutter.url) as one, open_fox(base_url=cutter.url) as two:
@@ -280,7 +280,7 @@ async def test_a_key_that_no_journal_can_hold_is_refused(open_fox: Any, key: Any
     assert caught.value.param == "key"
 
 
-async def test_an_unclaimed_task_is_in_the_journal(open_fox: Any, cutter: TCPCutter) -> None:
+async def test_an_unclaimed_task_is_in_the_journal(open_fox: Any, cutter: FaultProxy) -> None:
     """A task whose caller was cancelled is recovered like any other."""
     cutter.on("POST", "*", Stall(response=0), times=1)
     async with open_fox(base_url=cutter.url) as fox:
@@ -354,7 +354,7 @@ async def test_a_full_disk_stops_submitting(open_fox: Any, gateway: Gateway) -> 
 
 
 async def test_a_failing_write_hides_no_id(
-    open_fox: Any, cutter: TCPCutter, caplog: pytest.LogCaptureFixture, gateway: Gateway
+    open_fox: Any, cutter: FaultProxy, caplog: pytest.LogCaptureFixture, gateway: Gateway
 ) -> None:
     """An id that cannot be written down is returned, logged, told, and written down later."""
     events: list[Event] = []

@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import create_engine, insert
 
-from foxapi_async._journal import Entry, Note, Stage
+from foxapi_async._journal import Entry, EntryId, Stage
 from foxapi_async._journal.journal import Journal
-from foxapi_async._journal.location import Location
+from foxapi_async._journal.journal_url import JournalURL
 from foxapi_async._journal.schema import SUBMISSIONS
 from foxapi_async._journal.seal import sealed
 from foxapi_async._journal.statements import COLUMNS
@@ -30,7 +30,7 @@ ROW: dict[str, Any] = {
 
 async def fill(file: Path, rows: list[dict[str, Any]]) -> None:
     """Write rows as if sessions had."""
-    journal = Journal(Location(str(file)))
+    journal = Journal(JournalURL(str(file)))
     await journal.open()
     await journal.aclose()
 
@@ -93,7 +93,7 @@ async def test_an_entry_is_found_by_each_of_its_names(file: Path) -> None:
     async with open_journal(file) as journal:
         for name in ("r-1-7", "row-17", "task-1"):
             (entry,) = await journal.named(name)
-            assert entry.note == Note("r-1", 7)
+            assert entry.note == EntryId("r-1", 7)
         for name in ("", "r-1-8", "r-1", "7", "-7", "r-1-" + "9" * 99, "r-1-\u0667", "\ud800"):
             assert await journal.named(name) == []
 

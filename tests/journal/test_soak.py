@@ -14,9 +14,18 @@ from msgspec.structs import replace
 
 from foxapi_async._journal import Stage
 from foxapi_async.gateway import Gateway
-from foxapi_async.gateway.faults.kinds import KINDS
+from foxapi_async.gateway.faults.catalog import KINDS
 from foxapi_async.gateway.faults.rule import FaultRule
-from foxapi_async.testing import WHOLE, Answer, Close, Refuse, Reset, Stall, TCPCutter, Trickle
+from foxapi_async.testing import (
+    WHOLE,
+    Answer,
+    Close,
+    FaultProxy,
+    RefuseConnection,
+    Reset,
+    Stall,
+    Trickle,
+)
 
 if TYPE_CHECKING:
     from tests.journal.conftest import Bill, Script
@@ -71,13 +80,13 @@ class Place:
         self.chance = random.Random(17)  # noqa: S311 no secret
         self.gateway = Gateway(queue_delay=0, token_delay=0, faults=rules(), seed=17)
         self.gateway.app.middlewares.append(bill.keep)
-        self.cutter: TCPCutter
+        self.cutter: FaultProxy
         self.script: Script
 
     async def open(self, stack: AsyncExitStack, scripted: Any) -> None:
         """Start all three."""
         await stack.enter_async_context(self.gateway)
-        self.cutter = await stack.enter_async_context(TCPCutter(self.gateway.url))
+        self.cutter = await stack.enter_async_context(FaultProxy(self.gateway.url))
         for cut in CUTS:
             self.cutter.when(lambda _: self.chance.random() < SHARE / len(CUTS), cut)
         self.script = await stack.enter_async_context(scripted(self.cutter.url, self.file))
@@ -86,7 +95,7 @@ class Place:
         """Run a script and kill it at some instant; tell whether it had not ended before."""
         script = script or self.script
         if self.chance.random() < 0.1:
-            self.cutter.script(Refuse())
+            self.cutter.script(RefuseConnection())
         pid = await script.start(first, last, self.chance.choice((1, 10, 50)))
         ended = asyncio.create_task(script.end())
         await asyncio.wait((ended,), timeout=self.chance.expovariate(1 / 0.3))
@@ -144,7 +153,7 @@ async def test_ten_thousand_tasks_survive_two_hundred_kills(
         entries = await written(place.file)
         faults = place.gateway.faults
         assert all(faults.hits), dict(zip(map(str, faults.rules), faults.hits, strict=True))
-        assert {*CUTS, Refuse()} <= {*place.cutter.fired}
+        assert {*CUTS, RefuseConnection()} <= {*place.cutter.fired}
     stages = Counter(entry.stage for entry in entries)
     assert stages.total() == rows
     assert set(stages) <= {Stage.COMPLETED, Stage.FAILED, Stage.UNKNOWN, Stage.REFUSED}

@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from foxapi_async._protocol.accumulate import Accumulator, complete, lacks, missing_suffix
-from foxapi_async._wire.chunk import Delta, deltas
+from foxapi_async._protocol.accumulator import Accumulator, lacks, merge_completions, missing_suffix
+from foxapi_async._wire.base import Decoder
+from foxapi_async._wire.chunk import Delta, delta_decoder
 from foxapi_async._wire.completion import (
     ChatCompletion,
     Source,
-    originated,
-    read_completion,
+    decode_completion,
+    with_origin,
 )
-from foxapi_async._wire.shape import Reader
 
 pieces = st.one_of(st.none(), st.text("ab你", max_size=3))
 calls = st.integers(0, 2).flatmap(
@@ -121,7 +121,7 @@ def fold_choice(choice: dict[str, Any], piece: dict[str, Any]) -> None:
 
 def read(stream: list[dict[str, Any]]) -> list[Delta]:
     """Build deltas as they come from the wire."""
-    return [deltas.read(json.dumps(item).encode()) for item in stream]
+    return [delta_decoder.read(json.dumps(item).encode()) for item in stream]
 
 
 @given(st.lists(chunks, max_size=12), st.lists(st.integers(0, 12), max_size=3))
@@ -134,8 +134,8 @@ def test_deltas_add_up_as_a_naive_fold(stream: list[dict[str, Any]], cuts: list[
         accumulator.extend(found[start:end])
         accumulator.completion()
     completion = accumulator.completion()
-    expected = Reader(ChatCompletion).read(json.dumps(fold(stream)).encode())
-    assert completion == originated(expected, "stream", b"")
+    expected = Decoder(ChatCompletion).read(json.dumps(fold(stream)).encode())
+    assert completion == with_origin(expected, "stream", b"")
     assert accumulator.chunks == len(stream)
     assert accumulator.text == completion.text
     assert accumulator.reasoning == completion.reasoning
@@ -198,7 +198,7 @@ def stored(message: dict[str, Any], **members: Any) -> ChatCompletion:
     """Read a stored result of one choice."""
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
     whole = {"id": "stored", "choices": [choice], "usage": {"total_tokens": 9}} | members
-    return read_completion(Raw(json.dumps(whole).encode()))
+    return decode_completion(Raw(json.dumps(whole).encode()))
 
 
 def streamed(message: dict[str, Any], **members: Any) -> ChatCompletion:
@@ -227,7 +227,7 @@ def test_the_stored_content_wins_unless_it_is_empty(
 ) -> None:
     """The stream adds what the service forgot, and ``source`` tells whose words they are."""
     task = stored(kept)
-    completion = complete(task, streamed(heard))
+    completion = merge_completions(task, streamed(heard))
     assert (completion.text, completion.reasoning) == (text, reasoning)
     assert completion.source == source
     assert completion.raw == task.raw
@@ -258,7 +258,7 @@ def test_a_stored_answer_lacks_what_its_stream_had(
 def test_without_a_stream_the_stored_result_is_the_answer() -> None:
     """Nothing is copied and nothing changes."""
     task = stored({"content": "a"})
-    assert complete(task, None) is task
+    assert merge_completions(task, None) is task
 
 
 def test_every_choice_is_completed() -> None:
@@ -274,7 +274,7 @@ def test_every_choice_is_completed() -> None:
         {},
         choices=[{"index": index, "message": {"content": f"s{index}"}} for index in (1, 0)],
     )
-    completion = complete(kept, heard)
+    completion = merge_completions(kept, heard)
     said = [
         (choice.index, choice.message.content, choice.message.reasoning_content)
         for choice in completion.choices
@@ -288,7 +288,7 @@ def test_members_that_only_the_stream_has_are_taken() -> None:
     call = {"index": 0, "id": "1", "function": {"name": "f", "arguments": "{}"}}
     heard = streamed({"tool_calls": [call]}, usage={"total_tokens": 3})
     kept = stored({}, usage=None, choices=[{"index": 0, "message": {"content": ""}}])
-    completion = complete(kept, heard)
+    completion = merge_completions(kept, heard)
     assert completion.message.tool_calls == heard.message.tool_calls
     assert (completion.finish_reason, completion.usage) == ("length", heard.usage)
     assert completion.source == "stream"

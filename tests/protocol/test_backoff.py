@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from foxapi_async._protocol.backoff import (
-    Delay,
+from foxapi_async._protocol.retry import (
     Effect,
-    Outcome,
-    Stop,
+    FailedAttempt,
+    GiveUp,
+    RetryIn,
     decide,
     is_ambiguous,
     parse_retry_after,
@@ -28,7 +28,7 @@ rolls = st.floats(0, 1)
 effects = st.sampled_from(Effect)
 statuses = st.none() | st.integers(100, 999)
 outcomes = st.builds(
-    Outcome,
+    FailedAttempt,
     status=statuses,
     never_sent=st.booleans(),
     rate_limited=st.booleans(),
@@ -50,14 +50,14 @@ policies = st.builds(
 
 def judge(
     effect: Effect,
-    outcome: Outcome,
+    outcome: FailedAttempt,
     *,
     attempt: int = 1,
     policy: RetryPolicy = POLICY,
     roll: float = 1.0,
     elapsed: float = 0.0,
     remaining: float | None = None,
-) -> Delay | Stop:
+) -> RetryIn | GiveUp:
     """Decide with nothing special about it but what the test says."""
     return decide(effect, attempt, outcome, policy, roll=roll, elapsed=elapsed, remaining=remaining)
 
@@ -79,7 +79,7 @@ class TestLaws:
         *,
         effect: Effect,
         attempt: int,
-        outcome: Outcome,
+        outcome: FailedAttempt,
         policy: RetryPolicy,
         roll: float,
         elapsed: float,
@@ -89,7 +89,7 @@ class TestLaws:
         verdict = decide(
             effect, attempt, outcome, policy, roll=roll, elapsed=elapsed, remaining=remaining
         )
-        if isinstance(verdict, Stop):
+        if isinstance(verdict, GiveUp):
             return
         wait = verdict.seconds
         assert math.isfinite(wait)
@@ -105,34 +105,38 @@ class TestLaws:
 
     @given(outcome=outcomes, policy=policies, attempt=st.integers(1, 12), roll=rolls)
     def test_a_billed_call_goes_again_only_on_proof(
-        self, outcome: Outcome, policy: RetryPolicy, attempt: int, roll: float
+        self, outcome: FailedAttempt, policy: RetryPolicy, attempt: int, roll: float
     ) -> None:
         """A billed call goes again only if it never left, or by a 429 that the policy trusts."""
         verdict = judge(Effect.BILLED, outcome, attempt=attempt, policy=policy, roll=roll)
-        if isinstance(verdict, Delay):
+        if isinstance(verdict, RetryIn):
             trusted = {"always": True, "envelope": outcome.rate_limited, "never": False}
             assert outcome.never_sent or (outcome.status == 429 and trusted[policy.resubmit_on_429])
             assert not is_ambiguous(Effect.BILLED, outcome)
 
     @given(outcome=outcomes, policy=policies)
-    def test_ambiguous_stops_are_ambiguous(self, outcome: Outcome, policy: RetryPolicy) -> None:
+    def test_ambiguous_stops_are_ambiguous(
+        self, outcome: FailedAttempt, policy: RetryPolicy
+    ) -> None:
         """The reason "ambiguous" and the predicate say the same."""
         for effect in Effect:
             verdict = judge(effect, outcome, policy=policy)
-            said = isinstance(verdict, Stop) and verdict.reason == "ambiguous"
+            said = isinstance(verdict, GiveUp) and verdict.reason == "ambiguous"
             assert said is is_ambiguous(effect, outcome)
 
     @given(outcome=outcomes, policy=policies, elapsed=seconds)
-    def test_every_call_ends(self, outcome: Outcome, policy: RetryPolicy, elapsed: float) -> None:
+    def test_every_call_ends(
+        self, outcome: FailedAttempt, policy: RetryPolicy, elapsed: float
+    ) -> None:
         """Whatever happens, the last attempt is the last."""
         for effect in Effect:
             verdict = judge(
                 effect, outcome, attempt=policy.attempts, policy=policy, elapsed=elapsed
             )
-            assert isinstance(verdict, Stop)
+            assert isinstance(verdict, GiveUp)
 
     @given(outcome=outcomes)
-    def test_reads_are_never_ambiguous(self, outcome: Outcome) -> None:
+    def test_reads_are_never_ambiguous(self, outcome: FailedAttempt) -> None:
         """A read costs nothing, so nothing about it is uncertain."""
         assert not is_ambiguous(Effect.READ, outcome)
 
@@ -141,35 +145,35 @@ class TestLaws:
         """Half of each wait is fixed and half is drawn, however many attempts there were."""
         endless = replace(policy, attempts=10**7, elapsed=1e9)
         longest, drawn = (
-            judge(Effect.READ, Outcome(), attempt=attempt, policy=endless, roll=each)
+            judge(Effect.READ, FailedAttempt(), attempt=attempt, policy=endless, roll=each)
             for each in (1.0, roll)
         )
-        assert isinstance(longest, Delay)
-        assert isinstance(drawn, Delay)
+        assert isinstance(longest, RetryIn)
+        assert isinstance(drawn, RetryIn)
         assert longest.seconds / 2 <= drawn.seconds <= longest.seconds
 
 
 class TestTable:
-    """CONTRACT §8.2, row by row."""
+    """contract §8.2, row by row."""
 
     @pytest.mark.parametrize("status", [200, 301, 400, 401, 402, 403, 404, 409, 413, 422])
     def test_refusals_are_final(self, status: int) -> None:
         """A refusal is final for every call."""
         for effect in Effect:
-            assert judge(effect, Outcome(status=status)) == Stop("final")
+            assert judge(effect, FailedAttempt(status=status)) == GiveUp("final")
 
     @pytest.mark.parametrize("status", [408, 425, 500, 502, 503, 504, 524, None])
     def test_transient_faults(self, status: int | None) -> None:
         """A transient fault is tried again by a read, and leaves a billed call open."""
-        assert judge(Effect.READ, Outcome(status=status)) == Delay(0.5)
-        assert judge(Effect.BILLED, Outcome(status=status)) == Stop("ambiguous")
-        assert judge(Effect.BILLED, Outcome(status=status, never_sent=True)) == Delay(0.5)
+        assert judge(Effect.READ, FailedAttempt(status=status)) == RetryIn(0.5)
+        assert judge(Effect.BILLED, FailedAttempt(status=status)) == GiveUp("ambiguous")
+        assert judge(Effect.BILLED, FailedAttempt(status=status, never_sent=True)) == RetryIn(0.5)
 
     def test_unusable_successes(self) -> None:
         """A success that cannot be read is tried again by a read, and leaves a billed call open."""
-        outcome = Outcome(status=200, unusable=True)
-        assert judge(Effect.READ, outcome) == Delay(0.5)
-        assert judge(Effect.BILLED, outcome) == Stop("ambiguous")
+        outcome = FailedAttempt(status=200, unusable=True)
+        assert judge(Effect.READ, outcome) == RetryIn(0.5)
+        assert judge(Effect.BILLED, outcome) == GiveUp("ambiguous")
 
     @pytest.mark.parametrize(
         ("policy", "rate_limited", "repeats"),
@@ -182,17 +186,17 @@ class TestTable:
     )
     def test_rate_limits(self, policy: str, *, rate_limited: bool, repeats: bool) -> None:
         """A 429 of a billed call is a setting, and never ambiguous."""
-        outcome = Outcome(status=429, rate_limited=rate_limited)
+        outcome = FailedAttempt(status=429, rate_limited=rate_limited)
         retry = RetryPolicy(resubmit_on_429=policy)  # type: ignore[arg-type]
-        assert judge(Effect.READ, outcome, policy=retry) == Delay(0.5)
-        expected = Delay(0.5) if repeats else Stop("final")
+        assert judge(Effect.READ, outcome, policy=retry) == RetryIn(0.5)
+        expected = RetryIn(0.5) if repeats else GiveUp("final")
         assert judge(Effect.BILLED, outcome, policy=retry) == expected
 
     def test_what_never_gets_better(self) -> None:
         """A certificate that is not trusted stops every call, and nothing about it is ambiguous."""
-        outcome = Outcome(never_sent=True, permanent=True)
-        assert judge(Effect.READ, outcome) == Stop("final")
-        assert judge(Effect.BILLED, outcome) == Stop("final")
+        outcome = FailedAttempt(never_sent=True, permanent=True)
+        assert judge(Effect.READ, outcome) == GiveUp("final")
+        assert judge(Effect.BILLED, outcome) == GiveUp("final")
 
 
 class TestStops:
@@ -200,21 +204,21 @@ class TestStops:
 
     def test_reasons(self) -> None:
         """Each bound has its reason."""
-        lost = Outcome()
-        hint = Outcome(status=503, retry_after=61.0)
-        assert judge(Effect.READ, lost, attempt=4) == Stop("attempts")
-        assert judge(Effect.READ, hint) == Stop("retry-after", 61.0)
-        assert judge(Effect.READ, lost, remaining=0.5) == Stop("deadline")
-        assert judge(Effect.READ, lost, elapsed=59.6) == Stop("elapsed")
+        lost = FailedAttempt()
+        hint = FailedAttempt(status=503, retry_after=61.0)
+        assert judge(Effect.READ, lost, attempt=4) == GiveUp("attempts")
+        assert judge(Effect.READ, hint) == GiveUp("retry-after", 61.0)
+        assert judge(Effect.READ, lost, remaining=0.5) == GiveUp("deadline")
+        assert judge(Effect.READ, lost, elapsed=59.6) == GiveUp("elapsed")
 
     def test_backoff_grows_to_its_cap(self) -> None:
         """The wait doubles until the cap, and no exponent is too large."""
         policy = RetryPolicy(attempts=10**7, elapsed=1e9)
         waits = [
-            judge(Effect.READ, Outcome(), attempt=n, policy=policy, roll=roll)
+            judge(Effect.READ, FailedAttempt(), attempt=n, policy=policy, roll=roll)
             for n, roll in [(1, 1), (2, 1), (3, 1), (5, 1), (6, 1), (10**6, 1), (1, 0)]
         ]
-        assert waits == [Delay(s) for s in (0.5, 1.0, 2.0, 8.0, 8.0, 8.0, 0.25)]
+        assert waits == [RetryIn(s) for s in (0.5, 1.0, 2.0, 8.0, 8.0, 8.0, 0.25)]
 
 
 class TestRetryAfter:

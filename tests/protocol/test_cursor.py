@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foxapi_async._protocol.cursor import Cursor, Verdict
-from foxapi_async._protocol.transcript import said_by
+from foxapi_async._protocol.chunk_history import content_of
+from foxapi_async._protocol.cursor import Cursor, CursorState
 from foxapi_async._wire.chunk import Delta, DeltaChoice, DeltaMessage, StreamDone
 from foxapi_async.errors import ConfigError
 
@@ -57,7 +57,7 @@ class Network:
         return reads, StreamDone(total_chunks=totals[self.totals])
 
 
-def follow(cursor: Cursor, network: Network, delivered: list[Delta]) -> Verdict:
+def follow(cursor: Cursor, network: Network, delivered: list[Delta]) -> CursorState:
     """Read to the end as the client does; check after every step that nothing was spliced."""
     start = cursor.offset
 
@@ -73,15 +73,15 @@ def follow(cursor: Cursor, network: Network, delivered: list[Delta]) -> Verdict:
         deltas: Sequence[Delta] = ()
         for deltas in reads:
             deliver(cursor.accept(deltas))
-            if cursor.verdict is not Verdict.GOING:
+            if cursor.verdict is not CursorState.GOING:
                 break
-        if cursor.verdict is Verdict.CONFLICT:
+        if cursor.verdict is CursorState.CONFLICT:
             return cursor.verdict
-        is_last = cursor.verdict is Verdict.GOING or deltas is reads[-1]
+        is_last = cursor.verdict is CursorState.GOING or deltas is reads[-1]
         if done is not None and is_last:
             ending = cursor.finish(done)
             deliver(ending.deltas)
-            if ending.verdict in {Verdict.COMPLETE, Verdict.CONFLICT}:
+            if ending.verdict in {CursorState.COMPLETE, CursorState.CONFLICT}:
                 return ending.verdict
     raise AssertionError("the stream never came to its end")
 
@@ -104,7 +104,7 @@ def test_each_chunk_once_and_in_order(
     """Whoever honours the offset, ignores it, begins too early or does all in turn: all comes."""
     network = Network(stream, [*cuts, *[Connection(early, None, group)] * 4], total)
     delivered: list[Delta] = []
-    assert follow(Cursor(), network, delivered) is Verdict.COMPLETE
+    assert follow(Cursor(), network, delivered) is CursorState.COMPLETE
     assert texts(delivered) == stream
 
 
@@ -128,9 +128,9 @@ def test_another_process_goes_on(
     assert resumed.as_text() == cursor.as_text(unread=unread)
     delivered: list[Delta] = []
     network = Network(stream, before + after, total)
-    assert follow(resumed, network, delivered) is Verdict.COMPLETE
+    assert follow(resumed, network, delivered) is CursorState.COMPLETE
     assert seen + texts(delivered) == stream
-    assert resumed.transcript.said == [said_by(chunk(letter)) for letter in stream]
+    assert resumed.transcript.said == [content_of(chunk(letter)) for letter in stream]
     assert resumed.suffix(stream + "!") == "!"
 
 
@@ -144,12 +144,12 @@ def test_a_bare_offset_skips_chunks(
     cursor = Cursor(offset)
     start = min(offset, len(stream))
     if offset <= len(stream):
-        assert follow(cursor, network, delivered) is Verdict.COMPLETE
+        assert follow(cursor, network, delivered) is CursorState.COMPLETE
         assert texts(delivered) == stream[start:]
     else:
         _, done = Network(stream, [], total).open(0)
         cursor.accept([chunk(letter) for letter in stream])
-        assert cursor.finish(done or StreamDone()).verdict is Verdict.COMPLETE
+        assert cursor.finish(done or StreamDone()).verdict is CursorState.COMPLETE
 
 
 @given(st.text("ab", min_size=1, max_size=8), st.text("ab", max_size=8), totals)
@@ -160,7 +160,7 @@ def test_another_stream_is_a_conflict(stream: str, other: str, total: str) -> No
     resumed = Cursor.parse(cursor.as_text())
     delivered: list[Delta] = []
     verdict = follow(resumed, Network(other, [], total), delivered)
-    assert (verdict is Verdict.COMPLETE) == other.startswith(stream)
+    assert (verdict is CursorState.COMPLETE) == other.startswith(stream)
     assert texts(delivered) == (other[len(stream) :] if other.startswith(stream) else "")
 
 
@@ -178,7 +178,7 @@ def test_an_uncut_stream_passes_as_it_is() -> None:
     cursor = Cursor()
     deltas = [chunk("a"), chunk("a")]
     assert cursor.accept(deltas) is deltas
-    assert cursor.finish(StreamDone(total_chunks=2)).verdict is Verdict.COMPLETE
+    assert cursor.finish(StreamDone(total_chunks=2)).verdict is CursorState.COMPLETE
 
 
 def test_the_first_difference_releases_what_was_held() -> None:
@@ -193,11 +193,11 @@ def test_a_chunk_that_repeats_the_last_one_waits_for_the_start() -> None:
     """It may be new, or the server's offset may be one short: nothing of it is delivered yet."""
     cursor = reopened("db", ask=2)
     assert cursor.accept([chunk("b"), chunk("e")]) == ()
-    assert (cursor.verdict, cursor.ask) == (Verdict.DOUBT, 0)
+    assert (cursor.verdict, cursor.ask) == (CursorState.DOUBT, 0)
     cursor.reopened()
     assert texts(cursor.accept([chunk(letter) for letter in "dbef"])) == "ef"
     assert cursor.ask == 0
-    assert cursor.finish(StreamDone(total_chunks=4)).verdict is Verdict.COMPLETE
+    assert cursor.finish(StreamDone(total_chunks=4)).verdict is CursorState.COMPLETE
 
 
 def test_an_end_that_counts_otherwise_is_checked_from_the_start() -> None:
@@ -205,16 +205,20 @@ def test_an_end_that_counts_otherwise_is_checked_from_the_start() -> None:
     cursor = reopened("ab", ask=2)
     assert texts(cursor.accept([chunk("d")])) == "d"
     assert cursor.doubtful_from == 2
-    assert cursor.finish(StreamDone(total_chunks=4)).verdict is Verdict.DOUBT
+    assert cursor.finish(StreamDone(total_chunks=4)).verdict is CursorState.DOUBT
     assert cursor.ask == 0
     cursor.reopened()
     assert cursor.accept([chunk(letter) for letter in "abcd"]) == ()
-    assert (cursor.verdict, cursor.doubtful_from) == (Verdict.CONFLICT, 2)
+    assert (cursor.verdict, cursor.doubtful_from) == (CursorState.CONFLICT, 2)
 
 
 def test_blank_events_may_count_as_chunks() -> None:
     """A service may have counted the events of a connection that had no chunk in them."""
-    for total, verdict in ((2, Verdict.COMPLETE), (5, Verdict.COMPLETE), (4, Verdict.CUT)):
+    for total, verdict in (
+        (2, CursorState.COMPLETE),
+        (5, CursorState.COMPLETE),
+        (4, CursorState.CUT),
+    ):
         cursor = Cursor()
         cursor.accept([chunk("a"), chunk("b")])
         assert cursor.finish(StreamDone(total_chunks=total), blanks=3).verdict is verdict
@@ -242,7 +246,7 @@ def test_a_replay_is_settled_from_the_start() -> None:
     """``N`` equal chunks prove nothing; asked from 0, every server sends the same."""
     cursor = reopened("ab", ask=2)
     assert cursor.accept([chunk("a"), chunk("b"), chunk("c")]) == ()
-    assert (cursor.verdict, cursor.ask) == (Verdict.DOUBT, 0)
+    assert (cursor.verdict, cursor.ask) == (CursorState.DOUBT, 0)
     cursor.reopened()
     assert texts(cursor.accept([chunk("a"), chunk("b"), chunk("c")])) == "c"
     # That "c" followed, and not the repeated "a", proves the replay: no second doubt is needed.
@@ -261,35 +265,35 @@ def test_a_repeating_stream_is_asked_at_its_offset_again() -> None:
 @pytest.mark.parametrize(
     ("held", "total", "verdict", "text"),
     [
-        ("aa", 5, Verdict.COMPLETE, "aa"),
-        ("aa", None, Verdict.DOUBT, ""),
-        ("", None, Verdict.COMPLETE, ""),
-        ("", 3, Verdict.COMPLETE, ""),
-        ("aaa", 6, Verdict.COMPLETE, "aaa"),
-        ("aaaa", 7, Verdict.COMPLETE, "aaaa"),
-        ("aaa", 3, Verdict.DOUBT, ""),
-        ("aaaa", 4, Verdict.DOUBT, ""),
-        ("aaa", None, Verdict.DOUBT, ""),
-        ("aa", 3, Verdict.DOUBT, ""),
-        ("a", 9, Verdict.DOUBT, ""),
+        ("aa", 5, CursorState.COMPLETE, "aa"),
+        ("aa", None, CursorState.DOUBT, ""),
+        ("", None, CursorState.COMPLETE, ""),
+        ("", 3, CursorState.COMPLETE, ""),
+        ("aaa", 6, CursorState.COMPLETE, "aaa"),
+        ("aaaa", 7, CursorState.COMPLETE, "aaaa"),
+        ("aaa", 3, CursorState.DOUBT, ""),
+        ("aaaa", 4, CursorState.DOUBT, ""),
+        ("aaa", None, CursorState.DOUBT, ""),
+        ("aa", 3, CursorState.DOUBT, ""),
+        ("a", 9, CursorState.DOUBT, ""),
     ],
 )
 def test_the_total_decides_about_what_is_held(
-    held: str, total: int | None, verdict: Verdict, text: str
+    held: str, total: int | None, verdict: CursorState, text: str
 ) -> None:
     """At the end of a stream that repeats itself, only the total tells new chunks from a replay."""
     cursor = reopened("aaa", ask=3)
     assert cursor.accept([chunk(letter) for letter in held]) == ()
     ending = cursor.finish(StreamDone(total_chunks=total))
     assert (ending.verdict, texts(ending.deltas)) == (verdict, text)
-    assert cursor.ask == (0 if verdict is Verdict.DOUBT else 3 + len(text))
+    assert cursor.ask == (0 if verdict is CursorState.DOUBT else 3 + len(text))
 
 
 def test_missing_chunks_are_a_cut() -> None:
     """A stream that ends before its total is taken up again at the cursor."""
     cursor = Cursor()
     cursor.accept([chunk("a")])
-    assert cursor.finish(StreamDone(total_chunks=2)).verdict is Verdict.CUT
+    assert cursor.finish(StreamDone(total_chunks=2)).verdict is CursorState.CUT
     assert cursor.ask == 1
 
 
@@ -297,7 +301,7 @@ def test_more_chunks_than_the_stream_has_are_a_conflict() -> None:
     """Chunks beyond the total cannot be explained on a connection from the start."""
     cursor = Cursor()
     cursor.accept([chunk("a"), chunk("b")])
-    assert cursor.finish(StreamDone(total_chunks=1)).verdict is Verdict.CONFLICT
+    assert cursor.finish(StreamDone(total_chunks=1)).verdict is CursorState.CONFLICT
 
 
 def test_a_cut_drops_what_was_held() -> None:

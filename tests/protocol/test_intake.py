@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from foxapi_async import Delta
 from foxapi_async._protocol.cursor import Cursor
-from foxapi_async._protocol.intake import Intake
+from foxapi_async._protocol.delta_buffer import DeltaBuffer
 from foxapi_async._wire.chunk import DeltaChoice, DeltaMessage
 
 # How many deltas come, how many of them are read before the next, whether somebody asks.
@@ -32,7 +32,7 @@ def test_what_was_read_counts_whenever_somebody_asks(
     turns: list[tuple[int, int, bool]], last: int
 ) -> None:
     """Offset, cursor and sum speak of the deltas that were read, whether or not they were asked."""
-    intake = Intake(Cursor())
+    intake = DeltaBuffer(Cursor())
     came = read = 0
     for count, taken, asks in turns:
         # Nothing may come before all was read.
@@ -56,7 +56,7 @@ def test_what_was_read_counts_whenever_somebody_asks(
 
 def test_the_rest_of_a_stored_result_is_no_chunk() -> None:
     """It adds to the sum once it was read, and never to the position."""
-    intake = Intake(Cursor())
+    intake = DeltaBuffer(Cursor())
     intake.take(intake.cursor.accept([said(0), said(1)]))
     intake.skip()
     for is_read in (False, True):

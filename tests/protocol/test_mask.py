@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foxapi_async._protocol.mask import Mask
+from foxapi_async._wire.base import Decoder, encode
 from foxapi_async._wire.completion import ChatCompletion
-from foxapi_async._wire.shape import Reader, encode
-from foxapi_async._wire.task import tasks
+from foxapi_async._wire.task import task_decoder
 
 KEY = "sk-f0xAb9Zq7LmN2pR5tUv8WyXc3DeG6hJ1kQs4"
 
@@ -110,7 +110,7 @@ def test_shapes_are_masked_for_errors_and_wholly_for_the_journal() -> None:
         f'{{"id":"task-1","status":"failed","error":{{"message":"bad {hidden}","code":"c"}},'
         f'"results":[{{"text":"{hidden}","n":[1.5,"{KEY}"]}}],"news":{{"{hidden}":1}}}}'
     )
-    task = tasks.read(data.encode())
+    task = task_decoder.read(data.encode())
     mask = Mask(KEY)
     seen = mask.shape(task)
     assert seen.error is not None
@@ -120,8 +120,8 @@ def test_shapes_are_masked_for_errors_and_wholly_for_the_journal() -> None:
     kept = encode(mask.record(task))
     assert not shown(kept.decode(), KEY)
     assert b"\\u0073" not in kept
-    assert tasks.read(kept).results is not None
-    answer = Reader(ChatCompletion).read(
+    assert task_decoder.read(kept).results is not None
+    answer = Decoder(ChatCompletion).read(
         b'{"choices":[{"message":{"content":"it is %s","odd":"%s"}}]}'
         % (KEY.encode(), hidden.encode())
     )
@@ -132,7 +132,7 @@ def test_shapes_are_masked_for_errors_and_wholly_for_the_journal() -> None:
 def test_nothing_is_copied_where_nothing_is_masked() -> None:
     """An answer without the key stays the object that it is, byte by byte."""
     data = msgspec.json.encode({"id": "t", "status": "s", "results": [{"a": "b % \\u00e9"}]})
-    task = tasks.read(data)
+    task = task_decoder.read(data)
     mask = Mask(KEY)
     assert mask.record(task) is task
     assert mask.shape(task) is task

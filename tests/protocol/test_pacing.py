@@ -13,8 +13,8 @@ from foxapi_async._protocol.pacing import (
     MODELS,
     SHORTEST_INTERVAL,
     AdaptivePacer,
-    Look,
     Pacer,
+    PollContext,
     pacer,
 )
 from foxapi_async.config import Adaptive, Exponential, Fixed, PollPolicy
@@ -36,7 +36,7 @@ anything = st.floats(allow_nan=True, allow_infinity=True)
 durations = st.lists(st.floats(min_value=0.05, max_value=1000), max_size=80)
 ages = st.floats(min_value=0, max_value=2000)
 looks = st.builds(
-    Look,
+    PollContext,
     model=st.sampled_from(["", "m", "other"]),
     age=anything,
     polls=st.integers(min_value=0, max_value=10**9),
@@ -45,9 +45,9 @@ looks = st.builds(
 )
 
 
-def plain(polls: int = 0, age: float = 0.0) -> Look:
+def plain(polls: int = 0, age: float = 0.0) -> PollContext:
     """Return a look at a task that gives no hints."""
-    return Look(model="m", age=age, polls=polls)
+    return PollContext(model="m", age=age, polls=polls)
 
 
 def taught(price: float, seen: Iterable[float]) -> Pacer:
@@ -73,7 +73,7 @@ def schedule(learner: Pacer, until: float) -> list[float]:
 
 @given(fixed | exponential | adaptive, durations, looks, rolls)
 def test_every_interval_is_bounded(
-    pacing: Fixed | Exponential | Adaptive, seen: list[float], look: Look, roll: float
+    pacing: Fixed | Exponential | Adaptive, seen: list[float], look: PollContext, roll: float
 ) -> None:
     """No settings, no hints and nothing learnt make an interval vanish or exceed 30 seconds."""
     learner = pacer(pacing)
@@ -84,7 +84,7 @@ def test_every_interval_is_bounded(
 
 @given(fixed | exponential | adaptive, durations, looks, rolls)
 def test_equal_pacers_agree(
-    pacing: Fixed | Exponential | Adaptive, seen: list[float], look: Look, roll: float
+    pacing: Fixed | Exponential | Adaptive, seen: list[float], look: PollContext, roll: float
 ) -> None:
     """An interval depends on what was learnt, the look and the roll, and on nothing else."""
     first, second = pacer(pacing), pacer(pacing)
@@ -131,7 +131,7 @@ def test_hints_only_shorten(
 ) -> None:
     """Whatever progress and estimate the service gives, the look comes no later for it."""
     learner = taught(pacing.price, seen)
-    hinted = Look(model="m", age=age, polls=3, progress=progress, estimated=estimated)
+    hinted = PollContext(model="m", age=age, polls=3, progress=progress, estimated=estimated)
     assert learner.interval(hinted, roll) <= learner.interval(plain(age=age), roll)
 
 
@@ -148,7 +148,7 @@ def test_a_look_comes_when_the_hints_say_done(hints: dict[str, float], remaining
     """An interval that would step over the end that the service foretells stops at it."""
     learner = taught(0.05, [300.0] * 64)
     assert learner.interval(plain(age=40), 0.5) > 15
-    hinted = Look(model="m", age=40, polls=3, **hints)  # type: ignore[arg-type]
+    hinted = PollContext(model="m", age=40, polls=3, **hints)  # type: ignore[arg-type]
     assert learner.interval(hinted, 0.5) == pytest.approx(remaining)
 
 
@@ -157,7 +157,7 @@ def test_hints_that_do_not_come_true_cost_little() -> None:
     learner = taught(0.05, [700.0] * 64)
     age, polls = 10.0, 0
     while age < 600:
-        age += learner.interval(Look(model="m", age=age, polls=polls, progress=100), 0.5)
+        age += learner.interval(PollContext(model="m", age=age, polls=polls, progress=100), 0.5)
         polls += 1
     assert polls < 210
 
@@ -244,7 +244,7 @@ def test_nonsense_teaches_nothing(told: list[tuple[str, float, float]]) -> None:
 def test_models_do_not_mix() -> None:
     """What one model teaches changes no other model's intervals."""
     learner = taught(0.05, [90.0] * 64)
-    other = Look(model="other", age=10.0, polls=1)
+    other = PollContext(model="other", age=10.0, polls=1)
     assert learner.interval(other, 0.5) == pacer(Adaptive(0.05)).interval(other, 0.5)
     assert learner.interval(plain(age=10.0), 0.5) > 2 * learner.interval(other, 0.5)
 

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foxapi_async._protocol.schedule import LONGEST_TURN, TICK, Schedule, next_tick, turn
+from foxapi_async._protocol.bucket_queue import MAX_LEAD, TICK, BucketQueue, next_tick, priority
 
 
 class Item:
@@ -23,7 +23,7 @@ dues = st.floats(min_value=0, max_value=100)
 @given(st.lists(dues), st.lists(dues))
 def test_items_come_out_on_time(times: list[float], steps: list[float]) -> None:
     """An item comes out once, never before it is due, and at most one tick late."""
-    schedule: Schedule[Item] = Schedule()
+    schedule: BucketQueue[Item] = BucketQueue()
     for due in times:
         schedule.add(Item(due), due)
     out: list[Item] = []
@@ -43,7 +43,7 @@ def test_items_come_out_on_time(times: list[float], steps: list[float]) -> None:
 @given(st.lists(dues, min_size=1))
 def test_next_due_is_the_earliest(times: list[float]) -> None:
     """The next instant to look is that of the earliest item, rounded up to a tick."""
-    schedule: Schedule[Item] = Schedule()
+    schedule: BucketQueue[Item] = BucketQueue()
     for due in times:
         schedule.add(Item(due), due)
     instant = schedule.next_due()
@@ -54,7 +54,7 @@ def test_next_due_is_the_earliest(times: list[float]) -> None:
 @given(st.lists(st.tuples(dues, st.booleans()), min_size=1))
 def test_a_discarded_item_never_comes_out(plan: list[tuple[float, bool]]) -> None:
     """What was taken out of the schedule does not come back, and the rest is undisturbed."""
-    schedule: Schedule[Item] = Schedule()
+    schedule: BucketQueue[Item] = BucketQueue()
     items = [(Item(due), keep) for due, keep in plan]
     for item, _ in items:
         schedule.add(item, item.due)
@@ -68,7 +68,7 @@ def test_a_discarded_item_never_comes_out(plan: list[tuple[float, bool]]) -> Non
 
 def test_moving_an_item_forgets_its_old_place() -> None:
     """An item that is scheduled again is due at the new time alone."""
-    schedule: Schedule[Item] = Schedule()
+    schedule: BucketQueue[Item] = BucketQueue()
     item = Item(1.0)
     schedule.add(item, 1.0)
     schedule.add(item, 2.0)
@@ -78,7 +78,7 @@ def test_moving_an_item_forgets_its_old_place() -> None:
 
 def test_emptied_buckets_do_not_pile_up() -> None:
     """A hundred thousand far deadlines that are met early leave no more than a bounded rest."""
-    schedule: Schedule[Item] = Schedule()
+    schedule: BucketQueue[Item] = BucketQueue()
     for number in range(100_000):
         item = Item(0.0)
         schedule.add(item, 1000.0 + number)
@@ -89,7 +89,7 @@ def test_emptied_buckets_do_not_pile_up() -> None:
 @given(st.lists(st.tuples(dues, st.booleans()), min_size=1))
 def test_the_first_come_out_first(plan: list[tuple[float, bool]]) -> None:
     """Taken one by one, due or not, the items come in the order of their buckets, each once."""
-    schedule: Schedule[Item] = Schedule()
+    schedule: BucketQueue[Item] = BucketQueue()
     items = [(Item(due), keep) for due, keep in plan]
     for item, _ in items:
         schedule.add(item, item.due)
@@ -107,15 +107,15 @@ def test_the_first_come_out_first(plan: list[tuple[float, bool]]) -> None:
 @given(dues, st.none() | dues, dues)
 def test_nobody_waits_longer_than_a_turn(now: float, deadline: float | None, later: float) -> None:
     """Whoever becomes ready a whole turn later never goes first, whatever his deadline."""
-    mine = turn(now, deadline)
-    assert mine <= now + LONGEST_TURN
-    his = now + LONGEST_TURN + later
-    assert mine <= turn(his, his + 0.001)
+    mine = priority(now, deadline)
+    assert mine <= now + MAX_LEAD
+    his = now + MAX_LEAD + later
+    assert mine <= priority(his, his + 0.001)
 
 
 def test_the_nearest_deadline_goes_first() -> None:
     """Among those ready at once the nearest deadline has the first turn, none the last."""
-    turns = [turn(5.0, deadline) for deadline in (6.0, 8.0, 30.0, None)]
+    turns = [priority(5.0, deadline) for deadline in (6.0, 8.0, 30.0, None)]
     assert turns == sorted(turns)
     assert len(set(turns)) == 4
 

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import DecodeError
 
-from foxapi_async._protocol.accumulate import Accumulator
-from foxapi_async._protocol.chunks import ChunkDecoder
+from foxapi_async._protocol.accumulator import Accumulator
+from foxapi_async._protocol.chunk_decoder import ChunkDecoder
 from foxapi_async._protocol.sse import EventDecoder, ServerEvent, encode_event
-from foxapi_async._wire.chunk import Delta, StreamDone, StreamFault, deltas
+from foxapi_async._wire.chunk import Delta, StreamDone, StreamErrorEvent, delta_decoder
 from foxapi_async.errors import InvalidResponseError
 
 ROOMY = 1 << 24
@@ -37,7 +37,7 @@ class Reading(NamedTuple):
 
     deltas: list[Delta]
     done: StreamDone | None = None
-    fault: StreamFault | None = None
+    fault: StreamErrorEvent | None = None
     is_bad: bool = False
     is_pending: bool = False
 
@@ -102,17 +102,17 @@ def reference_reading(stream: bytes, limit: int = ROOMY) -> Reading:
             total = members_of(data).get("total_chunks")
             return Reading(found, done=StreamDone(total_chunks=total))
         if event.name == "error":
-            return Reading(found, fault=StreamFault(message=message_of(data)))
+            return Reading(found, fault=StreamErrorEvent(message=message_of(data)))
         if event.name not in {"chunk", "message"} or data in {b"", b"null"}:
             continue
         if data == b"[DONE]":
             return Reading(found, done=StreamDone())
         try:
-            delta = deltas.read(data)
+            delta = delta_decoder.read(data)
         except DecodeError:
             return Reading(found, is_bad=True)
         if "error" in delta.extra:
-            return Reading(found, fault=StreamFault(message=message_of(data)))
+            return Reading(found, fault=StreamErrorEvent(message=message_of(data)))
         found.append(delta)
     return Reading(found, is_bad=is_over, is_pending=is_pending)
 
@@ -143,7 +143,7 @@ def read(pieces: Iterable[bytes], limit: int = ROOMY) -> Reading:
         found.extend(decoder.feed(piece))
     assert decoder.ended == any((decoder.done, decoder.fault, decoder.error))
     done = decoder.done and StreamDone(total_chunks=decoder.done.total_chunks)
-    fault = decoder.fault and StreamFault(message=decoder.fault.message.strip())
+    fault = decoder.fault and StreamErrorEvent(message=decoder.fault.message.strip())
     return Reading(found, done, fault, decoder.error is not None, decoder.pending)
 
 

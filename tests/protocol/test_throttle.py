@@ -5,13 +5,13 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foxapi_async._protocol.schedule import TICK
-from foxapi_async._protocol.throttle import LONGEST_PAUSE, Throttle
+from foxapi_async._protocol.bucket_queue import TICK
+from foxapi_async._protocol.rate_limiter import LONGEST_PAUSE, RateLimiter
 
 ceilings = st.integers(1, 200)
 
 
-def starts(throttle: Throttle, begin: float, seconds: float) -> list[float]:
+def starts(throttle: RateLimiter, begin: float, seconds: float) -> list[float]:
     """Start as many GETs as may be, looking once a tick, and return when."""
     times: list[float] = []
     for tick in range(int(seconds / TICK)):
@@ -25,7 +25,7 @@ def starts(throttle: Throttle, begin: float, seconds: float) -> list[float]:
 @given(ceilings, st.lists(st.floats(0, 3), max_size=6))
 def test_no_second_sees_more_starts_than_allowed(ceiling: int, gaps: list[float]) -> None:
     """However the starts are spread, no second holds more of them than the ceiling."""
-    throttle = Throttle(ceiling)
+    throttle = RateLimiter(ceiling)
     times: list[float] = []
     begin = 0.0
     for gap in [*gaps, 2.5]:
@@ -40,13 +40,13 @@ def test_no_second_sees_more_starts_than_allowed(ceiling: int, gaps: list[float]
 @given(ceilings)
 def test_nearly_all_that_is_allowed_can_be_used(ceiling: int) -> None:
     """The margin that keeps the ceiling costs a few percent of it."""
-    assert len(starts(Throttle(ceiling), 0.0, 3.0)) >= 0.97 * 3 * ceiling - 1
+    assert len(starts(RateLimiter(ceiling), 0.0, 3.0)) >= 0.97 * 3 * ceiling - 1
 
 
 @given(ceilings, st.floats(0, 1000))
 def test_a_pause_is_kept_and_bounded(ceiling: int, pause: float) -> None:
     """After a 429 nothing starts until the pause is over, which is a minute at most."""
-    throttle = Throttle(ceiling)
+    throttle = RateLimiter(ceiling)
     kept = throttle.slow(5.0, began=4.0, pause=pause)
     assert kept == min(pause, LONGEST_PAUSE)
     assert not throttle.admits(5.0 + kept - 0.001)
@@ -56,7 +56,7 @@ def test_a_pause_is_kept_and_bounded(ceiling: int, pause: float) -> None:
 @given(ceilings)
 def test_the_rate_halves_once_and_grows_back(ceiling: int) -> None:
     """GETs that were under way together halve it once; half a minute later all is as before."""
-    throttle = Throttle(ceiling)
+    throttle = RateLimiter(ceiling)
     for _ in range(5):
         throttle.slow(10.0, began=9.0, pause=1.0)
     rates = [throttle.rate(10.0 + second) for second in range(33)]
@@ -67,7 +67,7 @@ def test_the_rate_halves_once_and_grows_back(ceiling: int) -> None:
 
 def test_without_a_ceiling_the_rate_comes_down_from_what_it_was() -> None:
     """Half of what was started in the last second is allowed, and in the end any number again."""
-    throttle = Throttle(None)
+    throttle = RateLimiter(None)
     for number in range(400):
         assert throttle.admits(number / 100)
         throttle.start(number / 100)

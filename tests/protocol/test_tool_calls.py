@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from foxapi_async._protocol.accumulate import Accumulator
+from foxapi_async._protocol.accumulator import Accumulator
+from foxapi_async._protocol.completion_merge import missing_deltas
 from foxapi_async._protocol.cursor import Cursor
-from foxapi_async._protocol.remainder import remainder
-from foxapi_async._wire.chunk import Delta, deltas
+from foxapi_async._wire.chunk import Delta, delta_decoder
 from foxapi_async._wire.completion import ChatCompletion, Choice, CompletionMessage
 
 OSLO, ROME = '{"city":"Oslo"}', '{"city":"Rome"}'
@@ -22,7 +22,9 @@ def piece(name: str | None = None, arguments: str | None = None, **members: Any)
 def stream_of(*pieces: dict[str, Any]) -> list[Delta]:
     """Return a stream with one piece a chunk."""
     choices = [{"index": 0, "delta": {"tool_calls": [one]}} for one in pieces]
-    return [deltas.read(json.dumps({"id": "c", "choices": [one]}).encode()) for one in choices]
+    return [
+        delta_decoder.read(json.dumps({"id": "c", "choices": [one]}).encode()) for one in choices
+    ]
 
 
 def summed(stream: list[Delta]) -> ChatCompletion:
@@ -110,7 +112,7 @@ def test_the_rest_of_two_calls_makes_them_whole(count: int) -> None:
     came = stream_of(*STREAMS["new ids at one index, in pieces"])
     whole = summed(came)
     said = summed(came[:count])
-    rest = remainder(whole, said, "")
+    rest = missing_deltas(whole, said, "")
     assert rest is not None
     again = summed([*came[:count], Delta(id="c", choices=rest)])
     assert calls(again) == TWO
@@ -120,8 +122,8 @@ def test_arguments_that_were_written_otherwise_are_the_same() -> None:
     """A stored answer may write the JSON of a call's arguments in its own way."""
     said = summed(stream_of(piece("weather", OSLO, index=0, id="call_0")))
     stored = summed(stream_of(piece("weather", '{ "city": "Oslo" }', index=0, id="call_0")))
-    assert remainder(stored, said, "") == ()
-    assert remainder(summed(stream_of(piece("weather", ROME, index=0))), said, "") is None
+    assert missing_deltas(stored, said, "") == ()
+    assert missing_deltas(summed(stream_of(piece("weather", ROME, index=0))), said, "") is None
 
 
 def test_a_choice_that_is_not_stored_goes_on_nowhere() -> None:
@@ -129,23 +131,23 @@ def test_a_choice_that_is_not_stored_goes_on_nowhere() -> None:
     message = CompletionMessage(content="a")
     stored = ChatCompletion(choices=(Choice(message=message),))
     said = ChatCompletion(choices=(Choice(message=message), Choice(index=1, message=message)))
-    assert remainder(stored, said, "") is None
+    assert missing_deltas(stored, said, "") is None
 
 
 def test_a_cursor_alone_knows_one_text_and_nothing_else() -> None:
     """Where only the position is known, calls and further choices cannot be gone on with."""
     text = CompletionMessage(content="ab")
-    assert remainder(ChatCompletion(choices=(Choice(message=text),)), None, "b")
+    assert missing_deltas(ChatCompletion(choices=(Choice(message=text),)), None, "b")
     both = ChatCompletion(choices=(Choice(message=text), Choice(index=1, message=text)))
-    assert remainder(both, None, "b") is None
-    assert remainder(summed(stream_of(*STREAMS["names in pieces"])), None, "") is None
+    assert missing_deltas(both, None, "b") is None
+    assert missing_deltas(summed(stream_of(*STREAMS["names in pieces"])), None, "") is None
 
 
 @pytest.mark.parametrize("values", [([1], 2), (2, [1]), ([1], None), ({"a": 1}, [1]), ("x", 5)])
 def test_logprobs_of_any_type_add_up(values: tuple[Any, Any]) -> None:
     """A list in one chunk and something else in the next is no error, and the list stays."""
     stream = [
-        deltas.read(
+        delta_decoder.read(
             json.dumps(
                 {"id": "c", "choices": [{"index": 0, "delta": {}, "logprobs": {"content": value}}]}
             ).encode()

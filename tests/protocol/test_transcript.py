@@ -6,8 +6,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foxapi_async._protocol.transcript import Transcript, choices_of, said_by
-from foxapi_async._wire.chunk import Delta, deltas
+from foxapi_async._protocol.chunk_history import ChunkHistory, choices_of, content_of
+from foxapi_async._wire.chunk import Delta, delta_decoder
 
 words = st.sampled_from([None, "", "a", "b"])
 messages = st.fixed_dictionaries(
@@ -47,7 +47,7 @@ chunks: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
 
 def read(chunk: dict[str, Any]) -> Delta:
     """Build a delta as it comes from the wire."""
-    return deltas.read(json.dumps(chunk).encode())
+    return delta_decoder.read(json.dumps(chunk).encode())
 
 
 @given(chunks, chunks)
@@ -56,8 +56,8 @@ def test_two_chunks_say_the_same_only_if_their_choices_are_equal(
 ) -> None:
     """The short form is exact, and gives the choices back."""
     first, second = read(one), read(other)
-    assert (said_by(first) == said_by(second)) == (first.choices == second.choices)
-    assert choices_of(said_by(first)) == first.choices
+    assert (content_of(first) == content_of(second)) == (first.choices == second.choices)
+    assert choices_of(content_of(first)) == first.choices
 
 
 @given(st.lists(chunks, max_size=8), st.integers(0, 8), st.integers(0, 8))
@@ -65,7 +65,7 @@ def test_a_part_has_the_notes_on_its_chunks(
     stream: list[dict[str, Any]], start: int, size: int
 ) -> None:
     """Whatever is noted of a chunk is told with it, and nothing is told twice."""
-    transcript = Transcript()
+    transcript = ChunkHistory()
     transcript.extend([read(chunk) for chunk in stream])
     end = min(start + size, len(stream))
     start = min(start, end)

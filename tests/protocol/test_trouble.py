@@ -2,14 +2,14 @@
 
 import pytest
 
-from foxapi_async._protocol.trouble import Trouble
-from foxapi_async._protocol.verdict import Sight
+from foxapi_async._protocol.failure_tracker import FailureTracker
+from foxapi_async._protocol.task_status import PollFailure
 
 
 def test_unbroken_failure_counts_from_its_first_fault() -> None:
     """A task is lost once faults alone were seen for as long as the patience."""
-    trouble = Trouble()
-    assert [trouble.fault(Sight.NO_NEWS, now, 10) for now in (5.0, 14.9, 15.0)] == [
+    trouble = FailureTracker()
+    assert [trouble.fault(PollFailure.NO_NEWS, now, 10) for now in (5.0, 14.9, 15.0)] == [
         False,
         False,
         True,
@@ -18,20 +18,26 @@ def test_unbroken_failure_counts_from_its_first_fault() -> None:
 
 def test_three_misses_count_only_in_a_row() -> None:
     """A fault between misses starts their count anew."""
-    trouble = Trouble()
-    sights = [Sight.MISSING, Sight.MISSING, Sight.NO_NEWS, Sight.MISSING, Sight.MISSING]
+    trouble = FailureTracker()
+    sights = [
+        PollFailure.MISSING,
+        PollFailure.MISSING,
+        PollFailure.NO_NEWS,
+        PollFailure.MISSING,
+        PollFailure.MISSING,
+    ]
     assert not any(trouble.fault(sight, 0.0, 100) for sight in sights)
     assert not trouble.is_missing
-    assert trouble.fault(Sight.MISSING, 0.0, 100)
+    assert trouble.fault(PollFailure.MISSING, 0.0, 100)
     assert trouble.is_missing
 
 
 @pytest.mark.parametrize("patience", [0.0, 3.0])
 def test_a_hollow_task_has_its_own_patience(patience: float) -> None:
     """Completed without results is borne with for a while, and ends a series of faults."""
-    trouble = Trouble()
-    trouble.fault(Sight.NO_NEWS, 0.0, 10)
+    trouble = FailureTracker()
+    trouble.fault(PollFailure.NO_NEWS, 0.0, 10)
     assert trouble.hollow(1.0, patience) is (patience == 0)
     assert trouble.is_hollow
-    assert not trouble.fault(Sight.NO_NEWS, 10.5, 10)
+    assert not trouble.fault(PollFailure.NO_NEWS, 10.5, 10)
     assert trouble.hollow(1.0 + patience, patience)

@@ -7,15 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from foxapi_async._protocol.verdict import (
-    Sight,
-    State,
-    judge,
-    judge_fault,
+from foxapi_async._protocol.task_status import (
+    PollFailure,
+    TaskState,
+    classify,
+    classify_error,
     knows_status,
     task_error,
 )
-from foxapi_async._wire.task import tasks
+from foxapi_async._wire.task import task_decoder
 from foxapi_async.errors import (
     APIConnectionError,
     APIStatusError,
@@ -33,14 +33,14 @@ from foxapi_async.types import ErrorBody, Task
 
 RESULT = (Raw(b"{}"),)
 ENDS = {
-    "completed": State.COMPLETED,
-    "complete": State.COMPLETED,
-    "success": State.COMPLETED,
-    "succeeded": State.COMPLETED,
-    "failed": State.FAILED,
-    "failure": State.FAILED,
-    "cancelled": State.CANCELLED,
-    "canceled": State.CANCELLED,
+    "completed": TaskState.COMPLETED,
+    "complete": TaskState.COMPLETED,
+    "success": TaskState.COMPLETED,
+    "succeeded": TaskState.COMPLETED,
+    "failed": TaskState.FAILED,
+    "failure": TaskState.FAILED,
+    "cancelled": TaskState.CANCELLED,
+    "canceled": TaskState.CANCELLED,
 }
 REASON = ErrorBody(message="boom")
 
@@ -48,7 +48,7 @@ REASON = ErrorBody(message="boom")
 @given(st.text().filter(lambda status: status.strip().lower() not in {*ENDS, "error", "errored"}))
 def test_an_unknown_status_is_no_end(status: str) -> None:
     """A status that nobody knows is neither success nor failure, whatever else the task holds."""
-    assert judge(Task(id="t", status=status, results=RESULT, error=REASON)) is State.RUNNING
+    assert classify(Task(id="t", status=status, results=RESULT, error=REASON)) is TaskState.RUNNING
 
 
 @pytest.mark.parametrize("spelt", [str.lower, str.upper, str.title, " {}\n".format])
@@ -56,33 +56,33 @@ def test_an_unknown_status_is_no_end(status: str) -> None:
 def test_an_end_is_known_in_every_spelling(word: str, spelt: Callable[[str], str]) -> None:
     """The words of services like this one mean the same in any case and with blanks around."""
     task = Task(id="t", status=spelt(word), results=RESULT)
-    assert judge(task) is ENDS[word]
+    assert classify(task) is ENDS[word]
     assert knows_status(task)
-    if ENDS[word] is State.COMPLETED:
-        assert judge(Task(id="t", status=spelt(word))) is State.HOLLOW
+    if ENDS[word] is TaskState.COMPLETED:
+        assert classify(Task(id="t", status=spelt(word))) is TaskState.HOLLOW
 
 
 @pytest.mark.parametrize("word", ["pending", "Processing", "queued", "IN_PROGRESS", "in progress"])
 def test_a_task_that_runs_is_known_to_run(word: str) -> None:
     """What means that a task is not finished is no news that anybody need be warned of."""
     task = Task(id="t", status=word, results=RESULT)
-    assert (judge(task), knows_status(task)) == (State.RUNNING, True)
+    assert (classify(task), knows_status(task)) == (TaskState.RUNNING, True)
 
 
 @pytest.mark.parametrize("word", ["", "aborted", "expired", "done?", "error"])
 def test_a_status_that_nobody_knows_is_told_apart(word: str) -> None:
     """A task of unknown status runs on, and whoever watches can tell; an error needs a reason."""
     task = Task(id="t", status=word, results=RESULT)
-    assert (judge(task), knows_status(task)) == (State.RUNNING, False)
-    assert judge(Task(id="t", status="error", error=REASON)) is State.FAILED
+    assert (classify(task), knows_status(task)) == (TaskState.RUNNING, False)
+    assert classify(Task(id="t", status="error", error=REASON)) is TaskState.FAILED
 
 
 @pytest.mark.parametrize("results", [None, (), (Raw(b"null"),)])
 def test_completed_without_results_is_hollow(results: tuple[Raw, ...] | None) -> None:
-    """A completed task is an answer only once it holds results (CONTRACT Q2)."""
+    """A completed task is an answer only once it holds results (contract Q2)."""
     task = Task(id="t", status="completed", results=results)
-    assert judge(task) is State.HOLLOW
-    assert not judge(task).is_final
+    assert classify(task) is TaskState.HOLLOW
+    assert not classify(task).is_final
     assert isinstance(task_error(task), EmptyResultError)
 
 
@@ -116,7 +116,7 @@ def test_a_failed_task_tells_why_however_it_says_it(
     members: str, reason: str, code: str | None
 ) -> None:
     """A reason is found in every form and place in which it may come, and is in the text."""
-    error = task_error(tasks.read(f'{{"id":"t","status":"failed",{members}}}'.encode()))
+    error = task_error(task_decoder.read(f'{{"id":"t","status":"failed",{members}}}'.encode()))
     assert isinstance(error, TaskFailedError)
     assert reason in str(error)
     assert error.code == code
@@ -125,17 +125,17 @@ def test_a_failed_task_tells_why_however_it_says_it(
 @pytest.mark.parametrize(
     ("fault", "sight"),
     [
-        (APIConnectionError("reset"), Sight.NO_NEWS),
-        (InvalidResponseError("html"), Sight.NO_NEWS),
-        (RateLimitError("slow down", status=429), Sight.NO_NEWS),
-        (APIStatusError("timeout", status=408), Sight.NO_NEWS),
-        (APIStatusError("early", status=425), Sight.NO_NEWS),
-        (InternalServerError("bad gateway", status=502), Sight.NO_NEWS),
-        (NotFoundError("gone", status=404), Sight.MISSING),
-        (AuthenticationError("who", status=401), Sight.FORBIDDEN),
-        (APIStatusError("no", status=403), Sight.FORBIDDEN),
+        (APIConnectionError("reset"), PollFailure.NO_NEWS),
+        (InvalidResponseError("html"), PollFailure.NO_NEWS),
+        (RateLimitError("slow down", status=429), PollFailure.NO_NEWS),
+        (APIStatusError("timeout", status=408), PollFailure.NO_NEWS),
+        (APIStatusError("early", status=425), PollFailure.NO_NEWS),
+        (InternalServerError("bad gateway", status=502), PollFailure.NO_NEWS),
+        (NotFoundError("gone", status=404), PollFailure.MISSING),
+        (AuthenticationError("who", status=401), PollFailure.FORBIDDEN),
+        (APIStatusError("no", status=403), PollFailure.FORBIDDEN),
     ],
 )
-def test_a_failed_look_is_judged_by_what_it_proves(fault: FoxAPIError, sight: Sight) -> None:
+def test_a_failed_look_is_judged_by_what_it_proves(fault: FoxAPIError, sight: PollFailure) -> None:
     """Faults that pass are no news, a refusal ends the asking, a 404 counts as a miss."""
-    assert judge_fault(fault) is sight
+    assert classify_error(fault) is sight

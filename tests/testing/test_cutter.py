@@ -18,12 +18,12 @@ from foxapi_async.testing import (
     Answer,
     Close,
     Fault,
+    FaultProxy,
     Pass,
-    Refuse,
+    RefuseConnection,
     Reset,
     Stall,
     StripQuery,
-    TCPCutter,
     Trickle,
     settle,
 )
@@ -117,9 +117,9 @@ async def origin() -> AsyncIterator[Origin]:
 
 
 @pytest.fixture
-async def cutter(origin: Origin) -> AsyncIterator[TCPCutter]:
+async def cutter(origin: Origin) -> AsyncIterator[FaultProxy]:
     """Stand before the server for one test."""
-    async with TCPCutter(origin.url) as cutter:
+    async with FaultProxy(origin.url) as cutter:
         yield cutter
 
 
@@ -149,7 +149,7 @@ class Client(asyncio.Protocol):
         return b"".join(self.reads)
 
 
-async def talk(cutter: TCPCutter, *requests: bytes) -> Client:
+async def talk(cutter: FaultProxy, *requests: bytes) -> Client:
     """Write bytes through the cutter on a connection of their own."""
     loop = asyncio.get_running_loop()
     _, client = await loop.create_connection(Client, "127.0.0.1", cutter.port)
@@ -183,7 +183,7 @@ async def leave(client: Client) -> None:
 
 
 async def test_requests_pass_untouched_and_share_a_connection(
-    origin: Origin, cutter: TCPCutter
+    origin: Origin, cutter: FaultProxy
 ) -> None:
     """Without faults a client gets what the server sent, over the connections that it chose."""
     async with aiohttp.ClientSession() as http:
@@ -201,7 +201,7 @@ async def test_requests_pass_untouched_and_share_a_connection(
     assert cutter.fired == []
 
 
-async def test_pipelined_requests_keep_their_own_answers(cutter: TCPCutter) -> None:
+async def test_pipelined_requests_keep_their_own_answers(cutter: FaultProxy) -> None:
     """Requests written at once are told apart, and each answer is counted with its own."""
     client = await talk(cutter, get("/1") + get("/2") + post(b"abc"))
     await cutter.wait_until(lambda: sum(one.finished for one in cutter.exchanges) == 3)
@@ -209,7 +209,7 @@ async def test_pipelined_requests_keep_their_own_answers(cutter: TCPCutter) -> N
     await leave(client)
 
 
-async def test_bytes_that_are_no_http_pass_too(origin: Origin, cutter: TCPCutter) -> None:
+async def test_bytes_that_are_no_http_pass_too(origin: Origin, cutter: FaultProxy) -> None:
     """A TLS client before a plain server fails as it does without the cutter, using up no step."""
     cutter.script(Reset(request=0))
     async with aiohttp.ClientSession() as http:
@@ -219,7 +219,7 @@ async def test_bytes_that_are_no_http_pass_too(origin: Origin, cutter: TCPCutter
     assert cutter.requests == []
 
 
-async def test_end_of_the_servers_connection_reaches_the_client(cutter: TCPCutter) -> None:
+async def test_end_of_the_servers_connection_reaches_the_client(cutter: FaultProxy) -> None:
     """A body that ends with the connection ends cleanly for the client."""
     client = await talk(cutter, get("/until-eof"))
     assert await client.ended is None
@@ -228,7 +228,7 @@ async def test_end_of_the_servers_connection_reaches_the_client(cutter: TCPCutte
 
 
 async def test_client_that_vanishes_is_gone_for_the_server(
-    origin: Origin, cutter: TCPCutter
+    origin: Origin, cutter: FaultProxy
 ) -> None:
     """A client that aborts in the middle of a stream ends the server's connection as well."""
     client = await talk(cutter, get("/endless"))
@@ -240,7 +240,7 @@ async def test_client_that_vanishes_is_gone_for_the_server(
     await cutter.wait_until(lambda: cutter.open_connections == 0)
 
 
-async def test_slow_reader_holds_the_server_back(cutter: TCPCutter) -> None:
+async def test_slow_reader_holds_the_server_back(cutter: FaultProxy) -> None:
     """While a client does not read, the cutter stops reading from the server."""
     reader, writer = await asyncio.open_connection("127.0.0.1", cutter.port, limit=1)
     writer.write(get("/endless"))
@@ -255,7 +255,7 @@ async def test_slow_reader_holds_the_server_back(cutter: TCPCutter) -> None:
 
 async def test_base_path_of_the_server_is_kept(origin: Origin) -> None:
     """The cutter's URL differs from the server's in nothing but the address."""
-    async with TCPCutter(f"{origin.url}/base/v1") as cutter:
+    async with FaultProxy(f"{origin.url}/base/v1") as cutter:
         assert cutter.url == f"http://127.0.0.1:{cutter.port}/base/v1"
 
 
@@ -281,7 +281,7 @@ async def test_base_path_of_the_server_is_kept(origin: Origin) -> None:
 )
 async def test_cut_lies_at_its_byte(
     origin: Origin,
-    cutter: TCPCutter,
+    cutter: FaultProxy,
     fault: Fault,
     expected: tuple[bytes, bytes, type[ConnectionResetError] | None],
 ) -> None:
@@ -300,7 +300,7 @@ async def test_cut_lies_at_its_byte(
 
 @pytest.mark.parametrize("kind", [Reset, Close])
 async def test_cut_deep_inside_a_long_body_loses_nothing_before_it(
-    cutter: TCPCutter, kind: type[Reset | Close]
+    cutter: FaultProxy, kind: type[Reset | Close]
 ) -> None:
     """All bytes before a cut arrive, however many lie in the buffers on the way."""
     cutter.script(kind(body=7_654_321))
@@ -311,7 +311,7 @@ async def test_cut_deep_inside_a_long_body_loses_nothing_before_it(
 
 @pytest.mark.parametrize("kind", [Reset, Close])
 async def test_cut_inside_the_request_leaves_the_server_a_part(
-    origin: Origin, cutter: TCPCutter, kind: type[Reset | Close]
+    origin: Origin, cutter: FaultProxy, kind: type[Reset | Close]
 ) -> None:
     """Cut after k bytes of the request, the server gets k bytes and no request."""
     cutter.script(kind(request=30))
@@ -323,7 +323,7 @@ async def test_cut_inside_the_request_leaves_the_server_a_part(
 
 
 async def test_server_that_has_the_request_gets_to_answer_it(
-    origin: Origin, cutter: TCPCutter
+    origin: Origin, cutter: FaultProxy
 ) -> None:
     """Cut after the request, the client is gone at once and the server still takes the request."""
     cutter.script(Reset(request=WHOLE))
@@ -333,7 +333,7 @@ async def test_server_that_has_the_request_gets_to_answer_it(
     assert origin.requests == [("/submit", b"paid")]
 
 
-async def test_place_that_no_message_reaches_does_not_fire(cutter: TCPCutter) -> None:
+async def test_place_that_no_message_reaches_does_not_fire(cutter: FaultProxy) -> None:
     """A fault beyond the end of its message does not happen, and is not said to have."""
     cutter.script(Reset(body=11))
     client = await talk(cutter, get("/ten"))
@@ -355,7 +355,7 @@ async def test_place_that_no_message_reaches_does_not_fire(cutter: TCPCutter) ->
         (Stall(body=4), TEN[:-6]),
     ],
 )
-async def test_stall_holds_until_released(cutter: TCPCutter, fault: Stall, before: bytes) -> None:
+async def test_stall_holds_until_released(cutter: FaultProxy, fault: Stall, before: bytes) -> None:
     """What lies behind a stall comes when it is released, and not before."""
     cutter.script(fault)
     client = await talk(cutter, get("/ten"))
@@ -371,7 +371,7 @@ async def test_stall_holds_until_released(cutter: TCPCutter, fault: Stall, befor
     await leave(client)
 
 
-async def test_stall_waits_for_an_event_of_the_test(cutter: TCPCutter) -> None:
+async def test_stall_waits_for_an_event_of_the_test(cutter: FaultProxy) -> None:
     """With an event of its own a stall ends when the event is set, at once if it is set already."""
     event = asyncio.Event()
     cutter.on("GET", "/ten", Stall(response=0, until=event))
@@ -390,7 +390,7 @@ async def test_stall_waits_for_an_event_of_the_test(cutter: TCPCutter) -> None:
 
 
 @pytest.mark.parametrize("fault", [Stall(request=9), Stall(response=0), Stall(body=3)])
-async def test_stall_ends_when_the_client_goes(cutter: TCPCutter, fault: Stall) -> None:
+async def test_stall_ends_when_the_client_goes(cutter: FaultProxy, fault: Stall) -> None:
     """A client that leaves a stalled exchange leaves nothing open."""
     cutter.script(fault)
     client = await talk(cutter, get("/ten"))
@@ -400,7 +400,7 @@ async def test_stall_ends_when_the_client_goes(cutter: TCPCutter, fault: Stall) 
     assert cutter.stalled == 0
 
 
-async def test_reset_after_a_stall_comes_on_command(cutter: TCPCutter) -> None:
+async def test_reset_after_a_stall_comes_on_command(cutter: FaultProxy) -> None:
     """Faults of one place act in the order given: a stall, then a reset when it is released."""
     cutter.script((Stall(body=3), Reset(body=3)))
     client = await talk(cutter, get("/ten"))
@@ -415,7 +415,7 @@ async def test_reset_after_a_stall_comes_on_command(cutter: TCPCutter) -> None:
 
 
 @pytest.mark.parametrize("sizes", [(1,), (7,), (3, 1, 30)])
-async def test_trickle_cuts_the_clients_reads(cutter: TCPCutter, sizes: tuple[int, ...]) -> None:
+async def test_trickle_cuts_the_clients_reads(cutter: FaultProxy, sizes: tuple[int, ...]) -> None:
     """A trickle hands the client the response in reads of the sizes given, over and over."""
     cutter.script((Trickle(*sizes), Close(response=WHOLE)))
     client = await talk(cutter, get("/ten"))
@@ -429,7 +429,7 @@ async def test_trickle_cuts_the_clients_reads(cutter: TCPCutter, sizes: tuple[in
     "data", [b"\x00garbage", b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"]
 )
 async def test_answer_takes_the_place_of_the_servers(
-    origin: Origin, cutter: TCPCutter, data: bytes
+    origin: Origin, cutter: FaultProxy, data: bytes
 ) -> None:
     """Any bytes can be the answer; the server hears of the request only if it is forwarded."""
     cutter.script(Answer(data), Answer(data, forward=True))
@@ -440,7 +440,7 @@ async def test_answer_takes_the_place_of_the_servers(
         assert origin.requests == seen
 
 
-async def test_answer_can_be_well_formed(cutter: TCPCutter) -> None:
+async def test_answer_can_be_well_formed(cutter: FaultProxy) -> None:
     """An HTTP answer reaches an HTTP client with its status, headers and body."""
     cutter.on("GET", "*", Answer.http(503, b"<html>", headers={"Retry-After": "7"}), times=1)
     async with aiohttp.ClientSession() as http:
@@ -453,7 +453,7 @@ async def test_answer_can_be_well_formed(cutter: TCPCutter) -> None:
             assert response.status == 200
 
 
-async def test_answer_can_fail_itself(cutter: TCPCutter) -> None:
+async def test_answer_can_fail_itself(cutter: FaultProxy) -> None:
     """The places of other faults are counted in the answer that the client is given."""
     cutter.script(
         (Answer.http(200, b"abcdef"), Reset(body=3)), (Answer(b"junk"), Stall(response=WHOLE))
@@ -470,7 +470,7 @@ async def test_answer_can_fail_itself(cutter: TCPCutter) -> None:
     assert await client.ended is None
 
 
-async def test_server_can_be_made_to_ignore_a_parameter(origin: Origin, cutter: TCPCutter) -> None:
+async def test_server_can_be_made_to_ignore_a_parameter(origin: Origin, cutter: FaultProxy) -> None:
     """A stripped parameter does not reach the server, and is there in what the client asked."""
     cutter.on("GET", "/stream", StripQuery("offset"))
     async with (
@@ -482,9 +482,9 @@ async def test_server_can_be_made_to_ignore_a_parameter(origin: Origin, cutter: 
     assert origin.requests == [("/stream", b"")]
 
 
-async def test_refused_connection_reaches_nobody(origin: Origin, cutter: TCPCutter) -> None:
+async def test_refused_connection_reaches_nobody(origin: Origin, cutter: FaultProxy) -> None:
     """A refusal resets the next connection as it is accepted, and uses up no other step."""
-    cutter.script(Refuse(), Refuse(), Answer(b"third"))
+    cutter.script(RefuseConnection(), RefuseConnection(), Answer(b"third"))
     for _ in range(2):
         client = await talk(cutter, get("/ten"))
         assert isinstance(await client.ended, ConnectionResetError)
@@ -495,7 +495,7 @@ async def test_refused_connection_reaches_nobody(origin: Origin, cutter: TCPCutt
     assert origin.connections == 0
 
 
-async def test_unreachable_cutter_refuses_to_connect(cutter: TCPCutter) -> None:
+async def test_unreachable_cutter_refuses_to_connect(cutter: FaultProxy) -> None:
     """While unreachable nobody can connect, what is open goes on, and the port stays the same."""
     client = await talk(cutter, get("/ten"))
     await cutter.wait_until(lambda: cutter.bytes_down == len(TEN))
@@ -513,7 +513,7 @@ async def test_unreachable_cutter_refuses_to_connect(cutter: TCPCutter) -> None:
 
 async def test_server_that_is_down_looks_like_a_reset(unused_tcp_port: int) -> None:
     """Where nobody listens behind the cutter, clients are reset."""
-    async with TCPCutter(f"http://127.0.0.1:{unused_tcp_port}") as cutter:
+    async with FaultProxy(f"http://127.0.0.1:{unused_tcp_port}") as cutter:
         client = await talk(cutter, get("/ten"))
         assert isinstance(await client.ended, ConnectionResetError)
 
@@ -521,7 +521,7 @@ async def test_server_that_is_down_looks_like_a_reset(unused_tcp_port: int) -> N
 # What is chosen.
 
 
-async def test_steps_come_before_rules_and_rules_in_their_order(cutter: TCPCutter) -> None:
+async def test_steps_come_before_rules_and_rules_in_their_order(cutter: FaultProxy) -> None:
     """The script goes first; then the first rule that matches and is not used up."""
     cutter.on("GET", "/v1/tasks/*", Answer(b"first"), times=1)
     cutter.on("*", "/v1/tasks/*", Answer(b"second"), times=1)
@@ -542,7 +542,7 @@ async def test_steps_come_before_rules_and_rules_in_their_order(cutter: TCPCutte
     await leave(client)
 
 
-async def test_requests_can_be_waited_for(cutter: TCPCutter) -> None:
+async def test_requests_can_be_waited_for(cutter: FaultProxy) -> None:
     """A test orders itself by the requests that came."""
     waiting = asyncio.create_task(cutter.wait_for_requests(2, "GET", "/ten"))
     client = await talk(cutter, get("/ten"), get("/other"))
@@ -556,12 +556,12 @@ async def test_requests_can_be_waited_for(cutter: TCPCutter) -> None:
 
 
 @pytest.mark.parametrize(
-    "faults", [(Answer(b""), Answer(b"")), (Trickle(1), Trickle(2)), (Pass(), Refuse())]
+    "faults", [(Answer(b""), Answer(b"")), (Trickle(1), Trickle(2)), (Pass(), RefuseConnection())]
 )
 def test_faults_that_exclude_each_other_are_refused(faults: tuple[Fault, ...]) -> None:
     """One exchange has room for one answer and one trickle, and a refused connection has none."""
     with pytest.raises(ValueError, match=r"one exchange|no exchange"):
-        TCPCutter("http://127.0.0.1:1").script(faults)
+        FaultProxy("http://127.0.0.1:1").script(faults)
 
 
 # Coming and going.
@@ -573,7 +573,7 @@ def test_faults_that_exclude_each_other_are_refused(faults: tuple[Fault, ...]) -
 async def test_leaving_cuts_what_is_open(origin: Origin, fault: Fault) -> None:
     """A cutter that is left, whatever it is doing, leaves no task and no socket."""
     before = asyncio.all_tasks()
-    async with TCPCutter(origin.url) as cutter:
+    async with FaultProxy(origin.url) as cutter:
         cutter.script(fault)
         client = await talk(cutter, get("/endless"))
         await cutter.wait_for_requests(1)
@@ -587,7 +587,7 @@ async def test_leaving_cuts_what_is_open(origin: Origin, fault: Fault) -> None:
 
 async def test_connection_made_while_leaving_is_cut() -> None:
     """A client that connects in the last moment is cut like any other."""
-    async with TCPCutter("http://127.0.0.1:9") as cutter:
+    async with FaultProxy("http://127.0.0.1:9") as cutter:
         sockets = [socket.socket() for _ in range(5)]
         for sock in sockets:
             sock.settimeout(0)
@@ -601,7 +601,7 @@ async def test_connection_made_while_leaving_is_cut() -> None:
 
 async def test_failure_of_the_cutter_itself_reaches_the_test(origin: Origin) -> None:
     """What a test got wrong is raised to it where it waits and where it leaves."""
-    cutter = TCPCutter(origin.url)
+    cutter = FaultProxy(origin.url)
     with pytest.raises(ValueError, match="does not tell its length"):
         async with cutter:
             cutter.script(Reset(body=HALF))
@@ -614,7 +614,7 @@ async def test_failure_of_the_cutter_itself_reaches_the_test(origin: Origin) -> 
 async def test_failure_of_the_test_comes_first(origin: Origin) -> None:
     """An exception that leaves the block goes on, with a note of what else went wrong."""
     with pytest.raises(KeyError) as caught:
-        async with TCPCutter(origin.url) as cutter:
+        async with FaultProxy(origin.url) as cutter:
             cutter.script(Reset(body=HALF))
             client = await talk(cutter, get("/stream"))
             await client.ended
@@ -624,7 +624,7 @@ async def test_failure_of_the_test_comes_first(origin: Origin) -> None:
 
 async def test_who_waits_is_told_that_the_cutter_is_left(origin: Origin) -> None:
     """A wait that can no longer come true ends with an error."""
-    async with TCPCutter(origin.url) as cutter:
+    async with FaultProxy(origin.url) as cutter:
         waiting = asyncio.create_task(cutter.wait_for_requests(1))
         await settle()
     with pytest.raises(RuntimeError, match="listens inside"):
@@ -637,7 +637,7 @@ async def test_who_waits_is_told_that_the_cutter_is_left(origin: Origin) -> None
 def test_only_plain_http_is_taken(url: str) -> None:
     """A URL that the cutter cannot read behind is refused."""
     with pytest.raises(ValueError, match="http:// URL"):
-        TCPCutter(url)
+        FaultProxy(url)
 
 
 def test_door_loads_no_http_library() -> None:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foxapi_async.testing import HALF, WHOLE, Close, Position, Reset, Share, Stall
-from foxapi_async.testing._http1 import Course, MessageReader, Placed, strip_query
+from foxapi_async.testing import HALF, WHOLE, Close, Fraction, Position, Reset, Stall
+from foxapi_async.testing._http1 import FaultCursor, MessageReader, Placed, strip_query
 
 SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789"
 CHUNKED = (
@@ -59,7 +59,7 @@ def test_any_split_finds_the_same_faults(
     """The faults of a message, their places and order do not depend on how TCP cut the bytes."""
 
     def walk(pieces: list[bytes]) -> list[tuple[int, Placed]]:
-        course, found, at = Course(MessageReader(response_to="GET"), places), [], 0
+        course, found, at = FaultCursor(MessageReader(response_to="GET"), places), [], 0
         for piece in pieces:
             used, points = course.feed(piece)
             found += [(at + place, fault) for place, fault in points]
@@ -86,7 +86,7 @@ def test_any_split_finds_the_same_faults(
 )
 def test_places_are_counted_as_they_say(fault: Reset, place: int | None) -> None:
     """A number counts bytes, bytes are found, a share is taken, each in the part that it names."""
-    _, points = Course(MessageReader(response_to="GET"), [fault]).feed(SIZED)
+    _, points = FaultCursor(MessageReader(response_to="GET"), [fault]).feed(SIZED)
     assert points == ([] if place is None else [(place, fault)])
 
 
@@ -119,7 +119,7 @@ def test_what_is_not_http_has_no_end(data: bytes) -> None:
 
 def test_share_of_a_body_of_unknown_length_is_an_error() -> None:
     """Half of a body that does not tell its length is nowhere, and says so."""
-    course = Course(MessageReader(response_to="GET"), [Reset(body=HALF)])
+    course = FaultCursor(MessageReader(response_to="GET"), [Reset(body=HALF)])
     with pytest.raises(ValueError, match="does not tell its length"):
         course.feed(CHUNKED[:60])
 
@@ -153,4 +153,4 @@ def test_a_fault_has_one_place(wrong: dict[str, Position]) -> None:
 def test_a_share_is_part_of_the_whole() -> None:
     """A share of more than the whole is refused."""
     with pytest.raises(ValueError, match=r"between 0\.0 and 1\.0"):
-        Share(1.5)
+        Fraction(1.5)

@@ -15,8 +15,8 @@ import aiohttp
 import pytest
 
 from foxapi_async._clock import ManualClock
-from foxapi_async._protocol.backoff import Effect
-from foxapi_async._transport import Account, Call, Transport
+from foxapi_async._protocol.retry import Effect
+from foxapi_async._transport import Account, RequestSpec, Transport
 from foxapi_async.hooks import Event, RetryScheduled
 
 KEY = "sk-0123456789abcdef"
@@ -287,16 +287,16 @@ async def retries(clock: ManualClock) -> AsyncIterator[Retries]:
 
 
 @pytest.fixture
-def post() -> Call:
+def post() -> RequestSpec:
     """Return a billed call."""
     body = json.dumps({"prompt": PROMPT}).encode()
-    return Call(effect=Effect.BILLED, method="POST", path="/v1/llm/generations", body=body)
+    return RequestSpec(effect=Effect.BILLED, method="POST", path="/v1/llm/generations", body=body)
 
 
 @pytest.fixture
-def read() -> Call:
+def read() -> RequestSpec:
     """Return a call that costs nothing."""
-    return Call(effect=Effect.READ, method="GET", path="/v1/tasks/1")
+    return RequestSpec(effect=Effect.READ, method="GET", path="/v1/tasks/1")
 
 
 @pytest.fixture

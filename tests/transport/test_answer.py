@@ -7,9 +7,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from foxapi_async import errors
-from foxapi_async._protocol.backoff import Effect
-from foxapi_async._transport import Account, Answer, Call, Transport, decode, status_error
-from foxapi_async._wire.task import tasks
+from foxapi_async._protocol.retry import Effect
+from foxapi_async._transport import (
+    Account,
+    HTTPResponse,
+    RequestSpec,
+    Transport,
+    decode,
+    status_error,
+)
+from foxapi_async._wire.task import task_decoder
 from foxapi_async.config import RetryPolicy
 
 if TYPE_CHECKING:
@@ -20,10 +27,12 @@ ACCOUNT = Account.resolve(KEY)
 ONCE = RetryPolicy(attempts=1)
 
 
-def answered(status: int, body: bytes | object = b"", request_id: str | None = None) -> Answer:
+def answered(
+    status: int, body: bytes | object = b"", request_id: str | None = None
+) -> HTTPResponse:
     """Return an answer of the service."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Answer(ACCOUNT, status, data, request_id)
+    return HTTPResponse(ACCOUNT, status, data, request_id)
 
 
 class TestStatusErrors:
@@ -110,7 +119,7 @@ class TestStatusErrors:
         assert error.enveloped
 
     def test_the_request_id_may_hide_in_the_message(self) -> None:
-        """Without the header, the id is read from the message (CONTRACT Q5)."""
+        """Without the header, the id is read from the message (contract Q5)."""
         body = {"error": {"message": "no channel (request_id: 2026-abc_1)", "type": "t"}}
         assert status_error(answered(503, body)).request_id == "2026-abc_1"
         assert status_error(answered(503, body, "header")).request_id == "header"
@@ -128,7 +137,7 @@ class TestStatusErrors:
         ],
     )
     def test_other_bodies(self, body: bytes, text: str) -> None:
-        """Proxies and frameworks answer in their own ways (CONTRACT §8.1, Q6)."""
+        """Proxies and frameworks answer in their own ways (contract §8.1, Q6)."""
         error = status_error(answered(403, body))
         assert str(error).startswith(text)
         assert not error.enveloped
@@ -152,7 +161,7 @@ class TestDecoding:
 
     def test_a_task(self) -> None:
         """What the contract says comes out typed."""
-        assert decode(tasks, answered(200, {"id": "t", "status": "pending"})).id == "t"
+        assert decode(task_decoder, answered(200, {"id": "t", "status": "pending"})).id == "t"
 
     @pytest.mark.parametrize(
         ("body", "what"),
@@ -170,7 +179,7 @@ class TestDecoding:
     def test_anything_else(self, body: bytes, what: str) -> None:
         """The error tells what came, with the status and the head of the body."""
         with pytest.raises(errors.InvalidResponseError, match=what) as failed:
-            decode(tasks, answered(200, body))
+            decode(task_decoder, answered(200, body))
         assert failed.value.status == 200
         assert failed.value.body == body.decode(errors="replace")[:400]
         assert failed.value.__cause__ is None
@@ -178,7 +187,7 @@ class TestDecoding:
     def test_the_body_is_not_in_the_text(self) -> None:
         """What a model wrote, or a user asked, is not put into logs."""
         with pytest.raises(errors.InvalidResponseError) as failed:
-            decode(tasks, answered(200, {"content": "a secret prompt", "id": KEY}))
+            decode(task_decoder, answered(200, {"content": "a secret prompt", "id": KEY}))
         assert "prompt" not in f"{failed.value} {failed.value!r}"
         assert KEY not in failed.value.body
         assert repr(answered(200, b"a secret prompt")) == "<Answer 200, 15 bytes>"
@@ -192,7 +201,7 @@ async def test_the_error_of_a_call_says_what_was_asked(
     account = Account.resolve(KEY, f"{server.url}/base/v1")
     shown = path.replace(KEY, "…")
     seen = f" [GET {server.url}/base{shown}]"
-    call = Call(effect=Effect.READ, method="GET", path=path, query={"token": "hidden"})
+    call = RequestSpec(effect=Effect.READ, method="GET", path=path, query={"token": "hidden"})
     server.answers(404, {})
     with pytest.raises(errors.NotFoundError, match="check the base URL") as refused:
         await transport.request(account, call, retry=ONCE)
@@ -201,7 +210,7 @@ async def test_the_error_of_a_call_says_what_was_asked(
         await transport.attempt(account, call)
     server.answers(200, b"<html>")
     with pytest.raises(errors.InvalidResponseError) as misread:
-        await transport.fetch(account, call, tasks, retry=ONCE)
+        await transport.fetch(account, call, task_decoder, retry=ONCE)
     server.answers(500, {})
     with pytest.raises(errors.InternalServerError) as polled:
         await transport.poll(account, path, {"token": "hidden"})

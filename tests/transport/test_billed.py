@@ -9,9 +9,16 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from foxapi_async._clock import ManualClock, settle
-from foxapi_async._protocol.backoff import Effect
-from foxapi_async._transport import Account, Ambiguous, Call, CancelledInFlight, Transport, decode
-from foxapi_async._wire.task import tasks
+from foxapi_async._protocol.retry import Effect
+from foxapi_async._transport import (
+    Account,
+    CancelledInFlight,
+    OutcomeUnknown,
+    RequestSpec,
+    Transport,
+    decode,
+)
+from foxapi_async._wire.task import task_decoder
 from foxapi_async.config import RetryPolicy, Timeouts
 from foxapi_async.errors import (
     APIConnectionError,
@@ -56,11 +63,16 @@ class TestAmbiguous:
 
     @pytest.mark.parametrize("status", [500, 502, 503, 504, 520, 529, 599, 408, 425])
     async def test_statuses(
-        self, server: "Server", account: Account, transport: Transport, post: Call, status: int
+        self,
+        server: "Server",
+        account: Account,
+        transport: Transport,
+        post: RequestSpec,
+        status: int,
     ) -> None:
-        """A 5xx, and the statuses of impatient proxies, leave the outcome open (CONTRACT §8.2)."""
+        """A 5xx, and the statuses of impatient proxies, leave the outcome open (contract §8.2)."""
         server.answers(status, ENVELOPE, {"Retry-After": "1"})
-        with pytest.raises(Ambiguous) as lost:
+        with pytest.raises(OutcomeUnknown) as lost:
             await transport.request(account, post, retry=RETRY)
         assert isinstance(lost.value.fault, APIStatusError)
         assert lost.value.fault.status == status
@@ -87,13 +99,13 @@ class TestAmbiguous:
         server: "Server",
         account: Account,
         transport: Transport,
-        post: Call,
+        post: RequestSpec,
         data: bytes,
         then: "str",
     ) -> None:
         """A connection that ends anywhere after the request leaves the outcome open."""
         server.sends(data, then="reset" if then == "reset" else "close")
-        with pytest.raises(Ambiguous) as lost:
+        with pytest.raises(OutcomeUnknown) as lost:
             await transport.request(account, post, retry=RETRY)
         assert isinstance(lost.value.fault, APIConnectionError)
         assert lost.value.fault.sent
@@ -110,8 +122,8 @@ class TestAmbiguous:
             peer.reset() if then == "reset" else peer.close()
 
         server.at_connect.append(cut)
-        post = Call(effect=self.billed, method="POST", path="/v1", body=b"x" * 8_000_000)
-        with pytest.raises(Ambiguous) as lost:
+        post = RequestSpec(effect=self.billed, method="POST", path="/v1", body=b"x" * 8_000_000)
+        with pytest.raises(OutcomeUnknown) as lost:
             await transport.request(account, post, retry=RETRY)
         assert isinstance(lost.value.fault, APIConnectionError)
         assert len(server.peers) == 1
@@ -121,7 +133,7 @@ class TestAmbiguous:
         server: "Server",
         account: Account,
         transport: Transport,
-        post: Call,
+        post: RequestSpec,
         clock: ManualClock,
     ) -> None:
         """A POST that is not answered within ``Timeouts.submit`` may have been accepted."""
@@ -131,7 +143,7 @@ class TestAmbiguous:
         await clock.advance(119.9)
         assert not call.done()
         await clock.advance(0.1)
-        with pytest.raises(Ambiguous) as lost:
+        with pytest.raises(OutcomeUnknown) as lost:
             await call
         assert isinstance(lost.value.fault, APITimeoutError)
         assert lost.value.fault.sent
@@ -142,21 +154,26 @@ class TestAmbiguous:
         "body", [b"", b"<html>portal</html>", b'{"id":"task-', b"[]", b'{"status":"pending"}']
     )
     async def test_unusable_success(
-        self, server: "Server", account: Account, transport: Transport, post: Call, body: bytes
+        self,
+        server: "Server",
+        account: Account,
+        transport: Transport,
+        post: RequestSpec,
+        body: bytes,
     ) -> None:
         """A success that names no task may have made one."""
         server.answers(200, body)
-        with pytest.raises(Ambiguous) as lost:
-            await transport.fetch(account, post, tasks, retry=RETRY)
+        with pytest.raises(OutcomeUnknown) as lost:
+            await transport.fetch(account, post, task_decoder, retry=RETRY)
         assert isinstance(lost.value.fault, InvalidResponseError)
         assert server.posts == 1
 
     async def test_oversized_success(
-        self, server: "Server", account: Account, transport: Transport, post: Call
+        self, server: "Server", account: Account, transport: Transport, post: RequestSpec
     ) -> None:
         """So may a success that is too large to read."""
         server.sends(b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n", then="keep")
-        with pytest.raises(Ambiguous) as lost:
+        with pytest.raises(OutcomeUnknown) as lost:
             await transport.request(account, post, retry=RETRY)
         assert isinstance(lost.value.fault, InvalidResponseError)
 
@@ -177,7 +194,7 @@ class TestRefused:
         server: "Server",
         account: Account,
         transport: Transport,
-        post: Call,
+        post: RequestSpec,
         status: int,
         body: bytes,
     ) -> None:
@@ -205,7 +222,7 @@ class TestRefused:
         server: "Server",
         account: Account,
         transport: Transport,
-        post: Call,
+        post: RequestSpec,
         retries: "Retries",
         policy: str,
         body: bytes,
@@ -220,12 +237,12 @@ class TestRefused:
                 await call
             assert refused.value.retry_after == 7
         else:
-            assert decode(tasks, await call).status == "pending"
+            assert decode(task_decoder, await call).status == "pending"
             assert retries == [(1, 7.0, "RateLimitError")]
         assert server.posts == posts
 
     async def test_rate_limit_over_the_cap(
-        self, server: "Server", account: Account, transport: Transport, post: Call
+        self, server: "Server", account: Account, transport: Transport, post: RequestSpec
     ) -> None:
         """A wait over the cap is the caller's decision: the number is in the error."""
         server.answers(429, ENVELOPE, {"Retry-After": "61"})
@@ -239,7 +256,7 @@ class TestNeverSent:
     """What provably never left is sent again."""
 
     async def test_refused_connection(
-        self, transport: Transport, post: Call, retries: "Retries"
+        self, transport: Transport, post: RequestSpec, retries: "Retries"
     ) -> None:
         """A refused connection is tried again, then raised as unsent and not as ambiguous."""
         with socket.socket() as deaf:
@@ -251,7 +268,9 @@ class TestNeverSent:
         assert not failed.value.sent
         assert retries.delays == [0.5, 1.0, 2.0]
 
-    async def test_unknown_host(self, clock: ManualClock, post: Call, retries: "Retries") -> None:
+    async def test_unknown_host(
+        self, clock: ManualClock, post: RequestSpec, retries: "Retries"
+    ) -> None:
         """So is a name that does not resolve."""
         resolver = Nowhere()
         async with aiohttp.ClientSession(
@@ -265,7 +284,7 @@ class TestNeverSent:
         assert resolver.asked == RETRY.attempts
 
     async def test_connect_timeout(
-        self, clock: ManualClock, post: Call, retries: "Retries"
+        self, clock: ManualClock, post: RequestSpec, retries: "Retries"
     ) -> None:
         """So is a connection that does not come about within ``Timeouts.connect``."""
         resolver = Nowhere(hangs=True)
@@ -281,7 +300,7 @@ class TestNeverSent:
         assert [reason for *_, reason in retries] == ["APITimeoutError"]
 
     async def test_plain_answer_on_a_tls_port(
-        self, server: "Server", transport: Transport, post: Call, retries: "Retries"
+        self, server: "Server", transport: Transport, post: RequestSpec, retries: "Retries"
     ) -> None:
         """So is a TLS handshake that is answered in plain text."""
 
@@ -299,7 +318,7 @@ class TestNeverSent:
         assert server.requests == []
 
     async def test_reset_in_the_handshake(
-        self, server: "Server", transport: Transport, post: Call, retries: "Retries"
+        self, server: "Server", transport: Transport, post: RequestSpec, retries: "Retries"
     ) -> None:
         """So is a connection that is reset before TLS stands."""
 
@@ -315,7 +334,7 @@ class TestNeverSent:
         assert len(server.peers) == 4
 
     async def test_untrusted_certificate(
-        self, tls_server: "Server", transport: Transport, post: Call, retries: "Retries"
+        self, tls_server: "Server", transport: Transport, post: RequestSpec, retries: "Retries"
     ) -> None:
         """A certificate that is not trusted is never tried again: it will not get better."""
         account = Account.resolve("sk-local", tls_server.url)
@@ -330,7 +349,12 @@ class TestKeptConnections:
     """A connection that was kept and died under the next request."""
 
     async def test_aiohttp_resends_reads_only(
-        self, server: "Server", account: Account, transport: Transport, post: Call, read: Call
+        self,
+        server: "Server",
+        account: Account,
+        transport: Transport,
+        post: RequestSpec,
+        read: RequestSpec,
     ) -> None:
         """Aiohttp's own silent resend is for idempotent methods: a POST is not among them."""
         for call in (read, post):
@@ -339,7 +363,7 @@ class TestKeptConnections:
         assert (await transport.attempt(account, read)).status == 200
         assert [request.method for request in server.requests] == ["GET", "POST", "GET", "GET"]
         server.sends(b"", then="close")
-        with pytest.raises(Ambiguous):
+        with pytest.raises(OutcomeUnknown):
             await transport.request(account, post, retry=RETRY)
         assert server.posts == 2
 
@@ -348,7 +372,7 @@ class TestKeptConnections:
         server: "Server",
         account: Account,
         transport: Transport,
-        post: Call,
+        post: RequestSpec,
         retries: "Retries",
     ) -> None:
         """What lay on an idle connection answers nothing: the POST, still unsent, goes anew."""
@@ -359,12 +383,12 @@ class TestKeptConnections:
             )
             await settle()
             answer = await transport.request(account, post, retry=RETRY, emit=retries)
-            assert decode(tasks, answer).id == "task-llm-1-aaaaaaaa"
+            assert decode(task_decoder, answer).id == "task-llm-1-aaaaaaaa"
         assert server.posts == 3
         assert len(server.peers) == 3
 
     async def test_a_closed_connection_is_replaced(
-        self, server: "Server", account: Account, transport: Transport, post: Call
+        self, server: "Server", account: Account, transport: Transport, post: RequestSpec
     ) -> None:
         """A connection whose end has been noticed is not used, so nothing is lost on it."""
         await transport.attempt(account, post)
@@ -375,7 +399,12 @@ class TestKeptConnections:
         assert len(server.peers) == 2
 
     async def test_billed_calls_have_their_own_pool(
-        self, server: "Server", account: Account, transport: Transport, post: Call, read: Call
+        self,
+        server: "Server",
+        account: Account,
+        transport: Transport,
+        post: RequestSpec,
+        read: RequestSpec,
     ) -> None:
         """No billed call goes out on a connection that polls keep alive."""
         await transport.attempt(account, read)
@@ -386,7 +415,7 @@ class TestKeptConnections:
 class TestCancelling:
     """A cancelled POST is not made again, and leaves nothing behind."""
 
-    async def test_while_connecting(self, clock: ManualClock, post: Call) -> None:
+    async def test_while_connecting(self, clock: ManualClock, post: RequestSpec) -> None:
         """Cancelling before a connection stands ends at once."""
         resolver = Nowhere(hangs=True)
         async with aiohttp.ClientSession(
@@ -408,7 +437,7 @@ class TestCancelling:
         server: "Server",
         account: Account,
         transport: Transport,
-        post: Call,
+        post: RequestSpec,
         clock: ManualClock,
     ) -> None:
         """Cancelling after the body has left says so, closes the connection, sends no more."""
@@ -426,7 +455,7 @@ class TestCancelling:
         server: "Server",
         account: Account,
         transport: Transport,
-        post: Call,
+        post: RequestSpec,
         clock: ManualClock,
     ) -> None:
         """Cancelling in the wait before the next attempt ends at once."""
@@ -452,7 +481,7 @@ class TestCancelling:
         server: "Server",
         account: Account,
         transport: Transport,
-        post: Call,
+        post: RequestSpec,
         retries: "Retries",
     ) -> None:
         """A retry that is cancelled when it has left says so too."""
@@ -470,7 +499,7 @@ class TestLentSession:
     """A session that was lent cannot make a POST go twice either."""
 
     async def test_a_middleware_that_sends_again(
-        self, server: "Server", account: Account, post: Call
+        self, server: "Server", account: Account, post: RequestSpec
     ) -> None:
         """The body refuses its second write, whoever asks for it."""
 
@@ -481,6 +510,6 @@ class TestLentSession:
             return await handler(request)
 
         async with aiohttp.ClientSession(middlewares=(eager,)) as session:
-            with pytest.raises(Ambiguous):
+            with pytest.raises(OutcomeUnknown):
                 await Transport(http=session).request(account, post, retry=RETRY)
         assert server.posts == 1

@@ -11,7 +11,7 @@ import pytest
 
 from foxapi_async import errors
 from foxapi_async._clock import ManualClock
-from foxapi_async._transport import Account, Ambiguous, Call, Transport
+from foxapi_async._transport import Account, OutcomeUnknown, RequestSpec, Transport
 from foxapi_async.config import Limits, RetryPolicy
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class TestBombs:
 
     @pytest.mark.parametrize("bomb", BOMBS)
     async def test_a_read(
-        self, server: "Server", account: Account, tight: Transport, read: Call, bomb: str
+        self, server: "Server", account: Account, tight: Transport, read: RequestSpec, bomb: str
     ) -> None:
         """No bomb is unpacked further than the bound and a few buffers of aiohttp."""
         encoding, body = BOMBS[bomb]
@@ -66,7 +66,7 @@ class TestBombs:
 
     @pytest.mark.parametrize("bomb", BOMBS)
     async def test_a_refusal(
-        self, server: "Server", account: Account, tight: Transport, read: Call, bomb: str
+        self, server: "Server", account: Account, tight: Transport, read: RequestSpec, bomb: str
     ) -> None:
         """A refusal that is one is still that refusal, with the head of its body."""
         encoding, body = BOMBS[bomb]
@@ -76,12 +76,12 @@ class TestBombs:
         assert len(refused.value.body) == 400
 
     async def test_a_submission(
-        self, server: "Server", account: Account, tight: Transport, post: Call
+        self, server: "Server", account: Account, tight: Transport, post: RequestSpec
     ) -> None:
         """A billed call that is answered with one may have been accepted."""
         encoding, body = BOMBS["gzip"]
         server.answers(200, body, {"Content-Encoding": encoding})
-        with pytest.raises(Ambiguous):
+        with pytest.raises(OutcomeUnknown):
             await tight.request(account, post, retry=RETRY)
         assert server.posts == 1
 
@@ -98,7 +98,7 @@ class TestBombs:
 
     @pytest.mark.parametrize("encoding", ["br", "zstd"])
     async def test_packings_that_nobody_asked_for(
-        self, server: "Server", account: Account, tight: Transport, read: Call, encoding: str
+        self, server: "Server", account: Account, tight: Transport, read: RequestSpec, encoding: str
     ) -> None:
         """Brotli and zstandard are not asked for; what claims to be one is a fault, no crash."""
         server.answers(200, b"\x00\x01\x02 not packed at all", {"Content-Encoding": encoding})
@@ -108,7 +108,7 @@ class TestBombs:
 
     @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
     async def test_packed_garbage(
-        self, server: "Server", account: Account, tight: Transport, read: Call, encoding: str
+        self, server: "Server", account: Account, tight: Transport, read: RequestSpec, encoding: str
     ) -> None:
         """A body that cannot be unpacked is a fault."""
         server.answers(200, b"\x78\x9c nothing of the kind", {"Content-Encoding": encoding})
@@ -130,14 +130,19 @@ HEADERS = {
 
 @pytest.mark.parametrize("headers", HEADERS)
 async def test_headers_are_bounded(
-    server: "Server", account: Account, transport: Transport, post: Call, read: Call, headers: str
+    server: "Server",
+    account: Account,
+    transport: Transport,
+    post: RequestSpec,
+    read: RequestSpec,
+    headers: str,
 ) -> None:
     """Endless or broken headers are a fault, and leave a billed call's outcome open."""
     server.sends(HEADERS[headers])
     with pytest.raises(errors.APIConnectionError):
         await transport.request(account, read, retry=RETRY)
     server.sends(HEADERS[headers])
-    with pytest.raises(Ambiguous):
+    with pytest.raises(OutcomeUnknown):
         await transport.request(account, post, retry=RETRY)
 
 
@@ -163,7 +168,7 @@ class TestDrips:
         account: Account,
         transport: Transport,
         clock: ManualClock,
-        read: Call,
+        read: RequestSpec,
         begin: bytes,
         way: str,
     ) -> None:
@@ -191,7 +196,7 @@ class TestDrips:
         account: Account,
         transport: Transport,
         clock: ManualClock,
-        post: Call,
+        post: RequestSpec,
     ) -> None:
         """A refusal that never ends is not known to be one: the outcome is open."""
         server.sends(b"HTTP/1.1 422 No\r\nContent-Length: 5000\r\n\r\n", then="keep")
@@ -200,6 +205,6 @@ class TestDrips:
         for _ in range(120):
             server.peers[0].send(b"x")
             await clock.advance(1)
-        with pytest.raises(Ambiguous, match=r"Timeouts\.submit, 120 s"):
+        with pytest.raises(OutcomeUnknown, match=r"Timeouts\.submit, 120 s"):
             await call
         assert server.posts == 1

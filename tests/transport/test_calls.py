@@ -12,10 +12,10 @@ import pytest
 
 from foxapi_async import errors
 from foxapi_async._clock import ManualClock, settle
-from foxapi_async._protocol.backoff import Effect
-from foxapi_async._transport import Account, Ambiguous, Call, Transport, decode
+from foxapi_async._protocol.retry import Effect
+from foxapi_async._transport import Account, OutcomeUnknown, RequestSpec, Transport, decode
 from foxapi_async._version import __version__
-from foxapi_async._wire.task import tasks
+from foxapi_async._wire.task import task_decoder
 from foxapi_async.config import Limits, RetryPolicy, Timeouts
 
 if TYPE_CHECKING:
@@ -35,20 +35,25 @@ class TestRetries:
         server: "Server",
         account: Account,
         transport: Transport,
-        read: Call,
+        read: RequestSpec,
         retries: "Retries",
         status: int,
     ) -> None:
         """Transient statuses are tried again until one attempt succeeds."""
         server.answers(status, ENVELOPE, times=3)
         answer = await transport.request(account, read, retry=RETRY, emit=retries)
-        assert decode(tasks, answer).status == "pending"
+        assert decode(task_decoder, answer).status == "pending"
         assert retries.delays == [0.5, 1.0, 2.0]
         assert [attempt for attempt, *_ in retries] == [1, 2, 3]
 
     @pytest.mark.parametrize("status", [301, 400, 401, 402, 403, 404, 409, 413, 422])
     async def test_final_statuses(
-        self, server: "Server", account: Account, transport: Transport, read: Call, status: int
+        self,
+        server: "Server",
+        account: Account,
+        transport: Transport,
+        read: RequestSpec,
+        status: int,
     ) -> None:
         """Other refusals are final."""
         server.answers(status, ENVELOPE)
@@ -61,7 +66,7 @@ class TestRetries:
         server: "Server",
         account: Account,
         transport: Transport,
-        read: Call,
+        read: RequestSpec,
         retries: "Retries",
     ) -> None:
         """When the attempts are used up, the last failure is raised, without a chain of others."""
@@ -80,13 +85,13 @@ class TestRetries:
         server: "Server",
         account: Account,
         transport: Transport,
-        read: Call,
+        read: RequestSpec,
         retries: "Retries",
         body: bytes,
     ) -> None:
-        """A success that cannot be read is a failed attempt too (CONTRACT Q6, Q10)."""
+        """A success that cannot be read is a failed attempt too (contract Q6, Q10)."""
         server.answers(200, body)
-        task = await transport.fetch(account, read, tasks, retry=RETRY, emit=retries)
+        task = await transport.fetch(account, read, task_decoder, retry=RETRY, emit=retries)
         assert task.status == "pending"
         assert [reason for *_, reason in retries] == ["InvalidResponseError"]
 
@@ -98,7 +103,7 @@ class TestRetries:
         server: "Server",
         account: Account,
         transport: Transport,
-        read: Call,
+        read: RequestSpec,
         retries: "Retries",
         data: bytes,
         then: str,
@@ -131,7 +136,7 @@ class TestRetries:
         server: "Server",
         account: Account,
         transport: Transport,
-        read: Call,
+        read: RequestSpec,
         retries: "Retries",
         headers: dict[str, str],
         delay: float,
@@ -143,7 +148,7 @@ class TestRetries:
         assert retries.delays == [delay]
 
     async def test_retry_after_over_the_cap(
-        self, server: "Server", account: Account, transport: Transport, read: Call
+        self, server: "Server", account: Account, transport: Transport, read: RequestSpec
     ) -> None:
         """A wait over the cap is raised with its number."""
         server.answers(503, ENVELOPE, {"Retry-After": "3600"})
@@ -169,7 +174,7 @@ class TestRetries:
         assert (await transport.poll(account, "/v1/tasks/1")).retry_after == wait
 
     async def test_single_attempts_are_single(
-        self, server: "Server", account: Account, transport: Transport, read: Call
+        self, server: "Server", account: Account, transport: Transport, read: RequestSpec
     ) -> None:
         """Polls and single attempts raise the first failure: others own their retries."""
         server.answers(503, ENVELOPE, times=2)
@@ -189,7 +194,7 @@ class TestClocks:
         account: Account,
         transport: Transport,
         clock: ManualClock,
-        read: Call,
+        read: RequestSpec,
     ) -> None:
         """An attempt that is not answered within ``Timeouts.read`` times out."""
         server.stays_silent()
@@ -208,7 +213,7 @@ class TestClocks:
         account: Account,
         transport: Transport,
         clock: ManualClock,
-        read: Call,
+        read: RequestSpec,
     ) -> None:
         """The clock runs to the last byte of the answer, not from byte to byte."""
         server.sends(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n", then="keep")
@@ -227,7 +232,7 @@ class TestClocks:
         account: Account,
         transport: Transport,
         clock: ManualClock,
-        read: Call,
+        read: RequestSpec,
         retries: "Retries",
     ) -> None:
         """``Timeouts.call`` ends an attempt in its middle."""
@@ -251,8 +256,8 @@ class TestClocks:
         account: Account,
         transport: Transport,
         clock: ManualClock,
-        read: Call,
-        post: Call,
+        read: RequestSpec,
+        post: RequestSpec,
         billed: bool,
     ) -> None:
         """A byte now and then keeps no attempt alive beyond ``Timeouts.call``."""
@@ -268,7 +273,7 @@ class TestClocks:
             server.peers[0].send(b"{")
             await clock.advance(1)
         with pytest.raises(
-            Ambiguous if billed else errors.APITimeoutError, match=r"Timeouts\.call, 5 s"
+            OutcomeUnknown if billed else errors.APITimeoutError, match=r"Timeouts\.call, 5 s"
         ):
             await call
         assert len(server.requests) == 1
@@ -280,7 +285,7 @@ class TestClocks:
         account: Account,
         transport: Transport,
         clock: ManualClock,
-        read: Call,
+        read: RequestSpec,
         retries: "Retries",
     ) -> None:
         """However many attempts are allowed, none begins after ``Timeouts.call``."""
@@ -296,7 +301,7 @@ class TestClocks:
         assert len(server.requests) == 5
 
     async def test_no_wait_runs_past_the_call(
-        self, server: "Server", account: Account, transport: Transport, read: Call
+        self, server: "Server", account: Account, transport: Transport, read: RequestSpec
     ) -> None:
         """When the wait before the next attempt does not fit, the failure is raised at once."""
         server.answers(429, ENVELOPE, {"Retry-After": "5"})
@@ -307,9 +312,9 @@ class TestClocks:
     async def test_a_call_may_bring_its_own_clock(
         self, server: "Server", account: Account, transport: Transport, clock: ManualClock
     ) -> None:
-        """``Call.read`` stands in for ``Timeouts.read``."""
+        """``RequestSpec.read`` stands in for ``Timeouts.read``."""
         server.stays_silent()
-        patient = Call(effect=Effect.READ, method="GET", path="/x", read=300)
+        patient = RequestSpec(effect=Effect.READ, method="GET", path="/x", read=300)
         call = asyncio.ensure_future(transport.attempt(account, patient))
         await server.seen(1)
         await clock.advance(299)
@@ -324,7 +329,7 @@ class TestClocks:
         account: Account,
         transport: Transport,
         clock: ManualClock,
-        read: Call,
+        read: RequestSpec,
     ) -> None:
         """However many attempts are in flight, there is one timer, and none when there are none."""
         for _ in range(20):
@@ -352,7 +357,7 @@ class TestBounds:
         ids=["whole", "announced", "endless", "chunked"],
     )
     async def test_large_answers(
-        self, server: "Server", account: Account, read: Call, data: bytes
+        self, server: "Server", account: Account, read: RequestSpec, data: bytes
     ) -> None:
         """An answer over the bound is refused, announced or not, and not asked for again."""
         server.sends(data, then="keep")
@@ -364,7 +369,7 @@ class TestBounds:
         assert len(server.requests) == 1
         await transport.aclose()
 
-    async def test_a_bomb(self, server: "Server", account: Account, read: Call) -> None:
+    async def test_a_bomb(self, server: "Server", account: Account, read: RequestSpec) -> None:
         """An answer counts unpacked, and is not unpacked further than the bound."""
         bomb = gzip.compress(bytes(200_000_000), compresslevel=1)
         server.answers(200, bomb, {"Content-Encoding": "gzip"})
@@ -374,7 +379,7 @@ class TestBounds:
         await transport.aclose()
 
     async def test_an_answer_at_the_bound(
-        self, server: "Server", account: Account, read: Call
+        self, server: "Server", account: Account, read: RequestSpec
     ) -> None:
         """An answer as large as the bound is read, packed ones too."""
         transport = Transport(limits=Limits(body=100_000))
@@ -385,7 +390,7 @@ class TestBounds:
         await transport.aclose()
 
     async def test_a_large_refusal_is_cut(
-        self, server: "Server", account: Account, transport: Transport, read: Call
+        self, server: "Server", account: Account, transport: Transport, read: RequestSpec
     ) -> None:
         """Of an error page, the head is enough."""
         server.answers(403, b"<html>" + b"x" * 5_000_000)
@@ -399,7 +404,7 @@ class TestBounds:
         """A body of many megabytes arrives whole, without a warning."""
         body = bytes(range(256)) * 20_000
         await transport.attempt(
-            account, Call(effect=Effect.BILLED, method="POST", path="/x", body=body)
+            account, RequestSpec(effect=Effect.BILLED, method="POST", path="/x", body=body)
         )
         assert server.requests[0].body == body
 
@@ -408,7 +413,12 @@ class TestHeaders:
     """What the service gets to see."""
 
     async def test_requests_say_who_asks(
-        self, server: "Server", account: Account, transport: Transport, post: Call, read: Call
+        self,
+        server: "Server",
+        account: Account,
+        transport: Transport,
+        post: RequestSpec,
+        read: RequestSpec,
     ) -> None:
         """Each request carries the key, the agent and what it takes; no cookie, no redirect."""
         server.answers(200, headers={"Set-Cookie": "a=b"})
@@ -425,11 +435,11 @@ class TestHeaders:
         assert server.requests[0].body == post.body
 
     async def test_the_base_path_is_kept(
-        self, server: "Server", transport: Transport, read: Call
+        self, server: "Server", transport: Transport, read: RequestSpec
     ) -> None:
         """A base URL with a path keeps it; a query is encoded."""
         account = Account.resolve("sk-local", f"{server.url}/proxy/fox/")
-        call = Call(effect=Effect.READ, method="GET", path="/v1/x", query={"a": "b c&d"})
+        call = RequestSpec(effect=Effect.READ, method="GET", path="/v1/x", query={"a": "b c&d"})
         await transport.attempt(account, call)
         await transport.poll(account, read.path)
         assert [request.target for request in server.requests] == [
@@ -445,7 +455,7 @@ class TestHeaders:
         tls_server: "Server",
         account: Account,
         transport: Transport,
-        read: Call,
+        read: RequestSpec,
         status: int,
     ) -> None:
         """The key never follows a redirect, not even of a read."""
@@ -465,7 +475,7 @@ class TestConnections:
         await Transport().aclose()
 
     async def test_closed_transports_send_nothing(
-        self, server: "Server", account: Account, transport: Transport, read: Call
+        self, server: "Server", account: Account, transport: Transport, read: RequestSpec
     ) -> None:
         """After ``aclose``, which may be repeated, every call says that the session is closed."""
         await transport.attempt(account, read)
@@ -490,7 +500,7 @@ class TestConnections:
         server: "Server",
         account: Account,
         transport: Transport,
-        read: Call,
+        read: RequestSpec,
         begun: bytes,
         way: str,
     ) -> None:
@@ -511,7 +521,7 @@ class TestConnections:
         assert len(server.peers) == 1
 
     async def test_a_lent_session_stays_open(
-        self, server: "Server", account: Account, lent: aiohttp.ClientSession, post: Call
+        self, server: "Server", account: Account, lent: aiohttp.ClientSession, post: RequestSpec
     ) -> None:
         """A session that was lent carries all calls, raises nothing itself and stays open."""
         transport = Transport(http=lent)
@@ -522,7 +532,7 @@ class TestConnections:
         assert len(server.peers) == 1
 
     async def test_a_lent_session_that_is_closed(
-        self, account: Account, lent: aiohttp.ClientSession, read: Call
+        self, account: Account, lent: aiohttp.ClientSession, read: RequestSpec
     ) -> None:
         """A lent session that its owner has closed is named as such."""
         await lent.close()
@@ -530,7 +540,7 @@ class TestConnections:
             await Transport(http=lent).attempt(account, read)
 
     async def test_a_lent_session_raises_no_errors_of_its_own(
-        self, server: "Server", account: Account, read: Call
+        self, server: "Server", account: Account, read: RequestSpec
     ) -> None:
         """``raise_for_status`` of a lent session does not get in before our errors."""
         server.answers(404, {"error": {"message": "no", "type": "not_found"}})
@@ -547,7 +557,7 @@ class TestConnections:
                 Transport(http=session)
 
     async def test_tls_with_the_users_context(
-        self, tls_server: "Server", certificate: Path, post: Call
+        self, tls_server: "Server", certificate: Path, post: RequestSpec
     ) -> None:
         """``ssl`` decides whom to trust."""
         context = ssl.create_default_context(cafile=certificate)

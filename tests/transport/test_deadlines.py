@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from foxapi_async._clock import ManualClock, settle
-from foxapi_async._transport.deadlines import Deadlines
+from foxapi_async._transport.timeouts import TimeoutScheduler
 
 
-async def wait(deadlines: Deadlines, seconds: float) -> None:
+async def wait(deadlines: TimeoutScheduler, seconds: float) -> None:
     """Wait for ever, within a deadline."""
     with deadlines.until(seconds, "patience"):
         await asyncio.Event().wait()
@@ -16,7 +16,7 @@ async def wait(deadlines: Deadlines, seconds: float) -> None:
 
 async def test_each_ends_at_its_own_time(clock: ManualClock) -> None:
     """One timer serves all, and each block ends exactly when its own time has come."""
-    deadlines = Deadlines(clock)
+    deadlines = TimeoutScheduler(clock)
     spans = [5.0, 1.0, 3.0, 1.0]
     tasks = [asyncio.ensure_future(wait(deadlines, span)) for span in spans]
     await settle()
@@ -32,7 +32,7 @@ async def test_each_ends_at_its_own_time(clock: ManualClock) -> None:
 
 async def test_what_ends_in_time_leaves_no_timer(clock: ManualClock) -> None:
     """The last block to end takes the timer with it."""
-    deadlines = Deadlines(clock)
+    deadlines = TimeoutScheduler(clock)
     with deadlines.until(1, "a"), deadlines.until(2, "b"):
         assert clock.timers == 1
     assert clock.timers == 0
@@ -40,7 +40,7 @@ async def test_what_ends_in_time_leaves_no_timer(clock: ManualClock) -> None:
 
 async def test_no_time_left_ends_at_once(clock: ManualClock) -> None:
     """A deadline in the past ends the block at its first wait."""
-    task = asyncio.ensure_future(wait(Deadlines(clock), -1))
+    task = asyncio.ensure_future(wait(TimeoutScheduler(clock), -1))
     await settle()
     await clock.advance(0)
     with pytest.raises(TimeoutError):
@@ -50,7 +50,7 @@ async def test_no_time_left_ends_at_once(clock: ManualClock) -> None:
 async def test_a_cancel_from_outside_goes_on(clock: ManualClock) -> None:
     """A cancel is not mistaken for a deadline, not even when both come together."""
     for together in (False, True):
-        deadlines = Deadlines(clock)
+        deadlines = TimeoutScheduler(clock)
         task = asyncio.ensure_future(wait(deadlines, 0))
         await settle()
         task.cancel()
@@ -63,7 +63,7 @@ async def test_a_cancel_from_outside_goes_on(clock: ManualClock) -> None:
 @pytest.mark.parametrize("expired", [False, True])
 async def test_closing_ends_all(clock: ManualClock, expired: bool) -> None:
     """Closing ends each block once, the expired ones no second time, and leaves no timer."""
-    deadlines = Deadlines(clock)
+    deadlines = TimeoutScheduler(clock)
     tasks = [asyncio.ensure_future(wait(deadlines, 0)) for _ in range(3)]
     await settle()
     if expired:
@@ -81,7 +81,7 @@ async def test_closing_ends_all(clock: ManualClock, expired: bool) -> None:
 async def test_an_expired_block_leaves_no_mark(clock: ManualClock) -> None:
     """After a deadline the task is as if it had never been cancelled."""
 
-    async def twice(deadlines: Deadlines) -> int:
+    async def twice(deadlines: TimeoutScheduler) -> int:
         for _ in range(2):
             with pytest.raises(TimeoutError):
                 await wait(deadlines, 1)
@@ -89,7 +89,7 @@ async def test_an_expired_block_leaves_no_mark(clock: ManualClock) -> None:
         assert task is not None
         return task.cancelling()
 
-    task = asyncio.ensure_future(twice(Deadlines(clock)))
+    task = asyncio.ensure_future(twice(TimeoutScheduler(clock)))
     await settle()
     await clock.advance(1)
     await clock.advance(1)
@@ -99,14 +99,14 @@ async def test_an_expired_block_leaves_no_mark(clock: ManualClock) -> None:
 async def test_an_inner_error_is_kept(clock: ManualClock) -> None:
     """An error that the block turns its cancel into is raised as it is."""
 
-    async def fail(deadlines: Deadlines) -> None:
+    async def fail(deadlines: TimeoutScheduler) -> None:
         with deadlines.until(1, "a"):
             try:
                 await asyncio.Event().wait()
             except asyncio.CancelledError:
                 raise OSError("the wire broke") from None
 
-    task = asyncio.ensure_future(fail(Deadlines(clock)))
+    task = asyncio.ensure_future(fail(TimeoutScheduler(clock)))
     await settle()
     await clock.advance(1)
     with pytest.raises(OSError, match="the wire broke"):

@@ -17,9 +17,9 @@ from aiohttp.client_reqrep import ConnectionKey, RequestInfo
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from foxapi_async._protocol.backoff import Effect, is_ambiguous
+from foxapi_async._protocol.retry import Effect, is_ambiguous
 from foxapi_async._transport import Account, translate
-from foxapi_async._transport.faults import FAULTS, failure
+from foxapi_async._transport.error_mapping import TRANSPORT_ERRORS, from_exception
 from foxapi_async.errors import APIConnectionError, APITimeoutError, ConfigError, FoxAPIError
 
 KEY = "sk-0123456789abcdef"
@@ -105,7 +105,7 @@ class TestEveryClass:
         """Every exception class of aiohttp is caught at the border, or proved out of reach."""
         if is_out_of_reach(kind):
             return
-        assert issubclass(kind, FAULTS), "map it in _transport/faults.py"
+        assert issubclass(kind, TRANSPORT_ERRORS), "map it in _transport/error_mapping.py"
         for sent in (True, False, None):
             ours = translate(build(kind), sent=sent, account=ACCOUNT)
             assert isinstance(ours, APIConnectionError | ConfigError)
@@ -133,12 +133,12 @@ class TestEveryClass:
     )
     def test_system(self, error: Exception) -> None:
         """So is every error of the system, of TLS and of asyncio."""
-        assert isinstance(error, FAULTS)
+        assert isinstance(error, TRANSPORT_ERRORS)
         assert isinstance(translate(error, sent=True, account=ACCOUNT), APIConnectionError)
 
     def test_cancellation_is_no_fault(self) -> None:
         """A cancellation passes through."""
-        assert not issubclass(asyncio.CancelledError, FAULTS)
+        assert not issubclass(asyncio.CancelledError, TRANSPORT_ERRORS)
 
 
 class TestMeaning:
@@ -168,7 +168,7 @@ class TestMeaning:
     def test_a_begun_body_is_ambiguous(self, kind: type[Exception], *, sent: bool) -> None:
         """Whether a billed call is ambiguous depends on its payload alone, never on the error."""
         if not is_out_of_reach(kind):
-            failed = failure(build(kind), sent=sent, account=ACCOUNT)
+            failed = from_exception(build(kind), sent=sent, account=ACCOUNT)
             assert is_ambiguous(Effect.BILLED, failed.outcome) is sent
 
     @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ class TestMeaning:
     )
     def test_what_never_gets_better(self, error: Exception) -> None:
         """Certificates and settings do not change by trying again."""
-        assert failure(error, sent=None, account=ACCOUNT).outcome.permanent
+        assert from_exception(error, sent=None, account=ACCOUNT).outcome.permanent
 
     def test_a_certificate_is_no_setting(self) -> None:
         """The standard library's certificate error is a ValueError too, and still a fault."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from foxapi_async import FoxSession
 from foxapi_async._clock import settle
-from foxapi_async._transport import Account, Inlet, StreamBody, Transport, inlet
+from foxapi_async._transport import Account, RawStream, StreamBody, Transport, inlet
 from foxapi_async.gateway import Gateway
 from tests.transport.conftest import CHUNKED
 
@@ -39,7 +39,7 @@ async def body(
     opened.close()
 
 
-async def read(opened: Inlet) -> bytes:
+async def read(opened: RawStream) -> bytes:
     """Read as the reader of a stream does."""
     if (arrival := opened.arrival()) is not None:
         await arrival
@@ -52,7 +52,7 @@ async def brought(reads: list[list[bytes]]) -> None:
     protocol = ResponseHandler(loop)
     protocol.connection_made(asyncio.Transport())
     contents = [aiohttp.StreamReader(protocol, 2**16, loop=loop) for _ in range(2)]
-    found = Inlet.of(contents[1])
+    found = RawStream.of(contents[1])
     assert found is not None
     for pieces in reads:
         reading = [asyncio.ensure_future(contents[0].readany()), asyncio.ensure_future(read(found))]

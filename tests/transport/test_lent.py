@@ -12,9 +12,16 @@ import pytest
 from aiohttp.client_proto import ResponseHandler
 
 from foxapi_async._clock import settle
-from foxapi_async._transport import Account, Ambiguous, Answer, Call, Transport, decode
+from foxapi_async._transport import (
+    Account,
+    HTTPResponse,
+    OutcomeUnknown,
+    RequestSpec,
+    Transport,
+    decode,
+)
 from foxapi_async._transport.payload import SingleUsePayload
-from foxapi_async._wire.task import tasks
+from foxapi_async._wire.task import task_decoder
 from foxapi_async.config import RetryPolicy
 from foxapi_async.errors import APIConnectionError, AuthenticationError, ConfigError, FoxAPIError
 from tests.transport.conftest import KEY, response, sending
@@ -182,7 +189,7 @@ SCRIPTS = {
 async def test_no_middleware_makes_us_send_again_what_a_server_has_seen(
     server: "Server",
     account: Account,
-    post: Call,
+    post: RequestSpec,
     retries: "Retries",
     middleware: Middleware,
     behaviour: str,
@@ -211,25 +218,25 @@ async def test_no_middleware_makes_us_send_again_what_a_server_has_seen(
     assert began[-1] == (0, 0)
     assert server.posts <= 1
     assert server.posts == seen
-    assert isinstance(ended, Answer | Ambiguous | FoxAPIError | KeyError)
+    assert isinstance(ended, HTTPResponse | OutcomeUnknown | FoxAPIError | KeyError)
     if isinstance(ended, APIConnectionError):
         assert not ended.sent
         assert server.posts == 0
 
 
 async def test_a_body_that_a_middleware_writes_anew_is_answered(
-    server: "Server", account: Account, post: Call
+    server: "Server", account: Account, post: RequestSpec
 ) -> None:
     """Signing and logging middlewares work: the answer to their request is ours."""
     async with aiohttp.ClientSession(middlewares=(rewrites, reads)) as session:
         answer = await Transport(http=session).request(account, post, retry=RETRY)
-    assert decode(tasks, answer).id == "task-llm-1-aaaaaaaa"
+    assert decode(task_decoder, answer).id == "task-llm-1-aaaaaaaa"
     assert server.requests[0].body == post.body
     assert server.posts == 1
 
 
 async def test_a_request_of_another_kind_proves_nothing(
-    server: "Server", account: Account, post: Call
+    server: "Server", account: Account, post: RequestSpec
 ) -> None:
     """A request class of the session's own may send the body as it likes."""
 
@@ -241,13 +248,13 @@ async def test_a_request_of_another_kind_proves_nothing(
 
     server.at_connect.extend([half] * 3)
     async with aiohttp.ClientSession(request_class=Own) as session:
-        with pytest.raises(Ambiguous):
+        with pytest.raises(OutcomeUnknown):
             await Transport(http=session).request(account, post, retry=RETRY)
     assert len(server.peers) == 1
 
 
 async def test_a_trace_that_fails_after_the_post_leaves_the_outcome_open(
-    server: "Server", account: Account, post: Call
+    server: "Server", account: Account, post: RequestSpec
 ) -> None:
     """An error of a trace in place of the answer is no proof of anything."""
 
@@ -257,13 +264,13 @@ async def test_a_trace_that_fails_after_the_post_leaves_the_outcome_open(
     trace = aiohttp.TraceConfig()
     trace.on_request_end.append(fail)
     async with aiohttp.ClientSession(trace_configs=[trace]) as session:
-        with pytest.raises(Ambiguous, match="LookupError"):
+        with pytest.raises(OutcomeUnknown, match="LookupError"):
             await Transport(http=session).request(account, post, retry=RETRY)
     assert server.posts == 1
 
 
 async def test_an_early_refusal_of_what_expects_an_answer_is_final(
-    server: "Server", account: Account, post: Call
+    server: "Server", account: Account, post: RequestSpec
 ) -> None:
     """A 401 to the headers alone is the service's word, and nothing is asked again."""
 
@@ -287,7 +294,7 @@ async def test_headers_that_fit_no_body_are_refused(name: str) -> None:
 
 
 async def test_defaults_of_the_session_change_nothing_of_ours(
-    server: "Server", account: Account, post: Call, read: Call
+    server: "Server", account: Account, post: RequestSpec, read: RequestSpec
 ) -> None:
     """Our key, our type of content and our reading of packed answers win; other headers come."""
     packed = gzip.compress(response().partition(b"\r\n\r\n")[2])
@@ -305,7 +312,7 @@ async def test_defaults_of_the_session_change_nothing_of_ours(
         transport = Transport(http=session)
         for call in (post, read):
             answer = await transport.request(account, call, retry=RETRY)
-            assert decode(tasks, answer).status == "pending"
+            assert decode(task_decoder, answer).status == "pending"
     sent = server.requests[0]
     assert sent.body == post.body
     assert sent.headers["authorization"] == f"Bearer {KEY}"
@@ -324,7 +331,7 @@ def passwords(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("passwords")
 @pytest.mark.parametrize("lends", [True, False], ids=["lent", "own"])
 async def test_a_netrc_does_not_get_in_the_way_of_the_key(
-    server: "Server", account: Account, post: Call, read: Call, lends: bool
+    server: "Server", account: Account, post: RequestSpec, read: RequestSpec, lends: bool
 ) -> None:
     """With ``trust_env``, a password that ``.netrc`` has for the host is not sent instead."""
     async with aiohttp.ClientSession(trust_env=True) as session:
@@ -337,7 +344,7 @@ async def test_a_netrc_does_not_get_in_the_way_of_the_key(
 
 
 async def test_a_proxy_of_the_session_gets_nothing_that_stays_here(
-    server: "Server", post: Call, read: Call
+    server: "Server", post: RequestSpec, read: RequestSpec
 ) -> None:
     """Plain http to this machine is not sent over a proxy, which could read the key."""
     account = Account.resolve(KEY, "http://127.0.0.1:9")
@@ -350,7 +357,7 @@ async def test_a_proxy_of_the_session_gets_nothing_that_stays_here(
 
 
 async def test_a_session_that_another_tool_has_taken_over_works(
-    account: Account, post: Call, monkeypatch: pytest.MonkeyPatch, retries: "Retries"
+    account: Account, post: RequestSpec, monkeypatch: pytest.MonkeyPatch, retries: "Retries"
 ) -> None:
     """Tools for tests answer in place of aiohttp: their answers count, once."""
     told: list[Mapping[str, object]] = []
@@ -374,10 +381,10 @@ async def test_a_session_that_another_tool_has_taken_over_works(
     monkeypatch.setattr(aiohttp.ClientSession, "_request", answers)
     transport = Transport(clock=retries.clock)
     answer = await transport.request(account, post, retry=RETRY, emit=retries)
-    assert decode(tasks, answer).id == "task-1"
+    assert decode(task_decoder, answer).id == "task-1"
     # The error came before anybody had read the body: that was proof.
     assert len(told) == 2
     assert isinstance(told[0]["data"], SingleUsePayload)
-    assert decode(tasks, await transport.poll(account, "/v1/tasks/task-1")).id == "task-1"
+    assert decode(task_decoder, await transport.poll(account, "/v1/tasks/task-1")).id == "task-1"
     assert len(told) == 3
     await transport.aclose()

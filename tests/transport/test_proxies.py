@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from foxapi_async._clock import ManualClock
-from foxapi_async._transport import Account, Call, Transport
+from foxapi_async._transport import Account, RequestSpec, Transport
 from foxapi_async.config import RetryPolicy
 from foxapi_async.errors import APIConnectionError
 
@@ -37,7 +37,7 @@ def proxied(server: "Server", monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("proxied")
 async def test_the_environment_is_not_heeded_unasked(
-    server: "Server", transport: Transport, read: Call
+    server: "Server", transport: Transport, read: RequestSpec
 ) -> None:
     """Without ``trust_env`` a proxy in the environment sees nothing."""
     with socket.socket() as deaf:
@@ -52,7 +52,12 @@ async def test_the_environment_is_not_heeded_unasked(
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
 @pytest.mark.parametrize("scheme", ["http", "https"])
 async def test_what_stays_on_this_machine_goes_to_no_proxy(
-    server: "Server", trusting: Transport, read: Call, post: Call, host: str, scheme: str
+    server: "Server",
+    trusting: Transport,
+    read: RequestSpec,
+    post: RequestSpec,
+    host: str,
+    scheme: str,
 ) -> None:
     """With ``trust_env`` too, no proxy sees a request for loopback, nor the key in it."""
     with socket.socket() as deaf:
@@ -66,7 +71,7 @@ async def test_what_stays_on_this_machine_goes_to_no_proxy(
 
 @pytest.mark.usefixtures("proxied")
 async def test_plain_http_goes_through_the_proxy(
-    server: "Server", trusting: Transport, read: Call
+    server: "Server", trusting: Transport, read: RequestSpec
 ) -> None:
     """With ``trust_env`` it forwards plain http, and so sees all of it."""
     account = Account.resolve(KEY, "http://fox.example", allow_http=True)
@@ -76,7 +81,7 @@ async def test_plain_http_goes_through_the_proxy(
 
 @pytest.mark.usefixtures("proxied")
 async def test_the_proxy_of_a_tunnel_never_sees_the_key(
-    server: "Server", trusting: Transport, post: Call
+    server: "Server", trusting: Transport, post: RequestSpec
 ) -> None:
     """The request for a tunnel holds no key; one that is refused proves that nothing was sent."""
     heads: list[bytes] = []

@@ -11,8 +11,8 @@ import pytest
 
 from foxapi_async import errors
 from foxapi_async._clock import ManualClock, settle
-from foxapi_async._transport import Account, Answer, Call, Transport, decode
-from foxapi_async._wire.task import tasks
+from foxapi_async._transport import Account, HTTPResponse, RequestSpec, Transport, decode
+from foxapi_async._wire.task import task_decoder
 from foxapi_async.config import RetryPolicy
 from foxapi_async.hooks import Event, RequestFinished, RequestStarted, RetryScheduled
 from tests.transport.conftest import CHUNKED
@@ -77,15 +77,20 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_no_error_of_any_call_shows_the_key(
-    server: "Server", account: Account, transport: Transport, fault: str, post: Call, read: Call
+    server: "Server",
+    account: Account,
+    transport: Transport,
+    fault: str,
+    post: RequestSpec,
+    read: RequestSpec,
 ) -> None:
     """Whatever a server throws back, no link of the error's chain holds the key."""
     retry = RetryPolicy(attempts=1)
     for call in (
         lambda: transport.poll(account, read.path),
         lambda: transport.open_stream(account, read.path),
-        lambda: transport.fetch(account, read, tasks, retry=retry),
-        lambda: transport.fetch(account, post, tasks, retry=retry),
+        lambda: transport.fetch(account, read, task_decoder, retry=retry),
+        lambda: transport.fetch(account, post, task_decoder, retry=retry),
     ):
         server.sends(FAULTS[fault])
         (ended,) = await asyncio.gather(call(), return_exceptions=True)
@@ -96,7 +101,7 @@ async def test_no_error_of_any_call_shows_the_key(
 
 
 async def test_our_errors_carry_no_foreign_ones(
-    server: "Server", account: Account, transport: Transport, read: Call
+    server: "Server", account: Account, transport: Transport, read: RequestSpec
 ) -> None:
     """An error of ours has no error of aiohttp behind it, whose request knows the headers."""
     server.sends(b"", then="reset")
@@ -158,7 +163,7 @@ def test_what_an_answer_repeats_is_masked_but_for_the_users_data() -> None:
         "results": [{"text": KEY}],
         "news": {KEY: KEY},
     }
-    task = decode(tasks, Answer(Account.resolve(KEY), 200, msgspec.json.encode(body)))
+    task = decode(task_decoder, HTTPResponse(Account.resolve(KEY), 200, msgspec.json.encode(body)))
     told = task.error
     assert told is not None
     shown: list[Any] = [task.id, task.status, task.model, task.extra, told, told.extra]
@@ -171,7 +176,7 @@ def test_what_an_answer_repeats_is_masked_but_for_the_users_data() -> None:
 def test_errors_keep_no_account(account: Account) -> None:
     """An error that crosses to another process takes no account along."""
     with pytest.raises(errors.InvalidResponseError) as failed:
-        decode(tasks, Answer(account, 200, b"{}"))
+        decode(task_decoder, HTTPResponse(account, 200, b"{}"))
     assert KEY.encode() not in pickle.dumps(failed.value)
 
 
@@ -183,7 +188,7 @@ class TestEvents:
         server: "Server",
         account: Account,
         transport: Transport,
-        post: Call,
+        post: RequestSpec,
         retries: "Retries",
     ) -> None:
         """A call tells its attempts with their answers, and the wait between them."""
@@ -194,7 +199,7 @@ class TestEvents:
             retries(event)
 
         server.answers(429, {"error": {"message": "slow", "type": "rate_limit_error"}})
-        await transport.fetch(account, post, tasks, retry=RETRY, emit=emit)
+        await transport.fetch(account, post, task_decoder, retry=RETRY, emit=emit)
         where = {"method": "POST", "path": "/v1/llm/generations"}
         assert events == [
             RequestStarted(**where, attempt=1),
@@ -229,12 +234,12 @@ class TestEvents:
         assert {end.path for end in ends} == {"/v1/tasks/1"}
 
     async def test_no_event_shows_the_key(
-        self, server: "Server", transport: Transport, read: Call
+        self, server: "Server", transport: Transport, read: RequestSpec
     ) -> None:
         """A base URL that holds the key is masked in events."""
         account = Account.resolve(KEY, f"{server.url}/{KEY}")
         events: list[Event] = []
-        await transport.fetch(account, read, tasks, retry=RETRY, emit=events.append)
+        await transport.fetch(account, read, task_decoder, retry=RETRY, emit=events.append)
         await transport.poll(account, read.path, emit=events.append)
         assert events
         assert KEY not in repr(events)

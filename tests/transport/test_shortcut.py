@@ -13,8 +13,8 @@ from aiohttp.client_proto import ResponseHandler
 
 from foxapi_async import errors
 from foxapi_async._clock import ManualClock, settle
-from foxapi_async._transport import Account, Call, Transport, shortcut, trial
-from foxapi_async._transport.shortcut import Shortcut
+from foxapi_async._transport import Account, RequestSpec, Transport, shortcut, trial
+from foxapi_async._transport.shortcut import PooledGet
 from tests.transport.conftest import KEY, TASK, response, sending
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ async def roundabout(
     clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Transport]:
     """Return a transport that finds no shortcut."""
-    monkeypatch.setattr(Shortcut, "through", lambda *_: None)
+    monkeypatch.setattr(PooledGet, "through", lambda *_: None)
     opened = Transport(clock=clock)
     yield opened
     await opened.aclose()
@@ -136,7 +136,7 @@ class TestConnections:
     """What becomes of the connections."""
 
     async def test_they_are_shared(
-        self, server: "Server", account: Account, transport: Transport, read: Call
+        self, server: "Server", account: Account, transport: Transport, read: RequestSpec
     ) -> None:
         """One poll after another, and the other reads, need one connection."""
         for _ in range(3):
@@ -293,13 +293,13 @@ class TestOtherWays:
 
     async def test_reprs_show_no_key(self, account: Account, lent: aiohttp.ClientSession) -> None:
         """A shortcut, which holds the bytes of the key, does not show them."""
-        found = Shortcut.through(lent, account)
+        found = PooledGet.through(lent, account)
         assert found is not None
         assert KEY not in repr(found)
 
 
 STEPS: dict[str, tuple[object, str]] = {
-    "connect": (Shortcut, "_exchange"),
+    "connect": (PooledGet, "_exchange"),
     "parser": (shortcut, "_answered"),
 }
 

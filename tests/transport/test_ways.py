@@ -10,7 +10,7 @@ import pytest
 
 from foxapi_async import errors
 from foxapi_async._clock import ManualClock, settle
-from foxapi_async._transport import Account, Answer, Transport
+from foxapi_async._transport import Account, HTTPResponse, Transport
 from foxapi_async.config import Limits
 from tests.transport.conftest import TASK, response, sending
 
@@ -223,7 +223,7 @@ BEGUN = {
 FOREIGN = re.compile(r": \w+Error\b.*")
 
 
-async def ended(poll: "asyncio.Future[Answer]") -> tuple[object, ...]:
+async def ended(poll: "asyncio.Future[HTTPResponse]") -> tuple[object, ...]:
     """Return how a poll ended: its answer, or all that is to be seen of its error."""
     try:
         return (await poll,)
@@ -246,7 +246,7 @@ class Way:
         self.pool = self.transport._connections.reads.connector
         self.requests, self.peers = len(server.requests), len(server.peers)
 
-    async def poll(self) -> "asyncio.Future[Answer]":
+    async def poll(self) -> "asyncio.Future[HTTPResponse]":
         """Begin a poll, and wait until the server has it."""
         asked = len(self.server.requests) + 1
         poll = asyncio.ensure_future(self.transport.poll(self.account, PATH))

@@ -4,7 +4,7 @@ import pytest
 
 from foxapi_async import catalog
 from foxapi_async._catalog import MODELS, check
-from foxapi_async._wire.request import GenerationRequest, requests
+from foxapi_async._wire.request import GenerationRequest, request_decoder
 from foxapi_async._wire.violation import Violation
 
 SEED = {
@@ -23,7 +23,9 @@ def request(model: str, *types: str, max_tokens: int | None = None) -> Generatio
     """Return a request with one block of each type."""
     blocks = [{"type": name, name: "x" if name == "text" else {"url": "u"}} for name in types]
     body: dict[str, object] = {"model": model, "messages": [{"role": "user", "content": blocks}]}
-    return requests.convert(body | ({"max_tokens": max_tokens} if max_tokens is not None else {}))
+    return request_decoder.convert(
+        body | ({"max_tokens": max_tokens} if max_tokens is not None else {})
+    )
 
 
 def test_the_catalog_is_the_seeds_table() -> None:
@@ -64,7 +66,7 @@ def test_max_tokens_follow_the_table(model: str, max_tokens: int | None, params:
 
 
 def test_violations_come_all_at_once_in_the_servers_order() -> None:
-    """Content types before max_tokens, each block by its place (CONTRACT §7.1)."""
+    """Content types before max_tokens, each block by its place (contract §7.1)."""
     violations = check(request("claude-opus-4-6", "text", "video_url", "audio_url"))
     assert [item.param for item in violations] == [
         "messages[0].content[1].type",
@@ -82,20 +84,22 @@ def test_unknown_models_are_the_servers_to_judge() -> None:
 
 def test_the_bare_minimum_is_checked_for_every_model() -> None:
     """A model and a message must be there, and a block needs the member that it names."""
-    assert [item.param for item in check(requests.convert({"model": "", "messages": []}))] == [
+    assert [
+        item.param for item in check(request_decoder.convert({"model": "", "messages": []}))
+    ] == [
         "model",
         "messages",
     ]
     block = {"type": "image_url", "text": "oops"}
     body = {"model": "gpt-5.5", "messages": [{"role": "user", "content": [block]}]}
-    assert [item.param for item in check(requests.convert(body))] == [
+    assert [item.param for item in check(request_decoder.convert(body))] == [
         "messages[0].content[0].image_url"
     ]
 
 
 def conversation(*messages: dict[str, object]) -> tuple[Violation, ...]:
     """Return what the catalog has against the messages."""
-    return check(requests.convert({"model": "gemini-3-pro-preview", "messages": messages}))
+    return check(request_decoder.convert({"model": "gemini-3-pro-preview", "messages": messages}))
 
 
 @pytest.mark.parametrize("role", ["usr", "User", "human", "", "assistant "])

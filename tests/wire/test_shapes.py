@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from msgspec import Raw
 from msgspec.structs import replace
 
-from foxapi_async._wire.chunk import deltas
-from foxapi_async._wire.completion import originated, read_completion, write_completion
-from foxapi_async._wire.fault import read_error
+from foxapi_async._wire.base import encode
+from foxapi_async._wire.chunk import delta_decoder
+from foxapi_async._wire.completion import decode_completion, encode_completion, with_origin
+from foxapi_async._wire.error_body import read_error
 from foxapi_async._wire.media import read_media
 from foxapi_async._wire.paths import is_task_id, stream_path, task_path
-from foxapi_async._wire.request import requests
-from foxapi_async._wire.shape import encode
-from foxapi_async._wire.task import UnifiedTask, tasks
+from foxapi_async._wire.request import request_decoder
+from foxapi_async._wire.task import UnifiedTask, task_decoder
 from foxapi_async.types import ChatCompletion
 
 SEED_TASK = {
@@ -43,7 +43,7 @@ values = st.recursive(
 
 def test_the_seeds_task_is_read_and_written_whole() -> None:
     """The seed's example survives reading and writing with its ten members and no other."""
-    task = tasks.read(msgspec.json.encode(SEED_TASK))
+    task = task_decoder.read(msgspec.json.encode(SEED_TASK))
     assert task.id == SEED_TASK["id"]
     assert dict(task.extra) == {}
     same = UnifiedTask(**{name: getattr(task, name) for name in SEED_TASK})
@@ -53,7 +53,7 @@ def test_the_seeds_task_is_read_and_written_whole() -> None:
 @given(st.dictionaries(st.text(), values))
 def test_unknown_members_are_kept_and_known_ones_never_mislead(members: dict[str, object]) -> None:
     """Whatever else a task holds is in ``extra`` or in its own member, and never an error."""
-    task = tasks.read(msgspec.json.encode(members | {"id": "t", "status": "odd"}))
+    task = task_decoder.read(msgspec.json.encode(members | {"id": "t", "status": "odd"}))
     assert (task.id, task.status) == ("t", "odd")
     known = set(task.__struct_fields__)
     for name, value in members.items():
@@ -66,7 +66,7 @@ def test_unknown_members_are_kept_and_known_ones_never_mislead(members: dict[str
 def test_garbage_is_one_kind_of_error(data: bytes) -> None:
     """Bytes that are no task raise ``DecodeError`` and nothing else."""
     try:
-        task = tasks.read(data)
+        task = task_decoder.read(data)
     except msgspec.DecodeError:
         return
     assert task.id
@@ -78,12 +78,14 @@ def test_garbage_is_one_kind_of_error(data: bytes) -> None:
 def test_hostile_bytes_are_refused_calmly(data: bytes) -> None:
     """Bottomless nesting, broken UTF-8 and a missing status are a ``DecodeError``."""
     with pytest.raises(msgspec.DecodeError):
-        tasks.read(data)
+        task_decoder.read(data)
 
 
 def test_a_member_of_the_wrong_type_is_set_aside() -> None:
     """Only ``id`` and ``status`` can make a task unreadable: a paid task is not lost to a typo."""
-    task = tasks.read(b'{"id":"t","status":"failed","progress":"half","usage":7,"created":"12"}')
+    task = task_decoder.read(
+        b'{"id":"t","status":"failed","progress":"half","usage":7,"created":"12"}'
+    )
     assert (task.progress, task.usage, task.created) == (0, None, 12)
     assert task.extra == {"progress": "half", "usage": 7, "created": "12"}
 
@@ -94,10 +96,10 @@ def test_a_member_of_the_wrong_type_is_set_aside() -> None:
 )
 def test_a_result_in_an_odd_place_is_found(results: str) -> None:
     """A result that is its text alone, or stands where the list should, is an answer as well."""
-    task = tasks.read(f'{{"id":"t","status":"completed","results":{results}}}'.encode())
+    task = task_decoder.read(f'{{"id":"t","status":"completed","results":{results}}}'.encode())
     assert task.results is not None
-    assert read_completion(task.results[0]).text == "1, 2, 3"
-    assert tasks.read(encode(task)) == task
+    assert decode_completion(task.results[0]).text == "1, 2, 3"
+    assert task_decoder.read(encode(task)) == task
 
 
 @pytest.mark.parametrize("odd_number", ["NaN", "-Infinity", "1e999"])
@@ -105,27 +107,27 @@ def test_numbers_that_are_no_json_cost_nothing_else(odd_number: str) -> None:
     """What Python's own JSON writes of NaN and infinity is null, and the rest is read."""
     choice = f'{{"message":{{"content":"x"}},"logprobs":{{"top":{odd_number}}}}}'
     body = f'{{"id":"t","status":"completed","results":[{{"choices":[{choice}]}}]}}'
-    (result,) = tasks.read(body.encode()).results or ()
-    completion = read_completion(result)
+    (result,) = task_decoder.read(body.encode()).results or ()
+    completion = decode_completion(result)
     assert (completion.text, completion.choices[0].logprobs) == ("x", {"top": None})
 
 
 def test_choices_without_an_index_are_counted() -> None:
     """Choices that name no place, or one place twice, have the place that they stand at."""
     two = b'{"choices":[{"index":null,"message":{"content":"a"}},{"message":{"content":"b"}}]}'
-    completion = read_completion(Raw(two))
+    completion = decode_completion(Raw(two))
     assert [(one.index, one.message.content) for one in completion.choices] == [(0, "a"), (1, "b")]
 
 
 def test_a_task_and_a_chunk_can_be_written_as_json() -> None:
     """What was read is written with its unknown members at their place, by three ways."""
     body = {**SEED_TASK, "results": [{"n": [1]}], "novel": {"a": None}}
-    task = tasks.read(msgspec.json.encode(body))
+    task = task_decoder.read(msgspec.json.encode(body))
     assert task.to_dict() | {"usage": None, "task_info": None} == task.to_dict()
     assert {name: value for name, value in task.to_dict().items() if name in body} == body
     assert json.loads(task.to_json()) == task.to_dict()
     assert msgspec.json.decode(msgspec.json.encode(task))["extra"] == {"novel": {"a": None}}
-    delta = deltas.read(b'{"choices":[{"delta":{"content":"a","odd":1}}]}')
+    delta = delta_decoder.read(b'{"choices":[{"delta":{"content":"a","odd":1}}]}')
     assert delta.to_dict()["choices"][0]["delta"] == {"content": "a", "odd": 1}
     half = replace(delta, id="\ud83d")
     assert json.loads(half.to_json()) == half.to_dict()
@@ -133,7 +135,7 @@ def test_a_task_and_a_chunk_can_be_written_as_json() -> None:
 
 def test_extra_members_cannot_be_changed() -> None:
     """What an answer did not name can be read, and nothing else."""
-    extra = tasks.read(b'{"id":"t","status":"x","novel":1}').extra
+    extra = task_decoder.read(b'{"id":"t","status":"x","novel":1}').extra
     assert pickle.loads(pickle.dumps(extra)) == copy.deepcopy(extra) == {"novel": 1}
     with pytest.raises(TypeError, match="read-only"):
         extra["novel"] = 2
@@ -159,7 +161,7 @@ def test_every_known_form_of_a_result_is_read(
     result: bytes, text: str, finish_reason: str | None
 ) -> None:
     """A full ChatCompletion and the short forms give the same text, and their bytes are kept."""
-    completion = read_completion(Raw(result))
+    completion = decode_completion(Raw(result))
     assert (completion.text, completion.finish_reason) == (text, finish_reason)
     assert (completion.source, completion.raw) == ("task", result)
     assert pickle.loads(pickle.dumps(completion)) == completion
@@ -171,27 +173,27 @@ def test_every_known_form_of_a_result_is_read(
 def test_a_result_without_a_message_is_refused(result: bytes) -> None:
     """What holds no answer is not read as an empty one."""
     with pytest.raises(msgspec.DecodeError):
-        read_completion(Raw(result))
+        decode_completion(Raw(result))
 
 
 def test_json_cannot_forge_the_origin_of_a_completion() -> None:
     """Members called ``source`` and ``raw`` are extra, whatever they claim."""
-    completion = read_completion(
+    completion = decode_completion(
         Raw(b'{"choices":[],"message":{"content":"x"},"source":"stream","raw":"y","(origin)":1}')
     )
     assert completion.source == "task"
-    assert originated(completion, "stream", b"").source == "stream"
+    assert with_origin(completion, "stream", b"").source == "stream"
 
 
 def test_repr_of_a_completion_shows_no_text() -> None:
     """What the model said stays out of logs."""
-    assert "secret" not in repr(read_completion(Raw(b'{"text":"secret"}')))
+    assert "secret" not in repr(decode_completion(Raw(b'{"text":"secret"}')))
     assert repr(ChatCompletion())
 
 
 def test_a_chunk_speaks_for_its_first_choice() -> None:
     """The short properties of a chunk are always usable, on empty chunks too."""
-    delta = deltas.read(
+    delta = delta_decoder.read(
         b'{"choices":[{"index":1,"delta":{"role":"assistant","content":"a","reasoning_content":"b",'
         b'"novel":[1]},"finish_reason":"stop"}],"obfuscation":"zz"}'
     )
@@ -201,7 +203,7 @@ def test_a_chunk_speaks_for_its_first_choice() -> None:
     assert delta.choices[0].delta is not None
     assert delta.choices[0].delta.extra == {"novel": [1]}
     for tail in (b'{"choices":[]}', b'{"choices":[{"index":0}]}', b"{}"):
-        empty = deltas.read(tail)
+        empty = delta_decoder.read(tail)
         assert (empty.text, empty.reasoning, empty.tool_calls, empty.role) == ("", "", (), None)
 
 
@@ -220,8 +222,8 @@ def test_a_chunk_speaks_for_its_first_choice() -> None:
 def test_a_text_is_read_in_every_form(content: str, text: str) -> None:
     """Parts are joined, JSON is its own text, and neither a chunk nor a result loses a word."""
     message = f'{{"role":null,"content":{content}}}'
-    assert deltas.read(f'{{"choices":[{{"delta":{message}}}]}}'.encode()).text == text
-    completion = read_completion(Raw(f'{{"choices":[{{"message":{message}}}]}}'.encode()))
+    assert delta_decoder.read(f'{{"choices":[{{"delta":{message}}}]}}'.encode()).text == text
+    completion = decode_completion(Raw(f'{{"choices":[{{"message":{message}}}]}}'.encode()))
     assert (completion.text, completion.message.role) == (text, "assistant")
     assert completion.message.extra["role"] is None
     assert json.loads(completion.to_json())["choices"][0]["message"]["role"] == "assistant"
@@ -257,10 +259,10 @@ def test_no_odd_member_costs_a_paid_answer(data: st.DataObject) -> None:
     choice = spoilt({"index": 0, "finish_reason": "stop", "logprobs": None})
     body = spoilt(MEMBERS) | {"choices": [choice | {"message": message | {"content": "truth"}}]}
     raw = json.dumps(body).encode()
-    completion = read_completion(Raw(raw))
+    completion = decode_completion(Raw(raw))
     assert completion.text == "truth"
     assert completion.raw == raw
-    assert read_completion(Raw(write_completion(completion))) == completion
+    assert decode_completion(Raw(encode_completion(completion))) == completion
     assert pickle.loads(pickle.dumps(completion)) == completion
     again = json.loads(completion.to_json())
     assert again == completion.to_dict()
@@ -276,7 +278,7 @@ def test_a_request_keeps_what_it_does_not_know(extra: dict[str, object]) -> None
     """Unknown members reach the body at their own level, those that look like ours included."""
     body = {"model": "m", "messages": [{"role": "user", "content": "x", "cache": {"(extra)": 1}}]}
     unknown = {f"x-{name}": value for name, value in extra.items()}
-    request = requests.convert(body | unknown)
+    request = request_decoder.convert(body | unknown)
     assert msgspec.json.decode(encode(request)) == body | unknown
 
 
@@ -306,7 +308,7 @@ def test_a_request_keeps_what_it_does_not_know(extra: dict[str, object]) -> None
     ],
 )
 def test_every_kind_of_error_body_is_understood(data: str, told: tuple[object, ...]) -> None:
-    """The service's envelope and other frameworks' bodies: every reason is kept (CONTRACT §8.1)."""
+    """The service's envelope and other frameworks' bodies: every reason is kept (contract §8.1)."""
     body, enveloped = read_error(data.encode())
     assert body is not None
     assert (body.message, body.type, body.code, body.param, enveloped) == told
@@ -316,7 +318,7 @@ def test_every_kind_of_error_body_is_understood(data: str, told: tuple[object, .
     "page", [b"", b"error code: 1010", b"<html>", b"[1]", b"\xff", b"[" * 10_000, b"{}", b"7"]
 )
 def test_a_page_gives_no_reason(page: bytes) -> None:
-    """What a proxy answers with is no error of the service (CONTRACT Q6)."""
+    """What a proxy answers with is no error of the service (contract Q6)."""
     assert read_error(page) == (None, False)
 
 
@@ -328,7 +330,7 @@ def test_no_error_body_is_fatal(value: object) -> None:
 
 
 def test_media_results_are_open() -> None:
-    """Outputs keep every member; those with a link are found (CONTRACT §9)."""
+    """Outputs keep every member; those with a link are found (contract §9)."""
     result = read_media((Raw(b'{"url":"https://x/1","seed":7}'), Raw(b'{"voice_id":"v"}')))
     assert result.urls == ("https://x/1",)
     assert result.items[1] == {"voice_id": "v"}
@@ -340,7 +342,7 @@ def test_media_results_are_open() -> None:
 
 @given(st.text())
 def test_an_id_cannot_leave_its_segment(text: str) -> None:
-    """What counts as a task id is one harmless segment of a path (CONTRACT §4.1)."""
+    """What counts as a task id is one harmless segment of a path (contract §4.1)."""
     if is_task_id(text):
         assert task_path(text).count("/") == 3
         assert stream_path(text).count("/") == 5

@@ -6,25 +6,25 @@ from typing import Unpack, final
 from msgspec.structs import replace
 
 from foxapi_async._catalog import MODELS
-from foxapi_async._client.launch import Launch
 from foxapi_async._client.llm_handle import LLMHandle
 from foxapi_async._client.params import (
     LLMParams,
     SubmitParams,
     build_request,
-    checked_key,
     checked_retry,
     encode_request,
     names_keywords,
     validate,
+    validate_key,
 )
-from foxapi_async._client.patience import check_timeout
-from foxapi_async._client.reader import StreamReader
-from foxapi_async._client.recovered import UnknownSubmission
+from foxapi_async._client.patience import validate_timeout
+from foxapi_async._client.recover import UnknownSubmission
 from foxapi_async._client.service import Service
 from foxapi_async._client.stream import ChatStream
+from foxapi_async._client.streaming.delta_reader import DeltaReader
+from foxapi_async._client.streaming.submit_once import SubmitOnce
 from foxapi_async._client.submission import Submission, warn_unclaimed
-from foxapi_async._journal import Entry, Note
+from foxapi_async._journal import Entry, EntryId
 from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.task import Task
@@ -68,7 +68,7 @@ class LLM:
         calls for one entry, in any process, one is sent: the others give its handle if there is a
         key, or raise ``JournalError``. Raises what ``submit`` raises.
         """
-        note = Note.parse(lost.entry)
+        note = EntryId.parse(lost.entry)
         if note is None:
             raise ConfigError(f"{lost.entry[:80]!r} is no entry: pass one of fox.recover().unknown")
         return await self._submit(lost.request, lost.key, replaces=note)
@@ -84,11 +84,11 @@ class LLM:
         task id; when the call is cancelled, the session closed or the key refused, the handle is in
         ``fox.unclaimed``, with a line in the log and the event ``SubmitUnclaimed``.
         """
-        check_timeout(timeout)
+        validate_timeout(timeout)
         request = build_request(params)
         model = MODELS.get(request.model)
         if model is not None and model.thinking:
-            # Only a stream carries the thinking (CONTRACT Q1); awaiting the handle follows it.
+            # Only a stream carries the thinking (contract Q1); awaiting the handle follows it.
             request = replace(request, stream=True)
         key = params.get("key")
         handle = await self._submit(request, key, retry_failed=checked_retry(params))
@@ -110,12 +110,12 @@ class LLM:
         """
         request = replace(build_request(params), stream=True)
         self._check(request)
-        key, retry_failed = checked_key(params.get("key")), checked_retry(params)
-        launch = Launch(
+        key, retry_failed = validate_key(params.get("key")), checked_retry(params)
+        launch = SubmitOnce(
             lambda: self._submit(request, key, retry_failed=retry_failed),
             lambda handle: self._disown(handle, request.model, key),
         )
-        return ChatStream(StreamReader(self._service, launch=launch))
+        return ChatStream(DeltaReader(self._service, launch=launch))
 
     def _disown(self, handle: LLMHandle, model: str, key: str | None) -> None:
         self._service.disown(handle, task_id=handle.id, model=model, key=key)
@@ -130,12 +130,12 @@ class LLM:
         key: str | None,
         *,
         retry_failed: bool = False,
-        replaces: Note | None = None,
+        replaces: EntryId | None = None,
     ) -> LLMHandle:
         service = self._service
         service.core.enter()
         self._check(request)
-        key = checked_key(key)
+        key = validate_key(key)
 
         def claim(task: Task) -> LLMHandle:
             handle = LLMHandle(service, task.id, task=task, key=key)

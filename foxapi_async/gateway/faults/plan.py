@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from foxapi_async.gateway.faults.kinds import KINDS
+from foxapi_async.gateway.faults.catalog import KINDS
 from foxapi_async.gateway.faults.rule import FaultRule
 
 _POLLS: Final = 3
@@ -25,7 +25,7 @@ class Call(Struct, frozen=True, kw_only=True):
     completed: bool = False
 
 
-def concerns(rule: FaultRule, call: Call) -> bool:
+def matches(rule: FaultRule, call: Call) -> bool:
     """Tell whether a rule is about such a call at all: only those are counted."""
     if rule.on not in {call.on, "any"}:
         return False
@@ -39,7 +39,7 @@ def concerns(rule: FaultRule, call: Call) -> bool:
     return rule.chunk is None or call.offset <= max(0, rule.chunk - 1)
 
 
-def holds(rule: FaultRule, *, seen: int, hits: int, roll: float) -> bool:
+def fires(rule: FaultRule, *, seen: int, hits: int, roll: float) -> bool:
     """Tell whether a rule acts on the call number ``seen`` of those that concern it."""
     if rule.times is not None and hits >= rule.times:
         return False
@@ -50,7 +50,7 @@ def holds(rule: FaultRule, *, seen: int, hits: int, roll: float) -> bool:
     return rule.probability is None or roll < rule.probability
 
 
-class _Armed:
+class _RuleState:
     """A rule and how often it was looked at."""
 
     __slots__ = ("hits", "number", "rule", "seen", "told")
@@ -69,7 +69,7 @@ class _Armed:
             # A generator for each call: what is drawn depends on the call's number alone, however
             # many other rules there are.
             roll = Random(f"{seed}/{self.number}/{self.seen}").random()  # noqa: S311 no secret
-        if not holds(rule, seen=self.seen, hits=self.hits, roll=roll):
+        if not fires(rule, seen=self.seen, hits=self.hits, roll=roll):
             return False
         if rule.fault == "hollow" and not self._is_still_hollow(call.task or ""):
             return False
@@ -96,7 +96,7 @@ class Faults:
     def __init__(self, rules: Iterable[FaultRule | str] = (), *, seed: int | None = None) -> None:
         self.seed: int = Random().getrandbits(32) if seed is None else seed  # noqa: S311 a die
         """The seed of the random draws."""
-        self._armed: tuple[_Armed, ...] = ()
+        self._armed: tuple[_RuleState, ...] = ()
         self._added = 0
         self.add(*rules)
 
@@ -106,7 +106,7 @@ class Faults:
         # One assignment, because a test may add rules from another thread.
         self._armed = (
             *self._armed,
-            *(_Armed(rule, number) for number, rule in enumerate(read, self._added)),
+            *(_RuleState(rule, number) for number, rule in enumerate(read, self._added)),
         )
         self._added += len(read)
 
@@ -142,7 +142,7 @@ class Faults:
         acting: list[FaultRule] = []
         is_answered = False
         for armed in self._armed:
-            if not concerns(armed.rule, call):
+            if not matches(armed.rule, call):
                 continue
             armed.seen += 1
             answers = KINDS[armed.rule.fault].answers

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from foxapi_async.errors import ConfigError
-from foxapi_async.gateway.faults.kinds import HOW, KINDS, ROUTES, WHEN
+from foxapi_async.gateway.faults.catalog import HOW, KINDS, ROUTES, WHEN
 from foxapi_async.gateway.faults.text import read_rule, write_rule
 
 _POSITIVE: Final = ("nth", "every", "times", "size", "polls", "each")

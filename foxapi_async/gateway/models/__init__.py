@@ -2,7 +2,7 @@
 
 Pure: no clock, no loop, no chance. What they do, in this order:
 
-- ``[[fail:CODE]]`` in the last user message fails the task with that code of CONTRACT §8.3, for
+- ``[[fail:CODE]]`` in the last user message fails the task with that code of contract §8.3, for
   example ``[[fail:content_policy_violation]]``; ``[[fail:timeout:3]]`` first writes three tokens.
 - ``tool_choice`` that asks for a tool (``"required"`` or a named function) calls it, with arguments
   that its schema allows.
@@ -14,7 +14,7 @@ A token is a word. ``max_tokens`` and ``max_completion_tokens`` cut the answer o
 ``stop`` ends its text, ``n`` asks for several. Thinking models think first, and that counts too.
 """
 
-from foxapi_async.gateway.models.script import Script, Step
+from foxapi_async.gateway.models.script import Frame, Script
 from foxapi_async.gateway.models.simulate import is_costly, simulate
 
-__all__ = ["Script", "Step", "is_costly", "simulate"]
+__all__ = ["Frame", "Script", "is_costly", "simulate"]

@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 from foxapi_async._wire.request import GenerationRequest, Message
-from foxapi_async.gateway.models.token import count_tokens
+from foxapi_async.gateway.models.tokens import count_tokens
 
 _EXCERPT_WORDS: Final = 12
 _EXCERPT_LENGTH: Final = 200

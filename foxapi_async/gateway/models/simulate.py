@@ -9,15 +9,15 @@ from msgspec import UNSET
 
 from foxapi_async._catalog import MODELS
 from foxapi_async._wire.request import GenerationRequest
-from foxapi_async.gateway.models.kind import is_object
-from foxapi_async.gateway.models.merge import UnsatisfiableError
+from foxapi_async.gateway.models.json_types import is_object
 from foxapi_async.gateway.models.prompt import Prompt, read_prompt
 from foxapi_async.gateway.models.reply import reply, thinking
-from foxapi_async.gateway.models.schema import instance
+from foxapi_async.gateway.models.schema_merge import UnsatisfiableError
+from foxapi_async.gateway.models.schema_values import generate
 from foxapi_async.gateway.models.script import Script
-from foxapi_async.gateway.models.token import cut_at_stop, tokens
-from foxapi_async.gateway.models.turn import Call, Turn
-from foxapi_async.gateway.sparse import TaskFault
+from foxapi_async.gateway.models.tokens import cut_at_stop, tokens
+from foxapi_async.gateway.models.turn import Call, ChoiceScript
+from foxapi_async.gateway.response_structs import TaskFault
 
 _FAILURES: Final = {
     "content_policy_violation": "the prompt was refused by moderation",
@@ -46,11 +46,11 @@ def simulate(request: GenerationRequest, *, completion_id: str, created: int) ->
     is_thinking = model is not None and model.thinking
     thought = tokens(thinking(prompt)) if is_thinking else ()
     fault: TaskFault | None = None
-    turns: tuple[Turn, ...] = ()
+    turns: tuple[ChoiceScript, ...] = ()
     if prompt.failure is not None:
         code, written = prompt.failure
         fault = TaskFault.of(code, _FAILURES.get(code, "the generation failed as the prompt asked"))
-        turns = (Turn(thinking=thought, pieces=tokens(reply(prompt, 0))).limited(written),)
+        turns = (ChoiceScript(thinking=thought, pieces=tokens(reply(prompt, 0))).limited(written),)
     else:
         try:
             turns = _turns(request, prompt, thought)
@@ -70,7 +70,7 @@ def simulate(request: GenerationRequest, *, completion_id: str, created: int) ->
 
 def _turns(
     request: GenerationRequest, prompt: Prompt, thought: tuple[str, ...]
-) -> tuple[Turn, ...]:
+) -> tuple[ChoiceScript, ...]:
     """Write every choice. What a schema asks for is built once, for all of them."""
     function = _function_asked_for(request)
     name = None if function is None else str(function.get("name", ""))
@@ -93,29 +93,29 @@ def _turn(
     *,
     name: str | None,
     given: str | None,
-) -> Turn:
+) -> ChoiceScript:
     text = _free_text(request, prompt, index) if given is None else given
     if name is not None:
         call_id = f"call_{crc32(f'{name} {prompt.text}'.encode()):08x}{index:02x}"
-        turn = Turn(
+        turn = ChoiceScript(
             thinking=thought,
             pieces=tokens(text),
             call=Call(id=call_id, name=name),
             finish_reason="tool_calls",
         )
     else:
-        turn = Turn(thinking=thought, pieces=tokens(cut_at_stop(text, _stops(request))))
+        turn = ChoiceScript(thinking=thought, pieces=tokens(cut_at_stop(text, _stops(request))))
     return turn.limited(_limit(request))
 
 
 def _given_text(request: GenerationRequest, function: Mapping[str, Any] | None) -> str | None:
     """Return the JSON that a schema asks for; ``None`` when the model may write as it likes."""
     if function is not None:
-        return _json(instance(function.get("parameters") or _NO_PARAMETERS))
+        return _json(generate(function.get("parameters") or _NO_PARAMETERS))
     wanted = _mapping(request.response_format)
     if wanted.get("type") != "json_schema":
         return None
-    return _json(instance(_mapping(wanted.get("json_schema")).get("schema", True)))
+    return _json(generate(_mapping(wanted.get("json_schema")).get("schema", True)))
 
 
 def _free_text(request: GenerationRequest, prompt: Prompt, index: int) -> str:

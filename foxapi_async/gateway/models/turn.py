@@ -14,7 +14,7 @@ class Call(Struct, frozen=True, kw_only=True):
     name: str
 
 
-class Turn(Struct, frozen=True, kw_only=True):
+class ChoiceScript(Struct, frozen=True, kw_only=True):
     """One choice. ``pieces`` are those of its text, or of the arguments of its ``call``."""
 
     thinking: tuple[str, ...] = ()
@@ -32,11 +32,11 @@ class Turn(Struct, frozen=True, kw_only=True):
         """How many tokens it takes."""
         return len(self.thinking) + len(self.pieces)
 
-    def limited(self, limit: int | None) -> "Turn":
+    def limited(self, limit: int | None) -> "ChoiceScript":
         """Return what fits into ``limit`` tokens, thinking first."""
         if limit is None or self.length <= limit:
             return self
-        return Turn(
+        return ChoiceScript(
             thinking=self.thinking[:limit],
             pieces=self.pieces[: max(0, limit - len(self.thinking))],
             # A model that ran out of tokens while thinking has not come to call anything.

@@ -3,24 +3,24 @@
 ``sql`` is left to be imported where it is used: it needs the extra ``gateway``.
 """
 
-from foxapi_async.gateway.store.choice import choose
-from foxapi_async.gateway.store.keep import (
-    Found,
+from foxapi_async.gateway.store.factory import open_store
+from foxapi_async.gateway.store.memory import MemoryStore
+from foxapi_async.gateway.store.protocol import (
     Log,
+    Restored,
     Store,
     StoreError,
     Unfinished,
     UnstorableError,
 )
-from foxapi_async.gateway.store.memory import MemoryStore
 
 __all__ = [
-    "Found",
     "Log",
     "MemoryStore",
+    "Restored",
     "Store",
     "StoreError",
     "Unfinished",
     "UnstorableError",
-    "choose",
+    "open_store",
 ]

@@ -14,7 +14,7 @@ import aiosqlite
 from foxapi_async.errors import ConfigError
 from foxapi_async.gateway.store import schema
 from foxapi_async.gateway.store.batch import Batch
-from foxapi_async.gateway.store.keep import StoreError, UnstorableError
+from foxapi_async.gateway.store.protocol import StoreError, UnstorableError
 
 # So many expired tasks go in one transaction, before writers have their turn again.
 _PURGE = 200

@@ -1,8 +1,8 @@
 """One task in memory."""
 
-from foxapi_async._wire.shape import encode
+from foxapi_async._wire.base import encode
 from foxapi_async._wire.task import UnifiedTask
-from foxapi_async.gateway.log import ChunkLog
+from foxapi_async.gateway.chunk_log import ChunkLog
 
 
 class Entry:

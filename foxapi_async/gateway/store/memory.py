@@ -4,12 +4,12 @@ from collections import Counter, deque
 from collections.abc import Sequence
 
 from foxapi_async._clock import Clock
+from foxapi_async._wire.base import encode
 from foxapi_async._wire.request import GenerationRequest
-from foxapi_async._wire.shape import encode
 from foxapi_async._wire.task import UnifiedTask
-from foxapi_async.gateway.log import ChunkLog
+from foxapi_async.gateway.chunk_log import ChunkLog
 from foxapi_async.gateway.store.entry import Entry
-from foxapi_async.gateway.store.keep import Found
+from foxapi_async.gateway.store.protocol import Restored
 
 
 class MemoryStore:
@@ -25,9 +25,9 @@ class MemoryStore:
         self._finished_logs: deque[tuple[float, str]] = deque()
         self._finished_tasks: deque[tuple[float, str]] = deque()
 
-    async def open(self) -> Found:
+    async def open(self) -> Restored:
         """Find nothing."""
-        return Found()
+        return Restored()
 
     async def add(self, task: UnifiedTask, request: GenerationRequest, owner: str = "") -> bool:
         """Keep a new task and forget those that have expired."""

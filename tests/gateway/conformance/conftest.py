@@ -22,7 +22,7 @@ SUBMIT = "/v1/llm/generations"
 URL = os.environ.get("FOXAPI_CONFORMANCE_URL", "").rstrip("/")
 KEY = os.environ.get("FOXAPI_CONFORMANCE_KEY", "sk-conformance-key")
 PATIENCE = float(os.environ.get("FOXAPI_CONFORMANCE_SECONDS", "120"))
-# A gateway of our own is asked again at once, another service as calmly as CONTRACT §4.4 wants it.
+# A gateway of our own is asked again at once, another service as calmly as contract §4.4 wants it.
 PAUSE = 5.0 if URL else 0.0
 
 
@@ -47,7 +47,7 @@ class Reply(NamedTuple):
 
     @property
     def error(self) -> Any:
-        """The error of the envelope (CONTRACT §8.1)."""
+        """The error of the envelope (contract §8.1)."""
         error = self.json["error"]
         assert isinstance(error["message"], str)
         assert error["message"]

@@ -1,4 +1,4 @@
-"""``GET /v1/llm/generations/{task_id}/stream`` (CONTRACT §5.2, §6)."""
+"""``GET /v1/llm/generations/{task_id}/stream`` (contract §5.2, §6)."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""``POST /v1/llm/generations`` with ``messages`` (seed; CONTRACT §3.2, §3.5, §7.1, §8)."""
+"""``POST /v1/llm/generations`` with ``messages`` (seed; contract §3.2, §3.5, §7.1, §8)."""
 
 import re
 import time
@@ -202,7 +202,7 @@ async def test_every_endpoint_asks_for_the_key(
 
 
 async def test_the_model_is_looked_at_before_content_and_limit(target: "Target") -> None:
-    """Of several mistakes the first in the order of CONTRACT §7.1 is told."""
+    """Of several mistakes the first in the order of contract §7.1 is told."""
     content = [BLOCKS["video_url"]]
     reply = await target.post(model="gpt-9", messages=hello(content))
     assert reply.error["code"] == "model_not_supported"

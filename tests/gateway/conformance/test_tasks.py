@@ -1,4 +1,4 @@
-"""``GET /v1/tasks/{task_id}`` (CONTRACT §4, §5.1)."""
+"""``GET /v1/tasks/{task_id}`` (contract §4, §5.1)."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def check_completion(completion: Any, model: str) -> None:
-    """Check what CONTRACT §5.1 says of a stored answer."""
+    """Check what contract §5.1 says of a stored answer."""
     assert completion["object"] == "chat.completion"
     assert completion["model"]
     assert isinstance(completion["id"], str)
@@ -63,7 +63,7 @@ async def test_an_unknown_task_is_not_found(target: "Target", task_id: str) -> N
 
 
 async def test_a_thinking_model_may_store_no_text(target: "Target") -> None:
-    """The stored answer of kimi-k2.6 has no reasoning in its content (seed, CONTRACT Q1)."""
+    """The stored answer of kimi-k2.6 has no reasoning in its content (seed, contract Q1)."""
     task = await target.submit("count 1 to 3", model="kimi-k2.6", stream=True)
     (completion,) = (await target.snapshots(task["id"]))[-1]["results"]
     message = completion["choices"][0]["message"]

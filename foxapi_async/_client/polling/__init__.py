@@ -1,0 +1,1 @@
+"""Polls tasks, one timer for a session."""

@@ -1,0 +1,337 @@
+"""What a stream adds up to, and how it and the stored result make one completion."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
+
+from foxapi_async._protocol.chunk_history import ChunkContent, ChunkHistory
+from foxapi_async._protocol.tool_calls import CallNumbers
+from foxapi_async._wire.base import Extra, is_list
+from foxapi_async._wire.chunk import Delta, DeltaChoice, DeltaMessage, ToolCallDelta
+from foxapi_async._wire.completion import (
+    ChatCompletion,
+    Choice,
+    CompletionMessage,
+    Function,
+    Source,
+    ToolCall,
+    Usage,
+    with_origin,
+)
+
+_MERGED_FIELDS: Final = ("content", "reasoning_content", "tool_calls", "refusal")
+
+
+class Accumulator:
+    """Adds up what a stream said.
+
+    Text, reasoning and refusal are concatenated per choice, names and ``arguments`` per tool call,
+    which `CallNumbers` tells from the others. Finish reasons, ``usage`` and unknown members are
+    those that came last; ``id``, ``model`` and ``created`` those of the first chunk that has an id.
+
+    O(1) per chunk: pieces are kept in lists and joined when they are asked for. ``chunks`` counts
+    what was added.
+    """
+
+    __slots__ = ("_choices", "_extra", "_fingerprint", "_head", "_tier", "_usage", "chunks")
+
+    def __init__(self) -> None:
+        self.chunks = 0
+        self._choices: dict[int, _PartialChoice] = {}
+        self._head: Delta | None = None
+        self._usage: Usage | None = None
+        self._fingerprint: str | None = None
+        self._tier: str | None = None
+        self._extra: dict[str, Any] = {}
+
+    @property
+    def text(self) -> str:
+        """The first choice's text so far."""
+        return _joined(self._first.text) if self._choices else ""
+
+    @property
+    def reasoning(self) -> str:
+        """The first choice's thinking so far."""
+        return _joined(self._first.reasoning) if self._choices else ""
+
+    def extend(self, deltas: Sequence[Delta]) -> None:
+        """Add deltas, in their order."""
+        transcript = ChunkHistory()
+        transcript.extend(deltas)
+        self.add(*transcript.part(0, len(deltas)))
+
+    def add(self, said: Sequence[ChunkContent], notes: Sequence[Delta]) -> None:
+        """Add what chunks said, and the notes on them."""
+        self.chunks += len(said)
+        plain = self._choices.get(0)
+        for one in said:
+            if isinstance(one, tuple):
+                for choice in one:
+                    self._choice_so_far(choice.index).add_choice(choice)
+                continue
+            if plain is None:
+                plain = self._choice_so_far(0)
+            # Nearly every message is a word and nothing else.
+            if (
+                one.role is None
+                and one.tool_calls is None
+                and one.refusal is None
+                and one._extra is UNSET  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            ):
+                if one.content is not None:
+                    plain.text.append(one.content)
+                if one.reasoning_content is not None:
+                    plain.reasoning.append(one.reasoning_content)
+            else:
+                plain.add(one)
+        for note in notes:
+            self._add_note(note)
+
+    def completion(self) -> ChatCompletion:
+        """Return what has been added up so far, as the service would store it."""
+        head = self._head or Delta()
+        completion = ChatCompletion(
+            id=head.id,
+            created=head.created,
+            model=head.model,
+            choices=tuple(self._choices[index].choice(index) for index in sorted(self._choices)),
+            usage=self._usage,
+            system_fingerprint=self._fingerprint,
+            service_tier=self._tier,
+            _extra=_kept(self._extra),
+        )
+        return with_origin(completion, "stream", b"")
+
+    def _choice_so_far(self, index: int) -> "_PartialChoice":
+        if index not in self._choices:
+            self._choices[index] = _PartialChoice()
+        return self._choices[index]
+
+    def _add_note(self, delta: Delta) -> None:
+        if self._head is None and (delta.id or delta.model):
+            self._head = delta
+        self._usage = delta.usage or self._usage
+        self._fingerprint = delta.system_fingerprint or self._fingerprint
+        self._tier = delta.service_tier or self._tier
+        self._extra.update(delta.extra)
+
+    @property
+    def _first(self) -> "_PartialChoice":
+        return self._choices[min(self._choices)]
+
+
+class _PartialChoice:
+    """The pieces of one choice."""
+
+    __slots__ = (
+        "calls",
+        "extra",
+        "finish_reason",
+        "logprobs",
+        "message_extra",
+        "numbers",
+        "reasoning",
+        "refusal",
+        "role",
+        "text",
+    )
+
+    def __init__(self) -> None:
+        self.role: str | None = None
+        self.text: list[str] = []
+        self.reasoning: list[str] = []
+        self.refusal: list[str] = []
+        self.calls: dict[int, _PartialToolCall] = {}
+        self.numbers = CallNumbers()
+        self.finish_reason: str | None = None
+        self.logprobs: list[dict[str, Any]] = []
+        self.extra: dict[str, Any] = {}
+        self.message_extra: dict[str, Any] = {}
+
+    def add(self, message: DeltaMessage) -> None:
+        if message.content:
+            self.text.append(message.content)
+        if message.reasoning_content:
+            self.reasoning.append(message.reasoning_content)
+        self.role = message.role or self.role
+        # To merge even an empty mapping costs more than all the rest, and thinking comes this way.
+        if message._extra is not UNSET:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            self.message_extra.update(message.extra)
+        if message.refusal:
+            self.refusal.append(message.refusal)
+        for piece in message.tool_calls or ():
+            number = self.numbers.place(piece)
+            call = self.calls.get(number)
+            if call is None:
+                call = self.calls[number] = _PartialToolCall()
+            call.add(piece)
+
+    def add_choice(self, choice: DeltaChoice) -> None:
+        if choice.delta is not None:
+            self.add(choice.delta)
+        self.finish_reason = choice.finish_reason or self.finish_reason
+        self.extra.update(choice.extra)
+        if choice.logprobs:
+            self.logprobs.append(choice.logprobs)
+
+    def choice(self, index: int) -> Choice:
+        calls = tuple(self.calls[position].call() for position in sorted(self.calls))
+        message = CompletionMessage(
+            role=self.role or "assistant",
+            content=_joined(self.text) or None,
+            reasoning_content=_joined(self.reasoning) or None,
+            tool_calls=calls or None,
+            refusal=_joined(self.refusal) or None,
+            _extra=_kept(self.message_extra),
+        )
+        return Choice(
+            index=index,
+            message=message,
+            finish_reason=self.finish_reason,
+            logprobs=_concatenated(self.logprobs),
+            _extra=_kept(self.extra),
+        )
+
+
+class _PartialToolCall:
+    """The pieces of one tool call.
+
+    A name that equals what came of it is repeated, any other goes on; so do all ``arguments``.
+    """
+
+    __slots__ = ("arguments", "extra", "function_extra", "id", "name", "type")
+
+    def __init__(self) -> None:
+        self.id = ""
+        self.type = "function"
+        self.name = ""
+        self.arguments: list[str] = []
+        self.extra: dict[str, Any] = {}
+        self.function_extra: dict[str, Any] = {}
+
+    def add(self, piece: ToolCallDelta) -> None:
+        self.id = piece.id or self.id
+        self.type = piece.type or self.type
+        self.extra.update(piece.extra)
+        if function := piece.function:
+            if function.name and function.name != self.name:
+                self.name += function.name
+            self.function_extra.update(function.extra)
+            if function.arguments:
+                self.arguments.append(function.arguments)
+
+    def call(self) -> ToolCall:
+        function = Function(
+            name=self.name,
+            arguments=_joined(self.arguments),
+            _extra=_kept(self.function_extra),
+        )
+        return ToolCall(id=self.id, type=self.type, function=function, _extra=_kept(self.extra))
+
+
+def merge_completions(stored: ChatCompletion, streamed: ChatCompletion | None) -> ChatCompletion:
+    """Return the result of a task whose stream was read to its end as well.
+
+    What the service stored wins, member by member of each choice's message; what it forgot, as
+    the reasoning always (contract Q1), is taken from the stream.
+
+    ``source`` tells whose words the messages are: ``task`` if nothing was taken from the stream,
+    ``stream`` if nothing is left of the stored messages, ``task+stream`` if both speak. The id,
+    ``raw`` and all else that the service stored stay; finish reasons and ``usage`` that it did not
+    store are the stream's.
+    """
+    if streamed is None:
+        return stored
+    said = {choice.index: choice for choice in streamed.choices}
+    merged = {choice.index: choice for choice in stored.choices}
+    sources: set[Source] = set()
+    for index, heard in said.items():
+        kept = merged.get(index, Choice(index=index))
+        merged[index] = _merge(kept, heard, sources)
+    for index in merged.keys() - said.keys():
+        if any(getattr(merged[index].message, name) for name in _MERGED_FIELDS):
+            sources.add("task")
+    source: Source = (
+        "task+stream" if len(sources) > 1 else "stream" if "stream" in sources else "task"
+    )
+    completion = replace(
+        stored,
+        choices=tuple(merged[index] for index in sorted(merged)),
+        usage=stored.usage or streamed.usage,
+    )
+    return with_origin(completion, source, stored.raw)
+
+
+def _merge(stored: Choice, streamed: Choice, sources: set[Source]) -> Choice:
+    """Merge one choice and note whose words are in it."""
+    taken: dict[str, Any] = {}
+    for name in _MERGED_FIELDS:
+        mine, heard = getattr(stored.message, name), getattr(streamed.message, name)
+        if heard and not mine:
+            taken[name] = heard
+            sources.add("stream")
+        elif mine:
+            sources.add("task")
+    return replace(
+        stored,
+        message=replace(stored.message, **taken),
+        finish_reason=stored.finish_reason or streamed.finish_reason,
+        logprobs=stored.logprobs or streamed.logprobs,
+    )
+
+
+def lacks(stored: ChatCompletion, part: ChatCompletion) -> bool:
+    """Tell whether a stored answer has nothing of a member that a part of its stream had.
+
+    Then neither is the answer: the stored one forgot it, and nobody knows how the other goes on.
+    Thinking, which the service never stores, does not count.
+    """
+    kept = {choice.index: choice.message for choice in stored.choices}
+    return any(
+        _is_said(getattr(choice.message, name))
+        and not getattr(kept.get(choice.index, CompletionMessage()), name)
+        for choice in part.choices
+        for name in _MERGED_FIELDS
+        if name != "reasoning_content"
+    )
+
+
+def _is_said(value: object) -> bool:
+    return bool(value.strip() if isinstance(value, str) else value)
+
+
+def missing_suffix(delivered: str, stored: str) -> str | None:
+    """Return what ``stored`` has beyond ``delivered``; ``None`` if it does not begin with it."""
+    return stored[len(delivered) :] if stored.startswith(delivered) else None
+
+
+def _joined(pieces: list[str]) -> str:
+    """Join the pieces and leave them joined, so that the next snapshot has less to do."""
+    if len(pieces) > 1:
+        pieces[:] = ["".join(pieces)]
+    return pieces[0] if pieces else ""
+
+
+def _concatenated(parts: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Concatenate the lists of ``logprobs``, one item per token; of anything else the last wins.
+
+    A list is not given up for anything else.
+    """
+    whole: dict[str, Any] = {}
+    for part in parts:
+        for name, value in part.items():
+            before = whole.get(name)
+            if is_list(value):
+                if is_list(before):
+                    before.extend(value)
+                else:
+                    whole[name] = [*value]
+            elif not is_list(before):
+                whole[name] = value
+    return whole or None
+
+
+def _kept(members: dict[str, Any]) -> Extra | UnsetType:
+    return Extra(members) if members else UNSET

@@ -1,0 +1,109 @@
+"""A position in a stream as a short opaque text, with what proves it to another process."""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from foxapi_async._protocol.chunk_history import ChunkContent, choices_of
+from foxapi_async._wire.chunk import DeltaChoice
+from foxapi_async.errors import ConfigError
+
+_VERSION: Final = 2
+# Eight bytes tell a wrong cursor from a right one; nobody gains by forging his own.
+_DIGEST_SIZE: Final = 8
+_NOT_A_CURSOR: Final = "this is not the text of a stream's cursor"
+
+
+class CursorToken(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    """So many chunks, and digests of them and of their text, which is ``length`` characters long.
+
+    The text is that of the choice with index 0. A bare offset has no digests. ``ended`` says that
+    the stored result gave what the chunks did not, so that nothing may follow.
+    """
+
+    offset: Annotated[int, Meta(ge=0)]
+    length: Annotated[int, Meta(ge=0)] = 0
+    chunks: bytes | None = None
+    text: bytes | None = None
+    ended: bool = False
+    version: int = _VERSION
+
+    @classmethod
+    def parse(cls, text: str) -> "CursorToken":
+        """Return the position that `as_text` wrote, or raise ``ConfigError``."""
+        try:
+            packed = urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
+            position = msgspec.msgpack.decode(packed, type=CursorToken)
+        except (ValueError, msgspec.MsgspecError):
+            raise ConfigError(_NOT_A_CURSOR) from None
+        if position.version != _VERSION:
+            raise ConfigError("this cursor was written by another version of foxapi_async")
+        if position.as_text() != text:
+            raise ConfigError(_NOT_A_CURSOR)
+        return position
+
+    def as_text(self) -> str:
+        """Return the position as text that is safe in URLs and file names."""
+        return urlsafe_b64encode(msgspec.msgpack.encode(self)).rstrip(b"=").decode()
+
+    def begins(self, stored: str) -> bool:
+        """Tell whether a stored text begins with the text before this position."""
+        begun = stored[: self.length].encode()
+        return blake2b(begun, digest_size=_DIGEST_SIZE).digest() == self.text
+
+
+class RunningDigest:
+    """Tells positions in a growing list of chunks; it digests a chunk once as long as they grow."""
+
+    __slots__ = ("_chunks", "_length", "_offset", "_text")
+
+    def __init__(self) -> None:
+        self._offset = self._length = 0
+        self._chunks = blake2b(digest_size=_DIGEST_SIZE)
+        self._text = blake2b(digest_size=_DIGEST_SIZE)
+
+    def position(self, said: Sequence[ChunkContent], offset: int) -> CursorToken:
+        """Return the position after the first ``offset`` chunks."""
+        if offset < self._offset:
+            return RunningDigest().position(said, offset)
+        new = said[self._offset : offset]
+        text = "".join(map(text_of, new))
+        self._chunks.update(b"".join(map(_canonical, new)))
+        self._text.update(text.encode())
+        self._length += len(text)
+        self._offset = offset
+        return CursorToken(offset, self._length, self._chunks.digest(), self._text.digest())
+
+
+def text_of(said: ChunkContent) -> str:
+    """Return what a chunk adds to the text of the choice with index 0."""
+    if isinstance(said, str):
+        return said
+    pieces = (
+        choice.delta.content for choice in choices_of(said) if not choice.index and choice.delta
+    )
+    return "".join(piece or "" for piece in pieces)
+
+
+def _canonical(said: ChunkContent) -> bytes:
+    """Encode what a chunk says, in a form that stays when its shape learns new members."""
+    members = [list(_members(choice)) for choice in choices_of(said)]
+    try:
+        return msgspec.msgpack.encode(members)
+    except OverflowError:  # an index of more than 64 bits
+        return repr(members).encode()
+
+
+def _members(choice: DeltaChoice) -> Iterator[str | int | None]:
+    yield choice.index
+    yield choice.finish_reason
+    if message := choice.delta:
+        yield message.content
+        yield message.reasoning_content
+        for call in message.tool_calls or ():
+            yield call.index
+            yield call.function.arguments if call.function else None

@@ -1,0 +1,130 @@
+"""The error object, as HTTP errors and failed tasks carry it (contract §8.1)."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, DecodeError
+from msgspec.structs import replace
+
+from foxapi_async._wire.base import Decoder, ResponseStruct, is_list, is_object, mends, read_json
+
+# Where a reason stands: in the contract, in frameworks, in gateways of the New-API family.
+_REASONS: Final = (
+    "error",
+    "errors",
+    "message",
+    "msg",
+    "detail",
+    "details",
+    "error_description",
+    "error_message",
+    "fail_reason",
+    "failure_reason",
+    "reason",
+    "title",
+)
+_DEEPEST: Final = 6
+_MOST: Final = 20
+
+
+class ErrorBody(ResponseStruct, frozen=True, kw_only=True, gc=False):
+    """Why a request or a task failed, as the service says it."""
+
+    message: str | None = None
+    """What happened, in the words of the service."""
+    type: str | None = None
+    """The kind of error, such as ``invalid_request_error``."""
+    code: str | None = None
+    """The code of the error; any text, as the list of codes is open."""
+    param: str | None = None
+    """The member of the request that is wrong."""
+
+
+@mends(ErrorBody)
+def _mend_error(name: str, value: Any) -> Any:
+    """Read a numeric code, a path in place of a parameter, a message that has parts."""
+    if value is None:
+        return UNSET
+    if name == "message" and (body := error_of(value)) is not None:
+        return body.message
+    if is_list(value):
+        return ".".join(map(str, value))
+    return UNSET if is_object(value) else str(value)
+
+
+_bodies = Decoder(ErrorBody)
+
+
+def error_of(value: Any, depth: int = 0) -> ErrorBody | None:
+    """Return the error that JSON in the place of one tells of, ``None`` where it gives no reason.
+
+    A text is the message; of a list the reasons are joined; in an object, they are looked for under
+    the names that they are known to have, and every one of them is kept.
+    """
+    if depth > _DEEPEST:
+        return None
+    if isinstance(value, str):
+        return ErrorBody(message=value.strip()) if value.strip() else None
+    if is_list(value):
+        return _joined([error_of(item, depth + 1) for item in value[:_MOST]])
+    return _object_error(value, depth) if is_object(value) else None
+
+
+def stated_error(value: Any) -> ErrorBody | None:
+    """Return the error that stands in the place of one; what is unreadable is its own message."""
+    if (body := error_of(value)) is not None or not value:
+        return body
+    return ErrorBody(message=msgspec.json.encode(value).decode())
+
+
+def _object_error(value: Mapping[str, Any], depth: int) -> ErrorBody | None:
+    body = _bodies.build({name: item for name, item in value.items() if name != "message"})
+    place = value.get("loc")
+    if is_list(place):
+        body = replace(body, param=body.param or ".".join(map(str, place)))
+    inner = _joined([error_of(value[name], depth + 1) for name in _REASONS if name in value])
+    if inner is None:
+        return body if body.code or body.type else None
+    return replace(
+        body,
+        message=f"{body.param}: {inner.message}" if place and inner.message else inner.message,
+        type=body.type or inner.type,
+        code=body.code or inner.code,
+        param=body.param or inner.param,
+    )
+
+
+def _joined(bodies: list[ErrorBody | None]) -> ErrorBody | None:
+    """Return one error with all their messages, and the first of each other word."""
+    told = [body for body in bodies if body is not None]
+    if not told:
+        return None
+    messages = dict.fromkeys(body.message for body in told if body.message)
+    return ErrorBody(
+        message="; ".join(messages) or None,
+        type=next((body.type for body in told if body.type), None),
+        code=next((body.code for body in told if body.code), None),
+        param=next((body.param for body in told if body.param), None),
+    )
+
+
+def read_error(data: bytes) -> tuple[ErrorBody | None, bool]:
+    """Return the error that ``data`` tells of, and whether it came in the service's own envelope.
+
+    Never raises: proxies answer with HTML, plain text or nothing (contract Q6).
+    """
+    try:
+        value = read_json(data)
+    except DecodeError:
+        return None, False
+    stated = value.get("error") if is_object(value) else None
+    if is_object(stated) and stated:
+        return stated_error(stated), True
+    return error_of(value) or stated_error(stated), False
+
+
+def encode_error(body: ErrorBody) -> bytes:
+    """Encode the envelope, without the members that are not set."""
+    members = {name: value for name, value in msgspec.structs.asdict(body).items() if value}
+    return msgspec.json.encode({"error": members})
