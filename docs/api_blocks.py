@@ -170,14 +170,14 @@ def _fields(item: griffe.Class, head: str) -> Iterator[str]:
                 continue
             default = (_default(member) or "") if member.has_labels("class-attribute") else ""
             meaning = member.docstring.value if member.docstring else ""
-            kind = str(member.annotation or "").removeprefix("Required[").replace("|", "\\|")
-            if "Required[" in str(member.annotation):
-                kind, meaning = kind.removesuffix("]"), f"Required. {meaning}"
-            rows.append((f"`{member.name}`", f"`{kind}`" if kind else "", _code(default), meaning))
+            kind = str(member.annotation or "")
+            if kind.startswith("Required["):
+                kind, meaning = kind[len("Required[") : -1], f"Required. {meaning}"
+            rows.append((f"`{member.name}`", _type(kind), _code(default), meaning))
     if rows:
         columns = [0, 1, 2, 3] if any(row[2] for row in rows) else [0, 1, 3]
         heads = (head, "Type", "Default", "Meaning")
-        yield from _table(
+        yield from _field_table(
             tuple(heads[one] for one in columns),
             (tuple(row[one] for one in columns) for row in rows),
         )
@@ -191,10 +191,10 @@ def _attributes(item: griffe.Class) -> Iterator[str]:
     for name, member in item.members.items():
         if isinstance(member, griffe.Attribute) and member.docstring is not None:
             given = parameters[name].annotation if name in parameters else None
-            kind = str(member.annotation or given or "").replace("|", "\\|")
-            rows.append((f"`{name}`", f"`{kind}`", member.docstring.value))
+            kind = _type(str(member.annotation or given or ""))
+            rows.append((f"`{name}`", kind, member.docstring.value))
     if rows:
-        yield from _table(("Attribute", "Type", "Meaning"), rows)
+        yield from _field_table(("Attribute", "Type", "Meaning"), rows)
     bases = [str(base) for base in item.bases if str(base).endswith("Error")]
     if bases:
         links = " and ".join(
@@ -249,6 +249,30 @@ def _plain(text: str) -> str:
 
 def _cell(text: str) -> str:
     return _plain(re.sub(r"\s+", " ", text))
+
+
+def _type(text: str) -> str:
+    """Return a type for the cell of a table, which cannot hold a bar: ``A | B`` is "A or B"."""
+    parts = [""]
+    depth = 0
+    for character in text:
+        depth += (character in "[(") - (character in "])")
+        if character == "|" and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return " or ".join(_type_code(part.strip()) for part in parts if part.strip())
+
+
+def _type_code(text: str) -> str:
+    return f"<code>{text.replace('|', '&#124;')}</code>" if "|" in text else f"`{text}`"
+
+
+def _field_table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    """Yield a table that the site lays out anew on a narrow screen."""
+    yield from ('<div class="fields" markdown>', "")
+    yield from _table(heads, rows)
+    yield from ("</div>", "")
 
 
 def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
