@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Self
 
 from foxapi_async._client.service import Service
 from foxapi_async._client.streaming.read_timeout import ReadTimeout
-from foxapi_async._client.streaming.reconnect import NextAction, ReconnectState
+from foxapi_async._client.streaming.reconnect import (
+    NextAction,
+    ReconnectState,
+    connection_lost,
+    masked,
+    stream_opened,
+)
 from foxapi_async._client.streaming.stored_tail import tail_from_stored
 from foxapi_async._client.streaming.submit_once import SubmitOnce
 from foxapi_async._clock import Timer
@@ -21,15 +27,13 @@ from foxapi_async._transport import RawStream, StreamBody
 from foxapi_async._wire.chunk import Delta
 from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async.errors import (
-    APIConnectionError,
     APITimeoutError,
     FoxAPIError,
-    InvalidResponseError,
     StreamConsumedError,
     StreamInterruptedError,
     TaskTimeoutError,
 )
-from foxapi_async.hooks import Event, StreamFinished, StreamOpened, StreamResumed
+from foxapi_async.hooks import StreamFinished
 
 if TYPE_CHECKING:
     from foxapi_async._client.llm_handle import LLMHandle
@@ -64,7 +68,6 @@ class DeltaReader:
         "_service",
         "_silent",
         "_stopped",
-        "_transcript",
         "begun",
         "closed",
         "finished",
@@ -88,7 +91,6 @@ class DeltaReader:
         self._handle = handle
         self._launch = launch
         self._intake = DeltaBuffer(cursor or Cursor())
-        self._transcript = self._intake.cursor.transcript
         self._ended = self._intake.cursor.ended
         self._failed = False
         self._lost: str | None = None
@@ -233,7 +235,7 @@ class DeltaReader:
             if self._decoder.ended or not data:
                 break
             if deltas:
-                self._intake.ready = iter(self._transcript.extend(deltas))
+                self._intake.ready = iter(self._intake.cursor.transcript.extend(deltas))
                 for delta in self._intake.ready:
                     return delta
         if await self.advance(deltas):
@@ -346,7 +348,7 @@ class DeltaReader:
         with self._interrupt:
             self._body = await service.open_stream(self.handle.id, ask)
         if (ear := service.ear) is not None:
-            ear(_opened(self.handle.id, ask, self._lost))
+            ear(stream_opened(self.handle.id, ask, self._lost))
         return self._body
 
     def _tell_finished(self, error: str | None) -> None:
@@ -364,30 +366,26 @@ class DeltaReader:
                 self._ended = decoder.done.total_chunks is not None
                 if not self._ended:
                     # Only the stored result can prove that this is all.
-                    self._lose(_cut_by("the stream ended without a count of its chunks"), told=True)
+                    self._lose(
+                        connection_lost("the stream ended without a count of its chunks"), told=True
+                    )
                 return last
         if cursor.verdict is CursorState.CONFLICT:
-            self._lose(_cut_by("it cannot be the stream that was delivered before"), conflict=True)
+            self._lose(
+                connection_lost("it cannot be the stream that was delivered before"), conflict=True
+            )
         elif cursor.verdict is CursorState.DOUBT:
             self._drop()
         elif decoder.fault is not None:
             message = self._service.account.redact(decoder.fault.message or "no reason given")
-            self._lose(_cut_by(f"the service ended the stream: {message}"), told=True)
+            self._lose(connection_lost(f"the service ended the stream: {message}"), told=True)
         elif decoder.error is not None:
-            self._lose(self._masked(decoder.error))
+            self._lose(masked(decoder.error, self._service.account))
         elif decoder.done is not None:
-            self._lose(_cut_by("the stream ended with another number of chunks"))
+            self._lose(connection_lost("the stream ended with another number of chunks"))
         else:
-            self._lose(_cut_by("the stream ended without `done`"))
+            self._lose(connection_lost("the stream ended without `done`"))
         return last
-
-    def _masked(self, error: FoxAPIError) -> FoxAPIError:
-        """Mask what the error quotes of the stream."""
-        mask = self._service.account.mask
-        error.args = tuple(mask.text(str(part)) for part in error.args)
-        if isinstance(error, InvalidResponseError):
-            error.body = mask.text(error.body)
-        return error
 
     def _lose(self, fault: FoxAPIError, *, told: bool = False, conflict: bool = False) -> None:
         if self._silent:
@@ -497,13 +495,3 @@ class DeltaReader:
             task=self.handle.task,
             fault=fault,
         )
-
-
-def _cut_by(why: str) -> APIConnectionError:
-    return APIConnectionError(why)
-
-
-def _opened(task_id: str, offset: int, lost: str | None) -> Event:
-    if lost is None:
-        return StreamOpened(task_id=task_id, offset=offset)
-    return StreamResumed(task_id=task_id, offset=offset, reason=lost)

@@ -21,13 +21,17 @@ from foxapi_async._protocol.task_status import (
     classify_error,
     task_error,
 )
+from foxapi_async._transport import Account
 from foxapi_async._wire.task import Task
 from foxapi_async.errors import (
+    APIConnectionError,
     FoxAPIError,
+    InvalidResponseError,
     StreamUnavailableError,
     TaskLostError,
     TaskTimeoutError,
 )
+from foxapi_async.hooks import Event, StreamOpened, StreamResumed
 
 if TYPE_CHECKING:
     from foxapi_async._client.llm_handle import LLMHandle
@@ -179,3 +183,23 @@ class ReconnectState:
         self._misses = 0
         handle._learn(task)
         return task
+
+
+def connection_lost(why: str) -> APIConnectionError:
+    """Return the error of a connection that ended before its stream did."""
+    return APIConnectionError(why)
+
+
+def stream_opened(task_id: str, offset: int, reason: str | None) -> Event:
+    """Return the event of a new connection; ``reason`` says what ended the one before it."""
+    if reason is None:
+        return StreamOpened(task_id=task_id, offset=offset)
+    return StreamResumed(task_id=task_id, offset=offset, reason=reason)
+
+
+def masked(error: FoxAPIError, account: Account) -> FoxAPIError:
+    """Mask what the error quotes of the stream."""
+    error.args = tuple(account.mask.text(str(part)) for part in error.args)
+    if isinstance(error, InvalidResponseError):
+        error.body = account.mask.text(error.body)
+    return error
