@@ -9,7 +9,7 @@ import typer
 from foxapi_async.cli import options
 from foxapi_async.cli.exit_codes import ExitCode, UsageError
 from foxapi_async.cli.output import Screen
-from foxapi_async.cli.render import answer_members, plain
+from foxapi_async.cli.render import answer_members
 from foxapi_async.cli.runner import Session, open_session, run
 from foxapi_async.cli.submitting import submit
 from foxapi_async.errors import ConfigError
@@ -126,7 +126,7 @@ def _members(delta: "Delta") -> dict[str, Any]:
         "finish_reason": delta.finish_reason,
     }
     if delta.tool_calls:
-        members["tool_calls"] = plain(delta.tool_calls)
+        members["tool_calls"] = [call.to_dict() for call in delta.tool_calls]
     if delta.index:
         members["index"] = delta.index
     return members

@@ -8,7 +8,6 @@ import typer
 from foxapi_async.cli import options
 from foxapi_async.cli.exit_codes import ExitCode
 from foxapi_async.cli.output import Screen
-from foxapi_async.cli.render import plain
 from foxapi_async.cli.runner import Session, open_session, run
 from foxapi_async.cli.submitting import is_thinking, submit
 from foxapi_async.cli.waiting import wait_for
@@ -81,8 +80,9 @@ async def _submit(
 
 
 def _show_accepted(screen: Screen, handle: "LLMHandle", *, stream: bool) -> None:
+    task = handle.task
     try:
-        screen.record(**plain(handle.task))
+        screen.record(**(task.to_dict() if task is not None else {"id": handle.id}))
         screen.print(handle.id)
     except BrokenPipeError:
         # Nobody has read the id, and it is all that leads to what was paid for.

@@ -8,7 +8,7 @@ from foxapi_async.cli import options
 from foxapi_async.cli.exit_codes import ExitCode
 from foxapi_async.cli.moment import local_time
 from foxapi_async.cli.output import Screen
-from foxapi_async.cli.render import plain, show_answer
+from foxapi_async.cli.render import show_answer
 from foxapi_async.cli.runner import Session, open_session, run
 from foxapi_async.cli.table import sheet
 
@@ -30,7 +30,7 @@ async def _look(screen: Screen, session: Session, task_id: str) -> ExitCode:
     async with session as fox:
         handle = fox.tasks.handle(task_id)
         task = await handle.refresh()
-        screen.record(**plain(task))
+        screen.record(**task.to_dict())
         screen.print(sheet(_shown(task)))
         if handle.done() and task.error is None:
             screen.print()

@@ -10,7 +10,6 @@ import pytest
 from rich.text import Text
 
 from foxapi_async.cli.output import Screen, printable
-from foxapi_async.cli.render import plain
 from foxapi_async.cli.table import sheet, table
 from foxapi_async.types import ModelInfo, Task
 
@@ -134,12 +133,13 @@ def test_any_encoding_will_do(environment: Callable[[], dict[str, str]]) -> None
 def test_what_the_service_sent_is_plain_json() -> None:
     """A snapshot becomes JSON with the members that the SDK has no name for."""
     task = Task(id="task-a", status="completed")
-    assert plain(task)["results"] is None
-    assert set(plain(task)) == {
+    members = task.to_dict()
+    assert members["results"] is None
+    assert set(members) == {
         *("id", "object", "type", "model", "status", "progress", "created", "stream"),
         *("results", "error", "usage", "task_info"),
     }
-    assert plain(ModelInfo(id="m", capabilities=("text",))) == {
+    assert ModelInfo(id="m", capabilities=("text",)).to_dict() == {
         "id": "m",
         "object": "model",
         "capabilities": ["text"],
