@@ -228,7 +228,15 @@ def _stored(item: griffe.Class) -> Iterator[griffe.Attribute]:
 
 
 def _default(item: griffe.Attribute) -> str | None:
-    return None if item.value is None else re.sub(r"\s+", " ", str(item.value))
+    if item.value is None:
+        return None
+    text = re.sub(r"\s+", " ", str(item.value))
+    made = re.fullmatch(r"field\(default(_factory)?=(?:lambda: )?(.+?)(?:, repr=\w+)?\)", text)
+    if made is None:
+        return text
+    if made[2] == "_nothing":
+        return "None"
+    return f"{made[2]}()" if made[1] and made[2].isidentifier() else made[2]
 
 
 def _is_error(item: griffe.Class) -> bool:
@@ -270,7 +278,7 @@ def _type_code(text: str) -> str:
 
 def _field_table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
     """Yield a table that the site lays out anew on a narrow screen."""
-    yield from ('<div class="fields" markdown>', "")
+    yield from ('<div class="rows fields" markdown>', "")
     yield from _table(heads, rows)
     yield from ("</div>", "")
 

@@ -150,10 +150,12 @@ def _default(value: object) -> str:
 
 
 def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> Iterator[str]:
+    yield from ('<div class="rows" markdown>', "")
     yield f"| {' | '.join(head)} |"
     yield "|---" * len(head) + "|"
     for row in rows:
         yield f"| {' | '.join(cell.replace('``', '`') for cell in row)} |"
+    yield from ("", "</div>")
 
 
 def error_names() -> list[str]:
