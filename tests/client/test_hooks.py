@@ -186,7 +186,7 @@ async def test_nothing_is_built_while_nobody_listens(
         ("foxapi_async._transport.attempt_trace", "RequestFinished"),
         ("foxapi_async._client.handle", "TaskUpdated"),
         ("foxapi_async._client.handle", "TaskFinished"),
-        ("foxapi_async._client.streaming.delta_reader", "StreamOpened"),
+        ("foxapi_async._client.streaming.reconnect", "StreamOpened"),
         ("foxapi_async._client.streaming.delta_reader", "StreamFinished"),
     ):
         monkeypatch.setattr(f"{module}.{name}", refuse)
