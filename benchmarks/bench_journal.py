@@ -42,7 +42,7 @@ async def work(url: str, subject: str, tasks: int) -> None:
     from foxapi_async import Exponential, FoxSession, PollPolicy
 
     process.pin(process.CLIENT_CORE)
-    polling = PollPolicy(pacing=Exponential(first=0.05, factor=1.0, cap=0.05))
+    polling = PollPolicy(pacing=Exponential(initial=0.05, multiplier=1.0, max_delay=0.05))
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/tasks.db" + ("?synchronous=full" if subject == "full" else "")
         journal = None if subject == "none" else path

@@ -34,7 +34,7 @@ PRICES = (0.01, 0.02, 0.05, 0.1, 0.2)
 HIGH_PRICES = (0.5, 1.0)
 COST_GOAL = 1.15
 DECISION_GOAL = 1.5  # microseconds
-BACKOFF = Exponential(first=0.5, factor=1.5, cap=10, jitter=0.1)
+BACKOFF = Exponential(initial=0.5, multiplier=1.5, max_delay=10, jitter=0.1)
 FEWER = 0.9
 LEARNING = 100  # tasks at the start of a run that are told apart from the rest
 

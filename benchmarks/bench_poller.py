@@ -54,7 +54,7 @@ async def ours(origin: str, handles: int, rate: float) -> dict[str, float]:
     from foxapi_async._client.poll_metrics import PollMetrics
     from foxapi_async._wire.task import Task
 
-    limits = Limits(gets_per_second=None, polls_in_flight=AT_A_TIME)
+    limits = Limits(polls_per_second=None, polls_in_flight=AT_A_TIME)
     async with FoxSession(KEY, base_url=origin, limits=limits) as fox:
         service = fox._service  # noqa: SLF001
         service.pacer = Even(handles / rate)
@@ -154,7 +154,7 @@ async def memory(origin: str, handles: int, _rate: float) -> dict[str, float]:
         encode(Task(id=name, object="llm.generation.task", type="llm", model="m", status="pending"))
         for name in names
     ]
-    async with FoxSession(KEY, base_url=origin, limits=Limits(gets_per_second=1)) as fox:
+    async with FoxSession(KEY, base_url=origin, limits=Limits(polls_per_second=1)) as fox:
         service = fox._service  # noqa: SLF001
         service.pacer = Even(1000.0)
         tracemalloc.start()

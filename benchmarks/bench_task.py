@@ -49,12 +49,12 @@ async def ours(origin: str, tasks: int) -> float:
     """Submit and await by this SDK, nothing switched off but the ceiling on GETs."""
     from foxapi_async import Exponential, FoxSession, Limits, PollPolicy
 
-    pacing = Exponential(first=PAUSE, factor=1, cap=PAUSE, jitter=0)
+    pacing = Exponential(initial=PAUSE, multiplier=1, max_delay=PAUSE, jitter=0)
     async with FoxSession(
         KEY,
         base_url=origin,
         polling=PollPolicy(pacing=pacing),
-        limits=Limits(gets_per_second=None),
+        limits=Limits(polls_per_second=None),
     ) as fox:
 
         async def once() -> None:

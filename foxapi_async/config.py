@@ -81,9 +81,8 @@ def _refuse_bad_values(
 ) -> None:
     """Refuse what is not a finite number of at least zero, and zero for the names in ``positive``.
 
-    A default tells whether a setting is a number, a whole number or a truth value; one that is
-    ``None`` stands for a number. A ``factor`` below 1 would turn a backoff into a hurry, so it is
-    refused too.
+    The type of a default is the type of the setting: a number, a whole number or a truth value;
+    ``None`` stands for a number. A ``multiplier`` below 1 is refused, because delays would shrink.
     """
     for name, default in zip(settings.__struct_fields__, settings.__struct_defaults__, strict=True):
         value = getattr(settings, name)
@@ -104,7 +103,7 @@ def _refuse_bad_values(
             raise ConfigError(f"{where} must be finite and not negative, got {value!r}")
         if value == 0 and name in positive:
             raise ConfigError(f"{where} must be more than 0")
-        if name == "factor" and value < 1:
+        if name == "multiplier" and value < 1:
             raise ConfigError(f"{where} must be at least 1, got {value!r}")
 
 
@@ -123,7 +122,7 @@ def _is_finite(value: float) -> bool:
 class Timeouts(Struct, frozen=True, kw_only=True):
     """Four timeouts: of one attempt, of a billed POST, of a call, of a wait for a task.
 
-    A silent stream is ended by ``StreamPolicy.silence``.
+    A silent stream is ended by ``StreamPolicy.idle_timeout``.
     """
 
     connect: float = 10.0
@@ -153,7 +152,7 @@ class Timeouts(Struct, frozen=True, kw_only=True):
 class RetryPolicy(Struct, frozen=True, kw_only=True):
     """How a failed call is tried again.
 
-    A ``Retry-After`` up to ``retry_after_cap`` replaces the delay.
+    A ``Retry-After`` up to ``max_retry_after`` replaces the delay.
 
     A billed POST is sent again only when it provably never left this machine. By default a 429
     ends the submission with ``RateLimitError``, because a limit that is hit after the request was
@@ -162,19 +161,19 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
 
     attempts: int = 4
     """How often a call is tried at most, the first attempt included."""
-    first: float = 0.5
+    initial: float = 0.5
     """Seconds before the second attempt, at most.
 
-    The delay before attempt ``n + 1`` is drawn between half and all of ``first * factor ** (n -
-    1)``.
+    The delay before attempt ``n + 1`` is drawn between half and all of ``initial *
+    multiplier ** (n - 1)``.
     """
-    factor: float = 2.0
+    multiplier: float = 2.0
     """By what the delay grows with each attempt; at least 1."""
-    cap: float = 8.0
+    max_delay: float = 8.0
     """Upper bound of the delay, in seconds."""
-    elapsed: float = 60.0
+    max_elapsed: float = 60.0
     """Seconds after the start of the call from which on no attempt starts."""
-    retry_after_cap: float = 60.0
+    max_retry_after: float = 60.0
     """The longest ``Retry-After`` that is obeyed, in seconds.
 
     A longer one ends the call with its error.
@@ -213,17 +212,17 @@ class Exponential(Struct, frozen=True, kw_only=True):
     The spread keeps tasks that were submitted together from being polled together.
     """
 
-    first: float = 0.5
+    initial: float = 0.5
     """Seconds before the first poll."""
-    factor: float = 1.5
+    multiplier: float = 1.5
     """By what the interval grows with each poll; at least 1."""
-    cap: float = 10.0
+    max_delay: float = 10.0
     """Upper bound of the interval, in seconds."""
     jitter: float = 0.1
     """Random spread of each interval, as a share of it; at least 0 and less than 1."""
 
     def __post_init__(self) -> None:
-        _refuse_bad_values(self, positive=("first", "cap"))
+        _refuse_bad_values(self, positive=("initial", "max_delay"))
         if self.jitter >= 1:
             raise ConfigError(f"Exponential.jitter must be less than 1, got {self.jitter!r}")
 
@@ -235,15 +234,15 @@ class Adaptive(Struct, frozen=True):
     longer than 30 seconds.
     """
 
-    price: float = 0.05
+    poll_cost: float = 0.05
     """What one GET is worth, in seconds of delay.
 
-    At 0.05, twenty GETs may be spent where they save a second. A higher price makes fewer polls and
+    At 0.05, twenty GETs may be spent where they save a second. A higher cost makes fewer polls and
     later results.
     """
 
     def __post_init__(self) -> None:
-        _refuse_bad_values(self, positive=("price",))
+        _refuse_bad_values(self, positive=("poll_cost",))
 
 
 class PollPolicy(Struct, frozen=True, kw_only=True):
@@ -253,7 +252,7 @@ class PollPolicy(Struct, frozen=True, kw_only=True):
     """When the next poll of a task is due: ``Adaptive``, ``Exponential`` or ``Fixed``."""
     give_up_after: float = 300.0
     """Seconds of unbroken failure of a task's polls after which ``TaskLostError`` is raised."""
-    hollow: float = 60.0
+    empty_result_grace: float = 60.0
     """Seconds that a completed task may lack its results before the wait ends with an error
     (contract Q2).
     """
@@ -274,13 +273,13 @@ class PollPolicy(Struct, frozen=True, kw_only=True):
 class StreamPolicy(Struct, frozen=True, kw_only=True):
     """How a stream is followed, and reconnected at its offset when it is cut."""
 
-    silence: float = 60.0
+    idle_timeout: float = 60.0
     """Seconds without a byte after which a connection counts as cut."""
-    first: float = 0.25
+    initial: float = 0.25
     """Seconds before the second reconnect; the first one is immediate."""
-    factor: float = 2.0
+    multiplier: float = 2.0
     """By what the delay grows with each reconnect; at least 1. A delivered chunk resets it."""
-    cap: float = 5.0
+    max_delay: float = 5.0
     """Upper bound of the delay, in seconds."""
     give_up_after: float = 300.0
     """Seconds of waiting without a chunk or progress of the task after which
@@ -288,7 +287,7 @@ class StreamPolicy(Struct, frozen=True, kw_only=True):
     """
 
     def __post_init__(self) -> None:
-        _refuse_bad_values(self, positive=("silence",))
+        _refuse_bad_values(self, positive=("idle_timeout",))
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -304,30 +303,30 @@ class Limits(Struct, frozen=True, kw_only=True):
     A poll older than three seconds no longer counts, but at most twice this number are made at a
     time.
     """
-    gets_per_second: float | None = 200.0
+    polls_per_second: float | None = 200.0
     """Polls a second, of all tasks together. ``None``: no limit."""
     streams: int = 100
     """Streams that are followed live for ``await handle``; other tasks are polled."""
     submits_in_flight: int = 64
     """Submits whose POST is under way; others wait."""
-    in_flight: int | None = None
+    max_unfinished: int | None = None
     """Tasks that are submitted and not finished; further submits wait. ``None``: no limit."""
-    body: int = 64 * 1024 * 1024
+    max_response_bytes: int = 64 * 1024 * 1024
     """The largest body of an answer, in bytes after decompression."""
-    frame: int = 16 * 1024 * 1024
+    max_event_bytes: int = 16 * 1024 * 1024
     """The largest event of a stream, in bytes."""
 
     def __post_init__(self) -> None:
         _refuse_bad_values(
             self,
-            optional=("gets_per_second", "in_flight"),
-            whole=("in_flight",),
+            optional=("polls_per_second", "max_unfinished"),
+            whole=("max_unfinished",),
             positive=(
                 "polls_in_flight",
-                "gets_per_second",
+                "polls_per_second",
                 "submits_in_flight",
-                "in_flight",
-                "body",
-                "frame",
+                "max_unfinished",
+                "max_response_bytes",
+                "max_event_bytes",
             ),
         )

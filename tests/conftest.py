@@ -263,7 +263,7 @@ async def cutter(gateway: Gateway) -> AsyncIterator[FaultProxy]:
 @pytest.fixture
 def quick() -> PollPolicy:
     """Look often: a test has no time."""
-    return PollPolicy(pacing=Exponential(first=0.01, factor=1.2, cap=0.05))
+    return PollPolicy(pacing=Exponential(initial=0.01, multiplier=1.2, max_delay=0.05))
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ async def main() -> None:
     prompts = [f"count 1 to {2 + number % 5}" for number in range(60)]
 
     # At most 30 tasks are unfinished at a time: a submit waits for room, nothing is dropped.
-    async with FoxSession(limits=Limits(in_flight=30)) as fox:
+    async with FoxSession(limits=Limits(max_unfinished=30)) as fox:
         submits = [fox.llm.submit(model="gpt-5.5", messages=prompt) for prompt in prompts]
         handles = await asyncio.gather(*submits)
 

@@ -6,7 +6,7 @@ from foxapi_async import Adaptive, Fixed, FoxSession, PollPolicy
 
 
 async def main() -> None:
-    calm = PollPolicy(pacing=Adaptive(price=0.2))  # a GET is worth 0.2 seconds of delay
+    calm = PollPolicy(pacing=Adaptive(poll_cost=0.2))  # a GET is worth 0.2 seconds of delay
     even = PollPolicy(pacing=Fixed(0.5))
 
     async with FoxSession(polling=calm) as fox:

@@ -21,7 +21,7 @@ _log = logging.getLogger("foxapi_async")
 class AdmissionControl:
     """Lets submissions in, first come first served, as far as the limits and a pause allow.
 
-    Under ``limits.in_flight`` it knows the tasks of the session that are not known to be finished.
+    Under ``limits.max_unfinished`` it knows the unfinished tasks of the session.
     While they leave no room for a submission that waits, that one waits for every one of them: so
     they are polled, whether or not their handles are awaited.
     """
@@ -48,7 +48,7 @@ class AdmissionControl:
 
     @property
     def unfinished(self) -> int:
-        """How many tasks count for ``limits.in_flight``; 0 without that limit."""
+        """How many tasks count for ``limits.max_unfinished``; 0 without that limit."""
         return len(self._unfinished)
 
     @property
@@ -92,7 +92,7 @@ class AdmissionControl:
     def accepted(self, task: Task, source: TaskSource) -> None:
         """Count a task of this session, as unfinished where such tasks are limited."""
         self.tasks += 1
-        if self._limits.in_flight is None or task.id in self._unfinished:
+        if self._limits.max_unfinished is None or task.id in self._unfinished:
             return  # a service that names one task twice has made one
         unfinished = UnfinishedTask(task, source, self._poller, born=self._clock.time())
         self._unfinished[task.id] = unfinished
@@ -137,7 +137,7 @@ class AdmissionControl:
     @property
     def _is_full(self) -> bool:
         """Whether it is unfinished tasks that leave no room."""
-        most = self._limits.in_flight
+        most = self._limits.max_unfinished
         return most is not None and self._posts + len(self._unfinished) >= most
 
     @property

@@ -51,8 +51,8 @@ _RULES: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
     "timeouts": (_one_of(Timeouts), "Timeouts(...), as in Timeouts(wait=60)"),
     "retry": (_one_of(RetryPolicy), "RetryPolicy(...), as in RetryPolicy(attempts=3)"),
     "polling": (_one_of(PollPolicy), "PollPolicy(...), as in PollPolicy(pacing=Fixed(5))"),
-    "streaming": (_one_of(StreamPolicy), "StreamPolicy(...), as in StreamPolicy(silence=30)"),
-    "limits": (_one_of(Limits), "Limits(...), as in Limits(in_flight=50)"),
+    "streaming": (_one_of(StreamPolicy), "StreamPolicy(...), as in StreamPolicy(idle_timeout=30)"),
+    "limits": (_one_of(Limits), "Limits(...), as in Limits(max_unfinished=50)"),
     "validation": (
         lambda value: isinstance(value, str) and value in {"known", "strict", "off"},
         "'known', 'strict' or 'off'",

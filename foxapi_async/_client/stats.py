@@ -13,7 +13,7 @@ class Stats(Struct, frozen=True, kw_only=True):
     submits_in_flight: int
     """POSTs that are under way."""
     waiting_for_room: int
-    """Submits that wait for ``limits.in_flight``, ``limits.submits_in_flight`` or the end of a
+    """Submits that wait for ``limits.max_unfinished``, ``limits.submits_in_flight`` or the end of a
     pause.
     """
     paused: float
@@ -21,7 +21,7 @@ class Stats(Struct, frozen=True, kw_only=True):
     tasks: int
     """Tasks that were accepted, and so are billed."""
     unfinished: int
-    """Tasks that count for ``limits.in_flight``; 0 if that is not set."""
+    """Tasks that count for ``limits.max_unfinished``; 0 if that is not set."""
     unclaimed: int
     """Handles in ``fox.unclaimed``."""
     waiting: int

@@ -75,16 +75,18 @@ class ExponentialPacer:
 
     def __init__(self, pacing: Exponential) -> None:
         self._pacing = pacing
-        self._longest = min(pacing.cap, LONGEST_INTERVAL)
-        growth = self._longest / pacing.first
+        self._longest = min(pacing.max_delay, LONGEST_INTERVAL)
+        growth = self._longest / pacing.initial
         # How many steps reach the cap: further powers would only leave the range of a float.
-        grows = growth > 1 and pacing.factor > 1
-        self._steps = ceil(log(growth) / log(pacing.factor)) if grows else 0
+        grows = growth > 1 and pacing.multiplier > 1
+        self._steps = ceil(log(growth) / log(pacing.multiplier)) if grows else 0
 
     def interval(self, look: PollContext, roll: float) -> float:
         """Return the next interval; the age plays no part."""
         pacing = self._pacing
-        plain = min(pacing.first * pacing.factor ** min(look.polls, self._steps), self._longest)
+        plain = min(
+            pacing.initial * pacing.multiplier ** min(look.polls, self._steps), self._longest
+        )
         return min(plain * (1 + pacing.jitter * (2 * roll - 1)), self._longest)
 
     def learn(self, model: str, age: float, unfinished_at: float) -> None:
@@ -102,7 +104,7 @@ class AdaptivePacer:
     __slots__ = ("_first", "_hazards", "_step", "_unknown")
 
     def __init__(self, pacing: Adaptive) -> None:
-        self._step = sqrt(2 * pacing.price)
+        self._step = sqrt(2 * pacing.poll_cost)
         self._hazards: dict[str, Hazard] = {}  # the model that was longest not heard of first
         self._unknown = Hazard()
         self._first = self._unknown.advance(0.0, self._step)

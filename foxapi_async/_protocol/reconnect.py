@@ -61,10 +61,10 @@ def backoff(policy: StreamPolicy, cut: Disconnect, cuts: int) -> float:
     if cuts <= 1 and not cut.gone:
         return cut.hint
     try:
-        plain = policy.first * policy.factor ** max(cuts - 2, 0)
+        plain = policy.initial * policy.multiplier ** max(cuts - 2, 0)
     except OverflowError:
-        plain = policy.cap
-    return max(min(plain, policy.cap), cut.hint)
+        plain = policy.max_delay
+    return max(min(plain, policy.max_delay), cut.hint)
 
 
 def should_give_up(policy: StreamPolicy, cut: Disconnect, cuts: int, waited: float) -> bool:

@@ -78,11 +78,11 @@ def decide(
         reason = "final"
     elif attempt >= policy.attempts:
         reason = "attempts"
-    elif hint is not None and hint > policy.retry_after_cap:
+    elif hint is not None and hint > policy.max_retry_after:
         reason = "retry-after"
     elif remaining is not None and wait >= remaining:
         reason = "deadline"
-    elif elapsed + wait > policy.elapsed:
+    elif elapsed + wait > policy.max_elapsed:
         reason = "elapsed"
     else:
         return RetryIn(wait)
@@ -130,10 +130,10 @@ def _is_transient(outcome: FailedAttempt) -> bool:
 def _backoff(attempt: int, policy: RetryPolicy, roll: float) -> float:
     """Return the wait before the next attempt: equal jitter, half of it fixed and half drawn."""
     try:
-        full = policy.first * policy.factor ** (attempt - 1)
+        full = policy.initial * policy.multiplier ** (attempt - 1)
     except OverflowError:
-        full = policy.cap
-    return min(full, policy.cap) * (0.5 + 0.5 * roll)
+        full = policy.max_delay
+    return min(full, policy.max_delay) * (0.5 + 0.5 * roll)
 
 
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")

@@ -157,6 +157,6 @@ class EventDecoder:
     def _refuse(self, head: bytes) -> None:
         self._parked.clear()
         self.error = InvalidResponseError(
-            f"the stream sent a frame of more than limits.frame = {self._limit} bytes",
+            f"the stream sent a frame of more than limits.max_event_bytes = {self._limit} bytes",
             body=head.decode("utf-8", "replace"),
         )

@@ -73,7 +73,7 @@ async def read_bounded(
     answer = HTTPResponse(account, status, body, request_id, wait)
     if success and not whole:
         raise invalid_response(
-            answer, f"answered {status} with more than limits.body = {limit} bytes"
+            answer, f"answered {status} with more than limits.max_response_bytes = {limit} bytes"
         )
     return answer
 

@@ -91,7 +91,7 @@ class Transport:
 
         self._again = retry_after_failure
         self._timeouts = timeouts or Timeouts()
-        self._body_limit = (limits or Limits()).body
+        self._body_limit = (limits or Limits()).max_response_bytes
         self._clock = clock or LoopClock()
         self._roll = roll
         self._deadlines = TimeoutScheduler(self._clock)

@@ -30,11 +30,11 @@ KEY: Final = "sk-secret-0123456789abcdef"
 TEXT: Final = "1, 2, 3"
 PAGE: Final = Path(__file__).parents[2] / "docs/figures/adversity.md"
 
-RETRY: Final = RetryPolicy(attempts=3, first=0.001, cap=0.002)
-PACING: Final = Exponential(first=0.002, cap=0.004)
+RETRY: Final = RetryPolicy(attempts=3, initial=0.001, max_delay=0.002)
+PACING: Final = Exponential(initial=0.002, max_delay=0.004)
 # Seconds without news: a slow machine must not run out of them where the network gets better.
 GIVE_UP: Final = {True: 300.0, False: 0.02}
-# Just over the clock that ends what stalls: Timeouts.submit, StreamPolicy.silence, Timeouts.read.
+# Just over Timeouts.submit, StreamPolicy.idle_timeout and Timeouts.read, which end what stalls.
 PATIENCE: Final = {"POST": 121.0, "stream": 61.0, "GET": 31.0}
 
 ENVELOPE: Final = b'{"error":{"message":"slow down","type":"rate_limit_error"}}'
@@ -238,7 +238,7 @@ class Scene:
             base_url=url,
             retry=RETRY,
             polling=PollPolicy(pacing=PACING, give_up_after=GIVE_UP[passes]),
-            streaming=StreamPolicy(first=0.001, cap=0.002, give_up_after=GIVE_UP[passes]),
+            streaming=StreamPolicy(initial=0.001, max_delay=0.002, give_up_after=GIVE_UP[passes]),
             hooks=[self._hear],
             clock=self._clock,
         )

@@ -65,7 +65,7 @@ def living() -> Counter[str]:
     return Counter(one.__qualname__ for one in classes if one.__module__.startswith(modules))
 
 
-@pytest.mark.parametrize("limits", [Limits(), Limits(in_flight=4, submits_in_flight=4)])
+@pytest.mark.parametrize("limits", [Limits(), Limits(max_unfinished=4, submits_in_flight=4)])
 async def test_a_finished_row_leaves_nothing_behind(
     gateway: Gateway, quick: PollPolicy, limits: Limits
 ) -> None:

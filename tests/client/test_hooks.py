@@ -33,7 +33,7 @@ from foxapi_async.hooks import (
 from foxapi_async.testing import FaultProxy, Reset
 
 KEY = "sk-secret-0123456789abcdef"
-QUICK = PollPolicy(pacing=Exponential(first=0.01, factor=1.2, cap=0.05))
+QUICK = PollPolicy(pacing=Exponential(initial=0.01, multiplier=1.2, max_delay=0.05))
 REQUESTS = (RequestStarted, RequestFinished)
 USER: ContextVar[str | None] = ContextVar("USER", default=None)
 
@@ -91,7 +91,7 @@ async def submitted_by(fox: FoxSession, user: str, *, stream: bool = False) -> L
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["polled", "followed"])
-@pytest.mark.parametrize("limits", [Limits(), Limits(in_flight=2, polls_in_flight=1)])
+@pytest.mark.parametrize("limits", [Limits(), Limits(max_unfinished=2, polls_in_flight=1)])
 async def test_events_of_a_task_are_told_in_the_context_of_its_submit(
     gateway: Gateway, limits: Limits, stream: bool
 ) -> None:

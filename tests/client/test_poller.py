@@ -29,7 +29,7 @@ from foxapi_async.errors import (
 from foxapi_async.hooks import TaskStatusUnknown
 from foxapi_async.types import Task
 
-PACING = Exponential(first=1, factor=1, cap=1, jitter=0)
+PACING = Exponential(initial=1, multiplier=1, max_delay=1, jitter=0)
 
 
 def task(task_id: str, status: str = "processing", progress: int = 0) -> Task:
@@ -48,7 +48,7 @@ class Service:
     def __init__(self, answer: Callable[[str, int], Task | FoxAPIError]) -> None:
         self.account = Account()
         self.answer = answer
-        self.polling = PollPolicy(give_up_after=10, hollow=3)
+        self.polling = PollPolicy(give_up_after=10, empty_result_grace=3)
         self.pacer = pacer(PACING)
         self.looks: dict[str, int] = {}
         self.hollow: list[bool] = []
@@ -115,7 +115,7 @@ class Bench:
     def __init__(
         self,
         answer: Callable[[str, int], Task | FoxAPIError],
-        limits: Limits = Limits(gets_per_second=None),  # noqa: B008 frozen
+        limits: Limits = Limits(polls_per_second=None),  # noqa: B008 frozen
     ) -> None:
         self.clock = ManualClock()
         self.service = Service(answer)
@@ -182,7 +182,7 @@ async def test_one_get_feeds_every_waiter_of_a_task() -> None:
 
 async def test_two_hundred_waits_use_one_timer_and_bounded_gets() -> None:
     """However many wait, one timer is set and no more GETs are under way than allowed."""
-    bench = Bench(finishes_at(4), Limits(polls_in_flight=7, gets_per_second=None))
+    bench = Bench(finishes_at(4), Limits(polls_in_flight=7, polls_per_second=None))
     bench.service.gate = asyncio.Event()
     waits = [bench.wait(Handle(f"t{number}", 0.0)) for number in range(200)]
     await settle()
@@ -199,8 +199,8 @@ async def test_two_hundred_waits_use_one_timer_and_bounded_gets() -> None:
 
 
 async def test_the_rate_of_gets_has_a_ceiling() -> None:
-    """No second sees more GETs than limits.gets_per_second, and none is starved for it."""
-    bench = Bench(finishes_at(1), Limits(gets_per_second=10))
+    """No second sees more GETs than limits.polls_per_second, and none is starved for it."""
+    bench = Bench(finishes_at(1), Limits(polls_per_second=10))
     waits = [bench.wait(Handle(f"t{number}")) for number in range(35)]
     seen = 0
     for second in range(1, 5):
@@ -303,7 +303,7 @@ async def test_a_success_that_asks_for_patience_slows_everybody() -> None:
         bench.service.pause = 5.0 if task_id == "a" and number == 1 else None
         return task(task_id, "processing" if number == 1 else "completed")
 
-    bench = Bench(answer, Limits(gets_per_second=100))
+    bench = Bench(answer, Limits(polls_per_second=100))
     first = bench.wait(Handle("a"))
     await bench.clock.advance(0.02)
     others = [bench.wait(Handle(f"b{number}")) for number in range(100)]
@@ -321,7 +321,7 @@ async def test_a_success_that_asks_for_patience_slows_everybody() -> None:
 
 async def test_a_pause_of_no_time_slows_nobody() -> None:
     """A Retry-After of 0 on a success asks for nothing."""
-    bench = Bench(finishes_at(2), Limits(gets_per_second=100))
+    bench = Bench(finishes_at(2), Limits(polls_per_second=100))
     bench.service.pause = 0.0
     wait = bench.wait(Handle("a"))
     await bench.clock.advance(1.1)
@@ -331,7 +331,7 @@ async def test_a_pause_of_no_time_slows_nobody() -> None:
 
 async def test_tasks_that_hang_do_not_stall_the_others() -> None:
     """With every worker in a GET that hangs, others are looked at after a few seconds, and on."""
-    bench = Bench(finishes_at(4), Limits(polls_in_flight=4, gets_per_second=None))
+    bench = Bench(finishes_at(4), Limits(polls_in_flight=4, polls_per_second=None))
     bench.service.gate = asyncio.Event()
     bench.service.hangs = lambda task_id: task_id.startswith("stuck")
     stuck = [bench.wait(Handle(f"stuck{number}")) for number in range(4)]
@@ -354,7 +354,7 @@ async def test_tasks_that_hang_do_not_stall_the_others() -> None:
 
 async def test_hanging_gets_are_at_most_twice_the_limit() -> None:
     """However many tasks hang, no more GETs are under way, and their end lets the rest go on."""
-    bench = Bench(finishes_at(2), Limits(polls_in_flight=4, gets_per_second=None))
+    bench = Bench(finishes_at(2), Limits(polls_in_flight=4, polls_per_second=None))
     bench.service.gate = asyncio.Event()
     waits = [bench.wait(Handle(f"t{number}")) for number in range(50)]
     await bench.clock.advance(100)
@@ -373,7 +373,7 @@ async def test_hanging_gets_are_at_most_twice_the_limit() -> None:
 @pytest.mark.parametrize("turns", range(4))
 async def test_a_worker_that_is_cancelled_leaves_its_work_to_another(turns: int) -> None:
     """Whoever cancels all tasks of the loop, at any moment of a GET, costs nobody his result."""
-    bench = Bench(finishes_at(1), Limits(polls_in_flight=1, gets_per_second=None))
+    bench = Bench(finishes_at(1), Limits(polls_in_flight=1, polls_per_second=None))
     bench.service.gate = asyncio.Event()
     waits = [bench.wait(Handle(f"t{number}")) for number in range(3)]
     await settle()
@@ -394,7 +394,7 @@ async def test_a_worker_that_is_cancelled_leaves_its_work_to_another(turns: int)
 
 async def test_those_that_do_not_hang_stay_within_the_limit() -> None:
     """Once GETs that hung have ended, no more than the limit are under way."""
-    bench = Bench(finishes_at(9), Limits(polls_in_flight=4, gets_per_second=None))
+    bench = Bench(finishes_at(9), Limits(polls_in_flight=4, polls_per_second=None))
     bench.service.gate = first = asyncio.Event()
     waits = [bench.wait(Handle(f"t{number}")) for number in range(50)]
     await bench.clock.advance(SLOW_AFTER + 0.1)
@@ -535,9 +535,9 @@ async def test_a_final_task_is_not_looked_at_again() -> None:
 
 async def test_no_task_is_asked_for_once_there_is_room() -> None:
     """A task that is found to be finished lets the submission in, and the others are left alone."""
-    bench = Bench(finishes_at(1), Limits(gets_per_second=None))
+    bench = Bench(finishes_at(1), Limits(polls_per_second=None))
     bench.service.gate = asyncio.Event()
-    room = AdmissionControl(bench.clock, Limits(in_flight=3), bench.poller)
+    room = AdmissionControl(bench.clock, Limits(max_unfinished=3), bench.poller)
     known = Handle("a")
     wait = bench.wait(known)
     await settle()
@@ -555,8 +555,8 @@ async def test_no_task_is_asked_for_once_there_is_room() -> None:
 
 async def test_a_task_that_is_named_twice_takes_one_place() -> None:
     """Two answers with one id leave no wait behind once that task has ended."""
-    bench = Bench(finishes_at(1), Limits(gets_per_second=None))
-    room = AdmissionControl(bench.clock, Limits(in_flight=1), bench.poller)
+    bench = Bench(finishes_at(1), Limits(polls_per_second=None))
+    room = AdmissionControl(bench.clock, Limits(max_unfinished=1), bench.poller)
     room.accepted(task("a"), bench.service)
     entering = asyncio.create_task(room.enter())
     await settle()

@@ -40,7 +40,9 @@ class Service:
     def __init__(self, clock: ManualClock, ends: list[float]) -> None:
         self.account = Account()
         self.polling = PollPolicy()
-        self.pacer = ExponentialPacer(Exponential(first=0.5, factor=1.3, cap=8, jitter=0.3))
+        self.pacer = ExponentialPacer(
+            Exponential(initial=0.5, multiplier=1.3, max_delay=8, jitter=0.3)
+        )
         self.clock = clock
         self.ends = ends
         self.looks: list[tuple[float, int]] = []
@@ -131,7 +133,7 @@ def test_ten_minutes_of_waiting_in_no_time(
         clock = ManualClock()
         service = Service(clock, ends)
         poller = Poller(
-            clock, Limits(gets_per_second=ceiling, polls_in_flight=workers), roll=lambda: 0.5
+            clock, Limits(polls_per_second=ceiling, polls_in_flight=workers), roll=lambda: 0.5
         )
         handles = [Handle(str(number)) for number in range(8)]
         waiters: list[tuple[Counted, float | None, float | None]] = []
@@ -218,7 +220,7 @@ def test_polls_that_hang_make_others_late_by_seconds(
     async def run() -> None:
         clock = ManualClock()
         service = Hanging(clock, stuck)
-        poller = Poller(clock, Limits(polls_in_flight=size, gets_per_second=None), roll=lambda: 0)
+        poller = Poller(clock, Limits(polls_in_flight=size, polls_per_second=None), roll=lambda: 0)
         waiters: list[Counted] = []
 
         def join(task_id: str) -> None:
@@ -274,7 +276,7 @@ async def test_half_of_the_tasks_hang_and_the_others_finish(
 ) -> None:
     """Polls that never answer take all places, and after a few seconds the others have theirs."""
     limits = Limits(polls_in_flight=3)
-    polling = PollPolicy(pacing=Exponential(first=0.01, cap=0.05))
+    polling = PollPolicy(pacing=Exponential(initial=0.01, max_delay=0.05))
     async with FoxSession(
         "sk-x", base_url=cutter.url, clock=clock, limits=limits, polling=polling
     ) as fox:

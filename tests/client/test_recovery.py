@@ -116,7 +116,7 @@ async def test_silence_asks_the_task_and_reopens(
     with pytest.raises(StreamInterruptedError, match="300 s without news") as caught:
         await reading
     assert isinstance(caught.value.fault, APITimeoutError)
-    assert "StreamPolicy.silence, 60 s" in str(caught.value)
+    assert "StreamPolicy.idle_timeout, 60 s" in str(caught.value)
     assert 300 <= clock.time() < 320
     assert play.asked == 5
 
@@ -142,7 +142,7 @@ async def test_what_is_interrupted_can_be_read_on_from_its_cursor(
     """The error has the offset, the text so far, the task id, and a cursor that goes on."""
     play.script.append(play.cut("one", " two"))
     play.script.extend([503] * 9)
-    policy = StreamPolicy(first=0, give_up_after=0)
+    policy = StreamPolicy(initial=0, give_up_after=0)
     async with FoxSession(KEY, base_url=stage.url, streaming=policy) as fox:
         handle = await submit(fox)
         seen: list[Delta] = []
@@ -319,8 +319,8 @@ async def test_an_error_event_is_checked_with_the_task(
 async def test_frames_beyond_the_limit_leave_it_to_the_task(stage: Gateway, play: "Play") -> None:
     """A stream whose frames are too large for this session ends with the stored text."""
     play.store(WHOLE)
-    limits = Limits(frame=64)
-    policy = StreamPolicy(first=0)
+    limits = Limits(max_event_bytes=64)
+    policy = StreamPolicy(initial=0)
     async with FoxSession(KEY, base_url=stage.url, limits=limits, streaming=policy) as fox:
         assert text(await read(await submit(fox))) == WHOLE
 
@@ -358,10 +358,10 @@ async def listed(stream: object) -> list[Delta]:
 async def test_streams_that_are_cut_together_ask_within_the_ceiling(
     stage: Gateway, play: "Play", clock: ManualClock
 ) -> None:
-    """However many look at their tasks at once, no second sees more than limits.gets_per_second."""
+    """However many tasks are polled at once, limits.polls_per_second holds."""
     play.stream_status = 404
     play.store(WHOLE)
-    limits = Limits(gets_per_second=10)
+    limits = Limits(polls_per_second=10)
     async with FoxSession(KEY, base_url=stage.url, clock=clock, limits=limits) as fox:
         handles = [await submit(fox) for _ in range(30)]
         began = clock.time()

@@ -26,12 +26,12 @@ from foxapi_async.testing import Answer, FaultProxy, Stall
 
 KEY = "sk-secret-0123456789abcdef"
 PROMPT: LLMParams = {"model": "gpt-5.5", "messages": "count 1 to 3"}
-QUICK = PollPolicy(pacing=Exponential(first=0.01, factor=1.2, cap=0.05))
+QUICK = PollPolicy(pacing=Exponential(initial=0.01, multiplier=1.2, max_delay=0.05))
 
 
 async def test_a_gather_of_many_submits_takes_its_time_and_nothing_else(gateway: Gateway) -> None:
     """With in_flight set, no more tasks are unfinished at a time, though no handle is awaited."""
-    limits = Limits(in_flight=7, gets_per_second=None)
+    limits = Limits(max_unfinished=7, polls_per_second=None)
     async with FoxSession(KEY, base_url=gateway.url, polling=QUICK, limits=limits) as fox:
         most = 0
 
@@ -69,7 +69,7 @@ class PollsOfFinished:
 
 async def test_what_admission_learns_is_known_to_every_handle() -> None:
     """A task that was seen finished for its room is done, told and never asked for again."""
-    limits, finished, told = Limits(in_flight=4), PollsOfFinished(), list[Progress]()
+    limits, finished, told = Limits(max_unfinished=4), PollsOfFinished(), list[Progress]()
     events: list[Event] = []
     gateway = Gateway()
     gateway.app.middlewares.append(finished.count)
@@ -99,7 +99,9 @@ async def test_a_task_that_ends_before_its_submit_returns_is_known_to_its_handle
     """What is learnt while the acceptance is still being written down reaches the handle."""
     async with (
         Gateway() as gateway,
-        FoxSession(KEY, base_url=gateway.url, polling=QUICK, limits=Limits(in_flight=1)) as fox,
+        FoxSession(
+            KEY, base_url=gateway.url, polling=QUICK, limits=Limits(max_unfinished=1)
+        ) as fox,
     ):
         recorder = fox._service.options.journal
         accepted, slow = recorder.accepted, asyncio.Event()
@@ -124,7 +126,7 @@ async def test_a_task_that_ends_before_its_submit_returns_is_known_to_its_handle
 
 async def test_finished_tasks_make_room_without_a_poll(gateway: Gateway) -> None:
     """An awaited task has left the room by the time that its result is there."""
-    limits = Limits(in_flight=1)
+    limits = Limits(max_unfinished=1)
     async with FoxSession(KEY, base_url=gateway.url, polling=QUICK, limits=limits) as fox:
         for _ in range(3):
             handle = await fox.llm.submit(**PROMPT)
@@ -139,7 +141,7 @@ async def test_a_task_that_cannot_be_learnt_of_does_not_hold_the_room_for_ever(
     cutter: FaultProxy, gateway: Gateway
 ) -> None:
     """A lost task counts no more, and the submission that waited goes on."""
-    limits = Limits(in_flight=1)
+    limits = Limits(max_unfinished=1)
     async with FoxSession(KEY, base_url=cutter.url, polling=QUICK, limits=limits) as fox:
         cutter.on("GET", "*", Answer.http(404), times=3)
         await fox.llm.submit(**PROMPT)
@@ -151,7 +153,7 @@ async def test_a_refused_submission_gives_its_place_to_the_next(
     cutter: FaultProxy, gateway: Gateway
 ) -> None:
     """What the service did not accept takes up no room."""
-    limits = Limits(in_flight=1)
+    limits = Limits(max_unfinished=1)
     async with FoxSession(KEY, base_url=cutter.url, polling=QUICK, limits=limits) as fox:
         cutter.on("POST", "*", Answer.http(422), times=1)
         refused, accepted = await asyncio.gather(

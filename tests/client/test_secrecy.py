@@ -87,7 +87,7 @@ async def test_a_key_that_comes_back_is_shown_nowhere(
         journal=file,
         polling=quick,
         retry=RetryPolicy(attempts=1),
-        streaming=StreamPolicy(first=0.001, cap=0.002, give_up_after=0.01),
+        streaming=StreamPolicy(initial=0.001, max_delay=0.002, give_up_after=0.01),
         hooks=[events.append],
     ) as fox:
         handle = await fox.llm.submit(model="gpt-5.5", messages="hello", stream=True)

@@ -104,7 +104,7 @@ async def test_a_setting_of_a_wrong_type_is_refused_at_once(
         lambda: PollPolicy(give_up_after=float("inf")),
         lambda: PollPolicy(sync_upstream="no"),  # type: ignore[arg-type]
         lambda: PollPolicy(pacing=5),  # type: ignore[arg-type]
-        lambda: Limits(in_flight=2.5),  # type: ignore[arg-type]
+        lambda: Limits(max_unfinished=2.5),  # type: ignore[arg-type]
         lambda: Limits(streams=1.5),  # type: ignore[arg-type]
         lambda: Timeouts(read=10**400),
     ],

@@ -21,7 +21,7 @@ KEY: Final = "sk-secret-0123456789abcdef"
 SECRET: Final = "what nobody else may read"
 PROMPT: Final = f"count 1 to 3, {SECRET}"
 ONCE: Final = RetryPolicy(attempts=1)
-PACING: Final = Exponential(first=0.001, cap=0.002)
+PACING: Final = Exponential(initial=0.001, max_delay=0.002)
 
 
 class Place:
@@ -45,7 +45,7 @@ class Place:
             "base_url": self.cutter.url,
             "retry": ONCE,
             "polling": PollPolicy(pacing=PACING),
-            "streaming": StreamPolicy(first=0.001, cap=0.002),
+            "streaming": StreamPolicy(initial=0.001, max_delay=0.002),
         }
         return await self._stack.enter_async_context(FoxSession(KEY, **(defaults | options)))
 
@@ -273,7 +273,7 @@ async def _a_task_that_cannot_be_asked_for(place: Place) -> None:
 
 @raises(errors.EmptyResultError)
 async def _completed_without_a_result(place: Place) -> None:
-    polling = PollPolicy(pacing=PACING, hollow=0.02)
+    polling = PollPolicy(pacing=PACING, empty_result_grace=0.02)
     await (await submit(await place.fox("query:hollow:polls=9999", polling=polling)))
 
 
@@ -282,7 +282,9 @@ async def _completed_without_a_result(place: Place) -> None:
 
 @raises(errors.StreamInterruptedError)
 async def _a_line_that_stays_cut(place: Place) -> None:
-    fox = await place.fox(streaming=StreamPolicy(first=0.001, cap=0.002, give_up_after=0.02))
+    fox = await place.fox(
+        streaming=StreamPolicy(initial=0.001, max_delay=0.002, give_up_after=0.02)
+    )
     handle = await submit(fox, stream=True)
     place.cutter.on("GET", "*", Reset(response=0))
     await read(handle)

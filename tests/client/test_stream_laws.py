@@ -92,7 +92,7 @@ class World:
 async def opened(gateway: Gateway) -> AsyncIterator[tuple[FaultProxy, FoxSession]]:
     """Open a world on a gateway."""
     async with gateway, FaultProxy(gateway.url) as cutter:
-        policy = StreamPolicy(first=0.001, cap=0.01)
+        policy = StreamPolicy(initial=0.001, max_delay=0.01)
         async with FoxSession(KEY, base_url=cutter.url, streaming=policy) as fox:
             yield cutter, fox
 

@@ -237,7 +237,7 @@ async def test_a_journal_remembers_that_an_answer_was_cut(
     options: dict[str, Any] = {
         "base_url": stage.url,
         "journal": tmp_path / "tasks.db",
-        "streaming": StreamPolicy(first=0),
+        "streaming": StreamPolicy(initial=0),
     }
     async with FoxSession(KEY, **options) as fox:
         handle = await fox.llm.submit(model="kimi-k2.6", messages="count", stream=True, key="k")

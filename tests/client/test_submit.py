@@ -68,7 +68,7 @@ if TYPE_CHECKING:
 
 PROMPT: LLMParams = {"model": "gpt-5.5", "messages": "count 1 to 3"}
 KEYED: LLMParams = {**PROMPT, "key": "row-17"}
-ONE = RetryPolicy(first=0.01)
+ONE = RetryPolicy(initial=0.01)
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ async def test_what_cannot_be_reached_is_certain(
 ) -> None:
     """A refused connection and a name that nobody knows are no unknown outcome, however often."""
     resolver.knows_nobody = True
-    retry = RetryPolicy(attempts=3, first=0.001, cap=0.002)
+    retry = RetryPolicy(attempts=3, initial=0.001, max_delay=0.002)
     connector = aiohttp.TCPConnector(resolver=resolver)
     async with (
         cutter.unreachable(),
@@ -297,7 +297,7 @@ async def test_what_cannot_be_reached_is_certain(
 
 async def test_what_never_left_is_sent_again(cutter: FaultProxy, gateway: Gateway) -> None:
     """A refused connection is retried until it works, and one task is made."""
-    async with FoxSession("sk-x", base_url=cutter.url, retry=RetryPolicy(first=0.05)) as fox:
+    async with FoxSession("sk-x", base_url=cutter.url, retry=RetryPolicy(initial=0.05)) as fox:
         async with cutter.unreachable():
             submitting = asyncio.create_task(fox.llm.submit(**PROMPT))
             while fox.stats().submits_in_flight == 0:
@@ -321,7 +321,7 @@ async def test_a_429_is_sent_again_only_where_the_caller_allows_it(
         with pytest.raises(RateLimitError):
             await fox.llm.generate(**PROMPT)
         assert cutter.count("POST") == 1
-        trusting = fox.with_options(retry=RetryPolicy(resubmit_on_429="envelope", first=0.01))
+        trusting = fox.with_options(retry=RetryPolicy(resubmit_on_429="envelope", initial=0.01))
         assert (await trusting.llm.generate(**PROMPT)).text == "1, 2, 3"
     assert (cutter.count("POST"), gateway.stats.tasks) == (4, 1)
 
@@ -406,7 +406,7 @@ async def test_closing_lets_go_of_what_never_left(
 ) -> None:
     """A POST that closing lets go of before a byte left is no unknown: the session was closed."""
     clock = ManualClock()
-    retry = RetryPolicy(first=50, cap=50)
+    retry = RetryPolicy(initial=50, max_delay=50)
     waits = asyncio.Event()
 
     def hear(event: Event) -> None:

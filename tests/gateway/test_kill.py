@@ -116,10 +116,10 @@ async def undergo(ordeal: Ordeal, data: Path) -> None:
     session = FoxSession(
         "sk-test",
         base_url=f"http://127.0.0.1:{child.port}",
-        retry=RetryPolicy(attempts=60, first=0.05, cap=0.5),
+        retry=RetryPolicy(attempts=60, initial=0.05, max_delay=0.5),
         polling=PollPolicy(give_up_after=300),
-        streaming=StreamPolicy(first=0.05, cap=0.5),
-        limits=Limits(streams=ordeal.streams + 10, gets_per_second=None),
+        streaming=StreamPolicy(initial=0.05, max_delay=0.5),
+        limits=Limits(streams=ordeal.streams + 10, polls_per_second=None),
     )
     tally = Tally()
     expected = ", ".join(map(str, range(1, ordeal.numbers + 1)))

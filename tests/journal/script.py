@@ -28,7 +28,7 @@ from foxapi_async import (
 from foxapi_async.errors import FoxAPIError
 
 KEY = "sk-secret-0123456789abcdef"
-QUICK = PollPolicy(pacing=Exponential(first=0.01, factor=1.5, cap=0.2))
+QUICK = PollPolicy(pacing=Exponential(initial=0.01, multiplier=1.5, max_delay=0.2))
 WRONG = 3
 
 
@@ -39,9 +39,9 @@ def session(url: str, file: str) -> FoxSession:
         base_url=url,
         journal=file,
         polling=QUICK,
-        retry=RetryPolicy(first=0.01, cap=0.05),
+        retry=RetryPolicy(initial=0.01, max_delay=0.05),
         timeouts=Timeouts(read=2, submit=2),
-        streaming=StreamPolicy(silence=2, first=0.01, cap=0.05, give_up_after=10),
+        streaming=StreamPolicy(idle_timeout=2, initial=0.01, max_delay=0.05, give_up_after=10),
     )
 
 

@@ -186,7 +186,7 @@ async def test_a_close_writes_down_what_it_let_go_of(
 ) -> None:
     """What may have left when the session closed is unknown, what did not leaves its key free."""
     clock = ManualClock()
-    fox = open_fox(base_url=cutter.url, clock=clock, retry=RetryPolicy(first=50, cap=50))
+    fox = open_fox(base_url=cutter.url, clock=clock, retry=RetryPolicy(initial=50, max_delay=50))
     async with AsyncExitStack() as network:
         if sent:
             cutter.on("POST", "*", Stall(response=0), times=1)

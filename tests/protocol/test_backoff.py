@@ -95,13 +95,13 @@ class TestLaws:
         assert math.isfinite(wait)
         assert wait >= 0
         assert attempt < policy.attempts
-        assert elapsed + wait <= policy.elapsed
+        assert elapsed + wait <= policy.max_elapsed
         assert remaining is None or wait < remaining
         assert not outcome.permanent
         if outcome.retry_after is None:
-            assert wait <= policy.cap
+            assert wait <= policy.max_delay
         else:
-            assert wait == outcome.retry_after <= policy.retry_after_cap
+            assert wait == outcome.retry_after <= policy.max_retry_after
 
     @given(outcome=outcomes, policy=policies, attempt=st.integers(1, 12), roll=rolls)
     def test_a_billed_call_goes_again_only_on_proof(
@@ -213,7 +213,7 @@ class TestStops:
 
     def test_backoff_grows_to_its_cap(self) -> None:
         """The wait doubles until the cap, and no exponent is too large."""
-        policy = RetryPolicy(attempts=10**7, elapsed=1e9)
+        policy = RetryPolicy(attempts=10**7, max_elapsed=1e9)
         waits = [
             judge(Effect.READ, FailedAttempt(), attempt=n, policy=policy, roll=roll)
             for n, roll in [(1, 1), (2, 1), (3, 1), (5, 1), (6, 1), (10**6, 1), (1, 0)]

@@ -97,7 +97,7 @@ def test_equal_pacers_agree(
 
 def test_intervals_grow_to_the_cap() -> None:
     """Each interval is the factor times the one before, until the cap."""
-    growing = pacer(Exponential(first=1, factor=2, cap=5, jitter=0))
+    growing = pacer(Exponential(initial=1, multiplier=2, max_delay=5, jitter=0))
     assert [growing.interval(plain(n), 0.5) for n in range(5)] == [1, 2, 4, 5, 5]
 
 
@@ -113,7 +113,7 @@ def test_a_fixed_interval_is_drawn_once(pacing: Fixed, roll: float) -> None:
 @given(adaptive, durations, ages)
 def test_tasks_submitted_together_part(pacing: Adaptive, seen: list[float], age: float) -> None:
     """The roll spreads every adaptive interval by a tenth to both sides, the longest ones too."""
-    learner = taught(pacing.price, seen)
+    learner = taught(pacing.poll_cost, seen)
     soonest, middle, latest = (learner.interval(plain(age=age), roll) for roll in (0, 0.5, 1))
     if middle > 2 * SHORTEST_INTERVAL:
         assert soonest == pytest.approx(0.9 * middle)
@@ -130,7 +130,7 @@ def test_hints_only_shorten(
     estimated: float | None,
 ) -> None:
     """Whatever progress and estimate the service gives, the look comes no later for it."""
-    learner = taught(pacing.price, seen)
+    learner = taught(pacing.poll_cost, seen)
     hinted = PollContext(model="m", age=age, polls=3, progress=progress, estimated=estimated)
     assert learner.interval(hinted, roll) <= learner.interval(plain(age=age), roll)
 

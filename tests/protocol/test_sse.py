@@ -381,7 +381,7 @@ def test_a_long_frame_is_an_error_and_not_memory(newline: bytes) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert isinstance(decoder.error, InvalidResponseError)
-    assert "limits.frame = 1048576" in str(decoder.error)
+    assert "limits.max_event_bytes = 1048576" in str(decoder.error)
     assert peak < 1.5 * (1 << 20)
 
 

@@ -40,7 +40,7 @@ BOMBS = {
 @pytest.fixture
 async def tight(clock: ManualClock) -> AsyncIterator[Transport]:
     """Return a transport that takes bodies of one MiB."""
-    opened = Transport(clock=clock, limits=Limits(body=LIMIT))
+    opened = Transport(clock=clock, limits=Limits(max_response_bytes=LIMIT))
     yield opened
     await opened.aclose()
 

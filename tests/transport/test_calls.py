@@ -143,7 +143,7 @@ class TestRetries:
     ) -> None:
         """The service's wait wins when it is a number or a date; anything else is ignored."""
         server.answers(429, ENVELOPE, headers)
-        retry = RetryPolicy(elapsed=1000)
+        retry = RetryPolicy(max_elapsed=1000)
         await transport.request(account, read, retry=retry, emit=retries)
         assert retries.delays == [delay]
 
@@ -291,7 +291,7 @@ class TestClocks:
         """However many attempts are allowed, none begins after ``Timeouts.call``."""
         for _ in range(9):
             server.answers(503, ENVELOPE)
-        retry = RetryPolicy(attempts=99, first=1, factor=1, elapsed=1000)
+        retry = RetryPolicy(attempts=99, initial=1, multiplier=1, max_elapsed=1000)
         began = clock.time()
         with pytest.raises(errors.ServiceUnavailableError):
             await transport.request(
@@ -344,7 +344,7 @@ class TestClocks:
 
 
 class TestBounds:
-    """No answer takes more memory than ``limits.body``."""
+    """No answer takes more memory than ``limits.max_response_bytes``."""
 
     @pytest.mark.parametrize(
         "data",
@@ -361,7 +361,7 @@ class TestBounds:
     ) -> None:
         """An answer over the bound is refused, announced or not, and not asked for again."""
         server.sends(data, then="keep")
-        transport = Transport(limits=Limits(body=1000))
+        transport = Transport(limits=Limits(max_response_bytes=1000))
         with pytest.raises(errors.InvalidResponseError, match=r"limits\.body = 1000") as failed:
             await transport.request(account, read, retry=RETRY)
         assert failed.value.status == 200
@@ -373,7 +373,7 @@ class TestBounds:
         """An answer counts unpacked, and is not unpacked further than the bound."""
         bomb = gzip.compress(bytes(200_000_000), compresslevel=1)
         server.answers(200, bomb, {"Content-Encoding": "gzip"})
-        transport = Transport(limits=Limits(body=1_000_000))
+        transport = Transport(limits=Limits(max_response_bytes=1_000_000))
         with pytest.raises(errors.InvalidResponseError, match=r"limits\.body"):
             await transport.request(account, read, retry=RETRY)
         await transport.aclose()
@@ -382,7 +382,7 @@ class TestBounds:
         self, server: "Server", account: Account, read: RequestSpec
     ) -> None:
         """An answer as large as the bound is read, packed ones too."""
-        transport = Transport(limits=Limits(body=100_000))
+        transport = Transport(limits=Limits(max_response_bytes=100_000))
         server.answers(200, b"x" * 100_000)
         assert len((await transport.attempt(account, read)).body) == 100_000
         server.answers(200, gzip.compress(b"x" * 100_000), {"Content-Encoding": "gzip"})

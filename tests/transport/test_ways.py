@@ -240,7 +240,7 @@ class Way:
         self.server = server
         self.account = account
         self.clock = ManualClock()
-        self.transport = Transport(clock=self.clock, limits=Limits(body=MIB))
+        self.transport = Transport(clock=self.clock, limits=Limits(max_response_bytes=MIB))
         if not straight:
             self.transport._connections._shortcuts[account] = None
         self.pool = self.transport._connections.reads.connector

@@ -57,7 +57,7 @@ class Poller:
         self._timer: Timer | None = None
         self._armed = 0.0
         self._warns_from = 0.0
-        self._throttle: RateLimiter = RateLimiter(limits.gets_per_second)
+        self._throttle: RateLimiter = RateLimiter(limits.polls_per_second)
         self.tally: PollMetrics = PollMetrics()
         self.waiting: int = 0
         self.closed: bool = False
@@ -174,7 +174,7 @@ class Poller:
     def book(self) -> float:
         """Take the next place of a GET for one that another makes; return the seconds until then.
 
-        So it counts against ``limits.gets_per_second`` as a poll does.
+        So it counts against ``limits.polls_per_second`` as a poll does.
         """
         now = self._clock.time()
         start = max(now, self._throttle.opens)
@@ -347,7 +347,7 @@ class Poller:
         """Look again soon at a completed task whose results are not there yet (contract Q2)."""
         now = self._clock.time()
         watch.trouble = watch.trouble or FailureTracker()
-        if watch.trouble.hollow(now, watch.source.polling.hollow):
+        if watch.trouble.hollow(now, watch.source.polling.empty_result_grace):
             watch.phase = Phase.IDLE
             self._end(watch, task_error(task))
         else:

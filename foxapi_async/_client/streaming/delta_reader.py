@@ -94,7 +94,7 @@ class DeltaReader:
         self._ended = self._intake.cursor.ended
         self._failed = False
         self._lost: str | None = None
-        self._decoder = ChunkDecoder(service.core.limits.frame)
+        self._decoder = ChunkDecoder(service.core.limits.max_event_bytes)
         self._body: StreamBody | None = None
         # Where to read on if nothing is to be watched but the bytes; else `advance` does it.
         self._inlet: RawStream | None = None
@@ -201,7 +201,7 @@ class DeltaReader:
             body.excuse(now)
         elif body.is_lost:
             body.close()
-        elif now - body.heard_at(now) >= self._service.options.streaming.silence:
+        elif now - body.heard_at(now) >= self._service.options.streaming.idle_timeout:
             self._silent = True
             body.close()
 
@@ -344,7 +344,7 @@ class DeltaReader:
         cursor.starts_over = cursor.starts_over or self._decoder.starts_over
         ask = cursor.ask
         cursor.reopened()
-        self._decoder = ChunkDecoder(service.core.limits.frame)
+        self._decoder = ChunkDecoder(service.core.limits.max_event_bytes)
         with self._interrupt:
             self._body = await service.open_stream(self.handle.id, ask)
         if (ear := service.ear) is not None:
@@ -389,8 +389,11 @@ class DeltaReader:
 
     def _lose(self, fault: FoxAPIError, *, told: bool = False, conflict: bool = False) -> None:
         if self._silent:
-            silence = self._service.options.streaming.silence
-            fault, told = APITimeoutError(f"StreamPolicy.silence, {silence:g} s, ran out"), True
+            silence = self._service.options.streaming.idle_timeout
+            fault, told = (
+                APITimeoutError(f"StreamPolicy.idle_timeout, {silence:g} s, ran out"),
+                True,
+            )
         self._lost = type(fault).__name__
         self._count_quiet()
         self._drop()
