@@ -92,7 +92,7 @@ async def ours(origin: str, handles: int, rate: float) -> dict[str, float]:
         await asyncio.gather(*waits, return_exceptions=True)
     return {
         "us": spent / gets * 1e6,
-        "gets_per_second": gets / SECONDS,
+        "polls_per_second": gets / SECONDS,
         "late_p50_ms": late[gets // 2] * 1e3,
         "late_p99_ms": late[gets * 99 // 100] * 1e3,
     }
@@ -135,7 +135,7 @@ async def coroutines(origin: str, handles: int, rate: float) -> dict[str, float]
         for wait in waits:
             wait.cancel()
         await asyncio.gather(*waits, return_exceptions=True)
-    return {"us": spent / made * 1e6, "gets_per_second": made / SECONDS}
+    return {"us": spent / made * 1e6, "polls_per_second": made / SECONDS}
 
 
 async def memory(origin: str, handles: int, _rate: float) -> dict[str, float]:

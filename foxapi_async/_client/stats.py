@@ -40,7 +40,7 @@ class Stats(Struct, frozen=True, kw_only=True):
     """Seconds from the time when a poll is due to its start, in the mean."""
     delay: float
     """Seconds for which the end of a task went unseen, at most, in the mean."""
-    gets_per_second: float | None
+    polls_per_second: float | None
     """Polls a second that are allowed now: the limit, or less after a 429. ``None``: no limit."""
     streams: int
     """Streams that are open."""
@@ -65,6 +65,6 @@ def read_stats(core: Runtime) -> Stats:
         faults=tally.faults,
         lateness=tally.lateness,
         delay=tally.delay,
-        gets_per_second=poller.gets_per_second,
+        polls_per_second=poller.polls_per_second,
         streams=len(core.streams),
     )

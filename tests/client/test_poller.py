@@ -311,10 +311,10 @@ async def test_a_success_that_asks_for_patience_slows_everybody() -> None:
     assert bench.service.looks == {"a": 1}
     await bench.clock.advance(0.2)
     assert 0 < sum(bench.service.looks.values()) <= 20
-    assert bench.poller.gets_per_second is not None
-    assert 50 <= bench.poller.gets_per_second < 60
+    assert bench.poller.polls_per_second is not None
+    assert 50 <= bench.poller.polls_per_second < 60
     await bench.clock.advance(40)
-    assert bench.poller.gets_per_second == 100
+    assert bench.poller.polls_per_second == 100
     await asyncio.gather(first, *others)
     assert bench.poller.tally.faults == 0
 
@@ -326,7 +326,7 @@ async def test_a_pause_of_no_time_slows_nobody() -> None:
     wait = bench.wait(Handle("a"))
     await bench.clock.advance(1.1)
     await wait
-    assert bench.poller.gets_per_second == 100
+    assert bench.poller.polls_per_second == 100
 
 
 async def test_tasks_that_hang_do_not_stall_the_others() -> None:

@@ -266,8 +266,8 @@ async def test_a_success_may_ask_for_patience(cut_fox: FoxSession, cutter: Fault
     cutter.on("GET", "*", Answer.http(200, news, headers={"Retry-After": "0.05"}), times=1)
     assert (await handle.result(timeout=15)).text == "1, 2, 3"
     stats = cut_fox.stats()
-    assert stats.gets_per_second is not None
-    assert stats.gets_per_second < 200
+    assert stats.polls_per_second is not None
+    assert stats.polls_per_second < 200
     assert stats.faults == 0
 
 

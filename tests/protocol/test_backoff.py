@@ -39,11 +39,11 @@ outcomes = st.builds(
 policies = st.builds(
     RetryPolicy,
     attempts=st.integers(1, 10),
-    first=st.floats(0, 100),
-    factor=st.floats(1, 1e6),
-    cap=st.floats(0, 1000),
-    elapsed=seconds,
-    retry_after_cap=seconds,
+    initial=st.floats(0, 100),
+    multiplier=st.floats(1, 1e6),
+    max_delay=st.floats(0, 1000),
+    max_elapsed=seconds,
+    max_retry_after=seconds,
     resubmit_on_429=st.sampled_from(["envelope", "always", "never"]),
 )
 

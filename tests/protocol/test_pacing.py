@@ -25,13 +25,13 @@ rolls = st.floats(min_value=0, max_value=1, exclude_max=True)
 fixed = st.builds(Fixed, seconds=positive)
 exponential = st.builds(
     Exponential,
-    first=positive,
-    factor=st.floats(min_value=1, max_value=1e6),
-    cap=positive,
+    initial=positive,
+    multiplier=st.floats(min_value=1, max_value=1e6),
+    max_delay=positive,
     jitter=st.floats(min_value=0, max_value=1, exclude_max=True),
 )
 prices = st.floats(min_value=1e-6, max_value=1e6)
-adaptive = st.builds(Adaptive, price=prices)
+adaptive = st.builds(Adaptive, poll_cost=prices)
 anything = st.floats(allow_nan=True, allow_infinity=True)
 durations = st.lists(st.floats(min_value=0.05, max_value=1000), max_size=80)
 ages = st.floats(min_value=0, max_value=2000)
@@ -272,7 +272,7 @@ def test_a_jitter_that_could_end_in_no_interval_is_refused(jitter: float) -> Non
 @pytest.mark.parametrize("price", [0, -1, nan, inf, "0.05"])
 def test_a_price_that_is_none_is_refused(price: float) -> None:
     """A look costs more than nothing, and a finite number of seconds."""
-    with pytest.raises(ConfigError, match=r"Adaptive\.price"):
+    with pytest.raises(ConfigError, match=r"Adaptive\.poll_cost"):
         Adaptive(price)
 
 

@@ -73,7 +73,7 @@ class Poller:
         return len(self._ready)
 
     @property
-    def gets_per_second(self) -> float | None:
+    def polls_per_second(self) -> float | None:
         """How many GETs a second are allowed now, ``None`` for any number."""
         limit = self._throttle.ceiling
         # A session that was never used has no loop, and no time.
