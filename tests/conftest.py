@@ -254,14 +254,14 @@ async def gateway() -> AsyncIterator[Gateway]:
 
 
 @pytest.fixture
-async def cutter(gateway: Gateway) -> AsyncIterator[FaultProxy]:
+async def fault_proxy(gateway: Gateway) -> AsyncIterator[FaultProxy]:
     """Put a line that can be cut before the gateway."""
-    async with FaultProxy(gateway.url) as cutter:
-        yield cutter
+    async with FaultProxy(gateway.url) as fault_proxy:
+        yield fault_proxy
 
 
 @pytest.fixture
-def quick() -> PollPolicy:
+def fast_polling() -> PollPolicy:
     """Look often: a test has no time."""
     return PollPolicy(pacing=Exponential(initial=0.01, multiplier=1.2, max_delay=0.05))
 

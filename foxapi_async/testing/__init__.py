@@ -1,13 +1,13 @@
-"""What tests of this package, and of programs that use it, need: time and a network turned by hand.
+"""Tools for tests: a local FoxAPI, a clock that the test advances, a network that fails on purpose.
 
-The pytest plugin, which is there as soon as the package is installed, gives a test a FoxAPI of its
-own: the fixtures ``foxapi_gateway``, ``foxapi_session`` and ``foxapi_clock`` and the mark
-``foxapi``, all in ``foxapi_async.testing.plugin``. ``BackgroundGateway`` is what it runs.
+pytest loads the plugin ``foxapi_async.testing.plugin`` as soon as the package is installed. It has
+the fixtures ``foxapi_gateway``, ``foxapi_session`` and ``foxapi_clock`` and the mark ``foxapi``.
+``BackgroundGateway`` is the gateway that the fixtures run.
 
-``ManualClock`` stands still until it is advanced, ``settle`` lets the loop come to rest, and
-``FaultProxy`` is a network that fails exactly where its script says. The faults of that script are
-``Reset``, ``Close``, ``Stall``, ``Trickle``, ``Answer``, ``StripQuery``, ``RefuseConnection`` and
-``Pass``; those that a gateway makes itself are of the class ``FaultRule``.
+``ManualClock`` stands still until ``advance``; ``settle`` lets every ready callback run.
+``FaultProxy`` is a TCP proxy that breaks chosen requests at chosen bytes. Its faults are ``Reset``,
+``Close``, ``Stall``, ``Trickle``, ``CannedResponse``, ``StripQuery``, ``RefuseConnection`` and
+``Pass``. A gateway injects faults of its own: ``FaultRule``.
 """
 
 from importlib import import_module
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from foxapi_async.testing.faults import (
         HALF,
         WHOLE,
-        Answer,
+        CannedResponse,
         Close,
         Fault,
         Fraction,
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 __all__ = [
     "HALF",
     "WHOLE",
-    "Answer",
     "BackgroundGateway",
+    "CannedResponse",
     "Close",
     "Exchange",
     "Fault",

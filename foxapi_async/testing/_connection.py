@@ -1,4 +1,4 @@
-"""One connection through the cutter: a client, a server and what lies between them."""
+"""One connection through the proxy: a client, a server and what lies between them."""
 
 import asyncio
 import socket
@@ -10,10 +10,10 @@ from foxapi_async.testing._exchange import Exchange, ExchangeState
 from foxapi_async.testing._http1 import FaultCursor, MessageReader, Placed, strip_query
 from foxapi_async.testing._network import ProxyState
 from foxapi_async.testing._sockets import drain, end_writing, reset
-from foxapi_async.testing.faults import Answer, Reset, Stall, StripQuery, Trickle
+from foxapi_async.testing.faults import CannedResponse, Reset, Stall, StripQuery, Trickle
 
 _READ = 65_536
-# A loop that has just found the client readable runs the cutter's next turn before the client's.
+# A loop that has just found the client readable runs the proxy's next turn before the client's.
 _TURNS_UNTIL_READ = 4
 # Read ahead of a request that is held back, because only a read tells that the client has gone.
 _READS_AHEAD = 16
@@ -57,7 +57,7 @@ class Connection:
 
     async def _copy(self) -> End:
         reading, forwarding, delivering = tasks = [
-            asyncio.create_task(work, name=f"cutter connection {self._number}")
+            asyncio.create_task(work, name=f"proxy connection {self._number}")
             for work in (self._read_client(), self._forward(), self._deliver())
         ]
         try:
@@ -191,7 +191,7 @@ class Connection:
                 self._finishes()
         return None
 
-    async def _answer(self, turn: ExchangeState, answer: Answer) -> End:
+    async def _answer(self, turn: ExchangeState, answer: CannedResponse) -> End:
         self._network.fire(turn.exchange, answer)
         used, end = await self._past_faults(turn, turn.down, answer.data)
         if end is not None:

@@ -14,7 +14,7 @@ class End(Enum):
 
 async def first_of(held: asyncio.Future[bool], until: asyncio.Event) -> bool:
     """Wait for either, and return what was held or, for the event, ``True``."""
-    happened = asyncio.create_task(until.wait(), name="cutter until")
+    happened = asyncio.create_task(until.wait(), name="proxy until")
     try:
         both: set[asyncio.Future[Any]] = {held, happened}
         await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import cycle
 
 from foxapi_async.testing._http1 import FaultCursor, MessageReader, Placed
-from foxapi_async.testing.faults import Answer, Close, Fault, Reset, Stall, Trickle
+from foxapi_async.testing.faults import CannedResponse, Close, Fault, Reset, Stall, Trickle
 
 
 class Exchange:
@@ -69,6 +69,6 @@ class ExchangeState:
         self.down = FaultCursor(
             MessageReader(response_to=exchange.method), (f for f in placed if f.request is None)
         )
-        self.answer = next((f for f in faults if isinstance(f, Answer)), None)
+        self.answer = next((f for f in faults if isinstance(f, CannedResponse)), None)
         trickle = next((f for f in faults if isinstance(f, Trickle)), None)
         self.sizes: Iterator[int] | None = cycle(trickle.sizes) if trickle else None

@@ -1,4 +1,4 @@
-"""What all connections of a cutter share: the script, the record of what happened, the way on."""
+"""What all connections of a proxy share: the script, the record of what happened, the way on."""
 
 import asyncio
 import socket
@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 from foxapi_async.testing._exchange import Exchange
 from foxapi_async.testing._sockets import prepare
-from foxapi_async.testing.faults import Answer, Fault, RefuseConnection, Trickle
+from foxapi_async.testing.faults import CannedResponse, Fault, RefuseConnection, Trickle
 
 
 class ProxyState:
@@ -105,7 +105,7 @@ class Rule:
 
 def together(faults: tuple[Fault, ...]) -> tuple[Fault, ...]:
     """Return the faults of one exchange, refusing those that exclude each other."""
-    for kind in (Answer, Trickle):
+    for kind in (CannedResponse, Trickle):
         if sum(isinstance(fault, kind) for fault in faults) > 1:
             raise ValueError(f"one exchange has room for one {kind.__name__}")
     if any(isinstance(fault, RefuseConnection) for fault in faults):

@@ -1,4 +1,4 @@
-"""Sockets as the cutter needs them: never blocking, never waiting to fill a packet, cut at will."""
+"""Sockets as the proxy needs them: never blocking, never waiting to fill a packet, cut at will."""
 
 import asyncio
 import os

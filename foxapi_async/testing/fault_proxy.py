@@ -25,17 +25,17 @@ class FaultProxy:
     used up. Where it fails is chosen by bytes, never by time, so a run is the same each time.
 
     Connections are copied as they come, bytes that are not HTTP too (TLS, for one), which no script
-    touches. The cutter listens on a free loopback port while it is entered. Leaving it cuts what is
-    open, and raises what went wrong in the cutter itself; peers that vanish are no such thing.
+    touches. The proxy listens on a free loopback port while it is entered. Leaving it cuts what is
+    open, and raises what went wrong in the proxy itself; peers that vanish are no such thing.
 
-    ``url`` is the server's, base path included, with the cutter's address; ``port`` its port.
+    ``url`` is the server's, base path included, with the proxy's address; ``port`` its port.
     """
 
     def __init__(self, url: str) -> None:
         """Stand before the server at ``url``, which is plain HTTP."""
         parts = urlsplit(url)
         if parts.scheme != "http" or not parts.hostname:
-            raise ValueError(f"the cutter needs an http:// URL, got {url!r}")
+            raise ValueError(f"the proxy needs an http:// URL, got {url!r}")
         self._network = ProxyState(parts.hostname, parts.port or 80)
         self._base_path = parts.path
         self._port = 0
@@ -47,14 +47,14 @@ class FaultProxy:
 
     @property
     def port(self) -> int:
-        """The port that the cutter listens on."""
+        """The port that the proxy listens on."""
         if not self._port:
-            raise RuntimeError("the cutter listens inside `async with` only")
+            raise RuntimeError("the proxy listens inside `async with` only")
         return self._port
 
     @property
     def url(self) -> str:
-        """Where clients find the server through the cutter."""
+        """Where clients find the server through the proxy."""
         return f"http://{LOOPBACK}:{self.port}{self._base_path}"
 
     # What fails.
@@ -85,7 +85,7 @@ class FaultProxy:
         """Put faults on each request that ``matches``, or on the next ``times`` ones."""
         self._network.rules.append(Rule(matches, together(faults), times))
 
-    def heal(self) -> None:
+    def clear(self) -> None:
         """Forget every step and rule; faults of exchanges that have begun stay."""
         self._network.steps.clear()
         self._network.rules.clear()
@@ -157,13 +157,13 @@ class FaultProxy:
     async def wait_until(self, holds: Callable[[], bool]) -> None:
         """Wait until ``holds`` says yes; it is asked again whenever something happens here.
 
-        Raises ``RuntimeError`` when the cutter is left, or has failed, before.
+        Raises ``RuntimeError`` when the proxy is left, or has failed, before.
         """
         while not holds():
             if self._network.failures:
-                raise RuntimeError("the cutter failed") from self._network.failures[0]
+                raise RuntimeError("the proxy failed") from self._network.failures[0]
             if not self._open:
-                raise RuntimeError("the cutter listens inside `async with` only")
+                raise RuntimeError("the proxy listens inside `async with` only")
             await self._network.change()
 
     async def wait_for_requests(self, number: int, method: str = "*", path: str = "*") -> None:
@@ -178,7 +178,7 @@ class FaultProxy:
 
     async def __aenter__(self) -> Self:
         if self._port:
-            raise RuntimeError("a cutter is entered once")
+            raise RuntimeError("a proxy is entered once")
         await self._network.resolve()
         listener = bind(0)
         self._port = listener.getsockname()[1]
@@ -203,9 +203,9 @@ class FaultProxy:
             self._network.changed()
         failures = self._network.failures
         if exc is not None and failures:
-            exc.add_note(f"the cutter failed too: {failures!r}")
+            exc.add_note(f"the proxy failed too: {failures!r}")
         elif len(failures) > 1:
-            raise ExceptionGroup("the cutter failed", failures)
+            raise ExceptionGroup("the proxy failed", failures)
         elif failures:
             raise failures[0]
 
@@ -213,7 +213,7 @@ class FaultProxy:
         listener.listen()
         self._listener = listener
         self._stopping = False
-        self._accepting = asyncio.create_task(self._accept(listener), name="cutter accept")
+        self._accepting = asyncio.create_task(self._accept(listener), name="proxy accept")
 
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -231,7 +231,7 @@ class FaultProxy:
             self._network.changed()
 
     def _serve(self, connection: Connection) -> None:
-        task = asyncio.create_task(connection.run(), name=f"cutter connection {self.connections}")
+        task = asyncio.create_task(connection.run(), name=f"proxy connection {self.connections}")
         self._connections.add(task)
 
         def ended(task: asyncio.Task[None]) -> None:

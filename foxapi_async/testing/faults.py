@@ -1,4 +1,4 @@
-"""The faults of a TCP cutter: frozen values that say what goes wrong in an exchange, and where.
+"""The faults of a TCP proxy: frozen values that say what goes wrong in an exchange, and where.
 
 An exchange is one request and its response. A place in it is a ``Position`` in one of three parts,
 counted in bytes as they go over the wire, chunk framing included:
@@ -9,7 +9,7 @@ counted in bytes as they go over the wire, chunk framing included:
 
 Several faults may be put on one exchange. Those with a place act in the order of their places, and
 in the order given where the places are equal, so ``Stall(body=9), Reset(body=9)`` is a reset that
-waits for ``cutter.release()``.
+waits for ``proxy.release()``.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from typing import Self
 __all__ = [
     "HALF",
     "WHOLE",
-    "Answer",
+    "CannedResponse",
     "Close",
     "Fault",
     "Fraction",
@@ -98,20 +98,20 @@ class Close(_Placed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stall(_Placed):
-    """Hold back all further bytes until ``cutter.release()``, or until the client goes.
+    """Hold back all further bytes until ``proxy.release()``, or until the client goes.
 
     With ``until``, the event alone lets the bytes go on; set beforehand, it holds nothing.
     """
 
     until: asyncio.Event | None = None
-    """The event that lets the bytes go on; ``None``: ``cutter.release()`` does."""
+    """The event that lets the bytes go on; ``None``: ``proxy.release()`` does."""
 
 
 @dataclass(frozen=True, slots=True, init=False)
 class Trickle:
     """Deliver the response in pieces of these sizes, over and over, each in a read of its own.
 
-    The client's reads are cut as said when it reads in the cutter's own event loop and reads on
+    The client's reads are cut as said when it reads in the proxy's own event loop and reads on
     without a pause.
     """
 
@@ -125,7 +125,7 @@ class Trickle:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CannedResponse:
     """Answer with these bytes instead of the server's, then close the connection.
 
     Without ``forward`` the server never hears of the request. With ``forward`` it gets the request
@@ -182,7 +182,7 @@ class Pass:
     """Let the exchange pass untouched."""
 
 
-Fault = Reset | Close | Stall | Trickle | Answer | StripQuery | Pass
+Fault = Reset | Close | Stall | Trickle | CannedResponse | StripQuery | Pass
 """What can happen to one exchange."""
 
 Step = Fault | RefuseConnection | tuple[Fault, ...]

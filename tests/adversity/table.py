@@ -23,7 +23,7 @@ from foxapi_async._clock import Clock, LoopClock, Timer
 from foxapi_async.errors import FoxAPIError
 from foxapi_async.gateway import Gateway
 from foxapi_async.hooks import Event, RequestFinished
-from foxapi_async.testing import Answer, Close, FaultProxy, Reset, Stall
+from foxapi_async.testing import CannedResponse, Close, FaultProxy, Reset, Stall
 from foxapi_async.testing.faults import WHOLE, Fault
 
 KEY: Final = "sk-secret-0123456789abcdef"
@@ -160,16 +160,16 @@ FAULTS: Final[Mapping[str, tuple[Fault, ...]]] = {
     "closed after part of the body": (Close(body=20),),
     "silence before the answer": (Stall(response=0),),
     "silence within the body": (Stall(body=20),),
-    "garbage": (Answer(b"\x16\x03\x01\x00 garbage\r\n\r\n"),),
-    "HTML with 200": (Answer.http(200, b"<html>a portal</html>"),),
-    "empty body with 200": (Answer.http(200, forward=True),),
-    "503 before acceptance": (Answer.http(503),),
-    "503 after acceptance": (Answer.http(503, forward=True),),
-    "429 before acceptance": (Answer.http(429, ENVELOPE, content_type="application/json"),),
+    "garbage": (CannedResponse(b"\x16\x03\x01\x00 garbage\r\n\r\n"),),
+    "HTML with 200": (CannedResponse.http(200, b"<html>a portal</html>"),),
+    "empty body with 200": (CannedResponse.http(200, forward=True),),
+    "503 before acceptance": (CannedResponse.http(503),),
+    "503 after acceptance": (CannedResponse.http(503, forward=True),),
+    "429 before acceptance": (CannedResponse.http(429, ENVELOPE, content_type="application/json"),),
     "429 after acceptance": (
-        Answer.http(429, ENVELOPE, content_type="application/json", forward=True),
+        CannedResponse.http(429, ENVELOPE, content_type="application/json", forward=True),
     ),
-    "redirect": (Answer.http(307, headers=ELSEWHERE),),
+    "redirect": (CannedResponse.http(307, headers=ELSEWHERE),),
 }
 
 
@@ -202,9 +202,9 @@ class Row:
 class Scene:
     """One operation of one session, through a network that fails as it is told."""
 
-    def __init__(self, gateway: Gateway, cutter: FaultProxy, operation: Operation) -> None:
+    def __init__(self, gateway: Gateway, fault_proxy: FaultProxy, operation: Operation) -> None:
         self._gateway = gateway
-        self._cutter = cutter
+        self._proxy = fault_proxy
         self._operation = operation
         self._clock = LeapingClock()
         self._failed = asyncio.Event()
@@ -213,11 +213,11 @@ class Scene:
         """Run the operation and tell what was seen."""
         task_id = "" if self._operation.billed else await self._submitted()
         before = self._gateway.stats.tasks
-        url = self._cutter.url
+        url = self._proxy.url
         if fault == "TLS to a plain port":
             url = url.replace("http:", "https:")
         elif faults := FAULTS[fault]:
-            self._cutter.on("*", "*", *faults, times=1 if once else None)
+            self._proxy.on("*", "*", *faults, times=1 if once else None)
         passes = once and fault != "TLS to a plain port"
         async with self._session(url, passes=passes) as fox:
             running = asyncio.create_task(self._run(fox, task_id))
@@ -229,8 +229,8 @@ class Scene:
             finally:
                 impatience.cancel()
                 await asyncio.wait({impatience})
-        await self._cutter.wait_until(lambda: not self._cutter.open_connections)
-        return Seen(caller, self._cutter.count("POST"), self._gateway.stats.tasks - before)
+        await self._proxy.wait_until(lambda: not self._proxy.open_connections)
+        return Seen(caller, self._proxy.count("POST"), self._gateway.stats.tasks - before)
 
     def _session(self, url: str, *, passes: bool) -> FoxSession:
         return FoxSession(
@@ -261,13 +261,13 @@ class Scene:
         return "a handle" if isinstance(result, TaskHandle) else "the answer"
 
     async def _leap(self) -> None:
-        cutter = self._cutter
+        fault_proxy = self._proxy
         while True:
-            await cutter.wait_for_stalls()
-            stalls = len(cutter.fired)
+            await fault_proxy.wait_for_stalls()
+            stalls = len(fault_proxy.fired)
             # What came before the silence has to be read first.
             await _settle()
-            exchange = cutter.exchanges[-1]
+            exchange = fault_proxy.exchanges[-1]
             kind = "stream" if exchange.path.endswith("/stream") else exchange.method
             if kind == "stream":
                 # Silence on a stream is measured from look to look, a second apart.
@@ -275,10 +275,12 @@ class Scene:
                 await _settle()
             self._clock.leap(PATIENCE[kind])
             # It ends, or has ended already and the next attempt is met by silence too.
-            await cutter.wait_until(lambda: not cutter.stalled or len(cutter.fired) > stalls)  # noqa: B023 awaited here
+            await fault_proxy.wait_until(
+                lambda: not fault_proxy.stalled or len(fault_proxy.fired) > stalls  # noqa: B023
+            )
 
     async def _refuse(self, running: asyncio.Task[str], *, once: bool) -> None:
-        async with self._cutter.unreachable():
+        async with self._proxy.unreachable():
             failed = asyncio.create_task(self._failed.wait())
             until: set[asyncio.Future[Any]] = {running} if not once else {running, failed}
             await asyncio.wait(until, return_when=asyncio.FIRST_COMPLETED)
@@ -301,8 +303,8 @@ async def rows(operation: Operation) -> list[Row]:
         for fault in FAULTS:
             seen: list[Seen] = []
             for once in (True, False):
-                async with FaultProxy(gateway.url) as cutter:
-                    seen.append(await Scene(gateway, cutter, operation).play(fault, once=once))
+                async with FaultProxy(gateway.url) as fault_proxy:
+                    seen.append(await Scene(gateway, fault_proxy, operation).play(fault, once=once))
             found.append(Row(operation.name, fault, *seen))
     return found
 

@@ -21,9 +21,9 @@ KEY = "sk-secret-0123456789abcdef"
 
 
 @pytest.fixture
-async def fox(gateway: Gateway, quick: PollPolicy) -> AsyncIterator[FoxSession]:
+async def fox(gateway: Gateway, fast_polling: PollPolicy) -> AsyncIterator[FoxSession]:
     """Open a session to the gateway."""
-    async with FoxSession(KEY, base_url=gateway.url, polling=quick) as fox:
+    async with FoxSession(KEY, base_url=gateway.url, polling=fast_polling) as fox:
         yield fox
 
 
@@ -56,9 +56,9 @@ def resolver() -> Resolver:
 
 
 @pytest.fixture
-async def cut_fox(cutter: FaultProxy, quick: PollPolicy) -> AsyncIterator[FoxSession]:
-    """Open a session to the gateway through the cutter."""
-    async with FoxSession(KEY, base_url=cutter.url, polling=quick) as fox:
+async def cut_fox(fault_proxy: FaultProxy, fast_polling: PollPolicy) -> AsyncIterator[FoxSession]:
+    """Open a session to the gateway through the proxy."""
+    async with FoxSession(KEY, base_url=fault_proxy.url, polling=fast_polling) as fox:
         yield fox
 
 
@@ -215,8 +215,8 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 async def staged(
-    stage: Gateway, clock: ManualClock, quick: PollPolicy
+    stage: Gateway, clock: ManualClock, fast_polling: PollPolicy
 ) -> AsyncIterator[FoxSession]:
     """Open a session to the stage, whose time stands still."""
-    async with FoxSession(KEY, base_url=stage.url, polling=quick, clock=clock) as fox:
+    async with FoxSession(KEY, base_url=stage.url, polling=fast_polling, clock=clock) as fox:
         yield fox

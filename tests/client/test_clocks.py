@@ -19,7 +19,7 @@ TASK_ID = "task-llm-1776874565-yq3szvcu"
 @pytest.mark.parametrize("own", [True, False])
 @pytest.mark.parametrize("stuck", ["poll", "name"])
 async def test_no_stuck_poll_hides_the_patience_of_a_wait(
-    cutter: FaultProxy, clock: ManualClock, resolver: "Resolver", *, stuck: str, own: bool
+    fault_proxy: FaultProxy, clock: ManualClock, resolver: "Resolver", *, stuck: str, own: bool
 ) -> None:
     """A wait ends when its patience does, while its poll hangs in an answer or in a name."""
     connector = aiohttp.TCPConnector(resolver=resolver)
@@ -28,18 +28,18 @@ async def test_no_stuck_poll_hides_the_patience_of_a_wait(
         aiohttp.ClientSession(connector=connector) as http,
         FoxSession(
             "sk-x",
-            base_url=f"http://{'localhost' if stuck == 'name' else '127.0.0.1'}:{cutter.port}",
+            base_url=f"http://{'localhost' if stuck == 'name' else '127.0.0.1'}:{fault_proxy.port}",
             clock=clock,
             timeouts=timeouts,
             http=http,
         ) as fox,
     ):
-        cutter.on("GET", "*", Stall(response=0))
+        fault_proxy.on("GET", "*", Stall(response=0))
         waiting = asyncio.create_task(fox.tasks.handle(TASK_ID).result(timeout=5 if own else None))
         while not clock.timers:
             await asyncio.sleep(0)
         await clock.advance(0.5)
-        await (resolver.asked.wait() if stuck == "name" else cutter.wait_for_stalls())
+        await (resolver.asked.wait() if stuck == "name" else fault_proxy.wait_for_stalls())
         await clock.advance(4.4)
         assert not waiting.done()
         await clock.advance(0.2)
@@ -47,9 +47,11 @@ async def test_no_stuck_poll_hides_the_patience_of_a_wait(
             await waiting
 
 
-async def test_each_clock_is_named_by_what_it_ends(cutter: FaultProxy, clock: ManualClock) -> None:
+async def test_each_clock_is_named_by_what_it_ends(
+    fault_proxy: FaultProxy, clock: ManualClock
+) -> None:
     """The shorter of two clocks ends a call, and the error says which setting that was."""
-    cutter.on("*", "*", Stall(response=0))
+    fault_proxy.on("*", "*", Stall(response=0))
     for number, (timeouts, name) in enumerate(
         [
             (Timeouts(read=3), "Timeouts.read, 3 s"),
@@ -61,7 +63,7 @@ async def test_each_clock_is_named_by_what_it_ends(cutter: FaultProxy, clock: Ma
     ):
         async with FoxSession(
             "sk-x",
-            base_url=cutter.url,
+            base_url=fault_proxy.url,
             clock=clock,
             timeouts=timeouts,
             retry=RetryPolicy(attempts=1),
@@ -71,8 +73,8 @@ async def test_each_clock_is_named_by_what_it_ends(cutter: FaultProxy, clock: Ma
                 if timeouts.submit == 3
                 else fox.models.list()
             )
-            await cutter.wait_for_requests(number)
-            await cutter.wait_for_stalls()
+            await fault_proxy.wait_for_requests(number)
+            await fault_proxy.wait_for_stalls()
             await clock.advance(3)
             with pytest.raises(FoxAPIError) as caught:
                 await doing

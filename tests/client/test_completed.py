@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from foxapi_async import ConfigError, FoxSession, LLMHandle, Progress, as_completed
-from foxapi_async.testing import Answer, FaultProxy, settle
+from foxapi_async.testing import CannedResponse, FaultProxy, settle
 
 
 async def submit(fox: FoxSession, last: int = 3) -> LLMHandle:
@@ -56,11 +56,11 @@ async def test_what_progress_raises_comes_out_of_the_loop(fox: FoxSession) -> No
 
 
 async def test_a_wait_without_an_outcome_is_told_with_its_error(
-    cut_fox: FoxSession, cutter: FaultProxy
+    cut_fox: FoxSession, fault_proxy: FaultProxy
 ) -> None:
     """A refused poll yields the handle, and progress says why it has no outcome."""
     handle = await submit(cut_fox)
-    cutter.on("GET", "*", Answer.http(403), times=1)
+    fault_proxy.on("GET", "*", CannedResponse.http(403), times=1)
     told: list[Progress] = []
     assert [one async for one in as_completed([handle], progress=told.append)] == [handle]
     assert type(told[0].error).__name__ == "PermissionDeniedError"

@@ -7,7 +7,7 @@ import pytest
 
 from foxapi_async import FoxSession, Limits, LLMHandle, TaskFailedError, TaskTimeoutError
 from foxapi_async.gateway import Gateway
-from foxapi_async.testing import Answer, FaultProxy, Reset, Stall
+from foxapi_async.testing import CannedResponse, FaultProxy, Reset, Stall
 
 STREAM = "/v1/llm/generations/*/stream"
 TASK = "/v1/tasks/*"
@@ -47,23 +47,23 @@ async def test_no_more_streams_than_allowed_are_followed(gateway: Gateway) -> No
 
 
 async def test_polls_take_over_where_streaming_fails(
-    cut_fox: FoxSession, cutter: FaultProxy
+    cut_fox: FoxSession, fault_proxy: FaultProxy
 ) -> None:
     """A stream that cannot be had costs the thinking, never the result."""
     handle = await submit(cut_fox)
-    cutter.on("GET", STREAM, Answer.http(403, b"no"))
+    fault_proxy.on("GET", STREAM, CannedResponse.http(403, b"no"))
     completion = await handle
     assert (completion.text, completion.source) == (COUNT, "task")
 
 
-async def test_a_cut_stream_is_followed_again(cut_fox: FoxSession, cutter: FaultProxy) -> None:
+async def test_a_cut_stream_is_followed_again(cut_fox: FoxSession, fault_proxy: FaultProxy) -> None:
     """A cut in the middle changes nothing that is awaited."""
     handle = await submit(cut_fox)
-    cutter.on("GET", STREAM, Reset(body=b"reasoning_content"), times=1)
+    fault_proxy.on("GET", STREAM, Reset(body=b"reasoning_content"), times=1)
     completion = await handle
     assert completion.text == COUNT
     assert completion.reasoning
-    assert cutter.fired
+    assert fault_proxy.fired
 
 
 async def test_a_failure_is_known_by_the_stream(fox: FoxSession, gateway: Gateway) -> None:
@@ -76,17 +76,17 @@ async def test_a_failure_is_known_by_the_stream(fox: FoxSession, gateway: Gatewa
 
 
 async def test_the_last_waiter_to_leave_closes_the_stream(
-    cut_fox: FoxSession, cutter: FaultProxy
+    cut_fox: FoxSession, fault_proxy: FaultProxy
 ) -> None:
     """A wait that runs out leaves no stream and no task behind, and the next one follows again."""
     handle = await submit(cut_fox)
-    cutter.on("GET", STREAM, Stall(body=b"reasoning_content"), times=1)
+    fault_proxy.on("GET", STREAM, Stall(body=b"reasoning_content"), times=1)
     with pytest.raises(TaskTimeoutError):
         await handle.result(timeout=0.05)
-    await cutter.wait_until(lambda: cutter.open_connections == 1)
+    await fault_proxy.wait_until(lambda: fault_proxy.open_connections == 1)
     assert cut_fox.stats().streams == 0
     assert (await handle).reasoning
-    assert cutter.count("GET", STREAM) == 2
+    assert fault_proxy.count("GET", STREAM) == 2
 
 
 async def test_a_reader_that_stands_still_delays_nobody(fox: FoxSession) -> None:

@@ -17,7 +17,7 @@ from foxapi_async import (
 )
 from foxapi_async.gateway import Gateway
 from foxapi_async.hooks import Event, TaskCheckFailed
-from foxapi_async.testing import Answer, FaultProxy, Reset, Stall
+from foxapi_async.testing import CannedResponse, FaultProxy, Reset, Stall
 
 KEY = "sk-secret-0123456789abcdef"
 ELSEWHERE = "task-llm-1-abcdefgh"
@@ -40,12 +40,12 @@ async def test_no_patience_is_one_look(fox: FoxSession, gateway: Gateway) -> Non
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_one_look_at_an_unfinished_task_ends_the_wait(
-    quick: PollPolicy, stream: bool
+    fast_polling: PollPolicy, stream: bool
 ) -> None:
     """Without patience an unfinished task is a timeout after one GET, with what was seen."""
     async with (
         Gateway(queue_delay=60) as gateway,
-        FoxSession(KEY, base_url=gateway.url, polling=quick) as fox,
+        FoxSession(KEY, base_url=gateway.url, polling=fast_polling) as fox,
     ):
         handle = await submit(fox, stream=stream)
         with pytest.raises(TaskTimeoutError, match="was not finished") as late:
@@ -84,27 +84,27 @@ async def test_a_session_without_patience_looks_once_at_each_task(gateway: Gatew
 
 
 async def test_a_look_that_began_before_the_wait_does_not_count(
-    cut_fox: FoxSession, cutter: FaultProxy, gateway: Gateway
+    cut_fox: FoxSession, fault_proxy: FaultProxy, gateway: Gateway
 ) -> None:
     """A GET under way may be older than the end of the task, so that another one follows it."""
     handle = cut_fox.tasks.handle((await submit(cut_fox)).id)
-    cutter.on("GET", "*", Stall(response=0), times=1)
+    fault_proxy.on("GET", "*", Stall(response=0), times=1)
     waiting = asyncio.create_task(handle.result())
-    await cutter.wait_for_stalls()
+    await fault_proxy.wait_for_stalls()
     glance = asyncio.create_task(handle.result(timeout=0))
     await asyncio.sleep(0)
     async with FoxSession(KEY, base_url=gateway.url) as other:
         await other.tasks.handle(handle.id)
-    cutter.release()
+    fault_proxy.release()
     assert (await glance).text == (await waiting).text == "1, 2, 3"
 
 
 @pytest.mark.parametrize("timeout", [0, 0.3])
 async def test_a_service_that_was_never_reached_is_not_called_slow(
-    cut_fox: FoxSession, cutter: FaultProxy, timeout: float
+    cut_fox: FoxSession, fault_proxy: FaultProxy, timeout: float
 ) -> None:
     """A wait whose every look failed says so with the last fault, in its text and its member."""
-    cutter.on("GET", "*", Reset(response=0))
+    fault_proxy.on("GET", "*", Reset(response=0))
     with pytest.raises(TaskTimeoutError, match="never reached") as late:
         await cut_fox.tasks.handle(ELSEWHERE).result(timeout=timeout)
     assert isinstance(late.value.fault, APIConnectionError)
@@ -122,19 +122,19 @@ async def test_an_unknown_task_is_not_called_unreachable(
 
 
 async def test_a_service_that_went_away_is_told_with_what_was_seen(
-    cut_fox: FoxSession, cutter: FaultProxy
+    cut_fox: FoxSession, fault_proxy: FaultProxy
 ) -> None:
     """After an accepted submit, a wait that ends among faults names the last one."""
     handle = await submit(cut_fox)
-    cutter.on("GET", "*", Answer.http(404))
+    fault_proxy.on("GET", "*", CannedResponse.http(404))
     with pytest.raises(TaskTimeoutError, match="the last look at it failed") as late:
         await handle.result(timeout=0)
     assert isinstance(late.value.fault, NotFoundError)
 
 
-async def test_silence_is_no_word_of_the_task(cut_fox: FoxSession, cutter: FaultProxy) -> None:
+async def test_silence_is_no_word_of_the_task(cut_fox: FoxSession, fault_proxy: FaultProxy) -> None:
     """A wait that ends before any answer came says that there was none."""
-    cutter.on("GET", "*", Stall(response=0))
+    fault_proxy.on("GET", "*", Stall(response=0))
     with pytest.raises(TaskTimeoutError, match="gave no answer") as late:
         await cut_fox.tasks.handle(ELSEWHERE).result(timeout=0.05)
     assert late.value.fault is None
@@ -142,7 +142,10 @@ async def test_silence_is_no_word_of_the_task(cut_fox: FoxSession, cutter: Fault
 
 @pytest.mark.parametrize("stream", [False, True], ids=["wait", "stream"])
 async def test_the_first_fault_in_a_row_is_told_at_once(
-    cutter: FaultProxy, quick: PollPolicy, caplog: pytest.LogCaptureFixture, stream: bool
+    fault_proxy: FaultProxy,
+    fast_polling: PollPolicy,
+    caplog: pytest.LogCaptureFixture,
+    stream: bool,
 ) -> None:
     """A hook hears of it while the wait goes on, once for a row of faults, as does the log."""
     told: asyncio.Queue[TaskCheckFailed] = asyncio.Queue()
@@ -151,9 +154,9 @@ async def test_the_first_fault_in_a_row_is_told_at_once(
         if isinstance(event, TaskCheckFailed):
             told.put_nowait(event)
 
-    async with FoxSession(KEY, base_url=cutter.url, polling=quick, hooks=[hear]) as fox:
+    async with FoxSession(KEY, base_url=fault_proxy.url, polling=fast_polling, hooks=[hear]) as fox:
         handle = await submit(fox, stream=stream)
-        cutter.on("GET", "*", Reset(response=0), times=3)
+        fault_proxy.on("GET", "*", Reset(response=0), times=3)
         with caplog.at_level(logging.WARNING, "foxapi_async"):
             wait = handle.stream().completion() if stream else handle.result()
             waiting = asyncio.create_task(wait)
@@ -168,10 +171,10 @@ async def test_the_first_fault_in_a_row_is_told_at_once(
 
 
 async def test_a_stream_that_runs_out_of_time_names_its_fault(
-    cut_fox: FoxSession, cutter: FaultProxy
+    cut_fox: FoxSession, fault_proxy: FaultProxy
 ) -> None:
     """The timeout of a stream that was never opened carries why."""
-    cutter.on("GET", "*", Reset(response=0))
+    fault_proxy.on("GET", "*", Reset(response=0))
     with pytest.raises(TaskTimeoutError) as late:
         async for _ in cut_fox.tasks.handle(ELSEWHERE).stream(timeout=0.3):
             pass

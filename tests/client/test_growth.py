@@ -67,10 +67,10 @@ def living() -> Counter[str]:
 
 @pytest.mark.parametrize("limits", [Limits(), Limits(max_unfinished=4, submits_in_flight=4)])
 async def test_a_finished_row_leaves_nothing_behind(
-    gateway: Gateway, quick: PollPolicy, limits: Limits
+    gateway: Gateway, fast_polling: PollPolicy, limits: Limits
 ) -> None:
     """After any number of rows a session holds the objects that it held after the first few."""
-    async with FoxSession(KEY, base_url=gateway.url, polling=quick, limits=limits) as fox:
+    async with FoxSession(KEY, base_url=gateway.url, polling=fast_polling, limits=limits) as fox:
 
         async def rows(number: int) -> None:
             async def row(index: int) -> None:

@@ -22,7 +22,7 @@ from foxapi_async import (
 )
 from foxapi_async.errors import InvalidResponseError, InvalidTaskIdError
 from foxapi_async.gateway import Gateway
-from foxapi_async.testing import Answer, FaultProxy, Stall
+from foxapi_async.testing import CannedResponse, FaultProxy, Stall
 
 KEY = "sk-secret-0123456789abcdef"
 
@@ -212,29 +212,31 @@ async def test_leaving_as_completed_ends_the_waits(fox: FoxSession) -> None:
 
 
 async def test_a_deadline_holds_though_the_get_hangs(
-    cut_fox: FoxSession, cutter: FaultProxy
+    cut_fox: FoxSession, fault_proxy: FaultProxy
 ) -> None:
     """result(timeout=) raises in time while a GET hangs, and others go on waiting for the task."""
     handle = await submit(cut_fox)
-    cutter.on("GET", "/v1/tasks/*", Stall(response=0))
+    fault_proxy.on("GET", "/v1/tasks/*", Stall(response=0))
     began = time.monotonic()
     waiting = asyncio.create_task(handle.result())
-    await cutter.wait_for_stalls()
+    await fault_proxy.wait_for_stalls()
     with pytest.raises(TaskTimeoutError) as late:
         await handle.result(timeout=0.05)
     assert late.value.task_id == handle.id
     # Far less than the 30 s that a GET may take; a slow machine gets the rest.
     assert time.monotonic() - began < 5
     assert cut_fox.stats().waiting == 1
-    cutter.heal()
-    cutter.release()
+    fault_proxy.clear()
+    fault_proxy.release()
     assert (await waiting).text == (await handle).text == text()
 
 
-async def test_media_tasks_have_their_own_result(cut_fox: FoxSession, cutter: FaultProxy) -> None:
+async def test_media_tasks_have_their_own_result(
+    cut_fox: FoxSession, fault_proxy: FaultProxy
+) -> None:
     """A handle of another kind reads its outputs as they are."""
-    cutter.script(
-        Answer.http(
+    fault_proxy.script(
+        CannedResponse.http(
             200,
             b'{"id":"task-unified-1-abcdefgh","status":"completed","results":[{"url":"https://x/1"}]}',
             content_type="application/json",
@@ -246,11 +248,11 @@ async def test_media_tasks_have_their_own_result(cut_fox: FoxSession, cutter: Fa
 
 
 async def test_results_that_cannot_be_read_show_no_key(
-    cutter: FaultProxy, cut_fox: FoxSession
+    fault_proxy: FaultProxy, cut_fox: FoxSession
 ) -> None:
     """What comes in the place of results is kept for the error, but for the key if it is there."""
     body = f'{{"id":"task-llm-1-abcdefgh","status":"completed","results":[{{"key":"{KEY}"}}]}}'
-    cutter.script(Answer.http(200, body.encode(), content_type="application/json"))
+    fault_proxy.script(CannedResponse.http(200, body.encode(), content_type="application/json"))
     with pytest.raises(InvalidResponseError) as caught:
         await cut_fox.tasks.handle("task-llm-1-abcdefgh")
     assert caught.value.body.startswith('{"key":"')

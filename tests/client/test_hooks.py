@@ -150,12 +150,12 @@ async def test_a_timer_runs_in_nobodys_context() -> None:
     assert await rung is None
 
 
-async def test_a_stream_is_told(cutter: FaultProxy) -> None:
+async def test_a_stream_is_told(fault_proxy: FaultProxy) -> None:
     """Opened, resumed after its cut with the error's class, finished at its length."""
     events: list[Event] = []
-    async with FoxSession(KEY, base_url=cutter.url, hooks=[events.append]) as fox:
+    async with FoxSession(KEY, base_url=fault_proxy.url, hooks=[events.append]) as fox:
         handle = await fox.llm.submit(model="gpt-5.5", messages="count 1 to 3", stream=True)
-        cutter.on("GET", "/v1/llm/generations/*/stream", Reset(body=600), times=1)
+        fault_proxy.on("GET", "/v1/llm/generations/*/stream", Reset(body=600), times=1)
         async with handle.stream() as stream:
             text = "".join([delta.text async for delta in stream])
     assert text == "1, 2, 3"

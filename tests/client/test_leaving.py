@@ -52,7 +52,7 @@ async def read(stream: ChatStream) -> None:
         pass
 
 
-# Each is called with a handle, and the cutter that holds its stream after three deltas.
+# Each is called with a handle, and the proxy that holds its stream after three deltas.
 
 
 async def break_out_of_a_temporary(handle: LLMHandle, _: FaultProxy) -> None:
@@ -68,7 +68,7 @@ async def raise_in_the_body(handle: LLMHandle, _: FaultProxy) -> None:
             raise LeftError
 
 
-async def cancel_the_loop(handle: LLMHandle, cutter: FaultProxy) -> None:
+async def cancel_the_loop(handle: LLMHandle, fault_proxy: FaultProxy) -> None:
     """Cancel the task that loops."""
 
     async def loop() -> None:
@@ -76,7 +76,7 @@ async def cancel_the_loop(handle: LLMHandle, cutter: FaultProxy) -> None:
             pass
 
     reading = asyncio.create_task(loop())
-    await cutter.wait_for_stalls()
+    await fault_proxy.wait_for_stalls()
     reading.cancel()
     await asyncio.wait((reading,))
     assert reading.cancelled()
@@ -96,7 +96,7 @@ async def raise_in_a_context(handle: LLMHandle, _: FaultProxy) -> None:
             raise LeftError
 
 
-async def cancel_in_a_context(handle: LLMHandle, cutter: FaultProxy) -> None:
+async def cancel_in_a_context(handle: LLMHandle, fault_proxy: FaultProxy) -> None:
     """Cancel the task that is in it."""
 
     async def loop() -> None:
@@ -104,17 +104,17 @@ async def cancel_in_a_context(handle: LLMHandle, cutter: FaultProxy) -> None:
             await read(stream)
 
     reading = asyncio.create_task(loop())
-    await cutter.wait_for_stalls()
+    await fault_proxy.wait_for_stalls()
     reading.cancel()
     await asyncio.wait((reading,))
     assert reading.cancelled()
 
 
-async def close_while_another_task_reads(handle: LLMHandle, cutter: FaultProxy) -> None:
+async def close_while_another_task_reads(handle: LLMHandle, fault_proxy: FaultProxy) -> None:
     """Close what another task waits for."""
     stream = handle.stream()
     reading = asyncio.create_task(read(stream))
-    await cutter.wait_for_stalls()
+    await fault_proxy.wait_for_stalls()
     await stream.aclose()
     with pytest.raises(StreamConsumedError):
         await reading
@@ -127,12 +127,12 @@ async def let_the_patience_run_out(handle: LLMHandle, _: FaultProxy) -> None:
             pass
 
 
-async def time_out_and_close(handle: LLMHandle, cutter: FaultProxy) -> None:
+async def time_out_and_close(handle: LLMHandle, fault_proxy: FaultProxy) -> None:
     """Wait longer than wait_for is, then close."""
     stream = handle.stream()
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(read(stream), 0.05)
-    assert cutter.stalled == 1
+    assert fault_proxy.stalled == 1
     await stream.aclose()
 
 
@@ -142,16 +142,16 @@ async def make_and_never_read(handle: LLMHandle, _: FaultProxy) -> None:
     aiter(handle.stream())
 
 
-async def read_to_the_end(handle: LLMHandle, cutter: FaultProxy) -> None:
+async def read_to_the_end(handle: LLMHandle, fault_proxy: FaultProxy) -> None:
     """Read all there is."""
-    cutter.heal()
+    fault_proxy.clear()
     stream = handle.stream()
     await read(stream)
 
 
-async def ask_for_the_completion(handle: LLMHandle, cutter: FaultProxy) -> None:
+async def ask_for_the_completion(handle: LLMHandle, fault_proxy: FaultProxy) -> None:
     """Let the stream read itself."""
-    cutter.heal()
+    fault_proxy.clear()
     assert (await handle.stream().completion()).text
 
 
@@ -198,11 +198,11 @@ async def drop_between_two_reads(handle: LLMHandle, _: FaultProxy) -> None:
     await anext(stream)
 
 
-async def drop_after_a_cancelled_read(handle: LLMHandle, cutter: FaultProxy) -> None:
+async def drop_after_a_cancelled_read(handle: LLMHandle, fault_proxy: FaultProxy) -> None:
     """Drop a name after its read was cancelled."""
     stream = handle.stream()
     reading = asyncio.create_task(read(stream))
-    await cutter.wait_for_stalls()
+    await fault_proxy.wait_for_stalls()
     reading.cancel()
     await asyncio.wait((reading,))
 
@@ -214,10 +214,10 @@ Leave = Callable[[LLMHandle, FaultProxy], Awaitable[None]]
 
 @pytest.mark.parametrize("leave", [*QUIET, *LOUD], ids=lambda leave: leave.__name__)
 async def test_leaving_leaves_nothing(
-    cut_fox: FoxSession, cutter: FaultProxy, leave: Leave
+    cut_fox: FoxSession, fault_proxy: FaultProxy, leave: Leave
 ) -> None:
     """No socket, no task, no timer; one warning for a named stream left lying, else none."""
-    cutter.on("GET", STREAM, Stall(body=MORE))
+    fault_proxy.on("GET", STREAM, Stall(body=MORE))
     handle = await submit(cut_fox)
     before = asyncio.all_tasks()
     # The collector may not help.
@@ -225,7 +225,7 @@ async def test_leaving_leaves_nothing(
     try:
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
-            await leave(handle, cutter)
+            await leave(handle, fault_proxy)
             assert cut_fox.stats().streams == 0
             assert handle._bound().core.streams._timer is None
             tasks = [repr(task) for task in asyncio.all_tasks() - before]
@@ -233,15 +233,19 @@ async def test_leaving_leaves_nothing(
     finally:
         gc.enable()
     # What stays is kept for the next submit and the next poll.
-    await cutter.wait_until(lambda: cutter.open_connections <= 2 and not cutter.stalled)
+    await fault_proxy.wait_until(
+        lambda: fault_proxy.open_connections <= 2 and not fault_proxy.stalled
+    )
     loud = [str(warning.message) for warning in said if warning.category is ResourceWarning]
     assert len(loud) == (leave in LOUD)
     assert all("dropped half-read" in text for text in loud)
 
 
-async def test_a_collected_stream_is_closed_too(cut_fox: FoxSession, cutter: FaultProxy) -> None:
+async def test_a_collected_stream_is_closed_too(
+    cut_fox: FoxSession, fault_proxy: FaultProxy
+) -> None:
     """A stream in a cycle waits for the collector, which then closes it and warns."""
-    cutter.on("GET", STREAM, Stall(body=MORE))
+    fault_proxy.on("GET", STREAM, Stall(body=MORE))
     holder: list[object] = []
     stream = (await submit(cut_fox)).stream()
     await anext(stream)
@@ -256,16 +260,16 @@ async def test_a_collected_stream_is_closed_too(cut_fox: FoxSession, cutter: Fau
 # The session
 
 
-async def test_closing_the_session_ends_every_wait(cutter: FaultProxy) -> None:
+async def test_closing_the_session_ends_every_wait(fault_proxy: FaultProxy) -> None:
     """Whoever waits for bytes is told at once that the session is closed, copies included."""
-    cutter.on("GET", STREAM, Stall(body=MORE))
-    async with FoxSession(KEY, base_url=cutter.url) as fox:
+    fault_proxy.on("GET", STREAM, Stall(body=MORE))
+    async with FoxSession(KEY, base_url=fault_proxy.url) as fox:
         handle = await submit(fox)
         stream, other = handle.stream(), fox.with_options(hooks=()).tasks.handle(handle.id).stream()
         reading = [asyncio.create_task(read(item)) for item in (stream, other)]
         standing = handle.stream()
         await anext(standing)
-        await cutter.wait_for_stalls(3)
+        await fault_proxy.wait_for_stalls(3)
     for task in reading:
         with pytest.raises(SessionClosedError):
             await task
@@ -296,13 +300,13 @@ async def test_closing_the_session_ends_a_backoff_and_an_opening(
 
 
 async def test_a_follower_ends_quietly_with_its_session(
-    cutter: FaultProxy, caplog: pytest.LogCaptureFixture
+    fault_proxy: FaultProxy, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whoever awaits is told, and nothing is logged as a crash."""
-    cutter.on("GET", STREAM, Stall(body=MORE))
-    async with FoxSession(KEY, base_url=cutter.url) as fox:
+    fault_proxy.on("GET", STREAM, Stall(body=MORE))
+    async with FoxSession(KEY, base_url=fault_proxy.url) as fox:
         waiting = asyncio.create_task((await submit(fox)).result())
-        await cutter.wait_for_stalls()
+        await fault_proxy.wait_for_stalls()
     with pytest.raises(SessionClosedError):
         await waiting
     assert not caplog.records
@@ -326,7 +330,7 @@ async def test_a_stream_belongs_to_its_sessions_loop(fox: FoxSession) -> None:
 
 
 async def test_a_submission_that_nobody_waits_for_is_unclaimed(
-    cut_fox: FoxSession, cutter: FaultProxy
+    cut_fox: FoxSession, fault_proxy: FaultProxy
 ) -> None:
     """Cancelled while it submits, a stream leaves its task in fox.unclaimed, name or no name."""
 
@@ -339,15 +343,15 @@ async def test_a_submission_that_nobody_waits_for_is_unclaimed(
             pass
 
     for number, use in enumerate((enter, loop), 1):
-        cutter.on("POST", "*", Stall(response=0), times=1)
+        fault_proxy.on("POST", "*", Stall(response=0), times=1)
         using = asyncio.create_task(use())
-        await cutter.wait_for_stalls()
+        await fault_proxy.wait_for_stalls()
         using.cancel()
         await asyncio.wait((using,))
         assert using.cancelled()
         with pytest.warns(RuntimeWarning, match="unclaimed"):
-            cutter.release()
-            await cutter.wait_until(lambda: not cutter.stalled)
+            fault_proxy.release()
+            await fault_proxy.wait_until(lambda: not fault_proxy.stalled)
             while len(cut_fox.unclaimed) < number:
                 await asyncio.sleep(0)
     for handle in cut_fox.unclaimed:

@@ -26,7 +26,7 @@ from foxapi_async.errors import (
     TaskTimeoutError,
 )
 from foxapi_async.gateway import Gateway
-from foxapi_async.testing import WHOLE, Answer, FaultProxy, Reset, Stall
+from foxapi_async.testing import WHOLE, CannedResponse, FaultProxy, Reset, Stall
 from foxapi_async.types import Task
 
 
@@ -245,25 +245,27 @@ def test_polls_that_hang_make_others_late_by_seconds(
 
 
 async def test_faults_of_the_network_in_a_wait_change_nothing(
-    cut_fox: FoxSession, cutter: FaultProxy, gateway: Gateway
+    cut_fox: FoxSession, fault_proxy: FaultProxy, gateway: Gateway
 ) -> None:
     """A 502, a reset, a page of HTML and a 429 between polls only delay the result a little."""
     handle = await cut_fox.llm.submit(model="gpt-5.5", messages="count 1 to 3")
-    cutter.on("GET", "*", Answer.http(502), times=1)
-    cutter.on("GET", "*", Reset(request=WHOLE), times=1)
-    cutter.on("GET", "*", Answer.http(200, b"<html>"), times=1)
-    cutter.on("GET", "*", Answer.http(429, headers={"Retry-After": "0.05"}), times=1)
+    fault_proxy.on("GET", "*", CannedResponse.http(502), times=1)
+    fault_proxy.on("GET", "*", Reset(request=WHOLE), times=1)
+    fault_proxy.on("GET", "*", CannedResponse.http(200, b"<html>"), times=1)
+    fault_proxy.on("GET", "*", CannedResponse.http(429, headers={"Retry-After": "0.05"}), times=1)
     assert (await handle.result(timeout=15)).text == "1, 2, 3"
     # aiohttp makes a GET again by itself when a connection that it had kept turns out dead.
     assert cut_fox.stats().faults >= 3
     assert gateway.stats.tasks == 1
 
 
-async def test_a_success_may_ask_for_patience(cut_fox: FoxSession, cutter: FaultProxy) -> None:
+async def test_a_success_may_ask_for_patience(cut_fox: FoxSession, fault_proxy: FaultProxy) -> None:
     """A Retry-After with a 200 is no fault and pauses every poll, as the statistics tell."""
     handle = await cut_fox.llm.submit(model="gpt-5.5", messages="count 1 to 3")
     news = b'{"id":"%b","status":"processing"}' % handle.id.encode()
-    cutter.on("GET", "*", Answer.http(200, news, headers={"Retry-After": "0.05"}), times=1)
+    fault_proxy.on(
+        "GET", "*", CannedResponse.http(200, news, headers={"Retry-After": "0.05"}), times=1
+    )
     assert (await handle.result(timeout=15)).text == "1, 2, 3"
     stats = cut_fox.stats()
     assert stats.polls_per_second is not None
@@ -272,21 +274,21 @@ async def test_a_success_may_ask_for_patience(cut_fox: FoxSession, cutter: Fault
 
 
 async def test_half_of_the_tasks_hang_and_the_others_finish(
-    cutter: FaultProxy, clock: ManualClock
+    fault_proxy: FaultProxy, clock: ManualClock
 ) -> None:
     """Polls that never answer take all places, and after a few seconds the others have theirs."""
     limits = Limits(polls_in_flight=3)
     polling = PollPolicy(pacing=Exponential(initial=0.01, max_delay=0.05))
     async with FoxSession(
-        "sk-x", base_url=cutter.url, clock=clock, limits=limits, polling=polling
+        "sk-x", base_url=fault_proxy.url, clock=clock, limits=limits, polling=polling
     ) as fox:
         handles = [await fox.llm.submit(model="gpt-5.5", messages="count 1 to 3") for _ in range(6)]
         stuck, well = handles[:3], handles[3:]
         for handle in stuck:
-            cutter.on("GET", f"/v1/tasks/{handle.id}", Stall(response=0))
+            fault_proxy.on("GET", f"/v1/tasks/{handle.id}", Stall(response=0))
         waits = [asyncio.ensure_future(handle.result()) for handle in stuck]
         await clock.advance(0.1)
-        await cutter.wait_for_stalls(3)
+        await fault_proxy.wait_for_stalls(3)
         finished = asyncio.gather(*(handle.result() for handle in well))
         await clock.advance(SLOW_AFTER - 0.2)
         assert fox.stats().polls == 3
@@ -296,8 +298,8 @@ async def test_half_of_the_tasks_hang_and_the_others_finish(
         assert [completion.text for completion in await finished] == ["1, 2, 3"] * 3
         assert clock.time() < 2 * SLOW_AFTER
         assert not any(wait.done() for wait in waits)
-        cutter.heal()
-        cutter.release()
+        fault_proxy.clear()
+        fault_proxy.release()
         done = asyncio.gather(*waits)
         while not done.done():
             await clock.advance(0.01)

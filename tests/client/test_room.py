@@ -22,7 +22,7 @@ from foxapi_async._client.params import LLMParams
 from foxapi_async._journal import EntryId
 from foxapi_async.gateway import Gateway
 from foxapi_async.hooks import Event, TaskFinished
-from foxapi_async.testing import Answer, FaultProxy, Stall
+from foxapi_async.testing import CannedResponse, FaultProxy, Stall
 
 KEY = "sk-secret-0123456789abcdef"
 PROMPT: LLMParams = {"model": "gpt-5.5", "messages": "count 1 to 3"}
@@ -138,24 +138,24 @@ async def test_finished_tasks_make_room_without_a_poll(gateway: Gateway) -> None
 
 
 async def test_a_task_that_cannot_be_learnt_of_does_not_hold_the_room_for_ever(
-    cutter: FaultProxy, gateway: Gateway
+    fault_proxy: FaultProxy, gateway: Gateway
 ) -> None:
     """A lost task counts no more, and the submission that waited goes on."""
     limits = Limits(max_unfinished=1)
-    async with FoxSession(KEY, base_url=cutter.url, polling=QUICK, limits=limits) as fox:
-        cutter.on("GET", "*", Answer.http(404), times=3)
+    async with FoxSession(KEY, base_url=fault_proxy.url, polling=QUICK, limits=limits) as fox:
+        fault_proxy.on("GET", "*", CannedResponse.http(404), times=3)
         await fox.llm.submit(**PROMPT)
         await fox.llm.submit(**PROMPT)
     assert gateway.stats.tasks == 2
 
 
 async def test_a_refused_submission_gives_its_place_to_the_next(
-    cutter: FaultProxy, gateway: Gateway
+    fault_proxy: FaultProxy, gateway: Gateway
 ) -> None:
     """What the service did not accept takes up no room."""
     limits = Limits(max_unfinished=1)
-    async with FoxSession(KEY, base_url=cutter.url, polling=QUICK, limits=limits) as fox:
-        cutter.on("POST", "*", Answer.http(422), times=1)
+    async with FoxSession(KEY, base_url=fault_proxy.url, polling=QUICK, limits=limits) as fox:
+        fault_proxy.on("POST", "*", CannedResponse.http(422), times=1)
         refused, accepted = await asyncio.gather(
             fox.llm.submit(**PROMPT), fox.llm.submit(**PROMPT), return_exceptions=True
         )
@@ -164,19 +164,19 @@ async def test_a_refused_submission_gives_its_place_to_the_next(
     assert gateway.stats.tasks == 1
 
 
-async def test_a_429_pauses_all_submissions(cutter: FaultProxy, gateway: Gateway) -> None:
+async def test_a_429_pauses_all_submissions(fault_proxy: FaultProxy, gateway: Gateway) -> None:
     """While the service asks for quiet, no other submission starts, and then all do."""
-    limited = Answer.http(429, headers={"Retry-After": "0.4"})
+    limited = CannedResponse.http(429, headers={"Retry-After": "0.4"})
     retry = RetryPolicy(resubmit_on_429="always")
-    async with FoxSession(KEY, base_url=cutter.url, polling=QUICK, retry=retry) as fox:
-        cutter.on("POST", "*", limited, times=1)
+    async with FoxSession(KEY, base_url=fault_proxy.url, polling=QUICK, retry=retry) as fox:
+        fault_proxy.on("POST", "*", limited, times=1)
         first = asyncio.create_task(fox.llm.submit(**PROMPT))
         while not fox.stats().paused:
             await asyncio.sleep(0)
         others = [asyncio.create_task(fox.llm.submit(**PROMPT)) for _ in range(5)]
         while fox.stats().waiting_for_room < 5:
             await asyncio.sleep(0)
-        assert cutter.count("POST") == 1
+        assert fault_proxy.count("POST") == 1
         assert 0 < fox.stats().paused <= 0.4
         await asyncio.gather(first, *others)
         assert fox.stats().paused == 0
@@ -184,16 +184,16 @@ async def test_a_429_pauses_all_submissions(cutter: FaultProxy, gateway: Gateway
 
 
 async def test_cancelled_submissions_give_up_their_turn(
-    cutter: FaultProxy, gateway: Gateway
+    fault_proxy: FaultProxy, gateway: Gateway
 ) -> None:
     """One that is cancelled while it waits, or in the turn it is let in, takes no room along."""
     limits = Limits(submits_in_flight=1)
-    async with FoxSession(KEY, base_url=cutter.url, limits=limits) as fox:
-        cutter.on("POST", "*", Stall(response=0), times=1)
+    async with FoxSession(KEY, base_url=fault_proxy.url, limits=limits) as fox:
+        fault_proxy.on("POST", "*", Stall(response=0), times=1)
         first, second, third = (asyncio.create_task(fox.llm.submit(**PROMPT)) for _ in range(3))
-        await cutter.wait_for_stalls()
+        await fault_proxy.wait_for_stalls()
         second.cancel()
-        cutter.release()
+        fault_proxy.release()
         await first
         await third
         room = fox._service.core.room
@@ -210,16 +210,18 @@ async def test_cancelled_submissions_give_up_their_turn(
     assert gateway.stats.tasks == 3
 
 
-async def test_closing_tells_those_who_wait_for_room(cutter: FaultProxy, gateway: Gateway) -> None:
+async def test_closing_tells_those_who_wait_for_room(
+    fault_proxy: FaultProxy, gateway: Gateway
+) -> None:
     """A submission that was not let in by then gets SessionClosedError and was never sent."""
-    fox = FoxSession(KEY, base_url=cutter.url, limits=Limits(submits_in_flight=1))
-    cutter.on("POST", "*", Stall(response=0), times=1)
+    fox = FoxSession(KEY, base_url=fault_proxy.url, limits=Limits(submits_in_flight=1))
+    fault_proxy.on("POST", "*", Stall(response=0), times=1)
     first, second = (asyncio.create_task(fox.llm.submit(**PROMPT)) for _ in range(2))
-    await cutter.wait_for_stalls()
+    await fault_proxy.wait_for_stalls()
     closing = asyncio.create_task(fox.aclose())
     with pytest.raises(SessionClosedError):
         await second
-    cutter.release()
+    fault_proxy.release()
     await closing
     assert (await first).id
     with pytest.raises(SessionClosedError):

@@ -11,7 +11,7 @@ import pytest
 from foxapi_async import FoxSession, RetryPolicy, StreamPolicy
 from foxapi_async.errors import StreamInterruptedError, TaskFailedError
 from foxapi_async.hooks import Event
-from foxapi_async.testing import Answer, FaultProxy
+from foxapi_async.testing import CannedResponse, FaultProxy
 
 if TYPE_CHECKING:
     from foxapi_async import PollPolicy
@@ -21,15 +21,15 @@ ESCAPED = "".join(f"\\u{ord(char):04x}" for char in KEY)
 TASK = "task-llm-1-aaaaaaaa"
 
 
-def answer(members: dict[str, Any], escaped: str = "") -> Answer:
+def answer(members: dict[str, Any], escaped: str = "") -> CannedResponse:
     """Return a 200 with a task; ``@@`` in it becomes the key as JSON may escape it."""
     body = json.dumps({"id": TASK, "model": "gpt-5.5", **members}).replace("@@", escaped or ESCAPED)
-    return Answer.http(200, body.encode(), content_type="application/json")
+    return CannedResponse.http(200, body.encode(), content_type="application/json")
 
 
-def event(name: str, data: str) -> Answer:
+def event(name: str, data: str) -> CannedResponse:
     """Return a stream of one event that ends."""
-    return Answer.http(
+    return CannedResponse.http(
         200, f"event: {name}\ndata: {data}\n\n".encode(), content_type="text/event-stream"
     )
 
@@ -62,8 +62,8 @@ def read_all(folder: Path) -> str:
 
 @pytest.mark.parametrize("end", ENDS)
 async def test_a_key_that_comes_back_is_shown_nowhere(
-    cutter: FaultProxy,
-    quick: "PollPolicy",
+    fault_proxy: FaultProxy,
+    fast_polling: "PollPolicy",
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     end: str,
@@ -77,15 +77,15 @@ async def test_a_key_that_comes_back_is_shown_nowhere(
         "results": [{"echo": "@@", "of": KEY}],
     }
     pending = {"status": "pending", "stream": {"url": f"/v1/llm/generations/{TASK}/stream"}}
-    cutter.on("POST", "*", answer(pending))
-    cutter.on("GET", "/v1/llm/generations/*/stream", ENDS[end])
-    cutter.on("GET", "/v1/tasks/*", Answer.http(503))
+    fault_proxy.on("POST", "*", answer(pending))
+    fault_proxy.on("GET", "/v1/llm/generations/*/stream", ENDS[end])
+    fault_proxy.on("GET", "/v1/tasks/*", CannedResponse.http(503))
     file = tmp_path / "tasks.db"
     async with FoxSession(
         KEY,
-        base_url=cutter.url,
+        base_url=fault_proxy.url,
         journal=file,
-        polling=quick,
+        polling=fast_polling,
         retry=RetryPolicy(attempts=1),
         streaming=StreamPolicy(initial=0.001, max_delay=0.002, give_up_after=0.01),
         hooks=[events.append],
@@ -95,8 +95,8 @@ async def test_a_key_that_comes_back_is_shown_nowhere(
             async with handle.stream() as stream:
                 async for _ in stream:
                     pass
-        cutter.heal()
-        cutter.on("GET", "/v1/tasks/*", answer(failed))
+        fault_proxy.clear()
+        fault_proxy.on("GET", "/v1/tasks/*", answer(failed))
         with pytest.raises(TaskFailedError) as lost:
             await handle
     for error in (broken.value, lost.value):

@@ -15,7 +15,7 @@ import pytest
 from foxapi_async import FoxSession, LLMHandle, PollPolicy, RetryPolicy, StreamPolicy, errors
 from foxapi_async.config import Exponential
 from foxapi_async.gateway import Gateway
-from foxapi_async.testing import Answer, FaultProxy, ManualClock, Reset, Stall, settle
+from foxapi_async.testing import CannedResponse, FaultProxy, ManualClock, Reset, Stall, settle
 
 KEY: Final = "sk-secret-0123456789abcdef"
 SECRET: Final = "what nobody else may read"
@@ -30,19 +30,19 @@ class Place:
     def __init__(self, stack: AsyncExitStack, folder: Path) -> None:
         self._stack = stack
         self.folder = folder
-        self.cutter: FaultProxy
+        self.fault_proxy: FaultProxy
         self.clock = ManualClock()
 
     async def serve(self, *faults: str, **settings: Any) -> None:
         """Run the gateway, with its own faults or settings."""
         gateway = Gateway(queue_delay=0, token_delay=0, faults=faults, **settings)
         await self._stack.enter_async_context(gateway)
-        self.cutter = await self._stack.enter_async_context(FaultProxy(gateway.url))
+        self.fault_proxy = await self._stack.enter_async_context(FaultProxy(gateway.url))
 
     async def open(self, **options: Any) -> FoxSession:
         """Open a session that does not try again."""
         defaults: dict[str, Any] = {
-            "base_url": self.cutter.url,
+            "base_url": self.fault_proxy.url,
             "retry": ONCE,
             "polling": PollPolicy(pacing=PACING),
             "streaming": StreamPolicy(initial=0.001, max_delay=0.002),
@@ -57,7 +57,7 @@ class Place:
     async def past(self, seconds: float, doing: Awaitable[object]) -> object:
         """Let what is stalled wait so long."""
         task = asyncio.ensure_future(doing)
-        await self.cutter.wait_for_stalls()
+        await self.fault_proxy.wait_for_stalls()
         await settle()
         await self.clock.advance(seconds)
         return await task
@@ -133,14 +133,14 @@ async def _a_handle_from_another_process(place: Place) -> None:
 @raises(errors.APIConnectionError)
 async def _nobody_listens(place: Place) -> None:
     fox = await place.fox()
-    async with place.cutter.unreachable():
+    async with place.fault_proxy.unreachable():
         await submit(fox)
 
 
 @raises(errors.APITimeoutError)
 async def _nobody_answers(place: Place) -> None:
     fox = await place.fox(clock=place.clock)
-    place.cutter.on("GET", "*", Stall(response=0))
+    place.fault_proxy.on("GET", "*", Stall(response=0))
     await place.past(31, fox.models.list())
 
 
@@ -160,7 +160,9 @@ async def _a_portal_answers(place: Place) -> None:
 @raises(errors.APIStatusError)
 async def _a_redirect(place: Place) -> None:
     fox = await place.fox()
-    place.cutter.on("GET", "*", Answer.http(307, headers={"Location": "http://fox.example"}))
+    place.fault_proxy.on(
+        "GET", "*", CannedResponse.http(307, headers={"Location": "http://fox.example"})
+    )
     await fox.models.list()
 
 
@@ -184,7 +186,9 @@ async def _a_key_without_credits(place: Place) -> None:
 @raises(errors.PermissionDeniedError)
 async def _a_proxy_that_refuses_the_client(place: Place) -> None:
     fox = await place.fox()
-    place.cutter.on("POST", "*", Answer.http(403, b"error code: 1010", content_type="text/plain"))
+    place.fault_proxy.on(
+        "POST", "*", CannedResponse.http(403, b"error code: 1010", content_type="text/plain")
+    )
     await submit(fox)
 
 
@@ -248,7 +252,9 @@ async def _moderation_refuses(place: Place) -> None:
 async def _the_service_cancels(place: Place) -> None:
     handle = await submit(await place.fox())
     body = b'{"id":"%s","status":"cancelled"}' % handle.id.encode()
-    place.cutter.on("GET", "*", Answer.http(200, body, content_type="application/json"))
+    place.fault_proxy.on(
+        "GET", "*", CannedResponse.http(200, body, content_type="application/json")
+    )
     await handle
 
 
@@ -256,7 +262,7 @@ async def _the_service_cancels(place: Place) -> None:
 async def _a_wait_that_runs_out(place: Place) -> None:
     fox = await place.fox(clock=place.clock)
     handle = await submit(fox)
-    place.cutter.on("GET", "*", Stall(response=0))
+    place.fault_proxy.on("GET", "*", Stall(response=0))
     waiting = asyncio.ensure_future(handle.result(timeout=10))
     await settle()
     await place.clock.advance(1)
@@ -267,7 +273,7 @@ async def _a_wait_that_runs_out(place: Place) -> None:
 async def _a_task_that_cannot_be_asked_for(place: Place) -> None:
     fox = await place.fox(polling=PollPolicy(pacing=PACING, give_up_after=0.02))
     handle = await submit(fox)
-    place.cutter.on("GET", "*", Reset(response=0))
+    place.fault_proxy.on("GET", "*", Reset(response=0))
     await handle
 
 
@@ -286,7 +292,7 @@ async def _a_line_that_stays_cut(place: Place) -> None:
         streaming=StreamPolicy(initial=0.001, max_delay=0.002, give_up_after=0.02)
     )
     handle = await submit(fox, stream=True)
-    place.cutter.on("GET", "*", Reset(response=0))
+    place.fault_proxy.on("GET", "*", Reset(response=0))
     await read(handle)
 
 

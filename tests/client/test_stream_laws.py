@@ -39,7 +39,7 @@ class Connection(NamedTuple):
     pieces: tuple[int, ...]
 
     def faults(self) -> list[Fault]:
-        """Return the faults of the cutter."""
+        """Return the faults of the proxy."""
         faults: list[Fault] = [StripQuery("offset")] if self.ignores_offset else []
         if self.pieces:
             faults.append(Trickle(*self.pieces))
@@ -50,16 +50,16 @@ class Connection(NamedTuple):
 class World:
     """A gateway, a line that is cut, and a session, in a loop that many trials share."""
 
-    def __init__(self, runner: asyncio.Runner, cutter: FaultProxy, fox: FoxSession) -> None:
+    def __init__(self, runner: asyncio.Runner, fault_proxy: FaultProxy, fox: FoxSession) -> None:
         self.runner = runner
-        self.cutter = cutter
+        self.fault_proxy = fault_proxy
         self.fox = fox
 
     def run(self, trial: Coroutine[Any, Any, None]) -> None:
         """Run one trial on a line that is whole at first, and see that it leaves nothing."""
 
         async def alone() -> None:
-            self.cutter.heal()
+            self.fault_proxy.clear()
             before = asyncio.all_tasks()
             releasing = asyncio.create_task(self._release())
             try:
@@ -76,33 +76,33 @@ class World:
     async def _release(self) -> None:
         """Let go on what stalls, a little later."""
         while True:
-            await self.cutter.wait_for_stalls()
+            await self.fault_proxy.wait_for_stalls()
             await settle(40)
-            self.cutter.release()
+            self.fault_proxy.release()
 
     def break_line(self, connections: Sequence[Connection], *, ignores_offset: bool) -> None:
         """Put the faults on the next connections; the last rule stays."""
         for connection in connections:
-            self.cutter.on("GET", STREAM, *connection.faults(), times=1)
+            self.fault_proxy.on("GET", STREAM, *connection.faults(), times=1)
         if ignores_offset:
-            self.cutter.on("GET", STREAM, StripQuery("offset"))
+            self.fault_proxy.on("GET", STREAM, StripQuery("offset"))
 
 
 @asynccontextmanager
 async def opened(gateway: Gateway) -> AsyncIterator[tuple[FaultProxy, FoxSession]]:
     """Open a world on a gateway."""
-    async with gateway, FaultProxy(gateway.url) as cutter:
+    async with gateway, FaultProxy(gateway.url) as fault_proxy:
         policy = StreamPolicy(initial=0.001, max_delay=0.01)
-        async with FoxSession(KEY, base_url=cutter.url, streaming=policy) as fox:
-            yield cutter, fox
+        async with FoxSession(KEY, base_url=fault_proxy.url, streaming=policy) as fox:
+            yield fault_proxy, fox
 
 
 def worlds(gateway: Gateway) -> Iterator[World]:
     """Build a world and take it down again."""
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
-        cutter, fox = runner.run(stack.enter_async_context(opened(gateway)))
-        yield World(runner, cutter, fox)
+        fault_proxy, fox = runner.run(stack.enter_async_context(opened(gateway)))
+        yield World(runner, fault_proxy, fox)
         runner.run(stack.aclose())
         runner.run(settle())
 
@@ -217,7 +217,7 @@ def check_models(
         handle = await world.fox.llm.submit(model=model, messages=messages, stream=True)
         world.break_line(cuts, ignores_offset=ignores)
         deltas = await read_in_two(handle, turns, at)
-        world.cutter.heal()
+        world.fault_proxy.clear()
         assert deltas == [delta async for delta in handle.stream()]
         completion = await handle
         assert "".join(delta.text for delta in deltas) == completion.text

@@ -122,39 +122,44 @@ async def test_a_failed_task_fails_its_stream(fox: FoxSession) -> None:
 )
 @pytest.mark.parametrize("ignores_offset", [False, True])
 async def test_a_cut_stream_goes_on(
-    cut_fox: FoxSession, cutter: FaultProxy, cut: Callable[[], Reset | Close], ignores_offset: bool
+    cut_fox: FoxSession,
+    fault_proxy: FaultProxy,
+    cut: Callable[[], Reset | Close],
+    ignores_offset: bool,
 ) -> None:
     """Wherever a connection is cut, every delta comes once and in order, offset honoured or not."""
     handle = await submit(cut_fox)
     fault = cut()
-    cutter.on("GET", STREAM, fault, times=2)
+    fault_proxy.on("GET", STREAM, fault, times=2)
     if ignores_offset:
-        cutter.on("GET", STREAM, StripQuery("offset"))
+        fault_proxy.on("GET", STREAM, StripQuery("offset"))
     deltas = await read(handle)
     assert text(deltas) == COUNT
     assert deltas == await read(handle)
-    assert cutter.fired[0] == fault
+    assert fault_proxy.fired[0] == fault
 
 
 async def test_reads_of_any_size_give_the_same_deltas(
-    cut_fox: FoxSession, cutter: FaultProxy
+    cut_fox: FoxSession, fault_proxy: FaultProxy
 ) -> None:
     """One byte at a time or many: the deltas do not depend on how TCP cut them."""
     handle = await submit(cut_fox, "count 1 to 4")
     whole = await read(handle)
-    cutter.on("GET", STREAM, Trickle(1, 7, 2), times=1)
+    fault_proxy.on("GET", STREAM, Trickle(1, 7, 2), times=1)
     assert await read(handle) == whole
 
 
-async def test_cancelling_a_read_loses_nothing(cut_fox: FoxSession, cutter: FaultProxy) -> None:
+async def test_cancelling_a_read_loses_nothing(
+    cut_fox: FoxSession, fault_proxy: FaultProxy
+) -> None:
     """A read that is cancelled while it waits closes the connection, and the next one goes on."""
     handle = await submit(cut_fox)
-    cutter.on("GET", STREAM, Stall(body=b'"content":" 4'), times=1)
+    fault_proxy.on("GET", STREAM, Stall(body=b'"content":" 4'), times=1)
     async with handle.stream() as stream:
         seen = [await anext(stream) for _ in range(3)]
         waiting = asyncio.create_task(anext_of(stream.__anext__))
         await asyncio.sleep(0)  # a task that is cancelled before it begins has read nothing
-        await cutter.wait_for_stalls()
+        await fault_proxy.wait_for_stalls()
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
@@ -168,7 +173,9 @@ async def anext_of(step: Callable[[], object]) -> Delta:
     return await step()  # type: ignore[misc,no-any-return]
 
 
-async def test_leaving_a_temporary_closes_at_once(cut_fox: FoxSession, cutter: FaultProxy) -> None:
+async def test_leaving_a_temporary_closes_at_once(
+    cut_fox: FoxSession, fault_proxy: FaultProxy
+) -> None:
     """`break` out of a loop over handle.stream() leaves no connection and no warning."""
     handle = await submit(cut_fox, "count 1 to 400")
     with warnings.catch_warnings():
@@ -178,7 +185,7 @@ async def test_leaving_a_temporary_closes_at_once(cut_fox: FoxSession, cutter: F
             break
     assert cut_fox.stats().streams == 0
     # What is left is the connection of the submit, kept for the next one.
-    await cutter.wait_until(lambda: cutter.open_connections == 1)
+    await fault_proxy.wait_until(lambda: fault_proxy.open_connections == 1)
 
 
 async def test_async_with_closes_and_a_dropped_name_warns(fox: FoxSession) -> None:
@@ -225,19 +232,19 @@ async def test_submit_and_stream_in_one_step(fox: FoxSession, gateway: Gateway) 
 
 
 async def test_a_cancelled_first_read_does_not_submit_twice(
-    cut_fox: FoxSession, cutter: FaultProxy, gateway: Gateway
+    cut_fox: FoxSession, fault_proxy: FaultProxy, gateway: Gateway
 ) -> None:
     """A stream whose submission is slow may be cancelled and read again: one task is made."""
-    cutter.on("POST", "*", Stall(response=0), times=1)
+    fault_proxy.on("POST", "*", Stall(response=0), times=1)
     async with contextlib.aclosing(
         cut_fox.llm.stream(model="gpt-5.5", messages="count 1 to 9")
     ) as stream:
         first = asyncio.create_task(anext_of(stream.__anext__))
-        await cutter.wait_for_stalls()
+        await fault_proxy.wait_for_stalls()
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
-        cutter.release()
+        fault_proxy.release()
         assert text([delta async for delta in stream]) == COUNT
     assert gateway.stats.tasks == 1
 
@@ -306,45 +313,49 @@ async def test_a_lost_stream_is_completed_from_the_task() -> None:
     """When the chunks are gone, the missing rest of the text comes from the stored result."""
     async with (
         Gateway(retention=0) as gateway,
-        FaultProxy(gateway.url) as cutter,
-        FoxSession("sk-x", base_url=cutter.url) as fox,
+        FaultProxy(gateway.url) as fault_proxy,
+        FoxSession("sk-x", base_url=fault_proxy.url) as fox,
     ):
         handle = await submit(fox)
-        cutter.on("GET", STREAM, Stall(body=b'"content":" 4'), Reset(body=b'"content":"4'), times=1)
+        fault_proxy.on(
+            "GET", STREAM, Stall(body=b'"content":" 4'), Reset(body=b'"content":"4'), times=1
+        )
         async with handle.stream() as stream:
             seen = [await anext(stream)]
-            await cutter.wait_for_stalls()
+            await fault_proxy.wait_for_stalls()
             await handle.result()
-            cutter.release()
+            fault_proxy.release()
             seen += [delta async for delta in stream]
             assert stream.reasoning_complete
     assert text(seen) == COUNT
 
 
-async def test_a_stream_has_patience_of_its_own(cut_fox: FoxSession, cutter: FaultProxy) -> None:
+async def test_a_stream_has_patience_of_its_own(
+    cut_fox: FoxSession, fault_proxy: FaultProxy
+) -> None:
     """stream(timeout=) ends a reading that stalls, and the task goes on."""
     handle = await submit(cut_fox)
-    cutter.on("GET", STREAM, Stall(body=b'"content":" 4'))
+    fault_proxy.on("GET", STREAM, Stall(body=b'"content":" 4'))
     with pytest.raises(TaskTimeoutError):
         async for _ in handle.stream(timeout=0.05):
             pass
-    cutter.heal()
+    fault_proxy.clear()
     assert (await handle).text == COUNT
 
 
-async def test_silence_is_a_cut(cutter: FaultProxy) -> None:
+async def test_silence_is_a_cut(fault_proxy: FaultProxy) -> None:
     """A connection without a byte for streaming.silence seconds is given up: the task is asked."""
     clock = ManualClock()
-    async with FoxSession("sk-x", base_url=cutter.url, clock=clock) as fox:
+    async with FoxSession("sk-x", base_url=fault_proxy.url, clock=clock) as fox:
         handle = await submit(fox)
-        cutter.on("GET", STREAM, Stall(body=b'"content":" 4'), times=1)
+        fault_proxy.on("GET", STREAM, Stall(body=b'"content":" 4'), times=1)
         reading = asyncio.create_task(read(handle))
-        await cutter.wait_for_stalls()
+        await fault_proxy.wait_for_stalls()
         await clock.advance(59)
-        assert cutter.count("GET", TASK) == 0
+        assert fault_proxy.count("GET", TASK) == 0
         await clock.advance(3)
         assert text(await reading) == COUNT
-        assert cutter.count("GET", TASK) == 1
+        assert fault_proxy.count("GET", TASK) == 1
 
 
 async def test_two_tasks_cannot_read_one_stream(fox: FoxSession) -> None:

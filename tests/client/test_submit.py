@@ -53,7 +53,7 @@ from foxapi_async.hooks import (
 from foxapi_async.testing import (
     HALF,
     WHOLE,
-    Answer,
+    CannedResponse,
     Close,
     FaultProxy,
     ManualClock,
@@ -79,39 +79,41 @@ ONE = RetryPolicy(initial=0.01)
         (Close(response=1), APIConnectionError, 1),
         (Close(body=HALF), APIConnectionError, 1),
         (Reset(request=HALF), APIConnectionError, 0),
-        (Answer.http(500), InternalServerError, 0),
-        (Answer.http(502, forward=True), InternalServerError, 1),
-        (Answer.http(503), ServiceUnavailableError, 0),
-        (Answer.http(504, b"<html>"), InternalServerError, 0),
-        (Answer.http(520), InternalServerError, 0),
-        (Answer.http(529), InternalServerError, 0),
-        (Answer.http(200, b"<html>"), InvalidResponseError, 0),
-        (Answer.http(200, forward=True), InvalidResponseError, 1),
-        (Answer.http(202, b'{"status":"pending"}'), InvalidResponseError, 0),
-        (Answer.http(200, b'{"id":7,"status":"pending"}'), InvalidResponseError, 0),
-        (Answer.http(200, b'["task-llm-1-aaaaaaaa"]'), InvalidResponseError, 0),
-        (Answer.http(200, b'{"id":"../x","status":"pending"}'), InvalidResponseError, 0),
-        (Answer.http(408), FoxAPIError, 0),
+        (CannedResponse.http(500), InternalServerError, 0),
+        (CannedResponse.http(502, forward=True), InternalServerError, 1),
+        (CannedResponse.http(503), ServiceUnavailableError, 0),
+        (CannedResponse.http(504, b"<html>"), InternalServerError, 0),
+        (CannedResponse.http(520), InternalServerError, 0),
+        (CannedResponse.http(529), InternalServerError, 0),
+        (CannedResponse.http(200, b"<html>"), InvalidResponseError, 0),
+        (CannedResponse.http(200, forward=True), InvalidResponseError, 1),
+        (CannedResponse.http(202, b'{"status":"pending"}'), InvalidResponseError, 0),
+        (CannedResponse.http(200, b'{"id":7,"status":"pending"}'), InvalidResponseError, 0),
+        (CannedResponse.http(200, b'["task-llm-1-aaaaaaaa"]'), InvalidResponseError, 0),
+        (CannedResponse.http(200, b'{"id":"../x","status":"pending"}'), InvalidResponseError, 0),
+        (CannedResponse.http(408), FoxAPIError, 0),
     ],
 )
 async def test_a_lost_answer_is_told_and_never_resent(
-    cutter: FaultProxy, gateway: Gateway, fault: Fault, kind: type[FoxAPIError], accepted: int
+    fault_proxy: FaultProxy, gateway: Gateway, fault: Fault, kind: type[FoxAPIError], accepted: int
 ) -> None:
     """When the service may have accepted, one POST was made, and the error holds the facts."""
     events: list[Event] = []
     before = time.time()
-    async with FoxSession("sk-x", base_url=cutter.url, retry=ONE, hooks=[events.append]) as fox:
-        cutter.on("POST", "*", fault)
+    async with FoxSession(
+        "sk-x", base_url=fault_proxy.url, retry=ONE, hooks=[events.append]
+    ) as fox:
+        fault_proxy.on("POST", "*", fault)
         with pytest.raises(SubmitOutcomeUnknownError) as caught:
             await fox.llm.submit(**KEYED)
-        await cutter.wait_until(lambda: gateway.stats.tasks == accepted)
+        await fault_proxy.wait_until(lambda: gateway.stats.tasks == accepted)
     error = caught.value
     assert isinstance(error.fault, kind)
     assert (error.key, error.request.model) == ("row-17", "gpt-5.5")
     assert error.fingerprint == fingerprint(encode_request(error.request))
     assert before <= error.sent_at <= time.time()
     assert "count" not in str(error) + repr(error)
-    assert cutter.count("POST") == 1
+    assert fault_proxy.count("POST") == 1
     assert [type(event) for event in events] == [
         RequestStarted,
         RequestFinished,
@@ -127,34 +129,36 @@ async def test_a_lost_answer_is_told_and_never_resent(
         b'{"id":"task-llm-1-aaaaaaaa","status":200}',
     ],
 )
-async def test_an_answer_with_an_id_is_an_accepted_task(cutter: FaultProxy, answer: bytes) -> None:
+async def test_an_answer_with_an_id_is_an_accepted_task(
+    fault_proxy: FaultProxy, answer: bytes
+) -> None:
     """A success that names a task has accepted it, even if it does not say that it is pending."""
-    async with FoxSession("sk-x", base_url=cutter.url, retry=ONE) as fox:
-        cutter.on("POST", "*", Answer.http(201, answer))
+    async with FoxSession("sk-x", base_url=fault_proxy.url, retry=ONE) as fox:
+        fault_proxy.on("POST", "*", CannedResponse.http(201, answer))
         handle = await fox.llm.submit(**KEYED)
         assert handle.task is not None
         assert (handle.id, handle.task.status) == ("task-llm-1-aaaaaaaa", "pending")
 
 
-async def test_a_completion_in_place_of_a_task_is_no_task(cutter: FaultProxy) -> None:
+async def test_a_completion_in_place_of_a_task_is_no_task(fault_proxy: FaultProxy) -> None:
     """An id that names something else than a task is not waited for: the outcome is unknown."""
-    async with FoxSession("sk-x", base_url=cutter.url, retry=ONE) as fox:
+    async with FoxSession("sk-x", base_url=fault_proxy.url, retry=ONE) as fox:
         answer = b'{"id":"chatcmpl-1","object":"chat.completion","choices":[]}'
-        cutter.on("POST", "*", Answer.http(200, answer))
+        fault_proxy.on("POST", "*", CannedResponse.http(200, answer))
         with pytest.raises(SubmitOutcomeUnknownError, match=r"chat\.completion") as caught:
             await fox.llm.submit(**KEYED)
     assert caught.value.task_id is None
 
 
 async def test_an_answer_to_a_look_need_not_repeat_the_id(
-    cutter: FaultProxy, quick: PollPolicy
+    fault_proxy: FaultProxy, fast_polling: PollPolicy
 ) -> None:
     """Whoever asks for a task knows which it is; only an answer that names another is refused."""
-    async with FoxSession("sk-x", base_url=cutter.url, polling=quick) as fox:
+    async with FoxSession("sk-x", base_url=fault_proxy.url, polling=fast_polling) as fox:
         for other in (b'"id":"another",', b'"id":7,', b'"id":null,', b'"id":"",', b""):
             body = b"{" + other + b'"status":"completed","results":[{"text":"1, 2, 3"}]}'
-            cutter.heal()
-            cutter.on("GET", "/v1/tasks/*", Answer.http(200, body))
+            fault_proxy.clear()
+            fault_proxy.on("GET", "/v1/tasks/*", CannedResponse.http(200, body))
             if other in {b'"id":"another",', b'"id":7,'}:
                 with pytest.raises(InvalidResponseError, match="asked for task task-1"):
                     await fox.tasks.get("task-1")
@@ -175,11 +179,11 @@ async def test_an_answer_to_a_look_need_not_repeat_the_id(
     ],
 )
 async def test_an_id_that_was_seen_is_never_lost(
-    cutter: FaultProxy, status: int, answer: bytes, task_id: str | None
+    fault_proxy: FaultProxy, status: int, answer: bytes, task_id: str | None
 ) -> None:
     """Where the outcome is unknown and the answer mentions a task, the error names it."""
-    async with FoxSession("sk-x", base_url=cutter.url, retry=ONE) as fox:
-        cutter.on("POST", "*", Answer.http(status, answer))
+    async with FoxSession("sk-x", base_url=fault_proxy.url, retry=ONE) as fox:
+        fault_proxy.on("POST", "*", CannedResponse.http(status, answer))
         with pytest.raises(SubmitOutcomeUnknownError) as caught:
             await fox.llm.submit(**KEYED)
     assert caught.value.task_id == task_id
@@ -189,12 +193,14 @@ async def test_an_id_that_was_seen_is_never_lost(
 
 @pytest.mark.parametrize("fault", [Close(body=HALF), Stall(body=HALF)])
 async def test_an_id_in_half_an_answer_leads_to_the_result(
-    cutter: FaultProxy, gateway: Gateway, quick: PollPolicy, fault: Fault
+    fault_proxy: FaultProxy, gateway: Gateway, fast_polling: PollPolicy, fault: Fault
 ) -> None:
     """An answer that is cut behind the id of its task leaves the task to be found by that id."""
     timeouts = Timeouts(submit=0.5)
-    async with FoxSession("sk-x", base_url=cutter.url, timeouts=timeouts, polling=quick) as fox:
-        cutter.on("POST", "*", fault)
+    async with FoxSession(
+        "sk-x", base_url=fault_proxy.url, timeouts=timeouts, polling=fast_polling
+    ) as fox:
+        fault_proxy.on("POST", "*", fault)
         with pytest.raises(SubmitOutcomeUnknownError) as caught:
             await fox.llm.submit(**KEYED)
         assert caught.value.task_id is not None
@@ -203,15 +209,15 @@ async def test_an_id_in_half_an_answer_leads_to_the_result(
 
 
 async def test_an_answer_that_does_not_come_is_a_lost_one(
-    cutter: FaultProxy, gateway: Gateway
+    fault_proxy: FaultProxy, gateway: Gateway
 ) -> None:
     """Silence for the seconds of Timeouts.submit leaves the outcome open, and nothing is resent."""
     clock = ManualClock()
     timeouts = Timeouts(submit=20)
-    async with FoxSession("sk-x", base_url=cutter.url, clock=clock, timeouts=timeouts) as fox:
-        cutter.on("POST", "*", Stall(response=0))
+    async with FoxSession("sk-x", base_url=fault_proxy.url, clock=clock, timeouts=timeouts) as fox:
+        fault_proxy.on("POST", "*", Stall(response=0))
         submitting = asyncio.create_task(fox.llm.submit(**KEYED))
-        await cutter.wait_for_stalls()
+        await fault_proxy.wait_for_stalls()
         await clock.advance(19.9)
         assert not submitting.done()
         await clock.advance(0.1)
@@ -225,26 +231,26 @@ async def test_an_answer_that_does_not_come_is_a_lost_one(
         clock.unix() - 20,
     )
     assert error.fingerprint == fingerprint(encode_request(error.request))
-    assert (cutter.count("POST"), gateway.stats.tasks) == (1, 1)
+    assert (fault_proxy.count("POST"), gateway.stats.tasks) == (1, 1)
 
 
-def refusal(status: int, code: str = "", kind: str = "invalid_request_error") -> Answer:
+def refusal(status: int, code: str = "", kind: str = "invalid_request_error") -> CannedResponse:
     """Answer as the service does when it refuses."""
     error = {"message": "no", "type": kind} | ({"code": code} if code else {})
     body = json.dumps({"error": error}).encode()
-    return Answer.http(status, body, content_type="application/json")
+    return CannedResponse.http(status, body, content_type="application/json")
 
 
 @pytest.mark.parametrize(
     ("fault", "kind"),
     [
-        (Answer.http(307, headers={"Location": "http://127.0.0.1:9/"}), APIStatusError),
+        (CannedResponse.http(307, headers={"Location": "http://127.0.0.1:9/"}), APIStatusError),
         (refusal(400), BadRequestError),
-        (Answer.http(401), AuthenticationError),
+        (CannedResponse.http(401), AuthenticationError),
         (refusal(402, kind="insufficient_quota"), InsufficientQuotaError),
-        (Answer.http(403, b"error code: 1010"), PermissionDeniedError),
+        (CannedResponse.http(403, b"error code: 1010"), PermissionDeniedError),
         (refusal(404, kind="not_found"), NotFoundError),
-        (Answer.http(413, b"<html>"), ContentTooLargeError),
+        (CannedResponse.http(413, b"<html>"), ContentTooLargeError),
         (refusal(422), UnprocessableEntityError),
         (refusal(422, "model_not_supported"), ModelNotSupportedError),
         (refusal(422, "unsupported_content_type"), UnsupportedContentTypeError),
@@ -260,32 +266,32 @@ def refusal(status: int, code: str = "", kind: str = "invalid_request_error") ->
             UnprocessableEntityError,
         ),
         (refusal(422, "invalid_image_url"), UnprocessableEntityError),
-        (Answer.http(429), RateLimitError),
+        (CannedResponse.http(429), RateLimitError),
     ],
 )
 async def test_a_refusal_is_final_and_certain(
-    cutter: FaultProxy, gateway: Gateway, fault: Fault, kind: type[FoxAPIError]
+    fault_proxy: FaultProxy, gateway: Gateway, fault: Fault, kind: type[FoxAPIError]
 ) -> None:
     """What the service refused was not accepted: its own error, one POST, no uncertainty."""
-    async with FoxSession("sk-x", base_url=cutter.url, retry=ONE) as fox:
-        cutter.on("POST", "*", fault)
+    async with FoxSession("sk-x", base_url=fault_proxy.url, retry=ONE) as fox:
+        fault_proxy.on("POST", "*", fault)
         with pytest.raises(kind) as caught:
             await fox.llm.submit(**PROMPT)
     assert type(caught.value) is kind
-    assert (cutter.count("POST"), gateway.stats.tasks) == (1, 0)
+    assert (fault_proxy.count("POST"), gateway.stats.tasks) == (1, 0)
 
 
 async def test_what_cannot_be_reached_is_certain(
-    cutter: FaultProxy, gateway: Gateway, resolver: "Resolver"
+    fault_proxy: FaultProxy, gateway: Gateway, resolver: "Resolver"
 ) -> None:
     """A refused connection and a name that nobody knows are no unknown outcome, however often."""
     resolver.knows_nobody = True
     retry = RetryPolicy(attempts=3, initial=0.001, max_delay=0.002)
     connector = aiohttp.TCPConnector(resolver=resolver)
     async with (
-        cutter.unreachable(),
+        fault_proxy.unreachable(),
         aiohttp.ClientSession(connector=connector) as http,
-        FoxSession("sk-x", base_url=cutter.url, retry=retry) as refused,
+        FoxSession("sk-x", base_url=fault_proxy.url, retry=retry) as refused,
         FoxSession("sk-x", base_url="http://localhost:9", retry=retry, http=http) as lost,
     ):
         for fox in (refused, lost):
@@ -295,10 +301,10 @@ async def test_what_cannot_be_reached_is_certain(
     assert gateway.stats.submits == 0
 
 
-async def test_what_never_left_is_sent_again(cutter: FaultProxy, gateway: Gateway) -> None:
+async def test_what_never_left_is_sent_again(fault_proxy: FaultProxy, gateway: Gateway) -> None:
     """A refused connection is retried until it works, and one task is made."""
-    async with FoxSession("sk-x", base_url=cutter.url, retry=RetryPolicy(initial=0.05)) as fox:
-        async with cutter.unreachable():
+    async with FoxSession("sk-x", base_url=fault_proxy.url, retry=RetryPolicy(initial=0.05)) as fox:
+        async with fault_proxy.unreachable():
             submitting = asyncio.create_task(fox.llm.submit(**PROMPT))
             while fox.stats().submits_in_flight == 0:
                 await asyncio.sleep(0)
@@ -307,40 +313,40 @@ async def test_what_never_left_is_sent_again(cutter: FaultProxy, gateway: Gatewa
 
 
 async def test_a_429_is_sent_again_only_where_the_caller_allows_it(
-    cutter: FaultProxy, gateway: Gateway
+    fault_proxy: FaultProxy, gateway: Gateway
 ) -> None:
     """One that came after acceptance looks the same, so by default it ends the submission."""
-    limited = Answer.http(
+    limited = CannedResponse.http(
         429,
         b'{"error":{"message":"slow","type":"rate_limit_error"}}',
         content_type="application/json",
         headers={"Retry-After": "0"},
     )
-    cutter.on("POST", "*", limited, times=3)
-    async with FoxSession("sk-x", base_url=cutter.url) as fox:
+    fault_proxy.on("POST", "*", limited, times=3)
+    async with FoxSession("sk-x", base_url=fault_proxy.url) as fox:
         with pytest.raises(RateLimitError):
             await fox.llm.generate(**PROMPT)
-        assert cutter.count("POST") == 1
+        assert fault_proxy.count("POST") == 1
         trusting = fox.with_options(retry=RetryPolicy(resubmit_on_429="envelope", initial=0.01))
         assert (await trusting.llm.generate(**PROMPT)).text == "1, 2, 3"
-    assert (cutter.count("POST"), gateway.stats.tasks) == (4, 1)
+    assert (fault_proxy.count("POST"), gateway.stats.tasks) == (4, 1)
 
 
 async def test_a_cancelled_caller_leaves_its_task_unclaimed(
-    cutter: FaultProxy, gateway: Gateway
+    fault_proxy: FaultProxy, gateway: Gateway
 ) -> None:
     """Cancelling returns at once; the id that lands goes to a warning, a hook and fox.unclaimed."""
     events: list[Event] = []
-    async with FoxSession("sk-x", base_url=cutter.url, hooks=[events.append]) as fox:
-        cutter.on("POST", "*", Stall(response=0), times=1)
+    async with FoxSession("sk-x", base_url=fault_proxy.url, hooks=[events.append]) as fox:
+        fault_proxy.on("POST", "*", Stall(response=0), times=1)
         submitting = asyncio.create_task(fox.llm.submit(**KEYED))
-        await cutter.wait_for_stalls()
+        await fault_proxy.wait_for_stalls()
         submitting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await submitting
         assert fox.stats().unclaimed == 0
         with pytest.warns(RuntimeWarning, match="fox.unclaimed"):
-            cutter.release()
+            fault_proxy.release()
             while not fox.unclaimed:
                 await asyncio.sleep(0)
         (handle,) = fox.unclaimed
@@ -353,31 +359,31 @@ async def test_a_cancelled_caller_leaves_its_task_unclaimed(
     assert gateway.stats.tasks == 1
 
 
-async def test_closing_lets_posts_land(cutter: FaultProxy, gateway: Gateway) -> None:
+async def test_closing_lets_posts_land(fault_proxy: FaultProxy, gateway: Gateway) -> None:
     """aclose() waits for a POST whose caller has gone, so that its id is not lost."""
-    fox = FoxSession("sk-x", base_url=cutter.url)
-    cutter.on("POST", "*", Stall(response=0), times=1)
+    fox = FoxSession("sk-x", base_url=fault_proxy.url)
+    fault_proxy.on("POST", "*", Stall(response=0), times=1)
     submitting = asyncio.create_task(fox.llm.submit(**PROMPT))
-    await cutter.wait_for_stalls()
+    await fault_proxy.wait_for_stalls()
     submitting.cancel()
     closing = asyncio.create_task(fox.aclose())
     await asyncio.sleep(0)
     with pytest.warns(RuntimeWarning, match="unclaimed"):
-        cutter.release()
+        fault_proxy.release()
         await closing
     assert len(fox.unclaimed) == 1
     assert gateway.stats.tasks == 1
 
 
 @pytest.mark.parametrize("in_a_hurry", [False, True])
-async def test_closing_lets_go_of_what_was_sent(cutter: FaultProxy, in_a_hurry: bool) -> None:
+async def test_closing_lets_go_of_what_was_sent(fault_proxy: FaultProxy, in_a_hurry: bool) -> None:
     """A POST that closing lets go of, after 5 s or when it is cancelled, has an unknown outcome."""
     clock = ManualClock()
     events: list[Event] = []
-    fox = FoxSession("sk-x", base_url=cutter.url, clock=clock, hooks=[events.append])
-    cutter.on("POST", "*", Stall(response=0))
+    fox = FoxSession("sk-x", base_url=fault_proxy.url, clock=clock, hooks=[events.append])
+    fault_proxy.on("POST", "*", Stall(response=0))
     submitting = asyncio.create_task(fox.llm.submit(**KEYED))
-    await cutter.wait_for_stalls()
+    await fault_proxy.wait_for_stalls()
     closing = asyncio.create_task(fox.aclose())
     await settle()
     if in_a_hurry:
@@ -394,7 +400,7 @@ async def test_closing_lets_go_of_what_was_sent(cutter: FaultProxy, in_a_hurry: 
     assert caught.value.fault.sent
     assert "the session was closed" in str(caught.value)
     assert (caught.value.key, caught.value.request.model) == ("row-17", "gpt-5.5")
-    assert cutter.count("POST") == 1
+    assert fault_proxy.count("POST") == 1
     ended = [event for event in events if isinstance(event, RequestFinished)]
     assert [event.error for event in ended] == ["CancelledError"]
     assert SubmitOutcomeUnknown in {type(event) for event in events}
@@ -402,7 +408,7 @@ async def test_closing_lets_go_of_what_was_sent(cutter: FaultProxy, in_a_hurry: 
 
 @pytest.mark.parametrize("refused_before", [False, True])
 async def test_closing_lets_go_of_what_never_left(
-    cutter: FaultProxy, gateway: Gateway, resolver: "Resolver", refused_before: bool
+    fault_proxy: FaultProxy, gateway: Gateway, resolver: "Resolver", refused_before: bool
 ) -> None:
     """A POST that closing lets go of before a byte left is no unknown: the session was closed."""
     clock = ManualClock()
@@ -415,11 +421,13 @@ async def test_closing_lets_go_of_what_never_left(
 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=resolver)) as http:
         if refused_before:
-            fox = FoxSession("sk-x", base_url=cutter.url, clock=clock, retry=retry, hooks=[hear])
+            fox = FoxSession(
+                "sk-x", base_url=fault_proxy.url, clock=clock, retry=retry, hooks=[hear]
+            )
         else:
-            url = f"http://localhost:{cutter.port}"
+            url = f"http://localhost:{fault_proxy.port}"
             fox = FoxSession("sk-x", base_url=url, clock=clock, retry=retry, http=http)
-        async with cutter.unreachable():
+        async with fault_proxy.unreachable():
             submitting = asyncio.create_task(fox.llm.submit(**PROMPT))
             await (waits if refused_before else resolver.asked).wait()
             closing = asyncio.create_task(fox.aclose())
@@ -428,24 +436,24 @@ async def test_closing_lets_go_of_what_never_left(
             await closing
         with pytest.raises(SessionClosedError):
             await submitting
-    assert (cutter.count("POST"), gateway.stats.submits) == (0, 0)
+    assert (fault_proxy.count("POST"), gateway.stats.submits) == (0, 0)
 
 
 async def test_a_caller_that_waits_for_room_has_sent_nothing(
-    cutter: FaultProxy, gateway: Gateway
+    fault_proxy: FaultProxy, gateway: Gateway
 ) -> None:
     """At most limits.submits_in_flight POSTs are under way; a cancel before that costs nothing."""
     limits = Limits(submits_in_flight=1)
-    async with FoxSession("sk-x", base_url=cutter.url, limits=limits) as fox:
-        cutter.on("POST", "*", Stall(response=0), times=1)
+    async with FoxSession("sk-x", base_url=fault_proxy.url, limits=limits) as fox:
+        fault_proxy.on("POST", "*", Stall(response=0), times=1)
         first = asyncio.create_task(fox.llm.submit(**PROMPT))
         second = asyncio.create_task(fox.llm.submit(**PROMPT))
         third = asyncio.create_task(fox.llm.submit(**PROMPT))
-        await cutter.wait_for_stalls()
+        await fault_proxy.wait_for_stalls()
         assert fox.stats().submits_in_flight == 1
         assert fox.stats().waiting_for_room == 2
         second.cancel()
-        cutter.release()
+        fault_proxy.release()
         await asyncio.gather(first, third)
     assert gateway.stats.submits == 2
 

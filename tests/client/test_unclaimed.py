@@ -18,7 +18,7 @@ from foxapi_async._client.params import LLMParams
 from foxapi_async._client.unclaimed import Unclaimed
 from foxapi_async.gateway import Gateway
 from foxapi_async.hooks import Event, SubmitUnclaimed
-from foxapi_async.testing import Answer, FaultProxy, Stall
+from foxapi_async.testing import CannedResponse, FaultProxy, Stall
 
 PROMPT: LLMParams = {"model": "gpt-5.5", "messages": "count 1 to 3", "key": "row-17"}
 THINKING: LLMParams = {"model": "kimi-k2.6", "messages": "count 1 to 3"}
@@ -34,12 +34,12 @@ async def waiting(fox: FoxSession, params: LLMParams = PROMPT) -> "asyncio.Task[
 
 @pytest.mark.parametrize("params", [PROMPT, THINKING])
 async def test_a_generate_that_is_cancelled_leaves_its_handle(
-    cutter: FaultProxy, params: LLMParams, caplog: pytest.LogCaptureFixture, gateway: Gateway
+    fault_proxy: FaultProxy, params: LLMParams, caplog: pytest.LogCaptureFixture, gateway: Gateway
 ) -> None:
     """Cancelled while it waits, it is in ``fox.unclaimed``, in the log and told, and awaits."""
     events: list[Event] = []
-    cutter.on("GET", "*", Stall(response=0))
-    async with FoxSession("sk-x", base_url=cutter.url, hooks=[events.append]) as fox:
+    fault_proxy.on("GET", "*", Stall(response=0))
+    async with FoxSession("sk-x", base_url=fault_proxy.url, hooks=[events.append]) as fox:
         generating = await waiting(fox, params)
         generating.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -51,16 +51,16 @@ async def test_a_generate_that_is_cancelled_leaves_its_handle(
         ]
         (line,) = [record for record in caplog.records if record.levelname == "WARNING"]
         assert handle.id in line.getMessage()
-        cutter.heal()
+        fault_proxy.clear()
         assert (await handle).text == "1, 2, 3"
         assert fox.unclaimed == ()
     assert gateway.stats.tasks == 1
 
 
-async def test_a_generate_that_is_timed_out_leaves_its_handle(cutter: FaultProxy) -> None:
+async def test_a_generate_that_is_timed_out_leaves_its_handle(fault_proxy: FaultProxy) -> None:
     """``asyncio.timeout`` around it ends in ``TimeoutError``, and the handle is kept."""
-    cutter.on("GET", "*", Stall(response=0))
-    async with FoxSession("sk-x", base_url=cutter.url) as fox:
+    fault_proxy.on("GET", "*", Stall(response=0))
+    async with FoxSession("sk-x", base_url=fault_proxy.url) as fox:
         generating = await waiting(fox)
         generating.cancel()
         await asyncio.wait((generating,))
@@ -71,10 +71,10 @@ async def test_a_generate_that_is_timed_out_leaves_its_handle(cutter: FaultProxy
         assert [handle.key for handle in fox.unclaimed] == ["row-17"]
 
 
-async def test_a_close_names_the_tasks_that_were_awaited(cutter: FaultProxy) -> None:
+async def test_a_close_names_the_tasks_that_were_awaited(fault_proxy: FaultProxy) -> None:
     """Whoever waits when the session closes is told the task's id, and it is in ``unclaimed``."""
-    cutter.on("GET", "*", Stall(response=0))
-    fox = FoxSession("sk-x", base_url=cutter.url)
+    fault_proxy.on("GET", "*", Stall(response=0))
+    fox = FoxSession("sk-x", base_url=fault_proxy.url)
     generating = await waiting(fox)
     await fox.aclose()
     with pytest.raises(SessionClosedError) as caught:
@@ -84,12 +84,14 @@ async def test_a_close_names_the_tasks_that_were_awaited(cutter: FaultProxy) -> 
 
 
 async def test_a_key_that_may_not_look_leaves_the_handle(
-    cutter: FaultProxy, gateway: Gateway
+    fault_proxy: FaultProxy, gateway: Gateway
 ) -> None:
     """A refusal at the look names no task, so that the handle is kept."""
-    refusal = Answer.http(401, b'{"error":{"message":"no"}}', content_type="application/json")
-    cutter.on("GET", "*", refusal, times=1)
-    async with FoxSession("sk-x", base_url=cutter.url) as fox:
+    refusal = CannedResponse.http(
+        401, b'{"error":{"message":"no"}}', content_type="application/json"
+    )
+    fault_proxy.on("GET", "*", refusal, times=1)
+    async with FoxSession("sk-x", base_url=fault_proxy.url) as fox:
         with pytest.raises(AuthenticationError):
             await fox.llm.generate(**PROMPT)
         (handle,) = fox.unclaimed

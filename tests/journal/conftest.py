@@ -35,11 +35,15 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def open_fox(gateway: Gateway, file: Path, quick: PollPolicy) -> Open:
+def open_fox(gateway: Gateway, file: Path, fast_polling: PollPolicy) -> Open:
     """Return what opens a session with the journal; other options as it takes them."""
 
     def make(**options: object) -> FoxSession:
-        settings: dict[str, object] = {"base_url": gateway.url, "journal": file, "polling": quick}
+        settings: dict[str, object] = {
+            "base_url": gateway.url,
+            "journal": file,
+            "polling": fast_polling,
+        }
         settings["api_key"] = KEY
         return FoxSession(**(settings | options))  # type: ignore[arg-type]
 

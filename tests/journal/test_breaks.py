@@ -53,15 +53,15 @@ async def test_a_bug_of_a_lent_session_leaves_the_key_unknown(
 
 
 async def test_a_key_waits_for_no_write_that_failed(
-    open_fox: Any, cutter: FaultProxy, gateway: Gateway
+    open_fox: Any, fault_proxy: FaultProxy, gateway: Gateway
 ) -> None:
     """While an id cannot be written down its key raises, and the first look writes it down."""
-    cutter.on("POST", "*", Stall(response=0), times=1)
-    async with open_fox(base_url=cutter.url) as fox:
+    fault_proxy.on("POST", "*", Stall(response=0), times=1)
+    async with open_fox(base_url=fault_proxy.url) as fox:
         submitting = asyncio.create_task(fox.llm.submit(**KEYED))
-        await cutter.wait_for_stalls()
+        await fault_proxy.wait_for_stalls()
         await pragma(fox, "query_only = 1")
-        cutter.release()
+        fault_proxy.release()
         handle = await submitting
         with pytest.raises(JournalError, match="read-only"):
             await fox.llm.submit(**KEYED)
@@ -74,34 +74,34 @@ async def test_a_key_waits_for_no_write_that_failed(
 
 
 async def test_a_close_during_a_post_leaves_it_unknown(
-    open_fox: Any, cutter: FaultProxy, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    open_fox: Any, fault_proxy: FaultProxy, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A caller whose POST was let go of at the close is told that it may have been accepted."""
     monkeypatch.setattr(submitter, "_PATIENCE_AT_CLOSE", 0.0)
     events: list[Event] = []
-    cutter.on("POST", "*", Stall(response=0), times=1)
-    fox = open_fox(base_url=cutter.url, hooks=[events.append])
+    fault_proxy.on("POST", "*", Stall(response=0), times=1)
+    fox = open_fox(base_url=fault_proxy.url, hooks=[events.append])
     submitting = asyncio.create_task(fox.llm.submit(**KEYED))
-    await cutter.wait_for_stalls()
+    await fault_proxy.wait_for_stalls()
     await fox.aclose()
     with pytest.raises(SubmitOutcomeUnknownError) as caught:
         await submitting
     assert "session was closed" in str(caught.value.fault)
     assert [event.key for event in events if isinstance(event, SubmitOutcomeUnknown)] == ["row-17"]
-    async with open_fox(base_url=cutter.url) as fox:
+    async with open_fox(base_url=fault_proxy.url) as fox:
         (lost,) = (await fox.recover()).unknown
         assert "session was closed" in lost.fault
     assert gateway.stats.submits == 1
 
 
 async def test_a_cancelled_close_closes_the_file(
-    open_fox: Any, cutter: FaultProxy, file: Path, gateway: Gateway
+    open_fox: Any, fault_proxy: FaultProxy, file: Path, gateway: Gateway
 ) -> None:
     """A close that is cancelled while a POST is under way lets go of everything at once."""
-    cutter.on("POST", "*", Stall(response=0), times=1)
-    fox = open_fox(base_url=cutter.url)
+    fault_proxy.on("POST", "*", Stall(response=0), times=1)
+    fox = open_fox(base_url=fault_proxy.url)
     submitting = asyncio.create_task(fox.llm.submit(**KEYED))
-    await cutter.wait_for_stalls()
+    await fault_proxy.wait_for_stalls()
     closing = asyncio.create_task(fox.aclose())
     await asyncio.sleep(0)
     closing.cancel()
@@ -176,13 +176,13 @@ async def test_a_closed_journal_says_so(file: Path, monkeypatch: pytest.MonkeyPa
 
 
 async def test_a_driver_that_fails_in_its_own_way_hides_no_id(
-    open_fox: Any, cutter: FaultProxy, monkeypatch: pytest.MonkeyPatch, caplog: Any
+    open_fox: Any, fault_proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     """Whatever the driver raises after the answer, the caller gets his handle."""
-    cutter.on("POST", "*", Stall(response=0), times=1)
-    async with open_fox(base_url=cutter.url) as fox:
+    fault_proxy.on("POST", "*", Stall(response=0), times=1)
+    async with open_fox(base_url=fault_proxy.url) as fox:
         submitting = asyncio.create_task(fox.llm.submit(**KEYED))
-        await cutter.wait_for_stalls()
+        await fault_proxy.wait_for_stalls()
         driver = fox._service.options.journal._database._driver
 
         async def fail(*_: object) -> None:
@@ -190,7 +190,7 @@ async def test_a_driver_that_fails_in_its_own_way_hides_no_id(
 
         with monkeypatch.context() as patch:
             patch.setattr(driver, "_execute", fail)
-            cutter.release()
+            fault_proxy.release()
             handle = await submitting
         assert handle.id in caplog.text
         assert await fox.llm.submit(**KEYED) is handle
@@ -317,12 +317,12 @@ async def test_a_file_that_is_gone_stops_submitting(
 
 
 async def test_a_request_with_unknown_members_is_recovered(
-    open_fox: Any, cutter: FaultProxy
+    open_fox: Any, fault_proxy: FaultProxy
 ) -> None:
     """A lost request comes back as it was sent, members that the SDK does not know included."""
     params: LLMParams = {**PROMPT, "extra": {"odd": {"größe": [1, None]}}, "temperature": 1}
-    cutter.on("POST", "*", Reset(request=WHOLE))
-    async with open_fox(base_url=cutter.url) as fox:
+    fault_proxy.on("POST", "*", Reset(request=WHOLE))
+    async with open_fox(base_url=fault_proxy.url) as fox:
         with pytest.raises(SubmitOutcomeUnknownError) as caught:
             await fox.llm.submit(**params)
         (lost,) = (await fox.recover()).unknown

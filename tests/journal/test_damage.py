@@ -42,9 +42,9 @@ ROWS = [params(row) for row in range(6)]
 
 
 @pytest.fixture
-async def whole(open_fox: Any, cutter: FaultProxy, file: Path) -> dict[str, Entry]:
+async def whole(open_fox: Any, fault_proxy: FaultProxy, file: Path) -> dict[str, Entry]:
     """Make a journal with entries of every kind and return them by their keys."""
-    async with open_fox(base_url=cutter.url) as fox:
+    async with open_fox(base_url=fault_proxy.url) as fox:
         for row in ROWS[:4]:
             handle = await fox.llm.submit(**row)
             if row is ROWS[1]:
@@ -52,7 +52,7 @@ async def whole(open_fox: Any, cutter: FaultProxy, file: Path) -> dict[str, Entr
                     await handle
             elif row is not ROWS[2]:
                 await handle
-        cutter.on("POST", "*", Reset(request=WHOLE), times=1)
+        fault_proxy.on("POST", "*", Reset(request=WHOLE), times=1)
         with pytest.raises(SubmitOutcomeUnknownError):
             await fox.llm.submit(**ROWS[4])
         await fox.llm.submit(**ROWS[5])
@@ -102,11 +102,11 @@ def damages(size: int) -> Iterator[tuple[str, Callable[[bytearray], None]]]:
 
 
 async def test_no_damage_misleads_or_pays_twice(
-    open_fox: Any, cutter: FaultProxy, file: Path, whole: dict[str, Entry]
+    open_fox: Any, fault_proxy: FaultProxy, file: Path, whole: dict[str, Entry]
 ) -> None:
     """Whatever is flipped or cut gives the right answer or ``JournalError``, and sends nothing."""
     original = await asyncio.to_thread(file.read_bytes)
-    posts = cutter.count("POST")
+    posts = fault_proxy.count("POST")
     names = {str(entry.note): entry for entry in whole.values()}
     told = 0
     for name, damage in damages(len(original)):
@@ -128,7 +128,7 @@ async def test_no_damage_misleads_or_pays_twice(
                     told += 1
                     assert str(entry.note) in names, name
         try:
-            async with open_fox(base_url=cutter.url) as fox:
+            async with open_fox(base_url=fault_proxy.url) as fox:
                 recovery = await fox.recover(finished=True)
                 found = {handle.id for handle in recovery.handles}
                 found |= {lost.entry for lost in (*recovery.unknown, *recovery.unreadable)}
@@ -141,7 +141,7 @@ async def test_no_damage_misleads_or_pays_twice(
                         assert end == entry.task_id or end.startswith("JournalError"), name
         except JournalError:
             pass
-        assert cutter.count("POST") == posts, name
+        assert fault_proxy.count("POST") == posts, name
         await asyncio.to_thread(shutil.rmtree, file.parent)
         await asyncio.to_thread(file.parent.mkdir)
     assert told > FLIPS / 10
@@ -168,7 +168,7 @@ async def test_no_damage_misleads_or_pays_twice(
 )
 async def test_a_damaged_row_stops_nothing_else(
     open_fox: Any,
-    cutter: FaultProxy,
+    fault_proxy: FaultProxy,
     gateway: Gateway,
     file: Path,
     whole: dict[str, Entry],
@@ -178,7 +178,7 @@ async def test_a_damaged_row_stops_nothing_else(
     entry = whole["row-3"]
     posts = gateway.stats.submits
     await asyncio.to_thread(execute, file, ROW.format(change))
-    async with open_fox(base_url=cutter.url) as fox:
+    async with open_fox(base_url=fault_proxy.url) as fox:
         for _ in range(2):
             with pytest.raises(JournalError, match=f"entry {entry.note} .*prune FILE --entry"):
                 await fox.llm.submit(**ROWS[3])
@@ -197,19 +197,19 @@ async def test_a_damaged_row_stops_nothing_else(
         assert (await fox.llm.generate(**{**ROWS[0], "key": "new"})).text == "1, 2"
     async with open_journal(file) as journal:
         assert await journal.drop([entry.note]) == 1
-    async with open_fox(base_url=cutter.url) as fox:
+    async with open_fox(base_url=fault_proxy.url) as fox:
         assert (await fox.recover(finished=True)).unreadable == ()
         await fox.llm.submit(**ROWS[3])
     assert gateway.stats.submits == posts + 2
 
 
 async def test_many_keys_at_once_name_the_damaged_one(
-    open_fox: Any, cutter: FaultProxy, gateway: Gateway, file: Path, whole: dict[str, Entry]
+    open_fox: Any, fault_proxy: FaultProxy, gateway: Gateway, file: Path, whole: dict[str, Entry]
 ) -> None:
     """A damaged row is the error of its own key, also where many keys are written in one commit."""
     await asyncio.to_thread(execute, file, ROW.format("stage = 'accePted'"))
     posts = gateway.stats.submits
-    async with open_fox(base_url=cutter.url) as fox:
+    async with open_fox(base_url=fault_proxy.url) as fox:
         together = await asyncio.gather(
             fox.llm.submit(**ROWS[3]),
             *(fox.llm.submit(**{**ROWS[3], "key": f"new-{row}"}) for row in range(20)),
@@ -222,11 +222,11 @@ async def test_many_keys_at_once_name_the_damaged_one(
 
 
 async def test_damage_is_not_written_over(
-    open_fox: Any, cutter: FaultProxy, gateway: Gateway, file: Path, whole: dict[str, Entry]
+    open_fox: Any, fault_proxy: FaultProxy, gateway: Gateway, file: Path, whole: dict[str, Entry]
 ) -> None:
     """The end of a task leaves its row as damaged as it was, should another member be wrong."""
     entry = whole["row-2"]
-    async with open_fox(base_url=cutter.url) as fox:
+    async with open_fox(base_url=fault_proxy.url) as fox:
         (handle, *_) = [
             handle for handle in (await fox.recover()).handles if handle.id == entry.task_id
         ]
@@ -240,11 +240,11 @@ async def test_damage_is_not_written_over(
 
 
 async def test_an_index_that_has_lost_a_key_stops_submitting(
-    open_fox: Any, cutter: FaultProxy, file: Path, whole: dict[str, Entry]
+    open_fox: Any, fault_proxy: FaultProxy, file: Path, whole: dict[str, Entry]
 ) -> None:
     """A key that its index does not find is damage of the file, and not a free key."""
     del whole
-    posts = cutter.count("POST")
+    posts = fault_proxy.count("POST")
 
     def damage() -> None:
         data = file.read_bytes()
@@ -258,13 +258,13 @@ async def test_an_index_that_has_lost_a_key_stops_submitting(
 
     await asyncio.to_thread(damage)
     with pytest.raises(JournalError, match=r"is damaged .*\.recover"):
-        async with open_fox(base_url=cutter.url) as fox:
+        async with open_fox(base_url=fault_proxy.url) as fox:
             await fox.llm.submit(**ROWS[3])
-    assert cutter.count("POST") == posts
+    assert fault_proxy.count("POST") == posts
 
 
 async def test_a_journal_without_checksums_gets_them(
-    open_fox: Any, cutter: FaultProxy, gateway: Gateway, file: Path, whole: dict[str, Entry]
+    open_fox: Any, fault_proxy: FaultProxy, gateway: Gateway, file: Path, whole: dict[str, Entry]
 ) -> None:
     """A file of the first version is taken over as it is, with what was damaged in it then."""
 
@@ -280,7 +280,7 @@ async def test_a_journal_without_checksums_gets_them(
     await asyncio.to_thread(make_old)
     posts = gateway.stats.submits
     for _ in range(2):
-        async with open_fox(base_url=cutter.url) as fox:
+        async with open_fox(base_url=fault_proxy.url) as fox:
             assert [lost.entry for lost in (await fox.recover()).unreadable] == [
                 str(whole["row-3"].note)
             ]

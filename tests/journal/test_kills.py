@@ -30,12 +30,12 @@ async def test_a_kill_between_post_and_answer_leaves_it_unknown(
         gateway = Gateway()
         gateway.app.middlewares.append(bill.keep)
         await stack.enter_async_context(gateway)
-        cutter = await stack.enter_async_context(FaultProxy(gateway.url))
-        script = await stack.enter_async_context(scripted(cutter.url, file))
-        cutter.on("POST", "*", Stall(response=0))
+        fault_proxy = await stack.enter_async_context(FaultProxy(gateway.url))
+        script = await stack.enter_async_context(scripted(fault_proxy.url, file))
+        fault_proxy.on("POST", "*", Stall(response=0))
         pid = await script.start(0, 3)
-        await cutter.wait_for_stalls(3)
-        async with FoxSession(KEY, base_url=cutter.url, journal=file) as fox:
+        await fault_proxy.wait_for_stalls(3)
+        async with FoxSession(KEY, base_url=fault_proxy.url, journal=file) as fox:
             # Its process lives and may still hear the answer: nothing is unknown yet.
             recovery = await fox.recover()
             assert (recovery.handles, recovery.unknown) == ((), ())
@@ -46,7 +46,7 @@ async def test_a_kill_between_post_and_answer_leaves_it_unknown(
         assert {lost.key for lost in recovery.unknown} == {"row-0", "row-1", "row-2"}
         assert all("process" in lost.fault for lost in recovery.unknown)
         bill.hold_against(await written(file))
-        cutter.heal()
+        fault_proxy.clear()
         await script.start(0, 6)
         assert await script.end() == 0
         entries = await written(file)

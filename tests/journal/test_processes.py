@@ -57,25 +57,25 @@ async def fail(fox: FoxSession, row: int) -> None:
 
 @pytest.mark.parametrize("failed", [False, True])
 async def test_two_processes_pay_for_a_key_once(
-    open_fox: Any, gateway: Gateway, cutter: FaultProxy, file: Path, failed: bool
+    open_fox: Any, gateway: Gateway, fault_proxy: FaultProxy, file: Path, failed: bool
 ) -> None:
     """Of two processes that submit the same keys, new or failed, one sends each for both."""
     rows = 5
     if failed:
-        async with open_fox(base_url=cutter.url) as fox:
+        async with open_fox(base_url=fault_proxy.url) as fox:
             await asyncio.gather(*(fail(fox, row) for row in range(1, rows + 1)))
     before = gateway.stats.submits
-    cutter.on("POST", "*", Stall(response=0), times=rows)
-    children = await asyncio.gather(*(child(cutter.url, file, rows) for _ in range(2)))
+    fault_proxy.on("POST", "*", Stall(response=0), times=rows)
+    children = await asyncio.gather(*(child(fault_proxy.url, file, rows) for _ in range(2)))
     for process in children:
         assert process.stdin is not None
         process.stdin.write(b"\n")
     # Both have begun, and every answer is held back: who finds the key taken has to wait.
-    await cutter.wait_for_stalls(rows)
-    cutter.release()
+    await fault_proxy.wait_for_stalls(rows)
+    fault_proxy.release()
     told = [(await process.communicate())[0].split() for process in children]
     assert [process.returncode for process in children] == [0, 0]
     assert told[0] == told[1]
     assert len(set(told[0])) == rows
     paid = before + rows
-    assert (cutter.count("POST"), gateway.stats.submits, gateway.stats.tasks) == (paid,) * 3
+    assert (fault_proxy.count("POST"), gateway.stats.submits, gateway.stats.tasks) == (paid,) * 3

@@ -103,9 +103,9 @@ async def test_only_a_key_can_be_retried(open_fox: Any, gateway: Gateway) -> Non
     assert gateway.stats.submits == 0
 
 
-async def lose(fox: Any, cutter: FaultProxy, params: LLMParams) -> Any:
+async def lose(fox: Any, fault_proxy: FaultProxy, params: LLMParams) -> Any:
     """Submit and lose the answer; return what is unknown then."""
-    cutter.on("POST", "*", Reset(request=WHOLE), times=1)
+    fault_proxy.on("POST", "*", Reset(request=WHOLE), times=1)
     with pytest.raises(SubmitOutcomeUnknownError):
         await fox.llm.submit(**params)
     (lost,) = (await fox.recover()).unknown
@@ -114,11 +114,14 @@ async def lose(fox: Any, cutter: FaultProxy, params: LLMParams) -> Any:
 
 @pytest.mark.parametrize("key", ["row-17", None])
 async def test_what_is_unknown_is_submitted_again_once(
-    open_fox: Any, cutter: FaultProxy, file: Path, key: str | None
+    open_fox: Any, fault_proxy: FaultProxy, file: Path, key: str | None
 ) -> None:
     """Of many calls that send an unknown submission again, in several sessions, one is sent."""
-    async with open_fox(base_url=cutter.url) as fox, open_fox(base_url=cutter.url) as other:
-        lost = await lose(fox, cutter, {**GOOD, "key": key})
+    async with (
+        open_fox(base_url=fault_proxy.url) as fox,
+        open_fox(base_url=fault_proxy.url) as other,
+    ):
+        lost = await lose(fox, fault_proxy, {**GOOD, "key": key})
         ends = await asyncio.gather(
             *(one.llm.resubmit(lost) for one in (fox, other) for _ in range(3)),
             return_exceptions=True,
@@ -128,7 +131,7 @@ async def test_what_is_unknown_is_submitted_again_once(
         assert len({handle.id for handle in handles}) == 1
         assert len(rest) == (0 if key else 5)
         assert all(isinstance(end, JournalError) for end in rest)
-        assert cutter.count("POST") == 2
+        assert fault_proxy.count("POST") == 2
         assert (await handles[0]).text == "1, 2, 3"
         assert (await fox.recover(finished=True)).unknown == ()
         if key:
@@ -138,12 +141,12 @@ async def test_what_is_unknown_is_submitted_again_once(
 
 
 async def test_a_resubmission_that_is_lost_too_is_unknown_again(
-    open_fox: Any, cutter: FaultProxy
+    open_fox: Any, fault_proxy: FaultProxy
 ) -> None:
     """A second lost answer takes the place of the first one, and can be sent again in its turn."""
-    async with open_fox(base_url=cutter.url) as fox:
-        lost = await lose(fox, cutter, GOOD)
-        cutter.on("POST", "*", Reset(request=WHOLE), times=1)
+    async with open_fox(base_url=fault_proxy.url) as fox:
+        lost = await lose(fox, fault_proxy, GOOD)
+        fault_proxy.on("POST", "*", Reset(request=WHOLE), times=1)
         with pytest.raises(SubmitOutcomeUnknownError):
             await fox.llm.resubmit(lost)
         (again,) = (await fox.recover()).unknown
@@ -152,7 +155,7 @@ async def test_a_resubmission_that_is_lost_too_is_unknown_again(
         with pytest.raises(SubmitOutcomeUnknownError):
             await fox.llm.resubmit(lost)
         assert (await (await fox.llm.resubmit(again))).text == "1, 2, 3"
-    assert cutter.count("POST") == 3
+    assert fault_proxy.count("POST") == 3
 
 
 async def test_an_id_that_was_seen_is_kept(open_fox: Any, gateway: Gateway, file: Path) -> None:
@@ -184,11 +187,11 @@ async def test_an_id_that_was_seen_is_kept(open_fox: Any, gateway: Gateway, file
 
 
 async def test_prune_takes_the_stages_that_it_is_told(
-    open_fox: Any, cutter: FaultProxy, file: Path
+    open_fox: Any, fault_proxy: FaultProxy, file: Path
 ) -> None:
     """Pruning by stage frees the keys of this stage alone, and nothing that is under way."""
-    async with open_fox(base_url=cutter.url) as fox:
-        await lose(fox, cutter, {**GOOD, "key": "lost"})
+    async with open_fox(base_url=fault_proxy.url) as fox:
+        await lose(fox, fault_proxy, {**GOOD, "key": "lost"})
         await fail(fox)
         await fox.llm.submit(**{**GOOD, "key": "open"})
     async with open_journal(file) as journal:
@@ -199,10 +202,10 @@ async def test_prune_takes_the_stages_that_it_is_told(
             assert await journal.prune(1.0, stages={stage}) == 0
             await journal.prune(9e9, stages={stage})
             assert len(await journal.entries()) == left
-    async with open_fox(base_url=cutter.url) as fox:
+    async with open_fox(base_url=fault_proxy.url) as fox:
         for key in ("lost", "row-17", "open"):
             try:
                 await fox.llm.submit(**{**GOOD, "key": key})
             except FoxAPIError as error:
                 raise AssertionError(key) from error
-    assert cutter.count("POST") == 5
+    assert fault_proxy.count("POST") == 5

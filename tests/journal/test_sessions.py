@@ -142,11 +142,11 @@ async def test_a_refused_key_is_free(open_fox: Any, gateway: Gateway) -> None:
 
 
 async def test_a_key_that_was_never_sent_is_free(
-    open_fox: Any, cutter: FaultProxy, gateway: Gateway
+    open_fox: Any, fault_proxy: FaultProxy, gateway: Gateway
 ) -> None:
     """A submission that found no connection leaves its key free."""
-    async with open_fox(base_url=cutter.url, retry=RetryPolicy(attempts=1)) as fox:
-        async with cutter.unreachable():
+    async with open_fox(base_url=fault_proxy.url, retry=RetryPolicy(attempts=1)) as fox:
+        async with fault_proxy.unreachable():
             with pytest.raises(APIConnectionError):
                 await fox.llm.submit(**KEYED)
         assert (await fox.llm.generate(**KEYED)).text == "1, 2, 3"
@@ -154,18 +154,18 @@ async def test_a_key_that_was_never_sent_is_free(
 
 
 async def test_an_unknown_outcome_stays_unknown(
-    open_fox: Any, cutter: FaultProxy, gateway: Gateway
+    open_fox: Any, fault_proxy: FaultProxy, gateway: Gateway
 ) -> None:
     """A lost answer is told again for its key, by any session, and listed with its request."""
-    cutter.on("POST", "*", Reset(request=WHOLE))
+    fault_proxy.on("POST", "*", Reset(request=WHOLE))
     errors = []
     for _ in range(2):
-        async with open_fox(base_url=cutter.url) as fox:
+        async with open_fox(base_url=fault_proxy.url) as fox:
             for _ in range(2):
                 with pytest.raises(SubmitOutcomeUnknownError) as caught:
                     await fox.llm.submit(**KEYED)
                 errors.append(caught.value)
-    async with open_fox(base_url=cutter.url) as fox:
+    async with open_fox(base_url=fault_proxy.url) as fox:
         recovery = await fox.recover()
     (lost,) = recovery.unknown
     assert recovery.handles == ()
@@ -177,24 +177,26 @@ async def test_an_unknown_outcome_stays_unknown(
     assert "count" not in repr(lost)
     assert {error.sent_at for error in errors} == {lost.sent_at}
     assert {error.fingerprint for error in errors} == {lost.fingerprint}
-    assert (cutter.count("POST"), gateway.stats.tasks) == (1, 1)
+    assert (fault_proxy.count("POST"), gateway.stats.tasks) == (1, 1)
 
 
 @pytest.mark.parametrize("sent", [True, False])
 async def test_a_close_writes_down_what_it_let_go_of(
-    open_fox: Any, cutter: FaultProxy, gateway: Gateway, sent: bool
+    open_fox: Any, fault_proxy: FaultProxy, gateway: Gateway, sent: bool
 ) -> None:
     """What may have left when the session closed is unknown, what did not leaves its key free."""
     clock = ManualClock()
-    fox = open_fox(base_url=cutter.url, clock=clock, retry=RetryPolicy(initial=50, max_delay=50))
+    fox = open_fox(
+        base_url=fault_proxy.url, clock=clock, retry=RetryPolicy(initial=50, max_delay=50)
+    )
     async with AsyncExitStack() as network:
         if sent:
-            cutter.on("POST", "*", Stall(response=0), times=1)
+            fault_proxy.on("POST", "*", Stall(response=0), times=1)
         else:
-            await network.enter_async_context(cutter.unreachable())
+            await network.enter_async_context(fault_proxy.unreachable())
         submitting = asyncio.create_task(fox.llm.submit(**KEYED))
         # Either it waits for an answer, or for its next attempt.
-        while not (cutter.stalled if sent else clock.timers):
+        while not (fault_proxy.stalled if sent else clock.timers):
             await asyncio.sleep(0)
         leaving = asyncio.create_task(fox.aclose())
         await settle()
@@ -202,7 +204,7 @@ async def test_a_close_writes_down_what_it_let_go_of(
         await leaving
         with pytest.raises(SubmitOutcomeUnknownError if sent else SessionClosedError):
             await submitting
-    async with open_fox(base_url=cutter.url) as fox:
+    async with open_fox(base_url=fault_proxy.url) as fox:
         unknown = (await fox.recover()).unknown
         if sent:
             assert [lost.key for lost in unknown] == ["row-17"]
@@ -215,33 +217,35 @@ async def test_a_close_writes_down_what_it_let_go_of(
 
 @pytest.mark.parametrize("journaled", [True, False])
 async def test_two_submits_of_one_key_make_one_post(
-    open_fox: Any, cutter: FaultProxy, gateway: Gateway, journaled: bool
+    open_fox: Any, fault_proxy: FaultProxy, gateway: Gateway, journaled: bool
 ) -> None:
     """Of submits with one key at once one is sent, and all get its handle."""
     options = {} if journaled else {"journal": None}
-    cutter.on("POST", "*", Stall(response=0), times=1)
-    async with open_fox(base_url=cutter.url, **options) as fox:
+    fault_proxy.on("POST", "*", Stall(response=0), times=1)
+    async with open_fox(base_url=fault_proxy.url, **options) as fox:
         submits = [asyncio.create_task(fox.llm.submit(**KEYED)) for _ in range(5)]
-        await cutter.wait_for_stalls()
+        await fault_proxy.wait_for_stalls()
         with pytest.raises(RequestValidationError, match="another request"):
             await fox.llm.submit(**OTHER)
-        cutter.release()
+        fault_proxy.release()
         handles = await asyncio.gather(*submits)
         assert len(set(handles)) == 1
     assert gateway.stats.submits == 1
 
 
-async def test_sessions_share_a_file(open_fox: Any, cutter: FaultProxy, gateway: Gateway) -> None:
+async def test_sessions_share_a_file(
+    open_fox: Any, fault_proxy: FaultProxy, gateway: Gateway
+) -> None:
     """Two sessions on one file at once make one POST of a key, and see each other's tasks."""
-    cutter.on("POST", "*", Stall(response=0), times=1)
-    async with open_fox(base_url=cutter.url) as one, open_fox(base_url=cutter.url) as two:
+    fault_proxy.on("POST", "*", Stall(response=0), times=1)
+    async with open_fox(base_url=fault_proxy.url) as one, open_fox(base_url=fault_proxy.url) as two:
         first = asyncio.create_task(one.llm.submit(**KEYED))
-        await cutter.wait_for_stalls()
+        await fault_proxy.wait_for_stalls()
         second = asyncio.create_task(two.llm.submit(**KEYED))
         # What another living session is just sending is neither unknown nor a task yet.
         recovery = await two.recover()
         assert (recovery.handles, recovery.unknown) == ((), ())
-        cutter.release()
+        fault_proxy.release()
         assert (await first).id == (await second).id
         assert [handle.id for handle in (await two.recover()).handles] == [(await first).id]
     assert gateway.stats.submits == 1
@@ -280,20 +284,20 @@ async def test_a_key_that_no_journal_can_hold_is_refused(open_fox: Any, key: Any
     assert caught.value.param == "key"
 
 
-async def test_an_unclaimed_task_is_in_the_journal(open_fox: Any, cutter: FaultProxy) -> None:
+async def test_an_unclaimed_task_is_in_the_journal(open_fox: Any, fault_proxy: FaultProxy) -> None:
     """A task whose caller was cancelled is recovered like any other."""
-    cutter.on("POST", "*", Stall(response=0), times=1)
-    async with open_fox(base_url=cutter.url) as fox:
+    fault_proxy.on("POST", "*", Stall(response=0), times=1)
+    async with open_fox(base_url=fault_proxy.url) as fox:
         submitting = asyncio.create_task(fox.llm.submit(**KEYED))
-        await cutter.wait_for_stalls()
+        await fault_proxy.wait_for_stalls()
         submitting.cancel()
         with pytest.warns(RuntimeWarning, match="unclaimed"):
-            cutter.release()
+            fault_proxy.release()
             while not fox.unclaimed:
                 await asyncio.sleep(0)
         (unclaimed,) = fox.unclaimed
         assert await fox.llm.submit(**KEYED) is unclaimed
-    async with open_fox(base_url=cutter.url) as fox:
+    async with open_fox(base_url=fault_proxy.url) as fox:
         assert [handle.id for handle in (await fox.recover()).handles] == [unclaimed.id]
 
 
@@ -354,16 +358,16 @@ async def test_a_full_disk_stops_submitting(open_fox: Any, gateway: Gateway) -> 
 
 
 async def test_a_failing_write_hides_no_id(
-    open_fox: Any, cutter: FaultProxy, caplog: pytest.LogCaptureFixture, gateway: Gateway
+    open_fox: Any, fault_proxy: FaultProxy, caplog: pytest.LogCaptureFixture, gateway: Gateway
 ) -> None:
     """An id that cannot be written down is returned, logged, told, and written down later."""
     events: list[Event] = []
-    cutter.on("POST", "*", Stall(response=0), times=1)
-    async with open_fox(base_url=cutter.url, hooks=[events.append]) as fox:
+    fault_proxy.on("POST", "*", Stall(response=0), times=1)
+    async with open_fox(base_url=fault_proxy.url, hooks=[events.append]) as fox:
         submitting = asyncio.create_task(fox.llm.submit(**KEYED))
-        await cutter.wait_for_stalls()
+        await fault_proxy.wait_for_stalls()
         await pragma(fox, "query_only = 1")
-        cutter.release()
+        fault_proxy.release()
         handle = await submitting
         about = [event for event in events if isinstance(event, TaskUnrecorded | TaskSubmitted)]
         assert [type(event) for event in about] == [TaskUnrecorded, TaskSubmitted]
@@ -374,7 +378,7 @@ async def test_a_failing_write_hides_no_id(
             await fox.llm.submit(**PROMPT)
         await pragma(fox, "query_only = 0")
     assert gateway.stats.submits == 1
-    async with open_fox(base_url=cutter.url) as fox:
+    async with open_fox(base_url=fault_proxy.url) as fox:
         assert [known.id for known in (await fox.recover()).handles] == [handle.id]
 
 

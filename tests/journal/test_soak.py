@@ -18,7 +18,7 @@ from foxapi_async.gateway.faults.catalog import KINDS
 from foxapi_async.gateway.faults.rule import FaultRule
 from foxapi_async.testing import (
     WHOLE,
-    Answer,
+    CannedResponse,
     Close,
     FaultProxy,
     RefuseConnection,
@@ -50,8 +50,15 @@ CUTS = (
     *(Reset(request=0), Reset(request=40), Reset(request=WHOLE)),
     *(Reset(response=0), Reset(response=1), Close(response=60), Close(body=20)),
     *(Stall(response=0), Stall(body=20), Trickle(7, 1, 30)),
-    *(Answer(b"\x16\x03\x01\x00 garbage\r\n\r\n"), Answer.http(200, b"<html>a portal</html>")),
-    *(Answer.http(200, forward=True), Answer.http(503), Answer.http(503, forward=True)),
+    *(
+        CannedResponse(b"\x16\x03\x01\x00 garbage\r\n\r\n"),
+        CannedResponse.http(200, b"<html>a portal</html>"),
+    ),
+    *(
+        CannedResponse.http(200, forward=True),
+        CannedResponse.http(503),
+        CannedResponse.http(503, forward=True),
+    ),
 )
 
 
@@ -80,22 +87,22 @@ class Place:
         self.chance = random.Random(17)  # noqa: S311 no secret
         self.gateway = Gateway(queue_delay=0, token_delay=0, faults=rules(), seed=17)
         self.gateway.app.middlewares.append(bill.keep)
-        self.cutter: FaultProxy
+        self.fault_proxy: FaultProxy
         self.script: Script
 
     async def open(self, stack: AsyncExitStack, scripted: Any) -> None:
         """Start all three."""
         await stack.enter_async_context(self.gateway)
-        self.cutter = await stack.enter_async_context(FaultProxy(self.gateway.url))
+        self.fault_proxy = await stack.enter_async_context(FaultProxy(self.gateway.url))
         for cut in CUTS:
-            self.cutter.when(lambda _: self.chance.random() < SHARE / len(CUTS), cut)
-        self.script = await stack.enter_async_context(scripted(self.cutter.url, self.file))
+            self.fault_proxy.when(lambda _: self.chance.random() < SHARE / len(CUTS), cut)
+        self.script = await stack.enter_async_context(scripted(self.fault_proxy.url, self.file))
 
     async def killed(self, first: int, last: int, script: "Script | None" = None) -> bool:
         """Run a script and kill it at some instant; tell whether it had not ended before."""
         script = script or self.script
         if self.chance.random() < 0.1:
-            self.cutter.script(RefuseConnection())
+            self.fault_proxy.script(RefuseConnection())
         pid = await script.start(first, last, self.chance.choice((1, 10, 50)))
         ended = asyncio.create_task(script.end())
         await asyncio.wait((ended,), timeout=self.chance.expovariate(1 / 0.3))
@@ -103,7 +110,7 @@ class Place:
             os.kill(pid, signal.SIGKILL)
         status = await ended
         assert status in {0, -signal.SIGKILL}
-        self.cutter.release()
+        self.fault_proxy.release()
         return status != 0
 
     async def recover(self, written: Any) -> tuple[int, int]:
@@ -153,7 +160,7 @@ async def test_ten_thousand_tasks_survive_two_hundred_kills(
         entries = await written(place.file)
         faults = place.gateway.faults
         assert all(faults.hits), dict(zip(map(str, faults.rules), faults.hits, strict=True))
-        assert {*CUTS, RefuseConnection()} <= {*place.cutter.fired}
+        assert {*CUTS, RefuseConnection()} <= {*place.fault_proxy.fired}
     stages = Counter(entry.stage for entry in entries)
     assert stages.total() == rows
     assert set(stages) <= {Stage.COMPLETED, Stage.FAILED, Stage.UNKNOWN, Stage.REFUSED}
@@ -178,7 +185,7 @@ async def test_three_scripts_share_a_file_and_are_killed(
         scripts = [
             place.script,
             *[
-                await stack.enter_async_context(scripted(place.cutter.url, place.file))
+                await stack.enter_async_context(scripted(place.fault_proxy.url, place.file))
                 for _ in range(2)
             ],
         ]

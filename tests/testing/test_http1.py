@@ -1,4 +1,4 @@
-"""The cutter's reading of HTTP/1.1: where messages end and where faults lie, however TCP cuts."""
+"""The proxy's reading of HTTP/1.1: where messages end and where faults lie, however TCP cuts."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""The cutter: real sockets, faults at their bytes, and nothing left behind."""
+"""The proxy: real sockets, faults at their bytes, and nothing left behind."""
 
 import asyncio
 import socket
@@ -15,7 +15,7 @@ import pytest
 from foxapi_async.testing import (
     HALF,
     WHOLE,
-    Answer,
+    CannedResponse,
     Close,
     Fault,
     FaultProxy,
@@ -117,10 +117,10 @@ async def origin() -> AsyncIterator[Origin]:
 
 
 @pytest.fixture
-async def cutter(origin: Origin) -> AsyncIterator[FaultProxy]:
+async def fault_proxy(origin: Origin) -> AsyncIterator[FaultProxy]:
     """Stand before the server for one test."""
-    async with FaultProxy(origin.url) as cutter:
-        yield cutter
+    async with FaultProxy(origin.url) as fault_proxy:
+        yield fault_proxy
 
 
 class Client(asyncio.Protocol):
@@ -149,10 +149,10 @@ class Client(asyncio.Protocol):
         return b"".join(self.reads)
 
 
-async def talk(cutter: FaultProxy, *requests: bytes) -> Client:
-    """Write bytes through the cutter on a connection of their own."""
+async def talk(fault_proxy: FaultProxy, *requests: bytes) -> Client:
+    """Write bytes through the proxy on a connection of their own."""
     loop = asyncio.get_running_loop()
-    _, client = await loop.create_connection(Client, "127.0.0.1", cutter.port)
+    _, client = await loop.create_connection(Client, "127.0.0.1", fault_proxy.port)
     assert client.transport is not None
     client.transport.writelines(requests)
     return client
@@ -183,80 +183,80 @@ async def leave(client: Client) -> None:
 
 
 async def test_requests_pass_untouched_and_share_a_connection(
-    origin: Origin, cutter: FaultProxy
+    origin: Origin, fault_proxy: FaultProxy
 ) -> None:
     """Without faults a client gets what the server sent, over the connections that it chose."""
     async with aiohttp.ClientSession() as http:
         for size in (0, 1, 300_000):
-            async with http.post(f"{cutter.url}/echo", data=b"x" * size) as response:
+            async with http.post(f"{fault_proxy.url}/echo", data=b"x" * size) as response:
                 assert await response.read() == (b"x" * size or b"0123456789")
-        async with http.get(f"{cutter.url}/stream?offset=1") as response:
+        async with http.get(f"{fault_proxy.url}/stream?offset=1") as response:
             assert await response.read() == b"".join(EVENTS[1:])
-    assert cutter.connections == origin.connections == 1
-    assert cutter.requests == ["POST /echo"] * 3 + ["GET /stream?offset=1"]
-    assert cutter.count("POST") == 3
-    assert cutter.count(path="/stream") == 1
-    assert cutter.bytes_up == origin.bytes_read
-    assert all(exchange.finished for exchange in cutter.exchanges)
-    assert cutter.fired == []
+    assert fault_proxy.connections == origin.connections == 1
+    assert fault_proxy.requests == ["POST /echo"] * 3 + ["GET /stream?offset=1"]
+    assert fault_proxy.count("POST") == 3
+    assert fault_proxy.count(path="/stream") == 1
+    assert fault_proxy.bytes_up == origin.bytes_read
+    assert all(exchange.finished for exchange in fault_proxy.exchanges)
+    assert fault_proxy.fired == []
 
 
-async def test_pipelined_requests_keep_their_own_answers(cutter: FaultProxy) -> None:
+async def test_pipelined_requests_keep_their_own_answers(fault_proxy: FaultProxy) -> None:
     """Requests written at once are told apart, and each answer is counted with its own."""
-    client = await talk(cutter, get("/1") + get("/2") + post(b"abc"))
-    await cutter.wait_until(lambda: sum(one.finished for one in cutter.exchanges) == 3)
-    assert [exchange.bytes_down for exchange in cutter.exchanges] == [len(TEN), len(TEN), 41]
+    client = await talk(fault_proxy, get("/1") + get("/2") + post(b"abc"))
+    await fault_proxy.wait_until(lambda: sum(one.finished for one in fault_proxy.exchanges) == 3)
+    assert [exchange.bytes_down for exchange in fault_proxy.exchanges] == [len(TEN), len(TEN), 41]
     await leave(client)
 
 
-async def test_bytes_that_are_no_http_pass_too(origin: Origin, cutter: FaultProxy) -> None:
-    """A TLS client before a plain server fails as it does without the cutter, using up no step."""
-    cutter.script(Reset(request=0))
+async def test_bytes_that_are_no_http_pass_too(origin: Origin, fault_proxy: FaultProxy) -> None:
+    """A TLS client before a plain server fails as it does without the proxy, using up no step."""
+    fault_proxy.script(Reset(request=0))
     async with aiohttp.ClientSession() as http:
         with pytest.raises(aiohttp.ClientConnectorSSLError):
-            await http.get(cutter.url.replace("http:", "https:"), ssl=False)
+            await http.get(fault_proxy.url.replace("http:", "https:"), ssl=False)
     assert origin.connections == 1
-    assert cutter.requests == []
+    assert fault_proxy.requests == []
 
 
-async def test_end_of_the_servers_connection_reaches_the_client(cutter: FaultProxy) -> None:
+async def test_end_of_the_servers_connection_reaches_the_client(fault_proxy: FaultProxy) -> None:
     """A body that ends with the connection ends cleanly for the client."""
-    client = await talk(cutter, get("/until-eof"))
+    client = await talk(fault_proxy, get("/until-eof"))
     assert await client.ended is None
     assert client.read.endswith(b"0123456789")
-    assert cutter.exchanges[0].finished
+    assert fault_proxy.exchanges[0].finished
 
 
 async def test_client_that_vanishes_is_gone_for_the_server(
-    origin: Origin, cutter: FaultProxy
+    origin: Origin, fault_proxy: FaultProxy
 ) -> None:
     """A client that aborts in the middle of a stream ends the server's connection as well."""
-    client = await talk(cutter, get("/endless"))
-    await cutter.wait_until(lambda: cutter.bytes_down > 1_000)
+    client = await talk(fault_proxy, get("/endless"))
+    await fault_proxy.wait_until(lambda: fault_proxy.bytes_down > 1_000)
     assert client.transport is not None
     client.transport.abort()
     await client.ended
     await origin.left.wait()
-    await cutter.wait_until(lambda: cutter.open_connections == 0)
+    await fault_proxy.wait_until(lambda: fault_proxy.open_connections == 0)
 
 
-async def test_slow_reader_holds_the_server_back(cutter: FaultProxy) -> None:
-    """While a client does not read, the cutter stops reading from the server."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", cutter.port, limit=1)
+async def test_slow_reader_holds_the_server_back(fault_proxy: FaultProxy) -> None:
+    """While a client does not read, the proxy stops reading from the server."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", fault_proxy.port, limit=1)
     writer.write(get("/endless"))
     await reader.readexactly(1)
     before = -1
-    while before < cutter.bytes_down:
-        before = cutter.bytes_down
+    while before < fault_proxy.bytes_down:
+        before = fault_proxy.bytes_down
         await settle(1_000)
     writer.close()
     await writer.wait_closed()
 
 
 async def test_base_path_of_the_server_is_kept(origin: Origin) -> None:
-    """The cutter's URL differs from the server's in nothing but the address."""
-    async with FaultProxy(f"{origin.url}/base/v1") as cutter:
-        assert cutter.url == f"http://127.0.0.1:{cutter.port}/base/v1"
+    """The proxy's URL differs from the server's in nothing but the address."""
+    async with FaultProxy(f"{origin.url}/base/v1") as fault_proxy:
+        assert fault_proxy.url == f"http://127.0.0.1:{fault_proxy.port}/base/v1"
 
 
 # Where it fails.
@@ -281,66 +281,66 @@ async def test_base_path_of_the_server_is_kept(origin: Origin) -> None:
 )
 async def test_cut_lies_at_its_byte(
     origin: Origin,
-    cutter: FaultProxy,
+    fault_proxy: FaultProxy,
     fault: Fault,
     expected: tuple[bytes, bytes, type[ConnectionResetError] | None],
 ) -> None:
     """What comes before the cut arrives, nothing after it does, and the end is of its kind."""
-    cutter.script(fault)
-    client = await talk(cutter, post(b"0123456789"))
+    fault_proxy.script(fault)
+    client = await talk(fault_proxy, post(b"0123456789"))
     end = await client.ended
     server_read, client_read, kind = expected
     assert (type(end) if end else None) is kind
     assert client.read == client_read
-    await cutter.wait_until(lambda: cutter.open_connections == 0)
+    await fault_proxy.wait_until(lambda: fault_proxy.open_connections == 0)
     assert origin.bytes_read == len(server_read)
     assert origin.connections == bool(server_read)
-    assert cutter.fired == cutter.exchanges[0].fired == [fault]
+    assert fault_proxy.fired == fault_proxy.exchanges[0].fired == [fault]
 
 
 @pytest.mark.parametrize("kind", [Reset, Close])
 async def test_cut_deep_inside_a_long_body_loses_nothing_before_it(
-    cutter: FaultProxy, kind: type[Reset | Close]
+    fault_proxy: FaultProxy, kind: type[Reset | Close]
 ) -> None:
     """All bytes before a cut arrive, however many lie in the buffers on the way."""
-    cutter.script(kind(body=7_654_321))
-    client = await talk(cutter, post(b"x" * 8_000_000))
+    fault_proxy.script(kind(body=7_654_321))
+    client = await talk(fault_proxy, post(b"x" * 8_000_000))
     await client.ended
     assert len(client.read.partition(b"\r\n\r\n")[2]) == 7_654_321
 
 
 @pytest.mark.parametrize("kind", [Reset, Close])
 async def test_cut_inside_the_request_leaves_the_server_a_part(
-    origin: Origin, cutter: FaultProxy, kind: type[Reset | Close]
+    origin: Origin, fault_proxy: FaultProxy, kind: type[Reset | Close]
 ) -> None:
     """Cut after k bytes of the request, the server gets k bytes and no request."""
-    cutter.script(kind(request=30))
-    client = await talk(cutter, post(b"x" * 100))
+    fault_proxy.script(kind(request=30))
+    client = await talk(fault_proxy, post(b"x" * 100))
     await client.ended
     await origin.left.wait()
-    assert cutter.exchanges[0].bytes_up == 30
+    assert fault_proxy.exchanges[0].bytes_up == 30
     assert origin.requests == []
 
 
 async def test_server_that_has_the_request_gets_to_answer_it(
-    origin: Origin, cutter: FaultProxy
+    origin: Origin, fault_proxy: FaultProxy
 ) -> None:
     """Cut after the request, the client is gone at once and the server still takes the request."""
-    cutter.script(Reset(request=WHOLE))
-    client = await talk(cutter, post(b"paid"))
+    fault_proxy.script(Reset(request=WHOLE))
+    client = await talk(fault_proxy, post(b"paid"))
     assert isinstance(await client.ended, ConnectionResetError)
-    await cutter.wait_until(lambda: cutter.exchanges[0].answered)
+    await fault_proxy.wait_until(lambda: fault_proxy.exchanges[0].answered)
     assert origin.requests == [("/submit", b"paid")]
 
 
-async def test_place_that_no_message_reaches_does_not_fire(cutter: FaultProxy) -> None:
+async def test_place_that_no_message_reaches_does_not_fire(fault_proxy: FaultProxy) -> None:
     """A fault beyond the end of its message does not happen, and is not said to have."""
-    cutter.script(Reset(body=11))
-    client = await talk(cutter, get("/ten"))
-    await cutter.wait_until(lambda: cutter.bytes_down == len(TEN))
+    fault_proxy.script(Reset(body=11))
+    client = await talk(fault_proxy, get("/ten"))
+    await fault_proxy.wait_until(lambda: fault_proxy.bytes_down == len(TEN))
     assert client.read in (b"", TEN)
     await leave(client)
-    assert cutter.fired == []
+    assert fault_proxy.fired == []
 
 
 # Stalls.
@@ -355,58 +355,60 @@ async def test_place_that_no_message_reaches_does_not_fire(cutter: FaultProxy) -
         (Stall(body=4), TEN[:-6]),
     ],
 )
-async def test_stall_holds_until_released(cutter: FaultProxy, fault: Stall, before: bytes) -> None:
+async def test_stall_holds_until_released(
+    fault_proxy: FaultProxy, fault: Stall, before: bytes
+) -> None:
     """What lies behind a stall comes when it is released, and not before."""
-    cutter.script(fault)
-    client = await talk(cutter, get("/ten"))
-    await cutter.wait_for_stalls()
+    fault_proxy.script(fault)
+    client = await talk(fault_proxy, get("/ten"))
+    await fault_proxy.wait_for_stalls()
     await settle(200)
     if fault.request is None:
         assert client.read == before
-    cutter.release()
-    await cutter.wait_until(lambda: cutter.exchanges[0].finished)
+    fault_proxy.release()
+    await fault_proxy.wait_until(lambda: fault_proxy.exchanges[0].finished)
     await settle()
     assert client.read == TEN
-    assert cutter.stalled == 0
+    assert fault_proxy.stalled == 0
     await leave(client)
 
 
-async def test_stall_waits_for_an_event_of_the_test(cutter: FaultProxy) -> None:
+async def test_stall_waits_for_an_event_of_the_test(fault_proxy: FaultProxy) -> None:
     """With an event of its own a stall ends when the event is set, at once if it is set already."""
     event = asyncio.Event()
-    cutter.on("GET", "/ten", Stall(response=0, until=event))
-    client = await talk(cutter, get("/ten"))
-    await cutter.wait_for_requests(1)
-    await cutter.wait_until(lambda: cutter.exchanges[0].answered)
+    fault_proxy.on("GET", "/ten", Stall(response=0, until=event))
+    client = await talk(fault_proxy, get("/ten"))
+    await fault_proxy.wait_for_requests(1)
+    await fault_proxy.wait_until(lambda: fault_proxy.exchanges[0].answered)
     await settle(200)
     assert client.read == b""
-    assert cutter.stalled == 0
+    assert fault_proxy.stalled == 0
     event.set()
-    await cutter.wait_until(lambda: cutter.exchanges[0].finished)
+    await fault_proxy.wait_until(lambda: fault_proxy.exchanges[0].finished)
     assert client.transport is not None
     client.transport.write(get("/ten"))
-    await cutter.wait_until(lambda: cutter.bytes_down == 2 * len(TEN))
+    await fault_proxy.wait_until(lambda: fault_proxy.bytes_down == 2 * len(TEN))
     await leave(client)
 
 
 @pytest.mark.parametrize("fault", [Stall(request=9), Stall(response=0), Stall(body=3)])
-async def test_stall_ends_when_the_client_goes(cutter: FaultProxy, fault: Stall) -> None:
+async def test_stall_ends_when_the_client_goes(fault_proxy: FaultProxy, fault: Stall) -> None:
     """A client that leaves a stalled exchange leaves nothing open."""
-    cutter.script(fault)
-    client = await talk(cutter, get("/ten"))
-    await cutter.wait_for_stalls()
+    fault_proxy.script(fault)
+    client = await talk(fault_proxy, get("/ten"))
+    await fault_proxy.wait_for_stalls()
     await leave(client)
-    await cutter.wait_until(lambda: cutter.open_connections == 0)
-    assert cutter.stalled == 0
+    await fault_proxy.wait_until(lambda: fault_proxy.open_connections == 0)
+    assert fault_proxy.stalled == 0
 
 
-async def test_reset_after_a_stall_comes_on_command(cutter: FaultProxy) -> None:
+async def test_reset_after_a_stall_comes_on_command(fault_proxy: FaultProxy) -> None:
     """Faults of one place act in the order given: a stall, then a reset when it is released."""
-    cutter.script((Stall(body=3), Reset(body=3)))
-    client = await talk(cutter, get("/ten"))
-    await cutter.wait_for_stalls()
+    fault_proxy.script((Stall(body=3), Reset(body=3)))
+    client = await talk(fault_proxy, get("/ten"))
+    await fault_proxy.wait_for_stalls()
     assert not client.ended.done()
-    cutter.release()
+    fault_proxy.release()
     assert isinstance(await client.ended, ConnectionResetError)
     assert client.read == TEN_HEAD + b"012"
 
@@ -415,10 +417,12 @@ async def test_reset_after_a_stall_comes_on_command(cutter: FaultProxy) -> None:
 
 
 @pytest.mark.parametrize("sizes", [(1,), (7,), (3, 1, 30)])
-async def test_trickle_cuts_the_clients_reads(cutter: FaultProxy, sizes: tuple[int, ...]) -> None:
+async def test_trickle_cuts_the_clients_reads(
+    fault_proxy: FaultProxy, sizes: tuple[int, ...]
+) -> None:
     """A trickle hands the client the response in reads of the sizes given, over and over."""
-    cutter.script((Trickle(*sizes), Close(response=WHOLE)))
-    client = await talk(cutter, get("/ten"))
+    fault_proxy.script((Trickle(*sizes), Close(response=WHOLE)))
+    client = await talk(fault_proxy, get("/ten"))
     await client.ended
     assert client.read == TEN
     whole = client.reads[:-1]
@@ -429,124 +433,129 @@ async def test_trickle_cuts_the_clients_reads(cutter: FaultProxy, sizes: tuple[i
     "data", [b"\x00garbage", b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"]
 )
 async def test_answer_takes_the_place_of_the_servers(
-    origin: Origin, cutter: FaultProxy, data: bytes
+    origin: Origin, fault_proxy: FaultProxy, data: bytes
 ) -> None:
     """Any bytes can be the answer; the server hears of the request only if it is forwarded."""
-    cutter.script(Answer(data), Answer(data, forward=True))
+    fault_proxy.script(CannedResponse(data), CannedResponse(data, forward=True))
     for seen in ([], [("/submit", b"body")]):
-        client = await talk(cutter, post(b"body"))
+        client = await talk(fault_proxy, post(b"body"))
         assert await client.ended is None
         assert client.read == data
         assert origin.requests == seen
 
 
-async def test_answer_can_be_well_formed(cutter: FaultProxy) -> None:
+async def test_answer_can_be_well_formed(fault_proxy: FaultProxy) -> None:
     """An HTTP answer reaches an HTTP client with its status, headers and body."""
-    cutter.on("GET", "*", Answer.http(503, b"<html>", headers={"Retry-After": "7"}), times=1)
+    fault_proxy.on(
+        "GET", "*", CannedResponse.http(503, b"<html>", headers={"Retry-After": "7"}), times=1
+    )
     async with aiohttp.ClientSession() as http:
-        async with http.get(f"{cutter.url}/ten") as response:
+        async with http.get(f"{fault_proxy.url}/ten") as response:
             assert (response.status, response.reason) == (503, "Service Unavailable")
             assert response.headers["Retry-After"] == "7"
             assert response.content_type == "text/html"
             assert await response.read() == b"<html>"
-        async with http.get(f"{cutter.url}/ten") as response:
+        async with http.get(f"{fault_proxy.url}/ten") as response:
             assert response.status == 200
 
 
-async def test_answer_can_fail_itself(cutter: FaultProxy) -> None:
+async def test_answer_can_fail_itself(fault_proxy: FaultProxy) -> None:
     """The places of other faults are counted in the answer that the client is given."""
-    cutter.script(
-        (Answer.http(200, b"abcdef"), Reset(body=3)), (Answer(b"junk"), Stall(response=WHOLE))
+    fault_proxy.script(
+        (CannedResponse.http(200, b"abcdef"), Reset(body=3)),
+        (CannedResponse(b"junk"), Stall(response=WHOLE)),
     )
-    client = await talk(cutter, get("/ten"))
+    client = await talk(fault_proxy, get("/ten"))
     assert isinstance(await client.ended, ConnectionResetError)
     assert client.read.endswith(b"\r\n\r\nabc")
-    client = await talk(cutter, get("/ten"))
-    await cutter.wait_for_stalls()
+    client = await talk(fault_proxy, get("/ten"))
+    await fault_proxy.wait_for_stalls()
     await settle()
     assert client.read == b"junk"
     assert not client.ended.done()
-    cutter.release()
+    fault_proxy.release()
     assert await client.ended is None
 
 
-async def test_server_can_be_made_to_ignore_a_parameter(origin: Origin, cutter: FaultProxy) -> None:
+async def test_server_can_be_made_to_ignore_a_parameter(
+    origin: Origin, fault_proxy: FaultProxy
+) -> None:
     """A stripped parameter does not reach the server, and is there in what the client asked."""
-    cutter.on("GET", "/stream", StripQuery("offset"))
+    fault_proxy.on("GET", "/stream", StripQuery("offset"))
     async with (
         aiohttp.ClientSession() as http,
-        http.get(f"{cutter.url}/stream?offset=3") as response,
+        http.get(f"{fault_proxy.url}/stream?offset=3") as response,
     ):
         assert await response.read() == b"".join(EVENTS)
-    assert cutter.requests == ["GET /stream?offset=3"]
+    assert fault_proxy.requests == ["GET /stream?offset=3"]
     assert origin.requests == [("/stream", b"")]
 
 
-async def test_refused_connection_reaches_nobody(origin: Origin, cutter: FaultProxy) -> None:
+async def test_refused_connection_reaches_nobody(origin: Origin, fault_proxy: FaultProxy) -> None:
     """A refusal resets the next connection as it is accepted, and uses up no other step."""
-    cutter.script(RefuseConnection(), RefuseConnection(), Answer(b"third"))
+    fault_proxy.script(RefuseConnection(), RefuseConnection(), CannedResponse(b"third"))
     for _ in range(2):
-        client = await talk(cutter, get("/ten"))
+        client = await talk(fault_proxy, get("/ten"))
         assert isinstance(await client.ended, ConnectionResetError)
-    client = await talk(cutter, get("/ten"))
+    client = await talk(fault_proxy, get("/ten"))
     assert await client.ended is None
     assert client.read == b"third"
-    assert cutter.connections == 3
+    assert fault_proxy.connections == 3
     assert origin.connections == 0
 
 
-async def test_unreachable_cutter_refuses_to_connect(cutter: FaultProxy) -> None:
+async def test_unreachable_proxy_refuses_to_connect(fault_proxy: FaultProxy) -> None:
     """While unreachable nobody can connect, what is open goes on, and the port stays the same."""
-    client = await talk(cutter, get("/ten"))
-    await cutter.wait_until(lambda: cutter.bytes_down == len(TEN))
-    for turn in (2, 3):
-        async with cutter.unreachable():
+    client = await talk(fault_proxy, get("/ten"))
+    await fault_proxy.wait_until(lambda: fault_proxy.bytes_down == len(TEN))
+    for size in (2 * len(TEN), 3 * len(TEN)):
+        async with fault_proxy.unreachable():
             with pytest.raises(ConnectionRefusedError):
-                await talk(cutter, get("/ten"))
+                await talk(fault_proxy, get("/ten"))
             assert client.transport is not None
             client.transport.write(get("/ten"))
-            await cutter.wait_until(lambda turn=turn: cutter.bytes_down == turn * len(TEN))  # type: ignore[misc]
-        other = await talk(cutter)
+            await fault_proxy.wait_until(lambda: fault_proxy.bytes_down == size)  # noqa: B023 awaited here
+        other = await talk(fault_proxy)
         await leave(other)
     await leave(client)
 
 
 async def test_server_that_is_down_looks_like_a_reset(unused_tcp_port: int) -> None:
-    """Where nobody listens behind the cutter, clients are reset."""
-    async with FaultProxy(f"http://127.0.0.1:{unused_tcp_port}") as cutter:
-        client = await talk(cutter, get("/ten"))
+    """Where nobody listens behind the proxy, clients are reset."""
+    async with FaultProxy(f"http://127.0.0.1:{unused_tcp_port}") as fault_proxy:
+        client = await talk(fault_proxy, get("/ten"))
         assert isinstance(await client.ended, ConnectionResetError)
 
 
 # What is chosen.
 
 
-async def test_steps_come_before_rules_and_rules_in_their_order(cutter: FaultProxy) -> None:
+async def test_steps_come_before_rules_and_rules_in_their_order(fault_proxy: FaultProxy) -> None:
     """The script goes first; then the first rule that matches and is not used up."""
-    cutter.on("GET", "/v1/tasks/*", Answer(b"first"), times=1)
-    cutter.on("*", "/v1/tasks/*", Answer(b"second"), times=1)
-    cutter.when(lambda exchange: exchange.query == "q=1", Answer(b"query"))
-    cutter.on("GET", "*", Answer(b"rest"))
-    cutter.script(Answer(b"script"), Pass())
+    fault_proxy.on("GET", "/v1/tasks/*", CannedResponse(b"first"), times=1)
+    fault_proxy.on("*", "/v1/tasks/*", CannedResponse(b"second"), times=1)
+    fault_proxy.when(lambda exchange: exchange.query == "q=1", CannedResponse(b"query"))
+    fault_proxy.on("GET", "*", CannedResponse(b"rest"))
+    fault_proxy.script(CannedResponse(b"script"), Pass())
     seen: list[bytes] = []
     for target in ["/v1/tasks/1"] * 4 + ["/v1/tasks/1?q=1", "/v1/tasks/1/stream"]:
-        client = await talk(cutter, get(target))
+        client = await talk(fault_proxy, get(target))
         await settle(100)
         assert client.transport is not None
         await leave(client)
         seen.append(client.read)
     assert seen == [b"script", TEN, b"first", b"second", b"query", b"rest"]
-    cutter.heal()
-    client = await talk(cutter, get("/ten"))
-    await cutter.wait_until(lambda: cutter.exchanges[-1].finished)
+    fault_proxy.clear()
+    client = await talk(fault_proxy, get("/ten"))
+    await fault_proxy.wait_until(lambda: fault_proxy.exchanges[-1].finished)
     await leave(client)
 
 
-async def test_requests_can_be_waited_for(cutter: FaultProxy) -> None:
+async def test_requests_can_be_waited_for(fault_proxy: FaultProxy) -> None:
     """A test orders itself by the requests that came."""
-    waiting = asyncio.create_task(cutter.wait_for_requests(2, "GET", "/ten"))
-    client = await talk(cutter, get("/ten"), get("/other"))
-    await cutter.wait_for_requests(2)
+    waiting = asyncio.create_task(fault_proxy.wait_for_requests(2, "GET", "/ten"))
+    client = await talk(fault_proxy, get("/ten"), get("/other"))
+    await fault_proxy.wait_for_requests(2)
     await settle()
     assert not waiting.done()
     assert client.transport is not None
@@ -556,7 +565,12 @@ async def test_requests_can_be_waited_for(cutter: FaultProxy) -> None:
 
 
 @pytest.mark.parametrize(
-    "faults", [(Answer(b""), Answer(b"")), (Trickle(1), Trickle(2)), (Pass(), RefuseConnection())]
+    "faults",
+    [
+        (CannedResponse(b""), CannedResponse(b"")),
+        (Trickle(1), Trickle(2)),
+        (Pass(), RefuseConnection()),
+    ],
 )
 def test_faults_that_exclude_each_other_are_refused(faults: tuple[Fault, ...]) -> None:
     """One exchange has room for one answer and one trickle, and a refused connection has none."""
@@ -571,13 +585,13 @@ def test_faults_that_exclude_each_other_are_refused(faults: tuple[Fault, ...]) -
     "fault", [Pass(), Stall(request=5), Stall(body=1), Close(body=1), Trickle(1)]
 )
 async def test_leaving_cuts_what_is_open(origin: Origin, fault: Fault) -> None:
-    """A cutter that is left, whatever it is doing, leaves no task and no socket."""
+    """A proxy that is left, whatever it is doing, leaves no task and no socket."""
     before = asyncio.all_tasks()
-    async with FaultProxy(origin.url) as cutter:
-        cutter.script(fault)
-        client = await talk(cutter, get("/endless"))
-        await cutter.wait_for_requests(1)
-        late = await talk(cutter)
+    async with FaultProxy(origin.url) as fault_proxy:
+        fault_proxy.script(fault)
+        client = await talk(fault_proxy, get("/endless"))
+        await fault_proxy.wait_for_requests(1)
+        late = await talk(fault_proxy)
     await client.ended
     await late.ended
     await origin.left.wait()
@@ -587,11 +601,11 @@ async def test_leaving_cuts_what_is_open(origin: Origin, fault: Fault) -> None:
 
 async def test_connection_made_while_leaving_is_cut() -> None:
     """A client that connects in the last moment is cut like any other."""
-    async with FaultProxy("http://127.0.0.1:9") as cutter:
+    async with FaultProxy("http://127.0.0.1:9") as fault_proxy:
         sockets = [socket.socket() for _ in range(5)]
         for sock in sockets:
             sock.settimeout(0)
-            sock.connect_ex(("127.0.0.1", cutter.port))
+            sock.connect_ex(("127.0.0.1", fault_proxy.port))
     loop = asyncio.get_running_loop()
     for sock in sockets:
         with suppress(ConnectionResetError):
@@ -599,43 +613,43 @@ async def test_connection_made_while_leaving_is_cut() -> None:
         sock.close()
 
 
-async def test_failure_of_the_cutter_itself_reaches_the_test(origin: Origin) -> None:
+async def test_failure_of_the_proxy_itself_reaches_the_test(origin: Origin) -> None:
     """What a test got wrong is raised to it where it waits and where it leaves."""
-    cutter = FaultProxy(origin.url)
+    fault_proxy = FaultProxy(origin.url)
     with pytest.raises(ValueError, match="does not tell its length"):
-        async with cutter:
-            cutter.script(Reset(body=HALF))
-            client = await talk(cutter, get("/stream"))
+        async with fault_proxy:
+            fault_proxy.script(Reset(body=HALF))
+            client = await talk(fault_proxy, get("/stream"))
             await client.ended
-            with pytest.raises(RuntimeError, match="the cutter failed"):
-                await cutter.wait_for_requests(2)
+            with pytest.raises(RuntimeError, match="the proxy failed"):
+                await fault_proxy.wait_for_requests(2)
 
 
 async def test_failure_of_the_test_comes_first(origin: Origin) -> None:
     """An exception that leaves the block goes on, with a note of what else went wrong."""
     with pytest.raises(KeyError) as caught:
-        async with FaultProxy(origin.url) as cutter:
-            cutter.script(Reset(body=HALF))
-            client = await talk(cutter, get("/stream"))
+        async with FaultProxy(origin.url) as fault_proxy:
+            fault_proxy.script(Reset(body=HALF))
+            client = await talk(fault_proxy, get("/stream"))
             await client.ended
             raise KeyError
-    assert "the cutter failed too" in caught.value.__notes__[0]
+    assert "the proxy failed too" in caught.value.__notes__[0]
 
 
-async def test_who_waits_is_told_that_the_cutter_is_left(origin: Origin) -> None:
+async def test_who_waits_is_told_that_the_proxy_is_closed(origin: Origin) -> None:
     """A wait that can no longer come true ends with an error."""
-    async with FaultProxy(origin.url) as cutter:
-        waiting = asyncio.create_task(cutter.wait_for_requests(1))
+    async with FaultProxy(origin.url) as fault_proxy:
+        waiting = asyncio.create_task(fault_proxy.wait_for_requests(1))
         await settle()
     with pytest.raises(RuntimeError, match="listens inside"):
         await waiting
     with pytest.raises(RuntimeError, match="entered once"):
-        await cutter.__aenter__()
+        await fault_proxy.__aenter__()
 
 
 @pytest.mark.parametrize("url", ["https://127.0.0.1:1", "127.0.0.1:1", "http://"])
 def test_only_plain_http_is_taken(url: str) -> None:
-    """A URL that the cutter cannot read behind is refused."""
+    """A URL that the proxy cannot read behind is refused."""
     with pytest.raises(ValueError, match="http:// URL"):
         FaultProxy(url)
 
