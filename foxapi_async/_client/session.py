@@ -142,7 +142,7 @@ class FoxSession(Uncopied):
             options["journal"] = make_recorder(options["journal"], self._service.clock)
         account = self._service.account
         if named:
-            account = account.with_(
+            account = account.replace(
                 api_key=named.get("api_key"),
                 base_url=named.get("base_url"),
                 allow_http=named.get("allow_http"),

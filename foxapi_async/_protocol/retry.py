@@ -18,7 +18,7 @@ class Effect(Enum):
     BILLED = "billed"
 
 
-class FailedAttempt(Struct, frozen=True, kw_only=True):
+class FailureFacts(Struct, frozen=True, kw_only=True):
     """How one attempt ended without a usable answer.
 
     ``status`` is ``None`` when there was no answer at all. ``never_sent`` is proof that no byte of
@@ -57,7 +57,7 @@ class GiveUp(Struct, frozen=True):
 def decide(
     effect: Effect,
     attempt: int,
-    outcome: FailedAttempt,
+    outcome: FailureFacts,
     policy: RetryPolicy,
     *,
     roll: float,
@@ -89,7 +89,7 @@ def decide(
     return GiveUp(reason, hint)
 
 
-def is_ambiguous(effect: Effect, outcome: FailedAttempt) -> bool:
+def is_ambiguous(effect: Effect, outcome: FailureFacts) -> bool:
     """Tell whether the service may have accepted, and billed, a call that has no usable answer.
 
     These are the rows of contract §8.2 that say "amb", and the two statuses that a proxy makes up
@@ -107,7 +107,7 @@ def is_ambiguous(effect: Effect, outcome: FailedAttempt) -> bool:
     )
 
 
-def _may_repeat(effect: Effect, outcome: FailedAttempt, policy: RetryPolicy) -> bool:
+def _may_repeat(effect: Effect, outcome: FailureFacts, policy: RetryPolicy) -> bool:
     """Tell whether another attempt could end better, and would cost nothing that it should not."""
     if outcome.permanent or not _is_transient(outcome):
         return False
@@ -120,7 +120,7 @@ def _may_repeat(effect: Effect, outcome: FailedAttempt, policy: RetryPolicy) -> 
     )
 
 
-def _is_transient(outcome: FailedAttempt) -> bool:
+def _is_transient(outcome: FailureFacts) -> bool:
     status = outcome.status
     return (
         status is None or outcome.unusable or status in {408, 425, 429} or status >= 500  # noqa: PLR2004

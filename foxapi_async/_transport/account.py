@@ -94,7 +94,7 @@ class Account:
             allow_http = _switch("FOXAPI_ALLOW_HTTP")
         return cls(key, url, allow_http=allow_http)
 
-    def with_(
+    def replace(
         self,
         *,
         api_key: str | SecretString | None = None,
@@ -108,7 +108,7 @@ class Account:
             allow_http=self._allow_http if allow_http is None else allow_http,
         )
 
-    def target(self, path: str, query: Mapping[str, str] | None = None) -> str:
+    def request_target(self, path: str, query: Mapping[str, str] | None = None) -> str:
         """Return what a request asks the origin for: ``path``, which is percent-encoded already."""
         tail = f"?{urlencode(query, quote_via=quote)}" if query else ""
         return f"{self._base_path}{path}{tail}"
@@ -116,9 +116,9 @@ class Account:
     def url(self, path: str, query: Mapping[str, str] | None = None) -> yarl.URL:
         """Return where ``path`` is, which is percent-encoded already."""
         if query:
-            return yarl.URL(f"{self._root}{self.target(path, query)}", encoded=True)
+            return yarl.URL(f"{self._root}{self.request_target(path, query)}", encoded=True)
         # Nearly every URL is without a query, and the origin need not be parsed again for each.
-        return self._root.with_path(self.target(path), encoded=True)
+        return self._root.with_path(self.request_target(path), encoded=True)
 
     def redact(self, text: str) -> str:
         """Return ``text`` with the key masked wherever it turns up, whole or in part."""

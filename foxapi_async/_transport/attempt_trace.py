@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from foxapi_async._clock import Clock
-from foxapi_async._transport.error_mapping import FailedCall
+from foxapi_async._transport.error_mapping import FailedAttempt
 from foxapi_async._transport.response import HTTPResponse
 from foxapi_async.errors import APIStatusError, InvalidResponseError
 from foxapi_async.hooks import Event, RequestFinished, RequestStarted
@@ -37,9 +37,9 @@ class AttemptTrace:
         self._error: BaseException | None = None
         self.status: int | None = None
 
-    def note(self, result: T | FailedCall) -> T | FailedCall:
+    def note(self, result: T | FailedAttempt) -> T | FailedAttempt:
         """Remember the error of an attempt that returns its failure; hand the result on."""
-        if isinstance(result, FailedCall):
+        if isinstance(result, FailedAttempt):
             self._error = result.error
         return result
 

@@ -8,7 +8,7 @@ import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 from msgspec import Struct
 
-from foxapi_async._protocol.retry import FailedAttempt
+from foxapi_async._protocol.retry import FailureFacts
 from foxapi_async.errors import (
     APIConnectionError,
     APIStatusError,
@@ -54,11 +54,11 @@ a host name that cannot be encoded.
 """
 
 
-class FailedCall(Struct, frozen=True):
+class FailedAttempt(Struct, frozen=True):
     """An attempt that failed: the error for the user, and what the retry decision has to know."""
 
     error: FoxAPIError
-    outcome: FailedAttempt
+    facts: FailureFacts
 
 
 def translate(error: Exception, *, sent: bool | None, account: "Account") -> FoxAPIError:
@@ -90,26 +90,26 @@ def translate(error: Exception, *, sent: bool | None, account: "Account") -> Fox
 
 def from_exception(
     error: Exception, *, sent: bool | None, account: "Account", body: str = ""
-) -> FailedCall:
+) -> FailedAttempt:
     """Translate, and keep what the retry decision has to know, and how a cut answer began."""
     ours = translate(error, sent=sent, account=account)
     if isinstance(ours, APIConnectionError):
         ours.body = body
     reached = ours.sent if isinstance(ours, APIConnectionError) else bool(sent)
-    return FailedCall(
+    return FailedAttempt(
         ours,
-        FailedAttempt(
+        FailureFacts(
             never_sent=not reached,
             permanent=isinstance(error, (*_BAD_REQUEST, *_UNTRUSTED)),
         ),
     )
 
 
-def from_status(error: APIStatusError) -> FailedCall:
+def from_status(error: APIStatusError) -> FailedAttempt:
     """Return the failure that an answer without success is."""
-    return FailedCall(
+    return FailedAttempt(
         error,
-        FailedAttempt(
+        FailureFacts(
             status=error.status,
             rate_limited=error.enveloped and error.type == "rate_limit_error",
             retry_after=error.retry_after,
@@ -117,9 +117,11 @@ def from_status(error: APIStatusError) -> FailedCall:
     )
 
 
-def from_body(error: InvalidResponseError, *, permanent: bool = False) -> FailedCall:
+def from_body(error: InvalidResponseError, *, permanent: bool = False) -> FailedAttempt:
     """Return the failure that a success is which cannot be read."""
-    return FailedCall(error, FailedAttempt(status=error.status, unusable=True, permanent=permanent))
+    return FailedAttempt(
+        error, FailureFacts(status=error.status, unusable=True, permanent=permanent)
+    )
 
 
 def asked(error: FoxAPIError, account: "Account", method: str, path: str) -> FoxAPIError:

@@ -19,7 +19,7 @@ class RawStream:
 
     ``readany`` is two coroutines for each read, and more calls; on a stream of words that is as
     much as all that is made of the bytes. Here the reader's own coroutine awaits the future that
-    aiohttp wakes. `take` raises what aiohttp raises.
+    aiohttp wakes. `read_nowait` raises what aiohttp raises.
     """
 
     __slots__ = ("_content", "_new_future")
@@ -33,12 +33,12 @@ class RawStream:
         """Return the inlet of ``content``, ``None`` where this aiohttp has no place for it."""
         return cls(content) if _is_possible() else None
 
-    def arrival(self) -> "asyncio.Future[None] | None":
-        """Return what to await for the next bytes, ``None`` if there is nothing to wait for.
+    def wait_future(self) -> "asyncio.Future[None] | None":
+        """Return the future to await for the next bytes, ``None`` if there is nothing to wait for.
 
-        That is where there is something to `take`, and where the connection was closed behind the
-        reader's back: no one would wake him. Only one may wait. Cancelling it loses no byte; who
-        leaves without awaiting it to its end has to `leave`.
+        It is ``None`` when bytes are buffered, the body has ended, or the connection is closed:
+        aiohttp would not wake a waiter then. One waiter at a time. Cancelling the wait loses no
+        byte; a waiter that leaves without awaiting the future to its end calls `detach`.
         """
         content = self._content
         if (
@@ -51,11 +51,11 @@ class RawStream:
         arrival = content._waiter = self._new_future()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         return arrival
 
-    def leave(self) -> None:
+    def detach(self) -> None:
         """Let aiohttp wake nobody: an error that nobody awaits would be complained of."""
         self._content._waiter = None  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
-    def take(self) -> bytes:
+    def read_nowait(self) -> bytes:
         """Return all bytes that are there.
 
         ``b""`` at the end, after a wait that only the end of an HTTP chunk ended, and where the
@@ -69,7 +69,7 @@ class RawStream:
 
 @cache
 def _is_possible() -> bool:
-    return probe("inlet", _tried, _EXPECTED)
+    return probe("raw_stream", _tried, _EXPECTED)
 
 
 def _tried() -> list[object]:
@@ -77,16 +77,20 @@ def _tried() -> list[object]:
     protocol = ResponseHandler(loop)
     protocol.connection_made(asyncio.Transport())
     content = aiohttp.StreamReader(protocol, _LIMIT, loop=loop)
-    inlet = RawStream(content)
+    raw_stream = RawStream(content)
     seen: list[object] = []
     try:
         for pieces in ([b"one"], [b"or", b"two"], []):
-            arrival = inlet.arrival()
+            arrival = raw_stream.wait_future()
             for piece in pieces:
                 content.feed_data(piece)
             if not pieces:
                 content.feed_eof()
-            seen += [arrival is not None and arrival.done(), inlet.arrival(), inlet.take()]
+            seen += [
+                arrival is not None and arrival.done(),
+                raw_stream.wait_future(),
+                raw_stream.read_nowait(),
+            ]
     finally:
         protocol.connection_lost(None)
     return seen

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from foxapi_async._clock import Clock
 from foxapi_async._protocol.retry import Effect, GiveUp, RetryIn, decide
-from foxapi_async._transport.error_mapping import FailedCall
+from foxapi_async._transport.error_mapping import FailedAttempt
 from foxapi_async.config import RetryPolicy
 
 OnRetry = Callable[[int, float, str], object]
@@ -33,13 +33,13 @@ class RetryDecider:
         self._began = began
         self._ends = ends
 
-    def __call__(self, attempt: int, failed: FailedCall) -> RetryIn | GiveUp:
+    def __call__(self, attempt: int, failed: FailedAttempt) -> RetryIn | GiveUp:
         """Judge attempt number ``attempt``."""
         now = self._clock.time()
         return decide(
             self._effect,
             attempt,
-            failed.outcome,
+            failed.facts,
             self._policy,
             roll=self._roll(),
             elapsed=now - self._began,

@@ -7,21 +7,21 @@ import tenacity
 
 from foxapi_async._clock import Clock, sleep
 from foxapi_async._protocol.retry import GiveUp, RetryIn
-from foxapi_async._transport.error_mapping import FailedCall
+from foxapi_async._transport.error_mapping import FailedAttempt
 from foxapi_async._transport.judge import OnRetry
 
 T = TypeVar("T")
 
 
 async def retry_after_failure(
-    attempt: Callable[[], Awaitable[T | FailedCall]],
-    failed: FailedCall,
+    attempt: Callable[[], Awaitable[T | FailedAttempt]],
+    failed: FailedAttempt,
     delay: RetryIn,
-    judge: Callable[[int, FailedCall], RetryIn | GiveUp],
+    judge: Callable[[int, FailedAttempt], RetryIn | GiveUp],
     *,
     clock: Clock,
     on_retry: OnRetry | None,
-) -> T | FailedCall:
+) -> T | FailedAttempt:
     """Attempt again after the first attempt, which ``failed``, as long as ``judge`` says so.
 
     ``delay`` is what it said of the first one. Returns the first success or the last failure.
@@ -31,15 +31,15 @@ async def retry_after_failure(
     past = [failed]
     verdict: RetryIn | GiveUp = delay
 
-    async def next_attempt() -> T | FailedCall:
+    async def next_attempt() -> T | FailedAttempt:
         return past.pop() if past else await attempt()
 
     def go_on(state: tenacity.RetryCallState) -> bool:
         nonlocal verdict
         if state.outcome is None or state.outcome.failed:
             return False
-        result: T | FailedCall = state.outcome.result()
-        if not isinstance(result, FailedCall):
+        result: T | FailedAttempt = state.outcome.result()
+        if not isinstance(result, FailedAttempt):
             return False
         if state.attempt_number > 1:
             verdict = judge(state.attempt_number, result)

@@ -17,19 +17,26 @@ if TYPE_CHECKING:
 class StreamBody:
     """Bytes of an open stream, as they come. Close it, or read it to its end.
 
-    ``inlet``, if there is one, is for the loop that reads on and on, and quicker than `read`.
+    ``raw_stream``, if there is one, is for the loop that reads on and on, and quicker than `read`.
     Whatever it raises, `read` raises again as an error of ours.
     """
 
-    __slots__ = ("_account", "_content", "_heard_at", "_received", "_response", "inlet")
+    __slots__ = (
+        "_account",
+        "_content",
+        "_last_received_at",
+        "_received",
+        "_response",
+        "raw_stream",
+    )
 
     def __init__(self, account: "Account", response: aiohttp.ClientResponse, clock: Clock) -> None:
         self._account = account
         self._response = response
         self._content = response.content
-        self.inlet: RawStream | None = RawStream.of(response.content)
+        self.raw_stream: RawStream | None = RawStream.of(response.content)
         self._received = 0
-        self._heard_at = clock.time()
+        self._last_received_at = clock.time()
 
     async def read(self) -> bytes:
         """Wait for bytes and return all that are there; ``b""`` at the end.
@@ -47,7 +54,7 @@ class StreamBody:
         raise fault
 
     @property
-    def is_lost(self) -> bool:
+    def is_disconnected(self) -> bool:
         """Whether the connection is closed but not from here, as by the owner of a lent session.
 
         aiohttp wakes no read that waits for it.
@@ -55,7 +62,7 @@ class StreamBody:
         connection = self._response.connection
         return connection is not None and connection.transport is None
 
-    def heard_at(self, now: float) -> float:
+    def last_received_at(self, now: float) -> float:
         """Return when something was last received, as exactly as this is asked often.
 
         aiohttp counts the bytes anyway. So whoever watches for silence asks once in a while, and a
@@ -63,12 +70,12 @@ class StreamBody:
         """
         received = self._content.total_bytes
         if received != self._received:
-            self._received, self._heard_at = received, now
-        return self._heard_at
+            self._received, self._last_received_at = received, now
+        return self._last_received_at
 
-    def excuse(self, now: float) -> None:
+    def reset_idle(self, now: float) -> None:
         """Count the silence from ``now`` on: so far nobody listened."""
-        self._heard_at = now
+        self._last_received_at = now
 
     def close(self) -> None:
         """Close the connection at once; a read that waits raises. Harmless when repeated."""

@@ -23,7 +23,7 @@ class TimeoutScheduler:
         self._timer: Timer | None = None
         self._when = 0.0
 
-    def until(self, seconds: float, name: str) -> "TimeoutScope":
+    def after(self, seconds: float, name: str) -> "TimeoutScope":
         """Return a block that raises ``TimeoutError`` once it has run for ``seconds``.
 
         ``name`` is the setting that they come from.

@@ -19,7 +19,7 @@ from foxapi_async._transport.call import RequestSpec
 from foxapi_async._transport.connections import Connections
 from foxapi_async._transport.error_mapping import (
     TRANSPORT_ERRORS,
-    FailedCall,
+    FailedAttempt,
     asked,
     from_body,
     from_exception,
@@ -146,7 +146,7 @@ class Transport:
     ) -> HTTPResponse:
         """Make the call once and return its 2xx answer; raise what went wrong."""
         result = await self._attempt(account, call, _identity, timeouts or self._timeouts, None)
-        if isinstance(result, FailedCall):
+        if isinstance(result, FailedAttempt):
             raise asked(result.error, account, call.method, call.path)
         return result
 
@@ -171,11 +171,11 @@ class Transport:
         timeouts = timeouts or self._timeouts
         shortcut = self._connections.shortcut(account)
         try:
-            with self._deadlines.until(timeouts.read, "Timeouts.read"):
+            with self._deadlines.after(timeouts.read, "Timeouts.read"):
                 response: Response | None = None
                 if shortcut is not None:
                     response = await shortcut.get(
-                        account.target(path, query), self._aiohttp_timeout(timeouts)
+                        account.request_target(path, query), self._aiohttp_timeout(timeouts)
                     )
                     if response is None:
                         self._connections.drop_shortcut(account)
@@ -216,7 +216,7 @@ class Transport:
                 return body
         timeouts = timeouts or self._timeouts
         try:
-            with self._deadlines.until(timeouts.read, "Timeouts.read"):
+            with self._deadlines.after(timeouts.read, "Timeouts.read"):
                 url = account.url(path, query)
                 response = await self._get(account, url, account.stream_headers, timeouts)
                 kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
@@ -257,7 +257,7 @@ class Transport:
         ends = None if timeouts.call is None else began + timeouts.call
         number = 0
 
-        async def attempt() -> T | FailedCall:
+        async def attempt() -> T | FailedAttempt:
             nonlocal number
             if emit is None:
                 return await self._attempt(account, call, finish, timeouts, ends)
@@ -269,7 +269,7 @@ class Transport:
                 )
 
         result = await attempt()
-        if isinstance(result, FailedCall):
+        if isinstance(result, FailedAttempt):
             judge = RetryDecider(
                 call.effect, retry, clock=self._clock, roll=self._roll, began=began, ends=ends
             )
@@ -285,10 +285,10 @@ class Transport:
                     if emit is None
                     else _retry_notifier(emit, account, call, on_retry),
                 )
-        if not isinstance(result, FailedCall):
+        if not isinstance(result, FailedAttempt):
             return result
         fault = asked(result.error, account, call.method, call.path)
-        if is_ambiguous(call.effect, result.outcome):
+        if is_ambiguous(call.effect, result.facts):
             raise OutcomeUnknown(fault)
         raise fault
 
@@ -299,13 +299,13 @@ class Transport:
         finish: Callable[[HTTPResponse], T],
         timeouts: Timeouts,
         ends: float | None,
-    ) -> T | FailedCall:
+    ) -> T | FailedAttempt:
         """Send once; return what ``finish`` makes of a 2xx answer, or what went wrong."""
         try:
             answer = await self._exchange(account, call, timeouts, ends)
         except InvalidResponseError as error:
             return from_body(error, permanent=True)
-        if isinstance(answer, FailedCall):
+        if isinstance(answer, FailedAttempt):
             return answer
         if not answer.is_success:
             return from_status(status_error(answer))
@@ -316,13 +316,13 @@ class Transport:
 
     async def _exchange(
         self, account: Account, call: RequestSpec, timeouts: Timeouts, ends: float | None
-    ) -> HTTPResponse | FailedCall:
+    ) -> HTTPResponse | FailedAttempt:
         """Send once and return the answer; without one, whether the body may have left."""
         payload = None if call.body is None else SingleUsePayload(call.body)
         billed = call.effect is Effect.BILLED
         pieces: list[bytes] = []
         try:
-            with self._deadlines.until(*self._patience(call, timeouts, ends)):
+            with self._deadlines.after(*self._patience(call, timeouts, ends)):
                 response = await self._connections.send(
                     account,
                     call.method,

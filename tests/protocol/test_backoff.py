@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from foxapi_async._protocol.retry import (
     Effect,
-    FailedAttempt,
+    FailureFacts,
     GiveUp,
     RetryIn,
     decide,
@@ -28,7 +28,7 @@ rolls = st.floats(0, 1)
 effects = st.sampled_from(Effect)
 statuses = st.none() | st.integers(100, 999)
 outcomes = st.builds(
-    FailedAttempt,
+    FailureFacts,
     status=statuses,
     never_sent=st.booleans(),
     rate_limited=st.booleans(),
@@ -50,7 +50,7 @@ policies = st.builds(
 
 def judge(
     effect: Effect,
-    outcome: FailedAttempt,
+    outcome: FailureFacts,
     *,
     attempt: int = 1,
     policy: RetryPolicy = POLICY,
@@ -79,7 +79,7 @@ class TestLaws:
         *,
         effect: Effect,
         attempt: int,
-        outcome: FailedAttempt,
+        outcome: FailureFacts,
         policy: RetryPolicy,
         roll: float,
         elapsed: float,
@@ -105,7 +105,7 @@ class TestLaws:
 
     @given(outcome=outcomes, policy=policies, attempt=st.integers(1, 12), roll=rolls)
     def test_a_billed_call_goes_again_only_on_proof(
-        self, outcome: FailedAttempt, policy: RetryPolicy, attempt: int, roll: float
+        self, outcome: FailureFacts, policy: RetryPolicy, attempt: int, roll: float
     ) -> None:
         """A billed call goes again only if it never left, or by a 429 that the policy trusts."""
         verdict = judge(Effect.BILLED, outcome, attempt=attempt, policy=policy, roll=roll)
@@ -116,7 +116,7 @@ class TestLaws:
 
     @given(outcome=outcomes, policy=policies)
     def test_ambiguous_stops_are_ambiguous(
-        self, outcome: FailedAttempt, policy: RetryPolicy
+        self, outcome: FailureFacts, policy: RetryPolicy
     ) -> None:
         """The reason "ambiguous" and the predicate say the same."""
         for effect in Effect:
@@ -126,7 +126,7 @@ class TestLaws:
 
     @given(outcome=outcomes, policy=policies, elapsed=seconds)
     def test_every_call_ends(
-        self, outcome: FailedAttempt, policy: RetryPolicy, elapsed: float
+        self, outcome: FailureFacts, policy: RetryPolicy, elapsed: float
     ) -> None:
         """Whatever happens, the last attempt is the last."""
         for effect in Effect:
@@ -136,7 +136,7 @@ class TestLaws:
             assert isinstance(verdict, GiveUp)
 
     @given(outcome=outcomes)
-    def test_reads_are_never_ambiguous(self, outcome: FailedAttempt) -> None:
+    def test_reads_are_never_ambiguous(self, outcome: FailureFacts) -> None:
         """A read costs nothing, so nothing about it is uncertain."""
         assert not is_ambiguous(Effect.READ, outcome)
 
@@ -145,7 +145,7 @@ class TestLaws:
         """Half of each wait is fixed and half is drawn, however many attempts there were."""
         endless = replace(policy, attempts=10**7, elapsed=1e9)
         longest, drawn = (
-            judge(Effect.READ, FailedAttempt(), attempt=attempt, policy=endless, roll=each)
+            judge(Effect.READ, FailureFacts(), attempt=attempt, policy=endless, roll=each)
             for each in (1.0, roll)
         )
         assert isinstance(longest, RetryIn)
@@ -160,18 +160,18 @@ class TestTable:
     def test_refusals_are_final(self, status: int) -> None:
         """A refusal is final for every call."""
         for effect in Effect:
-            assert judge(effect, FailedAttempt(status=status)) == GiveUp("final")
+            assert judge(effect, FailureFacts(status=status)) == GiveUp("final")
 
     @pytest.mark.parametrize("status", [408, 425, 500, 502, 503, 504, 524, None])
     def test_transient_faults(self, status: int | None) -> None:
         """A transient fault is tried again by a read, and leaves a billed call open."""
-        assert judge(Effect.READ, FailedAttempt(status=status)) == RetryIn(0.5)
-        assert judge(Effect.BILLED, FailedAttempt(status=status)) == GiveUp("ambiguous")
-        assert judge(Effect.BILLED, FailedAttempt(status=status, never_sent=True)) == RetryIn(0.5)
+        assert judge(Effect.READ, FailureFacts(status=status)) == RetryIn(0.5)
+        assert judge(Effect.BILLED, FailureFacts(status=status)) == GiveUp("ambiguous")
+        assert judge(Effect.BILLED, FailureFacts(status=status, never_sent=True)) == RetryIn(0.5)
 
     def test_unusable_successes(self) -> None:
         """A success that cannot be read is tried again by a read, and leaves a billed call open."""
-        outcome = FailedAttempt(status=200, unusable=True)
+        outcome = FailureFacts(status=200, unusable=True)
         assert judge(Effect.READ, outcome) == RetryIn(0.5)
         assert judge(Effect.BILLED, outcome) == GiveUp("ambiguous")
 
@@ -186,7 +186,7 @@ class TestTable:
     )
     def test_rate_limits(self, policy: str, *, rate_limited: bool, repeats: bool) -> None:
         """A 429 of a billed call is a setting, and never ambiguous."""
-        outcome = FailedAttempt(status=429, rate_limited=rate_limited)
+        outcome = FailureFacts(status=429, rate_limited=rate_limited)
         retry = RetryPolicy(resubmit_on_429=policy)  # type: ignore[arg-type]
         assert judge(Effect.READ, outcome, policy=retry) == RetryIn(0.5)
         expected = RetryIn(0.5) if repeats else GiveUp("final")
@@ -194,7 +194,7 @@ class TestTable:
 
     def test_what_never_gets_better(self) -> None:
         """A certificate that is not trusted stops every call, and nothing about it is ambiguous."""
-        outcome = FailedAttempt(never_sent=True, permanent=True)
+        outcome = FailureFacts(never_sent=True, permanent=True)
         assert judge(Effect.READ, outcome) == GiveUp("final")
         assert judge(Effect.BILLED, outcome) == GiveUp("final")
 
@@ -204,8 +204,8 @@ class TestStops:
 
     def test_reasons(self) -> None:
         """Each bound has its reason."""
-        lost = FailedAttempt()
-        hint = FailedAttempt(status=503, retry_after=61.0)
+        lost = FailureFacts()
+        hint = FailureFacts(status=503, retry_after=61.0)
         assert judge(Effect.READ, lost, attempt=4) == GiveUp("attempts")
         assert judge(Effect.READ, hint) == GiveUp("retry-after", 61.0)
         assert judge(Effect.READ, lost, remaining=0.5) == GiveUp("deadline")
@@ -215,7 +215,7 @@ class TestStops:
         """The wait doubles until the cap, and no exponent is too large."""
         policy = RetryPolicy(attempts=10**7, max_elapsed=1e9)
         waits = [
-            judge(Effect.READ, FailedAttempt(), attempt=n, policy=policy, roll=roll)
+            judge(Effect.READ, FailureFacts(), attempt=n, policy=policy, roll=roll)
             for n, roll in [(1, 1), (2, 1), (3, 1), (5, 1), (6, 1), (10**6, 1), (1, 0)]
         ]
         assert waits == [RetryIn(s) for s in (0.5, 1.0, 2.0, 8.0, 8.0, 8.0, 0.25)]

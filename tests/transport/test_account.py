@@ -161,7 +161,7 @@ class TestSecrecy:
             assert "sk-abc" not in str(caught.value)
         local = Account.resolve("k", "https://127.0.0.1:8787")
         with pytest.raises(ConfigError, match="only 1 characters"):
-            local.with_(base_url="https://fox.example")
+            local.replace(base_url="https://fox.example")
         assert Account.resolve("k", "http://gateway:8787", allow_http=True).headers
 
     def test_it_cannot_be_written_down(self) -> None:
@@ -178,14 +178,14 @@ class TestChanging:
     def test_one_by_one(self) -> None:
         """Each part can be changed alone."""
         account = Account.resolve(KEY, "http://fox.example/a", allow_http=True)
-        other = account.with_(api_key="sk-other")
+        other = account.replace(api_key="sk-other")
         assert other.headers["Authorization"] == "Bearer sk-other"
         assert str(other.url("/x")) == "http://fox.example/a/x"
-        moved = account.with_(base_url="https://b.example")
+        moved = account.replace(base_url="https://b.example")
         assert moved.headers["Authorization"] == f"Bearer {KEY}"
         assert moved.origin == "https://b.example"
         with pytest.raises(ConfigError):
-            account.with_(allow_http=False)
+            account.replace(allow_http=False)
 
     def test_identity(self) -> None:
         """Two accounts are two, even with the same key."""
@@ -206,9 +206,9 @@ class TestChanging:
 def test_a_version_at_the_end_of_the_base_url_is_dropped(url: Any, target: str) -> None:
     """Other SDKs have it there; every path begins with it already. URL objects are URLs."""
     account = Account.resolve(KEY, url)
-    assert account.target("/v1/tasks") == target
+    assert account.request_target("/v1/tasks") == target
     assert account.base == f"https://fox.example{target.removesuffix('/v1/tasks')}"
-    assert Account.resolve(KEY).with_(base_url=url).base == account.base
+    assert Account.resolve(KEY).replace(base_url=url).base == account.base
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_a_secret_string_is_a_key() -> None:
     """A key that hides itself is unwrapped, and anything that is no text is refused unseen."""
     hidden = pydantic.SecretStr(KEY)
     assert Account.resolve(hidden).headers["Authorization"] == f"Bearer {KEY}"
-    assert Account.resolve("sk-other-key").with_(api_key=hidden).mask.may_hold(KEY.encode())
+    assert Account.resolve("sk-other-key").replace(api_key=hidden).mask.may_hold(KEY.encode())
     wrong: list[Any] = [KEY.encode(), pydantic.SecretBytes(KEY.encode()), 7]
     for key in wrong:
         with pytest.raises(ConfigError, match="must be a text or a secret string"):
@@ -250,7 +250,7 @@ def test_the_network_can_be_forbidden(monkeypatch: pytest.MonkeyPatch, url: str 
         Account.resolve("sk-local", url)
     local = Account.resolve("sk-local", "http://127.0.0.1:8787")
     with pytest.raises(ConfigError, match="FOXAPI_FORBID_NETWORK=1"):
-        local.with_(base_url=url or "https://api.foxapi.cc")
+        local.replace(base_url=url or "https://api.foxapi.cc")
     monkeypatch.setenv("FOXAPI_FORBID_NETWORK", "0")
     Account.resolve("sk-local", url)
 

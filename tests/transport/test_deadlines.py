@@ -10,7 +10,7 @@ from foxapi_async._transport.timeouts import TimeoutScheduler
 
 async def wait(deadlines: TimeoutScheduler, seconds: float) -> None:
     """Wait for ever, within a deadline."""
-    with deadlines.until(seconds, "patience"):
+    with deadlines.after(seconds, "patience"):
         await asyncio.Event().wait()
 
 
@@ -33,7 +33,7 @@ async def test_each_ends_at_its_own_time(clock: ManualClock) -> None:
 async def test_what_ends_in_time_leaves_no_timer(clock: ManualClock) -> None:
     """The last block to end takes the timer with it."""
     deadlines = TimeoutScheduler(clock)
-    with deadlines.until(1, "a"), deadlines.until(2, "b"):
+    with deadlines.after(1, "a"), deadlines.after(2, "b"):
         assert clock.timers == 1
     assert clock.timers == 0
 
@@ -100,7 +100,7 @@ async def test_an_inner_error_is_kept(clock: ManualClock) -> None:
     """An error that the block turns its cancel into is raised as it is."""
 
     async def fail(deadlines: TimeoutScheduler) -> None:
-        with deadlines.until(1, "a"):
+        with deadlines.after(1, "a"):
             try:
                 await asyncio.Event().wait()
             except asyncio.CancelledError:

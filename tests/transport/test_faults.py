@@ -169,7 +169,7 @@ class TestMeaning:
         """Whether a billed call is ambiguous depends on its payload alone, never on the error."""
         if not is_out_of_reach(kind):
             failed = from_exception(build(kind), sent=sent, account=ACCOUNT)
-            assert is_ambiguous(Effect.BILLED, failed.outcome) is sent
+            assert is_ambiguous(Effect.BILLED, failed.facts) is sent
 
     @pytest.mark.parametrize(
         "error",
@@ -183,7 +183,7 @@ class TestMeaning:
     )
     def test_what_never_gets_better(self, error: Exception) -> None:
         """Certificates and settings do not change by trying again."""
-        assert from_exception(error, sent=None, account=ACCOUNT).outcome.permanent
+        assert from_exception(error, sent=None, account=ACCOUNT).facts.permanent
 
     def test_a_certificate_is_no_setting(self) -> None:
         """The standard library's certificate error is a ValueError too, and still a fault."""

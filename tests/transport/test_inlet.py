@@ -41,9 +41,9 @@ async def body(
 
 async def read(opened: RawStream) -> bytes:
     """Read as the reader of a stream does."""
-    if (arrival := opened.arrival()) is not None:
+    if (arrival := opened.wait_future()) is not None:
         await arrival
-    return opened.take()
+    return opened.read_nowait()
 
 
 async def brought(reads: list[list[bytes]]) -> None:
@@ -79,25 +79,25 @@ def test_it_brings_what_readany_brings(reads: list[list[bytes]], ends: bool) -> 
 
 async def test_bytes_before_a_cut_are_not_lost(server: "Server", body: StreamBody) -> None:
     """What had arrived when the line broke is taken, then the error of the cut is raised."""
-    assert body.inlet is not None
-    arrival = body.inlet.arrival()
+    assert body.raw_stream is not None
+    arrival = body.raw_stream.wait_future()
     assert arrival is not None
     server.peers[0].send(b"2\r\nhi\r\n")
     await arrival
     server.peers[0].reset()
     await server.peers[0].ended.wait()
     await settle()
-    assert body.inlet.take() == b"hi"
-    assert body.inlet.arrival() is None
+    assert body.raw_stream.read_nowait() == b"hi"
+    assert body.raw_stream.wait_future() is None
     with pytest.raises(aiohttp.ClientError):
-        body.inlet.take()
+        body.raw_stream.read_nowait()
 
 
 @pytest.mark.parametrize("how", ["close", "cut"])
 async def test_one_who_waits_is_told(server: "Server", body: StreamBody, how: str) -> None:
     """A wait ends when the line breaks, and when the body is closed from here."""
-    assert body.inlet is not None
-    arrival = body.inlet.arrival()
+    assert body.raw_stream is not None
+    arrival = body.raw_stream.wait_future()
     assert arrival is not None
     body.close() if how == "close" else server.peers[0].reset()
     with pytest.raises(aiohttp.ClientError):
@@ -106,14 +106,14 @@ async def test_one_who_waits_is_told(server: "Server", body: StreamBody, how: st
 
 async def test_a_cancelled_wait_loses_nothing(server: "Server", body: StreamBody) -> None:
     """The wait after a cancelled one is woken like the first."""
-    assert body.inlet is not None
-    reading = asyncio.ensure_future(read(body.inlet))
+    assert body.raw_stream is not None
+    reading = asyncio.ensure_future(read(body.raw_stream))
     await settle()
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
     server.peers[0].send(b"2\r\nhi\r\n")
-    assert await read(body.inlet) == b"hi"
+    assert await read(body.raw_stream) == b"hi"
 
 
 @pytest.mark.usefixtures("untried")

@@ -202,7 +202,7 @@ async def test_no_middleware_makes_us_send_again_what_a_server_has_seen(
         return await middleware(request, handler)
 
     if behaviour == "refused":
-        account = account.with_(base_url="http://127.0.0.1:9")
+        account = account.replace(base_url="http://127.0.0.1:9")
     elif behaviour in AT_CONNECT:
         server.at_connect.extend([AT_CONNECT[behaviour]] * 9)
     else:

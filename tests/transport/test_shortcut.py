@@ -284,7 +284,7 @@ class TestOtherWays:
         self, server: "Server", account: Account, transport: Transport
     ) -> None:
         """Each account's polls carry its own key, over shared connections."""
-        other = account.with_(api_key="sk-other-0123456789")
+        other = account.replace(api_key="sk-other-0123456789")
         for asked in (account, other, account):
             await transport.poll(asked, PATH)
         keys = [request.headers["authorization"] for request in server.requests]

@@ -23,14 +23,14 @@ async def test_bytes_come_as_they_are_sent(
     assert server.requests[0].target == "/s?offset=3"
     assert server.requests[0].headers["accept"] == "text/event-stream"
     assert server.requests[0].headers["accept-encoding"] == "identity"
-    assert body.heard_at(1) == 0
+    assert body.last_received_at(1) == 0
     server.peers[0].send(b"5\r\nhello\r\n")
     await clock.advance(7)
     assert await body.read() == b"hello"
-    assert body.heard_at(7) == 7
-    assert body.heard_at(9) == 7
-    body.excuse(8)
-    assert body.heard_at(9) == 8
+    assert body.last_received_at(7) == 7
+    assert body.last_received_at(9) == 7
+    body.reset_idle(8)
+    assert body.last_received_at(9) == 8
     server.peers[0].send(b"0\r\n\r\n")
     assert await body.read() == b""
     assert await body.read() == b""

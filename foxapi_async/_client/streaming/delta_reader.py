@@ -58,12 +58,12 @@ class DeltaReader:
         "_ended",
         "_failed",
         "_handle",
-        "_inlet",
         "_intake",
         "_interrupt",
         "_launch",
         "_lost",
         "_quiet_since",
+        "_raw_stream",
         "_recovery",
         "_service",
         "_silent",
@@ -97,7 +97,7 @@ class DeltaReader:
         self._decoder = ChunkDecoder(service.core.limits.max_event_bytes)
         self._body: StreamBody | None = None
         # Where to read on if nothing is to be watched but the bytes; else `advance` does it.
-        self._inlet: RawStream | None = None
+        self._raw_stream: RawStream | None = None
         self._quiet_since = 0.0
         self._silent = False
         self._busy = False
@@ -198,10 +198,10 @@ class DeltaReader:
             return
         if not self._busy:
             # Bytes may be waiting for their reader, so that nothing is known of the line.
-            body.excuse(now)
-        elif body.is_lost:
+            body.reset_idle(now)
+        elif body.is_disconnected:
             body.close()
-        elif now - body.heard_at(now) >= self._service.options.streaming.idle_timeout:
+        elif now - body.last_received_at(now) >= self._service.options.streaming.idle_timeout:
             self._silent = True
             body.close()
 
@@ -216,17 +216,17 @@ class DeltaReader:
         # The usual read, in one coroutine: another one would cost about as much as all that is done
         # here (PERF §1, §2).
         deltas: Sequence[Delta] | None = None
-        while (inlet := self._inlet) is not None and not self._busy:
+        while (raw_stream := self._raw_stream) is not None and not self._busy:
             self._busy = True
             try:
-                if (arrival := inlet.arrival()) is not None:
+                if (arrival := raw_stream.wait_future()) is not None:
                     await arrival
-                data = inlet.take()
+                data = raw_stream.read_nowait()
             except Exception:  # noqa: BLE001 `advance` meets it again, and tells what it means
-                inlet.leave()
+                raw_stream.detach()
                 break
             except BaseException as error:
-                inlet.leave()
+                raw_stream.detach()
                 self._break_off(error)
                 raise
             finally:
@@ -301,7 +301,7 @@ class DeltaReader:
             self._tell()
             return False
         if self._body is not None and self._deadline.ends is None and self._intake.cursor.follows:
-            self._inlet = self._body.inlet
+            self._raw_stream = self._body.raw_stream
         return True
 
     def _break_off(self, error: BaseException) -> None:
@@ -402,13 +402,13 @@ class DeltaReader:
     def _count_quiet(self) -> None:
         """Count how long a chunk was waited for on this connection, or on making it."""
         now = self._service.clock.time()
-        since = self._body.heard_at(now) if self._body is not None else self._quiet_since
+        since = self._body.last_received_at(now) if self._body is not None else self._quiet_since
         self._recovery.wait(self._intake.cursor.offset, now - since)
         self._quiet_since = now
 
     def _drop(self) -> None:
         body, self._body = self._body, None
-        self._inlet = None
+        self._raw_stream = None
         if body is not None:
             body.close()
 
