@@ -57,7 +57,7 @@ class TestBombs:
         server.answers(200, body, {"Content-Encoding": encoding})
         tracemalloc.start()
         try:
-            with pytest.raises(errors.InvalidResponseError, match=r"limits\.body"):
+            with pytest.raises(errors.InvalidResponseError, match=r"limits\.max_response_bytes"):
                 await tight.request(account, read, retry=RETRY)
             _, peak = tracemalloc.get_traced_memory()
         finally:

@@ -362,7 +362,7 @@ class TestBounds:
         """An answer over the bound is refused, announced or not, and not asked for again."""
         server.sends(data, then="keep")
         transport = Transport(limits=Limits(max_response_bytes=1000))
-        with pytest.raises(errors.InvalidResponseError, match=r"limits\.body = 1000") as failed:
+        with pytest.raises(errors.InvalidResponseError, match=r"limits\.max_response_bytes = 1000") as failed:
             await transport.request(account, read, retry=RETRY)
         assert failed.value.status == 200
         assert len(failed.value.body) <= 400
@@ -374,7 +374,7 @@ class TestBounds:
         bomb = gzip.compress(bytes(200_000_000), compresslevel=1)
         server.answers(200, bomb, {"Content-Encoding": "gzip"})
         transport = Transport(limits=Limits(max_response_bytes=1_000_000))
-        with pytest.raises(errors.InvalidResponseError, match=r"limits\.body"):
+        with pytest.raises(errors.InvalidResponseError, match=r"limits\.max_response_bytes"):
             await transport.request(account, read, retry=RETRY)
         await transport.aclose()
 
