@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Generator
 from contextvars import Context, copy_context
 from typing import Any, Final, Generic, Literal, Protocol, Self, TypeVar
 
-from msgspec import DecodeError
+from msgspec import UNSET, DecodeError, UnsetType
 
 from foxapi_async._client.outcome import Outcome
 from foxapi_async._client.patience import normalize_timeout, validate_timeout
@@ -139,10 +139,11 @@ class TaskHandle(ABC, Generic[R]):
         """Wait for the result, with ``timeouts.wait`` as the patience."""
         return self.result().__await__()
 
-    async def result(self, *, timeout: float | None = None) -> R:
+    async def result(self, timeout: float | None | UnsetType = UNSET) -> R:
         """Wait for the task and return its result, by polling while somebody waits (unbilled).
 
-        ``timeout`` in seconds overrides ``timeouts.wait``; 0 looks once, for as long as that one
+        ``timeout`` in seconds overrides ``timeouts.wait``, which holds where none is given;
+        ``None`` waits without end; 0 looks once, for as long as that one
         answer takes, and returns the result of a finished task. Raises ``TaskFailedError`` or
         ``TaskCancelledError`` for the task's end, ``TaskTimeoutError`` when your patience ends
         (the task goes on, await it again), ``TaskLostError`` when its state cannot be learnt,
@@ -178,9 +179,9 @@ class TaskHandle(ABC, Generic[R]):
         self._learn(task)
         return task
 
-    def _patience(self, timeout: float | None = None) -> float | None:
+    def _patience(self, timeout: float | None | UnsetType = UNSET) -> float | None:
         """Return how long to wait, ``None`` for ever."""
-        if timeout is None:
+        if timeout is UNSET:
             timeout = self._bound().options.timeouts.wait
         validate_timeout(timeout)
         return normalize_timeout(timeout)

@@ -8,7 +8,7 @@ from msgspec import DecodeError
 
 from foxapi_async._client.handle import Kind, TaskHandle
 from foxapi_async._client.outcome import Outcome
-from foxapi_async._client.patience import normalize_timeout
+from foxapi_async._client.patience import normalize_timeout, validate_reading_timeout
 from foxapi_async._client.polling.waiter import Waiter
 from foxapi_async._client.service import Service
 from foxapi_async._client.stream import ChatStream
@@ -20,7 +20,6 @@ from foxapi_async._protocol.cursor import Cursor
 from foxapi_async._protocol.task_status import TaskState, classify
 from foxapi_async._wire.completion import ChatCompletion, decode_completion
 from foxapi_async._wire.task import Task
-from foxapi_async.config import is_number
 from foxapi_async.errors import ConfigError, StreamInterruptedError, StreamUnavailableError
 
 
@@ -71,8 +70,7 @@ class LLMHandle(TaskHandle[ChatCompletion]):
                 task=self.task,
             )
         cursor = _cursor(offset, resume)
-        if timeout is not None and not (is_number(timeout) and timeout > 0):
-            raise ConfigError(f"stream(timeout=) must be seconds above 0 or None, got {timeout!r}")
+        validate_reading_timeout(timeout)
         patience = normalize_timeout(timeout)
         return ChatStream(DeltaReader(service, handle=self, cursor=cursor, timeout=patience))
 

@@ -35,7 +35,8 @@ async def test_no_stuck_poll_hides_the_patience_of_a_wait(
         ) as fox,
     ):
         fault_proxy.on("GET", "*", Stall(response=0))
-        waiting = asyncio.create_task(fox.tasks.handle(TASK_ID).result(timeout=5 if own else None))
+        handle = fox.tasks.handle(TASK_ID)
+        waiting = asyncio.create_task(handle.result(5) if own else handle.result())
         while not clock.timers:
             await asyncio.sleep(0)
         await clock.advance(0.5)

@@ -9,14 +9,17 @@ import pytest
 
 from foxapi_async import (
     ChatCompletion,
+    ConfigError,
     FoxSession,
     LLMHandle,
     MediaResult,
     NotFoundError,
+    PollPolicy,
     Task,
     TaskFailedError,
     TaskLostError,
     TaskTimeoutError,
+    Timeouts,
     UnboundHandleError,
     as_completed,
 )
@@ -266,3 +269,35 @@ async def test_the_repr_tells_id_model_status_and_progress(fox: FoxSession) -> N
     await handle
     assert "completed" in repr(handle)
     assert "count" not in repr(handle)
+
+
+async def test_no_timeout_waits_longer_than_the_sessions_own(fast_polling: PollPolicy) -> None:
+    """``timeout=None`` waits without end; ``Timeouts.wait`` holds where no timeout is given."""
+    async with (
+        Gateway(queue_delay=0.3) as gateway,
+        FoxSession(KEY, base_url=gateway.url, polling=fast_polling, timeouts=Timeouts(wait=0.05)) as fox,
+    ):
+        handle = await submit(fox)
+        with pytest.raises(TaskTimeoutError):
+            await handle
+        with pytest.raises(TaskTimeoutError):
+            await handle.result(0.02)
+        assert (await handle.result(timeout=None)).text == text()
+        answer = fox.llm.generate(model="gpt-5.5", messages="count 1 to 2", timeout=None)
+        assert (await answer).text == text(2)
+
+
+async def test_a_stream_that_submits_has_a_timeout(fast_polling: PollPolicy) -> None:
+    """``fox.llm.stream(timeout=)`` bounds the reading, and refuses what is no time."""
+    async with (
+        Gateway(queue_delay=60) as gateway,
+        FoxSession(KEY, base_url=gateway.url, polling=fast_polling) as fox,
+    ):
+        with pytest.raises(ConfigError, match="seconds above 0"):
+            fox.llm.stream(model="gpt-5.5", messages="count 1 to 3", timeout=0)
+        with pytest.raises(TaskTimeoutError):
+            async with fox.llm.stream(
+                model="gpt-5.5", messages="count 1 to 3", timeout=0.05
+            ) as stream:
+                async for _ in stream:
+                    pass

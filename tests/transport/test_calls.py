@@ -362,7 +362,9 @@ class TestBounds:
         """An answer over the bound is refused, announced or not, and not asked for again."""
         server.sends(data, then="keep")
         transport = Transport(limits=Limits(max_response_bytes=1000))
-        with pytest.raises(errors.InvalidResponseError, match=r"limits\.max_response_bytes = 1000") as failed:
+        with pytest.raises(
+            errors.InvalidResponseError, match=r"max_response_bytes = 1000"
+        ) as failed:
             await transport.request(account, read, retry=RETRY)
         assert failed.value.status == 200
         assert len(failed.value.body) <= 400

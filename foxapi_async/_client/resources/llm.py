@@ -3,6 +3,7 @@
 
 from typing import Unpack, final
 
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from foxapi_async._catalog import MODELS
@@ -17,7 +18,11 @@ from foxapi_async._client.params import (
     validate,
     validate_key,
 )
-from foxapi_async._client.patience import validate_timeout
+from foxapi_async._client.patience import (
+    normalize_timeout,
+    validate_reading_timeout,
+    validate_timeout,
+)
 from foxapi_async._client.recover import UnknownSubmission
 from foxapi_async._client.service import Service
 from foxapi_async._client.stream import ChatStream
@@ -75,11 +80,12 @@ class LLM:
 
     @names_keywords(LLMParams)
     async def generate(
-        self, *, timeout: float | None = None, **params: Unpack[LLMParams]
+        self, *, timeout: float | None | UnsetType = UNSET, **params: Unpack[LLMParams]
     ) -> ChatCompletion:
         """Submit a generation and wait for its result: ``submit``, then ``handle.result``.
 
-        ``timeout`` in seconds bounds the wait after the submit. Whatever ends the wait without a
+        ``timeout`` in seconds bounds the wait after the submit; ``Timeouts.wait`` holds where none
+        is given, and ``None`` waits without end. Whatever ends the wait without a
         result, nothing paid for is lost: a ``TaskError``, such as ``TaskTimeoutError``, carries the
         task id; when the call is cancelled, the session closed or the key refused, the handle is in
         ``fox.unclaimed``, with a line in the log and the event ``SubmitUnclaimed``.
@@ -102,12 +108,14 @@ class LLM:
             raise
 
     @names_keywords(LLMParams)
-    def stream(self, **params: Unpack[LLMParams]) -> ChatStream:
+    def stream(self, *, timeout: float | None = None, **params: Unpack[LLMParams]) -> ChatStream:
         """Return a stream that submits the generation when it is entered or first read.
 
         Billed from then on; ``stream.handle`` is its handle. Raises at once for a bad request. A
-        stream that is never started warns, because nothing was submitted.
+        stream that is never started warns, because nothing was submitted. ``timeout`` bounds the
+        reading in seconds, from the first read on, as in ``handle.stream(timeout=...)``.
         """
+        validate_reading_timeout(timeout)
         request = replace(build_request(params), stream=True)
         self._check(request)
         key, retry_failed = validate_key(params.get("key")), checked_retry(params)
@@ -115,7 +123,9 @@ class LLM:
             lambda: self._submit(request, key, retry_failed=retry_failed),
             lambda handle: self._disown(handle, request.model, key),
         )
-        return ChatStream(DeltaReader(self._service, launch=launch))
+        return ChatStream(
+            DeltaReader(self._service, launch=launch, timeout=normalize_timeout(timeout))
+        )
 
     def _disown(self, handle: LLMHandle, model: str, key: str | None) -> None:
         self._service.disown(handle, task_id=handle.id, model=model, key=key)
