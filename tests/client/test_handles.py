@@ -275,7 +275,9 @@ async def test_no_timeout_waits_longer_than_the_sessions_own(fast_polling: PollP
     """``timeout=None`` waits without end; ``Timeouts.wait`` holds where no timeout is given."""
     async with (
         Gateway(queue_delay=0.3) as gateway,
-        FoxSession(KEY, base_url=gateway.url, polling=fast_polling, timeouts=Timeouts(wait=0.05)) as fox,
+        FoxSession(
+            KEY, base_url=gateway.url, polling=fast_polling, timeouts=Timeouts(wait=0.05)
+        ) as fox,
     ):
         handle = await submit(fox)
         with pytest.raises(TaskTimeoutError):
