@@ -242,7 +242,7 @@ def show(
 ) -> None:
     """Print the tables, and write them for the docs."""
     prices = (*PRICES, *HIGH_PRICES)
-    head = ("cost, optimum = 1", *(f"price {price:g}" for price in prices), "first 100, price 0.05")
+    head = ("cost, optimum = 1", *(f"poll_cost {price:g}" for price in prices), "first 100, poll_cost 0.05")
     rows = [
         (name, *(f"{row[price]['settled']:.2f}" for price in prices), f"{row[0.05]['first']:.2f}")
         for name, row in ratios.items()
@@ -271,7 +271,7 @@ def show(
     print(report.table(head, rows), end="\n\n")
     report.figures("pacing-backoff", head, rows)
 
-    head = ("at the default price", "polls per task", "delay p50", "delay p95", "blind bound")
+    head = ("at the default poll_cost", "polls per task", "delay p50", "delay p95", "blind bound")
     rows = []
     for name in compared:
         outcome = study.settled(name, Adaptive())
