@@ -242,7 +242,11 @@ def show(
 ) -> None:
     """Print the tables, and write them for the docs."""
     prices = (*PRICES, *HIGH_PRICES)
-    head = ("cost, optimum = 1", *(f"poll_cost {price:g}" for price in prices), "first 100, poll_cost 0.05")
+    head = (
+        "cost, optimum = 1",
+        *(f"poll_cost {price:g}" for price in prices),
+        "first 100, poll_cost 0.05",
+    )
     rows = [
         (name, *(f"{row[price]['settled']:.2f}" for price in prices), f"{row[0.05]['first']:.2f}")
         for name, row in ratios.items()
