@@ -17,6 +17,7 @@ _KINDS: Final = {
 
 # The page of shapes describes them once.
 _OF_ALL_SHAPES: Final = frozenset({"extra", "to_dict", "to_json"})
+_MADE_BY_METHODS: Final = frozenset({"ChatStream", "Exchange", "Extra", "LLMHandle", "TaskHandle"})
 _BUILTIN: Final = frozenset(dir(builtins))
 
 
@@ -57,7 +58,8 @@ class Reference:
 
 def _class(item: griffe.Class, name: str, level: int) -> Iterator[str]:
     yield from _heading(name, level)
-    if name == item.name and not _is_enum(item) and not _is_error(item):
+    is_made_by_users = not (_is_enum(item) or _is_error(item) or name in _MADE_BY_METHODS)
+    if name == item.name and is_made_by_users:
         yield from _signature(item, name)
     yield from _prose(item)
     if _is_error(item):

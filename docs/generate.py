@@ -8,15 +8,13 @@ A page marks the place::
 
 Kinds of blocks: ``example FILE`` (a program of ``docs/examples``), ``figure FILE`` (a table that a
 benchmark wrote to ``docs/figures``), ``api PATH [as NAME]`` (a public name), ``keywords PATH`` (the
-keys of a ``TypedDict``), ``faults``, ``settings``, ``error-tree``, ``error-advice``. So every page
+keys of a ``TypedDict``), ``faults``, ``error-tree``, ``error-advice``. So every page
 reads the same in the repository and on the site.
 """
 
-import ast
 import re
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import MISSING, fields
 from functools import cache
 from inspect import getdoc
 from pathlib import Path
@@ -28,7 +26,6 @@ sys.path.insert(0, str(DOCS))
 from api_blocks import Reference  # noqa: E402 the module stands beside this script
 
 from foxapi_async import errors  # noqa: E402
-from foxapi_async.gateway import settings  # noqa: E402
 from foxapi_async.gateway.faults.catalog import HOW, KINDS, ROUTES, WHEN  # noqa: E402
 
 _BLOCK: Final = re.compile(r"(<!-- begin: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -120,35 +117,6 @@ def _fault_tables(mark: str) -> Iterator[str]:
     yield from _table(("Member", "Meaning"), ((f"`{name}`", what) for name, what in HOW.items()))
 
 
-def _settings(_rest: str, _level: int) -> str:
-    told = _docstrings(Path(settings.__file__).read_text("utf-8"), "GatewaySettings")
-    rows = (
-        (f"`{item.name}`", _default(item.default), told[item.name])
-        for item in fields(settings.GatewaySettings)
-    )
-    return "\n".join(_table(("Setting", "Default", "Meaning"), rows))
-
-
-def _docstrings(source: str, name: str) -> dict[str, str]:
-    """Return what is said below each member of a class."""
-    found: dict[str, str] = {}
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.ClassDef) and node.name == name:
-            for member, text in zip(node.body, node.body[1:], strict=False):
-                if (
-                    isinstance(member, ast.AnnAssign)
-                    and isinstance(member.target, ast.Name)
-                    and isinstance(text, ast.Expr)
-                    and isinstance(text.value, ast.Constant)
-                ):
-                    found[member.target.id] = " ".join(str(text.value.value).split())
-    return found
-
-
-def _default(value: object) -> str:
-    return "the loop's clock" if value is MISSING else f"`{value!r}`"
-
-
 def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> Iterator[str]:
     yield from ('<div class="rows" markdown>', "")
     yield f"| {' | '.join(head)} |"
@@ -195,7 +163,6 @@ BLOCKS: Final[dict[str, Callable[[str, int], str]]] = {
     "faults": _faults,
     "figure": _figure,
     "keywords": _keywords,
-    "settings": _settings,
 }
 
 
