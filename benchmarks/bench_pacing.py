@@ -20,7 +20,7 @@ import plot_pacing
 import report
 from inspection import Distribution, Lognormal, Mixture, Outcome
 
-from foxapi_async._protocol.pacing import Pacer, PollContext, pacer
+from foxapi_async._protocol.pacing import Pacer, PollContext, create_pacer
 from foxapi_async.config import Adaptive, Exponential, Fixed
 
 ASSETS = Path(__file__).parent.parent / "docs" / "assets"
@@ -72,7 +72,9 @@ class Study:
     def paced(self, name: str, settings: Adaptive | Exponential | Fixed) -> list[Outcome]:
         """Return the outcome of each run, learning included."""
         return [
-            inspection.simulate(pacer(settings), list(chain(*self.durations(name, run))), run)
+            inspection.simulate(
+                create_pacer(settings), list(chain(*self.durations(name, run))), run
+            )
             for run in range(self.runs)
         ]
 
@@ -133,7 +135,7 @@ class Study:
 
 def learnt(price: float, distribution: Distribution) -> Pacer:
     """Return a pacer that has seen five hundred tasks finish."""
-    learner, dice = pacer(Adaptive(price)), Random(1)
+    learner, dice = create_pacer(Adaptive(price)), Random(1)
     for _ in range(500):
         duration = distribution.draw(dice)
         learner.learn("model", duration, duration)
@@ -307,9 +309,9 @@ def draw(study: Study, two_kinds: dict[str, float]) -> None:
             described("adaptive", two_kinds["polls"], two_kinds["median"]): learnt(
                 two_kinds["price"], BIMODAL
             ),
-            described("backoff", two_kinds["backoff_polls"], two_kinds["backoff_median"]): pacer(
-                BACKOFF
-            ),
+            described(
+                "backoff", two_kinds["backoff_polls"], two_kinds["backoff_median"]
+            ): create_pacer(BACKOFF),
         },
     )
     few = Study(study.tasks, 1)

@@ -165,7 +165,7 @@ async def memory(origin: str, handles: int, _rate: float) -> dict[str, float]:
         start = held()
         submitted = []
         for body in bodies:
-            task = task_decoder.read(body)
+            task = task_decoder.decode(body)
             submitted.append(LLMHandle(service, task.id, task=task))
         submit = held() - start
         start = held()

@@ -9,7 +9,7 @@ from foxapi_async._catalog.models import CAPABILITIES, MODELS, CatalogModel
 from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.violation import Violation
 
-LEAST_MAX_TOKENS = 16
+MIN_MAX_TOKENS = 16
 _SHOWN = 80
 
 
@@ -62,10 +62,10 @@ def _max_tokens_violations(request: GenerationRequest, model: CatalogModel) -> I
     if given is None:
         if model.max_tokens == "required":
             yield _invalid("max_tokens", f"model {model.id} requires max_tokens")
-    elif model.max_tokens == "at_least_16" and given < LEAST_MAX_TOKENS:
+    elif model.max_tokens == "at_least_16" and given < MIN_MAX_TOKENS:
         yield _invalid(
             "max_tokens",
-            f"model {model.id} takes max_tokens of at least {LEAST_MAX_TOKENS}, got {given}",
+            f"model {model.id} takes max_tokens of at least {MIN_MAX_TOKENS}, got {given}",
         )
 
 

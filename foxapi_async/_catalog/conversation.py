@@ -10,7 +10,7 @@ from foxapi_async._wire.violation import Violation
 
 ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
 _ROLES: Final = frozenset(ROLES)
-_SAY_SOMETHING: Final = frozenset({"system", "developer", "user", "tool"})
+_CONTENT_REQUIRED: Final = frozenset({"system", "developer", "user", "tool"})
 
 # What OpenAI and those who copy it know besides the members that have a field of their own.
 _MESSAGE: Final = member_names(Message) | {
@@ -53,16 +53,16 @@ def check_conversation(messages: tuple[Message, ...]) -> Iterator[Violation]:
         where = f"messages[{number}]"
         if message.role not in ROLES:
             yield _invalid(f"{where}.role", _unknown_role(message.role, spelling))
-        if not message.content and message.content != "" and message.role in _SAY_SOMETHING:
+        if not message.content and message.content != "" and message.role in _CONTENT_REQUIRED:
             yield _invalid(f"{where}.content", f"a {message.role} message needs its content")
             is_silent = False
-        is_silent = is_silent and not _says_something(message)
-        yield from _misspelt(message, where, spelling)
+        is_silent = is_silent and not _has_content(message)
+        yield from _misspelled_members(message, where, spelling)
     if is_silent:
         yield _invalid("messages", "the conversation is empty: every message is blank")
 
 
-def _says_something(message: Message) -> bool:
+def _has_content(message: Message) -> bool:
     if isinstance(message.content, str):
         said = bool(message.content) and not message.content.isspace()
     else:
@@ -73,7 +73,7 @@ def _says_something(message: Message) -> bool:
     return said or bool(message.tool_calls) or bool(message.extra)
 
 
-def _misspelt(message: Message, where: str, spelling: "_Spelling") -> Iterator[Violation]:
+def _misspelled_members(message: Message, where: str, spelling: "_Spelling") -> Iterator[Violation]:
     if message.extra:
         open_ended = message.role == "assistant"
         yield from _unknown_members(message, _MESSAGE, where, spelling, only_misspelt=open_ended)

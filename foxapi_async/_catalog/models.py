@@ -35,19 +35,19 @@ class CatalogModel(Struct, frozen=True, kw_only=True):
         return tuple(CAPABILITIES[name] for name in self.content_types)
 
 
-_SIGHT = ("text", "image_url")
-_DOCUMENTS = ("text", "image_url", "file_url")
-_EVERYTHING = tuple(CAPABILITIES)
+_WITH_IMAGES = ("text", "image_url")
+_WITH_DOCUMENTS = ("text", "image_url", "file_url")
+_ALL_TYPES = tuple(CAPABILITIES)
 
 _SEED = (
-    CatalogModel(id="gpt-5.4", content_types=_SIGHT, max_tokens="at_least_16"),
-    CatalogModel(id="gpt-5.5", content_types=_SIGHT, max_tokens="at_least_16"),
-    CatalogModel(id="kimi-k2.6", content_types=_SIGHT, thinking=True),
-    CatalogModel(id="claude-opus-4-6", content_types=_DOCUMENTS, max_tokens="required"),
-    CatalogModel(id="claude-opus-4-7", content_types=_DOCUMENTS, max_tokens="required"),
-    CatalogModel(id="claude-sonnet-4-6", content_types=_DOCUMENTS, max_tokens="required"),
-    CatalogModel(id="gemini-3-pro-preview", content_types=_EVERYTHING),
-    CatalogModel(id="gemini-3.1-pro-preview", content_types=_EVERYTHING),
+    CatalogModel(id="gpt-5.4", content_types=_WITH_IMAGES, max_tokens="at_least_16"),
+    CatalogModel(id="gpt-5.5", content_types=_WITH_IMAGES, max_tokens="at_least_16"),
+    CatalogModel(id="kimi-k2.6", content_types=_WITH_IMAGES, thinking=True),
+    CatalogModel(id="claude-opus-4-6", content_types=_WITH_DOCUMENTS, max_tokens="required"),
+    CatalogModel(id="claude-opus-4-7", content_types=_WITH_DOCUMENTS, max_tokens="required"),
+    CatalogModel(id="claude-sonnet-4-6", content_types=_WITH_DOCUMENTS, max_tokens="required"),
+    CatalogModel(id="gemini-3-pro-preview", content_types=_ALL_TYPES),
+    CatalogModel(id="gemini-3.1-pro-preview", content_types=_ALL_TYPES),
 )
 
 MODELS: Final[dict[str, CatalogModel]] = {model.id: model for model in _SEED}

@@ -10,7 +10,7 @@ from foxapi_async._client.polling.poller import Poller
 from foxapi_async._client.polling.tracked_task import TaskSource, TrackedTask
 from foxapi_async._client.polling.waiter import Waiter
 from foxapi_async._clock import Clock, Timer
-from foxapi_async._protocol.rate_limiter import LONGEST_PAUSE
+from foxapi_async._protocol.rate_limiter import MAX_PAUSE
 from foxapi_async._wire.task import Task
 from foxapi_async.config import Limits
 from foxapi_async.errors import FoxAPIError, SessionClosedError
@@ -112,7 +112,7 @@ class AdmissionControl:
         """Let nobody in for so long, at most a minute: the service has asked for it."""
         if not seconds or self.closed:
             return
-        self._resumes = max(self._resumes, self._clock.time() + min(seconds, LONGEST_PAUSE))
+        self._resumes = max(self._resumes, self._clock.time() + min(seconds, MAX_PAUSE))
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._clock.call_at(self._resumes, self._resume)

@@ -15,7 +15,7 @@ from foxapi_async._client.stream import ChatStream
 from foxapi_async._client.streaming.delta_reader import DeltaReader
 from foxapi_async._client.streaming.stream_follower import StreamFollower
 from foxapi_async._journal import FINISHED, Entry, FinalRecord, Stage
-from foxapi_async._protocol.accumulator import lacks, merge_completions
+from foxapi_async._protocol.accumulator import lacks_streamed_member, merge_completions
 from foxapi_async._protocol.cursor import Cursor
 from foxapi_async._protocol.task_status import TaskState, classify
 from foxapi_async._wire.completion import ChatCompletion, decode_completion
@@ -115,7 +115,11 @@ class LLMHandle(TaskHandle[ChatCompletion]):
 
     def _lacks_part(self, outcome: Outcome[ChatCompletion]) -> bool:
         part = self._part.completion if self._part is not None else None
-        return part is not None and outcome.error is None and lacks(outcome.get(), part)
+        return (
+            part is not None
+            and outcome.error is None
+            and lacks_streamed_member(outcome.get(), part)
+        )
 
     def _stored(self) -> ChatCompletion:
         """Return the result of a completed task, whatever a part of its stream said."""

@@ -5,7 +5,7 @@ from typing import Any, final
 
 from foxapi_async._client.handle import Kind, TaskHandle
 from foxapi_async._client.service import Service
-from foxapi_async._wire.media import MediaResult, read_media
+from foxapi_async._wire.media import MediaResult, decode_media
 from foxapi_async._wire.task import Task
 
 
@@ -27,7 +27,7 @@ class MediaHandle(TaskHandle[MediaResult]):
         return self._kind
 
     def _read(self, task: Task) -> MediaResult:
-        return read_media(task.results or ())
+        return decode_media(task.results or ())
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return MediaHandle, (None, self._id, self._kind)

@@ -19,7 +19,7 @@ from foxapi_async._client.submitter import Submitter
 from foxapi_async._client.unclaimed import SupportsDone, Unclaimed
 from foxapi_async._clock import Clock
 from foxapi_async._journal import JournalBackend
-from foxapi_async._protocol.pacing import Pacer, pacer
+from foxapi_async._protocol.pacing import Pacer, create_pacer
 from foxapi_async._protocol.retry import Effect
 from foxapi_async._transport import Account, OnRetry, RequestSpec, StreamBody, Transport, decode
 from foxapi_async._wire.base import Decoder, WireStruct
@@ -31,7 +31,7 @@ from foxapi_async._wire.paths import (
     stream_path,
     task_path,
 )
-from foxapi_async._wire.task import Task, accepted, looked_up_tasks, submitted_tasks
+from foxapi_async._wire.task import Task, query_decoder, submit_decoder, with_pending_status
 from foxapi_async.config import (
     Limits,
     PollPolicy,
@@ -142,7 +142,7 @@ class Service:
         self.handles: WeakValueDictionary[str, Any] = WeakValueDictionary()
         if options.journal not in core.journals:
             core.journals.append(options.journal)
-        self.pacer: Pacer = pacer(options.polling.pacing) if learnt is None else learnt
+        self.pacer: Pacer = create_pacer(options.polling.pacing) if learnt is None else learnt
 
     def with_(self, account: Account, **changes: Any) -> "Service":
         """Return the same service under another account or other options.
@@ -176,11 +176,11 @@ class Service:
             timeouts=self.options.timeouts,
             emit=self.ear_in(context),
         )
-        return _same_task(decode(looked_up_tasks, answer), task_id), answer.retry_after
+        return _same_task(decode(query_decoder, answer), task_id), answer.retry_after
 
     async def fetch_task(self, task_id: str) -> Task:
         """Ask for a task, with the retries of a read."""
-        return _same_task(await self._fetch(task_path(task_id), looked_up_tasks), task_id)
+        return _same_task(await self._fetch(task_path(task_id), query_decoder), task_id)
 
     async def fetch_models(self) -> tuple[ModelInfo, ...]:
         """Ask for the models that this key may use."""
@@ -190,7 +190,7 @@ class Service:
         """Make the billed POST; ``Ambiguous`` when the service may have accepted it unheard."""
         call = RequestSpec(effect=Effect.BILLED, method="POST", path=SUBMIT_LLM, body=body)
         try:
-            task = accepted(await self._send(call, submitted_tasks, self._retrying))
+            task = with_pending_status(await self._send(call, submit_decoder, self._retrying))
         except RateLimitError as limited:
             self.core.room.pause(limited.retry_after)
             raise

@@ -13,7 +13,7 @@ from foxapi_async._clock import sleep
 from foxapi_async._journal import FAILED, MEND, Entry, EntryId, Intent, Stage
 from foxapi_async._protocol.fingerprint import fingerprint
 from foxapi_async._transport import CancelledInFlight, OutcomeUnknown
-from foxapi_async._wire.paths import is_task_id, mentioned_task_id
+from foxapi_async._wire.paths import find_task_id, is_task_id
 from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.task import Task
 from foxapi_async._wire.violation import Violation
@@ -241,7 +241,7 @@ def warn_unclaimed(task_id: str) -> None:
 def _mentioned(fault: FoxAPIError) -> str | None:
     """Return the id of the task that the answer mentions which left the outcome open."""
     if isinstance(fault, APIStatusError | InvalidResponseError | APIConnectionError):
-        return mentioned_task_id(fault.body)
+        return find_task_id(fault.body)
     return None
 
 

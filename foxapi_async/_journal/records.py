@@ -161,11 +161,11 @@ class Entry(Struct, frozen=True, kw_only=True):
         """Return the request; there is one as long as the outcome is open."""
         if self.body is None:
             raise JournalError(f"the request of entry {self.note} is no longer kept")
-        return self._read("request", request_decoder.read, self.body)
+        return self._read("request", request_decoder.decode, self.body)
 
     def read_task(self) -> Task | None:
         """Return the last snapshot of the task."""
-        return None if self.task is None else self._read("task", task_decoder.read, self.task)
+        return None if self.task is None else self._read("task", task_decoder.decode, self.task)
 
     def read_answer(self) -> ChatCompletion | None:
         """Return what the stream said of it."""

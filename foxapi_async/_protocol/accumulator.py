@@ -7,7 +7,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from foxapi_async._protocol.chunk_history import ChunkContent, ChunkHistory
-from foxapi_async._protocol.tool_calls import CallNumbers
+from foxapi_async._protocol.tool_calls import ToolCallIndexer
 from foxapi_async._wire.base import Extra, is_list
 from foxapi_async._wire.chunk import Delta, DeltaChoice, DeltaMessage, ToolCallDelta
 from foxapi_async._wire.completion import (
@@ -28,93 +28,101 @@ class Accumulator:
     """Adds up what a stream said.
 
     Text, reasoning and refusal are concatenated per choice, names and ``arguments`` per tool call,
-    which `CallNumbers` tells from the others. Finish reasons, ``usage`` and unknown members are
+    which `ToolCallIndexer` tells from the others. Finish reasons, ``usage`` and unknown members are
     those that came last; ``id``, ``model`` and ``created`` those of the first chunk that has an id.
 
     O(1) per chunk: pieces are kept in lists and joined when they are asked for. ``chunks`` counts
     what was added.
     """
 
-    __slots__ = ("_choices", "_extra", "_fingerprint", "_head", "_tier", "_usage", "chunks")
+    __slots__ = (
+        "_choices",
+        "_extra",
+        "_fingerprint",
+        "_identity",
+        "_service_tier",
+        "_usage",
+        "chunks",
+    )
 
     def __init__(self) -> None:
         self.chunks = 0
         self._choices: dict[int, _PartialChoice] = {}
-        self._head: Delta | None = None
+        self._identity: Delta | None = None
         self._usage: Usage | None = None
         self._fingerprint: str | None = None
-        self._tier: str | None = None
+        self._service_tier: str | None = None
         self._extra: dict[str, Any] = {}
 
     @property
     def text(self) -> str:
         """The first choice's text so far."""
-        return _joined(self._first.text) if self._choices else ""
+        return _join(self._first.text) if self._choices else ""
 
     @property
     def reasoning(self) -> str:
         """The first choice's thinking so far."""
-        return _joined(self._first.reasoning) if self._choices else ""
+        return _join(self._first.reasoning) if self._choices else ""
 
     def extend(self, deltas: Sequence[Delta]) -> None:
         """Add deltas, in their order."""
-        transcript = ChunkHistory()
-        transcript.extend(deltas)
-        self.add(*transcript.part(0, len(deltas)))
+        history = ChunkHistory()
+        history.extend(deltas)
+        self.add(*history.slice(0, len(deltas)))
 
-    def add(self, said: Sequence[ChunkContent], notes: Sequence[Delta]) -> None:
+    def add(self, contents: Sequence[ChunkContent], metadata: Sequence[Delta]) -> None:
         """Add what chunks said, and the notes on them."""
-        self.chunks += len(said)
-        plain = self._choices.get(0)
-        for one in said:
-            if isinstance(one, tuple):
-                for choice in one:
-                    self._choice_so_far(choice.index).add_choice(choice)
+        self.chunks += len(contents)
+        first = self._choices.get(0)
+        for content in contents:
+            if isinstance(content, tuple):
+                for choice in content:
+                    self._partial_choice(choice.index).add_choice(choice)
                 continue
-            if plain is None:
-                plain = self._choice_so_far(0)
+            if first is None:
+                first = self._partial_choice(0)
             # Nearly every message is a word and nothing else.
             if (
-                one.role is None
-                and one.tool_calls is None
-                and one.refusal is None
-                and one._extra is UNSET  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+                content.role is None
+                and content.tool_calls is None
+                and content.refusal is None
+                and content._extra is UNSET  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
             ):
-                if one.content is not None:
-                    plain.text.append(one.content)
-                if one.reasoning_content is not None:
-                    plain.reasoning.append(one.reasoning_content)
+                if content.content is not None:
+                    first.text.append(content.content)
+                if content.reasoning_content is not None:
+                    first.reasoning.append(content.reasoning_content)
             else:
-                plain.add(one)
-        for note in notes:
-            self._add_note(note)
+                first.add(content)
+        for delta in metadata:
+            self._add_metadata(delta)
 
     def completion(self) -> ChatCompletion:
         """Return what has been added up so far, as the service would store it."""
-        head = self._head or Delta()
+        head = self._identity or Delta()
         completion = ChatCompletion(
             id=head.id,
             created=head.created,
             model=head.model,
-            choices=tuple(self._choices[index].choice(index) for index in sorted(self._choices)),
+            choices=tuple(self._choices[index].build(index) for index in sorted(self._choices)),
             usage=self._usage,
             system_fingerprint=self._fingerprint,
-            service_tier=self._tier,
-            _extra=_kept(self._extra),
+            service_tier=self._service_tier,
+            _extra=_as_extra(self._extra),
         )
         return with_origin(completion, "stream", b"")
 
-    def _choice_so_far(self, index: int) -> "_PartialChoice":
+    def _partial_choice(self, index: int) -> "_PartialChoice":
         if index not in self._choices:
             self._choices[index] = _PartialChoice()
         return self._choices[index]
 
-    def _add_note(self, delta: Delta) -> None:
-        if self._head is None and (delta.id or delta.model):
-            self._head = delta
+    def _add_metadata(self, delta: Delta) -> None:
+        if self._identity is None and (delta.id or delta.model):
+            self._identity = delta
         self._usage = delta.usage or self._usage
         self._fingerprint = delta.system_fingerprint or self._fingerprint
-        self._tier = delta.service_tier or self._tier
+        self._service_tier = delta.service_tier or self._service_tier
         self._extra.update(delta.extra)
 
     @property
@@ -129,9 +137,9 @@ class _PartialChoice:
         "calls",
         "extra",
         "finish_reason",
+        "indexer",
         "logprobs",
         "message_extra",
-        "numbers",
         "reasoning",
         "refusal",
         "role",
@@ -144,7 +152,7 @@ class _PartialChoice:
         self.reasoning: list[str] = []
         self.refusal: list[str] = []
         self.calls: dict[int, _PartialToolCall] = {}
-        self.numbers = CallNumbers()
+        self.indexer = ToolCallIndexer()
         self.finish_reason: str | None = None
         self.logprobs: list[dict[str, Any]] = []
         self.extra: dict[str, Any] = {}
@@ -162,7 +170,7 @@ class _PartialChoice:
         if message.refusal:
             self.refusal.append(message.refusal)
         for piece in message.tool_calls or ():
-            number = self.numbers.place(piece)
+            number = self.indexer.assign(piece)
             call = self.calls.get(number)
             if call is None:
                 call = self.calls[number] = _PartialToolCall()
@@ -176,22 +184,22 @@ class _PartialChoice:
         if choice.logprobs:
             self.logprobs.append(choice.logprobs)
 
-    def choice(self, index: int) -> Choice:
-        calls = tuple(self.calls[position].call() for position in sorted(self.calls))
+    def build(self, index: int) -> Choice:
+        calls = tuple(self.calls[position].build() for position in sorted(self.calls))
         message = CompletionMessage(
             role=self.role or "assistant",
-            content=_joined(self.text) or None,
-            reasoning_content=_joined(self.reasoning) or None,
+            content=_join(self.text) or None,
+            reasoning_content=_join(self.reasoning) or None,
             tool_calls=calls or None,
-            refusal=_joined(self.refusal) or None,
-            _extra=_kept(self.message_extra),
+            refusal=_join(self.refusal) or None,
+            _extra=_as_extra(self.message_extra),
         )
         return Choice(
             index=index,
             message=message,
             finish_reason=self.finish_reason,
-            logprobs=_concatenated(self.logprobs),
-            _extra=_kept(self.extra),
+            logprobs=_merge_logprobs(self.logprobs),
+            _extra=_as_extra(self.extra),
         )
 
 
@@ -222,13 +230,13 @@ class _PartialToolCall:
             if function.arguments:
                 self.arguments.append(function.arguments)
 
-    def call(self) -> ToolCall:
+    def build(self) -> ToolCall:
         function = Function(
             name=self.name,
-            arguments=_joined(self.arguments),
-            _extra=_kept(self.function_extra),
+            arguments=_join(self.arguments),
+            _extra=_as_extra(self.function_extra),
         )
-        return ToolCall(id=self.id, type=self.type, function=function, _extra=_kept(self.extra))
+        return ToolCall(id=self.id, type=self.type, function=function, _extra=_as_extra(self.extra))
 
 
 def merge_completions(stored: ChatCompletion, streamed: ChatCompletion | None) -> ChatCompletion:
@@ -282,7 +290,7 @@ def _merge(stored: Choice, streamed: Choice, sources: set[Source]) -> Choice:
     )
 
 
-def lacks(stored: ChatCompletion, part: ChatCompletion) -> bool:
+def lacks_streamed_member(stored: ChatCompletion, part: ChatCompletion) -> bool:
     """Tell whether a stored answer has nothing of a member that a part of its stream had.
 
     Then neither is the answer: the stored one forgot it, and nobody knows how the other goes on.
@@ -290,7 +298,7 @@ def lacks(stored: ChatCompletion, part: ChatCompletion) -> bool:
     """
     kept = {choice.index: choice.message for choice in stored.choices}
     return any(
-        _is_said(getattr(choice.message, name))
+        _is_blank(getattr(choice.message, name))
         and not getattr(kept.get(choice.index, CompletionMessage()), name)
         for choice in part.choices
         for name in _MERGED_FIELDS
@@ -298,7 +306,7 @@ def lacks(stored: ChatCompletion, part: ChatCompletion) -> bool:
     )
 
 
-def _is_said(value: object) -> bool:
+def _is_blank(value: object) -> bool:
     return bool(value.strip() if isinstance(value, str) else value)
 
 
@@ -307,14 +315,14 @@ def missing_suffix(delivered: str, stored: str) -> str | None:
     return stored[len(delivered) :] if stored.startswith(delivered) else None
 
 
-def _joined(pieces: list[str]) -> str:
+def _join(pieces: list[str]) -> str:
     """Join the pieces and leave them joined, so that the next snapshot has less to do."""
     if len(pieces) > 1:
         pieces[:] = ["".join(pieces)]
     return pieces[0] if pieces else ""
 
 
-def _concatenated(parts: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _merge_logprobs(parts: list[dict[str, Any]]) -> dict[str, Any] | None:
     """Concatenate the lists of ``logprobs``, one item per token; of anything else the last wins.
 
     A list is not given up for anything else.
@@ -333,5 +341,5 @@ def _concatenated(parts: list[dict[str, Any]]) -> dict[str, Any] | None:
     return whole or None
 
 
-def _kept(members: dict[str, Any]) -> Extra | UnsetType:
+def _as_extra(members: dict[str, Any]) -> Extra | UnsetType:
     return Extra(members) if members else UNSET

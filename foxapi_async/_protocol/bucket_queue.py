@@ -12,9 +12,9 @@ _ROUNDING = 1e-6
 
 
 class Schedulable(Protocol):
-    """Something that can be due; ``slot`` is its bucket, ``None`` while it is not scheduled."""
+    """Something that can be due; ``bucket`` is its bucket, ``None`` while it is not scheduled."""
 
-    slot: list[Any] | None
+    bucket: list[Any] | None
 
 
 T = TypeVar("T", bound=Schedulable)
@@ -60,7 +60,7 @@ class BucketQueue(Generic[T]):
 
         Returns the instant at which it comes out: ``due`` by whole ticks.
         """
-        if item.slot is not None:
+        if item.bucket is not None:
             self.discard(item)
         key = ceil(due / TICK)
         bucket = self._buckets.get(key)
@@ -69,15 +69,15 @@ class BucketQueue(Generic[T]):
             heapq.heappush(self._keys, key)
         else:
             bucket.append(item)
-        item.slot = bucket
+        item.bucket = bucket
         self._live += 1
         return key * TICK
 
     def discard(self, item: T) -> None:
         """Take ``item`` out if it is scheduled."""
-        if item.slot is None:
+        if item.bucket is None:
             return
-        item.slot = None
+        item.bucket = None
         self._live -= 1
         self._stale += 1
         if self._stale > self._live + _STALE:
@@ -97,8 +97,8 @@ class BucketQueue(Generic[T]):
             bucket = self._buckets.pop(heapq.heappop(self._keys))
             before = len(items)
             for item in bucket:
-                if item.slot is bucket:
-                    item.slot = None
+                if item.bucket is bucket:
+                    item.bucket = None
                     items.append(item)
             self._stale -= len(bucket) - (len(items) - before)
         self._live -= len(items)
@@ -111,7 +111,7 @@ class BucketQueue(Generic[T]):
             return None
         # The last is as good as any: within a bucket there is no order, and this one is free.
         item = bucket.pop()
-        item.slot = None
+        item.bucket = None
         self._live -= 1
         return item
 
@@ -120,7 +120,7 @@ class BucketQueue(Generic[T]):
         while self._keys:
             bucket = self._buckets[self._keys[0]]
             while bucket:
-                if bucket[-1].slot is bucket:
+                if bucket[-1].bucket is bucket:
                     return bucket
                 bucket.pop()
                 self._stale -= 1
@@ -131,7 +131,7 @@ class BucketQueue(Generic[T]):
         """Forget all that is stale, at a cost that the discarding has paid for."""
         for key, bucket in list(self._buckets.items()):
             # One that came back into its bucket is mentioned twice.
-            bucket[:] = dict.fromkeys(item for item in bucket if item.slot is bucket)
+            bucket[:] = dict.fromkeys(item for item in bucket if item.bucket is bucket)
             if not bucket:
                 del self._buckets[key]
         self._keys = sorted(self._buckets)

@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec import DecodeError
 
-from foxapi_async._protocol.halves import Halves
+from foxapi_async._protocol.halves import SurrogateJoiner
 from foxapi_async._protocol.sse import EventDecoder
 from foxapi_async._wire.chunk import (
     Delta,
@@ -14,35 +14,36 @@ from foxapi_async._wire.chunk import (
     delta_decoder,
     done_decoder,
     error_decoder,
-    halved_deltas,
+    surrogate_delta_decoder,
 )
-from foxapi_async._wire.error_body import read_error
+from foxapi_async._wire.error_body import decode_error
 from foxapi_async.errors import FoxAPIError, InvalidResponseError
 
-_FOXAPI: Final = b"event: chunk\ndata: "
+_DEFAULT_PREFIX: Final = b"event: chunk\ndata: "
 _CHUNK_NAMES: Final = frozenset({"chunk", "message"})
-_HEAD: Final = 400
-_BLANK: Final = frozenset({b"", b"null"})
-_HALF: Final = b"\\ud"
+_EXCERPT_SIZE: Final = 400
+_BLANK_DATA: Final = frozenset({b"", b"null"})
+_SURROGATE_ESCAPE: Final = b"\\ud"
 _LF: Final = 10
 _CR: Final = 13
-_FEWEST_TOLERANT: Final = 8
-_MOST_TOLERANT: Final = 1024
+_MIN_LENIENT_RUN: Final = 8
+_MAX_LENIENT_RUN: Final = 1024
 # What the bare decoder raises; `deltas.read` makes one `DecodeError` of it.
 _UNREADABLE: Final = (DecodeError, RecursionError, UnicodeDecodeError)
-_decode: Final = delta_decoder.strict
+_decode: Final = delta_decoder.decode_strict
 
 
 class ChunkDecoder:
     """Reads the chunks of a stream, in FoxAPI's named events or as bare ``data`` with ``[DONE]``.
 
-    ``blanks`` counts the chunk events without a chunk, as ``null`` or no data at all, which some
-    send to keep a connection open. ``starts_over`` says that the stream can only be read or counted
-    from its first chunk: for these blanks, or because a character was cut in two.
+    ``blank_events`` counts the chunk events without a chunk, as ``null`` or no data at all, which
+    some send to keep a connection open. ``needs_full_replay`` says that the stream can only be read
+    or counted from its first chunk: for these blanks, or because a character was cut in two.
 
-    When the stream has ``ended``, one of three says how: ``done`` is the normal end, ``fault`` the
-    service's word that the task failed, ``error`` a frame that cannot be read. It is set when the
-    deltas before it are returned, and nothing after it is. A frame has at most ``limit`` bytes.
+    When the stream has ``ended``, one of three says how: ``done`` is the normal end,
+    ``error_event`` the service's word that the task failed, ``error`` a frame that cannot be read.
+    It is set when the deltas before it are returned, and nothing after it is. A frame has at most
+    ``limit`` bytes.
 
     Tiers, from the usual to the general; each may decline, and the next is always right:
 
@@ -59,36 +60,36 @@ class ChunkDecoder:
     """
 
     __slots__ = (
+        "_at_frame_start",
         "_events",
-        "_halves",
-        "_joint",
+        "_lenient_left",
+        "_lenient_run",
         "_limit",
-        "_patience",
         "_prefix",
-        "_ready",
-        "_size",
-        "_tolerant",
-        "blanks",
+        "_prefix_size",
+        "_separator",
+        "_surrogates",
+        "blank_events",
         "done",
         "ended",
         "error",
-        "fault",
+        "error_event",
     )
 
     def __init__(self, limit: int) -> None:
         self._events = EventDecoder(limit)
-        self._halves = Halves()
-        self.blanks = 0
+        self._surrogates = SurrogateJoiner()
+        self.blank_events = 0
         self._limit = limit
         # Whether tier 0 may try: a frame begins with the next byte, and the stream goes on.
-        self._ready = False
+        self._at_frame_start = False
         # For how many chunks the quick decoder is not tried, now and after it fails again.
-        self._tolerant = 0
-        self._patience = _FEWEST_TOLERANT
-        self._expect(_FOXAPI)
+        self._lenient_left = 0
+        self._lenient_run = _MIN_LENIENT_RUN
+        self._set_prefix(_DEFAULT_PREFIX)
         self.ended = False
         self.done: StreamDone | None = None
-        self.fault: StreamErrorEvent | None = None
+        self.error_event: StreamErrorEvent | None = None
         self.error: FoxAPIError | None = None
 
     @property
@@ -97,18 +98,18 @@ class ChunkDecoder:
         return not self.ended and self._events.pending
 
     @property
-    def starts_over(self) -> bool:
+    def needs_full_replay(self) -> bool:
         """Whether another connection has to begin with the first chunk."""
-        return self.blanks > 0 or self._halves.were_cut
+        return self.blank_events > 0 or self._surrogates.found_split
 
     def feed(self, data: bytes) -> Sequence[Delta]:
         """Take in ``data`` and return the deltas that it completes."""
-        if self._ready:
+        if self._at_frame_start:
             chunk = data.removeprefix(self._prefix).removesuffix(b"\n\n")
             size = len(data)
             # Numbers, because looking for `b"\n"` costs eight times as much (PERF §0).
             if (
-                size - len(chunk) == self._size + 2
+                size - len(chunk) == self._prefix_size + 2
                 and _LF not in chunk
                 and _CR not in chunk
                 and size <= self._limit
@@ -122,21 +123,25 @@ class ChunkDecoder:
     def _feed(self, data: bytes) -> Sequence[Delta]:
         """Read by tiers 1 and 2."""
         events = self._events
-        block = events.cut(data)
-        chunks = self._read_alike(block) if block else ()
+        block = events.extract_block(data)
+        chunks = self._decode_uniform(block) if block else ()
         if chunks is None:
-            chunks = self._read_each(block)
+            chunks = self._decode_each(block)
         if events.error and not self.ended:
             self._end(error=events.error)
-        if self._ready or events.at_boundary:
-            self._ready = events.at_boundary and not self.ended and not self._tolerant
+        if self._at_frame_start or events.at_boundary:
+            self._at_frame_start = events.at_boundary and not self.ended and not self._lenient_left
         return chunks
 
-    def _read_alike(self, block: bytes) -> Sequence[Delta] | None:
+    def _decode_uniform(self, block: bytes) -> Sequence[Delta] | None:
         """Decode frames that are all of the usual shape; ``None`` if they are not."""
-        if block[: self._size] != self._prefix or self._tolerant or len(block) > self._limit:
+        if (
+            block[: self._prefix_size] != self._prefix
+            or self._lenient_left
+            or len(block) > self._limit
+        ):
             return None
-        chunks = block[self._size : -2].split(self._joint)
+        chunks = block[self._prefix_size : -2].split(self._separator)
         if _LF in b"".join(chunks):
             return None
         try:
@@ -144,68 +149,68 @@ class ChunkDecoder:
         except _UNREADABLE:
             return None
 
-    def _read_each(self, block: bytes) -> Sequence[Delta]:
+    def _decode_each(self, block: bytes) -> Sequence[Delta]:
         """Read frame by frame, up to the end of the stream."""
         read: list[Delta] = []
-        for frame in self._events.frames(block):
+        for frame in self._events.split_block(block):
             before, prefix, data = frame.partition(self._prefix)
-            if prefix and _LF not in data and _says_nothing(before):
-                delta = self._read_chunk(data)
+            if prefix and _LF not in data and _is_ignorable_prefix(before):
+                delta = self._decode_chunk(data)
             else:
-                delta = self._read_frame(frame)
+                delta = self._decode_frame(frame)
             if delta is not None:
                 read.append(delta)
             elif self.ended:
                 break
         return read
 
-    def _read_frame(self, frame: bytes) -> Delta | None:
+    def _decode_frame(self, frame: bytes) -> Delta | None:
         """Read a frame by the rules of the format."""
-        event = self._events.read(frame)
+        event = self._events.decode_frame(frame)
         if event is None:
             return None
         if event.name in _CHUNK_NAMES:
-            delta = self._read_chunk(event.data)
+            delta = self._decode_chunk(event.data)
             if delta is not None:
-                self._learn(frame, event.data)
+                self._adopt_prefix(frame, event.data)
             return delta
         if event.name == "done":
-            self._end(done=_read_done(event.data))
+            self._end(done=_decode_done(event.data))
         elif event.name == "error":
-            self._end(fault=_read_fault(event.data))
+            self._end(error_event=_decode_error_event(event.data))
         return None
 
-    def _read_chunk(self, data: bytes) -> Delta | None:
+    def _decode_chunk(self, data: bytes) -> Delta | None:
         """Return the delta in ``data``, or ``None`` if it is a keep-alive or an end."""
-        if self._tolerant:
-            self._tolerant -= 1
-            return self._read_unusual(data.strip())
+        if self._lenient_left:
+            self._lenient_left -= 1
+            return self._decode_lenient(data.strip())
         try:
             return _decode(data)
         except _UNREADABLE:
-            self._tolerant = self._patience
-            self._patience = min(2 * self._patience, _MOST_TOLERANT)
-            return self._read_unusual(data.strip())
+            self._lenient_left = self._lenient_run
+            self._lenient_run = min(2 * self._lenient_run, _MAX_LENIENT_RUN)
+            return self._decode_lenient(data.strip())
 
-    def _read_unusual(self, data: bytes) -> Delta | None:
+    def _decode_lenient(self, data: bytes) -> Delta | None:
         """Read what the quick decoder refused, or is not tried on."""
-        if data in _BLANK:
-            self.blanks += 1
+        if data in _BLANK_DATA:
+            self.blank_events += 1
             return None
         if data == b"[DONE]":
             self._end(done=StreamDone())
             return None
         try:
-            delta = delta_decoder.read(data)
-            if self._halves.are_waiting or _HALF in data.lower():
-                delta = self._halves.joined(delta, halved_deltas.read(data))
-                self._tolerant += self._halves.are_waiting and not self._tolerant
+            delta = delta_decoder.decode(data)
+            if self._surrogates.has_pending or _SURROGATE_ESCAPE in data.lower():
+                delta = self._surrogates.join(delta, surrogate_delta_decoder.decode(data))
+                self._lenient_left += self._surrogates.has_pending and not self._lenient_left
         except DecodeError as error:
             text = f"the stream sent a frame that is not a chunk: {error}"
-            self._end(error=InvalidResponseError(text, body=_head(data)))
+            self._end(error=InvalidResponseError(text, body=_excerpt(data)))
             return None
         if delta.extra.get("error"):
-            self._end(fault=_read_fault(data))
+            self._end(error_event=_decode_error_event(data))
             return None
         return delta
 
@@ -213,60 +218,60 @@ class ChunkDecoder:
         self,
         *,
         done: StreamDone | None = None,
-        fault: StreamErrorEvent | None = None,
+        error_event: StreamErrorEvent | None = None,
         error: FoxAPIError | None = None,
     ) -> None:
         self.close()
-        self.done, self.fault, self.error = done, fault, error
+        self.done, self.error_event, self.error = done, error_event, error
 
     def close(self) -> None:
         """Read nothing more."""
         self.ended = True
-        self._ready = False
+        self._at_frame_start = False
 
-    def _expect(self, prefix: bytes) -> None:
+    def _set_prefix(self, prefix: bytes) -> None:
         self._prefix = prefix
-        self._size = len(prefix)
-        self._joint = b"\n\n" + prefix
+        self._prefix_size = len(prefix)
+        self._separator = b"\n\n" + prefix
 
-    def _learn(self, frame: bytes, data: bytes) -> None:
+    def _adopt_prefix(self, frame: bytes, data: bytes) -> None:
         """Expect what stands before ``data``, if it is a ``data`` field, or one after ``event``."""
         prefix = frame.removesuffix(data)
         first, end, others = prefix.partition(b"\n")
-        if _says_nothing(first + end):
+        if _is_ignorable_prefix(first + end):
             prefix = others
         event, _, field = prefix.rpartition(b"\n")
         if field in {b"data:", b"data: "} and event in {b"", b"event:chunk", b"event: chunk"}:
-            self._expect(prefix)
+            self._set_prefix(prefix)
 
 
-def _says_nothing(before: bytes) -> bool:
+def _is_ignorable_prefix(before: bytes) -> bool:
     """Tell whether no chunk depends on what stands before the usual shape: an id, a comment."""
     if not before:
         return True
     return (before[:3] == b"id:" or before[:1] == b":") and before.find(b"\n") == len(before) - 1
 
 
-def _read_done(data: bytes) -> StreamDone:
+def _decode_done(data: bytes) -> StreamDone:
     """Read the normal end. The event's name says it all; unreadable data only lacks the count."""
     try:
-        done = done_decoder.read(data)
+        done = done_decoder.decode(data)
     except DecodeError:
         return StreamDone()
     return done if done.total_chunks is None or done.total_chunks >= 0 else StreamDone()
 
 
-def _read_fault(data: bytes) -> StreamErrorEvent:
+def _decode_error_event(data: bytes) -> StreamErrorEvent:
     """Read the abnormal end: a message, an error object, or text."""
     try:
-        fault = error_decoder.read(data)
+        fault = error_decoder.decode(data)
     except DecodeError:
-        return StreamErrorEvent(message=_head(data))
+        return StreamErrorEvent(message=_excerpt(data))
     if fault.message:
         return fault
-    body, _ = read_error(data)
-    return StreamErrorEvent(message=(body.message if body else None) or _head(data))
+    body, _ = decode_error(data)
+    return StreamErrorEvent(message=(body.message if body else None) or _excerpt(data))
 
 
-def _head(data: bytes) -> str:
-    return data[:_HEAD].decode("utf-8", "replace")
+def _excerpt(data: bytes) -> str:
+    return data[:_EXCERPT_SIZE].decode("utf-8", "replace")

@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import UNSET
 
-from foxapi_async._protocol.tool_calls import DeltaNumbers
+from foxapi_async._protocol.tool_calls import ToolCallReindexer
 from foxapi_async._wire.chunk import Delta, DeltaChoice, DeltaMessage
 
 Choices = tuple[DeltaChoice, ...]
@@ -25,17 +25,17 @@ class ChunkHistory:
     """What each chunk said, in their order.
 
     So the chunks themselves need not be kept: a word costs a quarter of its delta, and nothing that
-    the collector would have to look at. ``notes`` are the deltas that tell something new beside
+    the collector would have to look at. ``metadata`` are the deltas that tell something new beside
     their choices, with their index: usage, unknown members, at first whose the stream is.
     """
 
-    __slots__ = ("_fingerprint", "_is_named", "_numbers", "_tier", "notes", "said")
+    __slots__ = ("_fingerprint", "_has_identity", "_tier", "_tool_calls", "contents", "metadata")
 
     def __init__(self) -> None:
-        self.said: list[ChunkContent] = []
-        self.notes: list[tuple[int, Delta]] = []
-        self._is_named = False
-        self._numbers = DeltaNumbers()
+        self.contents: list[ChunkContent] = []
+        self.metadata: list[tuple[int, Delta]] = []
+        self._has_identity = False
+        self._tool_calls = ToolCallReindexer()
         self._fingerprint: str | None = None
         self._tier: str | None = None
 
@@ -44,42 +44,42 @@ class ChunkHistory:
 
         What is kept is what came, because it is compared with what will come again.
         """
-        said = self.said
+        contents = self.contents
         calling: list[int] = []
         for number, delta in enumerate(deltas):
             if (
-                not self._is_named
+                not self._has_identity
                 or delta.usage is not None
                 or delta.system_fingerprint is not None
                 or delta.service_tier is not None
                 # To ask for `extra` would cost a call (PERF §2).
                 or delta._extra is not UNSET  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-            ) and self._is_news(delta):
-                self.notes.append((len(said), delta))
-            one = content_of(delta)
-            said.append(one)
-            if isinstance(one, tuple) or one.tool_calls is not None:
+            ) and self._has_new_metadata(delta):
+                self.metadata.append((len(contents), delta))
+            content = content_of(delta)
+            contents.append(content)
+            if isinstance(content, tuple) or content.tool_calls is not None:
                 calling.append(number)
         if not calling:
             return deltas
         numbered = list(deltas)
         for number in calling:
-            numbered[number] = self._numbers.numbered(deltas[number])
+            numbered[number] = self._tool_calls.reindex(deltas[number])
         return deltas if numbered == deltas else numbered
 
-    def part(self, start: int, end: int) -> tuple[Sequence[ChunkContent], Sequence[Delta]]:
+    def slice(self, start: int, end: int) -> tuple[Sequence[ChunkContent], Sequence[Delta]]:
         """Return what the chunks from ``start`` to before ``end`` said, and the notes on them."""
-        first, last = (bisect_left(self.notes, at, key=_index) for at in (start, end))
-        return self.said[start:end], [delta for _, delta in self.notes[first:last]]
+        first, last = (bisect_left(self.metadata, at, key=_index) for at in (start, end))
+        return self.contents[start:end], [delta for _, delta in self.metadata[first:last]]
 
-    def _is_news(self, delta: Delta) -> bool:
+    def _has_new_metadata(self, delta: Delta) -> bool:
         """Tell whether a delta tells something that the notes do not, beside its choices."""
-        before = (self._is_named, self._fingerprint, self._tier)
+        before = (self._has_identity, self._fingerprint, self._tier)
         # Some servers send an empty chunk ahead.
-        self._is_named = self._is_named or bool(delta.id or delta.model)
+        self._has_identity = self._has_identity or bool(delta.id or delta.model)
         self._fingerprint = delta.system_fingerprint or self._fingerprint
         self._tier = delta.service_tier or self._tier
-        after = (self._is_named, self._fingerprint, self._tier)
+        after = (self._has_identity, self._fingerprint, self._tier)
         return before != after or delta.usage is not None or bool(delta.extra)
 
 
@@ -99,6 +99,6 @@ def content_of(delta: Delta) -> ChunkContent:
     return choices
 
 
-def choices_of(said: ChunkContent) -> Choices:
+def choices_of(content: ChunkContent) -> Choices:
     """Return the choices of a chunk that said this."""
-    return said if isinstance(said, tuple) else (DeltaChoice(delta=said),)
+    return content if isinstance(content, tuple) else (DeltaChoice(delta=content),)

@@ -11,25 +11,29 @@ _EMPTY = Choice(message=CompletionMessage())
 
 
 def missing_deltas(
-    stored: ChatCompletion, said: ChatCompletion | None, suffix: str
+    stored: ChatCompletion, streamed: ChatCompletion | None, suffix: str
 ) -> tuple[DeltaChoice, ...] | None:
     """Return what is left to say, choice by choice; ``None`` if the stored answer does not go on.
 
-    ``said`` is what the chunks add up to, and ``suffix`` the rest of the text of the choice with
-    index 0: all that can be told where a cursor alone knows the chunks, which are then ``None``.
-    Reasoning is left out: the service does not store it (contract Q1).
+    ``streamed`` is what the chunks add up to, and ``suffix`` the rest of the text of the choice
+    with index 0: all that can be told where a cursor alone knows the chunks, which are then
+    ``None``. Reasoning is left out: the service does not store it (contract Q1).
     """
-    if said is None:
-        return _rest_of_text(stored, suffix)
-    heard = {choice.index: choice for choice in said.choices}
+    if streamed is None:
+        return _missing_text(stored, suffix)
+    heard = {choice.index: choice for choice in streamed.choices}
     rest: list[DeltaChoice] = []
     for choice in stored.choices:
         before = heard.pop(choice.index, _EMPTY)
         text = (
-            suffix if choice.index == 0 else _rest(before.message.content, choice.message.content)
+            suffix
+            if choice.index == 0
+            else _missing(before.message.content, choice.message.content)
         )
-        refusal = _rest(before.message.refusal, choice.message.refusal)
-        calls = _rest_of_calls(before.message.tool_calls or (), choice.message.tool_calls or ())
+        refusal = _missing(before.message.refusal, choice.message.refusal)
+        calls = _missing_tool_calls(
+            before.message.tool_calls or (), choice.message.tool_calls or ()
+        )
         if text is None or refusal is None or calls is None:
             return None
         reason = None if before.finish_reason else choice.finish_reason
@@ -38,14 +42,14 @@ def missing_deltas(
                 content=text or None, refusal=refusal or None, tool_calls=calls or None
             )
             rest.append(DeltaChoice(index=choice.index, delta=message, finish_reason=reason))
-    return None if any(map(_speaks, heard.values())) else tuple(rest)
+    return None if any(map(_has_content, heard.values())) else tuple(rest)
 
 
-def _rest_of_text(stored: ChatCompletion, suffix: str) -> tuple[DeltaChoice, ...] | None:
+def _missing_text(stored: ChatCompletion, suffix: str) -> tuple[DeltaChoice, ...] | None:
     """Return the rest of an answer that is nothing but one text, ``None`` if it is more."""
     first, others = stored.choices[:1], stored.choices[1:]
     message = first[0].message if first else CompletionMessage()
-    if any(map(_speaks, others)) or message.tool_calls or message.refusal:
+    if any(map(_has_content, others)) or message.tool_calls or message.refusal:
         return None
     if not suffix:
         return ()
@@ -53,16 +57,16 @@ def _rest_of_text(stored: ChatCompletion, suffix: str) -> tuple[DeltaChoice, ...
     return (DeltaChoice(delta=DeltaMessage(content=suffix), finish_reason=reason),)
 
 
-def _speaks(choice: Choice) -> bool:
+def _has_content(choice: Choice) -> bool:
     message = choice.message
     return bool(message.content or message.refusal or message.tool_calls)
 
 
-def _rest(said: str | None, stored: str | None) -> str | None:
+def _missing(said: str | None, stored: str | None) -> str | None:
     return missing_suffix(said or "", stored or "")
 
 
-def _rest_of_calls(
+def _missing_tool_calls(
     said: tuple[ToolCall, ...], stored: tuple[ToolCall, ...]
 ) -> tuple[ToolCallDelta, ...] | None:
     """Return what goes on a call that was begun, and the calls that were not."""
@@ -72,7 +76,7 @@ def _rest_of_calls(
     for index, call in enumerate(stored):
         begun = said[index] if index < len(said) else ToolCall()
         name = missing_suffix(begun.function.name, call.function.name)
-        arguments = _rest_of_arguments(begun.function.arguments, call.function.arguments)
+        arguments = _missing_arguments(begun.function.arguments, call.function.arguments)
         if name is None or arguments is None:
             return None
         if index >= len(said):
@@ -84,7 +88,7 @@ def _rest_of_calls(
     return tuple(rest)
 
 
-def _rest_of_arguments(said: str, stored: str) -> str | None:
+def _missing_arguments(said: str, stored: str) -> str | None:
     rest = missing_suffix(said, stored)
     return "" if rest is None and _is_same_json(said, stored) else rest
 

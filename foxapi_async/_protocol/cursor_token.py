@@ -19,16 +19,16 @@ _NOT_A_CURSOR: Final = "this is not the text of a stream's cursor"
 
 
 class CursorToken(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
-    """So many chunks, and digests of them and of their text, which is ``length`` characters long.
+    """An offset in chunks, with digests of these chunks and of their text.
 
     The text is that of the choice with index 0. A bare offset has no digests. ``ended`` says that
     the stored result gave what the chunks did not, so that nothing may follow.
     """
 
     offset: Annotated[int, Meta(ge=0)]
-    length: Annotated[int, Meta(ge=0)] = 0
-    chunks: bytes | None = None
-    text: bytes | None = None
+    text_length: Annotated[int, Meta(ge=0)] = 0
+    chunks_digest: bytes | None = None
+    text_digest: bytes | None = None
     ended: bool = False
     version: int = _VERSION
 
@@ -50,10 +50,10 @@ class CursorToken(Struct, frozen=True, array_like=True, forbid_unknown_fields=Tr
         """Return the position as text that is safe in URLs and file names."""
         return urlsafe_b64encode(msgspec.msgpack.encode(self)).rstrip(b"=").decode()
 
-    def begins(self, stored: str) -> bool:
+    def is_prefix_of(self, stored: str) -> bool:
         """Tell whether a stored text begins with the text before this position."""
-        begun = stored[: self.length].encode()
-        return blake2b(begun, digest_size=_DIGEST_SIZE).digest() == self.text
+        begun = stored[: self.text_length].encode()
+        return blake2b(begun, digest_size=_DIGEST_SIZE).digest() == self.text_digest
 
 
 class RunningDigest:
@@ -66,12 +66,12 @@ class RunningDigest:
         self._chunks = blake2b(digest_size=_DIGEST_SIZE)
         self._text = blake2b(digest_size=_DIGEST_SIZE)
 
-    def position(self, said: Sequence[ChunkContent], offset: int) -> CursorToken:
+    def token_at(self, contents: Sequence[ChunkContent], offset: int) -> CursorToken:
         """Return the position after the first ``offset`` chunks."""
         if offset < self._offset:
-            return RunningDigest().position(said, offset)
-        new = said[self._offset : offset]
-        text = "".join(map(text_of, new))
+            return RunningDigest().token_at(contents, offset)
+        new = contents[self._offset : offset]
+        text = "".join(map(chunk_text, new))
         self._chunks.update(b"".join(map(_canonical, new)))
         self._text.update(text.encode())
         self._length += len(text)
@@ -79,19 +79,19 @@ class RunningDigest:
         return CursorToken(offset, self._length, self._chunks.digest(), self._text.digest())
 
 
-def text_of(said: ChunkContent) -> str:
+def chunk_text(content: ChunkContent) -> str:
     """Return what a chunk adds to the text of the choice with index 0."""
-    if isinstance(said, str):
-        return said
+    if isinstance(content, str):
+        return content
     pieces = (
-        choice.delta.content for choice in choices_of(said) if not choice.index and choice.delta
+        choice.delta.content for choice in choices_of(content) if not choice.index and choice.delta
     )
     return "".join(piece or "" for piece in pieces)
 
 
-def _canonical(said: ChunkContent) -> bytes:
+def _canonical(content: ChunkContent) -> bytes:
     """Encode what a chunk says, in a form that stays when its shape learns new members."""
-    members = [list(_members(choice)) for choice in choices_of(said)]
+    members = [list(_members(choice)) for choice in choices_of(content)]
     try:
         return msgspec.msgpack.encode(members)
     except OverflowError:  # an index of more than 64 bits

@@ -12,30 +12,30 @@ class DeltaBuffer:
     """Deltas between their stream and their reader.
 
     ``ready`` gives those that came and were not read. What it gave is what ``offset``,
-    ``cursor_text`` and ``settled`` speak of. It is added up when somebody asks.
+    ``cursor_text`` and ``accumulated`` speak of. It is added up when somebody asks.
 
-    ``rest`` is what the stored result had beyond the chunks. It is ready as they are, and counts
-    for nothing but the sum.
+    ``stored_tail`` is what the stored result had beyond the chunks. It is ready as they are, and
+    counts for nothing but the sum.
     """
 
-    __slots__ = ("_accumulator", "_thrown_away", "cursor", "ready", "rest")
+    __slots__ = ("_accumulator", "_discarded", "cursor", "ready", "stored_tail")
 
     def __init__(self, cursor: Cursor) -> None:
         self.cursor = cursor
         self.ready: Iterator[Delta] = iter(())
-        self.rest: Delta | None = None
+        self.stored_tail: Delta | None = None
         self._accumulator = Accumulator()
-        self._thrown_away = 0
+        self._discarded = 0
 
     @property
-    def lacks_past(self) -> bool:
+    def missing_prefix(self) -> bool:
         """Whether there are chunks before the position that have not been seen here."""
-        return not self.cursor.is_proved
+        return not self.cursor.is_verified
 
     @property
     def unread(self) -> int:
         """How many chunks came and were not read."""
-        return self._thrown_away + (length_hint(self.ready) if self.rest is None else 0)
+        return self._discarded + (length_hint(self.ready) if self.stored_tail is None else 0)
 
     @property
     def offset(self) -> int:
@@ -46,7 +46,7 @@ class DeltaBuffer:
         """Return the position as a text from which another process can go on."""
         return self.cursor.as_text(unread=self.unread)
 
-    def take(self, deltas: Sequence[Delta]) -> None:
+    def load(self, deltas: Sequence[Delta]) -> None:
         """Make ready what the cursor has let through, once all before it was read."""
         self.ready = iter(deltas)
 
@@ -54,19 +54,19 @@ class DeltaBuffer:
         """Take all that came as read."""
         self.ready = iter(())
 
-    def throw_away(self) -> None:
+    def discard(self) -> None:
         """Give nothing more. The position stays that of the last delta that was read."""
-        self.settled()
-        self._thrown_away, self.rest = self.unread, None
+        self.accumulated()
+        self._discarded, self.stored_tail = self.unread, None
         self.skip()
 
-    def settled(self) -> Accumulator:
+    def accumulated(self) -> Accumulator:
         """Return what the chunks that were read add up to."""
-        transcript, total = self.cursor.transcript, self._accumulator
-        read = len(transcript.said) - self.unread
+        history, total = self.cursor.history, self._accumulator
+        read = len(history.contents) - self.unread
         if read > total.chunks:
-            total.add(*transcript.part(total.chunks, read))
-        if self.rest is not None and not length_hint(self.ready):
-            total.extend((self.rest,))
-            self.rest = None
+            total.add(*history.slice(total.chunks, read))
+        if self.stored_tail is not None and not length_hint(self.ready):
+            total.extend((self.stored_tail,))
+            self.stored_tail = None
         return total

@@ -4,32 +4,32 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from foxapi_async._wire.base import without_halves
+from foxapi_async._wire.base import join_surrogates
 from foxapi_async._wire.chunk import Delta, DeltaChoice, DeltaMessage, ToolCallDelta
 
 _TEXTS = ("content", "reasoning_content", "refusal")
 
 
-class Halves:
+class SurrogateJoiner:
     """Joins the halves of surrogate pairs that the texts of consecutive chunks have.
 
     A first half waits for the next chunk with the same text; U+FFFD stands for one that meets no
     second half there, and for any other half.
     """
 
-    __slots__ = ("_waiting", "were_cut")
+    __slots__ = ("_pending", "found_split")
 
     def __init__(self) -> None:
-        self._waiting: dict[tuple[object, ...], str] = {}
+        self._pending: dict[tuple[object, ...], str] = {}
         # Whether a chunk had to wait for another.
-        self.were_cut: bool = False
+        self.found_split: bool = False
 
     @property
-    def are_waiting(self) -> bool:
+    def has_pending(self) -> bool:
         """Whether the next chunk has to come through here."""
-        return bool(self._waiting)
+        return bool(self._pending)
 
-    def joined(self, delta: Delta, raw: Delta) -> Delta:
+    def join(self, delta: Delta, raw: Delta) -> Delta:
         """Return ``delta`` with whole texts, made of those in ``raw``, which have their halves."""
         pairs = zip(delta.choices, raw.choices, strict=True)
         return replace(delta, choices=tuple(self._choice(*pair) for pair in pairs))
@@ -58,9 +58,9 @@ class Halves:
 
     def _text(self, text: str | None, *place: object) -> str | None:
         if text:
-            text = self._waiting.pop(place, "") + text
+            text = self._pending.pop(place, "") + text
             if "\ud800" <= text[-1] <= "\udbff":
-                text, self._waiting[place] = text[:-1], text[-1]
-                self.were_cut = True
-            text = without_halves(text)
+                text, self._pending[place] = text[:-1], text[-1]
+                self.found_split = True
+            text = join_surrogates(text)
         return text

@@ -8,13 +8,13 @@ from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from math import log, sqrt
 
-DURATIONS = 256
-LONGEST_DURATION = 1e6
+MAX_DURATIONS = 256
+MAX_DURATION = 1e6
 
 _ONSET = 1.0  # a model of which nothing is known has the hazard 1 / (age + 1 s)
 _KNOTS = 32
-_NARROWEST = 1e-3  # seconds between two knots
-_EAGER = 32  # so many durations are taken in one at a time, later ones _BATCH at a time
+_MIN_KNOT_DISTANCE = 1e-3  # seconds between two knots
+_UNBATCHED = 32  # so many durations are taken in one at a time, later ones _BATCH at a time
 _BATCH = 8
 
 
@@ -26,49 +26,51 @@ class Hazard:
     trace of it stays everywhere, so that a model which turns quicker is noticed.
     """
 
-    __slots__ = ("_ages", "_durations", "_fresh", "_integrals", "_paces", "_sorted")
+    __slots__ = ("_ages", "_durations", "_integrals", "_inverse_slopes", "_sorted", "_unused")
 
     def __init__(self) -> None:
         self._durations: deque[float] = deque()
         self._sorted: list[float] = []
-        self._fresh = 0
+        self._unused = 0
         self._ages = [0.0]
         self._integrals = [0.0]
-        self._paces: list[float] = []  # seconds per unit of the integral, from each knot on
+        self._inverse_slopes: list[
+            float
+        ] = []  # seconds per unit of the integral, from each knot on
 
     def advance(self, age: float, step: float) -> float:
         """Return the age at which the integral has grown by ``step`` since ``age``."""
         ages, integrals = self._ages, self._integrals
         if age < ages[-1]:
             knot = bisect_right(ages, age) - 1
-            target = integrals[knot] + (age - ages[knot]) / self._paces[knot] + step
+            target = integrals[knot] + (age - ages[knot]) / self._inverse_slopes[knot] + step
             if target < integrals[-1]:
                 knot = bisect_right(integrals, target, knot) - 1
-                return ages[knot] + (target - integrals[knot]) * self._paces[knot]
+                return ages[knot] + (target - integrals[knot]) * self._inverse_slopes[knot]
             step = target - integrals[-1]
             age = ages[-1]
         root = sqrt(age + _ONSET) + step / 2
         return root * root - _ONSET
 
     def learn(self, duration: float) -> None:
-        """Take in the seconds of a finished task: the last ``DURATIONS`` of them are kept."""
+        """Take in the seconds of a finished task: the last ``MAX_DURATIONS`` of them are kept."""
         self._durations.append(duration)
         insort(self._sorted, duration)
-        if len(self._durations) > DURATIONS:
+        if len(self._durations) > MAX_DURATIONS:
             del self._sorted[bisect_left(self._sorted, self._durations.popleft())]
-        self._fresh += 1
-        if self._fresh >= _BATCH or len(self._durations) <= _EAGER:
-            self._fresh = 0
-            self._draw()
+        self._unused += 1
+        if self._unused >= _BATCH or len(self._durations) <= _UNBATCHED:
+            self._unused = 0
+            self._rebuild()
 
-    def _draw(self) -> None:
+    def _rebuild(self) -> None:
         count = len(self._sorted)
         trust = count / (count + 1)
         ages, integrals = [0.0], [0.0]
         paces: list[float] = []
         left = count + 1  # the tasks seen, and one that outlasts them all
         for rank in _ranks(count):
-            age = max(self._sorted[rank - 1], ages[-1] + _NARROWEST)
+            age = max(self._sorted[rank - 1], ages[-1] + _MIN_KNOT_DISTANCE)
             width = age - ages[-1]
             seen = log(left / (count + 1 - rank)) / width
             unknown = 1 / (ages[-1] + width / 2 + _ONSET)
@@ -77,7 +79,7 @@ class Hazard:
             ages.append(age)
             integrals.append(integrals[-1] + root * width)
             paces.append(1 / root)
-        self._ages, self._integrals, self._paces = ages, integrals, paces
+        self._ages, self._integrals, self._inverse_slopes = ages, integrals, paces
 
 
 def _ranks(count: int) -> list[int]:

@@ -10,13 +10,13 @@ from msgspec.structs import replace
 
 from foxapi_async._wire.base import Extra
 
-_LEAST_SECRET: Final = 4
-_SHOWN_SECRET: Final = 16
+_MIN_SECRET_LENGTH: Final = 4
+_MIN_SHOWN_LENGTH: Final = 16
 # So much of a key in a row is taken for a part of it: in a text, and in a name that must stay whole
 # to be of use, such as the id or the status of a task.
-_IN_TEXT: Final = 8
-_IN_NAME: Final = 16
-_DEEPEST: Final = 3
+_RUN_IN_TEXT: Final = 8
+_RUN_IN_NAME: Final = 16
+_MAX_DEPTH: Final = 3
 _HIDDEN: Final = "…"
 # The members of the service's errors that are texts.
 _TEXTS: Final = frozenset({"message", "detail"})
@@ -45,38 +45,38 @@ class Mask:
     too; a part of it as well, so that a text may be cut before it is masked or after.
     """
 
-    __slots__ = ("_blocks", "_bytes", "_key", "shown")
+    __slots__ = ("_blocks", "_bytes", "_key", "placeholder")
 
     def __init__(self, key: str) -> None:
         self._key = key
-        self.shown = f"{key[:4]}…{key[-4:]}" if len(key) >= _SHOWN_SECRET else _HIDDEN
-        size = (min(_IN_TEXT, len(key)) + 1) // 2
+        self.placeholder = f"{key[:4]}…{key[-4:]}" if len(key) >= _MIN_SHOWN_LENGTH else _HIDDEN
+        size = (min(_RUN_IN_TEXT, len(key)) + 1) // 2
         # Whatever run of the key is looked for holds one of these whole.
-        starts = range(0, len(key) - size + 1, size) if len(key) >= _LEAST_SECRET else ()
+        starts = range(0, len(key) - size + 1, size) if len(key) >= _MIN_SECRET_LENGTH else ()
         self._blocks = tuple(dict.fromkeys(key[at : at + size] for at in starts))
         self._bytes = tuple(block.encode() for block in self._blocks)
 
     def __repr__(self) -> str:
-        return f"<Mask {self.shown}>"
+        return f"<Mask {self.placeholder}>"
 
     def text(self, text: str) -> str:
         """Return ``text`` without any eight characters of the key in a row."""
-        return self._masked(text, _IN_TEXT)
+        return self._masked(text, _RUN_IN_TEXT)
 
     def name(self, name: str) -> str:
         """Return ``name`` without the key, or without any sixteen characters of a longer one.
 
         For what is compared or asked for: a name may share a word with the key.
         """
-        return self._masked(name, _IN_NAME)
+        return self._masked(name, _RUN_IN_NAME)
 
-    def may_hold(self, data: bytes) -> bool:
+    def may_contain(self, data: bytes) -> bool:
         """Tell quickly whether ``data`` could hold the key or a part; seldom wrong, never amiss."""
         if not self._blocks:
             return False
         return any(block in data for block in self._bytes) or bool(_ESCAPED_BYTES.search(data))
 
-    def shape(self, value: T) -> T:
+    def struct(self, value: T) -> T:
         """Return a shape masked, but for raw JSON in it; itself if there is nothing to mask."""
         return cast("T", self._value(value))
 
@@ -108,7 +108,7 @@ class Mask:
 
     def json(self, data: bytes) -> bytes:
         """Return JSON with its texts masked as names are; as it is if there is nothing to mask."""
-        if not self.may_hold(data):
+        if not self.may_contain(data):
             return data
         try:
             found = json.loads(data)
@@ -145,23 +145,25 @@ class Mask:
         spans = self._find(text, min(least, len(self._key)))
         if not spans:
             return text
-        whole = [_holds(text[start:end], self._key) for start, end in spans]
-        shown = _cut_out(text, spans, [self.shown if is_key else _HIDDEN for is_key in whole])
+        whole = [_contains_key(text[start:end], self._key) for start, end in spans]
+        shown = _replace_spans(
+            text, spans, [self.placeholder if is_key else _HIDDEN for is_key in whole]
+        )
         # What is shown of the key may join with what stood beside it.
         again = self._find(shown, min(least, len(self._key)))
-        return _cut_out(text, spans, [_HIDDEN] * len(spans)) if again else shown
+        return _replace_spans(text, spans, [_HIDDEN] * len(spans)) if again else shown
 
     def _find(self, text: str, least: int) -> list[Span]:
         """Return where runs of the key are, in order and apart."""
         if not self._blocks:
             return []
         found: list[Span] = []
-        for chars, bounds in _readings(text):
+        for chars, bounds in _unescaped_forms(text):
             runs = self._runs(chars, least)
             if bounds is not None:
                 runs = [(bounds[start][0], bounds[end - 1][1]) for start, end in runs]
             found += runs
-        return _merged(found)
+        return _merge_spans(found)
 
     def _runs(self, chars: str, least: int) -> list[Span]:
         key, found = self._key, list[Span]()
@@ -176,11 +178,11 @@ class Mask:
         return found
 
 
-def _readings(text: str) -> list[tuple[str, list[Span] | None]]:
+def _unescaped_forms(text: str) -> list[tuple[str, list[Span] | None]]:
     """Return ``text`` as it is and with its escapes read, with the place of each character."""
     readings: list[tuple[str, list[Span] | None]] = [(text, None)]
     chars, bounds = text, list[Span]()
-    for _ in range(_DEEPEST):
+    for _ in range(_MAX_DEPTH):
         if not _ESCAPED.search(chars):
             break
         units = list(_UNIT.finditer(chars))
@@ -207,11 +209,11 @@ def _are_same(olds: Iterable[Any], news: Iterable[Any]) -> bool:
     return all(old is new for old, new in zip(olds, news, strict=True))
 
 
-def _holds(part: str, key: str) -> bool:
-    return any(key in chars for chars, _ in _readings(part))
+def _contains_key(part: str, key: str) -> bool:
+    return any(key in chars for chars, _ in _unescaped_forms(part))
 
 
-def _merged(spans: list[Span]) -> list[Span]:
+def _merge_spans(spans: list[Span]) -> list[Span]:
     apart: list[Span] = []
     for start, end in sorted(spans):
         if apart and start <= apart[-1][1]:
@@ -221,7 +223,7 @@ def _merged(spans: list[Span]) -> list[Span]:
     return apart
 
 
-def _cut_out(text: str, spans: Sequence[Span], shown: Sequence[str]) -> str:
+def _replace_spans(text: str, spans: Sequence[Span], shown: Sequence[str]) -> str:
     pieces: list[str] = []
     rest = 0
     for (start, end), instead in zip(spans, shown, strict=True):

@@ -5,18 +5,18 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from foxapi_async._protocol.hazard import LONGEST_DURATION, Hazard
+from foxapi_async._protocol.hazard import MAX_DURATION, Hazard
 from foxapi_async.config import Adaptive, Exponential, Fixed
 
-SHORTEST_INTERVAL = 0.02
-LONGEST_INTERVAL = 30.0
-MODELS = 64
+MIN_INTERVAL = 0.02
+MAX_INTERVAL = 30.0
+MAX_MODELS = 64
 
-_LONGEST_NAME = 256
+_MAX_NAME_LENGTH = 256
 _JITTER = 0.1
-_LONGEST_PLAIN = LONGEST_INTERVAL / (1 + _JITTER)
-_VAGUE = 4.0
-_SUREST_PROGRESS = 98  # more is not believed: progress may stand at 100 for minutes
+_MAX_WITHOUT_JITTER = MAX_INTERVAL / (1 + _JITTER)
+_MAX_UNCERTAINTY = 4.0
+_MAX_PROGRESS = 98  # more is not believed: progress may stand at 100 for minutes
 
 
 class PollContext(Struct, frozen=True, gc=False):
@@ -37,10 +37,10 @@ class PollContext(Struct, frozen=True, gc=False):
 class Pacer(Protocol):
     """A strategy of polling, and what it has learnt."""
 
-    def interval(self, look: PollContext, roll: float) -> float:
-        """Return the seconds until the next look: more than 0, at most ``LONGEST_INTERVAL``.
+    def interval(self, context: PollContext, rand: float) -> float:
+        """Return the seconds until the next look: more than 0, at most ``MAX_INTERVAL``.
 
-        ``roll`` is a number drawn from [0, 1), which keeps tasks submitted together apart.
+        ``rand`` is a number drawn from [0, 1), which keeps tasks submitted together apart.
         """
         ...
 
@@ -58,11 +58,11 @@ class FixedPacer:
     __slots__ = ("_seconds",)
 
     def __init__(self, pacing: Fixed) -> None:
-        self._seconds = min(pacing.seconds, LONGEST_INTERVAL)
+        self._seconds = min(pacing.seconds, MAX_INTERVAL)
 
-    def interval(self, look: PollContext, roll: float) -> float:
-        """Return the interval; the first is cut short by ``roll``, so that tasks stay apart."""
-        return self._seconds * (1 - roll / 2) if look.polls == 0 else self._seconds
+    def interval(self, context: PollContext, rand: float) -> float:
+        """Return the interval; the first is cut short by ``rand``, so that tasks stay apart."""
+        return self._seconds * (1 - rand / 2) if context.polls == 0 else self._seconds
 
     def learn(self, model: str, age: float, unfinished_at: float) -> None:
         """Learn nothing."""
@@ -71,23 +71,23 @@ class FixedPacer:
 class ExponentialPacer:
     """Waits ``factor`` times longer each time."""
 
-    __slots__ = ("_longest", "_pacing", "_steps")
+    __slots__ = ("_max_delay", "_pacing", "_steps")
 
     def __init__(self, pacing: Exponential) -> None:
         self._pacing = pacing
-        self._longest = min(pacing.max_delay, LONGEST_INTERVAL)
-        growth = self._longest / pacing.initial
+        self._max_delay = min(pacing.max_delay, MAX_INTERVAL)
+        growth = self._max_delay / pacing.initial
         # How many steps reach the cap: further powers would only leave the range of a float.
         grows = growth > 1 and pacing.multiplier > 1
         self._steps = ceil(log(growth) / log(pacing.multiplier)) if grows else 0
 
-    def interval(self, look: PollContext, roll: float) -> float:
+    def interval(self, context: PollContext, rand: float) -> float:
         """Return the next interval; the age plays no part."""
         pacing = self._pacing
         plain = min(
-            pacing.initial * pacing.multiplier ** min(look.polls, self._steps), self._longest
+            pacing.initial * pacing.multiplier ** min(context.polls, self._steps), self._max_delay
         )
-        return min(plain * (1 + pacing.jitter * (2 * roll - 1)), self._longest)
+        return min(plain * (1 + pacing.jitter * (2 * rand - 1)), self._max_delay)
 
     def learn(self, model: str, age: float, unfinished_at: float) -> None:
         """Learn nothing."""
@@ -109,14 +109,14 @@ class AdaptivePacer:
         self._unknown = Hazard()
         self._first = self._unknown.advance(0.0, self._step)
 
-    def interval(self, look: PollContext, roll: float) -> float:
+    def interval(self, context: PollContext, rand: float) -> float:
         """Return the next interval by what was learnt of the model, or a shorter one by hints."""
-        age = max(0.0, look.age)
-        seconds = self._hazards.get(look.model, self._unknown).advance(age, self._step) - age
-        if look.progress > 0 or look.estimated is not None:
-            seconds = min(seconds, self._hinted(look, age))
-        seconds = min(_LONGEST_PLAIN, seconds) * (1 - _JITTER + 2 * _JITTER * roll)
-        return max(SHORTEST_INTERVAL, seconds)
+        age = max(0.0, context.age)
+        seconds = self._hazards.get(context.model, self._unknown).advance(age, self._step) - age
+        if context.progress > 0 or context.estimated is not None:
+            seconds = min(seconds, self._seconds_by_hints(context, age))
+        seconds = min(_MAX_WITHOUT_JITTER, seconds) * (1 - _JITTER + 2 * _JITTER * rand)
+        return max(MIN_INTERVAL, seconds)
 
     def learn(self, model: str, age: float, unfinished_at: float) -> None:
         """Take in one duration: the middle of what it may have been.
@@ -124,33 +124,33 @@ class AdaptivePacer:
         What cannot be a duration is passed over, and so is what tells too little: a task that
         nobody looked at until long after its end would be taken for a quick one.
         """
-        if not (0 <= unfinished_at <= age <= LONGEST_DURATION and age > 0):
+        if not (0 <= unfinished_at <= age <= MAX_DURATION and age > 0):
             return
-        if not 0 < len(model) <= _LONGEST_NAME:
+        if not 0 < len(model) <= _MAX_NAME_LENGTH:
             return
         hazard = self._hazards.pop(model, None) or Hazard()
         self._hazards[model] = hazard
-        if len(self._hazards) > MODELS:
+        if len(self._hazards) > MAX_MODELS:
             del self._hazards[next(iter(self._hazards))]
         width = age - unfinished_at
         planned = hazard.advance(unfinished_at, self._step) - unfinished_at
-        if width <= _VAGUE * planned or width <= age / 2:
+        if width <= _MAX_UNCERTAINTY * planned or width <= age / 2:
             hazard.learn(unfinished_at + width / 2)
 
-    def _hinted(self, look: PollContext, age: float) -> float:
+    def _seconds_by_hints(self, context: PollContext, age: float) -> float:
         """Return the seconds that the task's own hints leave it, infinite if they do not tell.
 
         A hint never asks for more looks than an unknown model gets in its first moments.
         """
         left = inf
-        if look.progress > 0:
-            left = age * (100 / min(look.progress, _SUREST_PROGRESS) - 1)
-        if look.estimated is not None and age < look.estimated < age + left:
-            left = look.estimated - age
+        if context.progress > 0:
+            left = age * (100 / min(context.progress, _MAX_PROGRESS) - 1)
+        if context.estimated is not None and age < context.estimated < age + left:
+            left = context.estimated - age
         return max(self._first, left)
 
 
-def pacer(pacing: Fixed | Exponential | Adaptive) -> Pacer:
+def create_pacer(pacing: Fixed | Exponential | Adaptive) -> Pacer:
     """Return a pacer that keeps to these settings and has learnt nothing yet."""
     if isinstance(pacing, Fixed):
         return FixedPacer(pacing)

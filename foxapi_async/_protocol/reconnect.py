@@ -9,8 +9,8 @@ from foxapi_async._protocol.task_status import PollFailure, classify_error
 from foxapi_async.config import StreamPolicy
 from foxapi_async.errors import APIStatusError, FoxAPIError
 
-_CUTS_BEFORE_ASKING: Final = 3
-_GONE: Final = frozenset({404, 410})
+_MAX_BLIND_REOPENS: Final = 3
+_GONE_STATUSES: Final = frozenset({404, 410})
 
 
 class ReconnectStep(Enum):
@@ -18,7 +18,7 @@ class ReconnectStep(Enum):
 
     REOPEN = auto()
     """Open the stream again at the cursor."""
-    ASK = auto()
+    CHECK_TASK = auto()
     """Look at the task first: it is the truth about the state."""
     RAISE = auto()
     """Nothing can follow."""
@@ -27,52 +27,52 @@ class ReconnectStep(Enum):
 class Disconnect(Struct, frozen=True):
     """Why a connection ended before the stream did.
 
-    ``told`` says that the service, or its silence, gave a reason to look at the task at once;
-    ``conflict`` that what came cannot be the stream that was delivered.
+    ``reported`` says that the service, or its silence, gave a reason to look at the task at once;
+    ``mismatch`` that what came cannot be the stream that was delivered.
     """
 
-    fault: FoxAPIError
-    told: bool = False
-    conflict: bool = False
+    error: FoxAPIError
+    reported: bool = False
+    mismatch: bool = False
 
     @property
     def gone(self) -> bool:
         """Whether the service has no such stream, or no longer (contract §6)."""
-        return isinstance(self.fault, APIStatusError) and self.fault.status in _GONE
+        return isinstance(self.error, APIStatusError) and self.error.status in _GONE_STATUSES
 
     @property
-    def hint(self) -> float:
+    def retry_after(self) -> float:
         """The seconds that the service asked to wait."""
-        fault = self.fault
+        fault = self.error
         return (fault.retry_after or 0.0) if isinstance(fault, APIStatusError) else 0.0
 
 
-def next_step(cut: Disconnect, cuts: int) -> ReconnectStep:
-    """Judge the ``cuts``-th cut since the last chunk."""
-    if cut.gone or cut.told:
-        return ReconnectStep.ASK
-    if classify_error(cut.fault) is PollFailure.FORBIDDEN:
+def next_step(disconnect: Disconnect, count: int) -> ReconnectStep:
+    """Judge the ``count``-th cut since the last chunk."""
+    if disconnect.gone or disconnect.reported:
+        return ReconnectStep.CHECK_TASK
+    if classify_error(disconnect.error) is PollFailure.FATAL:
         return ReconnectStep.RAISE
-    return ReconnectStep.ASK if cuts > _CUTS_BEFORE_ASKING else ReconnectStep.REOPEN
+    return ReconnectStep.CHECK_TASK if count > _MAX_BLIND_REOPENS else ReconnectStep.REOPEN
 
 
-def backoff(policy: StreamPolicy, cut: Disconnect, cuts: int) -> float:
+def reconnect_delay(policy: StreamPolicy, disconnect: Disconnect, count: int) -> float:
     """Return the seconds before the next connection: none after a first cut, then ever more."""
-    if cuts <= 1 and not cut.gone:
-        return cut.hint
+    if count <= 1 and not disconnect.gone:
+        return disconnect.retry_after
     try:
-        plain = policy.initial * policy.multiplier ** max(cuts - 2, 0)
+        plain = policy.initial * policy.multiplier ** max(count - 2, 0)
     except OverflowError:
         plain = policy.max_delay
-    return max(min(plain, policy.max_delay), cut.hint)
+    return max(min(plain, policy.max_delay), disconnect.retry_after)
 
 
-def should_give_up(policy: StreamPolicy, cut: Disconnect, cuts: int, waited: float) -> bool:
+def should_give_up(policy: StreamPolicy, disconnect: Disconnect, count: int, waited: float) -> bool:
     """Tell whether to give up, ``waited`` seconds after the last chunk or progress of the task.
 
     A first cut is always followed by another connection, however long it took to be noticed. No
     hint of the service is followed beyond the patience.
     """
-    if waited + cut.hint > policy.give_up_after and cut.hint:
+    if waited + disconnect.retry_after > policy.give_up_after and disconnect.retry_after:
         return True
-    return cuts > 1 and waited >= policy.give_up_after
+    return count > 1 and waited >= policy.give_up_after

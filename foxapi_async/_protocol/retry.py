@@ -57,24 +57,24 @@ class GiveUp(Struct, frozen=True):
 def decide(
     effect: Effect,
     attempt: int,
-    outcome: FailureFacts,
+    facts: FailureFacts,
     policy: RetryPolicy,
     *,
-    roll: float,
+    rand: float,
     elapsed: float,
     remaining: float | None,
 ) -> RetryIn | GiveUp:
     """Judge the call after its attempt number ``attempt``, the first being 1.
 
-    ``roll`` is a drawn number from 0 to 1, ``elapsed`` the time since the call began, ``remaining``
+    ``rand`` is a drawn number from 0 to 1, ``elapsed`` the time since the call began, ``remaining``
     the time until its deadline, ``None`` without one. A billed call that the service may have seen
     is never made again (contract §8.4).
     """
-    hint = outcome.retry_after
-    wait = _backoff(attempt, policy, roll) if hint is None else hint
-    if is_ambiguous(effect, outcome):
+    hint = facts.retry_after
+    wait = _backoff(attempt, policy, rand) if hint is None else hint
+    if is_ambiguous(effect, facts):
         reason = "ambiguous"
-    elif not _may_repeat(effect, outcome, policy):
+    elif not _may_retry(effect, facts, policy):
         reason = "final"
     elif attempt >= policy.attempts:
         reason = "attempts"
@@ -89,51 +89,51 @@ def decide(
     return GiveUp(reason, hint)
 
 
-def is_ambiguous(effect: Effect, outcome: FailureFacts) -> bool:
+def is_ambiguous(effect: Effect, facts: FailureFacts) -> bool:
     """Tell whether the service may have accepted, and billed, a call that has no usable answer.
 
     These are the rows of contract §8.2 that say "amb", and the two statuses that a proxy makes up
     when it has waited for a request or a client in vain (408, 425).
     """
-    if effect is not Effect.BILLED or outcome.never_sent:
+    if effect is not Effect.BILLED or facts.never_sent:
         return False
-    status = outcome.status
+    status = facts.status
     return (
         status is None
-        or outcome.unusable
+        or facts.unusable
         or status < 200  # noqa: PLR2004 the classes of HTTP statuses need no names
         or status in {408, 425}
         or status >= 500  # noqa: PLR2004
     )
 
 
-def _may_repeat(effect: Effect, outcome: FailureFacts, policy: RetryPolicy) -> bool:
+def _may_retry(effect: Effect, facts: FailureFacts, policy: RetryPolicy) -> bool:
     """Tell whether another attempt could end better, and would cost nothing that it should not."""
-    if outcome.permanent or not _is_transient(outcome):
+    if facts.permanent or not _is_transient(facts):
         return False
-    if effect is Effect.READ or outcome.never_sent:
+    if effect is Effect.READ or facts.never_sent:
         return True
     # A 429 after acceptance looks like one before it, so trusting it is the caller's choice
     # (contract §8.4).
     return policy.resubmit_on_429 == "always" or (
-        policy.resubmit_on_429 == "envelope" and outcome.rate_limited
+        policy.resubmit_on_429 == "envelope" and facts.rate_limited
     )
 
 
-def _is_transient(outcome: FailureFacts) -> bool:
-    status = outcome.status
+def _is_transient(facts: FailureFacts) -> bool:
+    status = facts.status
     return (
-        status is None or outcome.unusable or status in {408, 425, 429} or status >= 500  # noqa: PLR2004
+        status is None or facts.unusable or status in {408, 425, 429} or status >= 500  # noqa: PLR2004
     )
 
 
-def _backoff(attempt: int, policy: RetryPolicy, roll: float) -> float:
+def _backoff(attempt: int, policy: RetryPolicy, rand: float) -> float:
     """Return the wait before the next attempt: equal jitter, half of it fixed and half drawn."""
     try:
         full = policy.initial * policy.multiplier ** (attempt - 1)
     except OverflowError:
         full = policy.max_delay
-    return min(full, policy.max_delay) * (0.5 + 0.5 * roll)
+    return min(full, policy.max_delay) * (0.5 + 0.5 * rand)
 
 
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")

@@ -10,9 +10,9 @@ _BOM: Final = b"\xef\xbb\xbf"
 _BLANK: Final = b"\n\n"
 _LF: Final = 10
 _CR: Final = 13
-_HEAD: Final = 400
+_EXCERPT_SIZE: Final = 400
 # A longer number could not be a delay, and `int` refuses the longest.
-_LONGEST_RETRY: Final = 18
+_MAX_RETRY_DIGITS: Final = 18
 
 
 class ServerEvent(Struct, frozen=True, gc=False):
@@ -41,12 +41,12 @@ class EventDecoder:
     ``limit`` bytes are kept.
     """
 
-    __slots__ = ("_after_cr", "_id", "_limit", "_parked", "_start", "error", "retry")
+    __slots__ = ("_after_cr", "_bom_prefix", "_id", "_limit", "_partial", "error", "retry")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._parked = bytearray()
-        self._start: bytes | None = b""
+        self._partial = bytearray()
+        self._bom_prefix: bytes | None = b""
         self._after_cr = False
         self._id = ""
         self.retry: int | None = None
@@ -55,39 +55,39 @@ class EventDecoder:
     @property
     def pending(self) -> bool:
         """Whether a part of a frame is waiting for the rest; an end of the stream drops it."""
-        return bool(self._parked or self._start)
+        return bool(self._partial or self._bom_prefix)
 
     @property
     def at_boundary(self) -> bool:
         """Whether the next byte begins a frame and could not mean anything else."""
-        return not (self._parked or self._after_cr or self._start is not None or self.error)
+        return not (self._partial or self._after_cr or self._bom_prefix is not None or self.error)
 
     def feed(self, data: bytes) -> list[ServerEvent]:
         """Take in ``data`` and return the events that it completes."""
-        events = map(self.read, self.frames(self.cut(data)))
+        events = map(self.decode_frame, self.split_block(self.extract_block(data)))
         return [event for event in events if event is not None]
 
-    def cut(self, data: bytes) -> bytes:
+    def extract_block(self, data: bytes) -> bytes:
         """Take in ``data`` and return the frames that it completes, as one block.
 
         In a block every line ends in LF, and the last frame in a blank line; it is empty if no
         frame is complete.
         """
-        if self._start is not None:
+        if self._bom_prefix is not None:
             data = self._skip_bom(data)
         if self._after_cr or _CR in data:
-            data = self._with_line_feeds(data)
+            data = self._normalize_line_ends(data)
         if not data or self.error:
             return b""
-        if not self._parked:
+        if not self._partial:
             if data[-2:] == _BLANK:
                 return data
             data = data.lstrip(b"\n")
-        return self._cut_inside(data)
+        return self._extract_partial(data)
 
-    def _cut_inside(self, data: bytes) -> bytes:
+    def _extract_partial(self, data: bytes) -> bytes:
         """Cut what does not begin and end with a frame, and park the rest."""
-        parked = self._parked
+        parked = self._partial
         # Without a blank line in it, `end` is 1: where the frame ends if LF met LF across the cut.
         end = data.rfind(_BLANK) + 2
         if end == 1 and not (parked and parked[-1] == data[0] == _LF):
@@ -99,21 +99,21 @@ class EventDecoder:
             parked.clear()
         parked += data[end:]
         if len(parked) >= self._limit:
-            self._refuse(bytes(parked[:_HEAD]))
+            self._reject(bytes(parked[:_EXCERPT_SIZE]))
         return block
 
-    def frames(self, block: bytes) -> list[bytes]:
+    def split_block(self, block: bytes) -> list[bytes]:
         """Return the frames of a block, without blank lines, up to one that is too long."""
         # Of an odd number of line ends, the last one is a blank line of its own.
         frames = [frame.removeprefix(b"\n") for frame in block.rstrip(b"\n").split(_BLANK)]
         if len(block) > self._limit:
             for number, frame in enumerate(frames):
                 if len(frame) + len(_BLANK) > self._limit:
-                    self._refuse(frame[:_HEAD])
+                    self._reject(frame[:_EXCERPT_SIZE])
                     return frames[:number]
         return frames
 
-    def read(self, frame: bytes) -> ServerEvent | None:
+    def decode_frame(self, frame: bytes) -> ServerEvent | None:
         """Return the event of one frame, ``None`` if it has no ``data``."""
         name = b""
         data: list[bytes] = []
@@ -127,7 +127,7 @@ class EventDecoder:
                 name = value
             elif field == b"id" and b"\0" not in value:
                 self._id = value.decode("utf-8", "replace")
-            elif field == b"retry" and value.isdigit() and len(value) <= _LONGEST_RETRY:
+            elif field == b"retry" and value.isdigit() and len(value) <= _MAX_RETRY_DIGITS:
                 self.retry = int(value)
         if not data:
             return None
@@ -135,14 +135,14 @@ class EventDecoder:
 
     def _skip_bom(self, data: bytes) -> bytes:
         """Drop one byte order mark at the very start, wherever it was cut."""
-        start = (self._start or b"") + data
+        start = (self._bom_prefix or b"") + data
         if len(start) < len(_BOM) and _BOM.startswith(start):
-            self._start = start
+            self._bom_prefix = start
             return b""
-        self._start = None
+        self._bom_prefix = None
         return start.removeprefix(_BOM)
 
-    def _with_line_feeds(self, data: bytes) -> bytes:
+    def _normalize_line_ends(self, data: bytes) -> bytes:
         """Turn CR LF and CR into LF. A CR at the end counts at once, and an LF after it no more."""
         if not data:
             return data
@@ -154,8 +154,8 @@ class EventDecoder:
         self._after_cr = data[-1] == _CR
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
-    def _refuse(self, head: bytes) -> None:
-        self._parked.clear()
+    def _reject(self, head: bytes) -> None:
+        self._partial.clear()
         self.error = InvalidResponseError(
             f"the stream sent a frame of more than limits.max_event_bytes = {self._limit} bytes",
             body=head.decode("utf-8", "replace"),

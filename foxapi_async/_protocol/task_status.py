@@ -3,7 +3,7 @@
 from enum import Enum, auto
 from typing import Final
 
-from foxapi_async._wire.error_body import error_of
+from foxapi_async._wire.error_body import extract_error
 from foxapi_async._wire.task import Status, Task
 from foxapi_async.errors import (
     APIConnectionError,
@@ -27,7 +27,7 @@ class TaskState(Enum):
     """Where a task stands. If that ``is_final``, it will never change again."""
 
     RUNNING = ("running", False)
-    HOLLOW = ("hollow", False)
+    EMPTY = ("hollow", False)
     COMPLETED = ("completed", True)
     FAILED = ("failed", True)
     CANCELLED = ("cancelled", True)
@@ -62,9 +62,9 @@ _ERRORS: Final = frozenset({"error", "errored"})
 class PollFailure(Enum):
     """What a failed look at a task means."""
 
-    NO_NEWS = auto()
-    MISSING = auto()
-    FORBIDDEN = auto()
+    TRANSIENT = auto()
+    NOT_FOUND = auto()
+    FATAL = auto()
 
 
 def classify(task: Task) -> TaskState:
@@ -77,11 +77,11 @@ def classify(task: Task) -> TaskState:
     if state is TaskState.COMPLETED and all(
         bytes(result) == b"null" for result in task.results or ()
     ):
-        return TaskState.HOLLOW
+        return TaskState.EMPTY
     return state or TaskState.RUNNING
 
 
-def knows_status(task: Task) -> bool:
+def is_known_status(task: Task) -> bool:
     """Tell whether the status of ``task`` means something here."""
     return _known_state(task) is not None
 
@@ -97,17 +97,17 @@ def _known_state(task: Task) -> TaskState | None:
     return _STATES.get(word)
 
 
-def classify_error(fault: FoxAPIError) -> PollFailure:
+def classify_error(error: FoxAPIError) -> PollFailure:
     """Return what a failed poll means: no news, a task that is not there, or the end of asking."""
-    if isinstance(fault, APIConnectionError):
-        return PollFailure.NO_NEWS if fault.trusted else PollFailure.FORBIDDEN
-    if isinstance(fault, InternalServerError | InvalidResponseError):
-        return PollFailure.NO_NEWS
-    if isinstance(fault, NotFoundError):
-        return PollFailure.MISSING
-    if isinstance(fault, APIStatusError) and fault.status in _NO_NEWS:
-        return PollFailure.NO_NEWS
-    return PollFailure.FORBIDDEN
+    if isinstance(error, APIConnectionError):
+        return PollFailure.TRANSIENT if error.trusted else PollFailure.FATAL
+    if isinstance(error, InternalServerError | InvalidResponseError):
+        return PollFailure.TRANSIENT
+    if isinstance(error, NotFoundError):
+        return PollFailure.NOT_FOUND
+    if isinstance(error, APIStatusError) and error.status in _NO_NEWS:
+        return PollFailure.TRANSIENT
+    return PollFailure.FATAL
 
 
 def task_error(task: Task) -> TaskError:
@@ -115,7 +115,7 @@ def task_error(task: Task) -> TaskError:
     state = classify(task)
     if state is TaskState.FAILED:
         # What a failed task says beside its error, if it has none, is the reason all the same.
-        body = error_of(task.error.to_dict() if task.error else dict(task.extra))
+        body = extract_error(task.error.to_dict() if task.error else dict(task.extra))
         code = body.code if body else None
         message = body.message if body else None
         return TaskFailedError(

@@ -9,7 +9,7 @@ from foxapi_async._wire.chunk import NO_INDEX, Delta, DeltaChoice, ToolCallDelta
 _FIRST: Final = -1
 
 
-class CallNumbers:
+class ToolCallIndexer:
     """Numbers the calls of one choice, which are their indexes where those can be relied on.
 
     A new id opens a new call, also at an index that another call has. A piece without an id goes to
@@ -25,7 +25,7 @@ class CallNumbers:
         self._by_index: dict[int, int] = {}
         self._last: int | None = None
 
-    def place(self, piece: ToolCallDelta) -> int:
+    def assign(self, piece: ToolCallDelta) -> int:
         """Take in the next piece and return the number of its call."""
         number = self._find(piece)
         if number is None:
@@ -50,23 +50,23 @@ class CallNumbers:
         return None if is_other else number
 
 
-class DeltaNumbers:
+class ToolCallReindexer:
     """Numbers the calls in the deltas of one stream, so that pieces of one call have one index."""
 
     __slots__ = ("_choices",)
 
     def __init__(self) -> None:
-        self._choices: dict[int, CallNumbers] = {}
+        self._choices: dict[int, ToolCallIndexer] = {}
 
-    def numbered(self, delta: Delta) -> Delta:
+    def reindex(self, delta: Delta) -> Delta:
         """Take in the next delta and return it with the numbers in the place of the indexes."""
-        choices = tuple(map(self._numbered, delta.choices))
+        choices = tuple(map(self._reindex_choice, delta.choices))
         return delta if choices == delta.choices else replace(delta, choices=choices)
 
-    def _numbered(self, choice: DeltaChoice) -> DeltaChoice:
+    def _reindex_choice(self, choice: DeltaChoice) -> DeltaChoice:
         message = choice.delta
         if message is None or not message.tool_calls:
             return choice
-        numbers = self._choices.setdefault(choice.index, CallNumbers())
-        pieces = tuple(replace(piece, index=numbers.place(piece)) for piece in message.tool_calls)
+        numbers = self._choices.setdefault(choice.index, ToolCallIndexer())
+        pieces = tuple(replace(piece, index=numbers.assign(piece)) for piece in message.tool_calls)
         return replace(choice, delta=replace(message, tool_calls=pieces))

@@ -125,7 +125,7 @@ class Account:
         return self.mask.text(text)
 
     def __repr__(self) -> str:
-        return f"<Account {self.base} {self.mask.shown}>"
+        return f"<Account {self.base} {self.mask.placeholder}>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an account holds an API key, so it is not pickled")

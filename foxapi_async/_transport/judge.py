@@ -41,7 +41,7 @@ class RetryDecider:
             attempt,
             failed.facts,
             self._policy,
-            roll=self._roll(),
+            rand=self._roll(),
             elapsed=now - self._began,
             remaining=None if self._ends is None else self._ends - now,
         )

@@ -7,7 +7,7 @@ from msgspec import DecodeError, Struct
 
 from foxapi_async._protocol.status_errors import error_class_for
 from foxapi_async._wire.base import Decoder, WireStruct
-from foxapi_async._wire.error_body import read_error
+from foxapi_async._wire.error_body import decode_error
 from foxapi_async.errors import APIStatusError, InvalidResponseError
 
 if TYPE_CHECKING:
@@ -53,12 +53,12 @@ def decode(reader: Decoder[S], answer: HTTPResponse) -> S:
     errors, events and logs. Raw JSON, such as the results of a task, is the user's and stays.
     """
     try:
-        shape = reader.read(answer.body)
+        shape = reader.decode(answer.body)
     except DecodeError as error:
         why = str(error)
     else:
         mask = answer.account.mask
-        return mask.shape(shape) if mask.may_hold(answer.body) else shape
+        return mask.struct(shape) if mask.may_contain(answer.body) else shape
     # Raised out here, where the decoder's error, which may quote the answer, is no context of ours.
     what = "an empty body" if not answer.body else _describe(answer.body)
     why = answer.account.redact(why)[:EXCERPT_LENGTH]
@@ -76,7 +76,7 @@ def invalid_response(answer: HTTPResponse, what: str) -> InvalidResponseError:
 
 def status_error(answer: HTTPResponse) -> APIStatusError:
     """Return the error that an answer without success stands for. Unknown codes are data."""
-    body, enveloped = read_error(answer.body)
+    body, enveloped = decode_error(answer.body)
     account, status = answer.account, answer.status
     told = (body.message, body.code, body.type, body.param) if body else (None,) * 4
     message = told[0] and account.redact(told[0])[:_MESSAGE]

@@ -41,7 +41,7 @@ class Extra(dict[str, Any]):
         return Extra, (dict(self),)
 
 
-_NOTHING = Extra()
+_NO_EXTRA = Extra()
 _EXTRA = "extra"
 _EXTRA_BYTES = b'"extra":'
 
@@ -60,7 +60,7 @@ class WireStruct(
         In an answer of the service also those known ones whose value was not of their type: the
         member itself then has its default, or what the value could be read as.
         """
-        return self._extra if self._extra is not UNSET else _NOTHING
+        return self._extra if self._extra is not UNSET else _NO_EXTRA
 
 
 class ResponseStruct(WireStruct, frozen=True, kw_only=True, gc=False):
@@ -76,30 +76,30 @@ class ResponseStruct(WireStruct, frozen=True, kw_only=True, gc=False):
         Unknown members stand beside the named ones. A named member whose value was of another type
         is written as this object has it.
         """
-        return cast("dict[str, Any]", plain(self))
+        return cast("dict[str, Any]", to_plain(self))
 
     def to_json(self) -> str:
         """Return the JSON text of ``to_dict()``."""
         try:
-            return msgspec.json.encode(plain(self)).decode()
+            return msgspec.json.encode(to_plain(self)).decode()
         except UnicodeEncodeError:
             # Half of a surrogate pair, which has no UTF-8: written as JSON's own escape.
-            return json.dumps(plain(self), ensure_ascii=True, separators=(",", ":"))
+            return json.dumps(to_plain(self), ensure_ascii=True, separators=(",", ":"))
 
 
-Mender = Callable[[str, Any], Any]
-_menders: dict[type[ResponseStruct], Mender] = {}
+Coercion = Callable[[str, Any], Any]
+_coercions: dict[type[ResponseStruct], Coercion] = {}
 
 
-def mends(shape: type[ResponseStruct]) -> Callable[[Mender], Mender]:
+def coerces(shape: type[ResponseStruct]) -> Callable[[Coercion], Coercion]:
     """Let a function say what an odd value of a member of ``shape`` is known to mean.
 
     It gets the member's JSON name and the value as Python sees it, and returns what the member is
     to be, ``UNSET`` where that cannot be told.
     """
 
-    def register(mender: Mender) -> Mender:
-        _menders[shape] = mender
+    def register(mender: Coercion) -> Coercion:
+        _coercions[shape] = mender
         return mender
 
     return register
@@ -112,33 +112,38 @@ class Decoder(Generic[S]):
     """Decodes one shape from bytes. Build it once, at import.
 
     The first try refuses all that is not as it should be, which costs nothing where all is; only an
-    object that fails it is read again member by member. ``given`` are members, by their JSON names,
-    that are taken for said where the object leaves them out or says something unreadable. With
-    ``halves`` a lone half of a surrogate pair stays in its text, else U+FFFD stands for it.
+    object that fails it is read again member by member. ``defaults`` are members, by their JSON
+    names, that are taken for said where the object leaves them out or says something unreadable.
+    With ``keep_surrogates`` a lone half of a surrogate pair stays in its text, else U+FFFD stands
+    for it.
     """
 
-    __slots__ = ("_builder", "_given", "_halves", "_shape", "_strict")
+    __slots__ = ("_builder", "_defaults", "_keep_surrogates", "_shape", "_strict")
 
     def __init__(
-        self, shape: type[S], *, given: Mapping[str, Any] | None = None, halves: bool = False
+        self,
+        shape: type[S],
+        *,
+        defaults: Mapping[str, Any] | None = None,
+        keep_surrogates: bool = False,
     ) -> None:
         self._shape = shape
-        self._given = given or {}
-        self._halves = halves
+        self._defaults = defaults or {}
+        self._keep_surrogates = keep_surrogates
         self._strict = msgspec.json.Decoder(shape).decode
         self._builder: _Builder[S] | None = None
 
     @property
-    def strict(self) -> Callable[[bytes], S]:
+    def decode_strict(self) -> Callable[[bytes], S]:
         """The bare decoder: quickest, and refuses any object that is not wholly known."""
         return self._strict
 
-    def read(self, data: bytes | Raw) -> S:
+    def decode(self, data: bytes | Raw) -> S:
         """Decode ``data`` and keep its unknown members; ``DecodeError`` if it is not the shape."""
         try:
             return self._strict(data)
         except (DecodeError, UnicodeDecodeError):
-            return self._read_loosely(data)
+            return self._decode_leniently(data)
         except RecursionError as error:
             raise DecodeError(str(error)) from None
 
@@ -147,14 +152,14 @@ class Decoder(Generic[S]):
         try:
             return msgspec.convert(value, self._shape)
         except ValidationError:
-            return self.read(encode(value))
+            return self.decode(encode(value))
 
     def build(self, members: Mapping[str, Any]) -> S:
-        """Build the shape from members that were read from JSON, as `read` does."""
+        """Build the shape from members that were read from JSON, as `decode` does."""
         self._builder = self._builder or _Builder(self._shape)
-        return self._builder.build(members, self._given)
+        return self._builder.build(members, self._defaults)
 
-    def _read_loosely(self, data: bytes | Raw) -> S:
+    def _decode_leniently(self, data: bytes | Raw) -> S:
         builder = self._builder = self._builder or _Builder(self._shape)
         try:
             try:
@@ -162,23 +167,25 @@ class Decoder(Generic[S]):
             except (DecodeError, UnicodeDecodeError):
                 if not builder.is_lenient:
                     raise
-                members = builder.members_of(_salvaged(data, halves=self._halves))
-            return builder.build(members, self._given)
+                members = builder.members_of(
+                    _decode_nonstandard(data, halves=self._keep_surrogates)
+                )
+            return builder.build(members, self._defaults)
         except (RecursionError, UnicodeError) as error:
             raise DecodeError(str(error)) from None
 
 
-_read_any = msgspec.json.Decoder().decode
-_read_members = msgspec.json.Decoder(dict[str, Raw]).decode
-_read_items = msgspec.json.Decoder(list[Raw]).decode
+_decode_any = msgspec.json.Decoder().decode
+_decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_raw_items = msgspec.json.Decoder(list[Raw]).decode
 
 
-class _PartlyOddError(ValidationError):
-    """Some items of a list are not of its type; ``rest`` are the others."""
+class _InvalidItemsError(ValidationError):
+    """Some items of a list are not of its type; ``valid_items`` are the others."""
 
-    def __init__(self, error: ValidationError, rest: tuple[Any, ...]) -> None:
+    def __init__(self, error: ValidationError, valid_items: tuple[Any, ...]) -> None:
         super().__init__(str(error))
-        self.rest = rest
+        self.rest = valid_items
 
 
 class _Builder(Generic[S]):
@@ -189,23 +196,23 @@ class _Builder(Generic[S]):
         self.is_lenient: bool = issubclass(shape, ResponseStruct)
         fields = _fields_of(shape)
         self._fields = {item.encode_name: item for item in fields}
-        self._reads = {
-            item.encode_name: _member_reader(item.type, is_lenient=self.is_lenient)
+        self._decoders = {
+            item.encode_name: _member_decoder(item.type, is_lenient=self.is_lenient)
             for item in fields
         }
-        self._menders = [_menders[cls] for cls in shape.__mro__ if cls in _menders]
+        self._coercions = [_coercions[cls] for cls in shape.__mro__ if cls in _coercions]
         # Lists of raw JSON, which have to be byte for byte as they came.
         self._raw = {item.encode_name for item in fields if _item_type(item.type) is Raw}
 
     def members(self, data: bytes | Raw) -> dict[str, Any]:
         """Return the members of the JSON object ``data``, as Python values."""
         if not self._raw:
-            return self.members_of(_read_any(data))
+            return self.members_of(_decode_any(data))
         return {
-            name: _read_items(value)
+            name: _decode_raw_items(value)
             if name in self._raw and bytes(value)[:1] == b"["
-            else _read_any(value)
-            for name, value in _read_members(data).items()
+            else _decode_any(value)
+            for name, value in _decode_members(data).items()
         }
 
     def members_of(self, value: Any) -> dict[str, Any]:
@@ -217,30 +224,32 @@ class _Builder(Generic[S]):
                 value[name] = [Raw(msgspec.json.encode(item)) for item in value[name]]
         return value
 
-    def build(self, members: Mapping[str, Any], given: Mapping[str, Any]) -> S:
+    def build(self, members: Mapping[str, Any], defaults: Mapping[str, Any]) -> S:
         """Return the shape; ``ValidationError`` if what is required is missing or odd."""
         known = {name: value for name, value in members.items() if name in self._fields}
         extra = {name: value for name, value in members.items() if name not in self._fields}
         try:
             kept = {_EXTRA: Extra(extra)} if extra else {}
-            return msgspec.convert({**given, **known, **kept}, self._shape)
+            return msgspec.convert({**defaults, **known, **kept}, self._shape)
         except ValidationError:
-            return self._build_each(known, extra, given)
+            return self._build_each(known, extra, defaults)
 
     def _build_each(
-        self, known: Mapping[str, Any], extra: dict[str, Any], given: Mapping[str, Any]
+        self, known: Mapping[str, Any], extra: dict[str, Any], defaults: Mapping[str, Any]
     ) -> S:
-        built: dict[str, Any] = {self._fields[name].name: value for name, value in given.items()}
+        built: dict[str, Any] = {self._fields[name].name: value for name, value in defaults.items()}
         for name, value in known.items():
             item = self._fields[name]
             try:
-                built[item.name] = self._reads[name](value)
+                built[item.name] = self._decoders[name](value)
             except ValidationError as error:
-                if not self.is_lenient or (item.required and name not in given):
+                if not self.is_lenient or (item.required and name not in defaults):
                     raise _placed(error, f".{name}") from None
                 extra[name] = value
                 meant = (
-                    error.rest if isinstance(error, _PartlyOddError) else self._meant(name, value)
+                    error.rest
+                    if isinstance(error, _InvalidItemsError)
+                    else self._coerce(name, value)
                 )
                 if meant is not UNSET:
                     built[item.name] = meant
@@ -249,9 +258,9 @@ class _Builder(Generic[S]):
                 raise ValidationError(f"Object missing required field `{name}`")
         return self._shape(**built, _extra=Extra(extra) if extra else UNSET)
 
-    def _meant(self, name: str, value: Any) -> Any:
+    def _coerce(self, name: str, value: Any) -> Any:
         """Return what an odd value stands for: by the shape's own word, or a number in a text."""
-        for mender in self._menders:
+        for mender in self._coercions:
             if (meant := mender(name, value)) is not UNSET:
                 return meant
         try:
@@ -260,7 +269,7 @@ class _Builder(Generic[S]):
             return UNSET
 
 
-def _member_reader(annotation: Any, *, is_lenient: bool) -> Callable[[Any], Any]:
+def _member_decoder(annotation: Any, *, is_lenient: bool) -> Callable[[Any], Any]:
     """Return the reader of one member: shapes and tuples of them are opened, others are typed."""
 
     def typed(value: Any) -> Any:
@@ -273,9 +282,9 @@ def _member_reader(annotation: Any, *, is_lenient: bool) -> Callable[[Any], Any]
     item = _item_type(annotation)
     if item is None or item is Raw:
         return typed
-    read_item = _member_reader(item, is_lenient=is_lenient)
+    read_item = _member_decoder(item, is_lenient=is_lenient)
     return lambda value: (
-        _read_each(read_item, value, is_lenient=is_lenient) if is_list(value) else typed(value)
+        _decode_items(read_item, value, is_lenient=is_lenient) if is_list(value) else typed(value)
     )
 
 
@@ -293,7 +302,7 @@ def _is_tuple(value: Any) -> TypeGuard[tuple[Any, ...]]:
     return isinstance(value, tuple)
 
 
-def _read_each(
+def _decode_items(
     read_item: Callable[[Any], Any], values: list[Any], *, is_lenient: bool
 ) -> tuple[Any, ...]:
     items: list[Any] = []
@@ -306,7 +315,7 @@ def _read_each(
             if not is_lenient:
                 raise fault from None
     if fault is not None:
-        raise _PartlyOddError(fault, tuple(items))
+        raise _InvalidItemsError(fault, tuple(items))
     return tuple(items)
 
 
@@ -329,7 +338,7 @@ def _placed(error: ValidationError, place: str) -> ValidationError:
     return ValidationError(f"{what} - at `${place}{path or '`'}")
 
 
-def _salvaged(data: bytes | Raw, *, halves: bool) -> Any:
+def _decode_nonstandard(data: bytes | Raw, *, halves: bool) -> Any:
     """Return the Python value of JSON that Python alone reads; ``DecodeError`` if it cannot either.
 
     That is JSON with lone halves of surrogate pairs, numbers like ``NaN``, which are read as null,
@@ -339,35 +348,37 @@ def _salvaged(data: bytes | Raw, *, halves: bool) -> Any:
         value = json.loads(bytes(data).decode("utf-8", "surrogatepass"), strict=False)
     except ValueError as error:
         raise DecodeError(str(error)) from None
-    return _cleaned(value, halves=halves)
+    return _sanitize(value, halves=halves)
 
 
-def _cleaned(value: Any, *, halves: bool) -> Any:
+def _sanitize(value: Any, *, halves: bool) -> Any:
     if isinstance(value, str):
-        return value if halves else without_halves(value)
+        return value if halves else join_surrogates(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if is_list(value):
-        return [_cleaned(item, halves=halves) for item in value]
+        return [_sanitize(item, halves=halves) for item in value]
     if is_object(value):
-        return {without_halves(name): _cleaned(item, halves=halves) for name, item in value.items()}
+        return {
+            join_surrogates(name): _sanitize(item, halves=halves) for name, item in value.items()
+        }
     return value
 
 
-def without_halves(text: str) -> str:
+def join_surrogates(text: str) -> str:
     """Return ``text`` with its surrogate pairs joined, and U+FFFD for each half without another."""
     if text.isascii():
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def read_json(data: bytes | Raw) -> Any:
+def decode_json(data: bytes | Raw) -> Any:
     """Return JSON as Python values, odd texts and numbers made whole, or ``DecodeError``."""
     try:
         try:
-            return _read_any(data)
+            return _decode_any(data)
         except (DecodeError, UnicodeDecodeError):
-            return _salvaged(data, halves=False)
+            return _decode_nonstandard(data, halves=False)
     except RecursionError as error:
         raise DecodeError(str(error)) from None
 
@@ -385,35 +396,37 @@ def encode(value: object) -> bytes:
     What a shape was read from is written again, odd members as they were, so that it can be read.
     """
     data = _encoder.encode(value)
-    return _encoder.encode(plain(value, odd=True)) if _EXTRA_BYTES in data else data
+    return _encoder.encode(to_plain(value, as_received=True)) if _EXTRA_BYTES in data else data
 
 
-def plain(value: Any, *, odd: bool = False) -> Any:
+def to_plain(value: Any, *, as_received: bool = False) -> Any:
     """Return ``value`` with each shape in it as a ``dict``, ``extra`` beside the named members.
 
-    A member that is in both is written as its shape has it; with ``odd``, as it was read.
+    A member that is in both is written as its shape has it; with ``as_received``, as it was read.
     """
     if isinstance(value, WireStruct):
-        members = _plain_members(value, odd=odd)
+        members = _members_of(value, as_received=as_received)
         # An odd optional member may be written again; without a required one nothing can be read.
-        own = {item.encode_name for item in _fields_of(type(value)) if item.required or not odd}
-        extra = {name: plain(item) for name, item in value.extra.items() if name not in own}
+        own = {
+            item.encode_name for item in _fields_of(type(value)) if item.required or not as_received
+        }
+        extra = {name: to_plain(item) for name, item in value.extra.items() if name not in own}
         return members | extra
     if is_object(value):
-        return {name: plain(item, odd=odd) for name, item in value.items()}
+        return {name: to_plain(item, as_received=as_received) for name, item in value.items()}
     if is_list(value) or _is_tuple(value):
-        return [plain(item, odd=odd) for item in value]
-    return read_json(value) if isinstance(value, Raw) else value
+        return [to_plain(item, as_received=as_received) for item in value]
+    return decode_json(value) if isinstance(value, Raw) else value
 
 
-def _plain_members(shape: WireStruct, *, odd: bool) -> dict[str, Any]:
+def _members_of(shape: WireStruct, *, as_received: bool) -> dict[str, Any]:
     """Return the members of ``shape`` by their JSON names."""
     members: dict[str, Any] = {}
     for item in _fields_of(type(shape)):
         value = getattr(shape, item.name)
         is_default = shape.__struct_config__.omit_defaults and value is item.default
         if value is not UNSET and not is_default:
-            members[item.encode_name] = plain(value, odd=odd)
+            members[item.encode_name] = to_plain(value, as_received=as_received)
     return members
 
 

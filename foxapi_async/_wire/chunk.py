@@ -2,8 +2,8 @@
 
 from typing import Any, Final
 
-from foxapi_async._wire.base import Decoder, ResponseStruct, mends
-from foxapi_async._wire.completion import Usage, mend_function, mend_message
+from foxapi_async._wire.base import Decoder, ResponseStruct, coerces
+from foxapi_async._wire.completion import Usage, coerce_function, coerce_message
 
 NO_INDEX: Final = -1
 """The index of a piece of a tool call for which the service told none."""
@@ -18,7 +18,7 @@ class FunctionDelta(ResponseStruct, frozen=True, kw_only=True, gc=False, omit_de
     """A piece of the JSON text; all pieces are to be concatenated."""
 
 
-mends(FunctionDelta)(mend_function)
+coerces(FunctionDelta)(coerce_function)
 
 
 class ToolCallDelta(ResponseStruct, frozen=True, kw_only=True, gc=False):
@@ -49,7 +49,7 @@ class DeltaMessage(ResponseStruct, frozen=True, kw_only=True, gc=False, omit_def
     """A piece of the refusal."""
 
 
-mends(DeltaMessage)(mend_message)
+coerces(DeltaMessage)(coerce_message)
 
 
 class DeltaChoice(ResponseStruct, frozen=True, kw_only=True, gc=False):
@@ -145,6 +145,6 @@ class StreamErrorEvent(ResponseStruct, frozen=True, kw_only=True, gc=False):
 
 delta_decoder = Decoder(Delta)
 # A text that ends or begins in the middle of a character keeps the half that it has.
-halved_deltas = Decoder(Delta, halves=True)
+surrogate_delta_decoder = Decoder(Delta, keep_surrogates=True)
 done_decoder = Decoder(StreamDone)
 error_decoder = Decoder(StreamErrorEvent)

@@ -10,11 +10,11 @@ from msgspec.structs import replace
 from foxapi_async._wire.base import (
     Decoder,
     ResponseStruct,
+    coerces,
+    decode_json,
     encode,
     is_list,
     is_object,
-    mends,
-    read_json,
 )
 
 Source = Literal["task", "stream", "task+stream"]
@@ -24,7 +24,7 @@ _TEXTS: Final = frozenset({"content", "reasoning_content", "refusal"})
 _TEXT_PARTS: Final = frozenset({None, "text", "output_text"})
 
 
-def text_of(value: Any) -> str:
+def coerce_text(value: Any) -> str:
     """Return the text that ``value``, the JSON in the place of a text, stands for.
 
     The texts of a list of parts are joined, and its other parts left out; JSON that is neither text
@@ -33,10 +33,10 @@ def text_of(value: Any) -> str:
     if isinstance(value, str):
         return value
     parts = value if is_list(value) else [value]
-    return "".join(map(_part_text, parts)) if is_text(parts) else _json(value)
+    return "".join(map(_part_text, parts)) if is_text_like(parts) else _json(value)
 
 
-def is_text(value: Any) -> bool:
+def is_text_like(value: Any) -> bool:
     """Tell whether ``value`` is a text, or a list of nothing but the parts of one."""
     return isinstance(value, str) or (is_list(value) and all(map(_is_part, value)))
 
@@ -78,8 +78,8 @@ class ToolCall(ResponseStruct, frozen=True, kw_only=True, gc=False):
     """What is to be called."""
 
 
-@mends(Function)
-def mend_function(name: str, value: Any) -> Any:
+@coerces(Function)
+def coerce_function(name: str, value: Any) -> Any:
     """Write arguments that are JSON already as the text that they are to be."""
     return _json(value) if name == "arguments" and value is not None else UNSET
 
@@ -99,7 +99,7 @@ class Usage(ResponseStruct, frozen=True, kw_only=True, gc=False):
     """The written tokens by kind, such as reasoning."""
 
 
-def _nothing() -> str | None:
+def _none() -> str | None:
     return None
 
 
@@ -113,7 +113,7 @@ class CompletionMessage(ResponseStruct, frozen=True, kw_only=True, gc=False, omi
     # Made by functions, which are never left out of the JSON.
     role: str = field(default_factory=lambda: "assistant")
     """``assistant``."""
-    content: str | None = field(default_factory=_nothing)
+    content: str | None = field(default_factory=_none)
     """The text, or ``None``, as with tool calls."""
     reasoning_content: str | None = None
     """The thinking of the model; only a stream carries it (contract Q1)."""
@@ -123,10 +123,10 @@ class CompletionMessage(ResponseStruct, frozen=True, kw_only=True, gc=False, omi
     """Why the model refuses to answer, or ``None``."""
 
 
-@mends(CompletionMessage)
-def mend_message(name: str, value: Any) -> Any:
+@coerces(CompletionMessage)
+def coerce_message(name: str, value: Any) -> Any:
     """Read a text in every form in which it may come."""
-    return text_of(value) if name in _TEXTS and value is not None else UNSET
+    return coerce_text(value) if name in _TEXTS and value is not None else UNSET
 
 
 class Choice(ResponseStruct, frozen=True, kw_only=True, gc=False):
@@ -144,12 +144,12 @@ class Choice(ResponseStruct, frozen=True, kw_only=True, gc=False):
     """Log probabilities of the tokens, if they were asked for."""
 
 
-@mends(Choice)
-def _mend_choice(name: str, value: Any) -> Any:
+@coerces(Choice)
+def _coerce_choice(name: str, value: Any) -> Any:
     """Read a message that is no object as its text."""
     if name != "message" or value is None:
         return UNSET
-    return CompletionMessage(content=text_of(value))
+    return CompletionMessage(content=coerce_text(value))
 
 
 class _Origin(Struct, frozen=True, gc=False):
@@ -159,7 +159,7 @@ class _Origin(Struct, frozen=True, gc=False):
     raw: bytes
 
 
-_UNTOLD: Final = _Origin("task", b"")
+_DEFAULT_ORIGIN: Final = _Origin("task", b"")
 
 
 class ChatCompletion(ResponseStruct, frozen=True, kw_only=True, gc=True, dict=True):
@@ -218,14 +218,14 @@ class ChatCompletion(ResponseStruct, frozen=True, kw_only=True, gc=True, dict=Tr
     @property
     def _origin(self) -> _Origin:
         told: _Origin | None = self.__dict__.get("_told")
-        return told or _UNTOLD
+        return told or _DEFAULT_ORIGIN
 
     def __copy__(self) -> "ChatCompletion":
         return with_origin(self, self.source, self.raw)
 
     def __reduce__(self) -> tuple[Any, ...]:
         members = {name: getattr(self, name) for name in self.__struct_fields__}
-        return _restored, (members, self.source, self.raw)
+        return _unpickle, (members, self.source, self.raw)
 
     def __repr__(self) -> str:
         return (
@@ -246,7 +246,7 @@ def with_origin(completion: ChatCompletion, source: Source, raw: bytes) -> ChatC
     return told
 
 
-def _restored(members: dict[str, Any], source: Source, raw: bytes) -> ChatCompletion:
+def _unpickle(members: dict[str, Any], source: Source, raw: bytes) -> ChatCompletion:
     return with_origin(ChatCompletion(**members), source, raw)
 
 
@@ -257,16 +257,16 @@ def decode_completion(result: Raw) -> ChatCompletion:
     """
     raw = bytes(result)
     if raw[:1] in {b'"', b"["}:
-        return with_origin(_from_text(read_json(raw)), "task", raw)
-    completion = _completions.read(raw)
+        return with_origin(_from_text(decode_json(raw)), "task", raw)
+    completion = _completions.decode(raw)
     choices = completion.choices or (_from_short_form(completion.extra),)
-    choices = tuple(_told(choice) for choice in choices)
+    choices = tuple(_with_legacy_text(choice) for choice in choices)
     if len({choice.index for choice in choices}) < len(choices):
         choices = tuple(replace(choice, index=n) for n, choice in enumerate(choices))
     return with_origin(replace(completion, choices=choices), "task", raw)
 
 
-def _told(choice: Choice) -> Choice:
+def _with_legacy_text(choice: Choice) -> Choice:
     """Return ``choice`` with the text that it may have in the place of a message, as of old."""
     text = choice.extra.get("text")
     if choice.message.content is not None or not isinstance(text, str):
@@ -281,16 +281,16 @@ def encode_completion(completion: ChatCompletion) -> bytes:
 
 def _from_text(result: Any) -> ChatCompletion:
     """Read a result that is its text, or the parts of it, alone."""
-    if not result or not is_text(result):
+    if not result or not is_text_like(result):
         raise DecodeError("the result is no object, and no text either")
-    return ChatCompletion(choices=(Choice(message=CompletionMessage(content=text_of(result))),))
+    return ChatCompletion(choices=(Choice(message=CompletionMessage(content=coerce_text(result))),))
 
 
 def _from_short_form(extra: Mapping[str, Any]) -> Choice:
     """Read ``message.content`` (the seed's path), ``content`` or ``text`` (contract §5.1)."""
     message = extra.get("message")
     if not isinstance(message, dict):
-        texts = [extra[name] for name in ("content", "text") if is_text(extra.get(name))]
+        texts = [extra[name] for name in ("content", "text") if is_text_like(extra.get(name))]
         if not texts:
             raise DecodeError("the result holds neither `choices` nor `message`")
         message = {"content": texts[0]}

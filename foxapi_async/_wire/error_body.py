@@ -7,10 +7,17 @@ import msgspec
 from msgspec import UNSET, DecodeError
 from msgspec.structs import replace
 
-from foxapi_async._wire.base import Decoder, ResponseStruct, is_list, is_object, mends, read_json
+from foxapi_async._wire.base import (
+    Decoder,
+    ResponseStruct,
+    coerces,
+    decode_json,
+    is_list,
+    is_object,
+)
 
 # Where a reason stands: in the contract, in frameworks, in gateways of the New-API family.
-_REASONS: Final = (
+_REASON_MEMBERS: Final = (
     "error",
     "errors",
     "message",
@@ -24,8 +31,8 @@ _REASONS: Final = (
     "reason",
     "title",
 )
-_DEEPEST: Final = 6
-_MOST: Final = 20
+_MAX_DEPTH: Final = 6
+_MAX_ITEMS: Final = 20
 
 
 class ErrorBody(ResponseStruct, frozen=True, kw_only=True, gc=False):
@@ -41,12 +48,12 @@ class ErrorBody(ResponseStruct, frozen=True, kw_only=True, gc=False):
     """The member of the request that is wrong."""
 
 
-@mends(ErrorBody)
-def _mend_error(name: str, value: Any) -> Any:
+@coerces(ErrorBody)
+def _coerce_error(name: str, value: Any) -> Any:
     """Read a numeric code, a path in place of a parameter, a message that has parts."""
     if value is None:
         return UNSET
-    if name == "message" and (body := error_of(value)) is not None:
+    if name == "message" and (body := extract_error(value)) is not None:
         return body.message
     if is_list(value):
         return ".".join(map(str, value))
@@ -56,24 +63,24 @@ def _mend_error(name: str, value: Any) -> Any:
 _bodies = Decoder(ErrorBody)
 
 
-def error_of(value: Any, depth: int = 0) -> ErrorBody | None:
+def extract_error(value: Any, depth: int = 0) -> ErrorBody | None:
     """Return the error that JSON in the place of one tells of, ``None`` where it gives no reason.
 
     A text is the message; of a list the reasons are joined; in an object, they are looked for under
     the names that they are known to have, and every one of them is kept.
     """
-    if depth > _DEEPEST:
+    if depth > _MAX_DEPTH:
         return None
     if isinstance(value, str):
         return ErrorBody(message=value.strip()) if value.strip() else None
     if is_list(value):
-        return _joined([error_of(item, depth + 1) for item in value[:_MOST]])
+        return _join([extract_error(item, depth + 1) for item in value[:_MAX_ITEMS]])
     return _object_error(value, depth) if is_object(value) else None
 
 
-def stated_error(value: Any) -> ErrorBody | None:
+def extract_error_or_json(value: Any) -> ErrorBody | None:
     """Return the error that stands in the place of one; what is unreadable is its own message."""
-    if (body := error_of(value)) is not None or not value:
+    if (body := extract_error(value)) is not None or not value:
         return body
     return ErrorBody(message=msgspec.json.encode(value).decode())
 
@@ -83,7 +90,9 @@ def _object_error(value: Mapping[str, Any], depth: int) -> ErrorBody | None:
     place = value.get("loc")
     if is_list(place):
         body = replace(body, param=body.param or ".".join(map(str, place)))
-    inner = _joined([error_of(value[name], depth + 1) for name in _REASONS if name in value])
+    inner = _join(
+        [extract_error(value[name], depth + 1) for name in _REASON_MEMBERS if name in value]
+    )
     if inner is None:
         return body if body.code or body.type else None
     return replace(
@@ -95,7 +104,7 @@ def _object_error(value: Mapping[str, Any], depth: int) -> ErrorBody | None:
     )
 
 
-def _joined(bodies: list[ErrorBody | None]) -> ErrorBody | None:
+def _join(bodies: list[ErrorBody | None]) -> ErrorBody | None:
     """Return one error with all their messages, and the first of each other word."""
     told = [body for body in bodies if body is not None]
     if not told:
@@ -109,19 +118,19 @@ def _joined(bodies: list[ErrorBody | None]) -> ErrorBody | None:
     )
 
 
-def read_error(data: bytes) -> tuple[ErrorBody | None, bool]:
+def decode_error(data: bytes) -> tuple[ErrorBody | None, bool]:
     """Return the error that ``data`` tells of, and whether it came in the service's own envelope.
 
     Never raises: proxies answer with HTML, plain text or nothing (contract Q6).
     """
     try:
-        value = read_json(data)
+        value = decode_json(data)
     except DecodeError:
         return None, False
     stated = value.get("error") if is_object(value) else None
     if is_object(stated) and stated:
-        return stated_error(stated), True
-    return error_of(value) or stated_error(stated), False
+        return extract_error_or_json(stated), True
+    return extract_error(value) or extract_error_or_json(stated), False
 
 
 def encode_error(body: ErrorBody) -> bytes:

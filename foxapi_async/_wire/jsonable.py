@@ -23,8 +23,8 @@ from foxapi_async._wire.base import ResponseStruct, WireStruct
 
 Jsonable: TypeAlias = "dict[str, Jsonable] | list[Jsonable] | str | float | bool | None"
 
-_SMALLEST: Final = -(2**63)
-_LARGEST: Final = 2**64 - 1
+_MIN_INTEGER: Final = -(2**63)
+_MAX_INTEGER: Final = 2**64 - 1
 _SAME: Final = frozenset({bool, type(None)})
 
 
@@ -36,7 +36,7 @@ class NotJSONError(ValueError):
         self.reason = reason
         self.path = path
 
-    def inside(self, place: str) -> "NotJSONError":
+    def nested_in(self, place: str) -> "NotJSONError":
         """Return the error as it is seen from one level further out."""
         dot = "." if self.path and not self.path.startswith("[") else ""
         return NotJSONError(self.reason, f"{place}{dot}{self.path}")
@@ -54,10 +54,10 @@ def to_jsonable(value: object) -> Jsonable:
     kind = type(value)
     if kind in _SAME:
         return cast("bool | None", value)
-    quick = _QUICK.get(kind)
+    quick = _EXACT_TYPES.get(kind)
     if quick is not None:
         return quick(value)
-    return _unusual(value)
+    return _convert_other(value)
 
 
 def _text(value: str) -> str:
@@ -71,7 +71,7 @@ def _text(value: str) -> str:
 
 
 def _integer(value: int) -> int:
-    if not _SMALLEST <= value <= _LARGEST:
+    if not _MIN_INTEGER <= value <= _MAX_INTEGER:
         raise NotJSONError("is an integer of more than 64 bits; pass it as a text")
     return value
 
@@ -93,7 +93,7 @@ def _object(value: Mapping[Any, object]) -> dict[str, Jsonable]:
         try:
             members[text] = to_jsonable(member)
         except NotJSONError as error:
-            raise error.inside(text) from None
+            raise error.nested_in(text) from None
     return members
 
 
@@ -103,11 +103,11 @@ def _array(value: Iterable[object]) -> list[Jsonable]:
         try:
             items.append(to_jsonable(item))
         except NotJSONError as error:
-            raise error.inside(f"[{len(items)}]") from None
+            raise error.nested_in(f"[{len(items)}]") from None
     return items
 
 
-_QUICK: Final[dict[type, Callable[[Any], Jsonable]]] = {
+_EXACT_TYPES: Final[dict[type, Callable[[Any], Jsonable]]] = {
     str: _text,
     int: _integer,
     float: _number,
@@ -128,21 +128,21 @@ def _name(name: object) -> str:
     return str(plain)
 
 
-def _unusual(value: object) -> Jsonable:
+def _convert_other(value: object) -> Jsonable:
     """Return a value that is not of a plain type itself."""
     for kinds, convert in _BY_BASE:
         if isinstance(value, kinds):
             return convert(value)
     if type(value).__module__ == "numpy":
         return to_jsonable(cast("Any", value).tolist())
-    if isinstance(value, _NEVER):
-        raise _refused(cast("object", value))
+    if isinstance(value, _UNSUPPORTED):
+        raise _not_json(cast("object", value))
     members = _members(value)
     if members is not None:
         return _object(members)
     if isinstance(value, Iterable):
         return _array(cast("Iterable[object]", value))
-    raise _refused(value)
+    raise _not_json(value)
 
 
 _BY_BASE: Final[tuple[tuple[Any, Callable[[Any], Jsonable]], ...]] = (
@@ -192,14 +192,14 @@ def _struct_members(value: Struct) -> Mapping[str, object]:
     return {**members, **value.extra} if isinstance(value, WireStruct) else members
 
 
-def _refused(value: object) -> NotJSONError:
+def _not_json(value: object) -> NotJSONError:
     name = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
-    return NotJSONError(f"is {name}, which {_refusal(value)}")
+    return NotJSONError(f"is {name}, which {_reason(value)}")
 
 
-def _refusal(value: object) -> str:
+def _reason(value: object) -> str:
     """Say why ``value`` cannot be sent, and what to pass in its place."""
-    for kinds, why in _REFUSALS:
+    for kinds, why in _REASONS:
         if isinstance(value, kinds):
             return why
     if hasattr(value, "get_secret_value"):
@@ -207,8 +207,8 @@ def _refusal(value: object) -> str:
     return "JSON cannot say: pass a text, a number, a dict or a list"
 
 
-_NEVER: Final = (bytes, bytearray, memoryview, type, AbstractSet, IOBase)
-_REFUSALS: Final[tuple[tuple[Any, str], ...]] = (
+_UNSUPPORTED: Final = (bytes, bytearray, memoryview, type, AbstractSet, IOBase)
+_REASONS: Final[tuple[tuple[Any, str], ...]] = (
     (
         (bytes, bytearray, memoryview),
         "JSON cannot say: .decode() a text, and pass media to foxapi_async.image(), video(), ...",

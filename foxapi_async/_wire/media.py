@@ -4,7 +4,7 @@ from typing import Any
 
 from msgspec import Raw, Struct, ValidationError
 
-from foxapi_async._wire.base import is_object, read_json
+from foxapi_async._wire.base import decode_json, is_object
 
 
 class MediaResult(Struct, frozen=True, kw_only=True):
@@ -23,12 +23,12 @@ class MediaResult(Struct, frozen=True, kw_only=True):
         return tuple(item["url"] for item in self.items if isinstance(item.get("url"), str))
 
 
-def read_media(results: tuple[Raw, ...]) -> MediaResult:
+def decode_media(results: tuple[Raw, ...]) -> MediaResult:
     """Read the elements of ``results``, a bare link as an object with a ``url``, and no nulls.
 
     ``msgspec.DecodeError`` if one is something else.
     """
-    items = (_item(read_json(result)) for result in results)
+    items = (_item(decode_json(result)) for result in results)
     return MediaResult(items=tuple(item for item in items if item is not None))
 
 

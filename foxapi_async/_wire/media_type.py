@@ -65,20 +65,20 @@ _BRANDS: Final = {
 # Brands of a picture that only a compatible brand tells more of.
 _PICTURES: Final = frozenset({b"mif1", b"msf1", b"miaf"})
 # Sound alone comes in these containers too.
-_SOUND_OF: Final = {
+_AUDIO_OF: Final = {
     "video/mp4": "audio/mp4",
     "video/webm": "audio/webm",
     "video/x-matroska": "audio/x-matroska",
     "video/quicktime": "audio/mp4",
     "video/3gpp": "audio/3gpp",
 }
-_MOVING: Final = {"audio/ogg": "video/ogg"}
+_VIDEO_OF: Final = {"audio/ogg": "video/ogg"}
 # Files of these types always begin as the tables say, so a name alone is no proof of them.
 _PROVABLE: Final = (
     frozenset({*(kind for _, kind in _MAGIC), *_CONTAINERS.values(), *_BRANDS.values()})
     | {"image/heif", "video/mp4", "video/webm"}
 ) - {"audio/mpeg", "video/mpeg", "video/quicktime", "application/rtf"}
-_SAME: Final = {
+_ALIASES: Final = {
     "image/jpg": "image/jpeg",
     "audio/mp3": "audio/mpeg",
     "audio/x-wav": "audio/wav",
@@ -92,7 +92,7 @@ _SAME: Final = {
 }
 _TYPE: Final = re.compile(r"[\w.+-]+/[\w.+-]+(;.*)?", re.ASCII)
 _EBML: Final = b"\x1aE\xdf\xa3"
-_HEAD: Final = 64
+_SNIFF_SIZE: Final = 64
 
 
 def media_type(data: bytes, kind: Kind, *, mime: str | None = None, name: str = "") -> str:
@@ -103,20 +103,20 @@ def media_type(data: bytes, kind: Kind, *, mime: str | None = None, name: str = 
     """
     if not data:
         raise ValueError(f"the {kind} is empty")
-    found = _sniffed(data)
+    found = _sniff(data)
     if found is not None and kind == "audio":
-        found = _SOUND_OF.get(found, found)
+        found = _AUDIO_OF.get(found, found)
     elif found is not None and kind == "video":
-        found = _MOVING.get(found, found)
+        found = _VIDEO_OF.get(found, found)
     if found is not None:
         check_kind(found, kind)
     if mime is not None:
         check_kind(mime, kind)
-        return _SAME.get(mime.lower(), mime)
+        return _ALIASES.get(mime.lower(), mime)
     if found is not None:
         return found
     guess, packed = mimetypes.guess_type(name)
-    guess = f"application/{packed}" if packed else _SAME.get(guess or "", guess)
+    guess = f"application/{packed}" if packed else _ALIASES.get(guess or "", guess)
     if guess is None:
         raise ValueError(f"nothing tells what these bytes are; name it: mime={_example(kind)!r}")
     check_kind(guess, kind)
@@ -138,9 +138,9 @@ def check_kind(mime: str, kind: Kind) -> None:
         raise ValueError(f"{mime} is no {_noun(kind)}: it is for {right}(...)")
 
 
-def _sniffed(data: bytes) -> str | None:
+def _sniff(data: bytes) -> str | None:
     """Return the type that the first bytes prove, ``None`` if they prove none."""
-    head = bytes(data[:_HEAD])
+    head = bytes(data[:_SNIFF_SIZE])
     for signature, found in _MAGIC:
         if head.startswith(signature):
             return found

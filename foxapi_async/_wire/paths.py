@@ -21,7 +21,7 @@ def is_task_id(text: str) -> bool:
     return _TASK_ID.fullmatch(text) is not None and text.strip(".") != ""
 
 
-def mentioned_task_id(text: str) -> str | None:
+def find_task_id(text: str) -> str | None:
     """Return the id of a task that the text of an unusable answer mentions.
 
     That is what is called the id of a task, or an id that begins as those of tasks do: other things

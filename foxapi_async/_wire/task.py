@@ -7,8 +7,8 @@ import msgspec
 from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
-from foxapi_async._wire.base import Decoder, ResponseStruct, mends
-from foxapi_async._wire.error_body import ErrorBody, stated_error
+from foxapi_async._wire.base import Decoder, ResponseStruct, coerces
+from foxapi_async._wire.error_body import ErrorBody, extract_error_or_json
 
 
 class Status(StrEnum):
@@ -78,11 +78,11 @@ class UnifiedTask(ResponseStruct, frozen=True, kw_only=True, gc=False):
     """Why the task failed, or ``None``."""
 
 
-@mends(UnifiedTask)
-def _mend_task(name: str, value: Any) -> Any:
+@coerces(UnifiedTask)
+def _coerce_task(name: str, value: Any) -> Any:
     """Read an error that is no object, and a result that stands where the list of them should."""
     if name == "error":
-        return stated_error(value)
+        return extract_error_or_json(value)
     if name == "results" and value and isinstance(value, dict | str):
         return (Raw(msgspec.json.encode(value)),)
     return UNSET
@@ -103,12 +103,12 @@ class Task(UnifiedTask, frozen=True, kw_only=True, gc=False):
 
 task_decoder = Decoder(Task)
 # The answer to a submit, which need not say that a task with an id is pending.
-submitted_tasks = Decoder(Task, given={"status": ""})
+submit_decoder = Decoder(Task, defaults={"status": ""})
 # The answer to a query, whose path has named the task already.
-looked_up_tasks = Decoder(Task, given={"id": ""})
+query_decoder = Decoder(Task, defaults={"id": ""})
 
 
-def accepted(task: Task) -> Task:
+def with_pending_status(task: Task) -> Task:
     """Return the answer to a submit as a task: pending, if it names an id and no status.
 
     What says that it is something else, such as a completion, has no status afterwards either.

@@ -29,7 +29,7 @@ def decode(body: bytes) -> GenerationRequest | APIError:
     """
     check_bounds(body)
     try:
-        return request_decoder.read(body)
+        return request_decoder.decode(body)
     except ValidationError as error:
         # The decoder stops at the first member that is wrong; what follows may not even be JSON.
         _refuse_malformed(body)

@@ -12,7 +12,7 @@ from foxapi_async._client.polling.tracked_task import TrackedTask
 from foxapi_async._client.polling.waiter import ChangeWaiter, FutureWaiter
 from foxapi_async._client.polling.worker_pool import SLOW_AFTER
 from foxapi_async._clock import ManualClock, settle
-from foxapi_async._protocol.pacing import pacer
+from foxapi_async._protocol.pacing import create_pacer
 from foxapi_async._protocol.task_status import classify
 from foxapi_async.config import Exponential, Limits, PollPolicy
 from foxapi_async.errors import (
@@ -49,7 +49,7 @@ class Service:
         self.account = Account()
         self.answer = answer
         self.polling = PollPolicy(give_up_after=10, empty_result_grace=3)
-        self.pacer = pacer(PACING)
+        self.pacer = create_pacer(PACING)
         self.looks: dict[str, int] = {}
         self.hollow: list[bool] = []
         self.in_flight = 0

@@ -44,7 +44,7 @@ OPTIONS = st.fixed_dictionaries(
 def build(prompt: Any = "count 1 to 3", **members: Any) -> GenerationRequest:
     """Build a request as the gateway decodes it."""
     body = {"model": "gpt-5.5", "messages": [{"role": "user", "content": prompt}]} | members
-    return request_decoder.read(msgspec.json.encode(body))
+    return request_decoder.decode(msgspec.json.encode(body))
 
 
 def run(request: GenerationRequest) -> Script:
@@ -61,7 +61,7 @@ def answer(prompt: Any = "count 1 to 3", **members: Any) -> ChatCompletion:
 
 def chunks(script: Script) -> list[Delta]:
     """Return the chunks as a client reads them; unknown members would be an error."""
-    return [delta_decoder.strict(encode(step.chunk)) for step in script.steps()]
+    return [delta_decoder.decode_strict(encode(step.chunk)) for step in script.steps()]
 
 
 def joined(stream: list[Delta], index: int, member: str) -> str:

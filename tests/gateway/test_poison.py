@@ -219,7 +219,7 @@ async def test_many_odd_members_cost_little(
     reply = await service.post(model="gpt-5.5", messages=[hello | odd])
     assert (reply.status, len(caplog.records)) == (200, 10)
     found = check(
-        request_decoder.read(json.dumps({"model": "x", "messages": [odd | hello]}).encode())
+        request_decoder.decode(json.dumps({"model": "x", "messages": [odd | hello]}).encode())
     )
     warnings = [violation for violation in found if violation.level == "warning"]
     assert len(warnings) == 5000

@@ -50,7 +50,7 @@ async def test_a_chunk_is_what_the_client_reads(service: "Service") -> None:
     )
     body = (await service.stream(task["id"])).body
     datas = [line[6:] for line in body.splitlines() if line.startswith(b'data: {"id"')]
-    read = [delta_decoder.strict(data) for data in datas]
+    read = [delta_decoder.decode_strict(data) for data in datas]
     assert {(chunk.id, chunk.created, chunk.model, chunk.object) for chunk in read} == {
         (read[0].id, task["created"], "kimi-k2.6", "chat.completion.chunk")
     }

@@ -104,7 +104,7 @@ async def settle(journal: Journal, model: Model, what: str, choice: int) -> None
         return
     note = ready[choice % len(ready)]
     status = "completed" if what == "finish" else "pending"
-    task = task_decoder.read(
+    task = task_decoder.decode(
         b'{"id": "%s", "status": "%s", "model": "m"}' % (str(note).encode(), status.encode())
     )
     if what == "accept":

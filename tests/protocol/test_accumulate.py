@@ -9,7 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from foxapi_async._protocol.accumulator import Accumulator, lacks, merge_completions, missing_suffix
+from foxapi_async._protocol.accumulator import (
+    Accumulator,
+    lacks_streamed_member,
+    merge_completions,
+    missing_suffix,
+)
 from foxapi_async._wire.base import Decoder
 from foxapi_async._wire.chunk import Delta, delta_decoder
 from foxapi_async._wire.completion import (
@@ -121,7 +126,7 @@ def fold_choice(choice: dict[str, Any], piece: dict[str, Any]) -> None:
 
 def read(stream: list[dict[str, Any]]) -> list[Delta]:
     """Build deltas as they come from the wire."""
-    return [delta_decoder.read(json.dumps(item).encode()) for item in stream]
+    return [delta_decoder.decode(json.dumps(item).encode()) for item in stream]
 
 
 @given(st.lists(chunks, max_size=12), st.lists(st.integers(0, 12), max_size=3))
@@ -134,7 +139,7 @@ def test_deltas_add_up_as_a_naive_fold(stream: list[dict[str, Any]], cuts: list[
         accumulator.extend(found[start:end])
         accumulator.completion()
     completion = accumulator.completion()
-    expected = Decoder(ChatCompletion).read(json.dumps(fold(stream)).encode())
+    expected = Decoder(ChatCompletion).decode(json.dumps(fold(stream)).encode())
     assert completion == with_origin(expected, "stream", b"")
     assert accumulator.chunks == len(stream)
     assert accumulator.text == completion.text
@@ -252,7 +257,7 @@ def test_a_stored_answer_lacks_what_its_stream_had(
     kept: dict[str, Any], heard: dict[str, Any], *, is_lacking: bool
 ) -> None:
     """Text, refusal and tool calls of a part of the stream, of which the stored answer has none."""
-    assert lacks(stored(kept), streamed(heard)) is is_lacking
+    assert lacks_streamed_member(stored(kept), streamed(heard)) is is_lacking
 
 
 def test_without_a_stream_the_stored_result_is_the_answer() -> None:

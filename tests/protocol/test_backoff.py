@@ -59,7 +59,7 @@ def judge(
     remaining: float | None = None,
 ) -> RetryIn | GiveUp:
     """Decide with nothing special about it but what the test says."""
-    return decide(effect, attempt, outcome, policy, roll=roll, elapsed=elapsed, remaining=remaining)
+    return decide(effect, attempt, outcome, policy, rand=roll, elapsed=elapsed, remaining=remaining)
 
 
 class TestLaws:
@@ -87,7 +87,7 @@ class TestLaws:
     ) -> None:
         """A further attempt comes in time, is counted, and keeps to the service's own wait."""
         verdict = decide(
-            effect, attempt, outcome, policy, roll=roll, elapsed=elapsed, remaining=remaining
+            effect, attempt, outcome, policy, rand=roll, elapsed=elapsed, remaining=remaining
         )
         if isinstance(verdict, GiveUp):
             return

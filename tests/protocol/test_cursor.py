@@ -67,22 +67,22 @@ def follow(cursor: Cursor, network: Network, delivered: list[Delta]) -> CursorSt
         assert cursor.offset == start + len(delivered)
 
     for _ in range(4 * len(network.stream) + 4 * len(network.connections) + 8):
-        asked = cursor.ask
-        cursor.reopened()
+        asked = cursor.request_offset
+        cursor.begin_connection()
         reads, done = network.open(asked)
         deltas: Sequence[Delta] = ()
         for deltas in reads:
             deliver(cursor.accept(deltas))
-            if cursor.verdict is not CursorState.GOING:
+            if cursor.state is not CursorState.OK:
                 break
-        if cursor.verdict is CursorState.CONFLICT:
-            return cursor.verdict
-        is_last = cursor.verdict is CursorState.GOING or deltas is reads[-1]
+        if cursor.state is CursorState.MISMATCH:
+            return cursor.state
+        is_last = cursor.state is CursorState.OK or deltas is reads[-1]
         if done is not None and is_last:
             ending = cursor.finish(done)
             deliver(ending.deltas)
-            if ending.verdict in {CursorState.COMPLETE, CursorState.CONFLICT}:
-                return ending.verdict
+            if ending.state in {CursorState.COMPLETE, CursorState.MISMATCH}:
+                return ending.state
     raise AssertionError("the stream never came to its end")
 
 
@@ -130,7 +130,7 @@ def test_another_process_goes_on(
     network = Network(stream, before + after, total)
     assert follow(resumed, network, delivered) is CursorState.COMPLETE
     assert seen + texts(delivered) == stream
-    assert resumed.transcript.said == [content_of(chunk(letter)) for letter in stream]
+    assert resumed.history.contents == [content_of(chunk(letter)) for letter in stream]
     assert resumed.suffix(stream + "!") == "!"
 
 
@@ -149,7 +149,7 @@ def test_a_bare_offset_skips_chunks(
     else:
         _, done = Network(stream, [], total).open(0)
         cursor.accept([chunk(letter) for letter in stream])
-        assert cursor.finish(done or StreamDone()).verdict is CursorState.COMPLETE
+        assert cursor.finish(done or StreamDone()).state is CursorState.COMPLETE
 
 
 @given(st.text("ab", min_size=1, max_size=8), st.text("ab", max_size=8), totals)
@@ -168,8 +168,8 @@ def reopened(delivered: str, *, ask: int) -> Cursor:
     """Return a cursor that delivered chunks, was cut, and reopened."""
     cursor = Cursor()
     cursor.accept([chunk(letter) for letter in delivered])
-    assert cursor.ask == ask
-    cursor.reopened()
+    assert cursor.request_offset == ask
+    cursor.begin_connection()
     return cursor
 
 
@@ -178,7 +178,7 @@ def test_an_uncut_stream_passes_as_it_is() -> None:
     cursor = Cursor()
     deltas = [chunk("a"), chunk("a")]
     assert cursor.accept(deltas) is deltas
-    assert cursor.finish(StreamDone(total_chunks=2)).verdict is CursorState.COMPLETE
+    assert cursor.finish(StreamDone(total_chunks=2)).state is CursorState.COMPLETE
 
 
 def test_the_first_difference_releases_what_was_held() -> None:
@@ -193,11 +193,11 @@ def test_a_chunk_that_repeats_the_last_one_waits_for_the_start() -> None:
     """It may be new, or the server's offset may be one short: nothing of it is delivered yet."""
     cursor = reopened("db", ask=2)
     assert cursor.accept([chunk("b"), chunk("e")]) == ()
-    assert (cursor.verdict, cursor.ask) == (CursorState.DOUBT, 0)
-    cursor.reopened()
+    assert (cursor.state, cursor.request_offset) == (CursorState.AMBIGUOUS, 0)
+    cursor.begin_connection()
     assert texts(cursor.accept([chunk(letter) for letter in "dbef"])) == "ef"
-    assert cursor.ask == 0
-    assert cursor.finish(StreamDone(total_chunks=4)).verdict is CursorState.COMPLETE
+    assert cursor.request_offset == 0
+    assert cursor.finish(StreamDone(total_chunks=4)).state is CursorState.COMPLETE
 
 
 def test_an_end_that_counts_otherwise_is_checked_from_the_start() -> None:
@@ -205,11 +205,11 @@ def test_an_end_that_counts_otherwise_is_checked_from_the_start() -> None:
     cursor = reopened("ab", ask=2)
     assert texts(cursor.accept([chunk("d")])) == "d"
     assert cursor.doubtful_from == 2
-    assert cursor.finish(StreamDone(total_chunks=4)).verdict is CursorState.DOUBT
-    assert cursor.ask == 0
-    cursor.reopened()
+    assert cursor.finish(StreamDone(total_chunks=4)).state is CursorState.AMBIGUOUS
+    assert cursor.request_offset == 0
+    cursor.begin_connection()
     assert cursor.accept([chunk(letter) for letter in "abcd"]) == ()
-    assert (cursor.verdict, cursor.doubtful_from) == (CursorState.CONFLICT, 2)
+    assert (cursor.state, cursor.doubtful_from) == (CursorState.MISMATCH, 2)
 
 
 def test_blank_events_may_count_as_chunks() -> None:
@@ -217,20 +217,20 @@ def test_blank_events_may_count_as_chunks() -> None:
     for total, verdict in (
         (2, CursorState.COMPLETE),
         (5, CursorState.COMPLETE),
-        (4, CursorState.CUT),
+        (4, CursorState.TRUNCATED),
     ):
         cursor = Cursor()
         cursor.accept([chunk("a"), chunk("b")])
-        assert cursor.finish(StreamDone(total_chunks=total), blanks=3).verdict is verdict
+        assert cursor.finish(StreamDone(total_chunks=total), blank_events=3).state is verdict
 
 
 def test_a_stream_that_starts_over_is_asked_from_its_first_chunk() -> None:
     """Where chunks cannot be read alone, a connection brings all, and what is known is skipped."""
     cursor = Cursor()
     cursor.accept([chunk("a"), chunk("b")])
-    cursor.starts_over = True
-    assert cursor.ask == 0
-    cursor.reopened()
+    cursor.needs_full_replay = True
+    assert cursor.request_offset == 0
+    cursor.begin_connection()
     assert texts(cursor.accept([chunk(letter) for letter in "abc"])) == "c"
 
 
@@ -238,7 +238,7 @@ def test_a_stored_text_tells_which_chunks_are_wrong() -> None:
     """The first chunk that the stored text does not have is the first that is in doubt."""
     cursor = Cursor()
     cursor.accept([chunk("one"), chunk(" two"), chunk(" four")])
-    cursor.contradicted_by("one two three")
+    cursor.record_mismatch("one two three")
     assert cursor.doubtful_from == 2
 
 
@@ -246,36 +246,36 @@ def test_a_replay_is_settled_from_the_start() -> None:
     """``N`` equal chunks prove nothing; asked from 0, every server sends the same."""
     cursor = reopened("ab", ask=2)
     assert cursor.accept([chunk("a"), chunk("b"), chunk("c")]) == ()
-    assert (cursor.verdict, cursor.ask) == (CursorState.DOUBT, 0)
-    cursor.reopened()
+    assert (cursor.state, cursor.request_offset) == (CursorState.AMBIGUOUS, 0)
+    cursor.begin_connection()
     assert texts(cursor.accept([chunk("a"), chunk("b"), chunk("c")])) == "c"
     # That "c" followed, and not the repeated "a", proves the replay: no second doubt is needed.
-    assert cursor.ask == 0
+    assert cursor.request_offset == 0
 
 
 def test_a_repeating_stream_is_asked_at_its_offset_again() -> None:
     """A doubt that nothing confirmed does not make every later reopening start from 0."""
     cursor = reopened("ab", ask=2)
     cursor.accept([chunk("a"), chunk("b")])
-    cursor.reopened()
+    cursor.begin_connection()
     assert texts(cursor.accept([chunk(letter) for letter in "ababx"])) == "abx"
-    assert cursor.ask == 5
+    assert cursor.request_offset == 5
 
 
 @pytest.mark.parametrize(
     ("held", "total", "verdict", "text"),
     [
         ("aa", 5, CursorState.COMPLETE, "aa"),
-        ("aa", None, CursorState.DOUBT, ""),
+        ("aa", None, CursorState.AMBIGUOUS, ""),
         ("", None, CursorState.COMPLETE, ""),
         ("", 3, CursorState.COMPLETE, ""),
         ("aaa", 6, CursorState.COMPLETE, "aaa"),
         ("aaaa", 7, CursorState.COMPLETE, "aaaa"),
-        ("aaa", 3, CursorState.DOUBT, ""),
-        ("aaaa", 4, CursorState.DOUBT, ""),
-        ("aaa", None, CursorState.DOUBT, ""),
-        ("aa", 3, CursorState.DOUBT, ""),
-        ("a", 9, CursorState.DOUBT, ""),
+        ("aaa", 3, CursorState.AMBIGUOUS, ""),
+        ("aaaa", 4, CursorState.AMBIGUOUS, ""),
+        ("aaa", None, CursorState.AMBIGUOUS, ""),
+        ("aa", 3, CursorState.AMBIGUOUS, ""),
+        ("a", 9, CursorState.AMBIGUOUS, ""),
     ],
 )
 def test_the_total_decides_about_what_is_held(
@@ -285,31 +285,31 @@ def test_the_total_decides_about_what_is_held(
     cursor = reopened("aaa", ask=3)
     assert cursor.accept([chunk(letter) for letter in held]) == ()
     ending = cursor.finish(StreamDone(total_chunks=total))
-    assert (ending.verdict, texts(ending.deltas)) == (verdict, text)
-    assert cursor.ask == (0 if verdict is CursorState.DOUBT else 3 + len(text))
+    assert (ending.state, texts(ending.deltas)) == (verdict, text)
+    assert cursor.request_offset == (0 if verdict is CursorState.AMBIGUOUS else 3 + len(text))
 
 
 def test_missing_chunks_are_a_cut() -> None:
     """A stream that ends before its total is taken up again at the cursor."""
     cursor = Cursor()
     cursor.accept([chunk("a")])
-    assert cursor.finish(StreamDone(total_chunks=2)).verdict is CursorState.CUT
-    assert cursor.ask == 1
+    assert cursor.finish(StreamDone(total_chunks=2)).state is CursorState.TRUNCATED
+    assert cursor.request_offset == 1
 
 
 def test_more_chunks_than_the_stream_has_are_a_conflict() -> None:
     """Chunks beyond the total cannot be explained on a connection from the start."""
     cursor = Cursor()
     cursor.accept([chunk("a"), chunk("b")])
-    assert cursor.finish(StreamDone(total_chunks=1)).verdict is CursorState.CONFLICT
+    assert cursor.finish(StreamDone(total_chunks=1)).state is CursorState.MISMATCH
 
 
 def test_a_cut_drops_what_was_held() -> None:
     """Held chunks were seen by nobody: the next connection brings them again."""
     cursor = reopened("abc", ask=3)
     assert cursor.accept([chunk("a")]) == ()
-    assert cursor.ask == 3
-    cursor.reopened()
+    assert cursor.request_offset == 3
+    cursor.begin_connection()
     assert texts(cursor.accept([chunk("a"), chunk("x")])) == "ax"
 
 

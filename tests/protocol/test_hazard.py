@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foxapi_async._protocol.hazard import DURATIONS, LONGEST_DURATION, Hazard
+from foxapi_async._protocol.hazard import MAX_DURATION, MAX_DURATIONS, Hazard
 
-durations = st.lists(st.floats(min_value=1e-3, max_value=LONGEST_DURATION), max_size=100)
-ages = st.floats(min_value=0, max_value=LONGEST_DURATION)
+durations = st.lists(st.floats(min_value=1e-3, max_value=MAX_DURATION), max_size=100)
+ages = st.floats(min_value=0, max_value=MAX_DURATION)
 steps = st.floats(min_value=1e-3, max_value=10)
 
 
@@ -54,15 +54,17 @@ def test_only_the_last_durations_count(
 ) -> None:
     """What was seen before the last 256 durations is forgotten."""
     early = early[: len(early) // 8 * 8]  # so that both take in the last batch at the same time
-    late = (late * DURATIONS)[:DURATIONS]
+    late = (late * MAX_DURATIONS)[:MAX_DURATIONS]
     assert taught(early + late).advance(age, step) == taught(late).advance(age, step)
 
 
 def test_memory_is_bounded() -> None:
     """Ten thousand durations leave no more behind than the last 256, and some forty knots."""
     many = taught([1 + number * 0.618 % 1 for number in range(10_000)])
-    lengths = [len(getattr(many, name)) for name in ("_durations", "_sorted", "_ages", "_paces")]
-    assert lengths[:2] == [DURATIONS, DURATIONS]
+    lengths = [
+        len(getattr(many, name)) for name in ("_durations", "_sorted", "_ages", "_inverse_slopes")
+    ]
+    assert lengths[:2] == [MAX_DURATIONS, MAX_DURATIONS]
     assert max(lengths[2:]) <= 40
 
 
@@ -86,6 +88,6 @@ def test_a_known_distribution_is_learnt(median: float) -> None:
     early, late = median * exp(-1.2816 * sigma), median * exp(1.2816 * sigma)
     truth = lognormal_integral(median, sigma, late) - lognormal_integral(median, sigma, early)
     normal = NormalDist(log(median), sigma)
-    shares = [(number * 0.618034 + 0.5) % 1 for number in range(DURATIONS)]
+    shares = [(number * 0.618034 + 0.5) % 1 for number in range(MAX_DURATIONS)]
     hazard = taught([exp(normal.inv_cdf(share)) for share in shares])
     assert hazard.advance(early, truth) == pytest.approx(late, rel=0.02)

@@ -40,31 +40,31 @@ def test_what_was_read_counts_whenever_somebody_asks(
         read = came
         deltas = [said(number) for number in range(came, came + count)]
         came += count
-        intake.take(intake.cursor.accept(deltas))
+        intake.load(intake.cursor.accept(deltas))
         read += len(list(islice(intake.ready, taken)))
         assert intake.offset == read
         if asks:
-            assert intake.settled().text == "".join(f" {number}" for number in range(read))
+            assert intake.accumulated().text == "".join(f" {number}" for number in range(read))
             assert intake.cursor_text() == position(read)
     read += len(list(islice(intake.ready, last)))
-    intake.throw_away()
+    intake.discard()
     assert not list(intake.ready)
     assert (intake.offset, intake.cursor_text()) == (read, position(read))
-    assert intake.settled().text == "".join(f" {number}" for number in range(read))
-    assert intake.settled().chunks == read
+    assert intake.accumulated().text == "".join(f" {number}" for number in range(read))
+    assert intake.accumulated().chunks == read
 
 
 def test_the_rest_of_a_stored_result_is_no_chunk() -> None:
     """It adds to the sum once it was read, and never to the position."""
     intake = DeltaBuffer(Cursor())
-    intake.take(intake.cursor.accept([said(0), said(1)]))
+    intake.load(intake.cursor.accept([said(0), said(1)]))
     intake.skip()
     for is_read in (False, True):
-        intake.rest = said(2)
-        intake.take([intake.rest])
+        intake.stored_tail = said(2)
+        intake.load([intake.stored_tail])
         if is_read:
             assert next(intake.ready).text == " 2"
         assert (intake.offset, intake.cursor_text()) == (2, position(2))
-        assert intake.settled().text == (" 0 1 2" if is_read else " 0 1")
-    intake.throw_away()
-    assert (intake.offset, intake.settled().text) == (2, " 0 1 2")
+        assert intake.accumulated().text == (" 0 1 2" if is_read else " 0 1")
+    intake.discard()
+    assert (intake.offset, intake.accumulated().text) == (2, " 0 1 2")

@@ -69,7 +69,7 @@ def test_no_cut_of_any_spelling_shows_eight_characters_in_a_row(
         for reading in (seen, mask.text(seen)[cut[1] :]):
             assert not shown(reading, key)
             assert not shown(reading.replace("\\/", "/"), key)
-    assert mask.may_hold(text.encode("utf-8", "surrogatepass"))
+    assert mask.may_contain(text.encode("utf-8", "surrogatepass"))
 
 
 @pytest.mark.parametrize("escape", ESCAPES)
@@ -78,7 +78,7 @@ def test_a_whole_key_is_shown_by_its_ends(escape: str) -> None:
     text = f"bad key {ESCAPES[escape](KEY)}, sorry"
     assert Mask(KEY).text(text) == "bad key sk-f…kQs4, sorry"
     assert Mask(KEY).name(text) == "bad key sk-f…kQs4, sorry"
-    assert Mask(KEY).may_hold(text.encode())
+    assert Mask(KEY).may_contain(text.encode())
 
 
 @given(texts)
@@ -99,7 +99,7 @@ def test_names_may_share_a_word_with_the_key() -> None:
 def test_tiny_keys_garble_nothing() -> None:
     """Three characters are no secret."""
     assert Mask("abc").text("abcabc") == "abcabc"
-    assert not Mask("abc").may_hold(b"abc \\u0061")
+    assert not Mask("abc").may_contain(b"abc \\u0061")
     assert Mask("abcd").text("xabcdx") == "x…x"
 
 
@@ -110,9 +110,9 @@ def test_shapes_are_masked_for_errors_and_wholly_for_the_journal() -> None:
         f'{{"id":"task-1","status":"failed","error":{{"message":"bad {hidden}","code":"c"}},'
         f'"results":[{{"text":"{hidden}","n":[1.5,"{KEY}"]}}],"news":{{"{hidden}":1}}}}'
     )
-    task = task_decoder.read(data.encode())
+    task = task_decoder.decode(data.encode())
     mask = Mask(KEY)
-    seen = mask.shape(task)
+    seen = mask.struct(task)
     assert seen.error is not None
     assert seen.error.message == "bad sk-f…kQs4"
     assert dict(seen.extra) == {"news": {"sk-f…kQs4": 1}}
@@ -120,8 +120,8 @@ def test_shapes_are_masked_for_errors_and_wholly_for_the_journal() -> None:
     kept = encode(mask.record(task))
     assert not shown(kept.decode(), KEY)
     assert b"\\u0073" not in kept
-    assert task_decoder.read(kept).results is not None
-    answer = Decoder(ChatCompletion).read(
+    assert task_decoder.decode(kept).results is not None
+    answer = Decoder(ChatCompletion).decode(
         b'{"choices":[{"message":{"content":"it is %s","odd":"%s"}}]}'
         % (KEY.encode(), hidden.encode())
     )
@@ -132,10 +132,10 @@ def test_shapes_are_masked_for_errors_and_wholly_for_the_journal() -> None:
 def test_nothing_is_copied_where_nothing_is_masked() -> None:
     """An answer without the key stays the object that it is, byte by byte."""
     data = msgspec.json.encode({"id": "t", "status": "s", "results": [{"a": "b % \\u00e9"}]})
-    task = task_decoder.read(data)
+    task = task_decoder.decode(data)
     mask = Mask(KEY)
     assert mask.record(task) is task
-    assert mask.shape(task) is task
+    assert mask.struct(task) is task
     assert mask.json(data) is data
 
 

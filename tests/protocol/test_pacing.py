@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foxapi_async._protocol.pacing import (
-    LONGEST_INTERVAL,
-    MODELS,
-    SHORTEST_INTERVAL,
+    MAX_INTERVAL,
+    MAX_MODELS,
+    MIN_INTERVAL,
     AdaptivePacer,
     Pacer,
     PollContext,
-    pacer,
+    create_pacer,
 )
 from foxapi_async.config import Adaptive, Exponential, Fixed, PollPolicy
 from foxapi_async.errors import ConfigError
@@ -52,7 +52,7 @@ def plain(polls: int = 0, age: float = 0.0) -> PollContext:
 
 def taught(price: float, seen: Iterable[float]) -> Pacer:
     """Return an adaptive pacer that was told when tasks of one model finished."""
-    learner = pacer(Adaptive(price))
+    learner = create_pacer(Adaptive(price))
     for duration in seen:
         learner.learn("m", duration, duration)
     return learner
@@ -76,10 +76,10 @@ def test_every_interval_is_bounded(
     pacing: Fixed | Exponential | Adaptive, seen: list[float], look: PollContext, roll: float
 ) -> None:
     """No settings, no hints and nothing learnt make an interval vanish or exceed 30 seconds."""
-    learner = pacer(pacing)
+    learner = create_pacer(pacing)
     for duration in seen:
         learner.learn("m", duration, 0.0)
-    assert 0 < learner.interval(look, roll) <= LONGEST_INTERVAL
+    assert 0 < learner.interval(look, roll) <= MAX_INTERVAL
 
 
 @given(fixed | exponential | adaptive, durations, looks, rolls)
@@ -87,7 +87,7 @@ def test_equal_pacers_agree(
     pacing: Fixed | Exponential | Adaptive, seen: list[float], look: PollContext, roll: float
 ) -> None:
     """An interval depends on what was learnt, the look and the roll, and on nothing else."""
-    first, second = pacer(pacing), pacer(pacing)
+    first, second = create_pacer(pacing), create_pacer(pacing)
     for duration in seen:
         first.learn("m", duration, duration / 2)
         second.learn("m", duration, duration / 2)
@@ -97,15 +97,15 @@ def test_equal_pacers_agree(
 
 def test_intervals_grow_to_the_cap() -> None:
     """Each interval is the factor times the one before, until the cap."""
-    growing = pacer(Exponential(initial=1, multiplier=2, max_delay=5, jitter=0))
+    growing = create_pacer(Exponential(initial=1, multiplier=2, max_delay=5, jitter=0))
     assert [growing.interval(plain(n), 0.5) for n in range(5)] == [1, 2, 4, 5, 5]
 
 
 @given(fixed, rolls)
 def test_a_fixed_interval_is_drawn_once(pacing: Fixed, roll: float) -> None:
     """Tasks submitted together start apart, and then each is looked at as often as was asked."""
-    steady = pacer(pacing)
-    longest = min(pacing.seconds, LONGEST_INTERVAL)
+    steady = create_pacer(pacing)
+    longest = min(pacing.seconds, MAX_INTERVAL)
     assert longest / 2 <= steady.interval(plain(0), roll) <= longest
     assert steady.interval(plain(1), roll) == longest
 
@@ -115,7 +115,7 @@ def test_tasks_submitted_together_part(pacing: Adaptive, seen: list[float], age:
     """The roll spreads every adaptive interval by a tenth to both sides, the longest ones too."""
     learner = taught(pacing.poll_cost, seen)
     soonest, middle, latest = (learner.interval(plain(age=age), roll) for roll in (0, 0.5, 1))
-    if middle > 2 * SHORTEST_INTERVAL:
+    if middle > 2 * MIN_INTERVAL:
         assert soonest == pytest.approx(0.9 * middle)
         assert latest == pytest.approx(1.1 * middle)
 
@@ -174,11 +174,9 @@ def test_a_higher_price_never_looks_sooner(
 @given(st.floats(min_value=0.01, max_value=1), ages)
 def test_an_unknown_model_is_looked_at_by_its_age(price: float, age: float) -> None:
     """While nothing is known, an interval is about the root of twice the price times the age."""
-    cold = pacer(Adaptive(price))
+    cold = create_pacer(Adaptive(price))
     expected = (2 * price * (age + 1)) ** 0.5 + price / 2
-    assert cold.interval(plain(age=age), 0.5) == pytest.approx(
-        min(expected, LONGEST_INTERVAL / 1.1)
-    )
+    assert cold.interval(plain(age=age), 0.5) == pytest.approx(min(expected, MAX_INTERVAL / 1.1))
 
 
 def test_looks_gather_where_tasks_finish() -> None:
@@ -195,7 +193,7 @@ def test_looks_gather_where_tasks_finish() -> None:
 @pytest.mark.parametrize("price", [0.01, 0.05, 0.2])
 def test_seeing_less_hardly_matters(price: float) -> None:
     """A pacer that saw tasks finish between two of its own looks paces like one that was told."""
-    seeing, told = pacer(Adaptive(price)), pacer(Adaptive(price))
+    seeing, told = create_pacer(Adaptive(price)), create_pacer(Adaptive(price))
     chance = iter(shares(100_000, 0.414214))
     normal = NormalDist(log(20), 0.5)
     for share in shares(512, 0.618034):
@@ -214,7 +212,7 @@ def test_seeing_less_hardly_matters(price: float) -> None:
 
 def test_a_task_nobody_waited_for_teaches_nothing() -> None:
     """Handles awaited one after another, long after their tasks finished, mislead nobody."""
-    learner = pacer(Adaptive())
+    learner = create_pacer(Adaptive())
     before = schedule(learner, 60)
     for _ in range(100):
         learner.learn("m", 60.0, 0.0)
@@ -245,7 +243,7 @@ def test_models_do_not_mix() -> None:
     """What one model teaches changes no other model's intervals."""
     learner = taught(0.05, [90.0] * 64)
     other = PollContext(model="other", age=10.0, polls=1)
-    assert learner.interval(other, 0.5) == pacer(Adaptive(0.05)).interval(other, 0.5)
+    assert learner.interval(other, 0.5) == create_pacer(Adaptive(0.05)).interval(other, 0.5)
     assert learner.interval(plain(age=10.0), 0.5) > 2 * learner.interval(other, 0.5)
 
 
@@ -255,7 +253,7 @@ def test_only_the_latest_models_are_remembered() -> None:
     cold = learner.interval(plain(age=10.0), 0.5)
     for duration in [90.0] * 32:
         learner.learn("m", duration, duration)
-    for number in range(MODELS - 1):
+    for number in range(MAX_MODELS - 1):
         learner.learn(f"model-{number}", 1.0, 1.0)
     assert learner.interval(plain(age=10.0), 0.5) > 2 * cold
     learner.learn("one too many", 1.0, 1.0)

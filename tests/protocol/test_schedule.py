@@ -14,7 +14,7 @@ class Item:
 
     def __init__(self, due: float) -> None:
         self.due = due
-        self.slot: list[Any] | None = None
+        self.bucket: list[Any] | None = None
 
 
 dues = st.floats(min_value=0, max_value=100)

@@ -108,7 +108,7 @@ def reference_reading(stream: bytes, limit: int = ROOMY) -> Reading:
         if data == b"[DONE]":
             return Reading(found, done=StreamDone())
         try:
-            delta = delta_decoder.read(data)
+            delta = delta_decoder.decode(data)
         except DecodeError:
             return Reading(found, is_bad=True)
         if "error" in delta.extra:
@@ -141,9 +141,9 @@ def read(pieces: Iterable[bytes], limit: int = ROOMY) -> Reading:
     for piece in pieces:
         assert not (decoder.ended and decoder.feed(piece))
         found.extend(decoder.feed(piece))
-    assert decoder.ended == any((decoder.done, decoder.fault, decoder.error))
+    assert decoder.ended == any((decoder.done, decoder.error_event, decoder.error))
     done = decoder.done and StreamDone(total_chunks=decoder.done.total_chunks)
-    fault = decoder.fault and StreamErrorEvent(message=decoder.fault.message.strip())
+    fault = decoder.error_event and StreamErrorEvent(message=decoder.error_event.message.strip())
     return Reading(found, done, fault, decoder.error is not None, decoder.pending)
 
 
@@ -390,10 +390,10 @@ def test_blank_events_are_no_chunks() -> None:
     decoder = ChunkDecoder(ROOMY)
     good = encode_event("chunk", chunk_json("a", is_ascii=True))
     assert not decoder.feed(b": ping\n\nevent: ping\ndata: null\n\n")
-    assert (decoder.blanks, decoder.starts_over) == (0, False)
+    assert (decoder.blank_events, decoder.needs_full_replay) == (0, False)
     found = decoder.feed(good + b"event: chunk\ndata: null\n\ndata:\n\n" + good)
     assert [delta.text for delta in found] == ["a", "a"]
-    assert (decoder.blanks, decoder.starts_over, decoder.ended) == (2, True, False)
+    assert (decoder.blank_events, decoder.needs_full_replay, decoder.ended) == (2, True, False)
 
 
 @given(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foxapi_async._protocol.bucket_queue import TICK
-from foxapi_async._protocol.rate_limiter import LONGEST_PAUSE, RateLimiter
+from foxapi_async._protocol.rate_limiter import MAX_PAUSE, RateLimiter
 
 ceilings = st.integers(1, 200)
 
@@ -16,8 +16,8 @@ def starts(throttle: RateLimiter, begin: float, seconds: float) -> list[float]:
     times: list[float] = []
     for tick in range(int(seconds / TICK)):
         now = begin + tick * TICK
-        while throttle.admits(now):
-            throttle.start(now)
+        while throttle.available(now):
+            throttle.acquire(now)
             times.append(now)
     return times
 
@@ -47,10 +47,10 @@ def test_nearly_all_that_is_allowed_can_be_used(ceiling: int) -> None:
 def test_a_pause_is_kept_and_bounded(ceiling: int, pause: float) -> None:
     """After a 429 nothing starts until the pause is over, which is a minute at most."""
     throttle = RateLimiter(ceiling)
-    kept = throttle.slow(5.0, began=4.0, pause=pause)
-    assert kept == min(pause, LONGEST_PAUSE)
-    assert not throttle.admits(5.0 + kept - 0.001)
-    assert throttle.admits(5.0 + kept)
+    kept = throttle.back_off(5.0, started_at=4.0, pause=pause)
+    assert kept == min(pause, MAX_PAUSE)
+    assert not throttle.available(5.0 + kept - 0.001)
+    assert throttle.available(5.0 + kept)
 
 
 @given(ceilings)
@@ -58,7 +58,7 @@ def test_the_rate_halves_once_and_grows_back(ceiling: int) -> None:
     """GETs that were under way together halve it once; half a minute later all is as before."""
     throttle = RateLimiter(ceiling)
     for _ in range(5):
-        throttle.slow(10.0, began=9.0, pause=1.0)
+        throttle.back_off(10.0, started_at=9.0, pause=1.0)
     rates = [throttle.rate(10.0 + second) for second in range(33)]
     assert rates[0] == max(ceiling / 2, min(1, ceiling))
     assert all(before <= after for before, after in pairwise(rates) if before and after)
@@ -69,9 +69,9 @@ def test_without_a_ceiling_the_rate_comes_down_from_what_it_was() -> None:
     """Half of what was started in the last second is allowed, and in the end any number again."""
     throttle = RateLimiter(None)
     for number in range(400):
-        assert throttle.admits(number / 100)
-        throttle.start(number / 100)
-    throttle.slow(4.0, began=3.9, pause=0.0)
+        assert throttle.available(number / 100)
+        throttle.acquire(number / 100)
+    throttle.back_off(4.0, started_at=3.9, pause=0.0)
     rate = throttle.rate(4.0)
     assert rate is not None
     assert 45 <= rate <= 55

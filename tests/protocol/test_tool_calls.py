@@ -23,7 +23,7 @@ def stream_of(*pieces: dict[str, Any]) -> list[Delta]:
     """Return a stream with one piece a chunk."""
     choices = [{"index": 0, "delta": {"tool_calls": [one]}} for one in pieces]
     return [
-        delta_decoder.read(json.dumps({"id": "c", "choices": [one]}).encode()) for one in choices
+        delta_decoder.decode(json.dumps({"id": "c", "choices": [one]}).encode()) for one in choices
     ]
 
 
@@ -147,7 +147,7 @@ def test_a_cursor_alone_knows_one_text_and_nothing_else() -> None:
 def test_logprobs_of_any_type_add_up(values: tuple[Any, Any]) -> None:
     """A list in one chunk and something else in the next is no error, and the list stays."""
     stream = [
-        delta_decoder.read(
+        delta_decoder.decode(
             json.dumps(
                 {"id": "c", "choices": [{"index": 0, "delta": {}, "logprobs": {"content": value}}]}
             ).encode()

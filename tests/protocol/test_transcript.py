@@ -47,7 +47,7 @@ chunks: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
 
 def read(chunk: dict[str, Any]) -> Delta:
     """Build a delta as it comes from the wire."""
-    return delta_decoder.read(json.dumps(chunk).encode())
+    return delta_decoder.decode(json.dumps(chunk).encode())
 
 
 @given(chunks, chunks)
@@ -69,12 +69,12 @@ def test_a_part_has_the_notes_on_its_chunks(
     transcript.extend([read(chunk) for chunk in stream])
     end = min(start + size, len(stream))
     start = min(start, end)
-    parts = [transcript.part(*ends) for ends in ((0, start), (start, end), (end, len(stream)))]
-    assert [said for part in parts for said in part[0]] == transcript.said
-    assert [note for part in parts for note in part[1]] == [note for _, note in transcript.notes]
+    parts = [transcript.slice(*ends) for ends in ((0, start), (start, end), (end, len(stream)))]
+    assert [said for part in parts for said in part[0]] == transcript.contents
+    assert [note for part in parts for note in part[1]] == [note for _, note in transcript.metadata]
     for said, notes in parts:
         assert len(notes) <= len(said)
-    noted = {index for index, _ in transcript.notes}
+    noted = {index for index, _ in transcript.metadata}
     for index, chunk in enumerate(map(read, stream)):
         if chunk.usage is not None or chunk.extra:
             assert index in noted

@@ -12,7 +12,7 @@ from foxapi_async._protocol.task_status import (
     TaskState,
     classify,
     classify_error,
-    knows_status,
+    is_known_status,
     task_error,
 )
 from foxapi_async._wire.task import task_decoder
@@ -57,23 +57,23 @@ def test_an_end_is_known_in_every_spelling(word: str, spelt: Callable[[str], str
     """The words of services like this one mean the same in any case and with blanks around."""
     task = Task(id="t", status=spelt(word), results=RESULT)
     assert classify(task) is ENDS[word]
-    assert knows_status(task)
+    assert is_known_status(task)
     if ENDS[word] is TaskState.COMPLETED:
-        assert classify(Task(id="t", status=spelt(word))) is TaskState.HOLLOW
+        assert classify(Task(id="t", status=spelt(word))) is TaskState.EMPTY
 
 
 @pytest.mark.parametrize("word", ["pending", "Processing", "queued", "IN_PROGRESS", "in progress"])
 def test_a_task_that_runs_is_known_to_run(word: str) -> None:
     """What means that a task is not finished is no news that anybody need be warned of."""
     task = Task(id="t", status=word, results=RESULT)
-    assert (classify(task), knows_status(task)) == (TaskState.RUNNING, True)
+    assert (classify(task), is_known_status(task)) == (TaskState.RUNNING, True)
 
 
 @pytest.mark.parametrize("word", ["", "aborted", "expired", "done?", "error"])
 def test_a_status_that_nobody_knows_is_told_apart(word: str) -> None:
     """A task of unknown status runs on, and whoever watches can tell; an error needs a reason."""
     task = Task(id="t", status=word, results=RESULT)
-    assert (classify(task), knows_status(task)) == (TaskState.RUNNING, False)
+    assert (classify(task), is_known_status(task)) == (TaskState.RUNNING, False)
     assert classify(Task(id="t", status="error", error=REASON)) is TaskState.FAILED
 
 
@@ -81,7 +81,7 @@ def test_a_status_that_nobody_knows_is_told_apart(word: str) -> None:
 def test_completed_without_results_is_hollow(results: tuple[Raw, ...] | None) -> None:
     """A completed task is an answer only once it holds results (contract Q2)."""
     task = Task(id="t", status="completed", results=results)
-    assert classify(task) is TaskState.HOLLOW
+    assert classify(task) is TaskState.EMPTY
     assert not classify(task).is_final
     assert isinstance(task_error(task), EmptyResultError)
 
@@ -116,7 +116,7 @@ def test_a_failed_task_tells_why_however_it_says_it(
     members: str, reason: str, code: str | None
 ) -> None:
     """A reason is found in every form and place in which it may come, and is in the text."""
-    error = task_error(task_decoder.read(f'{{"id":"t","status":"failed",{members}}}'.encode()))
+    error = task_error(task_decoder.decode(f'{{"id":"t","status":"failed",{members}}}'.encode()))
     assert isinstance(error, TaskFailedError)
     assert reason in str(error)
     assert error.code == code
@@ -125,15 +125,15 @@ def test_a_failed_task_tells_why_however_it_says_it(
 @pytest.mark.parametrize(
     ("fault", "sight"),
     [
-        (APIConnectionError("reset"), PollFailure.NO_NEWS),
-        (InvalidResponseError("html"), PollFailure.NO_NEWS),
-        (RateLimitError("slow down", status=429), PollFailure.NO_NEWS),
-        (APIStatusError("timeout", status=408), PollFailure.NO_NEWS),
-        (APIStatusError("early", status=425), PollFailure.NO_NEWS),
-        (InternalServerError("bad gateway", status=502), PollFailure.NO_NEWS),
-        (NotFoundError("gone", status=404), PollFailure.MISSING),
-        (AuthenticationError("who", status=401), PollFailure.FORBIDDEN),
-        (APIStatusError("no", status=403), PollFailure.FORBIDDEN),
+        (APIConnectionError("reset"), PollFailure.TRANSIENT),
+        (InvalidResponseError("html"), PollFailure.TRANSIENT),
+        (RateLimitError("slow down", status=429), PollFailure.TRANSIENT),
+        (APIStatusError("timeout", status=408), PollFailure.TRANSIENT),
+        (APIStatusError("early", status=425), PollFailure.TRANSIENT),
+        (InternalServerError("bad gateway", status=502), PollFailure.TRANSIENT),
+        (NotFoundError("gone", status=404), PollFailure.NOT_FOUND),
+        (AuthenticationError("who", status=401), PollFailure.FATAL),
+        (APIStatusError("no", status=403), PollFailure.FATAL),
     ],
 )
 def test_a_failed_look_is_judged_by_what_it_proves(fault: FoxAPIError, sight: PollFailure) -> None:

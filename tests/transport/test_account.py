@@ -230,7 +230,7 @@ def test_a_secret_string_is_a_key() -> None:
     """A key that hides itself is unwrapped, and anything that is no text is refused unseen."""
     hidden = pydantic.SecretStr(KEY)
     assert Account.resolve(hidden).headers["Authorization"] == f"Bearer {KEY}"
-    assert Account.resolve("sk-other-key").replace(api_key=hidden).mask.may_hold(KEY.encode())
+    assert Account.resolve("sk-other-key").replace(api_key=hidden).mask.may_contain(KEY.encode())
     wrong: list[Any] = [KEY.encode(), pydantic.SecretBytes(KEY.encode()), 7]
     for key in wrong:
         with pytest.raises(ConfigError, match="must be a text or a secret string"):

@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from foxapi_async._wire.base import encode
 from foxapi_async._wire.chunk import delta_decoder
 from foxapi_async._wire.completion import decode_completion, encode_completion, with_origin
-from foxapi_async._wire.error_body import read_error
-from foxapi_async._wire.media import read_media
+from foxapi_async._wire.error_body import decode_error
+from foxapi_async._wire.media import decode_media
 from foxapi_async._wire.paths import is_task_id, stream_path, task_path
 from foxapi_async._wire.request import request_decoder
 from foxapi_async._wire.task import UnifiedTask, task_decoder
@@ -43,7 +43,7 @@ values = st.recursive(
 
 def test_the_seeds_task_is_read_and_written_whole() -> None:
     """The seed's example survives reading and writing with its ten members and no other."""
-    task = task_decoder.read(msgspec.json.encode(SEED_TASK))
+    task = task_decoder.decode(msgspec.json.encode(SEED_TASK))
     assert task.id == SEED_TASK["id"]
     assert dict(task.extra) == {}
     same = UnifiedTask(**{name: getattr(task, name) for name in SEED_TASK})
@@ -53,7 +53,7 @@ def test_the_seeds_task_is_read_and_written_whole() -> None:
 @given(st.dictionaries(st.text(), values))
 def test_unknown_members_are_kept_and_known_ones_never_mislead(members: dict[str, object]) -> None:
     """Whatever else a task holds is in ``extra`` or in its own member, and never an error."""
-    task = task_decoder.read(msgspec.json.encode(members | {"id": "t", "status": "odd"}))
+    task = task_decoder.decode(msgspec.json.encode(members | {"id": "t", "status": "odd"}))
     assert (task.id, task.status) == ("t", "odd")
     known = set(task.__struct_fields__)
     for name, value in members.items():
@@ -66,7 +66,7 @@ def test_unknown_members_are_kept_and_known_ones_never_mislead(members: dict[str
 def test_garbage_is_one_kind_of_error(data: bytes) -> None:
     """Bytes that are no task raise ``DecodeError`` and nothing else."""
     try:
-        task = task_decoder.read(data)
+        task = task_decoder.decode(data)
     except msgspec.DecodeError:
         return
     assert task.id
@@ -78,12 +78,12 @@ def test_garbage_is_one_kind_of_error(data: bytes) -> None:
 def test_hostile_bytes_are_refused_calmly(data: bytes) -> None:
     """Bottomless nesting, broken UTF-8 and a missing status are a ``DecodeError``."""
     with pytest.raises(msgspec.DecodeError):
-        task_decoder.read(data)
+        task_decoder.decode(data)
 
 
 def test_a_member_of_the_wrong_type_is_set_aside() -> None:
     """Only ``id`` and ``status`` can make a task unreadable: a paid task is not lost to a typo."""
-    task = task_decoder.read(
+    task = task_decoder.decode(
         b'{"id":"t","status":"failed","progress":"half","usage":7,"created":"12"}'
     )
     assert (task.progress, task.usage, task.created) == (0, None, 12)
@@ -96,10 +96,10 @@ def test_a_member_of_the_wrong_type_is_set_aside() -> None:
 )
 def test_a_result_in_an_odd_place_is_found(results: str) -> None:
     """A result that is its text alone, or stands where the list should, is an answer as well."""
-    task = task_decoder.read(f'{{"id":"t","status":"completed","results":{results}}}'.encode())
+    task = task_decoder.decode(f'{{"id":"t","status":"completed","results":{results}}}'.encode())
     assert task.results is not None
     assert decode_completion(task.results[0]).text == "1, 2, 3"
-    assert task_decoder.read(encode(task)) == task
+    assert task_decoder.decode(encode(task)) == task
 
 
 @pytest.mark.parametrize("odd_number", ["NaN", "-Infinity", "1e999"])
@@ -107,7 +107,7 @@ def test_numbers_that_are_no_json_cost_nothing_else(odd_number: str) -> None:
     """What Python's own JSON writes of NaN and infinity is null, and the rest is read."""
     choice = f'{{"message":{{"content":"x"}},"logprobs":{{"top":{odd_number}}}}}'
     body = f'{{"id":"t","status":"completed","results":[{{"choices":[{choice}]}}]}}'
-    (result,) = task_decoder.read(body.encode()).results or ()
+    (result,) = task_decoder.decode(body.encode()).results or ()
     completion = decode_completion(result)
     assert (completion.text, completion.choices[0].logprobs) == ("x", {"top": None})
 
@@ -122,12 +122,12 @@ def test_choices_without_an_index_are_counted() -> None:
 def test_a_task_and_a_chunk_can_be_written_as_json() -> None:
     """What was read is written with its unknown members at their place, by three ways."""
     body = {**SEED_TASK, "results": [{"n": [1]}], "novel": {"a": None}}
-    task = task_decoder.read(msgspec.json.encode(body))
+    task = task_decoder.decode(msgspec.json.encode(body))
     assert task.to_dict() | {"usage": None, "task_info": None} == task.to_dict()
     assert {name: value for name, value in task.to_dict().items() if name in body} == body
     assert json.loads(task.to_json()) == task.to_dict()
     assert msgspec.json.decode(msgspec.json.encode(task))["extra"] == {"novel": {"a": None}}
-    delta = delta_decoder.read(b'{"choices":[{"delta":{"content":"a","odd":1}}]}')
+    delta = delta_decoder.decode(b'{"choices":[{"delta":{"content":"a","odd":1}}]}')
     assert delta.to_dict()["choices"][0]["delta"] == {"content": "a", "odd": 1}
     half = replace(delta, id="\ud83d")
     assert json.loads(half.to_json()) == half.to_dict()
@@ -135,7 +135,7 @@ def test_a_task_and_a_chunk_can_be_written_as_json() -> None:
 
 def test_extra_members_cannot_be_changed() -> None:
     """What an answer did not name can be read, and nothing else."""
-    extra = task_decoder.read(b'{"id":"t","status":"x","novel":1}').extra
+    extra = task_decoder.decode(b'{"id":"t","status":"x","novel":1}').extra
     assert pickle.loads(pickle.dumps(extra)) == copy.deepcopy(extra) == {"novel": 1}
     with pytest.raises(TypeError, match="read-only"):
         extra["novel"] = 2
@@ -193,7 +193,7 @@ def test_repr_of_a_completion_shows_no_text() -> None:
 
 def test_a_chunk_speaks_for_its_first_choice() -> None:
     """The short properties of a chunk are always usable, on empty chunks too."""
-    delta = delta_decoder.read(
+    delta = delta_decoder.decode(
         b'{"choices":[{"index":1,"delta":{"role":"assistant","content":"a","reasoning_content":"b",'
         b'"novel":[1]},"finish_reason":"stop"}],"obfuscation":"zz"}'
     )
@@ -203,7 +203,7 @@ def test_a_chunk_speaks_for_its_first_choice() -> None:
     assert delta.choices[0].delta is not None
     assert delta.choices[0].delta.extra == {"novel": [1]}
     for tail in (b'{"choices":[]}', b'{"choices":[{"index":0}]}', b"{}"):
-        empty = delta_decoder.read(tail)
+        empty = delta_decoder.decode(tail)
         assert (empty.text, empty.reasoning, empty.tool_calls, empty.role) == ("", "", (), None)
 
 
@@ -222,7 +222,7 @@ def test_a_chunk_speaks_for_its_first_choice() -> None:
 def test_a_text_is_read_in_every_form(content: str, text: str) -> None:
     """Parts are joined, JSON is its own text, and neither a chunk nor a result loses a word."""
     message = f'{{"role":null,"content":{content}}}'
-    assert delta_decoder.read(f'{{"choices":[{{"delta":{message}}}]}}'.encode()).text == text
+    assert delta_decoder.decode(f'{{"choices":[{{"delta":{message}}}]}}'.encode()).text == text
     completion = decode_completion(Raw(f'{{"choices":[{{"message":{message}}}]}}'.encode()))
     assert (completion.text, completion.message.role) == (text, "assistant")
     assert completion.message.extra["role"] is None
@@ -309,7 +309,7 @@ def test_a_request_keeps_what_it_does_not_know(extra: dict[str, object]) -> None
 )
 def test_every_kind_of_error_body_is_understood(data: str, told: tuple[object, ...]) -> None:
     """The service's envelope and other frameworks' bodies: every reason is kept (contract §8.1)."""
-    body, enveloped = read_error(data.encode())
+    body, enveloped = decode_error(data.encode())
     assert body is not None
     assert (body.message, body.type, body.code, body.param, enveloped) == told
 
@@ -319,25 +319,25 @@ def test_every_kind_of_error_body_is_understood(data: str, told: tuple[object, .
 )
 def test_a_page_gives_no_reason(page: bytes) -> None:
     """What a proxy answers with is no error of the service (contract Q6)."""
-    assert read_error(page) == (None, False)
+    assert decode_error(page) == (None, False)
 
 
 @given(values)
 def test_no_error_body_is_fatal(value: object) -> None:
     """Whatever JSON stands in the place of an error is read without an exception."""
     for data in (value, {"error": value}, {"detail": value}):
-        read_error(msgspec.json.encode(data))
+        decode_error(msgspec.json.encode(data))
 
 
 def test_media_results_are_open() -> None:
     """Outputs keep every member; those with a link are found (contract §9)."""
-    result = read_media((Raw(b'{"url":"https://x/1","seed":7}'), Raw(b'{"voice_id":"v"}')))
+    result = decode_media((Raw(b'{"url":"https://x/1","seed":7}'), Raw(b'{"voice_id":"v"}')))
     assert result.urls == ("https://x/1",)
     assert result.items[1] == {"voice_id": "v"}
-    assert read_media((Raw(b'"https://x/2"'), Raw(b"null"))).urls == ("https://x/2",)
-    assert read_media((Raw(b'{"url":"https://x/3","score":NaN}'),)).urls == ("https://x/3",)
+    assert decode_media((Raw(b'"https://x/2"'), Raw(b"null"))).urls == ("https://x/2",)
+    assert decode_media((Raw(b'{"url":"https://x/3","score":NaN}'),)).urls == ("https://x/3",)
     with pytest.raises(msgspec.DecodeError):
-        read_media((Raw(b"7"),))
+        decode_media((Raw(b"7"),))
 
 
 @given(st.text())

@@ -13,14 +13,14 @@ from foxapi_async._client.polling.worker_pool import Worker, WorkerPool
 from foxapi_async._clock import Clock, Timer
 from foxapi_async._protocol.bucket_queue import BucketQueue, next_tick, priority
 from foxapi_async._protocol.failure_tracker import FailureTracker
-from foxapi_async._protocol.pacing import LONGEST_INTERVAL
+from foxapi_async._protocol.pacing import MAX_INTERVAL
 from foxapi_async._protocol.rate_limiter import RateLimiter
 from foxapi_async._protocol.task_status import (
     PollFailure,
     TaskState,
     classify,
     classify_error,
-    knows_status,
+    is_known_status,
     task_error,
 )
 from foxapi_async._wire.task import Task
@@ -177,8 +177,8 @@ class Poller:
         So it counts against ``limits.polls_per_second`` as a poll does.
         """
         now = self._clock.time()
-        start = max(now, self._throttle.opens)
-        self._throttle.start(start)
+        start = max(now, self._throttle.next_slot_at)
+        self._throttle.acquire(start)
         return start - now
 
     # When things happen
@@ -189,7 +189,7 @@ class Poller:
             watch.due = now
             if watch.born is not None and not watch.polls:
                 watch.due = watch.born + watch.interval(watch.born, self._roll())
-        elif now - watch.due > LONGEST_INTERVAL:
+        elif now - watch.due > MAX_INTERVAL:
             watch.trouble = None  # nobody has looked for so long that it is not unbroken
         if watch.since is None:
             watch.since = now
@@ -244,14 +244,14 @@ class Poller:
     def _hire(self, now: float) -> None:
         """Start as many workers as there are GETs to be made and allowed."""
         if ready := len(self._ready):
-            number = min(ready, self._throttle.admits(now), self._crew.room(now))
+            number = min(ready, self._throttle.available(now), self._crew.room(now))
             self._crew.hire(number, now)
             # Even if these are all: one that is cancelled before it begins leaves its work behind.
             self._come_back(now)
 
     def _come_back(self, now: float) -> None:
         """See to it that what is ready and not allowed yet is started when it is."""
-        opens = self._throttle.opens if self._crew.room(now) > 0 else self._crew.relief(now)
+        opens = self._throttle.next_slot_at if self._crew.room(now) > 0 else self._crew.relief(now)
         if opens is not None:
             # A ceiling opens for one GET at a time; by whole ticks, they are started together.
             self._arm(next_tick(max(opens, now)))
@@ -283,11 +283,11 @@ class Poller:
         if self.closed or not len(self._ready):
             return None
         worker.began = now = self._clock.time()
-        if not self._throttle.admits(now) or self._crew.dismisses(worker, now):
+        if not self._throttle.available(now) or self._crew.dismisses(worker, now):
             return None
         watch = self._ready.pop_first()
         if watch is not None:
-            self._throttle.start(now)
+            self._throttle.acquire(now)
             watch.phase = Phase.POLLED
             watch.polls += 1
             self.tally.started(now - watch.due if watch.due is not None else 0.0)
@@ -318,17 +318,17 @@ class Poller:
     def _saw(self, watch: TrackedTask, task: Task, began: float, pause: float | None) -> None:
         now = self._clock.time()
         if pause:
-            pause = self._throttle.slow(now, began=began, pause=pause)
+            pause = self._throttle.back_off(now, started_at=began, pause=pause)
         changed = watch.show(task)
         state = classify(task)
         if state.is_final:
             self._finished(watch, task, now)
-        elif state is TaskState.HOLLOW:
+        elif state is TaskState.EMPTY:
             self._saw_hollow(watch, task, began, pause or 0.0)
         else:
             watch.trouble = None
             watch.unfinished_at = watch.age(now)
-            if not knows_status(task):
+            if not is_known_status(task):
                 watch.wonder(task)
             for waiter in changed:
                 waiter.wake(None)
@@ -347,7 +347,7 @@ class Poller:
         """Look again soon at a completed task whose results are not there yet (contract Q2)."""
         now = self._clock.time()
         watch.trouble = watch.trouble or FailureTracker()
-        if watch.trouble.hollow(now, watch.source.polling.empty_result_grace):
+        if watch.trouble.record_empty_result(now, watch.source.polling.empty_result_grace):
             watch.phase = Phase.IDLE
             self._end(watch, task_error(task))
         else:
@@ -362,19 +362,19 @@ class Poller:
         if isinstance(fault, APIStatusError) and (
             fault.retry_after is not None or isinstance(fault, RateLimitError)
         ):
-            pause = self._throttle.slow(now, began=began, pause=fault.retry_after)
+            pause = self._throttle.back_off(now, started_at=began, pause=fault.retry_after)
             delay = max(delay, pause)
         sight = classify_error(fault)
         watch.trouble = watch.trouble or FailureTracker()
-        if sight is PollFailure.FORBIDDEN:
+        if sight is PollFailure.FATAL:
             watch.phase = Phase.IDLE
             self._end(watch, fault)
             return
         self._warn(watch, fault, now)
         watch.failed(fault)
-        if watch.trouble.fault(sight, now, watch.source.polling.give_up_after):
+        if watch.trouble.record_failure(sight, now, watch.source.polling.give_up_after):
             watch.phase = Phase.IDLE
-            if watch.trouble.is_missing:
+            if watch.trouble.is_not_found:
                 for handle in {waiter.handle for waiter in watch.waiters}:
                     handle._missed(fault)
             self._end(watch, watch.lost(fault))

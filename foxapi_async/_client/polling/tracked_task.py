@@ -83,6 +83,7 @@ class TrackedTask:
         "_handles",
         "_others",
         "born",
+        "bucket",
         "context",
         "due",
         "fault",
@@ -92,7 +93,6 @@ class TrackedTask:
         "phase",
         "polls",
         "since",
-        "slot",
         "source",
         "trouble",
         "unfinished_at",
@@ -107,7 +107,7 @@ class TrackedTask:
         self.since: float | None = handle._born  # its age counts from here, or from the first wait
         self.last: Task | None = handle.task
         self.phase: Phase = Phase.IDLE
-        self.slot: list[Any] | None = None
+        self.bucket: list[Any] | None = None
         self.due: float | None = None
         self.polls: int = 0
         self.unfinished_at: float = 0.0  # the age at which it was last seen unfinished
@@ -149,7 +149,7 @@ class TrackedTask:
     @property
     def is_hollow(self) -> bool:
         """Whether it was completed without results when it was last seen."""
-        return self.trouble is not None and self.trouble.is_hollow
+        return self.trouble is not None and self.trouble.has_empty_result
 
     def join(self, waiter: Waiter) -> None:
         """Add one who waits."""

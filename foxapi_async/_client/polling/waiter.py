@@ -53,7 +53,7 @@ class TaskObserver(Protocol):
 class Waiter(ABC):
     """One who waits for a task, on behalf of ``handle``."""
 
-    __slots__ = ("deadline", "handle", "is_glance", "slot", "watch")
+    __slots__ = ("bucket", "deadline", "handle", "is_glance", "watch")
 
     # Whether any change of status or progress wakes it, or only the end.
     wants_change: ClassVar[bool] = False
@@ -63,7 +63,7 @@ class Waiter(ABC):
         self.watch: TrackedTask = watch
         self.deadline: float | None = None
         self.is_glance: bool = False  # it waits for one look that begins from its deadline on
-        self.slot: list[Any] | None = None
+        self.bucket: list[Any] | None = None
 
     def wants(self, task: Task) -> bool:
         """Tell whether ``task`` is a change that wakes it, next to what its handle has seen."""

@@ -134,7 +134,7 @@ class DeltaReader:
 
     def snapshot(self) -> ChatCompletion:
         """Return what the chunks that were read add up to."""
-        return self._intake.settled().completion()
+        return self._intake.accumulated().completion()
 
     def cursor_text(self) -> str:
         """Return the position as a text from which another process can go on."""
@@ -178,7 +178,7 @@ class DeltaReader:
         if not self.closed:
             self.closed = True
             self._tell_part()
-            self._intake.throw_away()
+            self._intake.discard()
             self.stop(StreamConsumedError("this stream is closed: ask the handle for another"))
             if self._launch is not None:
                 self._launch.abandon()
@@ -235,7 +235,7 @@ class DeltaReader:
             if self._decoder.ended or not data:
                 break
             if deltas:
-                self._intake.ready = iter(self._intake.cursor.transcript.extend(deltas))
+                self._intake.ready = iter(self._intake.cursor.history.extend(deltas))
                 for delta in self._intake.ready:
                     return delta
         if await self.advance(deltas):
@@ -289,18 +289,18 @@ class DeltaReader:
         """Return what may be delivered of what the connection brought; ``over`` if it is closed."""
         cursor = self._intake.cursor
         batch = cursor.accept(deltas)
-        if over or self._decoder.ended or cursor.verdict is not CursorState.GOING:
+        if over or self._decoder.ended or cursor.state is not CursorState.OK:
             return [*batch, *self._judge_end()]
         return batch
 
     def _deliver(self, batch: Sequence[Delta]) -> bool:
-        self._intake.take(batch)
+        self._intake.load(batch)
         if self._ended:
             self.disconnect()
         if not batch:
             self._tell()
             return False
-        if self._body is not None and self._deadline.ends is None and self._intake.cursor.follows:
+        if self._body is not None and self._deadline.ends is None and self._intake.cursor.in_sync:
             self._raw_stream = self._body.raw_stream
         return True
 
@@ -315,8 +315,8 @@ class DeltaReader:
 
     def _tell(self) -> None:
         """Let the handle know what the stream has said, once."""
-        said = self._intake.settled()
-        if not self.finished and said.chunks and not self._intake.lacks_past:
+        said = self._intake.accumulated()
+        if not self.finished and said.chunks and not self._intake.missing_prefix:
             self.handle._heard(said.completion())
         if not self.finished:
             self._tell_finished(None)
@@ -329,7 +329,7 @@ class DeltaReader:
 
     def _tell_part(self, error: BaseException | None = None) -> None:
         """Let the handle know how far a stream came that is left before its end."""
-        if self.finished or self._handle is None or not self._intake.settled().chunks:
+        if self.finished or self._handle is None or not self._intake.accumulated().chunks:
             return
         if not isinstance(error, StreamInterruptedError):
             error = self._interrupted("nobody read on")
@@ -341,9 +341,9 @@ class DeltaReader:
         self.engage()
         self._silent = False
         self._quiet_since = service.clock.time()
-        cursor.starts_over = cursor.starts_over or self._decoder.starts_over
-        ask = cursor.ask
-        cursor.reopened()
+        cursor.needs_full_replay = cursor.needs_full_replay or self._decoder.needs_full_replay
+        ask = cursor.request_offset
+        cursor.begin_connection()
         self._decoder = ChunkDecoder(service.core.limits.max_event_bytes)
         with self._interrupt:
             self._body = await service.open_stream(self.handle.id, ask)
@@ -360,9 +360,9 @@ class DeltaReader:
         decoder, cursor = self._decoder, self._intake.cursor
         last: Sequence[Delta] = ()
         if decoder.done is not None:
-            ending = cursor.finish(decoder.done, blanks=decoder.blanks)
+            ending = cursor.finish(decoder.done, blank_events=decoder.blank_events)
             last = ending.deltas
-            if ending.verdict is CursorState.COMPLETE:
+            if ending.state is CursorState.COMPLETE:
                 self._ended = decoder.done.total_chunks is not None
                 if not self._ended:
                     # Only the stored result can prove that this is all.
@@ -370,14 +370,14 @@ class DeltaReader:
                         connection_lost("the stream ended without a count of its chunks"), told=True
                     )
                 return last
-        if cursor.verdict is CursorState.CONFLICT:
+        if cursor.state is CursorState.MISMATCH:
             self._lose(
                 connection_lost("it cannot be the stream that was delivered before"), conflict=True
             )
-        elif cursor.verdict is CursorState.DOUBT:
+        elif cursor.state is CursorState.AMBIGUOUS:
             self._drop()
-        elif decoder.fault is not None:
-            message = self._service.account.redact(decoder.fault.message or "no reason given")
+        elif decoder.error_event is not None:
+            message = self._service.account.redact(decoder.error_event.message or "no reason given")
             self._lose(connection_lost(f"the service ended the stream: {message}"), told=True)
         elif decoder.error is not None:
             self._lose(masked(decoder.error, self._service.account))
@@ -431,11 +431,11 @@ class DeltaReader:
         if way is NextAction.HAND_OVER:
             return self._hand_over(cut)
         if way is NextAction.GIVE_UP and cut is not None:
-            because = str(cut.fault)
-            if not cut.conflict:
+            because = str(cut.error)
+            if not cut.mismatch:
                 patience = self._service.options.streaming.give_up_after
                 because = f"given up after {patience:g} s without news: {because}"
-            raise self._interrupted(because, cut.fault)
+            raise self._interrupted(because, cut.error)
         return ()
 
     def _hand_over(self, cut: Disconnect | None) -> Sequence[Delta]:
@@ -447,10 +447,10 @@ class DeltaReader:
             because = f"the stored answer {what}"
             if cut is None:
                 raise self._interrupted(because)
-            raise self._interrupted(f"{cut.fault}; {because}", cut.fault)
+            raise self._interrupted(f"{cut.error}; {because}", cut.error)
         self._ended = self._intake.cursor.ended = True
         self.reasoning_complete = not handed.thinks
-        self._intake.rest = handed.rest
+        self._intake.stored_tail = handed.rest
         return () if handed.rest is None else (handed.rest,)
 
     def _refuse_if_stopped(self) -> None:
@@ -485,7 +485,7 @@ class DeltaReader:
             doubtful = None
         if doubtful is not None:
             why = f"{why}; chunks {doubtful} and later may be wrong"
-        completion = self._intake.settled().completion()
+        completion = self._intake.accumulated().completion()
         return StreamInterruptedError(
             f"the stream of task {self.task_id} was cut after {offset} chunks: {why}; "
             "await its handle, or read on from .cursor",

@@ -9,8 +9,8 @@ from foxapi_async._clock import sleep
 from foxapi_async._protocol.reconnect import (
     Disconnect,
     ReconnectStep,
-    backoff,
     next_step,
+    reconnect_delay,
     should_give_up,
 )
 from foxapi_async._protocol.task_status import (
@@ -85,8 +85,8 @@ class ReconnectState:
     def begin(self, cut: Disconnect) -> None:
         """Take in that the connection was cut."""
         self.cut = cut
-        if not isinstance(cut.fault, TaskTimeoutError):  # which is the reader's own end
-            self.fault = cut.fault
+        if not isinstance(cut.error, TaskTimeoutError):  # which is the reader's own end
+            self.fault = cut.error
         self._cuts += 1
         self._due = None
 
@@ -120,20 +120,20 @@ class ReconnectState:
         if self._due is None:
             began = clock.time()
             if self._cuts == 1:
-                handle._check_failed(cut.fault)
-            if cut.conflict:
+                handle._check_failed(cut.error)
+            if cut.mismatch:
                 return NextAction.GIVE_UP
             step = next_step(cut, self._cuts)
             if step is ReconnectStep.RAISE:
-                raise cut.fault
-            if step is ReconnectStep.ASK and await self._is_completed(
+                raise cut.error
+            if step is ReconnectStep.CHECK_TASK and await self._is_completed(
                 cut, handle, had_stream=had_stream
             ):
                 return NextAction.HAND_OVER
             waited = self._waited + clock.time() - began
             if should_give_up(policy, cut, self._cuts, waited):
                 return NextAction.GIVE_UP
-            self._due = clock.time() + backoff(policy, cut, self._cuts)
+            self._due = clock.time() + reconnect_delay(policy, cut, self._cuts)
         await sleep(clock, self._due - clock.time())
         return NextAction.REOPEN
 
@@ -153,7 +153,7 @@ class ReconnectState:
                 "chunks are over; await its handle instead",
                 task_id=task.id,
                 task=task,
-                fault=cut.fault,
+                fault=cut.error,
             )
         if self._seen is not None and (task.status, task.progress) != self._seen:
             self._waited = 0.0
@@ -168,9 +168,9 @@ class ReconnectState:
             task, _ = await self._service.look(handle.id)
         except FoxAPIError as fault:
             sight = classify_error(fault)
-            if sight is PollFailure.FORBIDDEN:
+            if sight is PollFailure.FATAL:
                 raise
-            self._misses = self._misses + 1 if sight is PollFailure.MISSING else 0
+            self._misses = self._misses + 1 if sight is PollFailure.NOT_FOUND else 0
             if self._misses >= NOT_FOUND_LIMIT:
                 self._misses = 0
                 raise TaskLostError(

@@ -35,7 +35,7 @@ def tail_from_stored(
     """
     task = handle.task
     suffix = intake.cursor.suffix(stored.text)
-    said = None if intake.lacks_past else intake.settled().completion()
+    said = None if intake.missing_prefix else intake.accumulated().completion()
     rest = None if suffix is None else missing_deltas(stored, said, suffix)
     if rest is None and said is None:
         raise StreamExpiredError(
@@ -46,12 +46,12 @@ def tail_from_stored(
             task=task,
         )
     if rest is None:
-        intake.cursor.contradicted_by(stored.text)
+        intake.cursor.record_mismatch(stored.text)
         return None
     model = MODELS.get(task.model if task is not None else stored.model)
     return StoredTail(
         rest=Delta(id=stored.id, model=stored.model, choices=rest, usage=stored.usage)
         if rest
         else None,
-        thinks=bool(intake.settled().reasoning) or (model is not None and model.thinking),
+        thinks=bool(intake.accumulated().reasoning) or (model is not None and model.thinking),
     )

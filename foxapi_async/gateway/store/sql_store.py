@@ -289,6 +289,6 @@ def _unreadable(row: UnfinishedRow) -> UnifiedTask:
 def _request(json: bytes) -> GenerationRequest | None:
     """Read a request again; another version of the package may have written it."""
     try:
-        return request_decoder.read(json)
+        return request_decoder.decode(json)
     except msgspec.DecodeError:
         return None
