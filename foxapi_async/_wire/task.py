@@ -45,7 +45,7 @@ class TaskUsage(ResponseStruct, frozen=True, kw_only=True, gc=False):
 
 
 class TaskInfo(ResponseStruct, frozen=True, kw_only=True, gc=False):
-    """Hints of the service about a media task; ``estimated_time`` is in seconds."""
+    """Hints of the service about a media task."""
 
     can_cancel: bool | None = None
     """Whether the service says that the task can be cancelled; no call does it."""
@@ -89,11 +89,7 @@ def _coerce_task(name: str, value: Any) -> Any:
 
 
 class Task(UnifiedTask, frozen=True, kw_only=True, gc=False):
-    """A snapshot of a task as the service told it.
-
-    ``status`` is a plain text (see ``Status``), ``progress`` 0 to 100, ``created`` in Unix seconds.
-    ``results`` stays JSON, one ``msgspec.Raw`` an element, until a handle reads it by its kind.
-    """
+    """A snapshot of a task as the service sent it."""
 
     usage: TaskUsage | None = None
     """What the task costs, or ``None``."""
