@@ -15,12 +15,7 @@ _OPEN: Final = frozenset({Stage.SENT, Stage.ACCEPTED, Stage.UNKNOWN})
 
 
 class UnknownSubmission(Struct, frozen=True, kw_only=True):
-    """A submission that may have been accepted, and billed: its answer was lost.
-
-    ``request`` is what was sent, ``key`` your key of it, ``sent_at`` when, in Unix seconds.
-    ``fingerprint`` is the same for every request that asks the same. ``fault`` is what was seen in
-    place of the answer. ``entry`` names it for ``foxapi journal show`` and ``prune``.
-    """
+    """A submission that may have been accepted, and billed: its answer was lost."""
 
     entry: str
     """The entry, as ``foxapi journal`` names it."""
@@ -51,10 +46,10 @@ class UnknownSubmission(Struct, frozen=True, kw_only=True):
 
 
 class UnreadableEntry(Struct, frozen=True, kw_only=True):
-    """An entry of the journal that cannot be read, because its row in the file is damaged.
+    """An entry of the journal whose row in the file is damaged.
 
-    It may stand for a task that was accepted and billed. ``entry`` names it, ``key`` is your key
-    of it and ``task_id`` its task as far as they can be read, and ``fault`` says what is wrong.
+    It may stand for a task that was accepted and billed. It stops nothing but submissions with its
+    key.
     """
 
     entry: str
@@ -73,10 +68,7 @@ class UnreadableEntry(Struct, frozen=True, kw_only=True):
 
 
 class Recovery(Struct, frozen=True, kw_only=True):
-    """What ``fox.recover()`` found, each in the order of submission.
-
-    ``unreadable`` lists damaged entries, which stop nothing but the submission of their keys.
-    """
+    """What ``fox.recover()`` found, each in the order of submission."""
 
     handles: tuple[LLMHandle, ...]
     """Handles of the tasks that are not finished, bound to this session."""

@@ -1,27 +1,30 @@
-"""What a gateway has done so far."""
+"""The counters of a gateway."""
 
 from dataclasses import asdict, dataclass
 
 
 @dataclass(slots=True)
 class Stats:
-    """Counters that only grow, but for ``streams_open``.
-
-    ``submits`` counts the POSTs that arrived, refused ones included; ``tasks`` those that became a
-    task, which is what the service bills. ``polls`` counts the queries of tasks, ``streams`` the
-    streams that were opened, ``chunks`` those that tasks wrote, however many readers they had, and
-    ``faults`` how often a rule of faults acted.
-    """
+    """Counters of a gateway. They only grow, except ``streams_open``."""
 
     submits: int = 0
+    """POSTs that arrived, refused ones included."""
     tasks: int = 0
+    """POSTs that became a task, which is what the service bills."""
     completed: int = 0
+    """Tasks that are completed."""
     failed: int = 0
+    """Tasks that failed."""
     polls: int = 0
+    """Queries of tasks."""
     streams: int = 0
+    """Streams that were opened."""
     streams_open: int = 0
+    """Streams that are open now."""
     chunks: int = 0
+    """Chunks that tasks wrote, however many readers they had."""
     faults: int = 0
+    """How often a fault rule acted."""
 
     def as_dict(self) -> dict[str, int]:
         """Return the counters by name, as they are now."""
