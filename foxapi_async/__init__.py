@@ -14,10 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from foxapi_async._catalog import CatalogModel, catalog
-    from foxapi_async._client.as_completed import Progress, as_completed
+    from foxapi_async._client.as_completed import CompletionProgress, as_completed
     from foxapi_async._client.handle import TaskHandle
     from foxapi_async._client.llm_handle import LLMHandle
+    from foxapi_async._client.params import LLMParams
     from foxapi_async._client.recover import Recovery, UnknownSubmission, UnreadableEntry
+    from foxapi_async._client.resources.llm import LLM
+    from foxapi_async._client.resources.models import Models
+    from foxapi_async._client.resources.tasks import Tasks
     from foxapi_async._client.session import FoxSession
     from foxapi_async._client.stats import Stats
     from foxapi_async._client.stream import ChatStream
@@ -33,7 +37,6 @@ if TYPE_CHECKING:
         StreamPolicy,
         Timeouts,
     )
-    from foxapi_async.content import audio, file, image, text, video
     from foxapi_async.errors import (
         APIConnectionError,
         APIStatusError,
@@ -88,11 +91,14 @@ if TYPE_CHECKING:
 
 _HOMES: Final = {
     "_catalog": ("CatalogModel", "catalog"),
-    "content": ("audio", "file", "image", "text", "video"),
-    "_client.as_completed": ("Progress", "as_completed"),
+    "_client.as_completed": ("CompletionProgress", "as_completed"),
     "_client.handle": ("TaskHandle",),
     "_client.llm_handle": ("LLMHandle",),
+    "_client.params": ("LLMParams",),
     "_client.recover": ("Recovery", "UnknownSubmission", "UnreadableEntry"),
+    "_client.resources.llm": ("LLM",),
+    "_client.resources.models": ("Models",),
+    "_client.resources.tasks": ("Tasks",),
     "_client.session": ("FoxSession",),
     "_client.stats": ("Stats",),
     "_client.stream": ("ChatStream",),
@@ -163,6 +169,7 @@ _HOMES: Final = {
 _MODULE_OF: Final = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "LLM",
     "APIConnectionError",
     "APIStatusError",
     "APITimeoutError",
@@ -172,6 +179,7 @@ __all__ = [
     "CatalogModel",
     "ChatCompletion",
     "ChatStream",
+    "CompletionProgress",
     "ConfigError",
     "ContentBlock",
     "ContentTooLargeError",
@@ -189,15 +197,16 @@ __all__ = [
     "InvalidTaskIdError",
     "JournalError",
     "LLMHandle",
+    "LLMParams",
     "Limits",
     "MediaResult",
     "Message",
     "ModelInfo",
     "ModelNotSupportedError",
+    "Models",
     "NotFoundError",
     "PermissionDeniedError",
     "PollPolicy",
-    "Progress",
     "RateLimitError",
     "Recovery",
     "RequestValidationError",
@@ -220,6 +229,7 @@ __all__ = [
     "TaskHandle",
     "TaskLostError",
     "TaskTimeoutError",
+    "Tasks",
     "Timeouts",
     "ToolCall",
     "UnboundHandleError",
@@ -231,12 +241,7 @@ __all__ = [
     "Violation",
     "__version__",
     "as_completed",
-    "audio",
     "catalog",
-    "file",
-    "image",
-    "text",
-    "video",
 ]
 
 

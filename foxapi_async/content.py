@@ -9,6 +9,8 @@ from typing import Any, Final, Protocol, TypeAlias, cast
 from foxapi_async._wire.media_type import Kind, check_kind, media_type
 from foxapi_async._wire.request import ContentBlock, MediaURL
 
+__all__ = ["BinaryFile", "MediaSource", "audio", "file", "image", "text", "video"]
+
 
 class BinaryFile(Protocol):
     """A file that is open for reading bytes."""

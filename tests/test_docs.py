@@ -11,7 +11,7 @@ import pytest
 import foxapi_async
 from foxapi_async._client.params import LLMParams, SubmitParams
 
-DOORS = ("config", "errors", "gateway", "hooks", "journal", "testing", "types")
+DOORS = ("config", "content", "errors", "gateway", "hooks", "journal", "testing", "types")
 
 
 @pytest.mark.parametrize("door", ["", *DOORS], ids=lambda door: door or "package")

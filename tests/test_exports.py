@@ -32,7 +32,7 @@ MEMBERS = {
         *("advance", "assert_billed_once", "billed", "faults", "stats", "time", "url"),
     },
 }
-DOORS = ("config", "errors", "gateway", "hooks", "journal", "testing", "types")
+DOORS = ("config", "content", "errors", "gateway", "hooks", "journal", "testing", "types")
 
 
 def door(name: str) -> ModuleType:

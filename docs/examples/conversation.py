@@ -3,7 +3,8 @@
 import asyncio
 import base64
 
-from foxapi_async import FoxSession, image, text
+from foxapi_async import FoxSession
+from foxapi_async.content import image, text
 
 # A PNG of one pixel; image(Path("photo.jpg")) reads a file.
 PIXEL = base64.b64decode(

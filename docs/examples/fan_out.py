@@ -2,10 +2,10 @@
 
 import asyncio
 
-from foxapi_async import FoxAPIError, FoxSession, Limits, Progress, as_completed
+from foxapi_async import CompletionProgress, FoxAPIError, FoxSession, Limits, as_completed
 
 
-def show(progress: Progress) -> None:
+def show(progress: CompletionProgress) -> None:
     if progress.done % 20 == 0:
         print(f"{progress.done} of {progress.total}")
 

@@ -16,7 +16,7 @@ from foxapi_async._client.uncopied import Uncopied
 H = TypeVar("H", bound=TaskHandle[Any])
 
 
-class Progress(Struct, frozen=True, kw_only=True):
+class CompletionProgress(Struct, frozen=True, kw_only=True):
     """How far ``as_completed`` has come."""
 
     done: int
@@ -31,7 +31,7 @@ class Progress(Struct, frozen=True, kw_only=True):
     """
 
 
-OnProgress = Callable[[Progress], object]
+OnProgress = Callable[[CompletionProgress], object]
 
 
 def as_completed(handles: Iterable[H], *, progress: OnProgress | None = None) -> AsyncIterator[H]:
@@ -39,9 +39,9 @@ def as_completed(handles: Iterable[H], *, progress: OnProgress | None = None) ->
 
     Await each handle that comes for its result or its error: it answers at once. A handle whose
     wait ended without an outcome, such as ``TaskTimeoutError``, comes too. ``progress`` is called
-    with a ``Progress`` for each handle, as soon as it is done and however long the loop takes; what
-    it raises comes out of the loop. No task of the event loop is made, so a hundred thousand
-    handles are fine. Several tasks may take from one iterator; each handle goes to one of them.
+    with a ``CompletionProgress`` for each handle, as soon as it is done and however long the loop
+    takes; what it raises comes out of the loop. No task of the event loop is made, so a hundred
+    thousand handles are fine. Several tasks may take from one iterator; each handle goes to one of them.
     Leaving the loop ends the remaining waits; the tasks go on at the service.
     """
     return _AsCompleted(handles, progress)
@@ -148,7 +148,9 @@ class _CompletionQueue(Generic[H]):
             try:
                 self._context.run(
                     self._progress,
-                    Progress(done=self._done, total=self._total, handle=handle, error=error),
+                    CompletionProgress(
+                        done=self._done, total=self._total, handle=handle, error=error
+                    ),
                 )
             except Exception as failure:  # noqa: BLE001 raised in the loop that it belongs to
                 self._failure = failure

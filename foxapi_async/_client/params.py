@@ -274,6 +274,9 @@ _HINTS: Final = tuple(
         (r"messages .*got `object`", "put the message into a list, [message]"),
         (r"messages\[\d+\] .*got `str`", "write {'role': 'user', 'content': 'the text'}"),
         (r"messages\[\d+\].content .*got `object`", "put the block into a list, [block]"),
-        (r"messages\[\d+\].content\[\d+\] .*got `str`", "write foxapi_async.text('the text')"),
+        (
+            r"messages\[\d+\].content\[\d+\] .*got `str`",
+            "write foxapi_async.content.text('the text')",
+        ),
     )
 )

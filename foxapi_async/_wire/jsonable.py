@@ -211,7 +211,7 @@ _UNSUPPORTED: Final = (bytes, bytearray, memoryview, type, AbstractSet, IOBase)
 _REASONS: Final[tuple[tuple[Any, str], ...]] = (
     (
         (bytes, bytearray, memoryview),
-        "JSON cannot say: .decode() a text, and pass media to foxapi_async.image(), video(), ...",
+        "JSON cannot say: .decode() a text, and pass media to content.image(), video(), ...",
     ),
     (type, "JSON cannot say: pass an instance, or its JSON schema, as in .model_json_schema()"),
     (AbstractSet, "has no order: pass a list, as in sorted(...)"),

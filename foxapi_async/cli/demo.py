@@ -15,7 +15,7 @@ from foxapi_async.cli.output import Screen
 from foxapi_async.cli.runner import run
 
 if TYPE_CHECKING:
-    from foxapi_async import FoxSession, Progress, TaskHandle
+    from foxapi_async import CompletionProgress, FoxSession, TaskHandle
     from foxapi_async.gateway import Gateway
 
 _MANY: Final = 200
@@ -133,7 +133,7 @@ class Demo:
                 began[await fox.llm.submit(model="gpt-5.5", messages=prompt)] = start
                 counters["accepted"].step()
 
-            def finished(progress: "Progress") -> None:
+            def finished(progress: "CompletionProgress") -> None:
                 self._took(began[progress.handle])
                 counters["finished"].step()
 

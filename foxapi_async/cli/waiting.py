@@ -20,7 +20,7 @@ from foxapi_async.errors import FoxAPIError
 from foxapi_async.types import ChatCompletion
 
 if TYPE_CHECKING:
-    from foxapi_async import LLMHandle, Progress, TaskHandle
+    from foxapi_async import CompletionProgress, LLMHandle, TaskHandle
 
 _BAR_WIDTH = 24
 
@@ -84,7 +84,7 @@ class _Watch:
         self._spinner = Spinner("dots", style="cyan")
         self.errors: dict[TaskHandle[Any], Exception] = {}
 
-    def take(self, progress: "Progress") -> None:
+    def take(self, progress: "CompletionProgress") -> None:
         """Take in that one more is done, or waited for in vain."""
         self._done = progress.done
         if progress.error is not None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from foxapi_async import audio, file, image, text, video
+from foxapi_async.content import audio, file, image, text, video
 from foxapi_async.types import ContentBlock, MediaURL
 
 PNG = b"\x89PNG\r\n\x1a\n"

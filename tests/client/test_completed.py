@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from foxapi_async import ConfigError, FoxSession, LLMHandle, Progress, as_completed
+from foxapi_async import CompletionProgress, ConfigError, FoxSession, LLMHandle, as_completed
 from foxapi_async.testing import CannedResponse, FaultProxy, settle
 
 
@@ -32,7 +32,7 @@ async def test_no_handle_costs_a_task_of_the_loop(staged: FoxSession) -> None:
 async def test_progress_is_told_of_each_handle_once(fox: FoxSession) -> None:
     """It counts up to the total and names the handle."""
     handles = [await submit(fox) for _ in range(20)]
-    told: list[Progress] = []
+    told: list[CompletionProgress] = []
     finished = [handle async for handle in as_completed(handles, progress=told.append)]
     assert set(finished) == set(handles)
     assert [snapshot.done for snapshot in told] == list(range(1, 21))
@@ -44,7 +44,7 @@ async def test_progress_is_told_of_each_handle_once(fox: FoxSession) -> None:
 async def test_what_progress_raises_comes_out_of_the_loop(fox: FoxSession) -> None:
     """A mistake in the callable is the loop's own, and the handles are not lost by it."""
 
-    def broken(progress: Progress) -> None:
+    def broken(progress: CompletionProgress) -> None:
         if progress.done == 1:
             raise ZeroDivisionError
 
@@ -61,7 +61,7 @@ async def test_a_wait_without_an_outcome_is_told_with_its_error(
     """A refused poll yields the handle, and progress says why it has no outcome."""
     handle = await submit(cut_fox)
     fault_proxy.on("GET", "*", CannedResponse.http(403), times=1)
-    told: list[Progress] = []
+    told: list[CompletionProgress] = []
     assert [one async for one in as_completed([handle], progress=told.append)] == [handle]
     assert type(told[0].error).__name__ == "PermissionDeniedError"
     assert not handle.done()

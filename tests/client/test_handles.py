@@ -303,3 +303,27 @@ async def test_a_stream_that_submits_has_a_timeout(fast_polling: PollPolicy) -> 
             ) as stream:
                 async for _ in stream:
                     pass
+
+
+async def test_a_task_gives_a_handle_of_its_kind(fox: FoxSession, gateway: Gateway) -> None:
+    """``tasks.handle(task)`` knows the kind, and the result of a finished task without a GET."""
+    completion = await (handle := await submit(fox))
+    task = await fox.tasks.get(handle.id)
+    async with FoxSession(KEY, base_url=gateway.url) as other:
+        polls = gateway.stats.polls
+        again = other.tasks.handle(task)
+        assert isinstance(again, LLMHandle)
+        assert (await again).text == completion.text
+        assert gateway.stats.polls == polls
+        image = other.tasks.handle(
+            Task(id="task-unified-1-abcdefgh", type="image", status="pending")
+        )
+        assert image.kind == "image"
+        old = other.tasks.handle(Task(id="task-llm-1-abcdefgh", type="text", status="pending"))
+        assert isinstance(old, LLMHandle)
+        with pytest.raises(ConfigError, match="kind must be one of"):
+            other.tasks.handle(
+                Task(id="task-llm-1-abcdefgh", type="llm", status="pending"), "image"
+            )  # type: ignore[call-overload]
+        with pytest.raises(ConfigError, match="kind must be one of"):
+            other.tasks.handle(handle.id, "poem")  # type: ignore[call-overload]

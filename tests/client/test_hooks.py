@@ -8,13 +8,13 @@ from contextvars import Context, ContextVar
 import pytest
 
 from foxapi_async import (
+    CompletionProgress,
     ConfigError,
     Exponential,
     FoxSession,
     Limits,
     LLMHandle,
     PollPolicy,
-    Progress,
     as_completed,
 )
 from foxapi_async._clock import LoopClock
@@ -125,7 +125,7 @@ async def test_progress_is_told_in_the_context_of_its_loop(gateway: Gateway) -> 
     """The callable of ``as_completed`` runs on behalf of whoever iterates, not of a submitter."""
     told: list[str | None] = []
 
-    def progress(_: Progress) -> None:
+    def progress(_: CompletionProgress) -> None:
         told.append(USER.get())
 
     async with FoxSession(KEY, base_url=gateway.url, polling=QUICK) as fox:

@@ -16,7 +16,7 @@ import numpy as np
 import pydantic
 import pytest
 
-from foxapi_async import RequestValidationError, text
+from foxapi_async import RequestValidationError
 from foxapi_async._client.params import (
     LLMParams,
     SubmitParams,
@@ -27,6 +27,7 @@ from foxapi_async._client.params import (
 from foxapi_async._client.resources.llm import LLM
 from foxapi_async._wire.completion import CompletionMessage, decode_completion
 from foxapi_async._wire.request import GenerationRequest, Message, member_names
+from foxapi_async.content import text
 
 DESCRIPTION = "tools[0].function.description"
 BASIC: dict[str, Any] = {"model": "gpt-5.5", "messages": "hello"}

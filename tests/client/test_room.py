@@ -8,11 +8,11 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from foxapi_async import (
+    CompletionProgress,
     Exponential,
     FoxSession,
     Limits,
     PollPolicy,
-    Progress,
     RetryPolicy,
     SessionClosedError,
     Task,
@@ -69,7 +69,7 @@ class PollsOfFinished:
 
 async def test_what_admission_learns_is_known_to_every_handle() -> None:
     """A task that was seen finished for its room is done, told and never asked for again."""
-    limits, finished, told = Limits(max_unfinished=4), PollsOfFinished(), list[Progress]()
+    limits, finished, told = Limits(max_unfinished=4), PollsOfFinished(), list[CompletionProgress]()
     events: list[Event] = []
     gateway = Gateway()
     gateway.app.middlewares.append(finished.count)

@@ -21,9 +21,8 @@ from foxapi_async import (
     Task,
     TaskHandle,
     as_completed,
-    image,
-    text,
 )
+from foxapi_async.content import image, text
 from foxapi_async.types import ContentBlock, Message
 
 

@@ -1,7 +1,7 @@
 """``fox.tasks``: tasks that were submitted here or anywhere."""
 # pyright: reportPrivateUsage=false
 
-from typing import Literal, final, overload
+from typing import Final, Literal, final, get_args, overload
 
 from foxapi_async._client.handle import Kind, TaskHandle
 from foxapi_async._client.llm_handle import LLMHandle
@@ -9,8 +9,10 @@ from foxapi_async._client.media_handle import MediaHandle
 from foxapi_async._client.service import Service, check_task_id
 from foxapi_async._wire.media import MediaResult
 from foxapi_async._wire.task import Task
+from foxapi_async.errors import ConfigError
 
 MediaKind = Literal["image", "video", "audio", "document"]
+_KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 
 @final
@@ -29,15 +31,47 @@ class Tasks:
         return await self._service.fetch_task(check_task_id(task_id))
 
     @overload
-    def handle(self, task_id: str, kind: Literal["llm"] = "llm") -> LLMHandle: ...
+    def handle(self, task: str, kind: Literal["llm"] = "llm") -> LLMHandle: ...
     @overload
-    def handle(self, task_id: str, kind: MediaKind) -> TaskHandle[MediaResult]: ...
-    def handle(self, task_id: str, kind: Kind = "llm") -> LLMHandle | TaskHandle[MediaResult]:
+    def handle(self, task: str, kind: MediaKind) -> TaskHandle[MediaResult]: ...
+    @overload
+    def handle(self, task: Task) -> LLMHandle | TaskHandle[MediaResult]: ...
+    def handle(
+        self, task: str | Task, kind: Kind | None = None
+    ) -> LLMHandle | TaskHandle[MediaResult]:
         """Return a handle of a task that was submitted anywhere, any day. Sends nothing.
 
-        ``kind`` decides the type of the result; the id does not tell it.
+        Args:
+            task: The task's id, or a ``Task``, which knows its kind. A final ``Task`` gives a
+                handle whose result is known.
+            kind: What the task makes, which decides the type of the result. An id does not tell
+                it: ``"llm"`` where nothing is given.
+
+        Raises:
+            InvalidTaskIdError: The text cannot be a task id.
+            ConfigError: ``kind`` is not one of the five, or contradicts the ``Task``.
         """
-        task_id = check_task_id(task_id)
-        if kind == "llm":
-            return LLMHandle(self._service, task_id)._take_up()
-        return MediaHandle(self._service, task_id, kind)._take_up()
+        snapshot = task if isinstance(task, Task) else None
+        task_id = check_task_id(task if snapshot is None else snapshot.id)
+        kind = _kind_of(snapshot, kind)
+        handle = (
+            LLMHandle(self._service, task_id)
+            if kind == "llm"
+            else MediaHandle(self._service, task_id, kind)
+        )._take_up()
+        if snapshot is not None and not handle.done():
+            handle._observe(snapshot)
+        return handle
+
+
+def _kind_of(task: Task | None, kind: str | None) -> Kind:
+    told = task.type if task is not None else None
+    # Older answers name the type of a language model "text" (contract §15).
+    told = "llm" if told == "text" else told
+    found = kind or told or "llm"
+    if found not in _KINDS or (kind and told and kind != told):
+        raise ConfigError(
+            f"tasks.handle(kind={kind!r}) of a task of type {told!r}: "
+            f"kind must be one of {', '.join(_KINDS)}, and that of the task"
+        )
+    return found
