@@ -41,8 +41,8 @@ def as_completed(handles: Iterable[H], *, progress: OnProgress | None = None) ->
     wait ended without an outcome, such as ``TaskTimeoutError``, comes too. ``progress`` is called
     with a ``CompletionProgress`` for each handle, as soon as it is done and however long the loop
     takes; what it raises comes out of the loop. No task of the event loop is made, so a hundred
-    thousand handles are fine. Several tasks may take from one iterator; each handle goes to one of them.
-    Leaving the loop ends the remaining waits; the tasks go on at the service.
+    thousand handles are fine. Several tasks may take from one iterator; each handle goes to one of
+    them. Leaving the loop ends the remaining waits; the tasks go on at the service.
     """
     return _AsCompleted(handles, progress)
 
