@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from foxapi_async._client.stats import Stats
     from foxapi_async._client.stream import ChatStream
     from foxapi_async._version import __version__
-    from foxapi_async._wire.media import MediaResult
+    from foxapi_async._wire.results import MediaResult
     from foxapi_async.config import (
         Adaptive,
         Exponential,
@@ -103,7 +103,7 @@ _HOMES: Final = {
     "_client.stats": ("Stats",),
     "_client.stream": ("ChatStream",),
     "_version": ("__version__",),
-    "_wire.media": ("MediaResult",),
+    "_wire.results": ("MediaResult",),
     "config": (
         "Adaptive",
         "Exponential",

@@ -17,8 +17,8 @@ from foxapi_async._wire.completion import (
     Usage,
 )
 from foxapi_async._wire.error_body import ErrorBody
-from foxapi_async._wire.model import ModelInfo
 from foxapi_async._wire.request import ContentBlock, GenerationRequest, MediaURL, Message
+from foxapi_async._wire.results import ModelInfo
 from foxapi_async._wire.task import Status, StreamRef, Task, TaskInfo, TaskUsage
 from foxapi_async._wire.violation import Violation
 

@@ -15,7 +15,7 @@ from foxapi_async._client.stream import ChatStream
 from foxapi_async._client.streaming.delta_reader import DeltaReader
 from foxapi_async._client.streaming.stream_follower import StreamFollower
 from foxapi_async._journal import FINISHED, Entry, FinalRecord, Stage
-from foxapi_async._protocol.accumulator import lacks_streamed_member, merge_completions
+from foxapi_async._protocol.completion_merge import lacks_streamed_member, merge_completions
 from foxapi_async._protocol.cursor import Cursor
 from foxapi_async._protocol.task_status import TaskState, classify
 from foxapi_async._wire.completion import ChatCompletion, decode_completion

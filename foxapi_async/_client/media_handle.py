@@ -5,7 +5,7 @@ from typing import Any, final
 
 from foxapi_async._client.handle import Kind, TaskHandle
 from foxapi_async._client.service import Service
-from foxapi_async._wire.media import MediaResult, decode_media
+from foxapi_async._wire.results import MediaResult, decode_media
 from foxapi_async._wire.task import Task
 
 

@@ -23,7 +23,6 @@ from foxapi_async._protocol.pacing import Pacer, create_pacer
 from foxapi_async._protocol.retry import Effect
 from foxapi_async._transport import Account, OnRetry, RequestSpec, StreamBody, Transport, decode
 from foxapi_async._wire.base import Decoder, WireStruct
-from foxapi_async._wire.model import ModelInfo, model_list_decoder
 from foxapi_async._wire.paths import (
     LLM_MODELS,
     SUBMIT_LLM,
@@ -31,6 +30,7 @@ from foxapi_async._wire.paths import (
     stream_path,
     task_path,
 )
+from foxapi_async._wire.results import ModelInfo, model_list_decoder
 from foxapi_async._wire.task import Task, query_decoder, submit_decoder, with_pending_status
 from foxapi_async.config import (
     Limits,

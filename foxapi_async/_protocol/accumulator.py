@@ -1,10 +1,9 @@
-"""What a stream adds up to, and how it and the stored result make one completion."""
+"""Accumulates the chunks of a stream into one completion."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from msgspec import UNSET, UnsetType
-from msgspec.structs import replace
 
 from foxapi_async._protocol.chunk_history import ChunkContent, ChunkHistory
 from foxapi_async._protocol.tool_calls import ToolCallIndexer
@@ -15,24 +14,22 @@ from foxapi_async._wire.completion import (
     Choice,
     CompletionMessage,
     Function,
-    Source,
     ToolCall,
     Usage,
     with_origin,
 )
 
-_MERGED_FIELDS: Final = ("content", "reasoning_content", "tool_calls", "refusal")
-
 
 class Accumulator:
-    """Adds up what a stream said.
+    """Accumulates chunks into a completion.
 
-    Text, reasoning and refusal are concatenated per choice, names and ``arguments`` per tool call,
-    which `ToolCallIndexer` tells from the others. Finish reasons, ``usage`` and unknown members are
-    those that came last; ``id``, ``model`` and ``created`` those of the first chunk that has an id.
+    Text, reasoning and refusal are concatenated per choice; names and ``arguments`` are
+    concatenated per tool call, as `ToolCallIndexer` assigns them. Finish reasons, ``usage`` and
+    unknown members are the last that arrived. ``id``, ``model`` and ``created`` come from the first
+    chunk that has an id or a model.
 
-    O(1) per chunk: pieces are kept in lists and joined when they are asked for. ``chunks`` counts
-    what was added.
+    Adding a chunk is O(1): the pieces stay in lists until a property joins them. ``chunks`` is the
+    number of added chunks.
     """
 
     __slots__ = (
@@ -56,22 +53,22 @@ class Accumulator:
 
     @property
     def text(self) -> str:
-        """The first choice's text so far."""
+        """The text of the first choice so far."""
         return _join(self._first.text) if self._choices else ""
 
     @property
     def reasoning(self) -> str:
-        """The first choice's thinking so far."""
+        """The reasoning of the first choice so far."""
         return _join(self._first.reasoning) if self._choices else ""
 
     def extend(self, deltas: Sequence[Delta]) -> None:
-        """Add deltas, in their order."""
+        """Add deltas, in order."""
         history = ChunkHistory()
         history.extend(deltas)
         self.add(*history.slice(0, len(deltas)))
 
     def add(self, contents: Sequence[ChunkContent], metadata: Sequence[Delta]) -> None:
-        """Add what chunks said, and the notes on them."""
+        """Add the contents of chunks, and the deltas that have other members of interest."""
         self.chunks += len(contents)
         first = self._choices.get(0)
         for content in contents:
@@ -81,7 +78,7 @@ class Accumulator:
                 continue
             if first is None:
                 first = self._partial_choice(0)
-            # Nearly every message is a word and nothing else.
+            # Fast path: nearly every message has text only.
             if (
                 content.role is None
                 and content.tool_calls is None
@@ -98,7 +95,7 @@ class Accumulator:
             self._add_metadata(delta)
 
     def completion(self) -> ChatCompletion:
-        """Return what has been added up so far, as the service would store it."""
+        """Return the accumulated completion, in the shape of a stored result."""
         head = self._identity or Delta()
         completion = ChatCompletion(
             id=head.id,
@@ -164,7 +161,7 @@ class _PartialChoice:
         if message.reasoning_content:
             self.reasoning.append(message.reasoning_content)
         self.role = message.role or self.role
-        # To merge even an empty mapping costs more than all the rest, and thinking comes this way.
+        # Updating with an empty mapping would cost more than the rest of this method.
         if message._extra is not UNSET:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
             self.message_extra.update(message.extra)
         if message.refusal:
@@ -206,7 +203,8 @@ class _PartialChoice:
 class _PartialToolCall:
     """The pieces of one tool call.
 
-    A name that equals what came of it is repeated, any other goes on; so do all ``arguments``.
+    A piece of the name is appended unless it repeats the whole name so far. Pieces of ``arguments``
+    are always appended.
     """
 
     __slots__ = ("arguments", "extra", "function_extra", "id", "name", "type")
@@ -239,93 +237,17 @@ class _PartialToolCall:
         return ToolCall(id=self.id, type=self.type, function=function, _extra=_as_extra(self.extra))
 
 
-def merge_completions(stored: ChatCompletion, streamed: ChatCompletion | None) -> ChatCompletion:
-    """Return the result of a task whose stream was read to its end as well.
-
-    What the service stored wins, member by member of each choice's message; what it forgot, as
-    the reasoning always (contract Q1), is taken from the stream.
-
-    ``source`` tells whose words the messages are: ``task`` if nothing was taken from the stream,
-    ``stream`` if nothing is left of the stored messages, ``task+stream`` if both speak. The id,
-    ``raw`` and all else that the service stored stay; finish reasons and ``usage`` that it did not
-    store are the stream's.
-    """
-    if streamed is None:
-        return stored
-    said = {choice.index: choice for choice in streamed.choices}
-    merged = {choice.index: choice for choice in stored.choices}
-    sources: set[Source] = set()
-    for index, heard in said.items():
-        kept = merged.get(index, Choice(index=index))
-        merged[index] = _merge(kept, heard, sources)
-    for index in merged.keys() - said.keys():
-        if any(getattr(merged[index].message, name) for name in _MERGED_FIELDS):
-            sources.add("task")
-    source: Source = (
-        "task+stream" if len(sources) > 1 else "stream" if "stream" in sources else "task"
-    )
-    completion = replace(
-        stored,
-        choices=tuple(merged[index] for index in sorted(merged)),
-        usage=stored.usage or streamed.usage,
-    )
-    return with_origin(completion, source, stored.raw)
-
-
-def _merge(stored: Choice, streamed: Choice, sources: set[Source]) -> Choice:
-    """Merge one choice and note whose words are in it."""
-    taken: dict[str, Any] = {}
-    for name in _MERGED_FIELDS:
-        mine, heard = getattr(stored.message, name), getattr(streamed.message, name)
-        if heard and not mine:
-            taken[name] = heard
-            sources.add("stream")
-        elif mine:
-            sources.add("task")
-    return replace(
-        stored,
-        message=replace(stored.message, **taken),
-        finish_reason=stored.finish_reason or streamed.finish_reason,
-        logprobs=stored.logprobs or streamed.logprobs,
-    )
-
-
-def lacks_streamed_member(stored: ChatCompletion, part: ChatCompletion) -> bool:
-    """Tell whether a stored answer has nothing of a member that a part of its stream had.
-
-    Then neither is the answer: the stored one forgot it, and nobody knows how the other goes on.
-    Thinking, which the service never stores, does not count.
-    """
-    kept = {choice.index: choice.message for choice in stored.choices}
-    return any(
-        _is_blank(getattr(choice.message, name))
-        and not getattr(kept.get(choice.index, CompletionMessage()), name)
-        for choice in part.choices
-        for name in _MERGED_FIELDS
-        if name != "reasoning_content"
-    )
-
-
-def _is_blank(value: object) -> bool:
-    return bool(value.strip() if isinstance(value, str) else value)
-
-
-def missing_suffix(delivered: str, stored: str) -> str | None:
-    """Return what ``stored`` has beyond ``delivered``; ``None`` if it does not begin with it."""
-    return stored[len(delivered) :] if stored.startswith(delivered) else None
-
-
 def _join(pieces: list[str]) -> str:
-    """Join the pieces and leave them joined, so that the next snapshot has less to do."""
+    """Join the pieces in place, so that the next call has less to join."""
     if len(pieces) > 1:
         pieces[:] = ["".join(pieces)]
     return pieces[0] if pieces else ""
 
 
 def _merge_logprobs(parts: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Concatenate the lists of ``logprobs``, one item per token; of anything else the last wins.
+    """Merge ``logprobs``: concatenate lists (one item per token), keep the last of other values.
 
-    A list is not given up for anything else.
+    A value that is not a list never replaces a list.
     """
     whole: dict[str, Any] = {}
     for part in parts:

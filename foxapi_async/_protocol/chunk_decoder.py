@@ -5,8 +5,8 @@ from typing import Final
 
 from msgspec import DecodeError
 
-from foxapi_async._protocol.halves import SurrogateJoiner
 from foxapi_async._protocol.sse import EventDecoder
+from foxapi_async._protocol.surrogates import SurrogateJoiner
 from foxapi_async._wire.chunk import (
     Delta,
     StreamDone,

@@ -1,4 +1,4 @@
-"""What the chunks of a stream said, one short entry each."""
+"""Keeps the contents of the chunks of a stream, in a compact form."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
@@ -12,21 +12,21 @@ from foxapi_async._wire.chunk import Delta, DeltaChoice, DeltaMessage
 
 Choices = tuple[DeltaChoice, ...]
 ChunkContent = DeltaMessage | Choices
-"""What one chunk says: its choices, or the message of one that says nothing else of choice 0.
+"""The content of one chunk: its choices, or the bare message if it has only a message of choice 0.
 
-Two chunks say the same if this is equal. A chunk is known by its choices, because a server may
-stamp ``id`` and ``created`` anew in a replay.
+Two chunks are the same chunk if their contents are equal. ``id`` and ``created`` do not count,
+because a server may change them in a replay.
 """
 
 _index: Final[Callable[[tuple[int, Delta]], int]] = itemgetter(0)
 
 
 class ChunkHistory:
-    """What each chunk said, in their order.
+    """The contents of all chunks, in order.
 
-    So the chunks themselves need not be kept: a word costs a quarter of its delta, and nothing that
-    the collector would have to look at. ``metadata`` are the deltas that tell something new beside
-    their choices, with their index: usage, unknown members, at first whose the stream is.
+    A content takes a quarter of the memory of its delta, and the garbage collector does not track
+    it. ``metadata`` has the deltas with new information outside their choices (the id and the model
+    of the stream, usage, unknown members), each with its index.
     """
 
     __slots__ = ("_fingerprint", "_has_identity", "_tier", "_tool_calls", "contents", "metadata")
@@ -40,9 +40,9 @@ class ChunkHistory:
         self._tier: str | None = None
 
     def extend(self, deltas: Sequence[Delta]) -> Sequence[Delta]:
-        """Add deltas, and return them as readers get them: each piece with the index of its call.
+        """Add deltas; return them with the pieces of tool calls numbered by call.
 
-        What is kept is what came, because it is compared with what will come again.
+        The history keeps the deltas as received, because they are compared with a replay.
         """
         contents = self.contents
         calling: list[int] = []
@@ -52,7 +52,7 @@ class ChunkHistory:
                 or delta.usage is not None
                 or delta.system_fingerprint is not None
                 or delta.service_tier is not None
-                # To ask for `extra` would cost a call (PERF §2).
+                # The property `extra` would cost a call for each chunk.
                 or delta._extra is not UNSET  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
             ) and self._has_new_metadata(delta):
                 self.metadata.append((len(contents), delta))
@@ -68,14 +68,14 @@ class ChunkHistory:
         return deltas if numbered == deltas else numbered
 
     def slice(self, start: int, end: int) -> tuple[Sequence[ChunkContent], Sequence[Delta]]:
-        """Return what the chunks from ``start`` to before ``end`` said, and the notes on them."""
+        """Return the contents of chunks ``start`` to ``end`` (excluded), and their metadata."""
         first, last = (bisect_left(self.metadata, at, key=_index) for at in (start, end))
         return self.contents[start:end], [delta for _, delta in self.metadata[first:last]]
 
     def _has_new_metadata(self, delta: Delta) -> bool:
-        """Tell whether a delta tells something that the notes do not, beside its choices."""
+        """Tell whether a delta has information outside its choices that ``metadata`` lacks."""
         before = (self._has_identity, self._fingerprint, self._tier)
-        # Some servers send an empty chunk ahead.
+        # Some servers begin with a chunk without id and model.
         self._has_identity = self._has_identity or bool(delta.id or delta.model)
         self._fingerprint = delta.system_fingerprint or self._fingerprint
         self._tier = delta.service_tier or self._tier
@@ -84,7 +84,7 @@ class ChunkHistory:
 
 
 def content_of(delta: Delta) -> ChunkContent:
-    """Return what a chunk says."""
+    """Return the content of a chunk."""
     choices = delta.choices
     if len(choices) == 1:
         choice = choices[0]
@@ -100,5 +100,5 @@ def content_of(delta: Delta) -> ChunkContent:
 
 
 def choices_of(content: ChunkContent) -> Choices:
-    """Return the choices of a chunk that said this."""
+    """Return the choices of a chunk with this content."""
     return content if isinstance(content, tuple) else (DeltaChoice(delta=content),)

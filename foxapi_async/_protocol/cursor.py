@@ -6,8 +6,8 @@ from enum import Enum, auto
 from msgspec import Struct
 from msgspec.structs import replace
 
-from foxapi_async._protocol.accumulator import missing_suffix
 from foxapi_async._protocol.chunk_history import ChunkContent, ChunkHistory, content_of
+from foxapi_async._protocol.completion_merge import missing_suffix
 from foxapi_async._protocol.cursor_token import CursorToken, RunningDigest, chunk_text
 from foxapi_async._wire.chunk import Delta, StreamDone
 from foxapi_async.errors import ConfigError

@@ -1,4 +1,4 @@
-"""What a reader has of a stream: what came, what of it was read, and what that adds up to."""
+"""Buffers the deltas of a stream between its connection and its reader."""
 
 from collections.abc import Iterator, Sequence
 from operator import length_hint
@@ -9,13 +9,13 @@ from foxapi_async._wire.chunk import Delta
 
 
 class DeltaBuffer:
-    """Deltas between their stream and their reader.
+    """The received deltas of a stream, and which of them were read.
 
-    ``ready`` gives those that came and were not read. What it gave is what ``offset``,
-    ``cursor_text`` and ``accumulated`` speak of. It is added up when somebody asks.
+    The iterator ``ready`` yields the unread deltas. ``offset``, ``cursor_text`` and ``accumulated``
+    describe the position after the deltas that it has yielded.
 
-    ``stored_tail`` is what the stored result had beyond the chunks. It is ready as they are, and
-    counts for nothing but the sum.
+    ``stored_tail`` is the part of the stored result that the stream did not deliver. It is read and
+    accumulated like a chunk, but does not advance the offset.
     """
 
     __slots__ = ("_accumulator", "_discarded", "cursor", "ready", "stored_tail")
@@ -29,39 +29,39 @@ class DeltaBuffer:
 
     @property
     def missing_prefix(self) -> bool:
-        """Whether there are chunks before the position that have not been seen here."""
+        """Whether this process has not seen all chunks before the position."""
         return not self.cursor.is_verified
 
     @property
     def unread(self) -> int:
-        """How many chunks came and were not read."""
+        """The number of received chunks that were not read."""
         return self._discarded + (length_hint(self.ready) if self.stored_tail is None else 0)
 
     @property
     def offset(self) -> int:
-        """How many chunks of the stream have been read."""
+        """The number of chunks of the stream that were read."""
         return self.cursor.offset - self.unread
 
     def cursor_text(self) -> str:
-        """Return the position as a text from which another process can go on."""
+        """Return the position as a text with which another process can resume the stream."""
         return self.cursor.as_text(unread=self.unread)
 
     def load(self, deltas: Sequence[Delta]) -> None:
-        """Make ready what the cursor has let through, once all before it was read."""
+        """Make deltas that the cursor accepted readable, after all earlier ones were read."""
         self.ready = iter(deltas)
 
     def skip(self) -> None:
-        """Take all that came as read."""
+        """Count all received deltas as read."""
         self.ready = iter(())
 
     def discard(self) -> None:
-        """Give nothing more. The position stays that of the last delta that was read."""
+        """Drop the unread deltas; the position stays after the last delta that was read."""
         self.accumulated()
         self._discarded, self.stored_tail = self.unread, None
         self.skip()
 
     def accumulated(self) -> Accumulator:
-        """Return what the chunks that were read add up to."""
+        """Return the accumulated chunks that were read."""
         history, total = self.cursor.history, self._accumulator
         read = len(history.contents) - self.unread
         if read > total.chunks:

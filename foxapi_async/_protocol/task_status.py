@@ -1,4 +1,4 @@
-"""What a snapshot of a task, or a failed look at it, means (contract §4.3, §8.4)."""
+"""Classifies the snapshots of a task and the failures of its polls (contract §4.3, §8.4)."""
 
 from enum import Enum, auto
 from typing import Final
@@ -24,21 +24,20 @@ _NO_NEWS = frozenset({408, 425, 429})
 
 
 class TaskState(Enum):
-    """Where a task stands. If that ``is_final``, it will never change again."""
+    """The state of a task. A state that ``is_final`` never changes."""
 
     RUNNING = ("running", False)
-    EMPTY = ("hollow", False)
+    EMPTY = ("empty", False)
     COMPLETED = ("completed", True)
     FAILED = ("failed", True)
     CANCELLED = ("cancelled", True)
 
-    def __init__(self, word: str, is_final: bool) -> None:  # noqa: FBT001 a column of the table above
-        self.word: str = word
+    def __init__(self, _name: str, is_final: bool) -> None:  # noqa: FBT001 a column of the table above
         self.is_final: bool = is_final
 
 
-# By their texts: the members of an enum are slow to compare, and every look is judged twice. The
-# service's own words come first; the others are spellings of the same states in services like it.
+# Keyed by text, because comparing enum members is slow and every poll is classified. The first five
+# are the statuses of the contract; the others are used by compatible services.
 _STATES: Final = {
     Status.PENDING.value: TaskState.RUNNING,
     Status.PROCESSING.value: TaskState.RUNNING,
@@ -60,18 +59,21 @@ _ERRORS: Final = frozenset({"error", "errored"})
 
 
 class PollFailure(Enum):
-    """What a failed look at a task means."""
+    """What the error of a poll says about the task."""
 
     TRANSIENT = auto()
+    """Nothing: another poll may succeed."""
     NOT_FOUND = auto()
+    """The service does not know the task, or not yet."""
     FATAL = auto()
+    """No further poll can succeed: a rejected key, a bad request, an untrusted certificate."""
 
 
 def classify(task: Task) -> TaskState:
-    """Return where ``task`` stands.
+    """Return the state of ``task``.
 
-    A completed task without results is hollow: they come seconds later (contract Q2). A status that
-    nobody knows is not an end, and never success.
+    A completed task without results is ``EMPTY``: the results follow seconds later (contract Q2).
+    An unknown status counts as ``RUNNING``.
     """
     state = _known_state(task)
     if state is TaskState.COMPLETED and all(
@@ -82,7 +84,7 @@ def classify(task: Task) -> TaskState:
 
 
 def is_known_status(task: Task) -> bool:
-    """Tell whether the status of ``task`` means something here."""
+    """Tell whether ``classify`` knows the status of ``task``."""
     return _known_state(task) is not None
 
 
@@ -91,14 +93,14 @@ def _known_state(task: Task) -> TaskState | None:
     if state is not None:
         return state
     word = task.status.strip().lower().replace("-", "_").replace(" ", "_")
-    # An error may pass as well, so that only one with its reason is an end.
+    # The status "error" may be temporary: it is final only with an error object.
     if word in _ERRORS and task.error is not None:
         return TaskState.FAILED
     return _STATES.get(word)
 
 
 def classify_error(error: FoxAPIError) -> PollFailure:
-    """Return what a failed poll means: no news, a task that is not there, or the end of asking."""
+    """Return what the error of a poll says about the task."""
     if isinstance(error, APIConnectionError):
         return PollFailure.TRANSIENT if error.trusted else PollFailure.FATAL
     if isinstance(error, InternalServerError | InvalidResponseError):
@@ -111,10 +113,10 @@ def classify_error(error: FoxAPIError) -> PollFailure:
 
 
 def task_error(task: Task) -> TaskError:
-    """Return the error of a task that ended, or should have ended, without a result."""
+    """Return the error of a task that is failed, cancelled, or completed without results."""
     state = classify(task)
     if state is TaskState.FAILED:
-        # What a failed task says beside its error, if it has none, is the reason all the same.
+        # A failed task without an error object may give the reason in an unknown member.
         body = extract_error(task.error.to_dict() if task.error else dict(task.extra))
         code = body.code if body else None
         message = body.message if body else None
@@ -129,7 +131,51 @@ def task_error(task: Task) -> TaskError:
             f"task {task.id} was cancelled by the service", task_id=task.id, task=task
         )
     return EmptyResultError(
-        f"task {task.id} is completed but holds no results; ask again later with its handle",
+        f"task {task.id} is completed but has no results; ask again later with its handle",
         task_id=task.id,
         task=task,
     )
+
+
+class FailureTracker:
+    """Counts the consecutive failures of polls of one task."""
+
+    __slots__ = ("_empty_since", "_failing_since", "_not_found")
+
+    def __init__(self) -> None:
+        self._not_found = 0
+        self._failing_since: float | None = None
+        self._empty_since: float | None = None
+
+    @property
+    def has_empty_result(self) -> bool:
+        """Whether the last snapshot was completed without results."""
+        return self._empty_since is not None
+
+    @property
+    def is_not_found(self) -> bool:
+        """Whether the last ``NOT_FOUND_LIMIT`` polls did not find the task."""
+        return self._not_found >= NOT_FOUND_LIMIT
+
+    def record_failure(self, failure: PollFailure, now: float, timeout: float) -> bool:
+        """Record a failed poll and tell whether the task counts as lost.
+
+        It is lost after ``timeout`` seconds of nothing but failures, or when ``NOT_FOUND_LIMIT``
+        polls in a row did not find it (contract Q11).
+        """
+        self._not_found = self._not_found + 1 if failure is PollFailure.NOT_FOUND else 0
+        if self._failing_since is None:
+            self._failing_since = now
+        return self.is_not_found or now - self._failing_since >= timeout
+
+    def record_empty_result(self, now: float, grace: float) -> bool:
+        """Record a snapshot that is completed without results; tell whether the grace is over.
+
+        The results follow seconds later (contract Q2). After ``grace`` seconds the result counts as
+        empty.
+        """
+        self._not_found = 0
+        self._failing_since = None
+        if self._empty_since is None:
+            self._empty_since = now
+        return now - self._empty_since >= grace

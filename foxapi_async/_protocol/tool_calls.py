@@ -1,4 +1,4 @@
-"""Which tool call of an answer each piece of a stream belongs to."""
+"""Assigns the pieces of tool calls in a stream to their calls."""
 
 from typing import Final
 
@@ -10,11 +10,11 @@ _FIRST: Final = -1
 
 
 class ToolCallIndexer:
-    """Numbers the calls of one choice, which are their indexes where those can be relied on.
+    """Numbers the tool calls of one choice.
 
-    A new id opens a new call, also at an index that another call has. A piece without an id goes to
-    the last call at its index, one without an index to that of its id, and one without either to
-    the call before.
+    The number of a call is its index, if the service sends reliable indexes. A new id starts a new
+    call, even at the index of another call. A piece without an id belongs to the last call at its
+    index; without an index, to the call with its id; without either, to the previous call.
     """
 
     __slots__ = ("_by_id", "_by_index", "_ids", "_last")
@@ -26,7 +26,7 @@ class ToolCallIndexer:
         self._last: int | None = None
 
     def assign(self, piece: ToolCallDelta) -> int:
-        """Take in the next piece and return the number of its call."""
+        """Return the number of the call that the next piece belongs to."""
         number = self._find(piece)
         if number is None:
             taken = piece.index == NO_INDEX or piece.index in self._ids
@@ -41,17 +41,17 @@ class ToolCallIndexer:
         return number
 
     def _find(self, piece: ToolCallDelta) -> int | None:
-        """Return the number of the call that ``piece`` goes on, ``None`` if it opens one."""
+        """Return the number of the call that ``piece`` continues; ``None`` if it starts one."""
         if piece.id and piece.id in self._by_id:
             return self._by_id[piece.id]
         number = self._last if piece.index == NO_INDEX else self._by_index.get(piece.index)
-        # A call that was begun without an id gets it with a later piece.
+        # A call that started without an id may receive it with a later piece.
         is_other = bool(piece.id) and number is not None and self._ids[number] is not None
         return None if is_other else number
 
 
 class ToolCallReindexer:
-    """Numbers the calls in the deltas of one stream, so that pieces of one call have one index."""
+    """Gives all pieces of a tool call in the deltas of one stream the same index."""
 
     __slots__ = ("_choices",)
 
@@ -59,7 +59,7 @@ class ToolCallReindexer:
         self._choices: dict[int, ToolCallIndexer] = {}
 
     def reindex(self, delta: Delta) -> Delta:
-        """Take in the next delta and return it with the numbers in the place of the indexes."""
+        """Return the next delta with the numbers of its calls as indexes."""
         choices = tuple(map(self._reindex_choice, delta.choices))
         return delta if choices == delta.choices else replace(delta, choices=choices)
 

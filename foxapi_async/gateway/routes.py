@@ -8,7 +8,7 @@ from aiohttp import hdrs, web
 from foxapi_async._catalog import MODELS
 from foxapi_async._wire import paths
 from foxapi_async._wire.base import encode
-from foxapi_async._wire.model import ModelInfo, ModelList
+from foxapi_async._wire.results import ModelInfo, ModelList
 from foxapi_async.gateway.api_errors import APIError
 from foxapi_async.gateway.auth import APIKeys
 from foxapi_async.gateway.engine import Engine

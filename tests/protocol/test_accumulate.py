@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from foxapi_async._protocol.accumulator import (
-    Accumulator,
+from foxapi_async._protocol.accumulator import Accumulator
+from foxapi_async._protocol.completion_merge import (
     lacks_streamed_member,
     merge_completions,
     missing_suffix,

@@ -2,8 +2,7 @@
 
 import pytest
 
-from foxapi_async._protocol.failure_tracker import FailureTracker
-from foxapi_async._protocol.task_status import PollFailure
+from foxapi_async._protocol.task_status import FailureTracker, PollFailure
 
 
 def test_unbroken_failure_counts_from_its_first_fault() -> None:

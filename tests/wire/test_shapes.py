@@ -16,9 +16,9 @@ from foxapi_async._wire.base import encode
 from foxapi_async._wire.chunk import delta_decoder
 from foxapi_async._wire.completion import decode_completion, encode_completion, with_origin
 from foxapi_async._wire.error_body import decode_error
-from foxapi_async._wire.media import decode_media
 from foxapi_async._wire.paths import is_task_id, stream_path, task_path
 from foxapi_async._wire.request import request_decoder
+from foxapi_async._wire.results import decode_media
 from foxapi_async._wire.task import UnifiedTask, task_decoder
 from foxapi_async.types import ChatCompletion
 

@@ -12,10 +12,10 @@ from foxapi_async._client.polling.waiter import TaskObserver, Waiter
 from foxapi_async._client.polling.worker_pool import Worker, WorkerPool
 from foxapi_async._clock import Clock, Timer
 from foxapi_async._protocol.bucket_queue import BucketQueue, next_tick, priority
-from foxapi_async._protocol.failure_tracker import FailureTracker
 from foxapi_async._protocol.pacing import MAX_INTERVAL
 from foxapi_async._protocol.rate_limiter import RateLimiter
 from foxapi_async._protocol.task_status import (
+    FailureTracker,
     PollFailure,
     TaskState,
     classify,

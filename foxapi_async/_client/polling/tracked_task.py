@@ -9,8 +9,8 @@ from typing import Any, Final, Protocol
 from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary, ref
 
 from foxapi_async._client.polling.waiter import TaskObserver, Waiter
-from foxapi_async._protocol.failure_tracker import FailureTracker
 from foxapi_async._protocol.pacing import Pacer, PollContext
+from foxapi_async._protocol.task_status import FailureTracker
 from foxapi_async._wire.task import Task
 from foxapi_async.config import PollPolicy
 from foxapi_async.errors import (

@@ -3,7 +3,7 @@
 from typing import final
 
 from foxapi_async._client.service import Service
-from foxapi_async._wire.model import ModelInfo
+from foxapi_async._wire.results import ModelInfo
 
 
 @final

@@ -7,7 +7,7 @@ from foxapi_async._client.handle import Kind, TaskHandle
 from foxapi_async._client.llm_handle import LLMHandle
 from foxapi_async._client.media_handle import MediaHandle
 from foxapi_async._client.service import Service, check_task_id
-from foxapi_async._wire.media import MediaResult
+from foxapi_async._wire.results import MediaResult
 from foxapi_async._wire.task import Task
 from foxapi_async.errors import ConfigError
 

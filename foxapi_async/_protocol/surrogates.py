@@ -1,4 +1,4 @@
-"""Characters that were cut in two: one half ends a chunk, the other begins a later one."""
+"""Joins surrogate pairs that a server has split between two chunks."""
 
 from typing import Any
 
@@ -11,26 +11,26 @@ _TEXTS = ("content", "reasoning_content", "refusal")
 
 
 class SurrogateJoiner:
-    """Joins the halves of surrogate pairs that the texts of consecutive chunks have.
+    """Joins the surrogate pairs that are split between the texts of two chunks.
 
-    A first half waits for the next chunk with the same text; U+FFFD stands for one that meets no
-    second half there, and for any other half.
+    A high surrogate at the end of a text is held back until the next chunk that has a text in the
+    same place. U+FFFD replaces every surrogate without a partner.
     """
 
     __slots__ = ("_pending", "found_split")
 
     def __init__(self) -> None:
         self._pending: dict[tuple[object, ...], str] = {}
-        # Whether a chunk had to wait for another.
+        # Whether any pair was split.
         self.found_split: bool = False
 
     @property
     def has_pending(self) -> bool:
-        """Whether the next chunk has to come through here."""
+        """Whether a surrogate is held back, so that the next chunk has to pass through `join`."""
         return bool(self._pending)
 
     def join(self, delta: Delta, raw: Delta) -> Delta:
-        """Return ``delta`` with whole texts, made of those in ``raw``, which have their halves."""
+        """Return ``delta`` with the texts of ``raw``, which still has its surrogates, joined."""
         pairs = zip(delta.choices, raw.choices, strict=True)
         return replace(delta, choices=tuple(self._choice(*pair) for pair in pairs))
 
