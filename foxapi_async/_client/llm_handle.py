@@ -72,7 +72,7 @@ class LLMHandle(TaskHandle[ChatCompletion]):
         cursor = _cursor(offset, resume)
         validate_reading_timeout(timeout)
         patience = normalize_timeout(timeout)
-        return ChatStream(DeltaReader(service, handle=self, cursor=cursor, timeout=patience))
+        return ChatStream(DeltaReader(service, self, cursor=cursor, timeout=patience), self)
 
     def _heard(self, completion: ChatCompletion) -> None:
         """Take in what a stream has said that was read to its end: the service forgets thinking."""
@@ -176,19 +176,21 @@ class LLMHandle(TaskHandle[ChatCompletion]):
         is_polled = waiter.wants_change or waiter.is_glance
         follower = None if is_polled else self._may_follow()
         if follower is not None:
-            follower.join(waiter)
+            follower.subscribe(waiter)
 
     def _end_wait(self, waiter: Waiter) -> None:
         """End a wait; the last one to leave ends the following."""
         super()._end_wait(waiter)
         if self._follower is not None:
-            self._follower.leave(waiter)
+            self._follower.unsubscribe(waiter)
 
     def _may_follow(self) -> StreamFollower | None:
         if self.done() or not self._follows or not self.is_streamed or self._streamed is not None:
             return None
-        follower = self._follower or StreamFollower(self, self._bound(), self._find_watch())
-        if not follower.may_join:
+        follower = self._follower or StreamFollower(
+            self, self._bound(), self._find_watch(), self._unfollow
+        )
+        if not follower.can_subscribe:
             return None
         self._follower = follower
         return follower

@@ -7,7 +7,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast, final
 from weakref import ref
 
-from foxapi_async._client.streaming.delta_reader import DeltaReader
+from foxapi_async._client.streaming.delta_reader import DeltaReader, ReadState
+from foxapi_async._client.streaming.submit_once import SubmitOnce
 from foxapi_async._client.uncopied import Uncopied
 from foxapi_async._wire.chunk import Delta
 from foxapi_async._wire.completion import ChatCompletion
@@ -35,28 +36,33 @@ class ChatStream(Uncopied):
     ``APIStatusError`` of a key that may not look.
     """
 
-    __slots__ = ("__weakref__", "_loop", "_reader")
+    __slots__ = ("__weakref__", "_loop", "_owner", "_reader")
 
     _instead = "ask the handle for another stream, with resume=stream.cursor to go on there"
 
-    def __init__(self, reader: DeltaReader) -> None:
+    def __init__(self, reader: DeltaReader, owner: "LLMHandle | SubmitOnce[LLMHandle]") -> None:
         self._reader = reader
+        self._owner = owner
         self._loop: ref[_DeltaIterator] | None = None
 
     @property
     def handle(self) -> "LLMHandle":
         """The handle of the generation; ``fox.llm.stream`` has one once it was entered or read."""
-        return self._reader.handle
+        owner = self._owner
+        handle = owner.result if isinstance(owner, SubmitOnce) else owner
+        if handle is None:
+            raise RuntimeError("nothing was submitted yet: enter the stream or read from it first")
+        return handle
 
     @property
     def offset(self) -> int:
         """How many chunks were read, those before ``stream(offset=…)`` included."""
-        return self._reader.offset
+        return self._reader.buffer.offset
 
     @property
     def cursor(self) -> str:
         """The position as a short opaque text: ``handle.stream(resume=cursor)`` goes on from it."""
-        return self._reader.cursor_text()
+        return self._reader.buffer.cursor_text()
 
     @property
     def reasoning_complete(self) -> bool:
@@ -70,7 +76,7 @@ class ChatStream(Uncopied):
         soon as the first one after it has come; not if the stream was gone by then and the stored
         text had to do.
         """
-        return self._reader.snapshot()
+        return self._reader.buffer.accumulated().completion()
 
     async def completion(self) -> ChatCompletion:
         """Read the rest of the stream and return the whole answer, as awaiting the handle does.
@@ -79,8 +85,8 @@ class ChatStream(Uncopied):
         """
         if not self._reader.exhausted:
             async for _ in _DeltaIterator(self, self._reader):
-                self._reader.skip()
-        self._reader.tell_end()
+                self._reader.discard_buffered()
+        self._reader.report_end()
         return await self.handle.result()
 
     async def aclose(self) -> None:
@@ -88,12 +94,12 @@ class ChatStream(Uncopied):
 
         A read that waits raises ``StreamConsumedError``.
         """
-        self._reader.tell_end()
+        self._reader.report_end()
         self._reader.close()
 
     def __aiter__(self) -> AsyncIterator[Delta]:
         reader = self._reader
-        if reader.closed or reader.finished:
+        if reader.state in {ReadState.FINISHED, ReadState.CLOSED}:
             raise StreamConsumedError(
                 "this stream has been read or closed: ask the handle for another"
             )
@@ -152,7 +158,7 @@ class _DeltaIterator:
         reader = self._reader
         if self._stream() is not None:
             reader.disconnect()
-        elif reader.begun:
+        elif reader.state is not ReadState.NEW:
             # The loop over a temporary may be left: nobody else could have read on.
             reader.close()
         else:
@@ -163,7 +169,7 @@ def _close_abandoned(reader: DeltaReader, source: object) -> None:
     """Close what nobody holds any more, and complain if it was left half-read."""
     if sys.is_finalizing():
         return
-    complaint = reader.abandoned()
+    warning = reader.leak_warning()
     reader.close()
-    if complaint:
-        warnings.warn(complaint, ResourceWarning, stacklevel=2, source=source)
+    if warning:
+        warnings.warn(warning, ResourceWarning, stacklevel=2, source=source)

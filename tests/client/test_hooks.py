@@ -186,8 +186,8 @@ async def test_nothing_is_built_while_nobody_listens(
         ("foxapi_async._transport.attempt_trace", "RequestFinished"),
         ("foxapi_async._client.handle", "TaskUpdated"),
         ("foxapi_async._client.handle", "TaskFinished"),
-        ("foxapi_async._client.streaming.reconnect", "StreamOpened"),
-        ("foxapi_async._client.streaming.delta_reader", "StreamFinished"),
+        ("foxapi_async._client.streaming.report", "StreamOpened"),
+        ("foxapi_async._client.streaming.report", "StreamFinished"),
     ):
         monkeypatch.setattr(f"{module}.{name}", refuse)
     async with FoxSession(KEY, base_url=gateway.url, polling=QUICK) as fox:

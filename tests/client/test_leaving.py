@@ -21,6 +21,7 @@ from foxapi_async import (
     StreamConsumedError,
     TaskTimeoutError,
 )
+from foxapi_async._client.streaming.submit_once import SubmitOnce
 from foxapi_async.gateway import Gateway
 from foxapi_async.testing import FaultProxy, ManualClock, Stall, settle
 
@@ -362,11 +363,11 @@ async def test_a_submission_that_lands_as_its_reader_goes_is_unclaimed(fox: FoxS
     """Not even an answer that comes in the very turn of the cancel is lost."""
     stream = fox.llm.stream(model="gpt-5.5", messages="count 1 to 3")
     first = asyncio.create_task(step(stream))
-    launch = stream._reader._launch
-    assert launch is not None
-    while launch._submission is None:
+    once = stream._reader._source
+    assert isinstance(once, SubmitOnce)
+    while once._submission is None:
         await asyncio.sleep(0)
-    launch._submission.add_done_callback(lambda _: first.cancel())
+    once._submission.add_done_callback(lambda _: first.cancel())
     await asyncio.wait((first,))
     assert first.cancelled()
     handle = stream.handle
@@ -449,9 +450,10 @@ async def test_what_arrives_as_the_stream_is_closed_is_nobodys(
         for _ in range(taken):
             await anext(stream)
         reading = asyncio.create_task(step(stream))
-        await play.until(lambda: stream._reader._body is not None)
-        body = stream._reader._body
-        assert body is not None
+        await play.until(lambda: stream._reader._connection is not None)
+        connection = stream._reader._connection
+        assert connection is not None
+        body = connection._body
         late.set()
         await play.until(lambda: bool(body._content._buffer))
         assert not reading.done()
@@ -546,4 +548,4 @@ async def test_a_slow_reader_holds_the_service_back(stage: Gateway, play: "Play"
             # The sockets of both ends hold some of it, we a little.
             assert sent - stream.offset * len(piece) < 16_000_000
         assert sent < 40_000_000
-        assert length_hint(stream._reader._intake.ready) <= 5
+        assert length_hint(stream._reader.buffer.ready) <= 5

@@ -119,12 +119,12 @@ class LLM:
         request = replace(build_request(params), stream=True)
         self._check(request)
         key, retry_failed = validate_key(params.get("key")), checked_retry(params)
-        launch = SubmitOnce(
+        submission = SubmitOnce(
             lambda: self._submit(request, key, retry_failed=retry_failed),
             lambda handle: self._disown(handle, request.model, key),
         )
         return ChatStream(
-            DeltaReader(self._service, launch=launch, timeout=normalize_timeout(timeout))
+            DeltaReader(self._service, submission, timeout=normalize_timeout(timeout)), submission
         )
 
     def _disown(self, handle: LLMHandle, model: str, key: str | None) -> None:

@@ -1,26 +1,26 @@
-"""One look a second at every open stream, in the place of a timer for each read."""
+"""One timer a session that checks every open stream, instead of a timer for each read."""
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from foxapi_async._clock import Clock, Timer
 
-_INTERVAL = 1.0
+_INTERVAL: Final = 1.0
 
 
 class Watched(Protocol):
-    """Something that may have to be stopped as time goes by."""
+    """An open stream."""
 
-    def sweep(self, now: float) -> None:
-        """Stop what has been silent for too long at ``now``."""
+    def check_idle(self, now: float) -> None:
+        """Close the connection if it is dead or has been idle for too long at ``now``."""
         ...
 
     def stop(self, error: Exception) -> None:
-        """End, with ``error`` for whoever waits."""
+        """Raise ``error`` in the read that waits and in every later one."""
         ...
 
 
 class IdleWatchdog:
-    """Looks at its members once a second while it has any."""
+    """Checks its members once a second. Without members it has no timer."""
 
     __slots__ = ("_clock", "_members", "_timer")
 
@@ -33,25 +33,25 @@ class IdleWatchdog:
         return len(self._members)
 
     def add(self, member: Watched) -> None:
-        """Begin to look at ``member``."""
+        """Check ``member`` from now on."""
         self._members[member] = None
         if self._timer is None:
-            self._timer = self._clock.call_at(self._clock.time() + _INTERVAL, self._look)
+            self._timer = self._clock.call_at(self._clock.time() + _INTERVAL, self._tick)
 
     def discard(self, member: Watched) -> None:
-        """Stop looking at ``member``; the last one to leave stops the timer."""
+        """Stop checking ``member``. The last one that is removed cancels the timer."""
         self._members.pop(member, None)
         if not self._members and self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def stop(self, error: Exception) -> None:
-        """End every member."""
+        """Stop every member with ``error``."""
         for member in list(self._members):
             member.stop(error)
 
-    def _look(self) -> None:
+    def _tick(self) -> None:
         now = self._clock.time()
-        self._timer = self._clock.call_at(now + _INTERVAL, self._look)
+        self._timer = self._clock.call_at(now + _INTERVAL, self._tick)
         for member in list(self._members):
-            member.sweep(now)
+            member.check_idle(now)

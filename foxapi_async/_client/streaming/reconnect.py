@@ -1,11 +1,16 @@
-"""How a stream that was cut goes on: by another connection, or from the task."""
+"""How a stream goes on after its connection was lost: by a new one, or from the stored result."""
 # pyright: reportPrivateUsage=false
 
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from msgspec import Struct
+
+from foxapi_async._catalog import MODELS
 from foxapi_async._client.service import Service
 from foxapi_async._clock import sleep
+from foxapi_async._protocol.completion_merge import missing_deltas
+from foxapi_async._protocol.delta_buffer import DeltaBuffer
 from foxapi_async._protocol.reconnect import (
     Disconnect,
     ReconnectStep,
@@ -21,185 +26,251 @@ from foxapi_async._protocol.task_status import (
     classify_error,
     task_error,
 )
-from foxapi_async._transport import Account
+from foxapi_async._wire.chunk import Delta
+from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async._wire.task import Task
 from foxapi_async.errors import (
-    APIConnectionError,
     FoxAPIError,
-    InvalidResponseError,
+    StreamExpiredError,
+    StreamInterruptedError,
     StreamUnavailableError,
     TaskLostError,
     TaskTimeoutError,
 )
-from foxapi_async.hooks import Event, StreamOpened, StreamResumed
 
-if TYPE_CHECKING:
-    from foxapi_async._client.llm_handle import LLMHandle
+
+class StreamedTask(Protocol):
+    """The task of a stream, as far as the readers of the stream know it."""
+
+    @property
+    def id(self) -> str:
+        """The task's id."""
+        ...
+
+    @property
+    def task(self) -> Task | None:
+        """The last snapshot; ``None`` before the first."""
+        ...
+
+    @property
+    def is_streamed(self) -> bool | None:
+        """Whether the task has a stream; ``None`` while only the service knows."""
+        ...
+
+    def _learn(self, task: Task) -> None: ...
+
+    def _check_failed(self, fault: FoxAPIError) -> None: ...
+
+    def _heard(self, completion: ChatCompletion) -> None: ...
+
+    def _heard_part(self, part: StreamInterruptedError) -> None: ...
+
+    def _stored(self) -> ChatCompletion: ...
 
 
 class NextAction(Enum):
-    """How to go on."""
+    """What a reader without a connection does next."""
 
     REOPEN = auto()
-    HAND_OVER = auto()
-    """The task is completed: what its stored result has more is the end of the stream."""
+    """Open the stream at the cursor."""
+    USE_STORED = auto()
+    """The task is completed: end with what its stored result has beyond the delivered chunks."""
     GIVE_UP = auto()
+    """Raise ``StreamInterruptedError``."""
 
 
 class ReconnectState:
-    """Counts the cuts since the last chunk, and the seconds that were spent waiting for another.
+    """Counts the lost connections since the last chunk, and the seconds spent waiting for the next.
 
-    Only waiting counts: a reader that takes its time between two reads uses up no patience. What
-    was found out stays known when the reading is cancelled, so that the next read goes on here.
+    Only time inside a read counts: a reader that pauses between two reads uses up nothing. A
+    cancelled read keeps the state, so the next read goes on in the same backoff.
+
+    Attributes:
+        disconnect: Why the connection was lost; ``None`` when that is dealt with.
+        fault: The error of the last lost connection since the last chunk.
     """
 
     __slots__ = (
-        "_cuts",
-        "_due",
-        "_misses",
+        "_disconnects",
+        "_not_found",
         "_offset",
+        "_reopen_at",
         "_seen",
         "_service",
         "_waited",
-        "cut",
+        "disconnect",
         "fault",
     )
 
     def __init__(self, service: Service) -> None:
-        self.cut: Disconnect | None = None
-        self.fault: FoxAPIError | None = None  # of the last cut since the last chunk
+        self.disconnect: Disconnect | None = None
+        self.fault: FoxAPIError | None = None
         self._service = service
-        self._cuts = 0
+        self._disconnects = 0
         self._offset = -1
         self._waited = 0.0
-        self._due: float | None = None
-        self._misses = 0
+        self._reopen_at: float | None = None
+        self._not_found = 0
         self._seen: tuple[str, int] | None = None
 
-    def wait(self, offset: int, seconds: float) -> None:
+    def charge(self, offset: int, seconds: float) -> None:
         """Count ``seconds`` of waiting for the chunk after ``offset``."""
         if offset != self._offset:
-            self._offset, self._waited, self._cuts, self.fault = offset, 0.0, 0, None
+            self._offset, self._waited, self._disconnects, self.fault = offset, 0.0, 0, None
         self._waited += seconds
 
-    def begin(self, cut: Disconnect) -> None:
-        """Take in that the connection was cut."""
-        self.cut = cut
-        if not isinstance(cut.error, TaskTimeoutError):  # which is the reader's own end
-            self.fault = cut.error
-        self._cuts += 1
-        self._due = None
+    def begin(self, disconnect: Disconnect) -> None:
+        """Count a lost connection."""
+        self.disconnect = disconnect
+        if not isinstance(disconnect.error, TaskTimeoutError):  # the timeout of the reader itself
+            self.fault = disconnect.error
+        self._disconnects += 1
+        self._reopen_at = None
 
-    async def settle(self, handle: "LLMHandle", *, had_stream: bool) -> NextAction:
-        """Find out how to go on, and wait until it is time to.
+    async def next_action(self, task: StreamedTask, *, had_stream: bool) -> NextAction:
+        """Decide how to go on, and wait out the backoff.
 
-        Raises what the stream cannot survive: the task's own error, a refusal of the service,
-        ``StreamUnavailableError``, ``TaskLostError``. ``had_stream`` says that chunks were seen.
+        Args:
+            task: The task of the stream. It is polled where only its state can decide.
+            had_stream: Whether chunks were delivered, so that the task has a stream.
+
+        Raises:
+            TaskFailedError: The task has failed.
+            TaskCancelledError: The task was cancelled.
+            StreamUnavailableError: The task has no stream.
+            TaskLostError: The service knows neither the stream nor the task.
+            APIStatusError: The service refuses the key.
         """
-        cut, clock = self.cut, self._service.clock
-        if cut is None:
+        disconnect, clock = self.disconnect, self._service.clock
+        if disconnect is None:
             return NextAction.REOPEN
         began = clock.time()
         try:
-            # Cancelled, it leaves the cut where it is.
-            way = await self._settle(cut, handle, had_stream=had_stream)
+            # A cancelled wait keeps the disconnect.
+            action = await self._decide(disconnect, task, had_stream=had_stream)
         except Exception:
-            self.cut = None
+            self.disconnect = None
             raise
         finally:
             self._waited += clock.time() - began
-        self.cut = None
-        if way is NextAction.GIVE_UP:
-            self._offset = -1  # whoever reads on all the same has new patience
-        return way
+        self.disconnect = None
+        if action is NextAction.GIVE_UP:
+            self._offset = -1  # a later read starts to count anew
+        return action
 
-    async def _settle(
-        self, cut: Disconnect, handle: "LLMHandle", *, had_stream: bool
+    async def _decide(
+        self, disconnect: Disconnect, task: StreamedTask, *, had_stream: bool
     ) -> NextAction:
         clock, policy = self._service.clock, self._service.options.streaming
-        if self._due is None:
+        if self._reopen_at is None:
             began = clock.time()
-            if self._cuts == 1:
-                handle._check_failed(cut.error)
-            if cut.mismatch:
+            if self._disconnects == 1:
+                task._check_failed(disconnect.error)
+            if disconnect.mismatch:
                 return NextAction.GIVE_UP
-            step = next_step(cut, self._cuts)
+            step = next_step(disconnect, self._disconnects)
             if step is ReconnectStep.RAISE:
-                raise cut.error
+                raise disconnect.error
             if step is ReconnectStep.CHECK_TASK and await self._is_completed(
-                cut, handle, had_stream=had_stream
+                disconnect, task, had_stream=had_stream
             ):
-                return NextAction.HAND_OVER
+                return NextAction.USE_STORED
             waited = self._waited + clock.time() - began
-            if should_give_up(policy, cut, self._cuts, waited):
+            if should_give_up(policy, disconnect, self._disconnects, waited):
                 return NextAction.GIVE_UP
-            self._due = clock.time() + reconnect_delay(policy, cut, self._cuts)
-        await sleep(clock, self._due - clock.time())
+            self._reopen_at = clock.time() + reconnect_delay(policy, disconnect, self._disconnects)
+        await sleep(clock, self._reopen_at - clock.time())
         return NextAction.REOPEN
 
     async def _is_completed(
-        self, cut: Disconnect, handle: "LLMHandle", *, had_stream: bool
+        self, disconnect: Disconnect, task: StreamedTask, *, had_stream: bool
     ) -> bool:
-        """Look at the task, which is the truth about the state."""
-        task = await self._look(handle)
-        if task is None:
+        """Poll the task once; its state decides, whatever the stream said."""
+        snapshot = await self._poll(task)
+        if snapshot is None:
             return False
-        state = classify(task)
+        state = classify(snapshot)
         if state in {TaskState.FAILED, TaskState.CANCELLED}:
-            raise task_error(task)
-        if cut.gone and not (had_stream or handle.is_streamed or task.stream is not None):
+            raise task_error(snapshot)
+        if disconnect.gone and not (had_stream or task.is_streamed or snapshot.stream is not None):
             raise StreamUnavailableError(
-                f"task {task.id} has no stream: it was submitted without stream=True, or its "
-                "chunks are over; await its handle instead",
-                task_id=task.id,
-                task=task,
-                fault=cut.error,
+                f"task {snapshot.id} has no stream: it was submitted without stream=True, or its "
+                "chunks have expired; await its handle instead",
+                task_id=snapshot.id,
+                task=snapshot,
+                fault=disconnect.error,
             )
-        if self._seen is not None and (task.status, task.progress) != self._seen:
+        if self._seen is not None and (snapshot.status, snapshot.progress) != self._seen:
             self._waited = 0.0
-        self._seen = (task.status, task.progress)
+        self._seen = (snapshot.status, snapshot.progress)
         return state is TaskState.COMPLETED
 
-    async def _look(self, handle: "LLMHandle") -> Task | None:
-        """Return the task as it is now; ``None`` when that cannot be learnt this time."""
+    async def _poll(self, task: StreamedTask) -> Task | None:
+        """Return the task as it is now; ``None`` if this poll failed."""
         try:
-            # A thousand streams may be cut at once.
+            # A thousand streams may be cut at once, so their polls keep to the rate limit.
             await sleep(self._service.clock, self._service.core.poller.book())
-            task, _ = await self._service.look(handle.id)
+            snapshot, _ = await self._service.look(task.id)
         except FoxAPIError as fault:
-            sight = classify_error(fault)
-            if sight is PollFailure.FATAL:
+            failure = classify_error(fault)
+            if failure is PollFailure.FATAL:
                 raise
-            self._misses = self._misses + 1 if sight is PollFailure.NOT_FOUND else 0
-            if self._misses >= NOT_FOUND_LIMIT:
-                self._misses = 0
+            self._not_found = self._not_found + 1 if failure is PollFailure.NOT_FOUND else 0
+            if self._not_found >= NOT_FOUND_LIMIT:
+                self._not_found = 0
                 raise TaskLostError(
-                    f"the service knows neither the stream nor the task {handle.id}: {fault}",
-                    task_id=handle.id,
-                    task=handle.task,
+                    f"the service knows neither the stream nor the task {task.id}: {fault}",
+                    task_id=task.id,
+                    task=task.task,
                     fault=fault,
                 ) from None
             return None
-        self._misses = 0
-        handle._learn(task)
-        return task
+        self._not_found = 0
+        task._learn(snapshot)
+        return snapshot
 
 
-def connection_lost(why: str) -> APIConnectionError:
-    """Return the error of a connection that ended before its stream did."""
-    return APIConnectionError(why)
+class StoredTail(Struct, frozen=True):
+    """What the stored result has beyond the delivered chunks."""
+
+    delta: Delta | None
+    """The rest as one delta; ``None`` if there is none."""
+    reasoning_may_be_missing: bool
+    """Whether the model emits reasoning, which the service does not store (contract Q1)."""
 
 
-def stream_opened(task_id: str, offset: int, reason: str | None) -> Event:
-    """Return the event of a new connection; ``reason`` says what ended the one before it."""
-    if reason is None:
-        return StreamOpened(task_id=task_id, offset=offset)
-    return StreamResumed(task_id=task_id, offset=offset, reason=reason)
+def tail_from_stored(
+    stored: ChatCompletion, task: StreamedTask, buffer: DeltaBuffer
+) -> StoredTail | None:
+    """Compare the stored result of a task with the chunks that were delivered.
 
+    Returns:
+        What is left to deliver; ``None`` if the stored result does not continue the chunks.
 
-def masked(error: FoxAPIError, account: Account) -> FoxAPIError:
-    """Mask what the error quotes of the stream."""
-    error.args = tuple(account.mask.text(str(part)) for part in error.args)
-    if isinstance(error, InvalidResponseError):
-        error.body = account.mask.text(error.body)
-    return error
+    Raises:
+        StreamExpiredError: The text before the position is not known here, so the stored text
+            cannot be cut there.
+    """
+    snapshot = task.task
+    suffix = buffer.cursor.suffix(stored.text)
+    delivered = None if buffer.missing_prefix else buffer.accumulated().completion()
+    choices = None if suffix is None else missing_deltas(stored, delivered, suffix)
+    if choices is None and delivered is None:
+        raise StreamExpiredError(
+            f"the stream of task {task.id} has expired, and the text before offset "
+            f"{buffer.offset} is not known here; await the handle for the whole answer",
+            task_id=task.id,
+            offset=buffer.offset,
+            task=snapshot,
+        )
+    if choices is None:
+        buffer.cursor.record_mismatch(stored.text)
+        return None
+    model = MODELS.get(snapshot.model if snapshot is not None else stored.model)
+    return StoredTail(
+        delta=Delta(id=stored.id, model=stored.model, choices=choices, usage=stored.usage)
+        if choices
+        else None,
+        reasoning_may_be_missing=bool(buffer.accumulated().reasoning)
+        or (model is not None and model.thinking),
+    )

@@ -1,64 +1,69 @@
-"""A stream that is read on behalf of those who await the result."""
+"""Reads the stream of a task while its result is awaited."""
 # pyright: reportPrivateUsage=false
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextvars import Context
-from typing import TYPE_CHECKING
 
 from foxapi_async._client.polling.tracked_task import TrackedTask
 from foxapi_async._client.polling.waiter import Waiter
 from foxapi_async._client.service import Service
 from foxapi_async._client.streaming.delta_reader import DeltaReader
+from foxapi_async._client.streaming.reconnect import StreamedTask
 from foxapi_async.errors import FoxAPIError, SessionClosedError
-
-if TYPE_CHECKING:
-    from foxapi_async._client.llm_handle import LLMHandle
 
 _log = logging.getLogger("foxapi_async")
 
 
 class StreamFollower:
-    """Reads a task's stream to its end while somebody waits, in the place of polls.
+    """Reads a task's stream to its end while the task has waiters, instead of polling it.
 
-    So the end is known at once, and the thinking that the service forgets is kept (contract Q1).
-    However the reading ends, the poller takes over: it looks at the task, which is the truth.
+    The end of the task is then known at once, and the reasoning that the service does not store is
+    kept (contract Q1). However the reading ends, the poller takes over and polls the task.
     """
 
-    __slots__ = ("_handle", "_reading", "_service", "_waiters", "_watch")
+    __slots__ = ("_on_failed", "_reading", "_service", "_task", "_tracked", "_waiters")
 
-    def __init__(self, handle: "LLMHandle", service: Service, watch: TrackedTask) -> None:
-        self._handle = handle
+    def __init__(
+        self,
+        task: StreamedTask,
+        service: Service,
+        tracked: TrackedTask,
+        on_failed: Callable[[], object],
+    ) -> None:
+        self._task = task
         self._service = service
-        self._watch = watch
+        self._tracked = tracked
+        self._on_failed = on_failed
         self._waiters: set[Waiter] = set()
         self._reading: asyncio.Task[None] | None = None
 
     @property
-    def may_join(self) -> bool:
-        """Whether the stream is being read, or there is room for one more that is open."""
+    def can_subscribe(self) -> bool:
+        """Whether the stream is being read, or ``limits.streams`` allows another open stream."""
         core = self._service.core
         return self._reading is not None or len(core.streams) < core.limits.streams
 
-    def join(self, waiter: Waiter) -> None:
-        """Add one who waits; the first one starts the reading."""
+    def subscribe(self, waiter: Waiter) -> None:
+        """Add a waiter. The first one starts the reading."""
         self._waiters.add(waiter)
         if self._reading is None:
-            self._service.core.poller.park(self._watch)
-            reader = DeltaReader(self._service, handle=self._handle)
-            # From now on, so that those who come in the same turn of the loop find its place taken.
-            reader.engage()
-            # A copy, because a context cannot be entered twice and the handle enters it for events.
-            context = self._handle._context  # pyright: ignore[reportPrivateUsage]
+            self._service.core.poller.park(self._tracked)
+            reader = DeltaReader(self._service, self._task)
+            # Before the reading starts, so that `can_subscribe` of other tasks counts it.
+            reader.register()
+            # A copy, because a context cannot be entered twice and the record enters it for hooks.
+            context = self._tracked.context
             context = Context() if context is None else context.copy()
             self._reading = asyncio.get_running_loop().create_task(
                 self._read(reader), context=context
             )
-            # Not in a `finally`: a task that is cancelled before it begins runs none.
-            self._reading.add_done_callback(lambda _: self._ended(reader))
+            # Not in a `finally`: a task that is cancelled before it starts runs none.
+            self._reading.add_done_callback(lambda _: self._on_done(reader))
 
-    def leave(self, waiter: Waiter) -> None:
-        """Take one who waits away; the last one stops the reading."""
+    def unsubscribe(self, waiter: Waiter) -> None:
+        """Remove a waiter. The last one that is removed cancels the reading."""
         self._waiters.discard(waiter)
         if not self._waiters and self._reading is not None:
             self._reading.cancel()
@@ -67,19 +72,19 @@ class StreamFollower:
     async def _read(self, reader: DeltaReader) -> None:
         try:
             async for _ in reader:
-                reader.skip()
+                reader.discard_buffered()
         except FoxAPIError as fault:
-            # Not the waiters' concern: the poller will learn the same, or better.
-            _log.debug("following task %s ended: %r", self._handle.id, fault)
+            # The waiters get the result, or a better error, from the poller.
+            _log.debug("following task %s ended: %r", self._task.id, fault)
         except SessionClosedError:
-            # The poller tells the waiters so.
+            # The poller raises this in the waiters.
             pass
-        except Exception:  # noqa: BLE001 logged: our own mistake must not cost a paid result
-            _log.exception("following task %s crashed", self._handle.id)
+        except Exception:  # noqa: BLE001 logged: a defect here must not cost a paid result
+            _log.exception("following task %s crashed", self._task.id)
         else:
             return
-        self._handle._unfollow()
+        self._on_failed()
 
-    def _ended(self, reader: DeltaReader) -> None:
+    def _on_done(self, reader: DeltaReader) -> None:
         reader.close()
-        self._service.core.poller.unpark(self._watch)
+        self._service.core.poller.unpark(self._tracked)

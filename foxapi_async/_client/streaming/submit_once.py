@@ -1,41 +1,42 @@
-"""The generation that a stream submits when it is first used."""
+"""A submission that starts at the first use of a stream."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import Any, Generic, TypeVar
 
-if TYPE_CHECKING:
-    from foxapi_async._client.llm_handle import LLMHandle
+T_co = TypeVar("T_co", covariant=True)
 
 
-class SubmitOnce:
-    """Submits once, however often the first use is cancelled and tried again.
+class SubmitOnce(Generic[T_co]):
+    """Submits once, however often `run` is cancelled and called again.
 
-    A generation that is accepted when nobody is left to take its handle is ``disowned``.
+    Args:
+        submit: Makes the submission and returns what stands for it, such as a handle.
+        on_orphaned: Called with the result of a submission that was abandoned after it returned.
     """
 
-    __slots__ = ("_disowned", "_is_taken", "_submission", "_submit")
+    __slots__ = ("_is_taken", "_on_orphaned", "_submission", "_submit")
 
     def __init__(
         self,
-        submit: "Callable[[], Coroutine[Any, Any, LLMHandle]]",
-        disowned: "Callable[[LLMHandle], object]",
+        submit: Callable[[], Coroutine[Any, Any, T_co]],
+        on_orphaned: Callable[[T_co], object],
     ) -> None:
         self._submit = submit
-        self._disowned = disowned
-        self._submission: asyncio.Task[LLMHandle] | None = None
+        self._on_orphaned = on_orphaned
+        self._submission: asyncio.Task[T_co] | None = None
         self._is_taken = False
 
     @property
-    def handle(self) -> "LLMHandle | None":
-        """The handle, as soon as there is one."""
+    def result(self) -> T_co | None:
+        """The result of the submission; ``None`` while there is none."""
         submission = self._submission
         if submission is None or not submission.done() or submission.cancelled():
             return None
         return None if submission.exception() else submission.result()
 
-    async def run(self) -> "LLMHandle":
-        """Return the handle, or raise what the submit raised. Cancelling stops nothing."""
+    async def run(self) -> T_co:
+        """Return the result of the submission, or raise its error. Cancelling does not stop it."""
         if self._submission is None:
             self._submission = asyncio.get_running_loop().create_task(self._submit())
             self._submission.add_done_callback(_consume_exception)
@@ -44,17 +45,20 @@ class SubmitOnce:
         return self._submission.result()
 
     def abandon(self) -> None:
-        """Take the handle no more: a submission under way ends in ``fox.unclaimed``."""
+        """Give up the result: a pending submission is cancelled, which leaves its task unclaimed.
+
+        Does nothing before the submission starts, and after `run` has returned.
+        """
         if self._submission is None or self._is_taken:
             return
         self._is_taken = True
-        if self.handle is not None:
-            self._disowned(self.handle)
+        if (result := self.result) is not None:
+            self._on_orphaned(result)
         else:
             self._submission.cancel()
 
 
-def _consume_exception(submission: "asyncio.Task[LLMHandle]") -> None:
-    """Take note of an error that nobody may be left to be told of."""
+def _consume_exception(submission: asyncio.Task[Any]) -> None:
+    """Mark the error as retrieved: `run` may never be called again to raise it."""
     if not submission.cancelled():
         submission.exception()

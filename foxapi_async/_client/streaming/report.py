@@ -1,0 +1,108 @@
+"""What a reader of a stream reports: to its task, to hooks, and to its caller as an error."""
+# pyright: reportPrivateUsage=false
+
+from foxapi_async._client.service import Service
+from foxapi_async._client.streaming.reconnect import StreamedTask
+from foxapi_async._protocol.delta_buffer import DeltaBuffer
+from foxapi_async._protocol.reconnect import Disconnect
+from foxapi_async._wire.completion import ChatCompletion
+from foxapi_async.errors import FoxAPIError, StreamInterruptedError, TaskTimeoutError
+from foxapi_async.hooks import StreamFinished, StreamOpened, StreamResumed
+
+
+class StreamReport:
+    """Describes how far the reading of a task's stream has come, from what its buffer holds."""
+
+    __slots__ = ("_buffer", "_service", "task")
+
+    def __init__(self, service: Service, buffer: DeltaBuffer, task: StreamedTask | None) -> None:
+        self._service = service
+        self._buffer = buffer
+        # None until the submission of the stream has returned.
+        self.task: StreamedTask | None = task
+
+    @property
+    def task_id(self) -> str:
+        """The task's id, or a placeholder before the submission has returned."""
+        return self.task.id if self.task is not None else "(not submitted)"
+
+    def opened(self, offset: int, last_error: str | None) -> None:
+        """Report a connection at ``offset``; ``last_error`` ended the connection before it."""
+        sink = self._service.ear
+        if sink is None:
+            return
+        if last_error is None:
+            sink(StreamOpened(task_id=self.task_id, offset=offset))
+        else:
+            sink(StreamResumed(task_id=self.task_id, offset=offset, reason=last_error))
+
+    def end(self) -> None:
+        """Report that everything was read; the task keeps the whole text if it is known here."""
+        read = self._buffer.accumulated()
+        if read.chunks and not self._buffer.missing_prefix and self.task is not None:
+            self.task._heard(read.completion())
+        self.finished(None)
+
+    def part(self, error: BaseException | None) -> None:
+        """Give the task the text of a reading that ``error``, or the reader, has ended early."""
+        if self.task is None or not self._buffer.accumulated().chunks:
+            return
+        if not isinstance(error, StreamInterruptedError):
+            error = self.interrupted("the reader stopped before its end")
+        self.task._heard_part(error)
+
+    def finished(self, error: str | None) -> None:
+        """Report the end of the reading to the hooks; ``error`` is the name of its class."""
+        if (sink := self._service.ear) is not None:
+            offset = self._buffer.offset
+            sink(StreamFinished(task_id=self.task_id, offset=offset, error=error))
+
+    def interrupted(self, why: str, fault: FoxAPIError | None = None) -> StreamInterruptedError:
+        """Return the error of a stream that cannot go on, with the text that was read."""
+        buffer = self._buffer
+        doubtful, offset = buffer.cursor.doubtful_from, buffer.offset
+        if doubtful is not None and doubtful >= offset:
+            doubtful = None
+        if doubtful is not None:
+            why = f"{why}; chunks {doubtful} and later may be wrong"
+        completion = buffer.accumulated().completion()
+        return StreamInterruptedError(
+            f"the stream of task {self.task_id} was cut after {offset} chunks: {why}; "
+            "await its handle, or read on from .cursor",
+            task_id=self.task_id,
+            offset=offset,
+            partial=completion.text,
+            cursor=buffer.cursor_text(),
+            completion=completion,
+            doubtful_from=doubtful,
+            task=self.task.task if self.task is not None else None,
+            fault=fault,
+        )
+
+    def given_up(self, disconnect: Disconnect) -> StreamInterruptedError:
+        """Return the error of a stream that is not opened again after ``disconnect``."""
+        why = str(disconnect.error)
+        if not disconnect.mismatch:
+            limit = self._service.options.streaming.give_up_after
+            why = f"given up after {limit:g} s without news: {why}"
+        return self.interrupted(why, disconnect.error)
+
+    def contradicted(
+        self, stored: ChatCompletion, disconnect: Disconnect | None
+    ) -> StreamInterruptedError:
+        """Return the error of a stream whose stored result does not continue what it delivered."""
+        why = f"the stored answer {'is not what it delivered' if stored.text else 'has no text'}"
+        if disconnect is None:
+            return self.interrupted(why)
+        return self.interrupted(f"{disconnect.error}; {why}", disconnect.error)
+
+    def timed_out(self, timeout: float | None, fault: FoxAPIError | None) -> TaskTimeoutError:
+        """Return the error of a reading that took longer than ``timeout`` seconds."""
+        because = "" if fault is None else f" (its connection failed: {fault})"
+        late = f"did not end within timeout=, {timeout:g} s{because}; the task goes on"
+        return TaskTimeoutError(
+            f"the stream of task {self.task_id} {late}: read on from .cursor, or await it",
+            task_id=self.task_id,
+            task=self.task.task if self.task is not None else None,
+            fault=fault,
+        )
