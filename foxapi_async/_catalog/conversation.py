@@ -6,6 +6,7 @@ from typing import Final
 from foxapi_async._catalog.models import CAPABILITIES
 from foxapi_async._wire.base import WireStruct
 from foxapi_async._wire.request import ContentBlock, MediaURL, Message, member_names
+from foxapi_async._wire.suggestion import closest
 from foxapi_async._wire.violation import Violation
 
 ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
@@ -33,9 +34,9 @@ _MESSAGE: Final = member_names(Message) | {
 _BLOCK: Final = member_names(ContentBlock) | {"cache_control", "detail", "signature"}
 _MEDIA: Final = member_names(MediaURL) | {"detail", "format", "filename"}
 _SHOWN: Final = 80
-# Each look for a similar name takes a third of a millisecond.
-_MOST_NAMES: Final = 100
-_ALIKE: Final = 0.8
+# Each search for a similar name takes a third of a millisecond.
+_MAX_LOOKUPS: Final = 100
+_SIMILARITY: Final = 0.8
 
 
 def check_conversation(messages: tuple[Message, ...]) -> Iterator[Violation]:
@@ -48,7 +49,7 @@ def check_conversation(messages: tuple[Message, ...]) -> Iterator[Violation]:
         yield _invalid("messages", "give at least one message")
         return
     is_silent = True
-    spelling = _Spelling()
+    spelling = _SpellChecker()
     for number, message in enumerate(messages):
         where = f"messages[{number}]"
         if message.role not in ROLES:
@@ -73,7 +74,9 @@ def _has_content(message: Message) -> bool:
     return said or bool(message.tool_calls) or bool(message.extra)
 
 
-def _misspelled_members(message: Message, where: str, spelling: "_Spelling") -> Iterator[Violation]:
+def _misspelled_members(
+    message: Message, where: str, spelling: "_SpellChecker"
+) -> Iterator[Violation]:
     if message.extra:
         open_ended = message.role == "assistant"
         yield from _unknown_members(message, _MESSAGE, where, spelling, only_misspelt=open_ended)
@@ -92,7 +95,7 @@ def _unknown_members(
     shape: WireStruct,
     known: frozenset[str],
     where: str,
-    spelling: "_Spelling",
+    spelling: "_SpellChecker",
     *,
     only_misspelt: bool,
 ) -> Iterator[Violation]:
@@ -111,27 +114,26 @@ def _unknown_members(
         )
 
 
-def _unknown_role(role: str, spelling: "_Spelling") -> str:
+def _unknown_role(role: str, spelling: "_SpellChecker") -> str:
     near = spelling.nearest(role, _ROLES)
     hint = f"did you mean {near!r}?" if near else f"choose one of {', '.join(ROLES)}"
     return f"unknown role {role[:_SHOWN]!r}; {hint}"
 
 
-class _Spelling:
-    """Finds what a name was meant to be: each name is looked for once, the first hundred alone."""
+class _SpellChecker:
+    """Finds what misspelt names stand for; each name is looked up once, and a hundred in all."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, frozenset[str]], str | None] = {}
 
     def nearest(self, name: str, known: frozenset[str]) -> str | None:
-        """Return the known name that is most like ``name``; ``None`` if none is, or after many."""
-        key = name[:_SHOWN].lower(), known
-        if key not in self._found and len(self._found) < _MOST_NAMES:
-            # Looked for in errors alone, so nobody else pays for the import.
-            from difflib import get_close_matches
+        """Return the known name that is most like ``name``; ``None`` if there is none.
 
-            near = get_close_matches(key[0], list(known), n=1, cutoff=_ALIKE)
-            self._found[key] = near[0] if near else None
+        After a hundred names the result is ``None`` too.
+        """
+        key = name[:_SHOWN].lower(), known
+        if key not in self._found and len(self._found) < _MAX_LOOKUPS:
+            self._found[key] = closest(key[0], known, similarity=_SIMILARITY)
         return self._found.get(key)
 
 

@@ -10,8 +10,10 @@ from msgspec import UNSET, ValidationError
 from foxapi_async._catalog import check
 from foxapi_async._wire.base import encode
 from foxapi_async._wire.completion import CompletionMessage
+from foxapi_async._wire.decode_errors import Problem, parse_error
 from foxapi_async._wire.jsonable import NotJSONError, to_jsonable
 from foxapi_async._wire.request import GenerationRequest, Message, member_names, request_decoder
+from foxapi_async._wire.suggestion import closest
 from foxapi_async._wire.violation import Violation
 from foxapi_async.config import Validation
 from foxapi_async.errors import RequestValidationError
@@ -188,7 +190,8 @@ def build_request(params: Mapping[str, Any]) -> GenerationRequest:
     except NotJSONError as error:
         raise _rejected(error.path or "request", error.reason) from None
     except ValidationError as error:
-        raise _rejected(*_split_msgspec_path(str(error))) from None
+        problem = parse_error(error)
+        raise _rejected(problem.path or "request", _with_hint(problem)) from None
     except RecursionError:
         raise _rejected("request", "is nested too deep, or contains itself") from None
 
@@ -247,12 +250,8 @@ def _reject_unknown_keywords(members: Mapping[str, Any], extra: Mapping[str, Any
 
 
 def _unknown_keyword(name: str) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, _KEYWORDS, n=1)
-    hint = (
-        f"did you mean {near[0]!r}?" if near else "pass it in extra={...} if the service knows it"
-    )
+    near = closest(name, _KEYWORDS)
+    hint = f"did you mean {near!r}?" if near else "pass it in extra={...} if the service knows it"
     return f"unknown keyword {name!r}; {hint}"
 
 
@@ -260,12 +259,10 @@ def _rejected(param: str, message: str) -> RequestValidationError:
     return RequestValidationError([Violation(code="invalid_param", param=param, message=message)])
 
 
-def _split_msgspec_path(message: str) -> tuple[str, str]:
-    """Split msgspec's "Expected `str`, got `int` - at `$.messages[0].role`"; add what to pass."""
-    text, _, path = message.partition(" - at `")
-    param = path.rstrip("`").removeprefix("$.") or "request"
-    hint = next((hint for pattern, hint in _HINTS if pattern.fullmatch(f"{param} {text}")), "")
-    return param, text + hint
+def _with_hint(problem: Problem) -> str:
+    """Return the message of ``problem``, with a hint what to pass where a mistake is common."""
+    text = f"{problem.path} {problem.message}"
+    return problem.message + next((hint for found, hint in _HINTS if found.fullmatch(text)), "")
 
 
 _HINTS: Final = tuple(

@@ -1,18 +1,18 @@
-"""When things are due, in buckets of 10 ms, so that any number of them needs one timer."""
+"""A queue of items by due time, in buckets of 10 ms, so that one timer serves them all."""
 
 import heapq
 from math import ceil
 from typing import Any, Generic, Protocol, TypeVar
 
 TICK = 0.01
-# So long at most may others go first because their deadlines are nearer.
+# Upper bound on how long items with earlier deadlines can overtake an item.
 MAX_LEAD = 30.0
 _STALE = 1024
 _ROUNDING = 1e-6
 
 
 class Schedulable(Protocol):
-    """Something that can be due; ``bucket`` is its bucket, ``None`` while it is not scheduled."""
+    """An item of a `BucketQueue`; ``bucket`` is ``None`` while it is in no queue."""
 
     bucket: list[Any] | None
 
@@ -21,32 +21,32 @@ T = TypeVar("T", bound=Schedulable)
 
 
 def next_tick(instant: float) -> float:
-    """Return when the tick that ``instant`` falls into is over: what is due in it goes together."""
+    """Return the end of the tick that ``instant`` falls into."""
     return (int(instant / TICK + _ROUNDING) + 1) * TICK
 
 
 def priority(now: float, deadline: float | None) -> float:
-    """Return the rank of what is ready at ``now`` among all that is: the nearest deadline first.
+    """Return the sort key of an item that is ready at ``now``; the nearest deadline comes first.
 
-    Whoever has no deadline, or a far one, ranks as if it were ``MAX_LEAD`` away. So nothing
-    that becomes ready later than that goes before him, and nobody starves.
+    An item without a deadline, or with a later one, counts as if it were due in ``MAX_LEAD``
+    seconds. Items that become ready after that cannot overtake it, so no item starves.
     """
     latest = now + MAX_LEAD
     return latest if deadline is None else min(deadline, latest)
 
 
 class BucketQueue(Generic[T]):
-    """Holds items until they are due. An item is in one schedule at a time.
+    """Holds items until they are due. An item is in one queue at a time.
 
-    Adding and removing are O(1) but for the first item of a bucket, which costs a heap operation.
-    An item comes out never before its time and at most one tick after it.
+    Adding and removing are O(1), except for the first item of a bucket, which costs a heap
+    operation. An item is returned at most one tick after its due time, never before it.
     """
 
     __slots__ = ("_buckets", "_keys", "_live", "_stale")
 
     def __init__(self) -> None:
-        # An item is live in the bucket that is its slot. Any other mention of it is stale: removing
-        # would mean searching, or a dictionary for each bucket.
+        # An item is live in the list that is its `bucket`; in any other list it is stale. Stale
+        # entries are cheaper than a search, or a dictionary for each bucket.
         self._buckets: dict[int, list[T]] = {}
         self._keys: list[int] = []
         self._live = 0
@@ -56,10 +56,7 @@ class BucketQueue(Generic[T]):
         return self._live
 
     def add(self, item: T, due: float) -> float:
-        """Schedule ``item`` for ``due``, wherever it was in this schedule before.
-
-        Returns the instant at which it comes out: ``due`` by whole ticks.
-        """
+        """Add or move ``item``; return its due time, rounded up to whole ticks."""
         if item.bucket is not None:
             self.discard(item)
         key = ceil(due / TICK)
@@ -74,7 +71,7 @@ class BucketQueue(Generic[T]):
         return key * TICK
 
     def discard(self, item: T) -> None:
-        """Take ``item`` out if it is scheduled."""
+        """Remove ``item`` if it is in the queue."""
         if item.bucket is None:
             return
         item.bucket = None
@@ -89,8 +86,8 @@ class BucketQueue(Generic[T]):
         return None if bucket is None else self._keys[0] * TICK
 
     def pop_due(self, now: float) -> list[T]:
-        """Take out what is due at ``now``, earliest first."""
-        # A timer for a bucket's instant may fire a rounding error early.
+        """Remove and return the items that are due at ``now``, earliest first."""
+        # A timer may fire early by a rounding error.
         last = int(now / TICK + _ROUNDING)
         items: list[T] = []
         while self._keys and self._keys[0] <= last:
@@ -105,18 +102,18 @@ class BucketQueue(Generic[T]):
         return items
 
     def pop_first(self) -> T | None:
-        """Take out an item of the earliest bucket, due or not."""
+        """Remove and return an item of the earliest bucket, due or not."""
         bucket = self._first()
         if bucket is None:
             return None
-        # The last is as good as any: within a bucket there is no order, and this one is free.
+        # A bucket has no order, and removing its last item is cheapest.
         item = bucket.pop()
         item.bucket = None
         self._live -= 1
         return item
 
     def _first(self) -> list[T] | None:
-        """Return the earliest bucket that has a live item, with one at its end."""
+        """Return the earliest bucket with a live item; its last item is live."""
         while self._keys:
             bucket = self._buckets[self._keys[0]]
             while bucket:
@@ -128,9 +125,9 @@ class BucketQueue(Generic[T]):
         return None
 
     def _prune(self) -> None:
-        """Forget all that is stale, at a cost that the discarding has paid for."""
+        """Remove all stale entries; the cost is amortised over the `discard` calls."""
         for key, bucket in list(self._buckets.items()):
-            # One that came back into its bucket is mentioned twice.
+            # An item that returned to its bucket is in the list twice.
             bucket[:] = dict.fromkeys(item for item in bucket if item.bucket is bucket)
             if not bucket:
                 del self._buckets[key]

@@ -1,11 +1,11 @@
-"""The chunk layer of a stream: bytes in, deltas out (contract §5.2, §6)."""
+"""Decodes the bytes of a stream into deltas (contract §5.2, §6)."""
 
 from collections.abc import Sequence
 from typing import Final
 
 from msgspec import DecodeError
 
-from foxapi_async._protocol.sse import EventDecoder
+from foxapi_async._protocol.sse import EventDecoder, decode_frame
 from foxapi_async._protocol.surrogates import SurrogateJoiner
 from foxapi_async._wire.chunk import (
     Delta,
@@ -28,35 +28,36 @@ _LF: Final = 10
 _CR: Final = 13
 _MIN_LENIENT_RUN: Final = 8
 _MAX_LENIENT_RUN: Final = 1024
-# What the bare decoder raises; `deltas.read` makes one `DecodeError` of it.
+# The errors of `decode_strict`; `Decoder.decode` raises `DecodeError` for all of them.
 _UNREADABLE: Final = (DecodeError, RecursionError, UnicodeDecodeError)
 _decode: Final = delta_decoder.decode_strict
 
 
 class ChunkDecoder:
-    """Reads the chunks of a stream, in FoxAPI's named events or as bare ``data`` with ``[DONE]``.
+    """Decodes the chunks of a stream: FoxAPI's events, or bare ``data`` fields with ``[DONE]``.
 
-    ``blank_events`` counts the chunk events without a chunk, as ``null`` or no data at all, which
-    some send to keep a connection open. ``needs_full_replay`` says that the stream can only be read
-    or counted from its first chunk: for these blanks, or because a character was cut in two.
+    A stream ends in one of three ways. Then ``ended`` is true, and one attribute is set: ``done``
+    after the normal end, ``error_event`` after an error event of the service, ``error`` after a
+    frame that cannot be decoded or has more than ``limit`` bytes. It is set in the same call that
+    returns the last deltas; later calls return nothing.
 
-    When the stream has ``ended``, one of three says how: ``done`` is the normal end,
-    ``error_event`` the service's word that the task failed, ``error`` a frame that cannot be read.
-    It is set when the deltas before it are returned, and nothing after it is. A frame has at most
-    ``limit`` bytes.
+    ``blank_events`` counts chunk events without a chunk (``null`` or no data), which some servers
+    send as keep-alives. ``needs_full_replay`` is true if the stream can only be decoded or counted
+    from its first chunk: after blank events, or if a surrogate pair was split between two chunks.
 
-    Tiers, from the usual to the general; each may decline, and the next is always right:
+    Decoding has three tiers, from the fastest to the general one. If a tier does not apply, the
+    next one decodes the same data:
 
-    0. A read that is one frame of the usual shape: compare both ends, decode the middle.
-    1. Any number of frames, all of the usual shape: split them where one ends and the next begins.
-       That no line end is left in any piece proves the split.
-    2. Frame by frame: the usual shape, or the rules of the event stream format.
+    0. One read is one plain frame: compare prefix and suffix, decode the JSON between them.
+    1. All frames are plain: split the block at the prefix and decode each part. The split is
+       correct if no part contains a line end.
+    2. Frame by frame: a plain frame, or the full rules of the event stream format.
 
-    The usual shape is what stands before the JSON: FoxAPI's ``event`` and ``data``, until tier 2
-    meets another. Before tier 1, CR and CR LF become LF and a frame in pieces is joined, once, so
-    they stay quick. All tiers use the quick decoder, which fails on members that `Delta` does not
-    know; such a chunk is read again with them, and so are the next ones before the quick decoder is
-    tried again: the more often it fails, the later.
+    A plain frame has only the known prefix before its JSON: FoxAPI's ``event`` and ``data`` fields,
+    until tier 2 adopts another one. Before tier 1, CR and CR LF become LF, and a frame that is
+    spread over several reads is joined once. All tiers use the strict decoder, which rejects
+    members that `Delta` does not know. A rejected chunk is decoded leniently, and so are the next
+    chunks before the strict decoder is tried again; their number doubles with each rejection.
     """
 
     __slots__ = (
@@ -81,9 +82,9 @@ class ChunkDecoder:
         self._surrogates = SurrogateJoiner()
         self.blank_events = 0
         self._limit = limit
-        # Whether tier 0 may try: a frame begins with the next byte, and the stream goes on.
+        # Whether tier 0 may run: the next byte begins a frame, and the stream has not ended.
         self._at_frame_start = False
-        # For how many chunks the quick decoder is not tried, now and after it fails again.
+        # For how many chunks the strict decoder is skipped: now, and after its next failure.
         self._lenient_left = 0
         self._lenient_run = _MIN_LENIENT_RUN
         self._set_prefix(_DEFAULT_PREFIX)
@@ -93,21 +94,16 @@ class ChunkDecoder:
         self.error: FoxAPIError | None = None
 
     @property
-    def pending(self) -> bool:
-        """Whether a part of a frame is waiting: if the stream ended now, it was cut."""
-        return not self.ended and self._events.pending
-
-    @property
     def needs_full_replay(self) -> bool:
-        """Whether another connection has to begin with the first chunk."""
+        """Whether the next connection has to begin with the first chunk."""
         return self.blank_events > 0 or self._surrogates.found_split
 
     def feed(self, data: bytes) -> Sequence[Delta]:
-        """Take in ``data`` and return the deltas that it completes."""
+        """Decode ``data`` and return the deltas that it completes."""
         if self._at_frame_start:
             chunk = data.removeprefix(self._prefix).removesuffix(b"\n\n")
             size = len(data)
-            # Numbers, because looking for `b"\n"` costs eight times as much (PERF §0).
+            # Searching for an integer is eight times faster than searching for `b"\n"`.
             if (
                 size - len(chunk) == self._prefix_size + 2
                 and _LF not in chunk
@@ -121,7 +117,7 @@ class ChunkDecoder:
         return () if self.ended else self._feed(data)
 
     def _feed(self, data: bytes) -> Sequence[Delta]:
-        """Read by tiers 1 and 2."""
+        """Decode by tiers 1 and 2."""
         events = self._events
         block = events.extract_block(data)
         chunks = self._decode_uniform(block) if block else ()
@@ -134,7 +130,7 @@ class ChunkDecoder:
         return chunks
 
     def _decode_uniform(self, block: bytes) -> Sequence[Delta] | None:
-        """Decode frames that are all of the usual shape; ``None`` if they are not."""
+        """Decode a block of plain frames (tier 1); ``None`` if there are other frames in it."""
         if (
             block[: self._prefix_size] != self._prefix
             or self._lenient_left
@@ -150,7 +146,7 @@ class ChunkDecoder:
             return None
 
     def _decode_each(self, block: bytes) -> Sequence[Delta]:
-        """Read frame by frame, up to the end of the stream."""
+        """Decode frame by frame (tier 2), up to the end of the stream."""
         read: list[Delta] = []
         for frame in self._events.split_block(block):
             before, prefix, data = frame.partition(self._prefix)
@@ -165,8 +161,8 @@ class ChunkDecoder:
         return read
 
     def _decode_frame(self, frame: bytes) -> Delta | None:
-        """Read a frame by the rules of the format."""
-        event = self._events.decode_frame(frame)
+        """Decode a frame by the rules of the event stream format."""
+        event = decode_frame(frame)
         if event is None:
             return None
         if event.name in _CHUNK_NAMES:
@@ -181,7 +177,7 @@ class ChunkDecoder:
         return None
 
     def _decode_chunk(self, data: bytes) -> Delta | None:
-        """Return the delta in ``data``, or ``None`` if it is a keep-alive or an end."""
+        """Return the delta in ``data``; ``None`` if it is a keep-alive or the end of the stream."""
         if self._lenient_left:
             self._lenient_left -= 1
             return self._decode_lenient(data.strip())
@@ -193,7 +189,7 @@ class ChunkDecoder:
             return self._decode_lenient(data.strip())
 
     def _decode_lenient(self, data: bytes) -> Delta | None:
-        """Read what the quick decoder refused, or is not tried on."""
+        """Decode data that the strict decoder rejected, or that it is skipped for."""
         if data in _BLANK_DATA:
             self.blank_events += 1
             return None
@@ -225,7 +221,7 @@ class ChunkDecoder:
         self.done, self.error_event, self.error = done, error_event, error
 
     def close(self) -> None:
-        """Read nothing more."""
+        """End the stream; later data is ignored."""
         self.ended = True
         self._at_frame_start = False
 
@@ -235,7 +231,7 @@ class ChunkDecoder:
         self._separator = b"\n\n" + prefix
 
     def _adopt_prefix(self, frame: bytes, data: bytes) -> None:
-        """Expect what stands before ``data``, if it is a ``data`` field, or one after ``event``."""
+        """Use what precedes ``data`` as the plain prefix, if it has only known fields."""
         prefix = frame.removesuffix(data)
         first, end, others = prefix.partition(b"\n")
         if _is_ignorable_prefix(first + end):
@@ -246,14 +242,14 @@ class ChunkDecoder:
 
 
 def _is_ignorable_prefix(before: bytes) -> bool:
-    """Tell whether no chunk depends on what stands before the usual shape: an id, a comment."""
+    """Tell whether ``before``, in front of a plain prefix, is empty, an id or a comment."""
     if not before:
         return True
     return (before[:3] == b"id:" or before[:1] == b":") and before.find(b"\n") == len(before) - 1
 
 
 def _decode_done(data: bytes) -> StreamDone:
-    """Read the normal end. The event's name says it all; unreadable data only lacks the count."""
+    """Decode the data of a ``done`` event; data that cannot be decoded has no count."""
     try:
         done = done_decoder.decode(data)
     except DecodeError:
@@ -262,13 +258,13 @@ def _decode_done(data: bytes) -> StreamDone:
 
 
 def _decode_error_event(data: bytes) -> StreamErrorEvent:
-    """Read the abnormal end: a message, an error object, or text."""
+    """Decode the data of an ``error`` event: a message, an error object, or text."""
     try:
-        fault = error_decoder.decode(data)
+        event = error_decoder.decode(data)
     except DecodeError:
         return StreamErrorEvent(message=_excerpt(data))
-    if fault.message:
-        return fault
+    if event.message:
+        return event
     body, _ = decode_error(data)
     return StreamErrorEvent(message=(body.message if body else None) or _excerpt(data))
 

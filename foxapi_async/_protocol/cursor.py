@@ -1,4 +1,4 @@
-"""Where a reader stands in a stream, and what may be delivered to it after a cut."""
+"""Tracks the position in a stream, and which chunks may be delivered after a reconnect."""
 
 from collections.abc import Sequence
 from enum import Enum, auto
@@ -14,46 +14,46 @@ from foxapi_async.errors import ConfigError
 
 
 class CursorState(Enum):
-    """What a cursor makes of a connection."""
+    """The state of a connection, as the cursor sees it."""
 
     OK = auto()
-    """All is well so far: deliver what `Cursor.accept` returns."""
+    """Deliver what `Cursor.accept` returns."""
     COMPLETE = auto()
-    """The stream has ended, and everything was delivered."""
+    """The stream has ended, and all chunks were delivered."""
     TRUNCATED = auto()
-    """The stream says that it has ended, and chunks are missing: the same as any cut."""
+    """The stream has ended with chunks missing; reconnect as after any lost connection."""
     AMBIGUOUS = auto()
-    """What came may be new or a replay: reopen at once, at `Cursor.ask`, which settles it."""
+    """The chunks may be new or a replay: reconnect at once, at `Cursor.request_offset`."""
     MISMATCH = auto()
-    """What came cannot be the stream that was delivered, so nothing may follow: give up."""
+    """The chunks contradict the delivered ones, so that no chunk may follow: give up."""
 
 
 class StreamEnd(Struct, frozen=True, gc=False):
-    """What the normal end of a stream means: the last deltas to deliver, and then the verdict."""
+    """What the normal end of a stream means: the last deltas to deliver, and the final state."""
 
     deltas: Sequence[Delta]
     state: CursorState
 
 
 class Cursor:
-    """Counts the delivered chunks and lets none through twice, or out of its place.
+    """Counts the delivered chunks; delivers every chunk once and in its place.
 
-    A server may honour ``?offset=N``, ignore it and replay from 0 (contract §15 no. 9), or begin
-    some chunks before ``N``. After a cut the cursor asks for ``N`` and holds what comes while it
-    equals what was delivered from some place on. The first chunk that fits no place proves that the
-    offset was honoured: what was held is new. Held chunks that reach the end of what was delivered
-    are a replay, or new ones of a stream that repeats itself; then the cursor asks for 0, where
-    every server must send the same, and skips ``N``. It asks for 0 too where it has nothing to
-    compare with: after ``parse``, and with a bare ``offset``; and where `needs_full_replay` is set,
-    because a chunk cannot be counted or read without those before it.
+    A server may honour ``?offset=N``, ignore it and replay from 0 (contract §15 no. 9), or begin a
+    few chunks before ``N``. So after a reconnect at ``N`` the cursor holds the received chunks
+    while they equal a run of delivered ones. The first chunk that continues no such run proves that
+    the server honoured the offset: the held chunks are new. If the held chunks reach the end of the
+    delivered ones, they are a replay, or new chunks of a stream that repeats itself. Then the
+    cursor requests offset 0, where every server must send the same chunks, and skips ``N`` of them.
+    It also requests 0 if it has no chunks to compare with (after ``parse``, or with a bare
+    ``offset``), and if `needs_full_replay` is set.
 
-    So all that is delivered is right as long as the service replays what it sent. What it does not
-    replay shows in the count at the end, or in the stored result; then ``doubtful_from`` tells
-    which chunks cannot be relied on. Held and skipped chunks have been seen by nobody; a cut drops
-    them.
+    The delivered chunks are right if the service replays what it sent. If it does not, the count at
+    the end or the stored result shows it, and ``doubtful_from`` is the first chunk that cannot be
+    relied on. Held and skipped chunks are never delivered before that is decided; a lost connection
+    drops them.
 
-    Every delivered chunk costs one entry of ``history``; it is compared only after a cut, once
-    per connection. At most ``N`` chunks and those of one read are held.
+    Every delivered chunk adds one entry to ``history``, and is compared at most once per connection
+    after a reconnect. At most ``N`` chunks and those of one read are held.
     """
 
     __slots__ = (
@@ -75,52 +75,51 @@ class Cursor:
 
     def __init__(self, offset: int = 0) -> None:
         if offset < 0:
-            raise ConfigError(f"the offset of a stream counts chunks, it cannot be {offset}")
+            raise ConfigError(f"the offset of a stream counts chunks, so it cannot be {offset}")
         self._expected = CursorToken(offset)
-        # Whether the stored result has taken the place of all that was still to come.
+        # Whether the stored result has replaced the rest of the stream.
         self.ended: bool = False
         # Whether every connection has to begin with the first chunk.
         self.needs_full_replay: bool = False
-        # The first delivered chunk that no connection from the start has shown to be in its place.
+        # The first delivered chunk that no full replay has confirmed; `None` if all are confirmed.
         self.doubtful_from: int | None = None
-        # What was delivered, and what came before the position that `parse` or a bare offset began
-        # at, once it came by: never delivered, but part of what the stream said.
+        # The delivered chunks, and before them those that precede the position of `parse` or a bare
+        # offset, once they were received: never delivered, but part of the stream.
         self.history: ChunkHistory = ChunkHistory()
         self._digest = RunningDigest()
-        # When a replay could last not be told from new chunks: how many chunks were delivered, and
-        # what the connection began with.
+        # Number of delivered chunks at the last ambiguous reconnect, and the first chunk after it.
         self._ambiguous_at: int | None = None
         self._first_received: ChunkContent | None = None
         self.begin_connection()
 
     @classmethod
     def parse(cls, text: str) -> "Cursor":
-        """Return a cursor at the position that `as_text` wrote, or raise ``ConfigError``."""
-        position = CursorToken.parse(text)
-        cursor = cls(position.offset)
-        cursor._expected = position
-        cursor.ended = position.ended
+        """Return a cursor at the position of ``text``; raise ``ConfigError`` for a wrong text."""
+        token = CursorToken.parse(text)
+        cursor = cls(token.offset)
+        cursor._expected = token
+        cursor.ended = token.ended
         return cursor
 
     def as_text(self, *, unread: int = 0) -> str:
-        """Return the position, or the one ``unread`` chunks before it, as a short opaque text.
+        """Return the position ``unread`` chunks before the current one, as an opaque text.
 
-        O(n) over the whole stream, however often it is asked for a position that only grows.
+        All calls together take O(n) for a stream of n chunks, if the position only grows.
         """
-        position = self._expected
+        token = self._expected
         if self.is_verified:
-            said = self.history.contents
-            position = self._digest.token_at(said, len(said) - unread)
-        return replace(position, ended=self.ended).as_text()
+            contents = self.history.contents
+            token = self._digest.token_at(contents, len(contents) - unread)
+        return replace(token, ended=self.ended).as_text()
 
     @property
     def offset(self) -> int:
-        """How many chunks were delivered, by this reader and those whose position it took over."""
+        """The number of delivered chunks, those before the parsed position included."""
         return max(len(self.history.contents), self._expected.offset)
 
     @property
     def in_sync(self) -> bool:
-        """Whether all that this connection brings from now on is new, and will be let through."""
+        """Whether all further chunks of this connection are new and will be accepted."""
         return self._in_sync
 
     @property
@@ -131,20 +130,20 @@ class Cursor:
         return len(self.history.contents)
 
     def begin_connection(self) -> None:
-        """Begin a connection, opened with ``?offset=`` as `request_offset` said."""
+        """Begin a connection that was opened with ``?offset=`` `request_offset`."""
         self._requested_offset = self.request_offset
         self._held: list[Delta] = []
-        # Where in what was delivered the held chunks could come from.
+        # The offsets in the delivered chunks at which the held ones could have begun.
         self._candidates: Sequence[int] = range(len(self.history.contents))
         self._skipped = 0
         self._in_sync = self.offset == 0
         self.state: CursorState = CursorState.OK
 
     def accept(self, deltas: Sequence[Delta]) -> Sequence[Delta]:
-        """Take in what the connection brought and return what may be delivered.
+        """Add received chunks and return those to deliver.
 
-        Then look at ``state``: unless it is ``OK``, the connection has nothing more to give
-        but an end that came in the same read.
+        Check ``state`` afterwards: unless it is ``OK``, the connection is of no further use, except
+        for an end that arrived in the same read.
         """
         if self._in_sync:
             return self.history.extend(deltas)
@@ -153,10 +152,15 @@ class Cursor:
         return self._compare(deltas) if self._requested_offset else self._skip(deltas)
 
     def finish(self, done: StreamDone, *, blank_events: int = 0) -> StreamEnd:
-        """Decide what the normal end means: is ``total_chunks`` what was received (contract §6)?
+        """Decide what the normal end means, by comparing ``total_chunks`` (contract §6).
 
-        ``blank_events`` are chunk events of this connection that had no chunk in them: the service
-        may have counted them. Without a total the end is only the end of what it sent.
+        Args:
+            done: The end of the stream. Without ``total_chunks``, the stream counts as complete.
+            blank_events: Chunk events of this connection without a chunk. The service may have
+                counted them.
+
+        Returns:
+            The last deltas to deliver, and the final state.
         """
         total = done.total_chunks
         if blank_events and total == self._seen + blank_events:
@@ -171,52 +175,53 @@ class Cursor:
         return StreamEnd(last, self.state)
 
     def suffix(self, stored: str) -> str | None:
-        """Return what a stored text has beyond the delivered one, ``None`` if they differ."""
+        """Return the rest of a stored text after the delivered one; ``None`` if they differ."""
         if self.is_verified:
             return missing_suffix("".join(map(chunk_text, self.history.contents)), stored)
         return stored[self._expected.text_length :] if self._expected.is_prefix_of(stored) else None
 
     def record_mismatch(self, stored: str) -> None:
-        """Take in that a stored text does not continue the delivered one: some of it is wrong."""
+        """Set ``doubtful_from`` to the first delivered chunk that ``stored`` contradicts."""
         at = 0
         for number, text in enumerate(map(chunk_text, self.history.contents)):
             if not stored.startswith(text, at):
-                doubtful = self.doubtful_from
-                self.doubtful_from = number if doubtful is None else min(number, doubtful)
+                first = self.doubtful_from
+                self.doubtful_from = number if first is None else min(number, first)
                 return
             at += len(text)
 
     @property
     def is_verified(self) -> bool:
-        """Whether every chunk before the position has been seen here."""
+        """Whether this process has seen all chunks before the position."""
         return len(self.history.contents) >= self._expected.offset
 
     @property
     def _seen(self) -> int:
-        """How many chunks of the stream came by, delivered or not, as this connection shows it."""
+        """The number of chunks of the stream up to now, as this connection counts them."""
         if self._in_sync or self._requested_offset:
             return len(self.history.contents) + len(self._held)
         return self._skipped
 
     def _expects_replay(self) -> bool:
-        """Tell whether to ask for 0: in doubt, or knowing since that the doubtful server replayed.
+        """Tell whether to request offset 0.
 
-        Had it honoured the offset, the chunk that came next would be the one that it began with.
+        That is while the state is ambiguous, and afterwards if the server had replayed: then the
+        chunk after the ambiguous position is not the one that the connection began with.
         """
-        doubted, delivered = self._ambiguous_at, self.history.contents
-        if doubted is None:
+        at, delivered = self._ambiguous_at, self.history.contents
+        if at is None:
             return False
-        return len(delivered) == doubted or delivered[doubted] != self._first_received
+        return len(delivered) == at or delivered[at] != self._first_received
 
     def _compare(self, deltas: Sequence[Delta]) -> Sequence[Delta]:
-        """Hold what equals delivered chunks; where it fits nowhere any more, release it."""
+        """Hold chunks while they equal delivered ones; release them at the first difference."""
         delivered = self.history.contents
         first = len(self._held)
         self._held.extend(deltas)
-        for number, said in enumerate(map(content_of, deltas), first):
+        for number, content in enumerate(map(content_of, deltas), first):
             if not number:
-                self._first_received = said
-            self._candidates = [at for at in self._candidates if delivered[at + number] == said]
+                self._first_received = content
+            self._candidates = [at for at in self._candidates if delivered[at + number] == content]
             if not self._candidates:
                 return self._release()
             if self._candidates[-1] + number + 1 == len(delivered):
@@ -225,7 +230,7 @@ class Cursor:
         return ()
 
     def _release(self) -> Sequence[Delta]:
-        """Deliver what was held: the server honoured the offset."""
+        """Deliver the held chunks, because the server honoured the offset."""
         released, self._held = self._held, []
         self._in_sync = True
         if self.doubtful_from is None:
@@ -238,7 +243,7 @@ class Cursor:
         return self.state
 
     def _skip(self, deltas: Sequence[Delta]) -> Sequence[Delta]:
-        """Let pass what was delivered before, comparing it; deliver what follows."""
+        """Compare and skip chunks that were delivered before; deliver the ones after them."""
         missing = self.offset - self._skipped
         again, new = deltas[:missing], deltas[missing:]
         if self.is_verified:
@@ -256,31 +261,31 @@ class Cursor:
         return self.accept(new) if self._in_sync else ()
 
     def _is_replay(self, again: Sequence[Delta]) -> bool:
-        """Compare chunks with those that were delivered in their place."""
+        """Tell whether the chunks equal the delivered ones at the same offsets."""
         delivered = self.history.contents
-        for number, said in enumerate(map(content_of, again), self._skipped):
-            if delivered[number] != said:
+        for number, content in enumerate(map(content_of, again), self._skipped):
+            if delivered[number] != content:
                 self.doubtful_from = number
                 return False
         return True
 
     def _adopt_skipped(self) -> bool:
-        """Take the skipped chunks for those before the position, if its digest agrees."""
-        past = list(map(content_of, self._held))
-        claim = self._expected.chunks_digest
-        if claim and claim != self._digest.token_at(past, len(past)).chunks_digest:
+        """Use the skipped chunks as those before the position, if their digest matches."""
+        contents = list(map(content_of, self._held))
+        expected = self._expected.chunks_digest
+        if expected and expected != self._digest.token_at(contents, len(contents)).chunks_digest:
             return False
         self.history.extend(self._held)
         self._held = []
         return True
 
     def _end_state(self, total: int | None) -> CursorState:
-        """Return the verdict at the end of a stream that was followed."""
+        """Return the state at the end of a connection that was in sync."""
         delivered = len(self.history.contents)
         if total is None or total == delivered:
             return CursorState.COMPLETE
         if self._requested_offset:
-            # What looked new was not, or not the next; or the server counts one connection's.
+            # The chunks were a replay, or some are missing, or the server counts one connection.
             return self._mark_ambiguous()
         if total > delivered:
             return CursorState.TRUNCATED
@@ -288,10 +293,10 @@ class Cursor:
         return CursorState.MISMATCH
 
     def _end_state_while_skipping(self, total: int | None) -> CursorState:
-        """Return the verdict at an end before the position was reached."""
+        """Return the state at an end before the position was reached."""
         if total is not None and total > self._skipped:
             return CursorState.TRUNCATED
-        # Nothing is known of a bare offset but that the stream has nothing beyond it.
+        # Of a bare offset it is known only that the stream has no chunk after it.
         return (
             CursorState.MISMATCH
             if self.history.contents or self._expected.chunks_digest
@@ -299,7 +304,7 @@ class Cursor:
         )
 
     def _resolve_held(self, total: int | None) -> Sequence[Delta]:
-        """Decide at the end about what is held."""
+        """Decide at the end whether the held chunks are delivered."""
         if total == self._seen or (total is None and not self._held):
             self.state = CursorState.COMPLETE
             return self._release()

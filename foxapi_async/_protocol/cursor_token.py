@@ -1,4 +1,4 @@
-"""A position in a stream as a short opaque text, with what proves it to another process."""
+"""A position in a stream as a short opaque text, which another process can verify."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator, Sequence
@@ -13,16 +13,16 @@ from foxapi_async._wire.chunk import DeltaChoice
 from foxapi_async.errors import ConfigError
 
 _VERSION: Final = 2
-# Eight bytes tell a wrong cursor from a right one; nobody gains by forging his own.
+# Eight bytes detect a wrong cursor. Forging a cursor gains nothing, so more is not needed.
 _DIGEST_SIZE: Final = 8
-_NOT_A_CURSOR: Final = "this is not the text of a stream's cursor"
+_NOT_A_CURSOR: Final = "this text is not the cursor of a stream"
 
 
 class CursorToken(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """An offset in chunks, with digests of these chunks and of their text.
 
-    The text is that of the choice with index 0. A bare offset has no digests. ``ended`` says that
-    the stored result gave what the chunks did not, so that nothing may follow.
+    The text is that of choice 0. A bare offset has no digests. ``ended`` is true if the stored
+    result has replaced the rest of the stream, so that no chunk may follow.
     """
 
     offset: Annotated[int, Meta(ge=0)]
@@ -34,30 +34,30 @@ class CursorToken(Struct, frozen=True, array_like=True, forbid_unknown_fields=Tr
 
     @classmethod
     def parse(cls, text: str) -> "CursorToken":
-        """Return the position that `as_text` wrote, or raise ``ConfigError``."""
+        """Return the token that `as_text` wrote; raise ``ConfigError`` for any other text."""
         try:
             packed = urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
-            position = msgspec.msgpack.decode(packed, type=CursorToken)
+            token = msgspec.msgpack.decode(packed, type=CursorToken)
         except (ValueError, msgspec.MsgspecError):
             raise ConfigError(_NOT_A_CURSOR) from None
-        if position.version != _VERSION:
-            raise ConfigError("this cursor was written by another version of foxapi_async")
-        if position.as_text() != text:
+        if token.version != _VERSION:
+            raise ConfigError("this cursor is from another version of foxapi_async")
+        if token.as_text() != text:
             raise ConfigError(_NOT_A_CURSOR)
-        return position
+        return token
 
     def as_text(self) -> str:
-        """Return the position as text that is safe in URLs and file names."""
+        """Return the token as a text that is safe in URLs and file names."""
         return urlsafe_b64encode(msgspec.msgpack.encode(self)).rstrip(b"=").decode()
 
     def is_prefix_of(self, stored: str) -> bool:
-        """Tell whether a stored text begins with the text before this position."""
+        """Tell whether ``stored`` begins with the text before this position."""
         begun = stored[: self.text_length].encode()
         return blake2b(begun, digest_size=_DIGEST_SIZE).digest() == self.text_digest
 
 
 class RunningDigest:
-    """Tells positions in a growing list of chunks; it digests a chunk once as long as they grow."""
+    """Makes tokens for positions in a growing list of chunks; digests each chunk only once."""
 
     __slots__ = ("_chunks", "_length", "_offset", "_text")
 
@@ -67,7 +67,7 @@ class RunningDigest:
         self._text = blake2b(digest_size=_DIGEST_SIZE)
 
     def token_at(self, contents: Sequence[ChunkContent], offset: int) -> CursorToken:
-        """Return the position after the first ``offset`` chunks."""
+        """Return the token of the position after the first ``offset`` chunks."""
         if offset < self._offset:
             return RunningDigest().token_at(contents, offset)
         new = contents[self._offset : offset]
@@ -80,7 +80,7 @@ class RunningDigest:
 
 
 def chunk_text(content: ChunkContent) -> str:
-    """Return what a chunk adds to the text of the choice with index 0."""
+    """Return what a chunk adds to the text of choice 0."""
     if isinstance(content, str):
         return content
     pieces = (
@@ -90,7 +90,7 @@ def chunk_text(content: ChunkContent) -> str:
 
 
 def _canonical(content: ChunkContent) -> bytes:
-    """Encode what a chunk says, in a form that stays when its shape learns new members."""
+    """Encode a content in a form that does not change when its structs gain members."""
     members = [list(_members(choice)) for choice in choices_of(content)]
     try:
         return msgspec.msgpack.encode(members)

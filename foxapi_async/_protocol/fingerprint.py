@@ -1,4 +1,4 @@
-"""What a request asks for, in 32 characters: two that ask the same have the same fingerprint."""
+"""The fingerprint of a request: 32 characters that are equal for equal requests."""
 
 from hashlib import blake2b
 from typing import Any, Final
@@ -8,16 +8,16 @@ import msgspec
 _SIZE: Final = 16
 _DELIVERY: Final = "stream"
 
-_read = msgspec.json.Decoder(dict[str, Any]).decode
-_write = msgspec.json.Encoder(order="deterministic").encode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+_encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 def fingerprint(body: bytes) -> str:
-    """Return the fingerprint of a request's JSON.
+    """Return the fingerprint of the JSON of a request.
 
-    The order of members does not matter. Nor does ``stream``: it says how the answer is delivered
-    and not what is asked, so ``submit`` and ``generate`` of one question have one fingerprint.
+    The order of members does not matter. ``stream`` is left out, because it changes only the
+    delivery: ``submit`` and ``generate`` of one request have the same fingerprint.
     """
-    members = _read(body)
+    members = _decode(body)
     members.pop(_DELIVERY, None)
-    return blake2b(_write(members), digest_size=_SIZE).hexdigest()
+    return blake2b(_encode(members), digest_size=_SIZE).hexdigest()

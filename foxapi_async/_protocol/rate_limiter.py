@@ -1,4 +1,4 @@
-"""How many GETs a second: a ceiling, and less for a while after the service has asked for quiet."""
+"""Limits the rate of GETs, and lowers it for a while after the service asked to slow down."""
 
 from foxapi_async._protocol.bucket_queue import TICK
 
@@ -6,17 +6,18 @@ MAX_PAUSE = 60.0
 _DEFAULT_PAUSE = 1.0
 _MIN_RATE = 1.0
 _RECOVERY = 30.0
-# What starts late may be made up for within one tick; without a margin, that would be one too many.
+# A late start may be made up within one tick. The margin keeps that from exceeding the rate by one.
 _MARGIN = 1 + 2 * TICK
 _ROUNDING = 1e-9
 _UNLIMITED = 1_000_000
 
 
 class RateLimiter:
-    """Says when the next GET may start.
+    """Tells when the next GET may start.
 
-    No second sees more starts than ``ceiling``; ``None`` is no ceiling. ``back_off`` is a pause for
-    everybody, after which half the rate is allowed and then steadily more: all of it within 30 s.
+    At most ``ceiling`` GETs start in any second; ``None`` means no limit. ``back_off`` pauses all
+    GETs. After the pause the rate is halved, and grows back to the full rate within 30 seconds.
+    ``next_slot_at`` is the time at which the next GET may start.
     """
 
     __slots__ = (
@@ -34,19 +35,19 @@ class RateLimiter:
     def __init__(self, ceiling: float | None) -> None:
         self.ceiling: float | None = ceiling
         self.next_slot_at: float = 0.0
-        # Since `_backed_off_at`, growing from `_reduced_rate` to `_full_rate` once `_recovers_from`
-        # is over; `None`: no more.
+        # After `_recovers_from` the rate grows from `_reduced_rate` to `_full_rate`. `None`: not
+        # reduced.
         self._backed_off_at = -1.0
         self._recovers_from: float | None = None
         self._reduced_rate = 0.0
         self._full_rate = 0.0
-        # Counted by the second, for the case that there is no ceiling to come down from.
+        # GETs of the last second: the full rate if there is no ceiling.
         self._window_start = 0.0
         self._window_count = 0
         self._last_window_rate = 0.0
 
     def available(self, now: float) -> int:
-        """Tell how many GETs may start."""
+        """Return how many GETs may start at ``now``."""
         if now < self.next_slot_at - _ROUNDING:
             return 0
         rate = self.ceiling if self._recovers_from is None else self.rate(now)
@@ -55,7 +56,7 @@ class RateLimiter:
         return 1 + int((now - max(self.next_slot_at, now - TICK)) * rate / _MARGIN)
 
     def acquire(self, now: float) -> None:
-        """Note that a GET starts."""
+        """Record the start of a GET."""
         if now - self._window_start >= 1:
             self._last_window_rate = self._window_count / (now - self._window_start)
             self._window_start = now
@@ -66,10 +67,17 @@ class RateLimiter:
             self.next_slot_at = max(self.next_slot_at, now - TICK) + _MARGIN / rate
 
     def back_off(self, now: float, *, started_at: float, pause: float | None) -> float:
-        """Note that a GET which ``started_at`` then was told to slow down; return the pause.
+        """Slow down after a GET was rejected for the rate limit.
 
-        ``pause`` is what the service asked for in seconds, if it did. Several GETs that were under
-        way together halve the rate once.
+        Several GETs that were in flight together halve the rate once.
+
+        Args:
+            now: The current time.
+            started_at: When the rejected GET started.
+            pause: The delay in seconds that the service asked for, if any.
+
+        Returns:
+            The length of the pause in seconds.
         """
         pause = _DEFAULT_PAUSE if pause is None else min(max(pause, 0.0), MAX_PAUSE)
         if started_at > self._backed_off_at:
@@ -84,7 +92,7 @@ class RateLimiter:
         return pause
 
     def rate(self, now: float) -> float | None:
-        """Return how many GETs a second are allowed, ``None`` for any number."""
+        """Return the allowed GETs per second; ``None`` if there is no limit."""
         if self._recovers_from is None:
             return self.ceiling
         grown = (

@@ -1,4 +1,4 @@
-"""What to do after a stream was cut."""
+"""Decides how a stream goes on after its connection was lost."""
 
 from enum import Enum, auto
 from typing import Final
@@ -14,41 +14,40 @@ _GONE_STATUSES: Final = frozenset({404, 410})
 
 
 class ReconnectStep(Enum):
-    """How to go on."""
+    """The next step after a lost connection."""
 
     REOPEN = auto()
     """Open the stream again at the cursor."""
     CHECK_TASK = auto()
-    """Look at the task first: it is the truth about the state."""
+    """Query the task first: its state is authoritative."""
     RAISE = auto()
-    """Nothing can follow."""
+    """Raise the error: the stream cannot be resumed."""
 
 
 class Disconnect(Struct, frozen=True):
-    """Why a connection ended before the stream did.
-
-    ``reported`` says that the service, or its silence, gave a reason to look at the task at once;
-    ``mismatch`` that what came cannot be the stream that was delivered.
-    """
+    """Why a connection ended before its stream did."""
 
     error: FoxAPIError
+    """The error of the connection."""
     reported: bool = False
+    """Whether an error event or an idle timeout ended it, so that the task is queried at once."""
     mismatch: bool = False
+    """Whether the received chunks contradict the delivered ones."""
 
     @property
     def gone(self) -> bool:
-        """Whether the service has no such stream, or no longer (contract §6)."""
+        """Whether the service does not have the stream, or no longer has it (contract §6)."""
         return isinstance(self.error, APIStatusError) and self.error.status in _GONE_STATUSES
 
     @property
     def retry_after(self) -> float:
-        """The seconds that the service asked to wait."""
-        fault = self.error
-        return (fault.retry_after or 0.0) if isinstance(fault, APIStatusError) else 0.0
+        """The delay in seconds that the service asked for; 0 without one."""
+        error = self.error
+        return (error.retry_after or 0.0) if isinstance(error, APIStatusError) else 0.0
 
 
 def next_step(disconnect: Disconnect, count: int) -> ReconnectStep:
-    """Judge the ``count``-th cut since the last chunk."""
+    """Return the step after ``count`` lost connections since the last chunk."""
     if disconnect.gone or disconnect.reported:
         return ReconnectStep.CHECK_TASK
     if classify_error(disconnect.error) is PollFailure.FATAL:
@@ -57,7 +56,7 @@ def next_step(disconnect: Disconnect, count: int) -> ReconnectStep:
 
 
 def reconnect_delay(policy: StreamPolicy, disconnect: Disconnect, count: int) -> float:
-    """Return the seconds before the next connection: none after a first cut, then ever more."""
+    """Return the seconds until the next connection: 0 after the first loss, then growing."""
     if count <= 1 and not disconnect.gone:
         return disconnect.retry_after
     try:
@@ -68,10 +67,19 @@ def reconnect_delay(policy: StreamPolicy, disconnect: Disconnect, count: int) ->
 
 
 def should_give_up(policy: StreamPolicy, disconnect: Disconnect, count: int, waited: float) -> bool:
-    """Tell whether to give up, ``waited`` seconds after the last chunk or progress of the task.
+    """Tell whether to stop reconnecting.
 
-    A first cut is always followed by another connection, however long it took to be noticed. No
-    hint of the service is followed beyond the patience.
+    After the first loss there is always another connection, unless the service asks for a delay
+    beyond ``policy.give_up_after``.
+
+    Args:
+        policy: The stream policy of the session.
+        disconnect: The last loss.
+        count: Lost connections since the last chunk.
+        waited: Seconds since the last chunk or progress of the task.
+
+    Returns:
+        Whether the stream fails now.
     """
     if waited + disconnect.retry_after > policy.give_up_after and disconnect.retry_after:
         return True

@@ -1,4 +1,4 @@
-"""Whether a failed call is made again, and when. The one place where money and retries meet."""
+"""Decides whether a failed call is repeated, and when. All rules on money and retries are here."""
 
 import re
 from datetime import UTC
@@ -8,6 +8,7 @@ from math import isfinite
 
 from msgspec import Struct
 
+from foxapi_async._protocol.status_errors import TRANSIENT_STATUSES, UNCONFIRMED_STATUSES
 from foxapi_async.config import RetryPolicy
 
 
@@ -19,39 +20,37 @@ class Effect(Enum):
 
 
 class FailureFacts(Struct, frozen=True, kw_only=True):
-    """How one attempt ended without a usable answer.
-
-    ``status`` is ``None`` when there was no answer at all. ``never_sent`` is proof that no byte of
-    the body left this process. ``rate_limited`` says that the service itself refused the call as
-    one too many, and not a proxy before it. ``unusable`` is a success that cannot be read,
-    ``permanent`` what no further attempt can change: a certificate that is not trusted, an answer
-    over the bound.
-    """
+    """What is known of an attempt without a usable response."""
 
     status: int | None = None
+    """The HTTP status; ``None`` if no response arrived."""
     never_sent: bool = False
+    """Whether it is proved that no byte of the body left this process."""
     rate_limited: bool = False
+    """Whether the service itself, not a proxy, rejected the call for its rate limit."""
     retry_after: float | None = None
+    """The delay in seconds that the service asked for."""
     unusable: bool = False
+    """Whether the response is a 2xx that cannot be decoded."""
     permanent: bool = False
+    """Whether another attempt fails too: an untrusted certificate, a response over the limit."""
 
 
 class RetryIn(Struct, frozen=True):
-    """Make the call again after ``seconds``."""
+    """Repeat the call after ``seconds``."""
 
     seconds: float
 
 
 class GiveUp(Struct, frozen=True):
-    """Make no further attempt.
-
-    ``reason`` is ``"final"`` (another attempt would change nothing), ``"ambiguous"`` (it could be
-    billed twice), ``"attempts"``, ``"elapsed"``, ``"deadline"`` or ``"retry-after"`` (over the
-    cap). ``retry_after`` is the number that the service gave.
-    """
+    """Do not repeat the call."""
 
     reason: str
+    """``final`` (another attempt cannot succeed), ``ambiguous`` (another attempt could be billed
+    twice), ``attempts``, ``elapsed``, ``deadline`` or ``retry-after`` (over the maximum).
+    """
     retry_after: float | None = None
+    """The delay in seconds that the service asked for."""
 
 
 def decide(
@@ -64,11 +63,21 @@ def decide(
     elapsed: float,
     remaining: float | None,
 ) -> RetryIn | GiveUp:
-    """Judge the call after its attempt number ``attempt``, the first being 1.
+    """Decide whether a call is repeated after a failed attempt.
 
-    ``rand`` is a drawn number from 0 to 1, ``elapsed`` the time since the call began, ``remaining``
-    the time until its deadline, ``None`` without one. A billed call that the service may have seen
-    is never made again (contract §8.4).
+    A billed call that the service may have received is never repeated (contract §8.4).
+
+    Args:
+        effect: What the call does to the account.
+        attempt: The number of the failed attempt; the first is 1.
+        facts: What is known of the failed attempt.
+        policy: The retry policy of the session.
+        rand: A random number from 0 to 1, for the jitter.
+        elapsed: Seconds since the call began.
+        remaining: Seconds until the deadline of the call; ``None`` without one.
+
+    Returns:
+        The delay before the next attempt, or why there is none.
     """
     hint = facts.retry_after
     wait = _backoff(attempt, policy, rand) if hint is None else hint
@@ -90,10 +99,9 @@ def decide(
 
 
 def is_ambiguous(effect: Effect, facts: FailureFacts) -> bool:
-    """Tell whether the service may have accepted, and billed, a call that has no usable answer.
+    """Tell whether the service may have accepted, and billed, a call without a usable response.
 
-    These are the rows of contract §8.2 that say "amb", and the two statuses that a proxy makes up
-    when it has waited for a request or a client in vain (408, 425).
+    These are the "amb" rows of contract §8.2, and 408 and 425, which proxies send on their own.
     """
     if effect is not Effect.BILLED or facts.never_sent:
         return False
@@ -101,20 +109,20 @@ def is_ambiguous(effect: Effect, facts: FailureFacts) -> bool:
     return (
         status is None
         or facts.unusable
-        or status < 200  # noqa: PLR2004 the classes of HTTP statuses need no names
-        or status in {408, 425}
+        or status < 200  # noqa: PLR2004
+        or status in UNCONFIRMED_STATUSES
         or status >= 500  # noqa: PLR2004
     )
 
 
 def _may_retry(effect: Effect, facts: FailureFacts, policy: RetryPolicy) -> bool:
-    """Tell whether another attempt could end better, and would cost nothing that it should not."""
+    """Tell whether another attempt could succeed and cannot be billed twice."""
     if facts.permanent or not _is_transient(facts):
         return False
     if effect is Effect.READ or facts.never_sent:
         return True
-    # A 429 after acceptance looks like one before it, so trusting it is the caller's choice
-    # (contract §8.4).
+    # A 429 that is sent after the acceptance cannot be told from one before it, so the policy
+    # decides (contract §8.4).
     return policy.resubmit_on_429 == "always" or (
         policy.resubmit_on_429 == "envelope" and facts.rate_limited
     )
@@ -123,12 +131,12 @@ def _may_retry(effect: Effect, facts: FailureFacts, policy: RetryPolicy) -> bool
 def _is_transient(facts: FailureFacts) -> bool:
     status = facts.status
     return (
-        status is None or facts.unusable or status in {408, 425, 429} or status >= 500  # noqa: PLR2004
+        status is None or facts.unusable or status in TRANSIENT_STATUSES or status >= 500  # noqa: PLR2004
     )
 
 
 def _backoff(attempt: int, policy: RetryPolicy, rand: float) -> float:
-    """Return the wait before the next attempt: equal jitter, half of it fixed and half drawn."""
+    """Return the delay before the next attempt; half of it is fixed, half is random."""
     try:
         full = policy.initial * policy.multiplier ** (attempt - 1)
     except OverflowError:
@@ -140,10 +148,15 @@ _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
 
 def parse_retry_after(seconds: str | None, milliseconds: str | None, now: float) -> float | None:
-    """Read the headers ``Retry-After`` and ``retry-after-ms``; ``now`` is in Unix seconds.
+    """Parse the headers ``Retry-After`` and ``retry-after-ms``. Never raises.
 
-    Returns the seconds to wait, finite and not negative, or ``None`` for anything that is neither a
-    number nor an HTTP date. The finer header wins. Never raises.
+    Args:
+        seconds: The value of ``Retry-After``: a number or an HTTP date.
+        milliseconds: The value of ``retry-after-ms``, which takes precedence.
+        now: The current Unix time in seconds.
+
+    Returns:
+        The delay in seconds, finite and not negative; ``None`` if no header can be parsed.
     """
     if milliseconds is not None and (number := _number(milliseconds)) is not None:
         return number / 1000
@@ -154,7 +167,7 @@ def parse_retry_after(seconds: str | None, milliseconds: str | None, now: float)
 
 
 def _number(text: str) -> float | None:
-    # `float` would also take "nan", "inf", "1_0" and digits of other scripts.
+    # `float` would also accept "nan", "inf", "1_0" and digits of other scripts.
     text = text.strip()
     number = float(text) if _SECONDS.fullmatch(text) else None
     return number if number is not None and isfinite(number) else None
@@ -163,7 +176,7 @@ def _number(text: str) -> float | None:
 def _seconds_until(date: str, now: float) -> float | None:
     try:
         moment = parsedate_to_datetime(date)
-        # An HTTP date is in GMT; without a zone, `timestamp` would take it for local time.
+        # An HTTP date is in GMT. Without a zone, `timestamp` would assume local time.
         wait = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now
     except (ValueError, TypeError, IndexError, OverflowError):
         return None

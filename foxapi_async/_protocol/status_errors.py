@@ -1,4 +1,4 @@
-"""Which class of error stands for which refusal of the service (contract §7.2, §8.2)."""
+"""Classifies HTTP statuses and maps them to error classes (contract §7.2, §8.2)."""
 
 from typing import Final
 
@@ -19,6 +19,12 @@ from foxapi_async.errors import (
     UnsupportedContentTypeError,
 )
 
+UNCONFIRMED_STATUSES: Final = frozenset({408, 425})
+"""Statuses of proxies that time out or refuse early data; the service may have seen the request."""
+
+TRANSIENT_STATUSES: Final = UNCONFIRMED_STATUSES | {429}
+"""The 4xx statuses after which the same request may succeed."""
+
 STATUS_ERRORS: Final[dict[int, type[APIStatusError]]] = {
     400: BadRequestError,
     401: AuthenticationError,
@@ -30,7 +36,7 @@ STATUS_ERRORS: Final[dict[int, type[APIStatusError]]] = {
     429: RateLimitError,
     503: ServiceUnavailableError,
 }
-"""Which class stands for which HTTP status; any other 5xx is an ``InternalServerError``."""
+"""The error class of each HTTP status. Any other 5xx is an ``InternalServerError``."""
 
 UNPROCESSABLE_ERRORS: Final[dict[str, type[UnprocessableEntityError]]] = {
     "model_not_supported": ModelNotSupportedError,
@@ -41,14 +47,24 @@ UNPROCESSABLE_ERRORS: Final[dict[str, type[UnprocessableEntityError]]] = {
     "model_not_support_capability": UnsupportedContentTypeError,
     "invalid_param": InvalidParameterError,
 }
-"""Which class stands for which code of a 422, older and newer names alike (contract §7.2, §8.2)."""
+"""The error class of each code of a 422, with older and newer codes (contract §7.2, §8.2)."""
 
 
 def error_class_for(status: int, code: str | None) -> type[APIStatusError]:
-    """Return the class for an HTTP status and the service's code; unknown codes are data."""
+    """Return the error class for an HTTP status and the code of the service."""
     found = STATUS_ERRORS.get(status)
     if found is UnprocessableEntityError and code is not None:
         return UNPROCESSABLE_ERRORS.get(code, found)
     if found is not None:
         return found
-    return InternalServerError if 500 <= status < 600 else APIStatusError  # noqa: PLR2004 a class of HTTP statuses needs no name
+    return InternalServerError if is_server_error(status) else APIStatusError
+
+
+def is_success(status: int) -> bool:
+    """Tell whether an HTTP status is a 2xx."""
+    return 200 <= status < 300  # noqa: PLR2004
+
+
+def is_server_error(status: int) -> bool:
+    """Tell whether an HTTP status is a 5xx."""
+    return 500 <= status < 600  # noqa: PLR2004

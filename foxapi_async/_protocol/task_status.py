@@ -3,6 +3,7 @@
 from enum import Enum, auto
 from typing import Final
 
+from foxapi_async._protocol.status_errors import TRANSIENT_STATUSES
 from foxapi_async._wire.error_body import extract_error
 from foxapi_async._wire.task import Status, Task
 from foxapi_async.errors import (
@@ -20,7 +21,6 @@ from foxapi_async.errors import (
 
 NOT_FOUND_LIMIT = 3
 _NO_REASON: Final = "the service gave no reason"
-_NO_NEWS = frozenset({408, 425, 429})
 
 
 class TaskState(Enum):
@@ -107,7 +107,7 @@ def classify_error(error: FoxAPIError) -> PollFailure:
         return PollFailure.TRANSIENT
     if isinstance(error, NotFoundError):
         return PollFailure.NOT_FOUND
-    if isinstance(error, APIStatusError) and error.status in _NO_NEWS:
+    if isinstance(error, APIStatusError) and error.status in TRANSIENT_STATUSES:
         return PollFailure.TRANSIENT
     return PollFailure.FATAL
 

@@ -7,6 +7,7 @@ from multidict import istr
 
 from foxapi_async._clock import Clock
 from foxapi_async._protocol.retry import parse_retry_after
+from foxapi_async._protocol.status_errors import is_success
 from foxapi_async._transport.response import HTTPResponse, invalid_response
 from foxapi_async._transport.shortcut import RawResponse
 
@@ -30,7 +31,7 @@ def read_if_complete(account: "Account", response: Response, limit: int) -> HTTP
     """
     content, status = response.content, response.status
     if (
-        200 <= status < 300  # noqa: PLR2004
+        is_success(status)
         and _RETRY_AFTER not in response.headers
         and _RETRY_AFTER_MS not in response.headers
         and content.is_eof()
@@ -54,7 +55,7 @@ async def read_bounded(
     """
     status, headers = response.status, response.headers
     pieces = [] if pieces is None else pieces
-    success = 200 <= status < 300  # noqa: PLR2004 the classes of HTTP statuses need no names
+    success = is_success(status)
     try:
         if not success:
             body, whole = await _read(response, min(limit, _REFUSAL), pieces)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from msgspec import DecodeError, Struct
 
-from foxapi_async._protocol.status_errors import error_class_for
+from foxapi_async._protocol.status_errors import error_class_for, is_success
 from foxapi_async._wire.base import Decoder, WireStruct
 from foxapi_async._wire.error_body import decode_error
 from foxapi_async.errors import APIStatusError, InvalidResponseError
@@ -33,7 +33,7 @@ class HTTPResponse(Struct, frozen=True):
     @property
     def is_success(self) -> bool:
         """Whether the status is a 2xx; all of them count (contract §1)."""
-        return 200 <= self.status < 300  # noqa: PLR2004
+        return is_success(self.status)
 
     def __repr__(self) -> str:
         # The body may hold a completion, which is nobody's business but the user's.

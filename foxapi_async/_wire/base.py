@@ -20,6 +20,8 @@ from typing import (
 import msgspec
 from msgspec import UNSET, DecodeError, Raw, Struct, UnsetType, ValidationError, field
 
+from foxapi_async._wire.decode_errors import missing_member, nested_error, wrong_type
+
 
 class Extra(dict[str, Any]):
     """The members of a JSON object that its shape does not name, read-only.
@@ -218,7 +220,7 @@ class _Builder(Generic[S]):
     def members_of(self, value: Any) -> dict[str, Any]:
         """Return the members that the JSON ``value`` has, as Python sees it."""
         if not is_object(value):
-            raise ValidationError(f"Expected `object`, got `{type(value).__name__}`")
+            raise wrong_type("object", value)
         for name in self._raw & value.keys():
             if is_list(value[name]):
                 value[name] = [Raw(msgspec.json.encode(item)) for item in value[name]]
@@ -244,7 +246,7 @@ class _Builder(Generic[S]):
                 built[item.name] = self._decoders[name](value)
             except ValidationError as error:
                 if not self.is_lenient or (item.required and name not in defaults):
-                    raise _placed(error, f".{name}") from None
+                    raise nested_error(error, f".{name}") from None
                 extra[name] = value
                 meant = (
                     error.rest
@@ -255,7 +257,7 @@ class _Builder(Generic[S]):
                     built[item.name] = meant
         for name, item in self._fields.items():
             if item.required and item.name not in built:
-                raise ValidationError(f"Object missing required field `{name}`")
+                raise missing_member(name)
         return self._shape(**built, _extra=Extra(extra) if extra else UNSET)
 
     def _coerce(self, name: str, value: Any) -> Any:
@@ -311,7 +313,7 @@ def _decode_items(
         try:
             items.append(read_item(value))
         except ValidationError as error:
-            fault = fault or _placed(error, f"[{number}]")
+            fault = fault or nested_error(error, f"[{number}]")
             if not is_lenient:
                 raise fault from None
     if fault is not None:
@@ -330,12 +332,6 @@ def _item_type(annotation: Any) -> Any:
         if get_origin(option) is tuple:
             return get_args(option)[0]
     return None
-
-
-def _placed(error: ValidationError, place: str) -> ValidationError:
-    """Return ``error`` as msgspec words it, seen from one level further out."""
-    what, _, path = str(error).partition(" - at `$")
-    return ValidationError(f"{what} - at `${place}{path or '`'}")
 
 
 def _decode_nonstandard(data: bytes | Raw, *, halves: bool) -> Any:

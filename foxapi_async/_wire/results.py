@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from msgspec import Raw, Struct, ValidationError
+from msgspec import Raw, Struct
 
 from foxapi_async._wire.base import Decoder, ResponseStruct, decode_json, is_object
+from foxapi_async._wire.decode_errors import wrong_type
 
 
 class MediaResult(Struct, frozen=True, kw_only=True):
@@ -38,7 +39,7 @@ def _item(value: Any) -> dict[str, Any] | None:
         return value
     if isinstance(value, str):
         return {"url": value}
-    raise ValidationError(f"Expected `object`, got `{type(value).__name__}`")
+    raise wrong_type("object", value)
 
 
 class ModelInfo(ResponseStruct, frozen=True, kw_only=True, gc=False):

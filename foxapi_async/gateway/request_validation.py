@@ -1,13 +1,13 @@
 """From the bytes of a submit to a request that may become a task (contract §7.1)."""
 
 import logging
-import re
 from collections.abc import Sequence
 
 import msgspec
 from msgspec import DecodeError, ValidationError
 
 from foxapi_async._catalog import violations
+from foxapi_async._wire.decode_errors import Problem, parse_error
 from foxapi_async._wire.request import GenerationRequest, request_decoder
 from foxapi_async.gateway.api_errors import APIError
 from foxapi_async.gateway.bounds import check_bounds
@@ -17,9 +17,6 @@ _logger = logging.getLogger(__name__)
 _MOST_CHOICES = 128
 _MOST_STOPS = 64
 _MOST_WARNINGS = 10
-
-_PLACE = re.compile(r" - at `\$\.?([^`]*)`")
-_MISSING = re.compile(r"missing required field `([^`]*)`")
 
 
 def decode(body: bytes) -> GenerationRequest | APIError:
@@ -33,7 +30,7 @@ def decode(body: bytes) -> GenerationRequest | APIError:
     except ValidationError as error:
         # The decoder stops at the first member that is wrong; what follows may not even be JSON.
         _refuse_malformed(body)
-        return _shape_refusal(str(error))
+        return _wrong_member(parse_error(error))
     except DecodeError as error:
         raise APIError(400, f"the body is not valid JSON: {error}") from None
 
@@ -64,14 +61,12 @@ def _refuse_malformed(body: bytes) -> None:
         raise APIError(400, f"the body is not valid JSON: {error}") from None
 
 
-def _shape_refusal(message: str) -> APIError:
-    """Tell which member is wrong and why, in the decoder's words."""
-    place, missing = _PLACE.search(message), _MISSING.search(message)
-    path = [found[1] for found in (place, missing) if found is not None]
-    param = ".".join(path)
+def _wrong_member(problem: Problem) -> APIError:
+    """Build the 422 for the first wrong member."""
+    param = problem.param
     if param == "sync":
         return APIError.invalid("sync", "`sync` must be false: every submit answers with a task")
-    if missing is not None:
+    if problem.missing is not None:
         return APIError.invalid(param, f"`{param}` is required")
     where = f"`{param}`" if param else "the body"
-    return APIError.invalid(param or "body", f"{where}: {_PLACE.sub('', message)}")
+    return APIError.invalid(param or "body", f"{where}: {problem.message}")

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Collection
-from difflib import get_close_matches
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
+from foxapi_async._wire.decode_errors import Problem, parse_error
+from foxapi_async._wire.suggestion import closest
 from foxapi_async.errors import ConfigError
 from foxapi_async.gateway.faults.catalog import HOW, KINDS, ROUTES, WHEN
 from foxapi_async.gateway.faults.text import read_rule, write_rule
@@ -82,7 +83,7 @@ class FaultRule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_un
             members = read_rule(value) if isinstance(value, str) else value
             return msgspec.convert(members, cls, strict=not isinstance(value, str))
         except msgspec.ValidationError as error:
-            raise ConfigError(f"fault {_shown(value)}: {_plain(str(error))}") from None
+            raise ConfigError(f"fault {_shown(value)}: {_explain(parse_error(error))}") from None
         except ConfigError as error:
             raise ConfigError(f"fault {_shown(value)}: {error}") from None
 
@@ -152,22 +153,19 @@ def _takes(fault: str) -> str:
 
 
 def _choose(wrong: str, known: Collection[str]) -> str:
-    near = get_close_matches(wrong, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"choose one of {', '.join(known)}"
+    near = closest(wrong, known)
+    return f"did you mean {near}?" if near else f"choose one of {', '.join(known)}"
 
 
-def _plain(message: str) -> str:
-    """Say a complaint of msgspec in our words."""
-    if message.startswith("Object contains unknown field"):
-        name = message.split("`")[1]
-        return f"there is no {name!r}; {_choose(name, ['on', 'fault', *WHEN, *HOW])}"
-    if message.startswith("Object missing required field"):
-        return f"`{message.split('`')[1]}` is missing"
-    what, _, where = message.partition(" - at `$.")
-    wanted = what.split("`")[1].partition(" |")[0] if "`" in what else ""
-    name = where.rstrip("`")
-    if name and wanted:
-        return f"{name} must be {_TYPES.get(wanted, wanted)}"
+def _explain(problem: Problem) -> str:
+    """Return the error text for a member that is unknown, missing or of the wrong type."""
+    if problem.unknown is not None:
+        known = ["on", "fault", *WHEN, *HOW]
+        return f"there is no {problem.unknown!r}; {_choose(problem.unknown, known)}"
+    if problem.missing is not None:
+        return f"`{problem.missing}` is missing"
+    if problem.path and problem.expected:
+        return f"{problem.path} must be {_TYPES.get(problem.expected, problem.expected)}"
     return "write a text such as 'submit:503', or an object with `on` and `fault`"
 
 

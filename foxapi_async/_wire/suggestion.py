@@ -1,0 +1,20 @@
+"""Finds the known name that a misspelt one most likely stands for."""
+
+from collections.abc import Iterable
+
+
+def closest(name: str, known: Iterable[str], *, similarity: float = 0.6) -> str | None:
+    """Return the known name that is most like ``name``; ``None`` if all are less like it.
+
+    Args:
+        name: The misspelt name.
+        known: The known names.
+        similarity: How alike two names must be, from 0 to 1.
+
+    Returns:
+        One of ``known``, or ``None``.
+    """
+    # Imported here, because only an error needs it.
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(name, list(known), n=1, cutoff=similarity)), None)
