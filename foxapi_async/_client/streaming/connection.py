@@ -7,21 +7,26 @@ from foxapi_async._protocol.chunk_decoder import ChunkDecoder
 from foxapi_async._protocol.cursor import CursorState
 from foxapi_async._protocol.reconnect import Disconnect
 from foxapi_async._transport import Account, RawStream, StreamBody
-from foxapi_async.errors import APIConnectionError, FoxAPIError, InvalidResponseError
+from foxapi_async.errors import (
+    APIConnectionError,
+    APITimeoutError,
+    FoxAPIError,
+    InvalidResponseError,
+)
 
 
 class StreamConnection:
     """Reads one response body. A reader opens one connection after another.
 
-    ``idle`` is set when the idle check has closed the connection.
+    ``idle_error`` is set when `check_idle` has closed an idle connection.
     """
 
-    __slots__ = ("_body", "decoder", "idle")
+    __slots__ = ("_body", "decoder", "idle_error")
 
     def __init__(self, body: StreamBody, max_event_bytes: int) -> None:
         self._body = body
         self.decoder = ChunkDecoder(max_event_bytes)
-        self.idle = False
+        self.idle_error: FoxAPIError | None = None
 
     @property
     def raw(self) -> RawStream | None:
@@ -44,7 +49,8 @@ class StreamConnection:
         elif self._body.is_disconnected:
             self._body.close()
         elif now - self._body.last_received_at(now) >= idle_timeout:
-            self.idle = True
+            limit = f"StreamPolicy.idle_timeout, {idle_timeout:g} s"
+            self.idle_error = APITimeoutError(f"{limit}, ran out")
             self._body.close()
 
     def close(self) -> None:

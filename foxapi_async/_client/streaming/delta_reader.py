@@ -43,12 +43,7 @@ from foxapi_async._protocol.delta_buffer import DeltaBuffer
 from foxapi_async._protocol.reconnect import Disconnect
 from foxapi_async._transport import RawStream
 from foxapi_async._wire.chunk import Delta
-from foxapi_async.errors import (
-    APITimeoutError,
-    FoxAPIError,
-    StreamConsumedError,
-    TaskTimeoutError,
-)
+from foxapi_async.errors import FoxAPIError, StreamConsumedError, TaskTimeoutError
 
 
 class ReadState(Enum):
@@ -69,10 +64,9 @@ _ENDED = frozenset({ReadState.EXHAUSTED, ReadState.FINISHED})
 class DeltaReader:
     """Reads the stream of a task and reconnects at the cursor when a connection is lost.
 
-    The reader counts as an open stream of the session from its first
-    connection until a read is cancelled, fails or receives the end.
-
-    A cancelled read closes the connection and loses nothing: the next read goes on at the cursor.
+    The reader counts as an open stream of the session from its first connection until a read is
+    cancelled, fails or receives the end. A cancelled read closes the connection and loses nothing:
+    the next read goes on at the cursor.
     """
 
     __slots__ = (
@@ -170,9 +164,9 @@ class DeltaReader:
         """End the reading for good. A pending submission ends in ``fox.unclaimed``."""
         if self.state is ReadState.CLOSED:
             return
-        self._report_part()
-        self.buffer.discard()
         if self.state is not ReadState.FINISHED:
+            self._report.part(None)
+            self.buffer.discard()
             self.state = ReadState.CLOSED
         self.stop(StreamConsumedError("this stream is closed: ask the handle for another"))
         if isinstance(self._source, SubmitOnce):
@@ -249,7 +243,8 @@ class DeltaReader:
             self._raise_if_late()
             timer = self._timeout.call_at_expiry(self._on_timeout)
             while not ready and self.state not in _ENDED:
-                ready = await (self._reconnect() if self._connection is None else self._read())
+                connection = self._connection
+                ready = await (self._read(connection) if connection else self._reconnect())
         except BaseException as error:
             self._abort(error)
             raise
@@ -264,12 +259,12 @@ class DeltaReader:
             self._raw = connection.raw
         return ready
 
-    async def _read(self) -> bool:
+    async def _read(self, connection: StreamConnection) -> bool:
         """Read once; True if the buffer has deltas."""
         try:
-            data = await self._connection.read() if self._connection is not None else b""
-        except FoxAPIError as fault:
-            self._on_cut(Disconnect(fault))
+            data = await connection.read()
+        except FoxAPIError as error:
+            self._on_cut(Disconnect(error))
             return False
         return self._receive(data)
 
@@ -287,7 +282,7 @@ class DeltaReader:
         return bool(batch)
 
     def _on_end(self, connection: StreamConnection) -> Sequence[Delta]:
-        """Tell the end of the stream from a cut; return what the cursor held back until now."""
+        """Decide whether the stream has ended; return the deltas that the cursor held until now."""
         decoder, cursor = connection.decoder, self.buffer.cursor
         held: Sequence[Delta] = ()
         if decoder.done is not None:
@@ -304,12 +299,9 @@ class DeltaReader:
         return held
 
     def _on_cut(self, disconnect: Disconnect) -> None:
-        """Close the connection that was lost, and let the next step decide how to go on."""
-        if self._connection is not None and self._connection.idle:
-            limit = self._service.options.streaming.idle_timeout
-            disconnect = Disconnect(
-                APITimeoutError(f"StreamPolicy.idle_timeout, {limit:g} s, ran out"), reported=True
-            )
+        """Close a connection that was lost before the end. `_reconnect` decides how to go on."""
+        if self._connection is not None and self._connection.idle_error is not None:
+            disconnect = Disconnect(self._connection.idle_error, reported=True)
         self._last_error = type(disconnect.error).__name__
         self._charge_idle_time()
         self._close_body()
@@ -318,7 +310,8 @@ class DeltaReader:
     def _abort(self, error: BaseException) -> None:
         """Close the connection after a read that failed or was cancelled."""
         if isinstance(error, Exception):
-            self._report_part(error)
+            if self.state is not ReadState.FINISHED:
+                self._report.part(error)
             self._report.finished(type(error).__name__)
         self._charge_idle_time()
         self.disconnect()
@@ -328,10 +321,8 @@ class DeltaReader:
     def _close_body(self) -> None:
         connection, self._connection, self._raw = self._connection, None, None
         if connection is not None:
-            cursor = self.buffer.cursor
-            cursor.needs_full_replay = (
-                cursor.needs_full_replay or connection.decoder.needs_full_replay
-            )
+            if connection.decoder.needs_full_replay:
+                self.buffer.cursor.needs_full_replay = True
             connection.close()
         if self.state is ReadState.OPEN:
             self.state = ReadState.DISCONNECTED
@@ -363,8 +354,8 @@ class DeltaReader:
             raise self._report.given_up(disconnect)
         try:
             await self._open(task)
-        except FoxAPIError as fault:
-            self._on_cut(Disconnect(fault))
+        except FoxAPIError as error:
+            self._on_cut(Disconnect(error))
         return False
 
     async def _open(self, task: StreamedTask) -> None:
@@ -398,11 +389,6 @@ class DeltaReader:
         if self.exhausted and self.state is not ReadState.FINISHED:
             self._report.end()
             self.state = ReadState.FINISHED
-
-    def _report_part(self, error: BaseException | None = None) -> None:
-        """Report to the task how far a reading came that ends before the stream does."""
-        if self.state is not ReadState.FINISHED:
-            self._report.part(error)
 
     def _check_usable(self) -> None:
         if self._stop_error is not None:
