@@ -1,4 +1,4 @@
-"""Sessions that talk to the gateway, and one that says what a test wants it to."""
+"""Sessions on the gateway, on the gateway behind a proxy, and on a scripted gateway."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ async def fox(gateway: Gateway, fast_polling: PollPolicy) -> AsyncIterator[FoxSe
 
 
 class Resolver(AbstractResolver):
-    """A name server that knows no name, or never answers."""
+    """A resolver that fails for every name, or never answers."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
@@ -37,7 +37,7 @@ class Resolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Fail, or stall as one does that has gone."""
+        """Fail, or never return."""
         del port, family
         self.asked.set()
         if self.knows_nobody:
@@ -51,13 +51,15 @@ class Resolver(AbstractResolver):
 
 @pytest.fixture
 def resolver() -> Resolver:
-    """Have a name server that does not answer."""
+    """Return a resolver that does not answer."""
     return Resolver()
 
 
 @pytest.fixture
-async def cut_fox(fault_proxy: FaultProxy, fast_polling: PollPolicy) -> AsyncIterator[FoxSession]:
-    """Open a session to the gateway through the proxy."""
+async def session_via_proxy(
+    fault_proxy: FaultProxy, fast_polling: PollPolicy
+) -> AsyncIterator[FoxSession]:
+    """Open a session to the gateway through the fault proxy."""
     async with FoxSession(KEY, base_url=fault_proxy.url, polling=fast_polling) as fox:
         yield fox
 
@@ -65,16 +67,18 @@ async def cut_fox(fault_proxy: FaultProxy, fast_polling: PollPolicy) -> AsyncIte
 Connection = Callable[[web.StreamResponse, int], Awaitable[object]]
 
 
-class Play:
-    """What a gateway says of its tasks' streams and results, in the words of a test.
+class ScriptedService:
+    """Answers every GET of a gateway in place of its tasks, as a test tells it.
 
-    Each stream that is opened takes one step of ``script``, called with the response and the offset
-    that was asked for. After the last it gets ``chunks`` from the offset on, and ``total``.
-    ``stored`` is ``results[0]``; without it the task is running.
+    Each stream request takes the next step of ``script``: a status, or a function that is called
+    with the response and the requested offset. Without a step it gets ``chunks`` from the offset on
+    and ``total`` at the end. ``stored`` is ``results[0]`` of the task; without it the task runs.
+    ``offsets`` has the requested offset of each stream request, ``polls`` the number of GETs of the
+    task.
     """
 
     def __init__(self, *texts: str) -> None:
-        self.chunks: list[bytes] = [self.said(text) for text in texts]
+        self.chunks: list[bytes] = [self.chunk(text) for text in texts]
         self.total: int | None = None
         self.script: deque[Connection | int] = deque()
         self.honours_offset = True
@@ -84,9 +88,9 @@ class Play:
         self.stored: dict[str, Any] | None = None
         self.error: dict[str, Any] | None = None
         self.progress = 50
-        self.looks: deque[int] = deque()
-        self.opened: list[int] = []
-        self.asked = 0
+        self.poll_statuses: deque[int] = deque()
+        self.offsets: list[int] = []
+        self.polls = 0
         self.serving = 0
 
     def store(self, text: str | None, **message: Any) -> None:
@@ -99,8 +103,8 @@ class Play:
         }
 
     @web.middleware
-    async def perform(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Answer in the place of the gateway, but for what is submitted."""
+    async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer every GET; pass a submission on to the gateway."""
         if request.method != "GET":
             return await handler(request)
         if request.path.endswith("/stream"):
@@ -109,8 +113,8 @@ class Play:
                 return await self._stream(request)
             finally:
                 self.serving -= 1
-        self.asked += 1
-        if self.looks and (status := self.looks.popleft()) != 200:
+        self.polls += 1
+        if self.poll_statuses and (status := self.poll_statuses.popleft()) != 200:
             return web.json_response({"error": {"message": "no"}}, status=status)
         return web.json_response(self._task(request.path.rpartition("/")[2]))
 
@@ -124,7 +128,7 @@ class Play:
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         offset = int(request.query.get("offset", "0"))
-        self.opened.append(offset)
+        self.offsets.append(offset)
         step = self.script.popleft() if self.script else self.stream_status
         if isinstance(step, int) and step != 200:
             asked = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
@@ -135,41 +139,41 @@ class Play:
         await response.prepare(request)
         try:
             if isinstance(step, int):
-                await self.say_all(response, offset)
+                await self.send_all(response, offset)
             else:
                 await step(response, offset)
         except ConnectionResetError:
             pass
         return response
 
-    async def say_all(self, response: web.StreamResponse, offset: int) -> None:
+    async def send_all(self, response: web.StreamResponse, offset: int) -> None:
         """Send the chunks and the end."""
         await self.send(response, *self.chunks[offset if self.honours_offset else 0 :])
         await self.finish(response, len(self.chunks) if self.total is None else self.total)
 
     async def send(self, response: web.StreamResponse, *chunks: bytes | str) -> None:
         """Send chunks, or texts as chunks, in one write."""
-        payloads = [chunk if isinstance(chunk, bytes) else self.said(chunk) for chunk in chunks]
+        payloads = [chunk if isinstance(chunk, bytes) else self.chunk(chunk) for chunk in chunks]
         await response.write(b"".join(encode_event("chunk", payload) for payload in payloads))
 
     async def finish(self, response: web.StreamResponse, total: int) -> None:
-        """Send the normal end, which does not count for a negative ``total``."""
+        """Send ``done`` with ``total``, or without a count if ``total`` is negative."""
         data = b'{"total_chunks":%d}' % total if total >= 0 else b"{}"
         await response.write(encode_event("done", data))
 
     @staticmethod
-    def said(text: str = "", **message: Any) -> bytes:
-        """Encode a chunk that says this."""
+    def chunk(text: str = "", **message: Any) -> bytes:
+        """Encode a chunk with this text and these members of its message."""
         delta = message | ({"content": text} if text else {})
         return json.dumps({"id": "c", "choices": [{"index": 0, "delta": delta}]}).encode()
 
     async def hang(self, response: web.StreamResponse, offset: int) -> None:
-        """Send nothing more until the client has gone."""
+        """Send nothing more until the client closes the connection."""
         del response, offset
         await asyncio.Event().wait()
 
-    def cut(self, *texts: str) -> Connection:
-        """Return a connection that sends these texts and then ends without ``done``."""
+    def cut_after(self, *texts: str) -> Connection:
+        """Return a step that sends these texts and then ends without ``done``."""
 
         async def connection(response: web.StreamResponse, offset: int) -> None:
             del offset
@@ -177,46 +181,48 @@ class Play:
 
         return connection
 
-    async def until(
+    async def wait_until(
         self, holds: Callable[[], bool], clock: ManualClock | None = None, pace: float = 0.25
     ) -> None:
-        """Turn the loop over, and the clock on at this pace, until it is so."""
+        """Run the loop, and advance the clock by ``pace`` in between, until ``holds`` is true."""
         for turn in range(20_000):
             if holds():
                 return
             await asyncio.sleep(0)
             if clock is not None and turn % 50 == 49:
                 await clock.advance(pace)
-        raise AssertionError("it never came to be so")
+        raise AssertionError("the condition never held")
 
 
 @pytest.fixture
-def play() -> Play:
-    """Write an answer of a few words."""
-    return Play("one", " two", " three", " four")
+def scripted_service() -> ScriptedService:
+    """Return a scripted service whose stream has four chunks."""
+    return ScriptedService("one", " two", " three", " four")
 
 
 @pytest.fixture
-async def stage(play: Play) -> AsyncIterator[Gateway]:
-    """Run a gateway that says what the play says."""
+async def scripted_gateway(scripted_service: ScriptedService) -> AsyncIterator[Gateway]:
+    """Run a gateway whose GETs the scripted service answers."""
     gateway = Gateway()
-    gateway.app.middlewares.append(play.perform)
+    gateway.app.middlewares.append(scripted_service.handle)
     async with gateway:
         yield gateway
-        # Every reader has gone, and the server has noticed: nobody held a connection open.
-        await play.until(lambda: not play.serving)
+        # No reader has left a connection open.
+        await scripted_service.wait_until(lambda: not scripted_service.serving)
 
 
 @pytest.fixture
 def clock() -> ManualClock:
-    """Stop the time."""
+    """Return a clock that stands still until it is advanced."""
     return ManualClock()
 
 
 @pytest.fixture
-async def staged(
-    stage: Gateway, clock: ManualClock, fast_polling: PollPolicy
+async def session_on_scripted(
+    scripted_gateway: Gateway, clock: ManualClock, fast_polling: PollPolicy
 ) -> AsyncIterator[FoxSession]:
-    """Open a session to the stage, whose time stands still."""
-    async with FoxSession(KEY, base_url=stage.url, polling=fast_polling, clock=clock) as fox:
+    """Open a session to the scripted gateway, on the manual clock."""
+    async with FoxSession(
+        KEY, base_url=scripted_gateway.url, polling=fast_polling, clock=clock
+    ) as fox:
         yield fox

@@ -14,16 +14,16 @@ async def submit(fox: FoxSession, last: int = 3) -> LLMHandle:
     return await fox.llm.submit(model="gpt-5.5", messages=f"count 1 to {last}")
 
 
-async def test_no_handle_costs_a_task_of_the_loop(staged: FoxSession) -> None:
+async def test_no_handle_costs_a_task_of_the_loop(session_on_scripted: FoxSession) -> None:
     """While a hundred handles are waited for, the only new task is the one that takes from them."""
-    handles = [await submit(staged) for _ in range(100)]
+    handles = [await submit(session_on_scripted) for _ in range(100)]
     await settle()
     # No poll is due while the time stands still, so the gateway opens no connection, and no task.
     before = asyncio.all_tasks()
     finished = as_completed(handles)
     taking = asyncio.ensure_future(anext(finished))
     await settle()
-    assert staged.stats().waiting == 100
+    assert session_on_scripted.stats().waiting == 100
     assert asyncio.all_tasks() - before == {taking}
     taking.cancel()
     await asyncio.wait((taking,))
@@ -56,10 +56,10 @@ async def test_what_progress_raises_comes_out_of_the_loop(fox: FoxSession) -> No
 
 
 async def test_a_wait_without_an_outcome_is_told_with_its_error(
-    cut_fox: FoxSession, fault_proxy: FaultProxy
+    session_via_proxy: FoxSession, fault_proxy: FaultProxy
 ) -> None:
     """A refused poll yields the handle, and progress says why it has no outcome."""
-    handle = await submit(cut_fox)
+    handle = await submit(session_via_proxy)
     fault_proxy.on("GET", "*", CannedResponse.http(403), times=1)
     told: list[CompletionProgress] = []
     assert [one async for one in as_completed([handle], progress=told.append)] == [handle]
@@ -67,9 +67,9 @@ async def test_a_wait_without_an_outcome_is_told_with_its_error(
     assert not handle.done()
 
 
-async def test_a_cancelled_loop_ends_its_waits_at_once(staged: FoxSession) -> None:
+async def test_a_cancelled_loop_ends_its_waits_at_once(session_on_scripted: FoxSession) -> None:
     """Not even a cancelled task that is kept, with its traceback, keeps the polling going."""
-    handles = [await submit(staged) for _ in range(5)]
+    handles = [await submit(session_on_scripted) for _ in range(5)]
 
     async def take() -> None:
         async for _ in as_completed(handles):
@@ -77,11 +77,11 @@ async def test_a_cancelled_loop_ends_its_waits_at_once(staged: FoxSession) -> No
 
     taking = asyncio.create_task(take())
     await settle()
-    assert staged.stats().waiting == 5
+    assert session_on_scripted.stats().waiting == 5
     taking.cancel()
     await asyncio.wait((taking,))
     assert taking.cancelled()
-    assert staged.stats().waiting == 0
+    assert session_on_scripted.stats().waiting == 0
 
 
 async def test_a_cancelled_step_loses_no_handle(fox: FoxSession) -> None:

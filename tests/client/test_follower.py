@@ -47,18 +47,20 @@ async def test_no_more_streams_than_allowed_are_followed(gateway: Gateway) -> No
 
 
 async def test_polls_take_over_where_streaming_fails(
-    cut_fox: FoxSession, fault_proxy: FaultProxy
+    session_via_proxy: FoxSession, fault_proxy: FaultProxy
 ) -> None:
     """A stream that cannot be had costs the thinking, never the result."""
-    handle = await submit(cut_fox)
+    handle = await submit(session_via_proxy)
     fault_proxy.on("GET", STREAM, CannedResponse.http(403, b"no"))
     completion = await handle
     assert (completion.text, completion.source) == (COUNT, "task")
 
 
-async def test_a_cut_stream_is_followed_again(cut_fox: FoxSession, fault_proxy: FaultProxy) -> None:
+async def test_a_cut_stream_is_followed_again(
+    session_via_proxy: FoxSession, fault_proxy: FaultProxy
+) -> None:
     """A cut in the middle changes nothing that is awaited."""
-    handle = await submit(cut_fox)
+    handle = await submit(session_via_proxy)
     fault_proxy.on("GET", STREAM, Reset(body=b"reasoning_content"), times=1)
     completion = await handle
     assert completion.text == COUNT
@@ -76,15 +78,15 @@ async def test_a_failure_is_known_by_the_stream(fox: FoxSession, gateway: Gatewa
 
 
 async def test_the_last_waiter_to_leave_closes_the_stream(
-    cut_fox: FoxSession, fault_proxy: FaultProxy
+    session_via_proxy: FoxSession, fault_proxy: FaultProxy
 ) -> None:
     """A wait that runs out leaves no stream and no task behind, and the next one follows again."""
-    handle = await submit(cut_fox)
+    handle = await submit(session_via_proxy)
     fault_proxy.on("GET", STREAM, Stall(body=b"reasoning_content"), times=1)
     with pytest.raises(TaskTimeoutError):
         await handle.result(timeout=0.05)
     await fault_proxy.wait_until(lambda: fault_proxy.open_connections == 1)
-    assert cut_fox.stats().streams == 0
+    assert session_via_proxy.stats().streams == 0
     assert (await handle).reasoning
     assert fault_proxy.count("GET", STREAM) == 2
 

@@ -84,10 +84,10 @@ async def test_a_session_without_patience_looks_once_at_each_task(gateway: Gatew
 
 
 async def test_a_look_that_began_before_the_wait_does_not_count(
-    cut_fox: FoxSession, fault_proxy: FaultProxy, gateway: Gateway
+    session_via_proxy: FoxSession, fault_proxy: FaultProxy, gateway: Gateway
 ) -> None:
     """A GET under way may be older than the end of the task, so that another one follows it."""
-    handle = cut_fox.tasks.handle((await submit(cut_fox)).id)
+    handle = session_via_proxy.tasks.handle((await submit(session_via_proxy)).id)
     fault_proxy.on("GET", "*", Stall(response=0), times=1)
     waiting = asyncio.create_task(handle.result())
     await fault_proxy.wait_for_stalls()
@@ -101,42 +101,44 @@ async def test_a_look_that_began_before_the_wait_does_not_count(
 
 @pytest.mark.parametrize("timeout", [0, 0.3])
 async def test_a_service_that_was_never_reached_is_not_called_slow(
-    cut_fox: FoxSession, fault_proxy: FaultProxy, timeout: float
+    session_via_proxy: FoxSession, fault_proxy: FaultProxy, timeout: float
 ) -> None:
     """A wait whose every look failed says so with the last fault, in its text and its member."""
     fault_proxy.on("GET", "*", Reset(response=0))
     with pytest.raises(TaskTimeoutError, match="never reached") as late:
-        await cut_fox.tasks.handle(ELSEWHERE).result(timeout=timeout)
+        await session_via_proxy.tasks.handle(ELSEWHERE).result(timeout=timeout)
     assert isinstance(late.value.fault, APIConnectionError)
     assert str(late.value.fault) in str(late.value)
     assert "goes on at the service" not in str(late.value)
 
 
 async def test_an_unknown_task_is_not_called_unreachable(
-    cut_fox: FoxSession,
+    session_via_proxy: FoxSession,
 ) -> None:
     """One look at an id that the service does not know says to check the id and the key."""
     with pytest.raises(TaskTimeoutError, match=r"never seen.*check its id and the key") as late:
-        await cut_fox.tasks.handle(ELSEWHERE).result(timeout=0)
+        await session_via_proxy.tasks.handle(ELSEWHERE).result(timeout=0)
     assert isinstance(late.value.fault, NotFoundError)
 
 
 async def test_a_service_that_went_away_is_told_with_what_was_seen(
-    cut_fox: FoxSession, fault_proxy: FaultProxy
+    session_via_proxy: FoxSession, fault_proxy: FaultProxy
 ) -> None:
     """After an accepted submit, a wait that ends among faults names the last one."""
-    handle = await submit(cut_fox)
+    handle = await submit(session_via_proxy)
     fault_proxy.on("GET", "*", CannedResponse.http(404))
     with pytest.raises(TaskTimeoutError, match="the last look at it failed") as late:
         await handle.result(timeout=0)
     assert isinstance(late.value.fault, NotFoundError)
 
 
-async def test_silence_is_no_word_of_the_task(cut_fox: FoxSession, fault_proxy: FaultProxy) -> None:
+async def test_silence_is_no_word_of_the_task(
+    session_via_proxy: FoxSession, fault_proxy: FaultProxy
+) -> None:
     """A wait that ends before any answer came says that there was none."""
     fault_proxy.on("GET", "*", Stall(response=0))
     with pytest.raises(TaskTimeoutError, match="gave no answer") as late:
-        await cut_fox.tasks.handle(ELSEWHERE).result(timeout=0.05)
+        await session_via_proxy.tasks.handle(ELSEWHERE).result(timeout=0.05)
     assert late.value.fault is None
 
 
@@ -171,12 +173,12 @@ async def test_the_first_fault_in_a_row_is_told_at_once(
 
 
 async def test_a_stream_that_runs_out_of_time_names_its_fault(
-    cut_fox: FoxSession, fault_proxy: FaultProxy
+    session_via_proxy: FoxSession, fault_proxy: FaultProxy
 ) -> None:
     """The timeout of a stream that was never opened carries why."""
     fault_proxy.on("GET", "*", Reset(response=0))
     with pytest.raises(TaskTimeoutError) as late:
-        async for _ in cut_fox.tasks.handle(ELSEWHERE).stream(timeout=0.3):
+        async for _ in session_via_proxy.tasks.handle(ELSEWHERE).stream(timeout=0.3):
             pass
     assert isinstance(late.value.fault, APIConnectionError)
     assert str(late.value.fault) in str(late.value)

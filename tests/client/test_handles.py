@@ -215,10 +215,10 @@ async def test_leaving_as_completed_ends_the_waits(fox: FoxSession) -> None:
 
 
 async def test_a_deadline_holds_though_the_get_hangs(
-    cut_fox: FoxSession, fault_proxy: FaultProxy
+    session_via_proxy: FoxSession, fault_proxy: FaultProxy
 ) -> None:
     """result(timeout=) raises in time while a GET hangs, and others go on waiting for the task."""
-    handle = await submit(cut_fox)
+    handle = await submit(session_via_proxy)
     fault_proxy.on("GET", "/v1/tasks/*", Stall(response=0))
     began = time.monotonic()
     waiting = asyncio.create_task(handle.result())
@@ -228,14 +228,14 @@ async def test_a_deadline_holds_though_the_get_hangs(
     assert late.value.task_id == handle.id
     # Far less than the 30 s that a GET may take; a slow machine gets the rest.
     assert time.monotonic() - began < 5
-    assert cut_fox.stats().waiting == 1
+    assert session_via_proxy.stats().waiting == 1
     fault_proxy.clear()
     fault_proxy.release()
     assert (await waiting).text == (await handle).text == text()
 
 
 async def test_media_tasks_have_their_own_result(
-    cut_fox: FoxSession, fault_proxy: FaultProxy
+    session_via_proxy: FoxSession, fault_proxy: FaultProxy
 ) -> None:
     """A handle of another kind reads its outputs as they are."""
     fault_proxy.script(
@@ -245,19 +245,19 @@ async def test_media_tasks_have_their_own_result(
             content_type="application/json",
         )
     )
-    result = await cut_fox.tasks.handle("task-unified-1-abcdefgh", kind="image")
+    result = await session_via_proxy.tasks.handle("task-unified-1-abcdefgh", kind="image")
     assert isinstance(result, MediaResult)
     assert result.urls == ("https://x/1",)
 
 
 async def test_results_that_cannot_be_read_show_no_key(
-    fault_proxy: FaultProxy, cut_fox: FoxSession
+    fault_proxy: FaultProxy, session_via_proxy: FoxSession
 ) -> None:
     """What comes in the place of results is kept for the error, but for the key if it is there."""
     body = f'{{"id":"task-llm-1-abcdefgh","status":"completed","results":[{{"key":"{KEY}"}}]}}'
     fault_proxy.script(CannedResponse.http(200, body.encode(), content_type="application/json"))
     with pytest.raises(InvalidResponseError) as caught:
-        await cut_fox.tasks.handle("task-llm-1-abcdefgh")
+        await session_via_proxy.tasks.handle("task-llm-1-abcdefgh")
     assert caught.value.body.startswith('{"key":"')
     assert KEY not in f"{caught.value} {caught.value.body}"
 

@@ -26,7 +26,7 @@ from foxapi_async.gateway import Gateway
 from foxapi_async.testing import FaultProxy, ManualClock, Stall, settle
 
 if TYPE_CHECKING:
-    from tests.client.conftest import Play
+    from tests.client.conftest import ScriptedService
 
 KEY = "sk-secret-0123456789abcdef"
 STREAM = "/v1/llm/generations/*/stream"
@@ -215,11 +215,11 @@ Leave = Callable[[LLMHandle, FaultProxy], Awaitable[None]]
 
 @pytest.mark.parametrize("leave", [*QUIET, *LOUD], ids=lambda leave: leave.__name__)
 async def test_leaving_leaves_nothing(
-    cut_fox: FoxSession, fault_proxy: FaultProxy, leave: Leave
+    session_via_proxy: FoxSession, fault_proxy: FaultProxy, leave: Leave
 ) -> None:
     """No socket, no task, no timer; one warning for a named stream left lying, else none."""
     fault_proxy.on("GET", STREAM, Stall(body=MORE))
-    handle = await submit(cut_fox)
+    handle = await submit(session_via_proxy)
     before = asyncio.all_tasks()
     # The collector may not help.
     gc.disable()
@@ -227,7 +227,7 @@ async def test_leaving_leaves_nothing(
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             await leave(handle, fault_proxy)
-            assert cut_fox.stats().streams == 0
+            assert session_via_proxy.stats().streams == 0
             assert handle._bound().core.streams._timer is None
             tasks = [repr(task) for task in asyncio.all_tasks() - before]
             assert not [task for task in tasks if "foxapi_async/_client" in task]
@@ -243,19 +243,19 @@ async def test_leaving_leaves_nothing(
 
 
 async def test_a_collected_stream_is_closed_too(
-    cut_fox: FoxSession, fault_proxy: FaultProxy
+    session_via_proxy: FoxSession, fault_proxy: FaultProxy
 ) -> None:
     """A stream in a cycle waits for the collector, which then closes it and warns."""
     fault_proxy.on("GET", STREAM, Stall(body=MORE))
     holder: list[object] = []
-    stream = (await submit(cut_fox)).stream()
+    stream = (await submit(session_via_proxy)).stream()
     await anext(stream)
     holder.extend((holder, stream))
     del stream
     with pytest.warns(ResourceWarning, match="half-read"):
         del holder
         gc.collect()
-    assert cut_fox.stats().streams == 0
+    assert session_via_proxy.stats().streams == 0
 
 
 # The session
@@ -282,18 +282,18 @@ async def test_closing_the_session_ends_every_wait(fault_proxy: FaultProxy) -> N
 
 
 async def test_closing_the_session_ends_a_backoff_and_an_opening(
-    stage: Gateway, play: "Play", clock: ManualClock
+    scripted_gateway: Gateway, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
     """No reader waits out a delay, or an answer, of a session that is closed."""
-    async with FoxSession(KEY, base_url=stage.url, clock=clock) as fox:
+    async with FoxSession(KEY, base_url=scripted_gateway.url, clock=clock) as fox:
         handle = await submit(fox)
-        play.script.extend([503] * 2)
+        scripted_service.script.extend([503] * 2)
         backing_off = asyncio.create_task(read(handle.stream()))
-        await play.until(lambda: len(play.opened) == 2)
+        await scripted_service.wait_until(lambda: len(scripted_service.offsets) == 2)
         await settle()
-        play.holds_headers = True
+        scripted_service.holds_headers = True
         opening = asyncio.create_task(read(handle.stream()))
-        await play.until(lambda: len(play.opened) == 3)
+        await scripted_service.wait_until(lambda: len(scripted_service.offsets) == 3)
     for task in (backing_off, opening):
         with pytest.raises(SessionClosedError):
             await task
@@ -331,16 +331,16 @@ async def test_a_stream_belongs_to_its_sessions_loop(fox: FoxSession) -> None:
 
 
 async def test_a_submission_that_nobody_waits_for_is_unclaimed(
-    cut_fox: FoxSession, fault_proxy: FaultProxy
+    session_via_proxy: FoxSession, fault_proxy: FaultProxy
 ) -> None:
     """Cancelled while it submits, a stream leaves its task in fox.unclaimed, name or no name."""
 
     async def enter() -> None:
-        async with cut_fox.llm.stream(model="gpt-5.5", messages="count 1 to 3"):
+        async with session_via_proxy.llm.stream(model="gpt-5.5", messages="count 1 to 3"):
             pass
 
     async def loop() -> None:
-        async for _ in cut_fox.llm.stream(model="gpt-5.5", messages="count 1 to 3"):
+        async for _ in session_via_proxy.llm.stream(model="gpt-5.5", messages="count 1 to 3"):
             pass
 
     for number, use in enumerate((enter, loop), 1):
@@ -353,9 +353,9 @@ async def test_a_submission_that_nobody_waits_for_is_unclaimed(
         with pytest.warns(RuntimeWarning, match="unclaimed"):
             fault_proxy.release()
             await fault_proxy.wait_until(lambda: not fault_proxy.stalled)
-            while len(cut_fox.unclaimed) < number:
+            while len(session_via_proxy.unclaimed) < number:
                 await asyncio.sleep(0)
-    for handle in cut_fox.unclaimed:
+    for handle in session_via_proxy.unclaimed:
         assert (await handle).text == "1, 2, 3"
 
 
@@ -387,17 +387,19 @@ async def test_a_refused_submission_is_told_to_whoever_reads(fox: FoxSession) ->
 # Reading on
 
 
-async def test_a_read_that_times_out_loses_no_chunk(stage: Gateway, play: "Play") -> None:
+async def test_a_read_that_times_out_loses_no_chunk(
+    scripted_gateway: Gateway, scripted_service: "ScriptedService"
+) -> None:
     """wait_for around anext may give up at any moment: the chunks still come once, in order."""
 
     async def drip(response: web.StreamResponse, offset: int) -> None:
         for number in range(offset, 60):
-            await play.send(response, f" {number}")
+            await scripted_service.send(response, f" {number}")
             await settle(number * 37 % 120)
-        await play.finish(response, 60)
+        await scripted_service.finish(response, 60)
 
-    play.script.extend([drip] * 500)
-    async with FoxSession(KEY, base_url=stage.url) as fox:
+    scripted_service.script.extend([drip] * 500)
+    async with FoxSession(KEY, base_url=scripted_gateway.url) as fox:
         said = ""
         async with (await submit(fox)).stream() as stream:
             for turns in range(100_000):
@@ -412,7 +414,7 @@ async def test_a_read_that_times_out_loses_no_chunk(stage: Gateway, play: "Play"
                 except StopAsyncIteration:
                     break
     assert said == "".join(f" {number}" for number in range(60))
-    assert len(play.opened) > 5
+    assert len(scripted_service.offsets) > 5
 
 
 async def test_what_was_received_is_not_read_after_the_close(fox: FoxSession) -> None:
@@ -434,28 +436,31 @@ async def test_what_was_received_is_not_read_after_the_close(fox: FoxSession) ->
 
 @pytest.mark.parametrize("taken", [0, 1])
 async def test_what_arrives_as_the_stream_is_closed_is_nobodys(
-    stage: Gateway, play: "Play", taken: int
+    scripted_gateway: Gateway, scripted_service: "ScriptedService", taken: int
 ) -> None:
     """Not even bytes that come in the very turn of the close are read after it."""
     late = asyncio.Event()
 
     async def say(response: web.StreamResponse, offset: int) -> None:
-        await play.send(response, *["one"] * taken)
+        await scripted_service.send(response, *["one"] * taken)
         await late.wait()
-        await play.send(response, "two", "three", "four")
-        await play.hang(response, offset)
+        await scripted_service.send(response, "two", "three", "four")
+        await scripted_service.hang(response, offset)
 
-    play.script.append(say)
-    async with FoxSession(KEY, base_url=stage.url) as fox, (await submit(fox)).stream() as stream:
+    scripted_service.script.append(say)
+    async with (
+        FoxSession(KEY, base_url=scripted_gateway.url) as fox,
+        (await submit(fox)).stream() as stream,
+    ):
         for _ in range(taken):
             await anext(stream)
         reading = asyncio.create_task(step(stream))
-        await play.until(lambda: stream._reader._connection is not None)
+        await scripted_service.wait_until(lambda: stream._reader._connection is not None)
         connection = stream._reader._connection
         assert connection is not None
         body = connection._body
         late.set()
-        await play.until(lambda: bool(body._content._buffer))
+        await scripted_service.wait_until(lambda: bool(body._content._buffer))
         assert not reading.done()
         await stream.aclose()
         for _ in range(3):
@@ -467,49 +472,63 @@ async def test_what_arrives_as_the_stream_is_closed_is_nobodys(
         assert stream.offset == taken
 
 
-async def test_a_stream_whose_end_has_come_takes_no_place(stage: Gateway, play: "Play") -> None:
+async def test_a_stream_whose_end_has_come_takes_no_place(
+    scripted_gateway: Gateway, scripted_service: "ScriptedService"
+) -> None:
     """The last delta in hand, the connection is closed and limits.streams has room again."""
-    async with FoxSession(KEY, base_url=stage.url) as fox, (await submit(fox)).stream() as stream:
+    async with (
+        FoxSession(KEY, base_url=scripted_gateway.url) as fox,
+        (await submit(fox)).stream() as stream,
+    ):
         for text in ("one", " two", " three", " four"):
             assert (await anext(stream)).text == text
         assert fox.stats().streams == 0
         assert [delta async for delta in stream] == []
-    assert play.opened == [0]
+    assert scripted_service.offsets == [0]
 
 
 @asynccontextmanager
-async def read_apart(fox: FoxSession, play: "Play") -> AsyncIterator[ChatStream]:
+async def read_apart(
+    fox: FoxSession, scripted_service: "ScriptedService"
+) -> AsyncIterator[ChatStream]:
     """Open a stream, get three words in a read each, and let nothing follow."""
 
     async def connection(response: web.StreamResponse, offset: int) -> None:
         for text in ("one", "two", "three"):
-            await play.send(response, text)
+            await scripted_service.send(response, text)
             await settle(20)
-        await play.hang(response, offset)
+        await scripted_service.hang(response, offset)
 
-    play.script.append(connection)
+    scripted_service.script.append(connection)
     async with (await submit(fox)).stream() as stream:
         for _ in range(3):
             await anext(stream)
         yield stream
 
 
-async def test_a_read_whose_coroutine_is_closed(stage: Gateway, play: "Play") -> None:
+async def test_a_read_whose_coroutine_is_closed(
+    scripted_gateway: Gateway, scripted_service: "ScriptedService"
+) -> None:
     """A read that is closed and not cancelled leaves no future behind that complains."""
-    async with FoxSession(KEY, base_url=stage.url) as fox, read_apart(fox, play) as stream:
+    async with (
+        FoxSession(KEY, base_url=scripted_gateway.url) as fox,
+        read_apart(fox, scripted_service) as stream,
+    ):
         reading = stream.__anext__()
         reading.send(None)
         reading.close()
 
 
 @pytest.mark.parametrize("waits", [False, True])
-async def test_a_lent_session_that_is_closed(stage: Gateway, play: "Play", *, waits: bool) -> None:
+async def test_a_lent_session_that_is_closed(
+    scripted_gateway: Gateway, scripted_service: "ScriptedService", *, waits: bool
+) -> None:
     """The owner of a lent session closes it: a read ends, in a second if it waits already."""
     clock = ManualClock()
     async with (
         aiohttp.ClientSession() as lent,
-        FoxSession(KEY, base_url=stage.url, http=lent, clock=clock) as fox,
-        read_apart(fox, play) as stream,
+        FoxSession(KEY, base_url=scripted_gateway.url, http=lent, clock=clock) as fox,
+        read_apart(fox, scripted_service) as stream,
     ):
         reading = asyncio.ensure_future(step(stream))
         if waits:
@@ -522,15 +541,17 @@ async def test_a_lent_session_that_is_closed(stage: Gateway, play: "Play", *, wa
             await reading
 
 
-async def test_a_slow_reader_holds_the_service_back(stage: Gateway, play: "Play") -> None:
+async def test_a_slow_reader_holds_the_service_back(
+    scripted_gateway: Gateway, scripted_service: "ScriptedService"
+) -> None:
     """100 MB of stream wait at the service, not here, until their reader is ready for them."""
-    piece = play.said("x" * 100_000)
+    piece = scripted_service.chunk("x" * 100_000)
     sent = 0
 
     async def flood(response: web.StreamResponse, _: int) -> None:
         nonlocal sent
         for _number in range(1000):
-            await play.send(response, piece)
+            await scripted_service.send(response, piece)
             sent += len(piece)
 
     async def stands_still() -> None:
@@ -539,8 +560,11 @@ async def test_a_slow_reader_holds_the_service_back(stage: Gateway, play: "Play"
             before = sent
             await settle(300)
 
-    play.script.append(flood)
-    async with FoxSession(KEY, base_url=stage.url) as fox, (await submit(fox)).stream() as stream:
+    scripted_service.script.append(flood)
+    async with (
+        FoxSession(KEY, base_url=scripted_gateway.url) as fox,
+        (await submit(fox)).stream() as stream,
+    ):
         for taken in (1, 100, 100):
             for _ in range(taken):
                 await anext(stream)

@@ -245,29 +245,31 @@ def test_polls_that_hang_make_others_late_by_seconds(
 
 
 async def test_faults_of_the_network_in_a_wait_change_nothing(
-    cut_fox: FoxSession, fault_proxy: FaultProxy, gateway: Gateway
+    session_via_proxy: FoxSession, fault_proxy: FaultProxy, gateway: Gateway
 ) -> None:
     """A 502, a reset, a page of HTML and a 429 between polls only delay the result a little."""
-    handle = await cut_fox.llm.submit(model="gpt-5.5", messages="count 1 to 3")
+    handle = await session_via_proxy.llm.submit(model="gpt-5.5", messages="count 1 to 3")
     fault_proxy.on("GET", "*", CannedResponse.http(502), times=1)
     fault_proxy.on("GET", "*", Reset(request=WHOLE), times=1)
     fault_proxy.on("GET", "*", CannedResponse.http(200, b"<html>"), times=1)
     fault_proxy.on("GET", "*", CannedResponse.http(429, headers={"Retry-After": "0.05"}), times=1)
     assert (await handle.result(timeout=15)).text == "1, 2, 3"
     # aiohttp makes a GET again by itself when a connection that it had kept turns out dead.
-    assert cut_fox.stats().faults >= 3
+    assert session_via_proxy.stats().faults >= 3
     assert gateway.stats.tasks == 1
 
 
-async def test_a_success_may_ask_for_patience(cut_fox: FoxSession, fault_proxy: FaultProxy) -> None:
+async def test_a_success_may_ask_for_patience(
+    session_via_proxy: FoxSession, fault_proxy: FaultProxy
+) -> None:
     """A Retry-After with a 200 is no fault and pauses every poll, as the statistics tell."""
-    handle = await cut_fox.llm.submit(model="gpt-5.5", messages="count 1 to 3")
+    handle = await session_via_proxy.llm.submit(model="gpt-5.5", messages="count 1 to 3")
     news = b'{"id":"%b","status":"processing"}' % handle.id.encode()
     fault_proxy.on(
         "GET", "*", CannedResponse.http(200, news, headers={"Retry-After": "0.05"}), times=1
     )
     assert (await handle.result(timeout=15)).text == "1, 2, 3"
-    stats = cut_fox.stats()
+    stats = session_via_proxy.stats()
     assert stats.polls_per_second is not None
     assert stats.polls_per_second < 200
     assert stats.faults == 0

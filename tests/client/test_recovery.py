@@ -29,7 +29,7 @@ from foxapi_async.gateway import Gateway
 from foxapi_async.testing import ManualClock, settle
 
 if TYPE_CHECKING:
-    from tests.client.conftest import Play
+    from tests.client.conftest import ScriptedService
 
 KEY = "sk-secret-0123456789abcdef"
 WHOLE = "one two three four"
@@ -54,96 +54,110 @@ def text(deltas: list[Delta]) -> str:
 
 
 async def test_a_first_cut_is_reopened_at_once_and_the_next_ones_ever_later(
-    staged: FoxSession, play: "Play", clock: ManualClock
+    session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
     """Reopening waits 0, 0.25, 0.5, 1 … 5 seconds, and a delivered chunk starts over."""
-    play.script.extend([play.cut("one"), *[play.cut()] * 7, play.cut(" two"), play.cut()])
-    reading = asyncio.create_task(read(await submit(staged)))
+    scripted_service.script.extend(
+        [
+            scripted_service.cut_after("one"),
+            *[scripted_service.cut_after()] * 7,
+            scripted_service.cut_after(" two"),
+            scripted_service.cut_after(),
+        ]
+    )
+    reading = asyncio.create_task(read(await submit(session_on_scripted)))
     times: list[float] = []
     for number in range(1, 12):
-        await play.until(lambda number=number: len(play.opened) >= number, clock)  # type: ignore[misc]
+        await scripted_service.wait_until(
+            lambda number=number: len(scripted_service.offsets) >= number,  # type: ignore[misc]
+            clock,
+        )
         times.append(clock.time())
     assert text(await reading) == WHOLE
     gaps = [after - before for before, after in pairwise(times)]
     assert gaps == pytest.approx([0, 0.25, 0.5, 1, 2, 4, 5, 5, 0, 0.25])
-    assert play.opened == [0] + [1] * 8 + [2] * 2
+    assert scripted_service.offsets == [0] + [1] * 8 + [2] * 2
 
 
 async def test_a_reader_that_takes_its_time_uses_up_no_patience(
-    staged: FoxSession, play: "Play", clock: ManualClock
+    session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
     """An hour between two reads is no silence, and the next cut is the first one."""
-    play.script.append(play.cut("one", " two"))
-    async with (await submit(staged)).stream() as stream:
+    scripted_service.script.append(scripted_service.cut_after("one", " two"))
+    async with (await submit(session_on_scripted)).stream() as stream:
         await anext(stream)
         await clock.advance(3600)
         assert text([delta async for delta in stream]) == " two three four"
-    assert play.asked == 0
+    assert scripted_service.polls == 0
 
 
 async def test_an_open_line_is_not_silent_while_nobody_reads(
-    staged: FoxSession, play: "Play", clock: ManualClock
+    session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
     """A reader that stands still for an hour finds the same connection, and what it brought."""
 
     async def slowly(response: web.StreamResponse, _: int) -> None:
-        await play.send(response, "one")
+        await scripted_service.send(response, "one")
         await go_on.wait()
-        await play.send(response, " two", " three", " four")
-        await play.finish(response, 4)
+        await scripted_service.send(response, " two", " three", " four")
+        await scripted_service.finish(response, 4)
 
     go_on = asyncio.Event()
-    play.script.append(slowly)
-    async with (await submit(staged)).stream() as stream:
+    scripted_service.script.append(slowly)
+    async with (await submit(session_on_scripted)).stream() as stream:
         await anext(stream)
         await clock.advance(3600)
         go_on.set()
         assert text([delta async for delta in stream]) == " two three four"
-    assert (play.opened, play.asked) == ([0], 0)
+    assert (scripted_service.offsets, scripted_service.polls) == ([0], 0)
 
 
 async def test_silence_asks_the_task_and_reopens(
-    staged: FoxSession, play: "Play", clock: ManualClock
+    session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
     """60 s without a byte are a cut; 300 s without news of any kind are the end."""
-    play.script.extend([play.hang] * 20)
-    play.chunks = []
-    reading = asyncio.create_task(read(await submit(staged)))
-    await play.until(lambda: len(play.opened) == 1)
+    scripted_service.script.extend([scripted_service.hang] * 20)
+    scripted_service.chunks = []
+    reading = asyncio.create_task(read(await submit(session_on_scripted)))
+    await scripted_service.wait_until(lambda: len(scripted_service.offsets) == 1)
     await clock.advance(59)
-    assert play.asked == 0
-    await play.until(reading.done, clock, pace=5)
+    assert scripted_service.polls == 0
+    await scripted_service.wait_until(reading.done, clock, pace=5)
     with pytest.raises(StreamInterruptedError, match="300 s without news") as caught:
         await reading
     assert isinstance(caught.value.fault, APITimeoutError)
     assert "StreamPolicy.idle_timeout, 60 s" in str(caught.value)
     assert 300 <= clock.time() < 320
-    assert play.asked == 5
+    assert scripted_service.polls == 5
 
 
 async def test_progress_of_the_task_is_news(
-    staged: FoxSession, play: "Play", clock: ManualClock
+    session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
     """As long as the task gets on, a stream that brings nothing is not given up."""
-    play.script.extend([play.hang] * 9)
-    reading = asyncio.create_task(read(await submit(staged)))
-    while len(play.opened) < 9:
-        opened = len(play.opened)
-        play.progress += 1
-        await play.until(lambda opened=opened: len(play.opened) > opened, clock, 5)  # type: ignore[misc]
-    await play.until(reading.done, clock)
+    scripted_service.script.extend([scripted_service.hang] * 9)
+    reading = asyncio.create_task(read(await submit(session_on_scripted)))
+    while len(scripted_service.offsets) < 9:
+        opened = len(scripted_service.offsets)
+        scripted_service.progress += 1
+        await scripted_service.wait_until(
+            lambda opened=opened: len(scripted_service.offsets) > opened,  # type: ignore[misc]
+            clock,
+            5,
+        )
+    await scripted_service.wait_until(reading.done, clock)
     assert text(await reading) == WHOLE
     assert clock.time() > 500
 
 
 async def test_what_is_interrupted_can_be_read_on_from_its_cursor(
-    stage: Gateway, play: "Play"
+    scripted_gateway: Gateway, scripted_service: "ScriptedService"
 ) -> None:
     """The error has the offset, the text so far, the task id, and a cursor that goes on."""
-    play.script.append(play.cut("one", " two"))
-    play.script.extend([503] * 9)
+    scripted_service.script.append(scripted_service.cut_after("one", " two"))
+    scripted_service.script.extend([503] * 9)
     policy = StreamPolicy(initial=0, give_up_after=0)
-    async with FoxSession(KEY, base_url=stage.url, streaming=policy) as fox:
+    async with FoxSession(KEY, base_url=scripted_gateway.url, streaming=policy) as fox:
         handle = await submit(fox)
         seen: list[Delta] = []
         with pytest.raises(StreamInterruptedError) as caught:
@@ -151,41 +165,41 @@ async def test_what_is_interrupted_can_be_read_on_from_its_cursor(
                 seen.append(delta)  # noqa: PERF401 what came before the error counts
         error = caught.value
         assert (error.offset, error.partial, error.task_id) == (2, text(seen), handle.id)
-        play.script.clear()
+        scripted_service.script.clear()
         assert error.cursor is not None
         rest = [delta async for delta in handle.stream(resume=error.cursor)]
     assert text(seen) + text(rest) == WHOLE
 
 
 async def test_a_wait_that_nobody_would_outlast_is_not_begun(
-    staged: FoxSession, play: "Play"
+    session_on_scripted: FoxSession, scripted_service: "ScriptedService"
 ) -> None:
     """A service that asks to come back in an hour ends the stream now, with its own words."""
-    play.retry_after = 3600
-    play.script.append(429)
+    scripted_service.retry_after = 3600
+    scripted_service.script.append(429)
     with pytest.raises(StreamInterruptedError) as caught:
-        await read(await submit(staged))
+        await read(await submit(session_on_scripted))
     assert getattr(caught.value.fault, "retry_after", None) == 3600
 
 
 async def test_cancelled_reads_keep_the_backoff(
-    staged: FoxSession, play: "Play", clock: ManualClock
+    session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
     """Reads that time out during a backoff neither hurry the next connection nor put it off."""
-    play.script.extend([play.cut()] * 6)
-    handle = await submit(staged)
+    scripted_service.script.extend([scripted_service.cut_after()] * 6)
+    handle = await submit(session_on_scripted)
     async with handle.stream() as stream:
         for _ in range(12):
             step = asyncio.create_task(read_on(stream.__anext__))
-            await play.until(lambda: staged.stats().streams == 1)
+            await scripted_service.wait_until(lambda: session_on_scripted.stats().streams == 1)
             await clock.advance(0.2)
             step.cancel()
             await asyncio.wait((step,))
         assert clock.time() == pytest.approx(2.4)
         # 0, at once, +0.25, +0.5, +1: the last one is due at 1.75 s, and the next at 3.75 s.
-        assert len(play.opened) == 5
+        assert len(scripted_service.offsets) == 5
         step = asyncio.create_task(read_on(stream.__anext__))
-        await play.until(step.done, clock)
+        await scripted_service.wait_until(step.done, clock)
         assert (await step).text == "one"
 
 
@@ -195,29 +209,29 @@ async def read_on(step: object) -> Delta:
 
 
 async def test_patience_ends_an_opening_that_hangs(
-    staged: FoxSession, play: "Play", clock: ManualClock
+    session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
     """stream(timeout=) holds while the service does not even answer."""
-    play.holds_headers = True
-    handle = await submit(staged)
+    scripted_service.holds_headers = True
+    handle = await submit(session_on_scripted)
     reading = asyncio.create_task(collect(handle, timeout=5))
-    await play.until(lambda: len(play.opened) == 1)
+    await scripted_service.wait_until(lambda: len(scripted_service.offsets) == 1)
     await clock.advance(4.9)
     assert not reading.done()
     await clock.advance(0.2)
-    await play.until(reading.done)
+    await scripted_service.wait_until(reading.done)
     with pytest.raises(TaskTimeoutError, match="timeout=, 5 s"):
         await reading
 
 
 async def test_patience_ends_a_backoff(
-    staged: FoxSession, play: "Play", clock: ManualClock
+    session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
     """stream(timeout=) holds between two connections."""
-    play.stream_status = 503
-    handle = await submit(staged)
+    scripted_service.stream_status = 503
+    handle = await submit(session_on_scripted)
     reading = asyncio.create_task(collect(handle, timeout=2.5))
-    await play.until(reading.done, clock)
+    await scripted_service.wait_until(reading.done, clock)
     with pytest.raises(TaskTimeoutError):
         await reading
     assert clock.time() <= 2.75
@@ -229,52 +243,56 @@ async def collect(handle: LLMHandle, *, timeout: float) -> list[Delta]:
 
 
 async def test_an_opening_that_hangs_is_tried_again(
-    staged: FoxSession, play: "Play", clock: ManualClock
+    session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
     """No answer within Timeouts.read is a cut like any other."""
-    play.holds_headers = True
-    reading = asyncio.create_task(read(await submit(staged)))
-    await play.until(lambda: len(play.opened) == 1)
-    play.holds_headers = False
+    scripted_service.holds_headers = True
+    reading = asyncio.create_task(read(await submit(session_on_scripted)))
+    await scripted_service.wait_until(lambda: len(scripted_service.offsets) == 1)
+    scripted_service.holds_headers = False
     await clock.advance(Timeouts().read)
-    await play.until(reading.done, clock)
+    await scripted_service.wait_until(reading.done, clock)
     assert text(await reading) == WHOLE
-    assert len(play.opened) == 2
+    assert len(scripted_service.offsets) == 2
 
 
 # Lies
 
 
-async def test_chunks_after_the_end_are_nobodys(staged: FoxSession, play: "Play") -> None:
+async def test_chunks_after_the_end_are_nobodys(
+    session_on_scripted: FoxSession, scripted_service: "ScriptedService"
+) -> None:
     """What follows ``done``, a second ``done`` included, is not read."""
 
     async def talkative(response: web.StreamResponse, offset: int) -> None:
-        await play.say_all(response, offset)
-        await play.send(response, " five")
-        await play.finish(response, 5)
+        await scripted_service.send_all(response, offset)
+        await scripted_service.send(response, " five")
+        await scripted_service.finish(response, 5)
 
-    play.script.append(talkative)
-    assert text(await read(await submit(staged))) == WHOLE
-    assert len(play.opened) == 1
+    scripted_service.script.append(talkative)
+    assert text(await read(await submit(session_on_scripted))) == WHOLE
+    assert len(scripted_service.offsets) == 1
 
 
 async def test_an_end_that_counts_more_is_settled_by_the_task(
-    staged: FoxSession, play: "Play", clock: ManualClock
+    session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
     """A total beyond what ever comes is a cut, again and again, until the task is asked."""
-    play.total = 9
-    play.store(WHOLE + " five")
-    reading = asyncio.create_task(read(await submit(staged)))
-    await play.until(reading.done, clock)
+    scripted_service.total = 9
+    scripted_service.store(WHOLE + " five")
+    reading = asyncio.create_task(read(await submit(session_on_scripted)))
+    await scripted_service.wait_until(reading.done, clock)
     assert text(await reading) == WHOLE + " five"
 
 
-async def test_an_end_that_counts_less_is_no_end(staged: FoxSession, play: "Play") -> None:
+async def test_an_end_that_counts_less_is_no_end(
+    session_on_scripted: FoxSession, scripted_service: "ScriptedService"
+) -> None:
     """Chunks beyond the total are delivered as they came, then the stream fails."""
-    play.total = 3
+    scripted_service.total = 3
     seen: list[Delta] = []
     with pytest.raises(StreamInterruptedError, match="cannot be the stream") as caught:
-        async for delta in (await submit(staged)).stream():
+        async for delta in (await submit(session_on_scripted)).stream():
             seen.append(delta)  # noqa: PERF401 what came before the error counts
     assert text(seen) == caught.value.partial == WHOLE
     assert caught.value.offset == 4
@@ -282,14 +300,14 @@ async def test_an_end_that_counts_less_is_no_end(staged: FoxSession, play: "Play
 
 @pytest.mark.parametrize("restart", [("one", " other"), ("other", " one"), ()])
 async def test_another_stream_is_never_spliced(
-    staged: FoxSession, play: "Play", restart: tuple[str, ...]
+    session_on_scripted: FoxSession, scripted_service: "ScriptedService", restart: tuple[str, ...]
 ) -> None:
     """A stream that begins anew with other words raises; what was delivered stays."""
-    play.script.append(play.cut("one", " two"))
-    play.chunks = [play.said(word) for word in restart]
-    play.honours_offset = False
-    play.store("something else")
-    handle = await submit(staged)
+    scripted_service.script.append(scripted_service.cut_after("one", " two"))
+    scripted_service.chunks = [scripted_service.chunk(word) for word in restart]
+    scripted_service.honours_offset = False
+    scripted_service.store("something else")
+    handle = await submit(session_on_scripted)
     seen: list[Delta] = []
     try:
         async for delta in handle.stream():
@@ -300,28 +318,32 @@ async def test_another_stream_is_never_spliced(
 
 
 async def test_an_error_event_is_checked_with_the_task(
-    staged: FoxSession, play: "Play", clock: ManualClock
+    session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
     """A task that goes on although its stream said ``error`` is read on."""
 
     async def error(response: web.StreamResponse, _: int) -> None:
-        await play.send(response, "one")
+        await scripted_service.send(response, "one")
         await response.write(encode_event("error", b'{"message":"upstream hiccup"}'))
-        await play.send(response, " never")
+        await scripted_service.send(response, " never")
 
-    play.script.append(error)
-    reading = asyncio.create_task(read(await submit(staged)))
-    await play.until(reading.done, clock)
+    scripted_service.script.append(error)
+    reading = asyncio.create_task(read(await submit(session_on_scripted)))
+    await scripted_service.wait_until(reading.done, clock)
     assert text(await reading) == WHOLE
-    assert play.asked == 1
+    assert scripted_service.polls == 1
 
 
-async def test_frames_beyond_the_limit_leave_it_to_the_task(stage: Gateway, play: "Play") -> None:
+async def test_frames_beyond_the_limit_leave_it_to_the_task(
+    scripted_gateway: Gateway, scripted_service: "ScriptedService"
+) -> None:
     """A stream whose frames are too large for this session ends with the stored text."""
-    play.store(WHOLE)
+    scripted_service.store(WHOLE)
     limits = Limits(max_event_bytes=64)
     policy = StreamPolicy(initial=0)
-    async with FoxSession(KEY, base_url=stage.url, limits=limits, streaming=policy) as fox:
+    async with FoxSession(
+        KEY, base_url=scripted_gateway.url, limits=limits, streaming=policy
+    ) as fox:
         assert text(await read(await submit(fox))) == WHOLE
 
 
@@ -330,16 +352,19 @@ async def test_frames_beyond_the_limit_leave_it_to_the_task(stage: Gateway, play
 
 @pytest.mark.parametrize("status", [404, 410, 500])
 async def test_a_stream_that_is_gone_is_completed_from_the_task(
-    staged: FoxSession, play: "Play", status: int, clock: ManualClock
+    session_on_scripted: FoxSession,
+    scripted_service: "ScriptedService",
+    status: int,
+    clock: ManualClock,
 ) -> None:
     """Gone at once or failing again and again: one last delta brings the rest, and how it ended."""
-    play.script.append(play.cut("one", " two"))
-    play.stream_status = status
-    play.store(WHOLE)
-    handle = await submit(staged)
+    scripted_service.script.append(scripted_service.cut_after("one", " two"))
+    scripted_service.stream_status = status
+    scripted_service.store(WHOLE)
+    handle = await submit(session_on_scripted)
     stream = handle.stream()
     reading = asyncio.create_task(listed(stream))
-    await play.until(reading.done, clock)
+    await scripted_service.wait_until(reading.done, clock)
     seen = await reading
     assert [delta.text for delta in seen] == ["one", " two", " three four"]
     assert seen[-1].finish_reason == "stop"
@@ -347,7 +372,7 @@ async def test_a_stream_that_is_gone_is_completed_from_the_task(
     assert stream.reasoning_complete
     completion = await stream.completion()
     assert (completion.text, completion.source) == (WHOLE, "task")
-    assert play.asked == 1
+    assert scripted_service.polls == 1
 
 
 async def listed(stream: object) -> list[Delta]:
@@ -356,35 +381,40 @@ async def listed(stream: object) -> list[Delta]:
 
 
 async def test_streams_that_are_cut_together_ask_within_the_ceiling(
-    stage: Gateway, play: "Play", clock: ManualClock
+    scripted_gateway: Gateway, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
     """However many tasks are polled at once, limits.polls_per_second holds."""
-    play.stream_status = 404
-    play.store(WHOLE)
+    scripted_service.stream_status = 404
+    scripted_service.store(WHOLE)
     limits = Limits(polls_per_second=10)
-    async with FoxSession(KEY, base_url=stage.url, clock=clock, limits=limits) as fox:
+    async with FoxSession(KEY, base_url=scripted_gateway.url, clock=clock, limits=limits) as fox:
         handles = [await submit(fox) for _ in range(30)]
         began = clock.time()
         reading = [asyncio.create_task(read(handle)) for handle in handles]
-        await play.until(lambda: len(play.opened) == 30)
+        await scripted_service.wait_until(lambda: len(scripted_service.offsets) == 30)
         while not all(task.done() for task in reading):
             await settle(200)
-            assert play.asked <= 1 + 10 * (clock.time() - began)
+            assert scripted_service.polls <= 1 + 10 * (clock.time() - began)
             await clock.advance(0.05)
         assert {text(await task) for task in reading} == {WHOLE}
-    assert play.asked == 30
+    assert scripted_service.polls == 30
 
 
-async def test_a_lost_stream_of_a_thinking_model_says_so(staged: FoxSession, play: "Play") -> None:
+async def test_a_lost_stream_of_a_thinking_model_says_so(
+    session_on_scripted: FoxSession, scripted_service: "ScriptedService"
+) -> None:
     """Thinking that nobody stored is missing for good, and reasoning_complete tells."""
-    play.chunks = [play.said(reasoning_content="hm"), play.said("one")]
+    scripted_service.chunks = [
+        scripted_service.chunk(reasoning_content="hm"),
+        scripted_service.chunk("one"),
+    ]
 
     async def thoughts(response: web.StreamResponse, _: int) -> None:
-        await play.send(response, *play.chunks[:1])
+        await scripted_service.send(response, *scripted_service.chunks[:1])
 
-    play.script.extend([thoughts, 410])
-    play.store("one")
-    handle = await submit(staged, "kimi-k2.6")
+    scripted_service.script.extend([thoughts, 410])
+    scripted_service.store("one")
+    handle = await submit(session_on_scripted, "kimi-k2.6")
     async with handle.stream() as stream:
         seen = [delta async for delta in stream]
         assert not stream.reasoning_complete
@@ -394,26 +424,26 @@ async def test_a_lost_stream_of_a_thinking_model_says_so(staged: FoxSession, pla
 
 
 async def test_tool_calls_and_further_choices_are_completed_too(
-    staged: FoxSession, play: "Play"
+    session_on_scripted: FoxSession, scripted_service: "ScriptedService"
 ) -> None:
     """The last delta has the rest of the arguments, of the second choice, and the call to come."""
 
     async def begin(response: web.StreamResponse, _: int) -> None:
         call = {"index": 0, "id": "a", "function": {"name": "f", "arguments": '{"x"'}}
-        await play.send(response, play.said("he", tool_calls=[call]))
-        await play.send(response, b'{"choices":[{"index":1,"delta":{"content":"wo"}}]}')
+        await scripted_service.send(response, scripted_service.chunk("he", tool_calls=[call]))
+        await scripted_service.send(response, b'{"choices":[{"index":1,"delta":{"content":"wo"}}]}')
 
-    play.script.extend([begin, 404])
+    scripted_service.script.extend([begin, 404])
     calls = [
         {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x":1}'}},
         {"id": "b", "type": "function", "function": {"name": "g", "arguments": "{}"}},
     ]
-    play.store("hello", tool_calls=calls)
-    assert play.stored is not None
-    play.stored["choices"].append(
+    scripted_service.store("hello", tool_calls=calls)
+    assert scripted_service.stored is not None
+    scripted_service.stored["choices"].append(
         {"index": 1, "message": {"content": "world"}, "finish_reason": "length"}
     )
-    async with (await submit(staged)).stream() as stream:
+    async with (await submit(session_on_scripted)).stream() as stream:
         seen = [delta async for delta in stream]
         snapshot = stream.snapshot()
     completion = await stream.handle
@@ -423,22 +453,24 @@ async def test_tool_calls_and_further_choices_are_completed_too(
     assert len(seen) == 3
 
 
-async def test_a_failure_is_the_tasks_own(staged: FoxSession, play: "Play") -> None:
+async def test_a_failure_is_the_tasks_own(
+    session_on_scripted: FoxSession, scripted_service: "ScriptedService"
+) -> None:
     """A stream that is gone because its task failed raises the task's error."""
-    play.script.extend([play.cut("one"), 404])
-    play.error = {"code": "timeout", "message": "too slow"}
+    scripted_service.script.extend([scripted_service.cut_after("one"), 404])
+    scripted_service.error = {"code": "timeout", "message": "too slow"}
     with pytest.raises(TaskFailedError) as caught:
-        await read(await submit(staged))
+        await read(await submit(session_on_scripted))
     assert caught.value.code == "timeout"
 
 
 async def test_a_bare_offset_into_a_stream_that_is_gone_has_expired(
-    staged: FoxSession, play: "Play"
+    session_on_scripted: FoxSession, scripted_service: "ScriptedService"
 ) -> None:
     """Nobody knows the text before it, so nothing can be cut from the stored one."""
-    play.stream_status = 404
-    play.store(WHOLE)
-    handle = await submit(staged)
+    scripted_service.stream_status = 404
+    scripted_service.store(WHOLE)
+    handle = await submit(session_on_scripted)
     with pytest.raises(StreamExpiredError) as caught:
         await anext(handle.stream(offset=2))
     assert caught.value.task is handle.task is not None
@@ -447,86 +479,88 @@ async def test_a_bare_offset_into_a_stream_that_is_gone_has_expired(
 
 
 async def test_a_cursor_into_a_stream_that_is_gone_is_completed(
-    staged: FoxSession, play: "Play", clock: ManualClock
+    session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
     """What a cursor stands for is proved by the stored text itself."""
-    handle = await submit(staged)
+    handle = await submit(session_on_scripted)
     async with handle.stream() as stream:
         first = [await anext(stream), await anext(stream)]
         cursor = stream.cursor
-    play.stream_status = 404
-    play.store(WHOLE)
-    again = staged.tasks.handle(handle.id)
+    scripted_service.stream_status = 404
+    scripted_service.store(WHOLE)
+    again = session_on_scripted.tasks.handle(handle.id)
     rest = [delta async for delta in again.stream(resume=cursor)]
     assert text(first) + text(rest) == WHOLE
     await clock.advance(1)
-    play.store("other words")
+    scripted_service.store("other words")
     with pytest.raises(StreamExpiredError):
-        await anext(staged.tasks.handle(handle.id).stream(resume=cursor))
+        await anext(session_on_scripted.tasks.handle(handle.id).stream(resume=cursor))
 
 
 async def test_a_cursor_after_the_hand_over_has_nothing_to_come(
-    staged: FoxSession, play: "Play", clock: ManualClock
+    session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
     """The rest that the task gave is not given again, though the stream may be back."""
-    play.script.extend([play.cut("one"), 404])
-    play.store(WHOLE)
-    handle = await submit(staged)
+    scripted_service.script.extend([scripted_service.cut_after("one"), 404])
+    scripted_service.store(WHOLE)
+    handle = await submit(session_on_scripted)
     async with handle.stream() as stream:
         assert text([delta async for delta in stream]) == WHOLE
         cursor = stream.cursor
-    again = staged.tasks.handle(handle.id)
+    again = session_on_scripted.tasks.handle(handle.id)
     async with again.stream(resume=cursor) as stream:
         assert [delta async for delta in stream] == []
         assert stream.cursor == cursor
         whole = asyncio.create_task(stream.completion())
-        await play.until(whole.done, clock)
+        await scripted_service.wait_until(whole.done, clock)
         assert (await whole).text == WHOLE
 
 
 async def test_a_stream_that_nobody_knows_is_lost(
-    staged: FoxSession, play: "Play", clock: ManualClock
+    session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
     """404 for the stream and, three times, for the task."""
-    play.stream_status = 404
-    play.looks.extend([404] * 3)
-    reading = asyncio.create_task(read(staged.tasks.handle("task-llm-1-aaaaaaaa")))
-    await play.until(reading.done, clock)
+    scripted_service.stream_status = 404
+    scripted_service.poll_statuses.extend([404] * 3)
+    reading = asyncio.create_task(read(session_on_scripted.tasks.handle("task-llm-1-aaaaaaaa")))
+    await scripted_service.wait_until(reading.done, clock)
     with pytest.raises(TaskLostError):
         await reading
-    assert play.asked == 3
+    assert scripted_service.polls == 3
 
 
 async def test_looks_that_fail_are_no_news(
-    staged: FoxSession, play: "Play", clock: ManualClock
+    session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
     """Neither 5xx nor a passing 404 for the task ends a stream that may come back."""
-    play.script.extend([play.cut("one"), 404, 404, 404])
-    play.looks.extend([500, 404, 429])
-    reading = asyncio.create_task(read(await submit(staged)))
-    await play.until(reading.done, clock)
+    scripted_service.script.extend([scripted_service.cut_after("one"), 404, 404, 404])
+    scripted_service.poll_statuses.extend([500, 404, 429])
+    reading = asyncio.create_task(read(await submit(session_on_scripted)))
+    await scripted_service.wait_until(reading.done, clock)
     assert text(await reading) == WHOLE
 
 
-async def test_a_key_that_may_not_look_ends_the_stream(staged: FoxSession, play: "Play") -> None:
+async def test_a_key_that_may_not_look_ends_the_stream(
+    session_on_scripted: FoxSession, scripted_service: "ScriptedService"
+) -> None:
     """A refusal is raised as it is, from the stream or from the task."""
-    handle = await submit(staged)
-    play.script.append(403)
+    handle = await submit(session_on_scripted)
+    scripted_service.script.append(403)
     with pytest.raises(PermissionDeniedError):
         await read(handle)
-    play.script.append(404)
-    play.looks.append(403)
+    scripted_service.script.append(404)
+    scripted_service.poll_statuses.append(403)
     with pytest.raises(PermissionDeniedError):
         await read(handle)
 
 
 async def test_a_re_attached_handle_without_a_stream_says_so(
-    staged: FoxSession, play: "Play"
+    session_on_scripted: FoxSession, scripted_service: "ScriptedService"
 ) -> None:
     """Where nothing shows that there ever was a stream, its absence is told, not waited out."""
-    play.stream_status = 404
+    scripted_service.stream_status = 404
     with pytest.raises(StreamUnavailableError):
-        await read(staged.tasks.handle("task-llm-1-aaaaaaaa"))
+        await read(session_on_scripted.tasks.handle("task-llm-1-aaaaaaaa"))
 
 
 @pytest.mark.parametrize(
@@ -538,9 +572,9 @@ async def test_a_re_attached_handle_without_a_stream_says_so(
     ],
 )
 async def test_bad_arguments_are_refused_at_once(
-    staged: FoxSession, name: str, value: object
+    session_on_scripted: FoxSession, name: str, value: object
 ) -> None:
     """A position or a patience that cannot be one is named before anything is sent."""
-    handle = staged.tasks.handle("task-llm-1-aaaaaaaa")
+    handle = session_on_scripted.tasks.handle("task-llm-1-aaaaaaaa")
     with pytest.raises(ConfigError):
         handle.stream(**{name: value})  # type: ignore[arg-type]

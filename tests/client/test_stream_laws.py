@@ -22,7 +22,7 @@ from foxapi_async.gateway import Gateway
 from foxapi_async.testing import Close, Fault, FaultProxy, Reset, Stall, StripQuery, Trickle, settle
 
 if TYPE_CHECKING:
-    from tests.client.conftest import Play
+    from tests.client.conftest import ScriptedService
 
 T = TypeVar("T")
 KEY = "sk-secret-0123456789abcdef"
@@ -114,10 +114,10 @@ def world() -> Iterator[World]:
 
 
 @pytest.fixture
-def told(play: "Play") -> Iterator[World]:
+def told(scripted_service: "ScriptedService") -> Iterator[World]:
     """Build a world whose streams the test writes."""
     gateway = Gateway(queue_delay=0, token_delay=0)
-    gateway.app.middlewares.append(play.perform)
+    gateway.app.middlewares.append(scripted_service.handle)
     yield from worlds(gateway)
 
 
@@ -228,7 +228,7 @@ def check_models(
 
 def check_scripts(
     told: World,
-    play: "Play",
+    scripted_service: "ScriptedService",
     texts: Sequence[str],
     cuts: Sequence[Connection],
     turns: Sequence[int],
@@ -238,11 +238,11 @@ def check_scripts(
     counts: bool,
 ) -> None:
     """Compare what comes with what was written, where the end may not count the chunks."""
-    play.chunks = [play.said(text) for text in texts]
-    play.total = None if counts else -1
+    scripted_service.chunks = [scripted_service.chunk(text) for text in texts]
+    scripted_service.total = None if counts else -1
     if not counts:
         # Only what is stored proves what no end counts; it may come as one delta.
-        play.store("".join(texts))
+        scripted_service.store("".join(texts))
 
     async def trial() -> None:
         handle = await told.fox.llm.submit(model="gpt-5.5", messages="anything", stream=True)
@@ -265,10 +265,10 @@ def test_any_cuts_give_the_uncut_stream(world: World, **drawn: Any) -> None:
 @shared
 @scripts
 def test_streams_that_repeat_themselves_are_not_mistaken(
-    told: World, play: "Play", **drawn: Any
+    told: World, scripted_service: "ScriptedService", **drawn: Any
 ) -> None:
     """Chunks that look like a replay are told from one, whoever answers, counted or not."""
-    check_scripts(told, play, **drawn)
+    check_scripts(told, scripted_service, **drawn)
 
 
 NOTHINGS: Sequence[object] = (None, 5, [], {})
@@ -379,7 +379,7 @@ async def outcome_of(doing: Awaitable[T]) -> T | StreamInterruptedError:
 )
 def test_odd_streams_give_the_truth_or_an_error(
     told: World,
-    play: "Play",
+    scripted_service: "ScriptedService",
     truth: str,
     parts: Sequence[OddChunk | bytes],
     cuts: Sequence[Connection],
@@ -391,18 +391,18 @@ def test_odd_streams_give_the_truth_or_an_error(
     is_lost: bool,
 ) -> None:
     """Whatever is odd, cut, uncounted, lost or not stored: what ends well is the whole text."""
-    play.chunks = written(truth, parts)
-    play.total = None if counts else -1
-    play.store(truth if is_stored else "")
-    play.stream_status = 200
-    play.script.clear()
+    scripted_service.chunks = written(truth, parts)
+    scripted_service.total = None if counts else -1
+    scripted_service.store(truth if is_stored else "")
+    scripted_service.stream_status = 200
+    scripted_service.script.clear()
 
     async def trial() -> None:
         handle = await told.fox.llm.submit(model="kimi-k2.6", messages="anything", stream=True)
         told.break_line(cuts, ignores_offset=ignores)
         if is_lost:
-            play.script.append(play.say_all)
-            play.stream_status = 404
+            scripted_service.script.append(scripted_service.send_all)
+            scripted_service.stream_status = 404
         deltas = await outcome_of(read(handle.stream(), turns))
         if isinstance(deltas, StreamInterruptedError):
             text = deltas.partial
@@ -434,6 +434,8 @@ def test_any_cuts_give_the_uncut_stream_soak(world: World, **drawn: Any) -> None
 @pytest.mark.soak
 @settings(shared, max_examples=2000)
 @scripts
-def test_streams_that_repeat_themselves_soak(told: World, play: "Play", **drawn: Any) -> None:
+def test_streams_that_repeat_themselves_soak(
+    told: World, scripted_service: "ScriptedService", **drawn: Any
+) -> None:
     """Two thousand streams that repeat themselves are read as they were written."""
-    check_scripts(told, play, **drawn)
+    check_scripts(told, scripted_service, **drawn)

@@ -14,7 +14,7 @@ from foxapi_async.gateway import Gateway
 from foxapi_async.testing import ManualClock
 
 if TYPE_CHECKING:
-    from tests.client.conftest import Play
+    from tests.client.conftest import ScriptedService
 
 KEY = "sk-secret-0123456789abcdef"
 WHOLE = "one two three four"
@@ -47,18 +47,22 @@ async def completion_of(handle: LLMHandle) -> str:
 @pytest.mark.parametrize("stored", ["", None])
 @pytest.mark.parametrize("way", ["loop", "completion", "await", "generate"])
 async def test_a_cut_answer_that_is_not_stored_is_an_error(
-    staged: FoxSession, play: "Play", clock: ManualClock, stored: str | None, way: str
+    session_on_scripted: FoxSession,
+    scripted_service: "ScriptedService",
+    clock: ManualClock,
+    stored: str | None,
+    way: str,
 ) -> None:
     """Cut, gone, and forgotten: the error has the text, the completion and the cursor."""
-    play.script.append(play.cut("one", " two"))
-    play.stream_status = 404
-    play.store(stored)
+    scripted_service.script.append(scripted_service.cut_after("one", " two"))
+    scripted_service.stream_status = 404
+    scripted_service.store(stored)
     if way == "generate":
         doing = asyncio.ensure_future(
-            outcome_of(staged.llm.generate(model="kimi-k2.6", messages="count"))
+            outcome_of(session_on_scripted.llm.generate(model="kimi-k2.6", messages="count"))
         )
     else:
-        handle = await submit(staged)
+        handle = await submit(session_on_scripted)
         ways: dict[str, Callable[[LLMHandle], Awaitable[object]]] = {
             "loop": text_of,
             "completion": completion_of,
@@ -66,7 +70,7 @@ async def test_a_cut_answer_that_is_not_stored_is_an_error(
         }
         take = ways[way]
         doing = asyncio.ensure_future(outcome_of(take(handle)))
-    await play.until(doing.done, clock)
+    await scripted_service.wait_until(doing.done, clock)
     error = doing.result()
     assert isinstance(error, StreamInterruptedError)
     assert (error.offset, error.partial) == (2, "one two")
@@ -76,12 +80,12 @@ async def test_a_cut_answer_that_is_not_stored_is_an_error(
 
 
 async def test_every_later_wait_is_told_until_the_stream_is_read_whole(
-    staged: FoxSession, play: "Play"
+    session_on_scripted: FoxSession, scripted_service: "ScriptedService"
 ) -> None:
     """Awaiting after the error raises it again; a stream that comes back gives the answer."""
-    play.script.extend([play.cut("one", " two"), 404])
-    play.store("")
-    handle = await submit(staged)
+    scripted_service.script.extend([scripted_service.cut_after("one", " two"), 404])
+    scripted_service.store("")
+    handle = await submit(session_on_scripted)
     with pytest.raises(StreamInterruptedError, match="has no text") as caught:
         await text_of(handle)
     for _ in range(2):
@@ -94,26 +98,26 @@ async def test_every_later_wait_is_told_until_the_stream_is_read_whole(
 
 
 async def test_a_stream_that_was_left_is_remembered(
-    staged: FoxSession, play: "Play", clock: ManualClock
+    session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
     """Text that a reader saw before it left is missed in the stored answer, though it is over."""
-    handle = await submit(staged)
+    handle = await submit(session_on_scripted)
     async with handle.stream() as stream:
         assert (await anext(stream)).text == "one"
-    play.stream_status = 404
-    play.store("")
+    scripted_service.stream_status = 404
+    scripted_service.store("")
     waiting = asyncio.ensure_future(outcome_of(handle.result()))
-    await play.until(waiting.done, clock)
+    await scripted_service.wait_until(waiting.done, clock)
     assert waiting.result().partial == "one"
 
 
 async def test_a_whole_stored_answer_is_the_result_of_a_cut_stream(
-    staged: FoxSession, play: "Play"
+    session_on_scripted: FoxSession, scripted_service: "ScriptedService"
 ) -> None:
     """Where the stored text is another than the stream's, readers are told, and waiters get it."""
-    play.script.extend([play.cut("one", " two"), 404])
-    play.store("one three")
-    handle = await submit(staged)
+    scripted_service.script.extend([scripted_service.cut_after("one", " two"), 404])
+    scripted_service.store("one three")
+    handle = await submit(session_on_scripted)
     with pytest.raises(StreamInterruptedError, match="not what it delivered") as caught:
         await text_of(handle)
     assert caught.value.doubtful_from == 1
@@ -124,14 +128,17 @@ async def test_a_whole_stored_answer_is_the_result_of_a_cut_stream(
 
 @pytest.mark.parametrize("stored", [WHOLE, WHOLE + " five", "", "other"])
 async def test_an_end_without_a_count_is_proved_by_the_task(
-    staged: FoxSession, play: "Play", clock: ManualClock, stored: str
+    session_on_scripted: FoxSession,
+    scripted_service: "ScriptedService",
+    clock: ManualClock,
+    stored: str,
 ) -> None:
     """Text that ``done`` does not count is whole if the stored one continues it, else an error."""
-    play.total = -1
-    play.store(stored)
-    handle = await submit(staged)
+    scripted_service.total = -1
+    scripted_service.store(stored)
+    handle = await submit(session_on_scripted)
     reading = asyncio.ensure_future(outcome_of(text_of(handle)))
-    await play.until(reading.done, clock)
+    await scripted_service.wait_until(reading.done, clock)
     if stored.startswith(WHOLE):
         assert reading.result() == stored
         assert (await handle).text == stored
@@ -140,28 +147,31 @@ async def test_an_end_without_a_count_is_proved_by_the_task(
 
 
 async def test_an_end_without_a_count_waits_for_the_task(
-    staged: FoxSession, play: "Play", clock: ManualClock
+    session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
     """While the task goes on, an uncounted end is none."""
-    play.total = -1
-    reading = asyncio.ensure_future(outcome_of(text_of(await submit(staged))))
-    await play.until(lambda: play.asked == 3, clock)
+    scripted_service.total = -1
+    reading = asyncio.ensure_future(outcome_of(text_of(await submit(session_on_scripted))))
+    await scripted_service.wait_until(lambda: scripted_service.polls == 3, clock)
     assert not reading.done()
-    play.store(WHOLE)
-    await play.until(reading.done, clock)
+    scripted_service.store(WHOLE)
+    await scripted_service.wait_until(reading.done, clock)
     assert reading.result() == WHOLE
 
 
 @pytest.mark.parametrize("total", [2, 9])
 async def test_a_count_that_does_not_match_is_no_proof(
-    staged: FoxSession, play: "Play", clock: ManualClock, total: int
+    session_on_scripted: FoxSession,
+    scripted_service: "ScriptedService",
+    clock: ManualClock,
+    total: int,
 ) -> None:
     """More or fewer chunks than the service counts are no answer, unless it is stored."""
-    play.total = total
-    play.store("")
-    handle = await submit(staged)
+    scripted_service.total = total
+    scripted_service.store("")
+    handle = await submit(session_on_scripted)
     waiting = asyncio.ensure_future(outcome_of(handle.result()))
-    await play.until(waiting.done, clock)
+    await scripted_service.wait_until(waiting.done, clock)
     assert waiting.result().partial == WHOLE
 
 
@@ -174,17 +184,19 @@ async def test_a_count_that_does_not_match_is_no_proof(
     ],
 )
 async def test_a_tool_call_that_does_not_go_on_is_an_error(
-    staged: FoxSession, play: "Play", calls: list[dict[str, Any]] | None
+    session_on_scripted: FoxSession,
+    scripted_service: "ScriptedService",
+    calls: list[dict[str, Any]] | None,
 ) -> None:
     """A call that was begun and is stored otherwise, or not at all, ends no stream quietly."""
 
     async def begin(response: web.StreamResponse, _: int) -> None:
         call = {"index": 0, "id": "a", "function": {"name": "f", "arguments": '{"x"'}}
-        await play.send(response, play.said("he", tool_calls=[call]))
+        await scripted_service.send(response, scripted_service.chunk("he", tool_calls=[call]))
 
-    play.script.extend([begin, 404])
-    play.store("hello", tool_calls=calls)
-    handle = await submit(staged)
+    scripted_service.script.extend([begin, 404])
+    scripted_service.store("hello", tool_calls=calls)
+    handle = await submit(session_on_scripted)
     with pytest.raises(StreamInterruptedError):
         await text_of(handle)
     if calls is None:
@@ -195,47 +207,49 @@ async def test_a_tool_call_that_does_not_go_on_is_an_error(
 
 
 async def test_what_was_read_to_its_last_chunk_is_told(
-    staged: FoxSession, play: "Play", clock: ManualClock
+    session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
     """A reader that stops at the last chunk has read it all, though it never asked for the end."""
-    play.store("")
-    async with (await submit(staged)).stream() as stream:
-        for _ in play.chunks:
+    scripted_service.store("")
+    async with (await submit(session_on_scripted)).stream() as stream:
+        for _ in scripted_service.chunks:
             await anext(stream)
-        play.stream_status = 404
+        scripted_service.stream_status = 404
         whole = asyncio.ensure_future(stream.completion())
-        await play.until(whole.done, clock)
+        await scripted_service.wait_until(whole.done, clock)
         assert (await whole).text == WHOLE
 
 
-async def test_a_short_offset_is_found_out(staged: FoxSession, play: "Play") -> None:
+async def test_a_short_offset_is_found_out(
+    session_on_scripted: FoxSession, scripted_service: "ScriptedService"
+) -> None:
     """A server that begins one chunk early, or leaves one out, never splices a text."""
 
     async def early(response: web.StreamResponse, offset: int) -> None:
-        await play.send(response, *play.chunks[max(offset - 1, 0) :])
-        await play.finish(response, len(play.chunks))
+        await scripted_service.send(response, *scripted_service.chunks[max(offset - 1, 0) :])
+        await scripted_service.finish(response, len(scripted_service.chunks))
 
     async def late(response: web.StreamResponse, offset: int) -> None:
-        await play.send(response, *play.chunks[offset + 1 :])
-        await play.finish(response, len(play.chunks))
+        await scripted_service.send(response, *scripted_service.chunks[offset + 1 :])
+        await scripted_service.finish(response, len(scripted_service.chunks))
 
-    play.script.extend([play.cut("one", " two"), early])
-    assert await text_of(await submit(staged)) == WHOLE
-    play.script.extend([play.cut("one", " two"), late])
+    scripted_service.script.extend([scripted_service.cut_after("one", " two"), early])
+    assert await text_of(await submit(session_on_scripted)) == WHOLE
+    scripted_service.script.extend([scripted_service.cut_after("one", " two"), late])
     with pytest.raises(StreamInterruptedError) as caught:
-        await text_of(await submit(staged))
+        await text_of(await submit(session_on_scripted))
     assert (caught.value.partial, caught.value.doubtful_from) == ("one two four", 2)
 
 
 async def test_a_journal_remembers_that_an_answer_was_cut(
-    stage: Gateway, play: "Play", tmp_path: Path
+    scripted_gateway: Gateway, scripted_service: "ScriptedService", tmp_path: Path
 ) -> None:
     """The next process is told as well that the stored answer lacks text."""
-    play.script.append(play.cut("one", " two"))
-    play.stream_status = 404
-    play.store("")
+    scripted_service.script.append(scripted_service.cut_after("one", " two"))
+    scripted_service.stream_status = 404
+    scripted_service.store("")
     options: dict[str, Any] = {
-        "base_url": stage.url,
+        "base_url": scripted_gateway.url,
         "journal": tmp_path / "tasks.db",
         "streaming": StreamPolicy(initial=0),
     }
@@ -251,17 +265,17 @@ async def test_a_journal_remembers_that_an_answer_was_cut(
 
 
 async def test_odd_ends_of_a_stream_are_no_proof(
-    staged: FoxSession, play: "Play", clock: ManualClock
+    session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
     """A count of another type is no count."""
 
     async def finish(response: web.StreamResponse, offset: int) -> None:
-        await play.send(response, *play.chunks[offset:])
+        await scripted_service.send(response, *scripted_service.chunks[offset:])
         await response.write(encode_event("done", b'{"total_chunks":{}}'))
 
-    play.script.extend([finish] * 20)
-    play.store(WHOLE)
-    reading = asyncio.ensure_future(text_of(await submit(staged)))
-    await play.until(reading.done, clock)
+    scripted_service.script.extend([finish] * 20)
+    scripted_service.store(WHOLE)
+    reading = asyncio.ensure_future(text_of(await submit(session_on_scripted)))
+    await scripted_service.wait_until(reading.done, clock)
     assert await reading == WHOLE
-    assert play.asked == 1
+    assert scripted_service.polls == 1

@@ -122,13 +122,13 @@ async def test_a_failed_task_fails_its_stream(fox: FoxSession) -> None:
 )
 @pytest.mark.parametrize("ignores_offset", [False, True])
 async def test_a_cut_stream_goes_on(
-    cut_fox: FoxSession,
+    session_via_proxy: FoxSession,
     fault_proxy: FaultProxy,
     cut: Callable[[], Reset | Close],
     ignores_offset: bool,
 ) -> None:
     """Wherever a connection is cut, every delta comes once and in order, offset honoured or not."""
-    handle = await submit(cut_fox)
+    handle = await submit(session_via_proxy)
     fault = cut()
     fault_proxy.on("GET", STREAM, fault, times=2)
     if ignores_offset:
@@ -140,20 +140,20 @@ async def test_a_cut_stream_goes_on(
 
 
 async def test_reads_of_any_size_give_the_same_deltas(
-    cut_fox: FoxSession, fault_proxy: FaultProxy
+    session_via_proxy: FoxSession, fault_proxy: FaultProxy
 ) -> None:
     """One byte at a time or many: the deltas do not depend on how TCP cut them."""
-    handle = await submit(cut_fox, "count 1 to 4")
+    handle = await submit(session_via_proxy, "count 1 to 4")
     whole = await read(handle)
     fault_proxy.on("GET", STREAM, Trickle(1, 7, 2), times=1)
     assert await read(handle) == whole
 
 
 async def test_cancelling_a_read_loses_nothing(
-    cut_fox: FoxSession, fault_proxy: FaultProxy
+    session_via_proxy: FoxSession, fault_proxy: FaultProxy
 ) -> None:
     """A read that is cancelled while it waits closes the connection, and the next one goes on."""
-    handle = await submit(cut_fox)
+    handle = await submit(session_via_proxy)
     fault_proxy.on("GET", STREAM, Stall(body=b'"content":" 4'), times=1)
     async with handle.stream() as stream:
         seen = [await anext(stream) for _ in range(3)]
@@ -163,7 +163,7 @@ async def test_cancelling_a_read_loses_nothing(
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        assert cut_fox.stats().streams == 0
+        assert session_via_proxy.stats().streams == 0
         seen += [delta async for delta in stream]
     assert text(seen) == COUNT
 
@@ -174,16 +174,16 @@ async def anext_of(step: Callable[[], object]) -> Delta:
 
 
 async def test_leaving_a_temporary_closes_at_once(
-    cut_fox: FoxSession, fault_proxy: FaultProxy
+    session_via_proxy: FoxSession, fault_proxy: FaultProxy
 ) -> None:
     """`break` out of a loop over handle.stream() leaves no connection and no warning."""
-    handle = await submit(cut_fox, "count 1 to 400")
+    handle = await submit(session_via_proxy, "count 1 to 400")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         async for delta in handle.stream():
             assert isinstance(delta, Delta)
             break
-    assert cut_fox.stats().streams == 0
+    assert session_via_proxy.stats().streams == 0
     # What is left is the connection of the submit, kept for the next one.
     await fault_proxy.wait_until(lambda: fault_proxy.open_connections == 1)
 
@@ -232,12 +232,12 @@ async def test_submit_and_stream_in_one_step(fox: FoxSession, gateway: Gateway) 
 
 
 async def test_a_cancelled_first_read_does_not_submit_twice(
-    cut_fox: FoxSession, fault_proxy: FaultProxy, gateway: Gateway
+    session_via_proxy: FoxSession, fault_proxy: FaultProxy, gateway: Gateway
 ) -> None:
     """A stream whose submission is slow may be cancelled and read again: one task is made."""
     fault_proxy.on("POST", "*", Stall(response=0), times=1)
     async with contextlib.aclosing(
-        cut_fox.llm.stream(model="gpt-5.5", messages="count 1 to 9")
+        session_via_proxy.llm.stream(model="gpt-5.5", messages="count 1 to 9")
     ) as stream:
         first = asyncio.create_task(anext_of(stream.__anext__))
         await fault_proxy.wait_for_stalls()
@@ -331,10 +331,10 @@ async def test_a_lost_stream_is_completed_from_the_task() -> None:
 
 
 async def test_a_stream_has_patience_of_its_own(
-    cut_fox: FoxSession, fault_proxy: FaultProxy
+    session_via_proxy: FoxSession, fault_proxy: FaultProxy
 ) -> None:
     """stream(timeout=) ends a reading that stalls, and the task goes on."""
-    handle = await submit(cut_fox)
+    handle = await submit(session_via_proxy)
     fault_proxy.on("GET", STREAM, Stall(body=b'"content":" 4'))
     with pytest.raises(TaskTimeoutError):
         async for _ in handle.stream(timeout=0.05):
