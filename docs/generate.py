@@ -14,7 +14,7 @@ reads the same in the repository and on the site.
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from inspect import getdoc
 from pathlib import Path
@@ -26,7 +26,7 @@ sys.path.insert(0, str(DOCS))
 from api_blocks import Reference  # noqa: E402 the module stands beside this script
 
 from foxapi_async import errors  # noqa: E402
-from foxapi_async.gateway.faults.catalog import HOW, KINDS, ROUTES, WHEN  # noqa: E402
+from foxapi_async.gateway.faults.catalog import CONDITIONS, FAULT_KINDS, OPTIONS, ROUTES  # noqa: E402
 
 _BLOCK: Final = re.compile(r"(<!-- begin: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 _LANGUAGES: Final = {".py": "python", ".html": "html", ".js": "javascript", ".toml": "toml"}
@@ -97,7 +97,7 @@ def _faults(_rest: str, level: int) -> str:
 
 def _fault_tables(mark: str) -> Iterator[str]:
     yield f"{mark} Routes\n"
-    yield from _table(("Route", "Calls"), ((f"`{name}`", what) for name, what in ROUTES.items()))
+    yield from _table(("Route", "Calls"), _named(ROUTES))
     yield f"\n{mark} Faults\n"
     yield from _table(
         ("Fault", "Routes", "What happens", "Takes"),
@@ -105,16 +105,20 @@ def _fault_tables(mark: str) -> Iterator[str]:
             (
                 f"`{name}`",
                 "all" if "any" in kind.routes else ", ".join(f"`{item}`" for item in kind.routes),
-                kind.does,
-                ", ".join(f"`{item}`" for item in kind.takes),
+                kind.description,
+                ", ".join(f"`{item}`" for item in kind.options),
             )
-            for name, kind in KINDS.items()
+            for name, kind in FAULT_KINDS.items()
         ),
     )
     yield f"\n{mark} When a rule acts\n"
-    yield from _table(("Member", "Acts on"), ((f"`{name}`", what) for name, what in WHEN.items()))
+    yield from _table(("Member", "Acts on"), _named(CONDITIONS))
     yield f"\n{mark} How the fault goes\n"
-    yield from _table(("Member", "Meaning"), ((f"`{name}`", what) for name, what in HOW.items()))
+    yield from _table(("Member", "Meaning"), _named(OPTIONS))
+
+
+def _named(texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    return ((f"`{name}`", text) for name, text in texts.items())
 
 
 def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> Iterator[str]:

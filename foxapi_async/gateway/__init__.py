@@ -1,13 +1,13 @@
-"""The local server: the service's contract for language models on your machine, without an account.
+"""The local gateway: the service's language-model API on your machine, without an account.
 
-``async with Gateway() as gateway`` listens on a free loopback port and tells its ``url``;
-``make_app()`` gives the ``aiohttp.web.Application`` to run elsewhere. Both take the members of
+``async with Gateway() as gateway`` listens on a free loopback port; ``gateway.url`` is its address.
+``make_app()`` returns an ``aiohttp.web.Application`` to run elsewhere. Both take the fields of
 ``GatewaySettings`` as keywords.
 
-The models are simulated and answer one request the same way each time: they count ("count 1 to
-3"), fill in a JSON schema, call a tool, or else quote the prompt in a short reply. A prompt with
-``[[fail:content_policy_violation]]`` in it, or with any other code, makes its task fail with that
-code; ``[[fail:timeout:3]]`` lets it write three tokens first.
+The models are simulated and give the same answer to the same request each time: they count ("count
+1 to 3"), generate JSON for a schema, call a tool, or quote the prompt in a short reply. A prompt
+that contains ``[[fail:content_policy_violation]]``, or any other code, makes its task fail with
+that code; ``[[fail:timeout:3]]`` writes three tokens first.
 """
 
 from importlib import import_module
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FaultRule", "Faults", "Gateway", "GatewaySettings", "load_faults", "make_app"]
 
-_HOMES = {
+_MODULES = {
     "FaultRule": "faults.rule",
     "Faults": "faults.plan",
     "Gateway": "server",
@@ -34,10 +34,10 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """Load the module of a public name when it is first used: aiohttp.web is slow to import."""
-    if name not in _HOMES:
+    """Import the module of a public name at its first use: aiohttp.web is slow to import."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    value: object = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
 

@@ -1,33 +1,35 @@
-"""The gateway's own endpoints, which the service does not have: counters, faults and time."""
+"""Endpoints of the gateway that the service does not have: counters, fault rules and the clock."""
 
 from typing import Any, Final
 
 import msgspec
 from aiohttp import web
-from msgspec import DecodeError, Struct, ValidationError
+from msgspec import Struct, ValidationError
 
 from foxapi_async._clock import Clock, ManualClock
 from foxapi_async.errors import ConfigError
 from foxapi_async.gateway.api_errors import APIError
-from foxapi_async.gateway.bounds import check_bounds
 from foxapi_async.gateway.faults.loading import read_faults
 from foxapi_async.gateway.faults.plan import Faults
 from foxapi_async.gateway.origin_check import OriginCheck
-from foxapi_async.gateway.stats import Stats
+from foxapi_async.gateway.request_validation import parse_json
+from foxapi_async.gateway.stats import GatewayStats
 
-_LARGEST_BODY: Final = 256 * 1024
-_LONGEST_STEP: Final = 10 * 365 * 86_400.0
+_MAX_BODY: Final = 256 * 1024
+_MAX_ADVANCE: Final = 10 * 365 * 86_400.0
 
 
-class _Step(Struct):
+class _ClockAdvance(Struct):
     advance: float
 
 
 class AdminRoutes:
-    """The handlers under ``/_gateway``: for tests in any language, never for web pages."""
+    """The handlers under ``/_gateway``, for tests in any language. Web pages cannot use them."""
 
-    def __init__(self, *, doors: OriginCheck, faults: Faults, stats: Stats, clock: Clock) -> None:
-        self._doors = doors
+    def __init__(
+        self, *, origin_check: OriginCheck, faults: Faults, stats: GatewayStats, clock: Clock
+    ) -> None:
+        self._origin_check = origin_check
         self._faults = faults
         self._stats = stats
         self._clock = clock
@@ -35,29 +37,29 @@ class AdminRoutes:
     def table(self) -> list[web.RouteDef]:
         """Return the routes."""
         return [
-            web.get("/_gateway/stats", self.stats, allow_head=False),
+            web.get("/_gateway/stats", self.read_stats, allow_head=False),
             web.get("/_gateway/faults", self.list_faults, allow_head=False),
             web.post("/_gateway/faults", self.add_faults),
             web.delete("/_gateway/faults", self.clear_faults),
-            web.get("/_gateway/clock", self.tell_time, allow_head=False),
-            web.post("/_gateway/clock", self.move_time),
+            web.get("/_gateway/clock", self.read_clock, allow_head=False),
+            web.post("/_gateway/clock", self.advance_clock),
         ]
 
-    async def stats(self, request: web.Request) -> web.Response:
-        """Tell what the gateway has done so far."""
-        self._doors.check_control(request)
+    async def read_stats(self, request: web.Request) -> web.Response:
+        """Return the counters."""
+        self._origin_check.check_admin(request)
         return _json(self._stats.as_dict())
 
     async def list_faults(self, request: web.Request) -> web.Response:
-        """Tell the rules, and how often each has acted."""
-        self._doors.check_control(request)
+        """Return the fault rules, and how often each has acted."""
+        self._origin_check.check_admin(request)
         return _json(self._faults.as_dict())
 
     async def add_faults(self, request: web.Request) -> web.Response:
-        """Add the rules of the body; all of them or, when one cannot work, none."""
-        self._doors.check_control(request)
+        """Add the fault rules of the body: all of them, or none if one is invalid."""
+        self._origin_check.check_admin(request)
         try:
-            rules, seed = read_faults(await _body(request))
+            rules, seed = read_faults(await _read_body(request))
         except ConfigError as error:
             raise APIError.invalid("faults", str(error)) from None
         if seed is not None:
@@ -66,47 +68,42 @@ class AdminRoutes:
         return _json(self._faults.as_dict())
 
     async def clear_faults(self, request: web.Request) -> web.Response:
-        """Forget all rules."""
-        self._doors.check_control(request)
+        """Remove all fault rules."""
+        self._origin_check.check_admin(request)
         self._faults.clear()
         return _json(self._faults.as_dict())
 
-    async def tell_time(self, request: web.Request) -> web.Response:
-        """Tell what time it is for the gateway."""
-        self._doors.check_control(request)
-        return _json(self._time())
+    async def read_clock(self, request: web.Request) -> web.Response:
+        """Return the time of the gateway's clock."""
+        self._origin_check.check_admin(request)
+        return _json(self._read_clock())
 
-    async def move_time(self, request: web.Request) -> web.Response:
-        """Advance a manual clock by the seconds of the body, and answer when all is done."""
-        self._doors.check_control(request)
+    async def advance_clock(self, request: web.Request) -> web.Response:
+        """Advance a manual clock by the seconds of the body; answer when all due timers ran."""
+        self._origin_check.check_admin(request)
         if not isinstance(self._clock, ManualClock):
-            raise APIError(409, "this gateway lives in real time; start it with a manual clock")
+            raise APIError(409, "this gateway runs in real time; start it with a manual clock")
         try:
-            seconds = msgspec.convert(await _body(request), _Step).advance
+            seconds = msgspec.convert(await _read_body(request), _ClockAdvance).advance
         except ValidationError:
             seconds = -1.0
-        if not 0 <= seconds <= _LONGEST_STEP:
+        if not 0 <= seconds <= _MAX_ADVANCE:
             raise APIError.invalid("advance", 'send {"advance": SECONDS}, 0 or more')
         await self._clock.advance(seconds)
-        return _json(self._time())
+        return _json(self._read_clock())
 
-    def _time(self) -> dict[str, Any]:
+    def _read_clock(self) -> dict[str, Any]:
         is_manual = isinstance(self._clock, ManualClock)
         return {"manual": is_manual, "time": self._clock.time(), "unix": self._clock.unix()}
 
 
-async def _body(request: web.Request) -> object:
+async def _read_body(request: web.Request) -> object:
     if request.content_type != "application/json":
         raise APIError(400, "send JSON with the header `Content-Type: application/json`")
     body = await request.read()
-    if len(body) > _LARGEST_BODY:
-        raise APIError(413, f"at most {_LARGEST_BODY} bytes")
-    check_bounds(body)
-    try:
-        value: object = msgspec.json.decode(body)
-    except (DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise APIError(400, f"the body is not valid JSON: {error}") from None
-    return value
+    if len(body) > _MAX_BODY:
+        raise APIError(413, f"the body may have at most {_MAX_BODY} bytes")
+    return parse_json(body)
 
 
 def _json(value: object) -> web.Response:

@@ -1,4 +1,4 @@
-"""Requests that are refused, and the envelope in which that is told (contract §8.1)."""
+"""Error responses in the envelope of contract §8.1."""
 
 from http import HTTPStatus
 from typing import Final
@@ -8,10 +8,10 @@ from aiohttp import web
 from foxapi_async._wire.error_body import ErrorBody, encode_error
 from foxapi_async._wire.violation import Violation
 
-_LONGEST_PATH: Final = 200
-_LONGEST_MESSAGE: Final = 2000
-_LONGEST_METHOD: Final = 32
-_LONGEST_PARAM: Final = 200
+_MAX_PATH: Final = 200
+_MAX_MESSAGE: Final = 2000
+_MAX_METHOD: Final = 32
+_MAX_PARAM: Final = 200
 _TYPES: Final[dict[int, str]] = {
     HTTPStatus.UNAUTHORIZED: "authentication_error",
     HTTPStatus.PAYMENT_REQUIRED: "insufficient_quota",
@@ -24,7 +24,10 @@ _TYPES: Final[dict[int, str]] = {
 
 
 class APIError(Exception):
-    """An answer that is an error of the service, raised wherever it is found."""
+    """An error that the gateway answers with. ``ErrorMiddleware`` turns it into a response.
+
+    Long texts are shortened: the message to 2,000 characters, the parameter to 200.
+    """
 
     def __init__(
         self, status: int, message: str, *, code: str | None = None, param: str | None = None
@@ -32,61 +35,60 @@ class APIError(Exception):
         super().__init__(message)
         self.status = status
         self.body: ErrorBody = ErrorBody(
-            message=shown(message, _LONGEST_MESSAGE),
+            message=printable(message, _MAX_MESSAGE),
             type=error_type(status),
             code=code,
-            param=None if param is None else shown(param, _LONGEST_PARAM),
+            param=None if param is None else printable(param, _MAX_PARAM),
         )
 
     @classmethod
     def from_violation(cls, violation: Violation) -> "APIError":
-        """Refuse a request for what is wrong with it."""
+        """Return the 422 for a request that breaks a rule of the catalog."""
         return cls(422, violation.message, code=violation.code, param=violation.param)
 
     @classmethod
     def invalid(cls, param: str, message: str) -> "APIError":
-        """Refuse a value that no rule of the catalog speaks of."""
+        """Return the 422 for a parameter that no rule of the catalog covers."""
         return cls(422, message, code="invalid_param", param=param)
 
 
 def error_type(status: int) -> str:
-    """Return the service's word for a status (contract §8.2)."""
-    server = status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    return _TYPES.get(status, "server_error" if server else "invalid_request_error")
+    """Return the ``error.type`` that belongs to an HTTP status (contract §8.2)."""
+    is_server_error = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return _TYPES.get(status, "server_error" if is_server_error else "invalid_request_error")
 
 
-def shown(text: str, longest: int) -> str:
-    """Return what an answer or a log may repeat of ``text``, which a client may have written.
+def printable(text: str, max_length: int) -> str:
+    """Return ``text`` shortened and encodable, for a response or a log line.
 
-    Bytes of a header or a path that are no UTF-8 are in it as surrogates, which nothing can encode.
+    The text may come from a client: bytes of a header or a path that are not UTF-8 are surrogates
+    in it, and UTF-8 cannot encode those.
     """
-    short = text if len(text) <= longest else f"{text[: longest - 1]}…"
+    short = text if len(text) <= max_length else f"{text[: max_length - 1]}…"
     return short.encode("utf-8", "backslashreplace").decode()
 
 
-def envelope(status: int, body: ErrorBody) -> web.Response:
-    """Return the answer that tells of an error."""
+def error_response(status: int, body: ErrorBody) -> web.Response:
+    """Build the response that carries an error."""
     return web.Response(status=status, body=encode_error(body), content_type="application/json")
 
 
 def from_http_exception(error: web.HTTPException, request: web.BaseRequest) -> web.Response:
-    """Put what aiohttp itself refuses into the envelope: routes, methods, large bodies."""
-    body = ErrorBody(message=_reason(error, request), type=error_type(error.status))
-    answer = envelope(error.status, body)
+    """Convert an error of aiohttp (unknown path, wrong method, large body) into the envelope."""
+    body = ErrorBody(message=_message(error, request), type=error_type(error.status))
+    response = error_response(error.status, body)
     if "Allow" in error.headers:
-        answer.headers["Allow"] = error.headers["Allow"]
-    return answer
+        response.headers["Allow"] = error.headers["Allow"]
+    return response
 
 
-def _reason(error: web.HTTPException, request: web.BaseRequest) -> str:
-    """Say what is wrong in more words than the status has."""
-    path = shown(request.rel_url.raw_path, _LONGEST_PATH)
+def _message(error: web.HTTPException, request: web.BaseRequest) -> str:
+    path = printable(request.rel_url.raw_path, _MAX_PATH)
     if error.status == HTTPStatus.NOT_FOUND:
         return f"there is nothing at {path}"
     if error.status == HTTPStatus.METHOD_NOT_ALLOWED:
-        return (
-            f"{path} takes {error.headers['Allow']}, not {shown(request.method, _LONGEST_METHOD)}"
-        )
+        method = printable(request.method, _MAX_METHOD)
+        return f"{path} allows {error.headers['Allow']}, not {method}"
     if error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return f"the body is larger than {request.client_max_size} bytes"
-    return shown(error.reason, _LONGEST_MESSAGE)
+    return printable(error.reason, _MAX_MESSAGE)

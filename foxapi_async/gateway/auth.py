@@ -1,79 +1,108 @@
-"""Who may come in, whose tasks are whose, and what is left to spend (contract §1)."""
+"""API keys: authentication, owners of tasks, and credits (contract §1)."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Final
 
+from foxapi_async._protocol.mask import Mask
 from foxapi_async.gateway.api_errors import APIError
 from foxapi_async.gateway.store import Store
 
-ANYBODY: Final = ""
-"""The owner of every task while no keys are told apart."""
+ANONYMOUS: Final = ""
+"""The owner of every task of a gateway without configured keys."""
 
 
 class _Key:
-    """One key. ``owner`` stands for it wherever tasks are kept: a key is kept nowhere."""
+    """One configured key. ``owner`` is a hash; stores keep the hash and never the key."""
 
-    __slots__ = ("budget", "owner", "secret")
+    __slots__ = ("budget", "mask", "owner", "secret")
 
     def __init__(self, key: str, budget: float | None) -> None:
         self.secret = key.encode()
         self.owner = sha256(self.secret).hexdigest()[:32]
         self.budget = budget
+        self.mask = Mask(key)
 
 
 class APIKeys:
-    """The keys that are let in. Without any, every token that is not empty will do.
+    """The configured keys. Without any, every token that is not empty is valid.
 
-    Each key may have credits, of which every generation that is accepted takes ``price``.
+    Args:
+        keys: Each key with its credits, or ``None`` for unlimited credits.
+        price: The credits that each accepted generation costs.
     """
 
-    __slots__ = ("_budgets", "_keys", "_made", "_price")
+    __slots__ = ("_budgets", "_keys", "_price", "_task_counts")
 
     def __init__(self, keys: Mapping[str, float | None], *, price: float) -> None:
         self._keys = tuple(_Key(key, budget) for key, budget in keys.items())
         self._budgets = {key.owner: key.budget for key in self._keys if key.budget is not None}
         self._price = price
-        self._made: dict[str, int] = {}
+        self._task_counts: dict[str, int] = {}
 
     def __bool__(self) -> bool:
         return bool(self._keys)
 
-    def admit(self, authorization: str | None) -> str:
-        """Return whose request it is, or refuse it with 401; the token is never in the answer."""
-        scheme, _, token = (authorization or "").partition(" ")
-        token = token.strip()
-        if scheme.lower() != "bearer" or not token:
+    def authenticate(self, authorization: str | None) -> str:
+        """Return the owner that an ``Authorization`` header stands for.
+
+        Raises:
+            APIError: 401, for a missing or invalid token. The message never contains the token.
+        """
+        token = _bearer_token(authorization)
+        if not token:
             raise APIError(401, "send the header `Authorization: Bearer YOUR_API_KEY`")
         if not self._keys:
-            return ANYBODY
+            return ANONYMOUS
         given = token.encode("utf-8", "surrogateescape")
-        # Every key is compared, so that the time taken tells nothing about which one came close.
+        # Compare with every key: the time must not reveal which key was similar.
         found = [key for key in self._keys if compare_digest(given, key.secret)]
         if not found:
             raise APIError(401, "the API key is not valid")
         return found[0].owner
 
-    async def charge(self, owner: str, store: Store) -> None:
-        """Take the price of a generation from the owner's credits, or refuse it with 402."""
+    def mask(self, text: str, authorization: str | None) -> str:
+        """Return ``text`` without the configured keys and without the token of the request."""
+        for key in self._keys:
+            text = key.mask.text(text)
+        token = _bearer_token(authorization)
+        return Mask(token).text(text) if token else text
+
+    @asynccontextmanager
+    async def charge(self, owner: str, store: Store) -> AsyncGenerator[None]:
+        """Take the price of one generation, and give it back if the context fails.
+
+        A cancelled context is charged: the task of a client that disconnects is created anyway.
+
+        Raises:
+            APIError: 402, when the owner has too few credits left.
+        """
         budget = self._budgets.get(owner)
         if budget is None:
+            yield
             return
-        if owner not in self._made:
-            made = await store.spent(owner)
-            # Whoever asked at the same time may have charged already.
-            self._made.setdefault(owner, made)
-        left = budget - self._made[owner] * self._price
+        if owner not in self._task_counts:
+            count = await store.spent(owner)
+            # A concurrent request may have stored and increased the count meanwhile.
+            self._task_counts.setdefault(owner, count)
+        left = budget - self._task_counts[owner] * self._price
         if left < self._price:
             raise APIError(
                 402,
                 f"the balance of this key is too low: {max(0.0, left):g} credits are left, and a "
                 f"generation costs {self._price:g}",
             )
-        self._made[owner] += 1
+        self._task_counts[owner] += 1
+        try:
+            yield
+        except Exception:
+            self._task_counts[owner] -= 1
+            raise
 
-    def refund(self, owner: str) -> None:
-        """Give back the price of a generation that did not become a task."""
-        if owner in self._made:
-            self._made[owner] -= 1
+
+def _bearer_token(authorization: str | None) -> str:
+    """Return the token of a header of the scheme ``Bearer``, or an empty text."""
+    scheme, _, token = (authorization or "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""

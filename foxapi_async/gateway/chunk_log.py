@@ -1,4 +1,4 @@
-"""The chunks of one task, written once and read by any number of streams."""
+"""The chunks of one task, shared by all of its streams."""
 
 import asyncio
 from collections.abc import Callable, Generator, Sequence
@@ -8,8 +8,8 @@ from contextlib import contextmanager
 class ChunkLog:
     """An append-only list of encoded events.
 
-    Every reader keeps its own offset and shares the bytes, so a further reader costs a callback
-    while it waits and nothing else. Writing never waits for a reader.
+    Every stream keeps its own offset and shares the bytes: a further stream costs one callback
+    while it waits. The writer never waits for a stream.
     """
 
     __slots__ = ("_frames", "_listeners", "closing", "ended")
@@ -17,9 +17,10 @@ class ChunkLog:
     def __init__(self) -> None:
         self._frames: list[bytes] = []
         self.ended: bool = False
+        """No further chunk will be added."""
         self._listeners: set[Callable[[], object]] = set()
         self.closing: bytes = b""
-        """The event that ends the stream; empty while chunks are to come, or if none ever will."""
+        """The last event of the stream. Empty before the end, and after an end without one."""
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -30,46 +31,46 @@ class ChunkLog:
         return sum(map(len, self._frames))
 
     def extend(self, frames: Sequence[bytes]) -> None:
-        """Add chunks and wake the readers."""
+        """Add chunks and notify the listeners."""
         self._frames.extend(frames)
-        self._wake()
+        self._notify()
 
     def end(self, closing: bytes = b"") -> None:
-        """Let the readers come to an end; without a closing event they are cut off."""
+        """End the log. Without a closing event the streams end without one."""
         self.closing = closing
         self.ended = True
-        self._wake()
+        self._notify()
 
     async def read(self, offset: int, limit: int = 256) -> Sequence[bytes]:
-        """Return chunks from ``offset`` on once there are any; none means the log has ended."""
+        """Wait for chunks from ``offset`` on and return them; none means that the log ended."""
         while offset >= len(self._frames) and not self.ended:
-            await self._change()
+            await self._wait_for_change()
         return self.since(offset, limit)
 
     def since(self, offset: int, limit: int = 256) -> Sequence[bytes]:
-        """Return the chunks from ``offset`` on that there are by now."""
+        """Return the chunks from ``offset`` on that exist now."""
         return self._frames[offset : offset + limit]
 
     @contextmanager
-    def heard(self, listener: Callable[[], object]) -> Generator[None]:
-        """Call ``listener``, which must not raise, after each change while the context is open."""
+    def subscribe(self, listener: Callable[[], object]) -> Generator[None]:
+        """Call ``listener`` after each change while the context is open. It must not raise."""
         self._listeners.add(listener)
         try:
             yield
         finally:
             self._listeners.discard(listener)
 
-    async def _change(self) -> None:
-        # A future for each reader: two tasks that wait for one future are cancelled together.
-        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async def _wait_for_change(self) -> None:
+        # One future per waiter: cancelling one waiter of a shared future would cancel all.
+        changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        def wake() -> None:
-            if not woken.done():
-                woken.set_result(None)
+        def resolve() -> None:
+            if not changed.done():
+                changed.set_result(None)
 
-        with self.heard(wake):
-            await woken
+        with self.subscribe(resolve):
+            await changed
 
-    def _wake(self) -> None:
+    def _notify(self) -> None:
         for listener in self._listeners:
             listener()

@@ -1,4 +1,4 @@
-"""Creates tasks and owns what runs them."""
+"""Creates tasks and runs their generations."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ from foxapi_async._wire.task import Status, StreamRef, UnifiedTask
 from foxapi_async.gateway.api_errors import APIError
 from foxapi_async.gateway.generation import CRASHED, RESTARTED, Generation
 from foxapi_async.gateway.settings import GatewaySettings
-from foxapi_async.gateway.stats import Stats
+from foxapi_async.gateway.stats import GatewayStats
 from foxapi_async.gateway.store import Restored, Store, StoreError, Unfinished, UnstorableError
 from foxapi_async.gateway.timer_coalescing import CoalescedTimer
 
@@ -24,44 +24,51 @@ _ID_LENGTH: Final = 8
 
 
 class Engine:
-    """Owns one asyncio task for each generation that has not ended."""
+    """Runs one asyncio task for each generation that has not ended."""
 
-    def __init__(self, *, settings: GatewaySettings, store: Store, stats: Stats) -> None:
+    def __init__(self, *, settings: GatewaySettings, store: Store, stats: GatewayStats) -> None:
         self._settings = settings
         self._store = store
         self._stats = stats
-        self._random = Random(settings.seed)  # noqa: S311 ids must differ, not be secret
-        # Each generation, and the future of the task that it begins with.
+        self._random = Random(settings.seed)  # noqa: S311 ids must be unique, not secret
+        # Each generation with the future of its created task.
         self._runs: dict[asyncio.Task[None], asyncio.Future[UnifiedTask]] = {}
-        self._beat = CoalescedTimer(settings.clock)
-        # One costly answer in each turn of the loop: after a restart there may be thousands.
-        self._modelling = asyncio.Lock()
+        self._timer = CoalescedTimer(settings.clock)
+        # At most one costly simulation per loop iteration: a restart may resume thousands of tasks.
+        self._simulation_lock = asyncio.Lock()
         self._is_closed = False
 
-    def resume(self, found: Restored) -> None:
-        """Go on with what earlier runs of the gateway have left."""
-        if found.runs and self._settings.seed is not None:
-            # The seed must not draw the ids of the earlier runs again, some of them long expired.
-            self._random.seed(f"{self._settings.seed}/{found.runs}")
-        for unfinished in found.unfinished:
+    def resume(self, restored: Restored) -> None:
+        """Continue the tasks that earlier runs of the gateway have not finished."""
+        if restored.runs and self._settings.seed is not None:
+            # The seed alone would repeat the ids of earlier runs, which a client may still use.
+            self._random.seed(f"{self._settings.seed}/{restored.runs}")
+        for unfinished in restored.unfinished:
             created = asyncio.get_running_loop().create_future()
             created.set_result(unfinished.task)
             self._start(self._resume(unfinished), created)
 
     async def submit(self, request: GenerationRequest, owner: str = "") -> UnifiedTask:
-        """Create the task of a checked request, start it, and return it as it was created."""
+        """Create a task for a valid request, start it, and return it as it was created.
+
+        Cancelling does not stop the task.
+
+        Raises:
+            APIError: 503 while the gateway shuts down or cannot store tasks; 400 for a value that
+                cannot be stored.
+        """
         if self._is_closed:
             raise APIError(503, "the gateway is shutting down")
-        # The client may leave while its task is being kept. The task is then there, and must run.
+        # If the client disconnects while its task is being stored, the task still has to run.
         created: asyncio.Future[UnifiedTask] = asyncio.get_running_loop().create_future()
         self._start(self._begin(request, owner, created), created)
         return await created
 
     async def aclose(self) -> None:
-        """Stop every generation where it is, and wait until all have stopped."""
+        """Stop all generations and wait until they have stopped."""
         self._is_closed = True
         for run, created in self._runs.items():
-            # A submit that is open gets its answer.
+            # A submit whose task is still being stored gets its response.
             if created.done():
                 run.cancel()
         await asyncio.gather(*self._runs, return_exceptions=True)
@@ -76,36 +83,38 @@ class Engine:
     async def _begin(
         self, request: GenerationRequest, owner: str, created: asyncio.Future[UnifiedTask]
     ) -> None:
-        """Create a task, tell who waits for it, and run it."""
+        """Create a task, resolve ``created``, and run the task."""
         try:
             task = await self._create(request, owner)
         except StoreError as error:
-            _logger.error("a task was refused: %s", error)  # noqa: TRY400 the cause is in the text
+            _logger.error("a task could not be stored: %s", error)  # noqa: TRY400 the text has it
             if not created.done():
-                created.set_exception(APIError(503, "the gateway cannot keep any task"))
+                created.set_exception(APIError(503, "the gateway cannot store tasks"))
             return
         except UnstorableError:
-            _logger.exception("a task was refused")
+            _logger.exception("a task could not be stored")
             if not created.done():
-                created.set_exception(APIError(400, "the request holds a value that no task can"))
+                created.set_exception(
+                    APIError(400, "the request has a value that cannot be stored")
+                )
             return
         except Exception as error:
             if created.done():
                 raise
-            # Whoever waits is told of it, and logs it.
+            # `submit` raises it, and the error middleware logs it.
             created.set_exception(error)
             return
         self._stats.tasks += 1
         if not created.done():
             created.set_result(task)
-        # What is kept and not begun goes on with the next run of the gateway.
+        # A stored task that is not started continues in the next run of the gateway.
         if not self._is_closed:
             generation = self._generation(task)
             await self._run(generation, generation.run(request))
 
     async def _create(self, request: GenerationRequest, owner: str) -> UnifiedTask:
         task = self._new_task(request)
-        # No id is given twice, not even by a seed or a clock that stands still.
+        # An id may be taken: a fixed seed and a manual clock repeat ids.
         while not await self._store.add(task, request, owner):
             task = self._new_task(request)
         return task
@@ -122,8 +131,8 @@ class Engine:
         return Generation(
             task,
             settings=self._settings,
-            beat=self._beat,
-            modelling=self._modelling,
+            timer=self._timer,
+            simulation_lock=self._simulation_lock,
             store=self._store,
             stats=self._stats,
         )
@@ -149,9 +158,9 @@ class Engine:
             except StoreError:
                 raise
             except Exception:
-                # Nobody awaits this: without an end the task would be polled and streamed for ever.
+                # The task must end, or clients would poll and stream it without end.
                 _logger.exception("task %s crashed", generation.id)
                 await generation.fail(CRASHED)
         except StoreError:
-            # A state that cannot be kept must not be seen. The next run of the gateway goes on.
-            _logger.exception("task %s stands still", generation.id)
+            # A state that is not stored must not be visible. The next run of the gateway continues.
+            _logger.exception("task %s cannot be stored and is suspended", generation.id)

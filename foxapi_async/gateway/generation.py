@@ -1,4 +1,4 @@
-"""One task on its way from pending to its end (contract §4.3)."""
+"""One task from pending to its end (contract §4.3)."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,46 +13,55 @@ from foxapi_async._protocol.sse import encode_event
 from foxapi_async._wire.base import encode
 from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.task import Status, UnifiedTask
-from foxapi_async.gateway.models import Frame, Script, is_costly, simulate
-from foxapi_async.gateway.response_structs import TaskFault
+from foxapi_async.gateway.models import Script, ScriptedChunk, is_costly, simulate
+from foxapi_async.gateway.response_structs import TaskErrorBody
 from foxapi_async.gateway.settings import GatewaySettings
-from foxapi_async.gateway.stats import Stats
+from foxapi_async.gateway.stats import GatewayStats
 from foxapi_async.gateway.store import Store
 from foxapi_async.gateway.timer_coalescing import CoalescedTimer
 
-_ALMOST: Final = 99
-# A task that nobody can follow chunk by chunk moves in fewer steps, to spare the loop.
-_MOST_UNSEEN_STEPS: Final = 10
-_SHORTEST_UNSEEN_STEP: Final = 0.05
-# So many chunks may be late and written at once before others have their turn.
-_BURST: Final = 32
+_MAX_PROGRESS_BEFORE_END: Final = 99
+# A task without a stream shows nothing but its progress, so it takes fewer and longer steps.
+_MAX_PROGRESS_STEPS: Final = 10
+_MIN_PROGRESS_STEP: Final = 0.05
+# Overdue chunks that are written together before other tasks of the loop run.
+_MAX_BURST: Final = 32
 
 _encode: Final = msgspec.json.Encoder().encode
 
-CRASHED: Final = TaskFault.of("generation_failed", "the model crashed")
-RESTARTED: Final = TaskFault.of(
-    "service_restarted", "the service was restarted and could not go on with the task"
+CRASHED: Final = TaskErrorBody.of("generation_failed", "the model crashed")
+RESTARTED: Final = TaskErrorBody.of(
+    "service_restarted", "the service was restarted and could not continue the task"
 )
 
 
 class Generation:
-    """Runs one task. Every state is in the store before the next is begun."""
+    """Runs one task. Every state is stored before the next one begins.
+
+    Args:
+        task: The current snapshot of the task.
+        settings: The delays and the clock.
+        timer: Wakes the generation for its next chunk.
+        simulation_lock: Held during a costly simulation.
+        store: Stores snapshots and chunks.
+        stats: The counters.
+    """
 
     def __init__(
         self,
         task: UnifiedTask,
         *,
         settings: GatewaySettings,
-        beat: CoalescedTimer,
-        modelling: asyncio.Lock,
+        timer: CoalescedTimer,
+        simulation_lock: asyncio.Lock,
         store: Store,
-        stats: Stats,
+        stats: GatewayStats,
     ) -> None:
         self._task = task
         self._settings = settings
         self._clock = settings.clock
-        self._beat = beat
-        self._modelling = modelling
+        self._timer = timer
+        self._simulation_lock = simulation_lock
         self._store = store
         self._stats = stats
 
@@ -62,91 +71,94 @@ class Generation:
         return self._task.id
 
     async def run(self, request: GenerationRequest, written: Sequence[bytes] = ()) -> None:
-        """Wait in the queue, write the answer at the pace of the settings, and end.
+        """Wait in the queue, write the answer at the configured pace, and end the task.
 
-        A task that an earlier run of the gateway began goes on where it was: after the chunks that
-        it has ``written``, which the model says again, or with the rest of its time.
+        A task of an earlier run of the gateway continues: a streamed one after the chunks in
+        ``written``, which the model must repeat exactly, another one after its progress.
         """
         if self._task.status == Status.PENDING:
             await sleep(self._clock, self._settings.queue_delay)
             await self._advance(status=Status.PROCESSING, progress=0)
-        script = await self._script(request)
-        steps = list(script.steps()) if request.stream else []
-        if not _continues(steps, written):
-            # Half of one answer and half of another would be neither.
+        script = await self._simulate(request)
+        chunks = list(script.chunks()) if request.stream else []
+        if not _starts_with(chunks, written):
+            # The stream must not mix two different answers.
             await self.fail(RESTARTED)
             return
         if request.stream:
-            await self._write(steps, len(written))
+            await self._write(chunks, len(written))
         else:
-            await self._pass_time(script)
-        if script.fault is not None:
-            await self.fail(script.fault)
+            await self._make_progress(script)
+        if script.error is not None:
+            await self.fail(script.error)
         else:
-            await self._complete(script, len(steps))
+            await self._complete(script, len(chunks))
 
-    async def _script(self, request: GenerationRequest) -> Script:
-        name = self._task.id.removeprefix("task-llm-")
-        if not is_costly(request):
-            return simulate(request, completion_id=f"chatcmpl-{name}", created=self._task.created)
-        async with self._modelling:
-            await sleep(self._clock, 0)
-            return simulate(request, completion_id=f"chatcmpl-{name}", created=self._task.created)
-
-    async def fail(self, fault: TaskFault) -> None:
-        """End the task with an error. Its stream has but a message for it (contract Q12)."""
-        self._task = replace(self._task, status=Status.FAILED, error=fault)
-        closing = msgspec.json.encode({"message": fault.message})
+    async def fail(self, error: TaskErrorBody) -> None:
+        """End the task with an error. The stream ends with its message alone (contract Q12)."""
+        self._task = replace(self._task, status=Status.FAILED, error=error)
+        closing = msgspec.json.encode({"message": error.message})
         await self._store.finish(self._task, encode_event("error", closing))
         self._stats.failed += 1
 
-    async def _complete(self, script: Script, chunks: int) -> None:
+    async def _simulate(self, request: GenerationRequest) -> Script:
+        completion_id = f"chatcmpl-{self._task.id.removeprefix('task-llm-')}"
+        created = self._task.created
+        if not is_costly(request):
+            return simulate(request, completion_id=completion_id, created=created)
+        async with self._simulation_lock:
+            await sleep(self._clock, 0)
+            return simulate(request, completion_id=completion_id, created=created)
+
+    async def _complete(self, script: Script, chunk_count: int) -> None:
         results = (Raw(encode(script.completion)),)
         self._task = replace(self._task, status=Status.COMPLETED, progress=100, results=results)
-        closing = msgspec.json.encode({"total_chunks": chunks})
+        closing = msgspec.json.encode({"total_chunks": chunk_count})
         await self._store.finish(self._task, encode_event("done", closing))
         self._stats.completed += 1
 
-    async def _write(self, steps: Sequence[Frame], written: int) -> None:
-        """Write the chunks that are not yet written, each when it is due; late ones together."""
+    async def _write(self, chunks: Sequence[ScriptedChunk], written: int) -> None:
+        """Write the chunks from number ``written`` on when they are due, overdue ones together."""
         clock = self._clock
-        thinking, writing = self._settings.thinking_pace, self._settings.token_delay
+        token_delay = self._settings.token_delay
+        thinking_delay = self._settings.effective_thinking_delay
         due = clock.time()
         frames: list[bytes] = []
-        for number, step in enumerate(steps[written:], written + 1):
-            due += thinking if step.is_thinking else writing
+        for number, chunk in enumerate(chunks[written:], written + 1):
+            due += thinking_delay if chunk.is_thinking else token_delay
             is_early = due > clock.time()
-            if frames and (is_early or len(frames) == _BURST):
-                await self._hand_over(frames, number - 1, len(steps))
+            if frames and (is_early or len(frames) == _MAX_BURST):
+                await self._publish(frames, number - 1, len(chunks))
                 frames = []
             if is_early:
-                await self._beat.sleep_until(due)
-            frames.append(_frame(step))
+                await self._timer.sleep_until(due)
+            frames.append(_encode_chunk(chunk))
         if frames:
-            await self._hand_over(frames, len(steps), len(steps))
+            await self._publish(frames, len(chunks), len(chunks))
 
-    async def _hand_over(self, frames: Sequence[bytes], written: int, total: int) -> None:
-        """Let chunks be seen, and then others have their turn."""
-        await self._advance(progress=_ALMOST * written // total, frames=frames)
+    async def _publish(self, frames: Sequence[bytes], written: int, total: int) -> None:
+        """Store chunks; after a full burst, let the other tasks of the loop run."""
+        progress = _MAX_PROGRESS_BEFORE_END * written // total
+        await self._advance(progress=progress, frames=frames)
         self._stats.chunks += len(frames)
-        if len(frames) == _BURST:
+        if len(frames) == _MAX_BURST:
             await sleep(self._clock, 0)
 
-    async def _pass_time(self, script: Script) -> None:
-        """Take the time that writing would take."""
+    async def _make_progress(self, script: Script) -> None:
+        """Wait as long as writing the tokens would take, and advance the progress meanwhile."""
         written = script.tokens - script.thinking_tokens
         seconds = (
-            script.thinking_tokens * self._settings.thinking_pace
+            script.thinking_tokens * self._settings.effective_thinking_delay
             + written * self._settings.token_delay
         )
-        steps = min(_MOST_UNSEEN_STEPS, 1 + int(seconds / _SHORTEST_UNSEEN_STEP)) if seconds else 0
-        # The steps that it took before, if it was at it before: none are lost, for there are fewer
-        # of them than of percents.
-        taken = -(-self._task.progress * steps // _ALMOST)
+        steps = min(_MAX_PROGRESS_STEPS, 1 + int(seconds / _MIN_PROGRESS_STEP)) if seconds else 0
+        # A resumed task skips the steps of its earlier run. The progress has at least one percent
+        # for each step, so the number of those steps follows from it.
+        taken = -(-self._task.progress * steps // _MAX_PROGRESS_BEFORE_END)
         start = self._clock.time() - seconds * taken / steps if steps else 0.0
         for number in range(taken + 1, steps + 1):
             await sleep(self._clock, start + seconds * number / steps - self._clock.time())
-            await self._advance(progress=_ALMOST * number // steps)
+            await self._advance(progress=_MAX_PROGRESS_BEFORE_END * number // steps)
 
     async def _advance(
         self, *, progress: int, status: str | None = None, frames: Sequence[bytes] = ()
@@ -158,13 +170,12 @@ class Generation:
         await self._store.advance(self._task, frames)
 
 
-def _frame(step: Frame) -> bytes:
-    # What `encode_event` would write: JSON has no line ends, and a chunk of ours no `extra`.
-    return b"event: chunk\ndata: %b\n\n" % _encode(step.chunk)
+def _encode_chunk(chunk: ScriptedChunk) -> bytes:
+    # The same bytes as `encode_event` would give: JSON has no line ends, and no chunk has `extra`.
+    return b"event: chunk\ndata: %b\n\n" % _encode(chunk.delta)
 
 
-def _continues(steps: Sequence[Frame], written: Sequence[bytes]) -> bool:
-    """Tell whether an answer begins with what is written."""
-    return len(written) <= len(steps) and all(
-        _frame(step) == frame for step, frame in zip(steps, written, strict=False)
+def _starts_with(chunks: Sequence[ScriptedChunk], written: Sequence[bytes]) -> bool:
+    return len(written) <= len(chunks) and all(
+        _encode_chunk(chunk) == frame for chunk, frame in zip(chunks, written, strict=False)
     )

@@ -1,7 +1,7 @@
-"""From the bytes of a submit to a request that may become a task (contract §7.1)."""
+"""Checks of the body of a submit (contract §7.1): JSON, then required fields, then values."""
 
-import logging
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 from msgspec import DecodeError, ValidationError
@@ -12,53 +12,61 @@ from foxapi_async._wire.request import GenerationRequest, request_decoder
 from foxapi_async.gateway.api_errors import APIError
 from foxapi_async.gateway.bounds import check_bounds
 
-_logger = logging.getLogger(__name__)
-
-_MOST_CHOICES = 128
-_MOST_STOPS = 64
-_MOST_WARNINGS = 10
+_MAX_CHOICES: Final = 128
+_MAX_STOPS: Final = 64
+_MAX_WARNINGS: Final = 10
 
 
-def decode(body: bytes) -> GenerationRequest | APIError:
-    """Decode a body: raise the refusal of what is no JSON, return that of JSON of another shape.
+def parse_json(body: bytes) -> object:
+    """Return the value of a JSON body.
 
-    The two are apart because the service looks at the key in between.
+    Raises:
+        APIError: 400, for a body that is not JSON, is nested too deeply or has too many values.
     """
     check_bounds(body)
     try:
+        value: object = msgspec.json.decode(body)
+    except (DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise APIError(400, f"the body is not valid JSON: {error}") from None
+    return value
+
+
+def decode(body: bytes) -> GenerationRequest:
+    """Decode a JSON body that ``parse_json`` has accepted.
+
+    Raises:
+        APIError: 422, when a field is missing or has a wrong type.
+    """
+    try:
         return request_decoder.decode(body)
     except ValidationError as error:
-        # The decoder stops at the first member that is wrong; what follows may not even be JSON.
-        _refuse_malformed(body)
-        return _wrong_member(parse_error(error))
+        raise _wrong_member(parse_error(error)) from None
     except DecodeError as error:
         raise APIError(400, f"the body is not valid JSON: {error}") from None
 
 
-def validate(request: GenerationRequest) -> GenerationRequest:
-    """Return a request that breaks no rule; refuse any other for the first that it breaks.
+def validate(request: GenerationRequest) -> list[str]:
+    """Check the values of a request.
 
-    The service accepts what is only a warning, so it is told in the log.
+    Returns:
+        At most ten warnings. The service accepts what they describe, so the gateway does too.
+
+    Raises:
+        APIError: 422, for the first rule that the request breaks.
     """
-    for number, violation in enumerate(violations(request)):
+    warnings: list[str] = []
+    for violation in violations(request):
         if violation.level == "error":
             raise APIError.from_violation(violation)
-        if number < _MOST_WARNINGS:
-            _logger.warning("accepted with %r: %s", violation.param, violation.message)
-    if isinstance(request.n, int) and not 1 <= request.n <= _MOST_CHOICES:
-        raise APIError.invalid("n", f"n must be 1 to {_MOST_CHOICES}, got {request.n}")
+        if len(warnings) < _MAX_WARNINGS:
+            warnings.append(f"{violation.param!r}: {violation.message}")
+    if isinstance(request.n, int) and not 1 <= request.n <= _MAX_CHOICES:
+        raise APIError.invalid("n", f"n must be 1 to {_MAX_CHOICES}, got {request.n}")
     if isinstance(request.stop, Sequence) and not isinstance(request.stop, str):
         stops = len(request.stop)
-        if stops > _MOST_STOPS:
-            raise APIError.invalid("stop", f"give at most {_MOST_STOPS} of `stop`, got {stops}")
-    return request
-
-
-def _refuse_malformed(body: bytes) -> None:
-    try:
-        msgspec.json.decode(body)
-    except (DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise APIError(400, f"the body is not valid JSON: {error}") from None
+        if stops > _MAX_STOPS:
+            raise APIError.invalid("stop", f"`stop` takes at most {_MAX_STOPS} texts, got {stops}")
+    return warnings
 
 
 def _wrong_member(problem: Problem) -> APIError:

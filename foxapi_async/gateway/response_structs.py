@@ -1,30 +1,31 @@
-# Members that are always written lose their default, which is the point of this module.
+# Fields that are always encoded lose their default here, which pyright reports in general.
 # pyright: reportGeneralTypeIssues=false
-"""The shapes of ``_wire`` as the service writes them: members that say nothing are left out.
+"""The structs of ``_wire`` as the service encodes them: fields with a default value are omitted.
 
-A client's shapes have a default for whatever may be missing; written with those defaults a chunk
-would be thrice its size. Members that are always written are declared again, without a default.
+The client's structs have a default for every field that may be missing. Encoded with those defaults
+a chunk would be three times as long. Fields that are always encoded are declared again, without a
+default.
 """
 
 from foxapi_async._wire import chunk, completion, error_body
 
 
 class FunctionDelta(chunk.FunctionDelta, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """A piece of a function call."""
+    """The part of a function call that one chunk adds."""
 
 
 class ToolCallDelta(chunk.ToolCallDelta, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """A piece of a tool call."""
+    """The part of a tool call that one chunk adds."""
 
     index: int
 
 
 class DeltaMessage(chunk.DeltaMessage, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """What one chunk adds to one choice."""
+    """The part of a message that one chunk adds."""
 
 
 class DeltaChoice(chunk.DeltaChoice, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """One choice of a chunk; ``finish_reason`` is null until the last."""
+    """One choice of a chunk; ``finish_reason`` is null in all but the last chunk."""
 
     index: int
     delta: chunk.DeltaMessage | None
@@ -42,14 +43,14 @@ class Delta(chunk.Delta, frozen=True, kw_only=True, omit_defaults=True, gc=False
 
 
 class Function(completion.Function, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """The function to be called."""
+    """The function that a tool call calls."""
 
     name: str
     arguments: str
 
 
 class ToolCall(completion.ToolCall, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """One call that the model asks for."""
+    """One tool call of a message."""
 
     id: str
     type: str
@@ -57,7 +58,7 @@ class ToolCall(completion.ToolCall, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class Usage(completion.Usage, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """Tokens read and written."""
+    """The tokens of the prompt and of the answer."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -67,14 +68,14 @@ class Usage(completion.Usage, frozen=True, kw_only=True, omit_defaults=True, gc=
 class CompletionMessage(
     completion.CompletionMessage, frozen=True, kw_only=True, omit_defaults=True, gc=False
 ):
-    """What the model said; ``content`` is null beside tool calls."""
+    """The message of a choice; ``content`` is null beside tool calls."""
 
     role: str
     content: str | None
 
 
 class Choice(completion.Choice, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """One of the answers."""
+    """One choice of a completion."""
 
     index: int
     message: completion.CompletionMessage
@@ -82,7 +83,7 @@ class Choice(completion.Choice, frozen=True, kw_only=True, omit_defaults=True, g
 
 
 class ChatCompletion(completion.ChatCompletion, frozen=True, kw_only=True, omit_defaults=True):
-    """The full answer."""
+    """The stored completion of a task."""
 
     id: str
     object: str
@@ -92,14 +93,14 @@ class ChatCompletion(completion.ChatCompletion, frozen=True, kw_only=True, omit_
     usage: completion.Usage | None
 
 
-class TaskFault(error_body.ErrorBody, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """Why a task failed: exactly ``message``, ``type`` and ``code`` (contract §8.1)."""
+class TaskErrorBody(error_body.ErrorBody, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """The error of a failed task: exactly ``message``, ``type`` and ``code`` (contract §8.1)."""
 
     message: str
     type: str
     code: str
 
     @classmethod
-    def of(cls, code: str, message: str) -> "TaskFault":
-        """Return the fault with the type that all failed tasks have."""
+    def of(cls, code: str, message: str) -> "TaskErrorBody":
+        """Return the error with the type that the errors of all tasks have."""
         return cls(message=message, type="task_error", code=code)

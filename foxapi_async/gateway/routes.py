@@ -1,5 +1,7 @@
-"""The endpoints, each as thin as it can be (contract §2)."""
+"""The service's endpoints (contract §2)."""
 
+import logging
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -8,24 +10,33 @@ from aiohttp import hdrs, web
 from foxapi_async._catalog import MODELS
 from foxapi_async._wire import paths
 from foxapi_async._wire.base import encode
+from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.results import ModelInfo, ModelList
 from foxapi_async.gateway.api_errors import APIError
 from foxapi_async.gateway.auth import APIKeys
 from foxapi_async.gateway.engine import Engine
-from foxapi_async.gateway.faults.faulty_stream import FaultyStream
-from foxapi_async.gateway.faults.inject import FaultInjector, active_rules, with_forced_failure
-from foxapi_async.gateway.request_validation import decode, validate
-from foxapi_async.gateway.sse_response import Streams, read_offset
-from foxapi_async.gateway.stats import Stats
-from foxapi_async.gateway.store import Store
+from foxapi_async.gateway.request_validation import decode, parse_json, validate
+from foxapi_async.gateway.sse_response import EventStreams, read_offset
+from foxapi_async.gateway.stats import GatewayStats
+from foxapi_async.gateway.store import Log, Store
 
 HEALTH: Final = "/healthz"
 
+ChangeGeneration = Callable[[GenerationRequest], GenerationRequest]
+SendStream = Callable[[Log, int], Awaitable[web.StreamResponse]]
+
+CHANGE_GENERATION: Final = web.RequestKey[ChangeGeneration]("change_generation")
+"""Set by a middleware: changes the accepted request of a submit before its task is created."""
+SEND_STREAM: Final = web.RequestKey[SendStream]("send_stream")
+"""Set by a middleware: sends a log from an offset on, in place of ``EventStreams``."""
+
 _BOOLEANS: Final = {"", "true", "false", "1", "0"}
+
+_logger = logging.getLogger(__name__)
 
 
 class Routes:
-    """The handlers and what they share."""
+    """The handlers of the service's endpoints, and the objects that they share."""
 
     def __init__(
         self,
@@ -33,12 +44,10 @@ class Routes:
         keys: APIKeys,
         engine: Engine,
         store: Store,
-        streams: Streams,
-        spoiler: FaultInjector,
-        stats: Stats,
+        streams: EventStreams,
+        stats: GatewayStats,
     ) -> None:
         self._keys = keys
-        self._spoiler = spoiler
         self._engine = engine
         self._store = store
         self._streams = streams
@@ -47,9 +56,9 @@ class Routes:
         self._models = encode(ModelList(data=tuple(models)))
 
     def table(self) -> list[web.RouteDef]:
-        """Return the routes; the names are those that rules of faults use.
+        """Return the routes. Their names are the routes of fault rules.
 
-        HEAD is not among the methods: it would leave a stream waiting.
+        HEAD is not allowed: a HEAD request for a stream would wait until the task ends.
         """
         return [
             web.post(paths.SUBMIT_LLM, self.submit, name="submit"),
@@ -60,64 +69,76 @@ class Routes:
         ]
 
     async def submit(self, request: web.Request) -> web.Response:
-        """Create a task: JSON first, then the key, then the rules (contract §7.1)."""
+        """Create a task.
+
+        The checks run in the order of contract §7.1: JSON (400), key (401), required fields, model,
+        content types, ``max_tokens`` (422). Credits (402) come last.
+        """
         self._stats.submits += 1
         if request.content_type != "application/json":
             raise APIError(400, "send JSON with the header `Content-Type: application/json`")
-        generation = decode(await request.read())
-        owner = self._owner(request)
-        if isinstance(generation, APIError):
-            raise generation
-        accepted = with_forced_failure(validate(generation), active_rules())
-        await self._keys.charge(owner, self._store)
-        try:
-            task = await self._engine.submit(accepted, owner)
-        except Exception:
-            # A client that has left is charged: its task is made all the same.
-            self._keys.refund(owner)
-            raise
+        body = await request.read()
+        # Malformed JSON is a 400 even without a valid key; a missing field is not.
+        parse_json(body)
+        owner = self._authenticate(request)
+        generation = decode(body)
+        warnings = validate(generation)
+        if warnings:
+            self._log_warnings(request, warnings)
+        if CHANGE_GENERATION in request:
+            generation = request[CHANGE_GENERATION](generation)
+        async with self._keys.charge(owner, self._store):
+            task = await self._engine.submit(generation, owner)
         return _json(encode(task))
 
     async def query(self, request: web.Request) -> web.Response:
-        """Answer with the task as it is now. There is no upstream to ask, so both ways are one."""
-        owner = self._owner(request)
+        """Return the current snapshot of a task.
+
+        ``sync_upstream`` is checked and has no effect: there is no upstream service.
+        """
+        owner = self._authenticate(request)
         self._stats.polls += 1
         if request.query_string and request.query.get("sync_upstream", "") not in _BOOLEANS:
             raise APIError.invalid("sync_upstream", "sync_upstream must be true or false")
         task_id = request.match_info["task_id"]
-        answer = await self._store.answer(task_id, owner)
-        if answer is None:
+        snapshot = await self._store.answer(task_id, owner)
+        if snapshot is None:
             raise APIError(404, f"task {task_id!r} was not found")
-        return _json(answer)
+        return _json(snapshot)
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """Open the event stream of a task."""
-        owner = self._owner(request)
+        owner = self._authenticate(request)
         offset = read_offset(request.query.get("offset", "0"))
         task_id = request.match_info["task_id"]
         log = await self._store.log(task_id, owner)
         if log is None:
             raise APIError(
-                404, f"there is no stream of task {task_id!r}: unknown, expired or not asked for"
+                404,
+                f"task {task_id!r} has no stream: the task is unknown, its stream has expired, or "
+                "it was submitted without `stream`",
             )
-        if active_rules():
-            spoilt = FaultyStream(request, spoiler=self._spoiler, stats=self._stats)
-            return await spoilt.serve(log, offset)
+        if SEND_STREAM in request:
+            return await request[SEND_STREAM](log, offset)
         return await self._streams.serve(request, log, offset)
 
     async def models(self, request: web.Request) -> web.Response:
         """List the models of the catalog."""
-        self._owner(request)
+        self._authenticate(request)
         return _json(self._models)
 
     async def health(self, request: web.Request) -> web.Response:
-        """Say that the server is up, to anybody."""
+        """Answer that the server is up. No key is needed."""
         del request
         return _json(msgspec.json.encode({"status": "ok"}))
 
-    def _owner(self, request: web.Request) -> str:
-        """Return whose request it is; whoever has no valid key is refused."""
-        return self._keys.admit(request.headers.get(hdrs.AUTHORIZATION))
+    def _authenticate(self, request: web.Request) -> str:
+        return self._keys.authenticate(request.headers.get(hdrs.AUTHORIZATION))
+
+    def _log_warnings(self, request: web.Request, warnings: list[str]) -> None:
+        authorization = request.headers.get(hdrs.AUTHORIZATION)
+        for warning in warnings:
+            _logger.warning("accepted with %s", self._keys.mask(warning, authorization))
 
 
 def _json(body: bytes) -> web.Response:

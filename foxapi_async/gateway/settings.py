@@ -1,21 +1,22 @@
-"""What a gateway is told when it is built."""
+"""The settings of a gateway."""
 
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import Final, TypedDict, cast
+from typing import Final, Literal, TypedDict, cast
 
 from foxapi_async._clock import Clock, LoopClock, is_clock
 from foxapi_async.errors import ConfigError
-from foxapi_async.gateway.access_log import LogFormat
 from foxapi_async.gateway.faults.rule import FaultRule
 
-DAY: Final = 86_400.0
+LogFormat = Literal["text", "json"]
+
+_DAY: Final = 86_400.0
 
 
 class GatewayOptions(TypedDict, total=False):
-    """The members of ``GatewaySettings``, each of them optional."""
+    """The fields of ``GatewaySettings`` as keywords, all of them optional."""
 
     api_keys: Collection[str] | Mapping[str, float | None]
     price: float
@@ -35,52 +36,52 @@ class GatewayOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewaySettings:
-    """How the gateway behaves; the defaults are quick and let any bearer token in.
+    """The settings of a gateway. By default it is fast and accepts any bearer token.
 
-    Times are seconds. Values that cannot work raise ``ConfigError``, which names the setting.
+    Times are in seconds. A wrong value raises ``ConfigError``, which names the setting.
     """
 
     api_keys: Collection[str] | Mapping[str, float | None] = field(default=(), repr=False)
-    """The tokens that are let in; none means every token that is not empty. A mapping gives each
-    key its credits, ``None`` for as many as it likes. Tasks of one key are not there for another.
-    """
+    """The accepted API keys. Without any, every token that is not empty is accepted. A mapping
+    gives the credits of each key, ``None`` for unlimited ones. A key cannot see the tasks of
+    another key."""
     price: float = 1.0
-    """The credits that each accepted generation costs; a key that has fewer left gets 402."""
+    """The credits that an accepted generation costs. A key with fewer credits left gets a 402."""
     hosts: Collection[str] = ()
-    """Names beside localhost that requests over the loopback interface may be addressed to."""
+    """Host names, beside localhost, that requests over the loopback interface may use."""
     faults: Collection[FaultRule | str] = ()
-    """What goes wrong on purpose: rules, or their short forms such as ``"submit:503:nth=2"``."""
+    """The fault rules, as objects or in the short form such as ``"submit:503:nth=2"``."""
     log: LogFormat | None = None
-    """Write a line to stderr for each answer, as ``"text"`` or ``"json"``; never with a key."""
+    """Write a line to stderr for each response, as ``"text"`` or ``"json"``; keys are masked."""
     queue_delay: float = 0.02
-    """How long a task is pending."""
+    """How long a task stays pending."""
     token_delay: float = 0.002
-    """The time between two tokens that a model writes."""
+    """The time between two tokens of an answer."""
     thinking_delay: float | None = None
-    """The time between two tokens that a model thinks; ``None`` means as for writing."""
+    """The time between two tokens of reasoning; ``None`` means the same as ``token_delay``."""
     retention: float = 900.0
-    """How long the stream of a task can be read once the task has ended (contract §6)."""
-    task_retention: float = 30 * DAY
-    """How long a task can be queried once it has ended."""
+    """How long the stream of a task can be read after the task has ended (contract §6)."""
+    task_retention: float = 30 * _DAY
+    """How long a task can be queried after it has ended."""
     body_limit: int = 64 * 1024 * 1024
-    """The largest request in bytes."""
+    """The maximum size of a request body in bytes."""
     seed: int | None = None
-    """Makes the random part of task ids, and the chances of faults, the same in each run."""
+    """The seed of task ids and of fault probabilities: the same seed repeats a run."""
     data: str | PathLike[str] | None = None
-    """The file that keeps tasks and chunks over a restart, a ``kill -9`` included. It needs the
-    extra ``gateway`` and belongs to one gateway at a time. Without it all goes with the process.
+    """The file in which tasks and chunks survive a restart, even after ``kill -9``. It needs the
+    extra ``gateway``, and one gateway can use it at a time. ``None`` keeps tasks in memory only.
     """
     clock: Clock = field(default_factory=LoopClock, repr=False)
-    """Where all time comes from. A ``ManualClock`` can be moved by ``POST /_gateway/clock``."""
+    """The source of time. A ``ManualClock`` is advanced by ``POST /_gateway/clock``."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "api_keys", _keys(self.api_keys))
         object.__setattr__(self, "hosts", _names(self.hosts))
         object.__setattr__(self, "faults", _rules(self.faults))
         for name in ("queue_delay", "token_delay", "retention", "task_retention", "price"):
-            _refuse_bad_number(name, getattr(self, name))
+            _check_number(name, getattr(self, name))
         if self.thinking_delay is not None:
-            _refuse_bad_number("thinking_delay", self.thinking_delay)
+            _check_number("thinking_delay", self.thinking_delay)
         if self.log not in (None, "text", "json"):
             raise _bad("log", "'text', 'json' or None", self.log)
         if not _is_whole(self.body_limit) or self.body_limit < 1:
@@ -94,18 +95,18 @@ class GatewaySettings:
 
     @property
     def credits(self) -> Mapping[str, float | None]:
-        """The keys, each with the credits that it has at first."""
-        # A mapping is what `__post_init__` has made of any collection.
+        """The keys, each with its initial credits."""
+        # `__post_init__` has converted any collection into a mapping.
         return cast("Mapping[str, float | None]", self.api_keys)
 
     @property
-    def thinking_pace(self) -> float:
-        """The seconds between two tokens of thinking."""
+    def effective_thinking_delay(self) -> float:
+        """The effective ``thinking_delay``."""
         return self.token_delay if self.thinking_delay is None else self.thinking_delay
 
 
 def _keys(value: object) -> dict[str, float | None]:
-    """Return the keys, refusing what no ``Authorization`` header could carry; none is echoed."""
+    """Return the keys with their credits. Error messages contain no key."""
     if not isinstance(value, list | tuple | set | frozenset | Mapping):
         raise ConfigError(
             "GatewaySettings.api_keys must be a list, tuple or set of keys, or a mapping from keys "
@@ -122,7 +123,7 @@ def _keys(value: object) -> dict[str, float | None]:
         if isinstance(given, Mapping):
             budget = cast("Mapping[str, object]", given)[key]
             if budget is not None:
-                _refuse_bad_number(f"api_keys[{number}]", budget)
+                _check_number(f"api_keys[{number}]", budget)
                 keys[key] = cast("float", budget)
     return keys
 
@@ -132,7 +133,7 @@ def _names(value: object) -> tuple[str, ...]:
         raise _bad("hosts", "a list of names", value)
     names = tuple(cast("Collection[object]", value))
     for name in names:
-        if not isinstance(name, str) or not name or any(sign in name for sign in "/@ "):
+        if not isinstance(name, str) or not name or any(character in name for character in "/@ "):
             raise _bad("hosts", "a list of names without port or path", name)
     return cast("tuple[str, ...]", names)
 
@@ -151,7 +152,7 @@ def _is_path(value: object) -> bool:
     return value is None or isinstance(value, PathLike) or (isinstance(value, str) and value != "")
 
 
-def _refuse_bad_number(name: str, value: object) -> None:
+def _check_number(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _bad(name, "a number", value)
     if not math.isfinite(value) or value < 0:

@@ -1,31 +1,31 @@
-"""The counters of a gateway."""
+"""Counters of one gateway."""
 
 from dataclasses import asdict, dataclass
 
 
 @dataclass(slots=True)
-class Stats:
-    """Counters of a gateway. They only grow, except ``streams_open``."""
+class GatewayStats:
+    """Counters since the start of the gateway. They only grow, except ``streams_open``."""
 
     submits: int = 0
-    """POSTs that arrived, refused ones included."""
+    """POST requests for a generation, refused ones included."""
     tasks: int = 0
-    """POSTs that became a task, which is what the service bills."""
+    """Tasks created. The service bills each of them."""
     completed: int = 0
-    """Tasks that are completed."""
+    """Tasks that ended with a result."""
     failed: int = 0
-    """Tasks that failed."""
+    """Tasks that ended with an error."""
     polls: int = 0
-    """Queries of tasks."""
+    """Queries of a task that had a valid key."""
     streams: int = 0
-    """Streams that were opened."""
+    """Event streams opened."""
     streams_open: int = 0
-    """Streams that are open now."""
+    """Event streams that are open now."""
     chunks: int = 0
-    """Chunks that tasks wrote, however many readers they had."""
+    """Chunks written by tasks, however many streams read them."""
     faults: int = 0
-    """How often a fault rule acted."""
+    """Times that a fault rule acted."""
 
     def as_dict(self) -> dict[str, int]:
-        """Return the counters by name, as they are now."""
+        """Return the current values by name."""
         return asdict(self)

@@ -1,12 +1,12 @@
-"""One timer for all who wait for nearly the same instant."""
+"""One timer for all sleepers that are due at nearly the same time."""
 
 import asyncio
 from typing import Final
 
 from foxapi_async._clock import Clock, Timer
 
-# How much later than it asked a sleeper may wake, for the sake of sharing a timer.
-_LATEST: Final = 0.004
+# A sleeper may wake this many seconds late, so that it can share a timer.
+_MAX_DELAY: Final = 0.004
 
 
 class _Tick:
@@ -19,47 +19,47 @@ class _Tick:
 
 
 class CoalescedTimer:
-    """Wakes a thousand models that write twenty tokens a second by a few hundred timers a second.
+    """Groups sleepers into ticks: a thousand models at 20 tokens/s need a few hundred timers/s.
 
-    Nobody wakes early; who is alone wakes on time.
+    No sleeper wakes early. A sleeper that shares its tick with no other wakes on time.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._strokes: dict[int, _Tick] = {}
+        self._ticks: dict[int, _Tick] = {}
 
     async def sleep_until(self, when: float) -> None:
         """Wait until ``clock.time()`` has reached ``when``."""
-        key = int(when / _LATEST)
-        stroke = self._strokes.get(key)
-        if stroke is None:
-            stroke = self._new_stroke(key, when)
-        elif stroke.when < when:
-            # The second of a span waits for its end, and so does who comes after. The first wakes
-            # its own sleepers all the same.
-            stroke = self._new_stroke(key, max(when, (key + 1) * _LATEST))
-        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        stroke.sleepers.add(woken)
+        key = int(when / _MAX_DELAY)
+        tick = self._ticks.get(key)
+        if tick is None:
+            tick = self._new_tick(key, when)
+        elif tick.when < when:
+            # The second sleeper of an interval waits for the end of the interval, and later ones
+            # join it. The first tick still fires for its own sleepers.
+            tick = self._new_tick(key, max(when, (key + 1) * _MAX_DELAY))
+        wakeup: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        tick.sleepers.add(wakeup)
         try:
-            await woken
+            await wakeup
         except asyncio.CancelledError:
-            stroke.sleepers.discard(woken)
-            if not stroke.sleepers and stroke.timer is not None:
-                stroke.timer.cancel()
-                self._forget(key, stroke)
+            tick.sleepers.discard(wakeup)
+            if not tick.sleepers and tick.timer is not None:
+                tick.timer.cancel()
+                self._remove(key, tick)
             raise
 
-    def _new_stroke(self, key: int, when: float) -> _Tick:
-        self._strokes[key] = stroke = _Tick(when)
-        stroke.timer = self._clock.call_at(when, lambda: self._ring(key, stroke))
-        return stroke
+    def _new_tick(self, key: int, when: float) -> _Tick:
+        self._ticks[key] = tick = _Tick(when)
+        tick.timer = self._clock.call_at(when, lambda: self._fire(key, tick))
+        return tick
 
-    def _ring(self, key: int, stroke: _Tick) -> None:
-        self._forget(key, stroke)
-        for sleeper in stroke.sleepers:
-            if not sleeper.done():
-                sleeper.set_result(None)
+    def _fire(self, key: int, tick: _Tick) -> None:
+        self._remove(key, tick)
+        for wakeup in tick.sleepers:
+            if not wakeup.done():
+                wakeup.set_result(None)
 
-    def _forget(self, key: int, stroke: _Tick) -> None:
-        if self._strokes.get(key) is stroke:
-            del self._strokes[key]
+    def _remove(self, key: int, tick: _Tick) -> None:
+        if self._ticks.get(key) is tick:
+            del self._ticks[key]

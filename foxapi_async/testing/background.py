@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler, Middleware
 
     from foxapi_async.gateway.faults.plan import Faults
-    from foxapi_async.gateway.stats import Stats
+    from foxapi_async.gateway.stats import GatewayStats
 
 _KEY: Final = "sk-foxapi-test-key"
 _PATIENCE: Final = 10.0
@@ -58,7 +58,7 @@ class BackgroundGateway:
         return self._gateway.url
 
     @property
-    def stats(self) -> "Stats":
+    def stats(self) -> "GatewayStats":
         """What it has done so far."""
         return self._gateway.stats
 

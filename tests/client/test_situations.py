@@ -280,7 +280,7 @@ async def _a_task_that_cannot_be_asked_for(place: Place) -> None:
 @raises(errors.EmptyResultError)
 async def _completed_without_a_result(place: Place) -> None:
     polling = PollPolicy(pacing=PACING, empty_result_grace=0.02)
-    await (await submit(await place.fox("query:hollow:polls=9999", polling=polling)))
+    await (await submit(await place.fox("query:empty-result:polls=9999", polling=polling)))
 
 
 # Streams.

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from foxapi_async.errors import ConfigError
 from foxapi_async.gateway import Gateway
 from foxapi_async.gateway.api_errors import APIError
-from foxapi_async.gateway.auth import ANYBODY, APIKeys
+from foxapi_async.gateway.auth import ANONYMOUS, APIKeys
 from foxapi_async.gateway.origin_check import OriginCheck
 
 if TYPE_CHECKING:
@@ -102,12 +102,12 @@ async def test_credits_are_not_overdrawn_at_once(serve: "Serve") -> None:
 def test_an_owner_is_no_key() -> None:
     """What stands for a key where tasks are kept does not tell it, and differs from key to key."""
     keys = APIKeys({"sk-one": None, "sk-two": None}, price=1)
-    one, two = keys.admit("Bearer sk-one"), keys.admit("Bearer sk-two")
+    one, two = keys.authenticate("Bearer sk-one"), keys.authenticate("Bearer sk-two")
     assert one != two
     assert "sk-one" not in one
-    assert APIKeys({}, price=1).admit("Bearer whatever") == ANYBODY
+    assert APIKeys({}, price=1).authenticate("Bearer whatever") == ANONYMOUS
     with pytest.raises(APIError):
-        keys.admit("Bearer sk-three")
+        keys.authenticate("Bearer sk-three")
 
 
 @pytest.mark.parametrize(
@@ -193,8 +193,8 @@ async def test_other_machines_may_use_any_name() -> None:
     away = OriginCheck(APIKeys({"sk-one": None}, price=1))
     away.check(arriving("198.51.100.7", Host="elsewhere.example"))
     with pytest.raises(APIError):
-        away.check_control(arriving("198.51.100.7", peer="203.0.113.9"))
-    away.check_control(arriving("198.51.100.7", peer="203.0.113.9", Authorization="Bearer sk-one"))
+        away.check_admin(arriving("198.51.100.7", peer="203.0.113.9"))
+    away.check_admin(arriving("198.51.100.7", peer="203.0.113.9", Authorization="Bearer sk-one"))
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from foxapi_async.gateway import Gateway, make_app
 from foxapi_async.gateway.api_errors import APIError
 from foxapi_async.gateway.engine import Engine
 from foxapi_async.gateway.settings import GatewaySettings
-from foxapi_async.gateway.stats import Stats
+from foxapi_async.gateway.stats import GatewayStats
 from foxapi_async.gateway.store import open_store
 from foxapi_async.gateway.store.schema import APPLICATION
 from foxapi_async.gateway.store.sql_store import SqlStore
@@ -294,7 +294,7 @@ async def test_a_replay_in_progress_outlives_the_retention(data: Path) -> None:
 async def test_a_submit_whose_client_left_is_a_task(data: Path) -> None:
     """A task that is being kept when its client leaves is there, and runs."""
     settings = GatewaySettings(data=data, queue_delay=0, token_delay=0)
-    store, stats = open_store(settings), Stats()
+    store, stats = open_store(settings), GatewayStats()
     engine = Engine(settings=settings, store=store, stats=stats)
     engine.resume(await store.open())
     submit = asyncio.create_task(engine.submit(REQUEST))
@@ -309,7 +309,7 @@ async def test_a_submit_whose_client_left_is_a_task(data: Path) -> None:
 async def test_a_submit_that_is_open_is_answered_at_shutdown(data: Path) -> None:
     """A task that is being kept at shutdown gets its answer, and runs after the restart."""
     settings = GatewaySettings(data=data, queue_delay=0, token_delay=0)
-    store, stats = open_store(settings), Stats()
+    store, stats = open_store(settings), GatewayStats()
     engine = Engine(settings=settings, store=store, stats=stats)
     engine.resume(await store.open())
     submits = [asyncio.create_task(engine.submit(REQUEST)) for _ in range(5)]
@@ -332,7 +332,7 @@ async def test_a_submit_that_is_open_is_answered_at_shutdown(data: Path) -> None
 async def test_what_cannot_be_kept_is_not_seen(data: Path) -> None:
     """When the disk is full a submit is refused, a running task stands still and goes on later."""
     settings = GatewaySettings(data=data, queue_delay=0, token_delay=0)
-    store, stats = SqlStore(data, settings.clock, retention=900, task_retention=900), Stats()
+    store, stats = SqlStore(data, settings.clock, retention=900, task_retention=900), GatewayStats()
     engine = Engine(settings=settings, store=store, stats=stats)
     engine.resume(await store.open())
     connection = store._database._connection
@@ -340,7 +340,7 @@ async def test_what_cannot_be_kept_is_not_seen(data: Path) -> None:
     await connection.execute_fetchall(f"PRAGMA max_page_count = {pages + 3}")
     long = Message(role="user", content="tell me of " + "x" * 3000)
     tasks: list[UnifiedTask] = []
-    with pytest.raises(APIError, match="cannot keep"):
+    with pytest.raises(APIError, match="cannot store"):
         while True:
             request = GenerationRequest(model="gpt-5.5", messages=(long,), stream=True)
             tasks.append(await engine.submit(request))

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foxapi_async.errors import ConfigError
-from foxapi_async.gateway.faults.catalog import HOW, KINDS, ROUTES, WHEN
+from foxapi_async.gateway.faults.catalog import CONDITIONS, FAULT_KINDS, OPTIONS, ROUTES
 from foxapi_async.gateway.faults.loading import load_faults, read_faults
-from foxapi_async.gateway.faults.plan import Call, Faults, fires, matches
+from foxapi_async.gateway.faults.plan import CallInfo, Faults, fires, matches
 from foxapi_async.gateway.faults.rule import FaultRule
 
 NEEDS: dict[str, dict[str, Any]] = {
@@ -47,19 +47,19 @@ SAMPLES: dict[str, Any] = {
 def test_the_tables_tell_of_every_member() -> None:
     """Each member of a rule is explained, and each that a fault takes is a member."""
     members = set(FaultRule.__struct_fields__)
-    assert members == {"on", "fault", *WHEN, *HOW}
-    assert set(SAMPLES) == {*WHEN, *HOW}
-    for kind in KINDS.values():
-        assert set(kind.takes) <= set(HOW)
+    assert members == {"on", "fault", *CONDITIONS, *OPTIONS}
+    assert set(SAMPLES) == {*CONDITIONS, *OPTIONS}
+    for kind in FAULT_KINDS.values():
+        assert set(kind.options) <= set(OPTIONS)
         assert set(kind.routes) <= set(ROUTES)
 
 
-@pytest.mark.parametrize("fault", KINDS)
+@pytest.mark.parametrize("fault", FAULT_KINDS)
 def test_every_fault_takes_what_it_says(fault: str) -> None:
     """A rule with each member that its fault takes is the same again once written and read."""
-    kind = KINDS[fault]
+    kind = FAULT_KINDS[fault]
     for route in kind.routes:
-        for name in (*kind.takes, *WHEN):
+        for name in (*kind.options, *CONDITIONS):
             if name in {"chunk", "each"} and fault == "stall" and route != "stream":
                 continue
             rule = FaultRule(
@@ -143,19 +143,19 @@ def test_no_text_crashes_the_reader(text: str) -> None:
 @given(
     seen=st.integers(1, 50),
     hits=st.integers(0, 50),
-    roll=st.floats(0, 1, exclude_max=True),
+    rand=st.floats(0, 1, exclude_max=True),
     nth=st.none() | st.integers(1, 50),
     every=st.none() | st.integers(1, 10),
     times=st.none() | st.integers(1, 10),
 )
 def test_conditions_restrict_each_other(
-    seen: int, hits: int, roll: float, nth: int | None, every: int | None, times: int | None
+    seen: int, hits: int, rand: float, nth: int | None, every: int | None, times: int | None
 ) -> None:
     """A rule acts exactly where each of its conditions would let it act alone."""
 
     def alone(**condition: Any) -> bool:
         rule = FaultRule(on="any", fault="html", **condition)
-        return fires(rule, seen=seen, hits=hits, roll=roll)
+        return fires(rule, seen=seen, hits=hits, rand=rand)
 
     assert alone(nth=nth, every=every, times=times, probability=0.5) == all(
         (alone(nth=nth), alone(every=every), alone(times=times), alone(probability=0.5))
@@ -178,7 +178,7 @@ def test_conditions_restrict_each_other(
 def test_a_rule_counts_its_calls(rule: str, calls: int, expected: list[bool]) -> None:
     """Only calls that concern a rule are counted, and it acts on those that it asks for."""
     faults = Faults([rule])
-    call = Call(on="submit", model="gpt-5.5")
+    call = CallInfo(on="submit", model="gpt-5.5")
     assert [bool(faults.decide(call)) for _ in range(calls)] == expected
     assert faults.hits == (sum(expected),)
 
@@ -188,7 +188,7 @@ def test_the_seed_repeats_the_faults() -> None:
 
     def run(seed: int) -> list[bool]:
         faults = Faults(["any:503:probability=0.5"], seed=seed)
-        return [bool(faults.decide(Call(on="models"))) for _ in range(64)]
+        return [bool(faults.decide(CallInfo(on="models"))) for _ in range(64)]
 
     assert run(7) == run(7) != run(8)
     assert 16 < sum(run(7)) < 48
@@ -197,9 +197,9 @@ def test_the_seed_repeats_the_faults() -> None:
 def test_the_first_answer_wins() -> None:
     """Of rules that take the place of an answer the first acts alone; others join in."""
     faults = Faults(["any:slow", "submit:503:nth=1", "submit:html", "any:stall"])
-    first = faults.decide(Call(on="submit"))
+    first = faults.decide(CallInfo(on="submit"))
     assert [rule.fault for rule in first] == ["slow", "status", "stall"]
-    second = faults.decide(Call(on="submit"))
+    second = faults.decide(CallInfo(on="submit"))
     assert [rule.fault for rule in second] == ["slow", "html", "stall"]
     assert [item["seen"] for item in faults.as_dict()["faults"]] == [2, 2, 2, 2]
     assert faults.hits == (2, 1, 1, 2)
@@ -209,15 +209,15 @@ def test_the_first_answer_wins() -> None:
 def test_a_resumed_stream_gets_past_the_cut(offset: int, chunk: int) -> None:
     """A cut before a chunk concerns the streams that begin before it, so that going on helps."""
     rule = FaultRule(on="stream", fault="cut", chunk=chunk)
-    assert matches(rule, Call(on="stream", offset=offset)) == (offset < max(chunk, 1))
+    assert matches(rule, CallInfo(on="stream", offset=offset)) == (offset < max(chunk, 1))
 
 
 def test_a_hollow_task_fills_up() -> None:
     """Each completed task is hollow for its first polls, and unfinished ones do not count."""
-    faults = Faults(["query:hollow:polls=2"])
+    faults = Faults(["query:empty-result:polls=2"])
     for task in ("one", "two"):
-        assert not faults.decide(Call(on="query", task=task))
-        done = Call(on="query", task=task, completed=True)
+        assert not faults.decide(CallInfo(on="query", task=task))
+        done = CallInfo(on="query", task=task, completed=True)
         assert [bool(faults.decide(done)) for _ in range(4)] == [True, True, False, False]
 
 

@@ -171,7 +171,7 @@ async def test_a_stall_does_not_hold_the_gateway(serve: "Serve") -> None:
 
 async def test_a_completed_task_may_be_hollow(serve: "Serve", kept: dict[str, Any]) -> None:
     """A hollow task is completed without results for its polls, then has them (contract Q2)."""
-    service = await serve(faults=["query:hollow:polls=2"], **kept)
+    service = await serve(faults=["query:empty-result:polls=2"], **kept)
     task = await service.submit()
     seen = [await service.finished(task["id"])]
     seen += [await service.task(task["id"]) for _ in range(3)]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from foxapi_async.gateway import Gateway
 from foxapi_async.gateway.api_errors import APIError
-from foxapi_async.gateway.bounds import MOST_LEVELS, check_bounds
+from foxapi_async.gateway.bounds import MAX_DEPTH, check_bounds
 from tests.gateway import fuzzing
 
 VALUES = st.recursive(
@@ -66,7 +66,7 @@ def test_any_members_are_accepted_or_refused(members: list[dict[str, Any]]) -> N
     asyncio.run(send())
 
 
-@given(value=VALUES, levels=st.integers(0, 2 * MOST_LEVELS))
+@given(value=VALUES, levels=st.integers(0, 2 * MAX_DEPTH))
 def test_depth_is_counted_as_json_has_it(value: Any, levels: int) -> None:
     """A body is refused exactly when its arrays and objects are nested too deeply."""
 
@@ -79,8 +79,8 @@ def test_depth_is_counted_as_json_has_it(value: Any, levels: int) -> None:
     for _ in range(levels):
         value = [value, '"[{\\']
     # Enough pairs of brackets that each body is looked at token by token.
-    body = json.dumps({"a": "[{" * MOST_LEVELS, "b": value}).encode()
-    if depth(value) + 1 > MOST_LEVELS:
+    body = json.dumps({"a": "[{" * MAX_DEPTH, "b": value}).encode()
+    if depth(value) + 1 > MAX_DEPTH:
         with pytest.raises(APIError, match="levels deep"):
             check_bounds(body)
     else:

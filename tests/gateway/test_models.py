@@ -14,7 +14,7 @@ from foxapi_async._wire.chunk import Delta, delta_decoder
 from foxapi_async._wire.completion import ChatCompletion, decode_completion
 from foxapi_async._wire.request import GenerationRequest, request_decoder
 from foxapi_async.gateway.models import Script, simulate
-from foxapi_async.gateway.models.tokens import count_tokens, cut_at_stop, tokens
+from foxapi_async.gateway.models.prompt import count_tokens, cut_at_stop, split_tokens
 
 WORDS = st.sampled_from(["count", "1", "to", "7", "hello", "世界", "🦊", "a\nb", '"', "été", "12"])
 PROMPTS = st.one_of(
@@ -55,13 +55,13 @@ def run(request: GenerationRequest) -> Script:
 def answer(prompt: Any = "count 1 to 3", **members: Any) -> ChatCompletion:
     """Return the completion as a client reads it from the task."""
     script = run(build(prompt, **members))
-    assert script.fault is None
+    assert script.error is None
     return decode_completion(msgspec.Raw(encode(script.completion)))
 
 
 def chunks(script: Script) -> list[Delta]:
     """Return the chunks as a client reads them; unknown members would be an error."""
-    return [delta_decoder.decode_strict(encode(step.chunk)) for step in script.steps()]
+    return [delta_decoder.decode_strict(encode(step.delta)) for step in script.chunks()]
 
 
 def joined(stream: list[Delta], index: int, member: str) -> str:
@@ -89,8 +89,8 @@ def joined_arguments(stream: list[Delta], index: int) -> str:
 @given(text=st.text())
 def test_tokens_lose_nothing(text: str) -> None:
     """The tokens of a text are its words, and joined they are the text."""
-    assert "".join(tokens(text)) == text
-    assert len(tokens(text)) == count_tokens(text) or text.isspace()
+    assert "".join(split_tokens(text)) == text
+    assert len(split_tokens(text)) == count_tokens(text) or text.isspace()
 
 
 @given(text=st.text("abc"), stops=st.lists(st.text("abc", max_size=3)))
@@ -142,7 +142,7 @@ def test_no_choice_takes_more_tokens_than_allowed(
             **options | dict.fromkeys(["max_tokens", "max_completion_tokens"]),
         )
     )
-    for turn, uncut in zip(script.turns, whole.turns, strict=True):
+    for turn, uncut in zip(script.choices, whole.choices, strict=True):
         assert turn.length == min(limit, uncut.length)
         assert (turn.finish_reason == "length") == (uncut.length > limit)
         assert "".join((*uncut.thinking, *uncut.pieces)).startswith(
@@ -157,9 +157,9 @@ def test_usage_adds_up(prompt: str, model: str, options: dict[str, Any]) -> None
     usage = script.completion.usage
     assert usage is not None
     assert usage.prompt_tokens == len(prompt.split())
-    assert usage.completion_tokens == sum(turn.length for turn in script.turns)
+    assert usage.completion_tokens == sum(turn.length for turn in script.choices)
     assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
-    thinking = sum(len(turn.thinking) for turn in script.turns)
+    thinking = sum(len(turn.thinking) for turn in script.choices)
     assert (usage.completion_tokens_details or {}).get("reasoning_tokens", 0) == thinking
     assert (usage.completion_tokens_details is not None) == (model == "kimi-k2.6")
     stream = chunks(script)
@@ -178,7 +178,7 @@ def test_usage_adds_up(prompt: str, model: str, options: dict[str, Any]) -> None
 def test_an_answer_is_the_same_each_time(prompt: str, model: str, options: dict[str, Any]) -> None:
     """One request has one answer."""
     request = build(prompt, model=model, tools=TOOLS, **options)
-    assert list(run(request).steps()) == list(run(request).steps())
+    assert list(run(request).chunks()) == list(run(request).chunks())
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ def test_kimi_thinks_before_it_answers() -> None:
         for choice in chunk.choices
     ]
     assert [kind for kind, _ in groupby(kinds)] == ["thinking", "answer"]
-    assert [step.is_thinking for step in script.steps()] == [kind == "thinking" for kind in kinds]
+    assert [step.is_thinking for step in script.chunks()] == [kind == "thinking" for kind in kinds]
     assert b"reasoning_content" not in encode(script.completion)
     assert answer("count 1 to 3", model="kimi-k2.6").text == "1, 2, 3"
 
@@ -299,7 +299,7 @@ def test_only_the_catalogs_thinkers_think() -> None:
 def test_a_call_is_streamed_as_openai_does() -> None:
     """The first piece has id, type, name and empty arguments; the arguments follow in pieces."""
     script = run(build("hi", tools=TOOLS, tool_choice="required"))
-    first, *pieces, last = [json.loads(encode(step.chunk)) for step in script.steps()]
+    first, *pieces, last = [json.loads(encode(step.delta)) for step in script.chunks()]
     delta = first["choices"][0]["delta"]
     call = delta["tool_calls"][0]
     assert delta["role"] == "assistant"
@@ -340,9 +340,9 @@ def test_a_tool_that_is_not_there_fails_the_task(tools: Any) -> None:
     """Asking for a tool that the request does not have ends in a fault that says so."""
     missing = {"type": "function", "function": {"name": "missing"}}
     script = run(build(tools=tools, tool_choice=missing))
-    assert script.fault is not None
-    assert "tool_choice" in script.fault.message
-    assert list(script.steps()) == []
+    assert script.error is not None
+    assert "tool_choice" in script.error.message
+    assert list(script.chunks()) == []
 
 
 def test_json_is_answered_in_json() -> None:
@@ -358,14 +358,14 @@ def test_a_schema_that_nothing_meets_fails_the_task() -> None:
     """A schema without a value ends in a fault, not in a wrong answer."""
     wanted = {"type": "json_schema", "json_schema": {"schema": {"enum": []}}}
     script = run(build(response_format=wanted))
-    assert script.fault is not None
-    assert script.fault.code == "generation_failed"
+    assert script.error is not None
+    assert script.error.code == "generation_failed"
 
 
 def test_a_failure_can_be_asked_for() -> None:
     """``[[fail:code]]`` fails the task with that code, after as many tokens as it says."""
     script = run(build("now [[fail:model_unavailable]]"))
-    assert script.fault is not None
-    assert (script.fault.code, script.fault.type) == ("model_unavailable", "task_error")
-    assert list(script.steps()) == []
-    assert len(list(run(build("[[fail:something_new:2]]")).steps())) == 2
+    assert script.error is not None
+    assert (script.error.code, script.error.type) == ("model_unavailable", "task_error")
+    assert list(script.chunks()) == []
+    assert len(list(run(build("[[fail:something_new:2]]")).chunks())) == 2

@@ -14,7 +14,7 @@ from foxapi_async._catalog import check
 from foxapi_async._clock import ManualClock
 from foxapi_async._wire.request import GenerationRequest, Message, request_decoder
 from foxapi_async._wire.task import Status, UnifiedTask
-from foxapi_async.gateway.bounds import MOST_LEVELS, MOST_VALUES
+from foxapi_async.gateway.bounds import MAX_DEPTH, MAX_VALUES
 from foxapi_async.gateway.models.schema_merge import UnsatisfiableError
 from foxapi_async.gateway.models.schema_values import generate
 from foxapi_async.gateway.store import UnstorableError
@@ -128,11 +128,11 @@ async def test_depth_is_bounded_at_the_door(
         hello = '"model": "gpt-5.5", "messages": [{"role": "user", "content": "hi"}]'
         return f'{{{hello}, "{place}": {deep}}}'.encode()
 
-    for levels in (MOST_LEVELS, 600, 100_000):
+    for levels in (MAX_DEPTH, 600, 100_000):
         status, answer = await send(service, body(levels))
         assert (status, answer["error"]["type"]) == (400, "invalid_request_error")
         assert "levels deep" in answer["error"]["message"]
-    status, answer = await send(service, body(MOST_LEVELS - 1))
+    status, answer = await send(service, body(MAX_DEPTH - 1))
     assert status == (200 if place == "odd" else 422)
     if status == 200:
         assert (await service.finished(answer["id"]))["status"] == "completed"
@@ -144,9 +144,9 @@ async def test_depth_is_bounded_at_the_door(
 
 async def test_the_number_of_values_is_bounded_at_the_door(service: "Service") -> None:
     """A body of small values without end is refused with 400; text of any length is not."""
-    status, answer = await send(service, b'{"odd": [%b 0]}' % (b"0," * MOST_VALUES))
+    status, answer = await send(service, b'{"odd": [%b 0]}' % (b"0," * MAX_VALUES))
     assert (status, "values" in answer["error"]["message"]) == (400, True)
-    hello = [{"role": "user", "content": "[{,]} " * MOST_VALUES}]
+    hello = [{"role": "user", "content": "[{,]} " * MAX_VALUES}]
     status, _ = await send(service, json.dumps({"model": "gpt-5.5", "messages": hello}).encode())
     assert status == 200
 

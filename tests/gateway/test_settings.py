@@ -58,5 +58,5 @@ def test_keys_are_not_shown() -> None:
 
 def test_thinking_has_the_pace_of_writing_unless_told() -> None:
     """``thinking_delay=None`` means ``token_delay``, and 0 means 0."""
-    assert GatewaySettings(token_delay=0.5).thinking_pace == 0.5
-    assert GatewaySettings(token_delay=0.5, thinking_delay=0).thinking_pace == 0
+    assert GatewaySettings(token_delay=0.5).effective_thinking_delay == 0.5
+    assert GatewaySettings(token_delay=0.5, thinking_delay=0).effective_thinking_delay == 0

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from foxapi_async._journal import Stage
 from foxapi_async.gateway import Gateway
-from foxapi_async.gateway.faults.catalog import KINDS
+from foxapi_async.gateway.faults.catalog import FAULT_KINDS
 from foxapi_async.gateway.faults.rule import FaultRule
 from foxapi_async.testing import (
     WHOLE,
@@ -66,10 +66,10 @@ def rules() -> list[FaultRule]:
     """Return a rule for each fault on each of its routes, early and late, all equally likely."""
     some = [FaultRule(on="submit", fault="status", status=429, retry_after=0)]
     for route in ROUTES:
-        for name, kind in KINDS.items():
+        for name, kind in FAULT_KINDS.items():
             if route in kind.routes:
                 rule = FaultRule(on=route, fault=name, **HOW.get(name, {}))
-                some += [rule, replace(rule, late=True)] if "late" in kind.takes else [rule]
+                some += [rule, replace(rule, late=True)] if "late" in kind.options else [rule]
     sizes = Counter(rule.on for rule in some)
     # A stream is seldom opened at an offset, and nothing but that can go wrong by ignoring one.
     return [

@@ -1,5 +1,6 @@
-"""What the gateway does wrong on purpose.
+"""Fault injection: failures that the gateway makes on purpose.
 
-``rule`` says what and when, ``text`` and ``source`` how it is written down, ``plan`` decides which
-rules act on a call, ``answer`` and ``stream`` do what was decided.
+``rule`` defines one rule and its short form, ``catalog`` lists the faults, ``loading`` reads rules
+from files and requests, ``plan`` decides which rules act on a call, and ``inject`` and
+``faulty_stream`` carry the faults out.
 """

@@ -1,6 +1,6 @@
-"""The faults that there are, the routes that they fit and what can be told about each.
+"""The faults, the routes that they work on and their options.
 
-The reference of the documentation is made of these tables, so they are written for its readers.
+The reference page is generated from these tables, so their texts address its readers.
 """
 
 from typing import Final
@@ -12,7 +12,7 @@ ROUTES: Final = {
     "query": "`GET /v1/tasks/{task_id}`",
     "stream": "`GET /v1/llm/generations/{task_id}/stream`",
     "models": "`GET /v1/configs/llm_generations_models`",
-    "any": "each of the four",
+    "any": "all four routes",
 }
 """The routes that a rule can name."""
 
@@ -20,145 +20,162 @@ _EVERYWHERE: Final = tuple(ROUTES)
 
 
 class FaultKind(Struct, frozen=True, kw_only=True):
-    """One fault. ``takes`` names the members of a rule that it reads.
+    """One fault."""
 
-    One that ``answers`` takes the place of the answer, so only the first of its kind acts on a
-    call; others add to what is sent.
-    """
-
-    does: str
+    description: str
+    """What the gateway does."""
     routes: tuple[str, ...]
-    takes: tuple[str, ...] = ()
-    answers: bool = False
+    """The routes that it works on."""
+    options: tuple[str, ...] = ()
+    """The options of a rule that it uses."""
+    replaces_response: bool = False
+    """It replaces the response, so only the first rule of this kind acts on a call."""
 
 
-KINDS: Final = {
+FAULT_KINDS: Final = {
     "status": FaultKind(
-        does="Answers with an error of the service, in its envelope. `submit:503` is short for "
-        "`submit:status:status=503`.",
+        description=(
+            "Responds with an error in the envelope of the service. `submit:503` is short for "
+            "`submit:status:status=503`."
+        ),
         routes=_EVERYWHERE,
-        takes=("status", "code", "message", "retry_after", "late"),
-        answers=True,
+        options=("status", "code", "message", "retry_after", "late"),
+        replaces_response=True,
     ),
     "html": FaultKind(
-        does="Answers with a page of HTML, as a proxy or a login portal would; the status is 200 "
-        "unless told.",
+        description=(
+            "Responds with an HTML page, as a proxy or a login portal does. The default status "
+            "is 200."
+        ),
         routes=_EVERYWHERE,
-        takes=("status", "late"),
-        answers=True,
+        options=("status", "late"),
+        replaces_response=True,
     ),
     "empty": FaultKind(
-        does="Answers with no body at all; the status is 200 unless told.",
+        description="Responds without a body. The default status is 200.",
         routes=_EVERYWHERE,
-        takes=("status", "late"),
-        answers=True,
+        options=("status", "late"),
+        replaces_response=True,
     ),
     "reset": FaultKind(
-        does="Resets the connection. The request has arrived, and what it asks for is done only "
-        "if the fault is `late`.",
+        description=(
+            "Resets the connection after the request was received. The request is processed "
+            "only with `late`."
+        ),
         routes=_EVERYWHERE,
-        takes=("late",),
-        answers=True,
+        options=("late",),
+        replaces_response=True,
     ),
     "expired": FaultKind(
-        does="Answers 404, as if the retention of the task or of its stream were over.",
+        description="Responds with 404, as after the retention of the task or of its stream.",
         routes=("query", "stream"),
-        answers=True,
+        replaces_response=True,
     ),
     "truncated": FaultKind(
-        does="Breaks the answer off after `size` bytes, or half of it, with the length of the "
-        "whole announced.",
+        description=(
+            "Announces the length of the whole body, sends `size` bytes of it (default: half) "
+            "and closes the connection."
+        ),
         routes=("submit", "query", "models"),
-        takes=("size",),
-        answers=True,
+        options=("size",),
+        replaces_response=True,
     ),
     "slow": FaultKind(
-        does="Sends the body in pieces of `size` bytes, `seconds` (1 unless told) before each "
-        "piece. A stream is cut into pieces in the middle of its events.",
+        description=(
+            "Sends the body in pieces of `size` bytes and waits `seconds` (default: 1) before "
+            "each. The pieces of a stream may end in the middle of an event."
+        ),
         routes=_EVERYWHERE,
-        takes=("seconds", "size"),
+        options=("seconds", "size"),
     ),
     "stall": FaultKind(
-        does="Sends nothing for `seconds`, or until the client leaves. A stream stands still "
-        "before chunk number `chunk`, or after `each` chunks of the connection.",
+        description=(
+            "Sends nothing for `seconds`, or until the client disconnects. A stream stalls "
+            "before chunk number `chunk`, or after `each` chunks of the connection."
+        ),
         routes=_EVERYWHERE,
-        takes=("seconds", "chunk", "each", "late"),
+        options=("seconds", "chunk", "each", "late"),
     ),
-    "hollow": FaultKind(
-        does="Tells of a completed task without its results, in the first `polls` (3 unless told) "
-        "queries after its end.",
+    "empty-result": FaultKind(
+        description=(
+            "Shows a completed task without results in its first `polls` (default: 3) queries."
+        ),
         routes=("query",),
-        takes=("polls",),
+        options=("polls",),
     ),
     "member": FaultKind(
-        does="Leaves `member` out of the JSON object that is answered, or gives it the `value`, as "
-        'in `submit:member:member=status` and `query:member:member=status,value="canceled"`. '
-        "Errors are answered as ever.",
+        description=(
+            "Removes `member` from the JSON object of the response, or sets it to `value`, as "
+            "in `submit:member:member=status` and "
+            '`query:member:member=status,value="canceled"`. Error responses are not changed.'
+        ),
         routes=("submit", "query", "models"),
-        takes=("member", "value"),
+        options=("member", "value"),
     ),
     "fail": FaultKind(
-        does="Lets the task that is created fail with `code`, after writing `chunk` tokens.",
+        description="Creates a task that fails with `code` after writing `chunk` tokens.",
         routes=("submit",),
-        takes=("code", "chunk"),
+        options=("code", "chunk"),
     ),
     "cut": FaultKind(
-        does="Closes the connection before chunk number `chunk`, or after `each` chunks of the "
-        "connection.",
+        description=(
+            "Closes the connection before chunk number `chunk`, or after `each` chunks of the "
+            "connection."
+        ),
         routes=("stream",),
-        takes=("chunk", "each"),
+        options=("chunk", "each"),
     ),
     "torn": FaultKind(
-        does="As `cut`, but half of the next event is sent first.",
+        description="Like `cut`, but sends half of the next event first.",
         routes=("stream",),
-        takes=("chunk", "each"),
+        options=("chunk", "each"),
     ),
     "no-done": FaultKind(
-        does="Ends the stream cleanly without its last event.",
+        description="Ends the stream cleanly without its last event.",
         routes=("stream",),
     ),
     "wrong-total": FaultKind(
-        does="Says `total` chunks in the last event, or one too many.",
+        description="Reports `total` chunks in the last event (default: one too many).",
         routes=("stream",),
-        takes=("total",),
+        options=("total",),
     ),
     "ignore-offset": FaultKind(
-        does="Sends the stream from its beginning, whatever `offset` asks for.",
+        description="Sends the stream from its beginning and ignores `offset`.",
         routes=("stream",),
     ),
-    "crlf": FaultKind(does="Ends lines by CR LF.", routes=("stream",)),
+    "crlf": FaultKind(description="Ends lines with CR LF.", routes=("stream",)),
     "comments": FaultKind(
-        does="Puts comments, `id` and `retry` lines between the events.", routes=("stream",)
+        description="Sends comments, `id` and `retry` lines between the events.", routes=("stream",)
     ),
     "unknown-events": FaultKind(
-        does="Puts events of a name that nobody knows between the others.", routes=("stream",)
+        description="Sends events with an unknown name between the others.", routes=("stream",)
     ),
 }
 """The faults by name."""
 
-WHEN: Final = {
-    "nth": "only the `nth` call that the rule is about; the first is 1",
-    "every": "only each `every`-th such call",
-    "probability": "such a call with this chance, between 0 and 1; drawn from the seed",
-    "times": "at most so many calls in all",
+CONDITIONS: Final = {
+    "nth": "only the call of this number; the first is 1",
+    "every": "only calls whose number is a multiple of this",
+    "probability": "calls with this probability, from 0 to 1; the seed decides which",
+    "times": "at most this many calls",
     "model": "only calls about tasks of this model",
-    "task": "only calls about the task of this id",
+    "task": "only calls about the task with this id",
 }
-"""The members that say on which calls a rule acts. What is not given does not restrict it."""
+"""The members that select the calls on which a rule acts."""
 
-HOW: Final = {
+OPTIONS: Final = {
     "status": "the HTTP status, 200 to 599",
     "code": "the `error.code`",
     "message": "the `error.message`",
-    "retry_after": "the seconds of a header `Retry-After`",
-    "late": "do what was asked first and spoil only the answer: a late submit has made its task",
-    "seconds": "how long",
+    "retry_after": "the seconds of the header `Retry-After`",
+    "late": "process the request and change only the response: a late submit creates its task",
+    "seconds": "a time in seconds",
     "size": "a number of bytes",
-    "polls": "a number of queries, counted for each task",
-    "chunk": "a chunk of the stream, or a number of tokens; the first is 0",
+    "polls": "a number of queries of each task",
+    "chunk": "the number of a chunk (the first is 0), or a number of tokens",
     "each": "a number of chunks of one connection",
     "total": "a number of chunks",
-    "member": "the name of a member of the answer",
-    "value": "what the member is, written as JSON; without it the member is absent",
+    "member": "the name of a member of the response",
+    "value": "the value of the member as JSON; without it the member is removed",
 }
-"""The members that say how a fault goes."""
+"""The members that are options of a fault."""

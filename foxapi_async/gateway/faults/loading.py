@@ -1,7 +1,7 @@
-"""Rules as they come from a file or over HTTP.
+"""Reads fault rules from a TOML file or from the JSON of a request.
 
-Both have one form: an object with ``faults``, a list of short forms and objects, and maybe a
-``seed``. A list or a single rule stands for itself.
+Both have the same form: an object with ``faults`` (a list of rules) and an optional ``seed``. A
+list of rules or a single rule is accepted too. A rule is an object or a text in the short form.
 """
 
 import tomllib
@@ -13,11 +13,15 @@ from foxapi_async.errors import ConfigError
 from foxapi_async.gateway.faults.rule import FaultRule
 
 _MEMBERS = {"faults", "seed"}
-_MOST_RULES = 1000
+_MAX_RULES = 1000
 
 
 def read_faults(value: object) -> tuple[tuple[FaultRule, ...], int | None]:
-    """Return the rules and the seed that ``value`` holds; ``ConfigError`` says what is wrong."""
+    """Return the rules and the seed of a decoded document.
+
+    Raises:
+        ConfigError: A rule or the seed is invalid.
+    """
     seed: object = None
     if _is_document(value):
         members = cast("Mapping[str, object]", value)
@@ -29,8 +33,8 @@ def read_faults(value: object) -> tuple[tuple[FaultRule, ...], int | None]:
     items: list[object] = [value]
     if isinstance(value, list):
         items = cast("list[object]", value)
-    if len(items) > _MOST_RULES:
-        raise ConfigError(f"at most {_MOST_RULES} rules, got {len(items)}")
+    if len(items) > _MAX_RULES:
+        raise ConfigError(f"at most {_MAX_RULES} rules, got {len(items)}")
     return tuple(FaultRule.of(item) for item in items), seed
 
 
@@ -41,7 +45,17 @@ def _is_document(value: object) -> bool:
 
 
 def load_faults(path: str | Path) -> tuple[tuple[FaultRule, ...], int | None]:
-    """Read a TOML file; ``ConfigError`` names the file and what is wrong in it."""
+    """Read fault rules from a TOML file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The rules, and the seed or ``None``.
+
+    Raises:
+        ConfigError: The file cannot be read, or a rule in it is invalid.
+    """
     try:
         value = tomllib.loads(Path(path).read_text("utf-8"))
     except OSError as error:

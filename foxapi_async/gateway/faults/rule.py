@@ -1,8 +1,13 @@
-"""One rule: what goes wrong, and on which calls."""
+"""One fault rule, and its short form.
+
+The short form is ``ROUTE:FAULT`` or ``ROUTE:FAULT:NAME=VALUE,NAME=VALUE``. ``submit:503`` is an
+error with this status. A name without a value, such as ``late``, is true. A value cannot contain a
+comma; write a rule that needs one as an object.
+"""
 
 import math
-from collections.abc import Collection
-from typing import Final
+from collections.abc import Collection, Mapping
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -10,25 +15,24 @@ from msgspec import Struct
 from foxapi_async._wire.decode_errors import Problem, parse_error
 from foxapi_async._wire.suggestion import closest
 from foxapi_async.errors import ConfigError
-from foxapi_async.gateway.faults.catalog import HOW, KINDS, ROUTES, WHEN
-from foxapi_async.gateway.faults.text import read_rule, write_rule
+from foxapi_async.gateway.faults.catalog import CONDITIONS, FAULT_KINDS, OPTIONS, ROUTES
 
 _POSITIVE: Final = ("nth", "every", "times", "size", "polls", "each")
 _NOT_NEGATIVE: Final = ("retry_after", "seconds", "chunk", "total")
-_LONGEST_CODE: Final = 64
-_LETTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz_")
+_MAX_CODE_LENGTH: Final = 64
+_CODE_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz_")
 _STATUSES: Final = range(200, 600)
-_SHOWN: Final = 120
+_MAX_EXCERPT: Final = 120
 
 
 class FaultRule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A failure that the gateway makes on purpose, and the calls on which it makes it.
+    """A failure that the gateway makes on purpose, and the calls on which it acts.
 
-    ``nth``, ``every``, ``probability``, ``times``, ``model`` and ``task`` choose among the calls of
-    the route; together they restrict each other. The other members say how the fault goes.
+    ``nth``, ``every``, ``probability``, ``times``, ``model`` and ``task`` are conditions: the rule
+    acts on the calls of its route that meet all of them. The other fields are options of the fault.
 
-    ``FaultRule.of("submit:503:nth=2")`` reads the short form, which ``str()`` writes. A rule that
-    cannot work raises ``ConfigError``, which names the part and what to write instead.
+    ``FaultRule.of("submit:503:nth=2")`` reads the short form, and ``str(rule)`` returns it. An
+    invalid rule raises ``ConfigError``, which names the wrong part and what to write instead.
     """
 
     on: str
@@ -36,19 +40,19 @@ class FaultRule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_un
     fault: str
     """The name of the fault, such as ``503`` or ``reset``."""
     nth: int | None = None
-    """Only the call of this number; the first is 1."""
+    """Act only on the call of this number; the first is 1."""
     every: int | None = None
-    """Only each call of a multiple of this number."""
+    """Act only on calls whose number is a multiple of this."""
     probability: float | None = None
-    """Only some calls, with this chance between 0 and 1; drawn from the seed."""
+    """Act with this probability, from 0 to 1. The seed decides on which calls."""
     times: int | None = None
-    """At most so many calls in all."""
+    """Act on at most this many calls."""
     model: str | None = None
-    """Only calls about tasks of this model."""
+    """Act only on calls about tasks of this model."""
     task: str | None = None
-    """Only calls about the task of this id."""
+    """Act only on calls about the task with this id."""
     late: bool = False
-    """Process the call first and spoil only its answer: a late submit has made its task."""
+    """Process the call first and change only its response: a late submit creates its task."""
     status: int | None = None
     """The HTTP status, 200 to 599."""
     code: str | None = None
@@ -58,59 +62,64 @@ class FaultRule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_un
     retry_after: float | None = None
     """The seconds of the header ``Retry-After``."""
     seconds: float | None = None
-    """How long the fault lasts, in seconds."""
+    """The duration of the fault in seconds."""
     size: int | None = None
     """A number of bytes."""
     polls: int | None = None
-    """A number of queries, counted for each task."""
+    """A number of queries of each task."""
     chunk: int | None = None
-    """The number of a chunk of the stream, or of tokens; the first is 0."""
+    """The number of a chunk (the first is 0), or a number of tokens."""
     each: int | None = None
     """A number of chunks of one connection."""
     total: int | None = None
     """A number of chunks."""
     member: str | None = None
-    """The name of a member of the answer."""
+    """The name of a member of the response."""
     value: str | None = None
-    """The value of the member, as JSON; without it the member is absent."""
+    """The value of the member as JSON; without it the member is removed."""
 
     @classmethod
     def of(cls, value: object) -> "FaultRule":
-        """Return the rule that a text in the short form, or a mapping of members, describes."""
+        """Return the rule for a text in the short form or a mapping of fields.
+
+        Raises:
+            ConfigError: The rule is invalid.
+        """
         if isinstance(value, FaultRule):
             return value
         try:
-            members = read_rule(value) if isinstance(value, str) else value
+            members = _read_short_form(value) if isinstance(value, str) else value
             return msgspec.convert(members, cls, strict=not isinstance(value, str))
         except msgspec.ValidationError as error:
-            raise ConfigError(f"fault {_shown(value)}: {_explain(parse_error(error))}") from None
+            raise ConfigError(f"fault {_excerpt(value)}: {_explain(parse_error(error))}") from None
         except ConfigError as error:
-            raise ConfigError(f"fault {_shown(value)}: {error}") from None
+            raise ConfigError(f"fault {_excerpt(value)}: {error}") from None
 
     def __post_init__(self) -> None:
         if self.on not in ROUTES:
-            raise ConfigError(f"there is no route {self.on!r}; {_choose(self.on, ROUTES)}")
-        kind = KINDS.get(self.fault)
+            raise ConfigError(f"there is no route {self.on!r}; {_suggestion(self.on, ROUTES)}")
+        kind = FAULT_KINDS.get(self.fault)
         if kind is None:
-            raise ConfigError(f"there is no fault {self.fault!r}; {_choose(self.fault, KINDS)}")
+            hint = _suggestion(self.fault, FAULT_KINDS)
+            raise ConfigError(f"there is no fault {self.fault!r}; {hint}")
         if self.on not in kind.routes:
             raise ConfigError(f"{self.fault} works on {' or '.join(kind.routes)}, not {self.on}")
-        for name in HOW:
+        for name in OPTIONS:
             value: object = getattr(self, name)
-            if name not in kind.takes and value is not None and value is not False:
-                raise ConfigError(f"{self.fault} takes no {name}; {_takes(self.fault)}")
-        self._refuse_bad_numbers()
-        self._refuse_missing()
+            if name not in kind.options and value is not None and value is not False:
+                raise ConfigError(f"{self.fault} takes no {name}; {_options_of(self.fault)}")
+        self._check_numbers()
+        self._check_required()
 
-    def _refuse_missing(self) -> None:
-        """Refuse a fault without what it needs."""
+    def _check_required(self) -> None:
+        """Raise ``ConfigError`` if an option that the fault needs is missing or invalid."""
         if self.fault == "status" and self.status is None:
             raise ConfigError("status needs a status; write it in its place, as in submit:503")
-        if self.fault == "fail" and not _is_code(self.code):
+        if self.fault == "fail" and not _is_code(self.code or ""):
             raise ConfigError("fail needs a code of letters and _, as in submit:fail:code=timeout")
         if self.fault == "member":
             if not self.member:
-                raise ConfigError("member needs the name of one, as in query:member:member=id")
+                raise ConfigError("member needs the name of a member, as in query:member:member=id")
             if self.value is not None and not _is_json(self.value):
                 raise ConfigError(
                     f'value must be JSON, such as null, 5 or "text", got {self.value!r}'
@@ -120,7 +129,7 @@ class FaultRule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_un
         if self.fault == "stall" and self.on != "stream" and not self.chunk is self.each is None:
             raise ConfigError(f"stall takes chunk and each on a stream, not on {self.on}")
 
-    def _refuse_bad_numbers(self) -> None:
+    def _check_numbers(self) -> None:
         for names, least in ((_POSITIVE, 1), (_NOT_NEGATIVE, 0)):
             for name in names:
                 value: float | None = getattr(self, name)
@@ -132,11 +141,11 @@ class FaultRule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_un
             raise ConfigError(f"status lies between 200 and 599, got {self.status!r}")
 
     def __str__(self) -> str:
-        return write_rule(msgspec.to_builtins(self))
+        return _write_short_form(msgspec.to_builtins(self))
 
 
-def _is_code(code: str | None) -> bool:
-    return bool(code) and len(code or "") <= _LONGEST_CODE and set(code or "") <= _LETTERS
+def _is_code(code: str) -> bool:
+    return bool(code) and len(code) <= _MAX_CODE_LENGTH and set(code) <= _CODE_CHARACTERS
 
 
 def _is_json(text: str) -> bool:
@@ -147,21 +156,20 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _takes(fault: str) -> str:
-    own = KINDS[fault].takes
-    return f"it takes {', '.join([*own, *WHEN])}"
+def _options_of(fault: str) -> str:
+    return f"it takes {', '.join([*FAULT_KINDS[fault].options, *CONDITIONS])}"
 
 
-def _choose(wrong: str, known: Collection[str]) -> str:
-    near = closest(wrong, known)
-    return f"did you mean {near}?" if near else f"choose one of {', '.join(known)}"
+def _suggestion(unknown: str, known: Collection[str]) -> str:
+    similar = closest(unknown, known)
+    return f"did you mean {similar}?" if similar else f"choose one of {', '.join(known)}"
 
 
 def _explain(problem: Problem) -> str:
     """Return the error text for a member that is unknown, missing or of the wrong type."""
     if problem.unknown is not None:
-        known = ["on", "fault", *WHEN, *HOW]
-        return f"there is no {problem.unknown!r}; {_choose(problem.unknown, known)}"
+        known = ["on", "fault", *CONDITIONS, *OPTIONS]
+        return f"there is no {problem.unknown!r}; {_suggestion(problem.unknown, known)}"
     if problem.missing is not None:
         return f"`{problem.missing}` is missing"
     if problem.path and problem.expected:
@@ -177,6 +185,42 @@ _TYPES: Final = {
 }
 
 
-def _shown(value: object) -> str:
+def _excerpt(value: object) -> str:
     text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return text if len(text) <= _MAX_EXCERPT else f"{text[:_MAX_EXCERPT]}…"
+
+
+def _read_short_form(text: str) -> dict[str, str]:
+    """Return the fields that a text in the short form gives, all of them as texts."""
+    route, colon, rest = text.strip().partition(":")
+    fault, _, options = rest.partition(":")
+    if not route or not colon or not fault:
+        raise ConfigError("write ROUTE:FAULT, as in submit:503 or stream:cut:chunk=5")
+    fields = {"on": route, "fault": fault.replace("_", "-")}
+    if fault.isascii() and fault.isdigit():
+        fields |= {"fault": "status", "status": fault}
+    for option in options.split(",") if options else ():
+        name, equals, value = (part.strip() for part in option.partition("="))
+        if not name:
+            raise ConfigError("an option has no name; write NAME=VALUE between the commas")
+        if name in fields:
+            raise ConfigError(f"{name} is given twice; remove one of them")
+        if equals and not value:
+            raise ConfigError(f"{name} has no value; write {name}=VALUE, or {name} alone")
+        fields[name] = value if equals else "true"
+    return fields
+
+
+def _write_short_form(fields: Mapping[str, Any]) -> str:
+    rest = dict(fields)
+    route, fault = rest.pop("on"), rest.pop("fault")
+    if fault == "status":
+        fault = rest.pop("status")
+    options = ",".join(
+        name if value is True else f"{name}={_number(value)}" for name, value in rest.items()
+    )
+    return f"{route}:{fault}:{options}" if options else f"{route}:{fault}"
+
+
+def _number(value: object) -> str:
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)

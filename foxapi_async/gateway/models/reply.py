@@ -1,4 +1,4 @@
-"""The words of a simulated model."""
+"""Texts of the simulated models."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -27,19 +27,19 @@ _NAMES: Final = {
 
 
 def reply(prompt: Prompt, index: int) -> str:
-    """Compose the answer of choice ``index``: the numbers asked for, or a few kind sentences."""
+    """Return the text of choice ``index``: the requested numbers, or a few sentences."""
     numbers = prompt.numbers
     if numbers is not None:
         return ", ".join(map(str, numbers))
-    # Python's own hash of a text differs from one process to the next.
-    mood = crc32(prompt.text.encode()) + index
-    opener = _OPENERS[mood % len(_OPENERS)]
-    closer = _CLOSERS[mood // len(_OPENERS) % len(_CLOSERS)]
+    # `hash()` of a text differs between processes.
+    digest = crc32(prompt.text.encode()) + index
+    opener = _OPENERS[digest % len(_OPENERS)]
+    closer = _CLOSERS[digest // len(_OPENERS) % len(_CLOSERS)]
     return " ".join(filter(None, (opener, *_remarks(prompt), closer)))
 
 
 def thinking(prompt: Prompt) -> str:
-    """Compose what a thinking model thinks before it answers."""
+    """Return the reasoning of a thinking model."""
     numbers = prompt.numbers
     if numbers is not None:
         plan = f"So I begin with {numbers[0]} and end with {numbers[-1]}."
@@ -50,14 +50,14 @@ def thinking(prompt: Prompt) -> str:
 
 def _remarks(prompt: Prompt) -> tuple[str, ...]:
     quoted = f'You wrote "{prompt.excerpt}".' if prompt.text.strip() else "You sent no text."
-    media = f"I have looked at {_listed(prompt.media)}." if prompt.media else ""
+    media = f"I have looked at {_enumerate(prompt.media)}." if prompt.media else ""
     if prompt.tool_result is None:
         return quoted, media
     return quoted, media, f'The tool answered "{excerpt(prompt.tool_result)}".'
 
 
-def _listed(media: Mapping[str, int]) -> str:
-    """Say "your image and your 2 files"."""
+def _enumerate(media: Mapping[str, int]) -> str:
+    """Return a text such as "your image and your 2 files"."""
     parts = [
         f"your {_NAMES.get(kind, kind)}"
         if number == 1

@@ -1,50 +1,63 @@
-"""Two JSON schemas that must both hold, as one."""
+"""Merges two JSON schemas into one that is valid only where both are."""
 
 from collections.abc import Callable
 from itertools import product
-from typing import Any, Final
-
-from foxapi_async.gateway.models.json_types import is_array, is_object
+from typing import Any, Final, TypeGuard
 
 Schema = dict[str, Any]
 
-# A comparison of so many characters counts as one step.
-_CHARACTERS: Final = 64
+# Characters that one unit of work compares.
+_CHARACTERS_PER_UNIT: Final = 64
+
+
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    """Return whether ``value`` is a JSON object."""
+    return isinstance(value, dict)
+
+
+def is_array(value: object) -> TypeGuard[list[Any]]:
+    """Return whether ``value`` is a JSON array."""
+    return isinstance(value, list)
 
 
 class UnsatisfiableError(ValueError):
-    """No value is valid for the schema, or none that a simulated model can find."""
+    """No value matches the schema, or the generator finds none."""
 
 
 class TooLargeError(UnsatisfiableError):
-    """The budget is spent. Another option of the schema would be built from the same budget."""
+    """The budget of a schema is spent. Trying another option of the schema would not help."""
 
 
 class Budget:
-    """Bounds what one schema may cost, because a short schema can ask for unbounded work."""
+    """Limits the cost of one schema. A short schema can cause unbounded work.
 
-    __slots__ = ("_left", "_what")
+    Args:
+        units: The limit.
+        reason: Completes the error message.
+    """
 
-    def __init__(self, units: int, what: str) -> None:
+    __slots__ = ("_left", "_reason")
+
+    def __init__(self, units: int, reason: str) -> None:
         self._left = units
-        self._what = what
+        self._reason = reason
 
     def spend(self, units: int) -> None:
-        """Take ``units``; ``TooLargeError`` if fewer are left."""
+        """Take ``units`` from the budget; ``TooLargeError`` if fewer are left."""
         self._left -= units
         if self._left < 0:
-            raise TooLargeError(f"the schema asks for too much: {self._what}")
+            raise TooLargeError(f"the schema asks for too much: {self._reason}")
 
 
-def merged(one: Schema, other: Schema, work: Budget) -> Schema:
-    """Return a schema that allows only what ``one`` and ``other`` both allow.
+def merge(one: Schema, other: Schema, work: Budget) -> Schema:
+    """Return a schema that is valid only where ``one`` and ``other`` are.
 
-    A keyword with no rule here is taken from ``other``.
+    A keyword without a rule in ``_RULES`` is taken from ``other``.
     """
     work.spend(1 + len(one) + len(other))
     result = dict(one)
     for keyword, value in other.items():
-        if keyword in result and not is_same(result[keyword], value, work):
+        if keyword in result and not is_equal(result[keyword], value, work):
             rule = _RULES.get(keyword)
             result[keyword] = rule(result[keyword], value, work) if rule else value
         else:
@@ -52,30 +65,30 @@ def merged(one: Schema, other: Schema, work: Budget) -> Schema:
     return result
 
 
-def both(one: object, other: object, work: Budget) -> object:
-    """Merge two schemas, either of which may be ``true`` or ``false``."""
+def merge_any(one: object, other: object, work: Budget) -> object:
+    """Merge two schemas that may be ``true`` or ``false``."""
     if is_object(one) and is_object(other):
-        return merged(one, other, work)
+        return merge(one, other, work)
     if one is False or other is False:
         return False
     return one if is_object(one) else other
 
 
-def is_same(one: object, other: object, work: Budget) -> bool:
-    """Compare as JSON does, where ``true`` is not 1."""
+def is_equal(one: object, other: object, work: Budget) -> bool:
+    """Compare two JSON values; unlike in Python, ``true`` is not 1."""
     work.spend(1)
     if one is other:
         return True
     if is_object(one) and is_object(other):
         return len(one) == len(other) and all(
-            name in other and is_same(value, other[name], work) for name, value in one.items()
+            name in other and is_equal(value, other[name], work) for name, value in one.items()
         )
     if is_array(one) and is_array(other):
         return len(one) == len(other) and all(
-            is_same(item, its, work) for item, its in zip(one, other, strict=True)
+            is_equal(item, other_item, work) for item, other_item in zip(one, other, strict=True)
         )
     if isinstance(one, str):
-        work.spend(len(one) // _CHARACTERS)
+        work.spend(len(one) // _CHARACTERS_PER_UNIT)
     return one == other and isinstance(one, bool) == isinstance(other, bool)
 
 
@@ -83,19 +96,21 @@ def _types(one: str | list[str], other: str | list[str], work: Budget) -> list[s
     first = [one] if isinstance(one, str) else one
     second = [other] if isinstance(other, str) else other
     work.spend(len(first) * len(second))
-    # Every integer is a number.
+    # "integer" and "number" have the integers in common.
     common = [
         name for name in first if name in second or (name == "integer" and "number" in second)
     ]
     if "number" in first and "integer" in second and "integer" not in common:
         common.append("integer")
     if not common:
-        raise UnsatisfiableError(f"no value is both {_shown(one)} and {_shown(other)}")
+        raise UnsatisfiableError(f"no value is both {_excerpt(one)} and {_excerpt(other)}")
     return common
 
 
 def _values(one: list[Any], other: list[Any], work: Budget) -> list[Any]:
-    common = [value for value in one if any(is_same(value, its, work) for its in other)]
+    common = [
+        value for value in one if any(is_equal(value, other_value, work) for other_value in other)
+    ]
     if not common:
         raise UnsatisfiableError("no value is in both enumerations")
     return common
@@ -103,13 +118,13 @@ def _values(one: list[Any], other: list[Any], work: Budget) -> list[Any]:
 
 def _constants(one: object, other: object, work: Budget) -> object:
     del work
-    raise UnsatisfiableError(f"no value is both {_shown(one)} and {_shown(other)}")
+    raise UnsatisfiableError(f"no value is both {_excerpt(one)} and {_excerpt(other)}")
 
 
 def _properties(one: Schema, other: Schema, work: Budget) -> Schema:
     work.spend(len(one) + len(other))
     return one | {
-        name: both(one[name], schema, work) if name in one else schema
+        name: merge_any(one[name], schema, work) if name in one else schema
         for name, schema in other.items()
     }
 
@@ -129,41 +144,41 @@ def _parts(one: list[Any], other: list[Any], work: Budget) -> list[Any]:
     return [*one, *other]
 
 
-def _least(one: Any, other: Any, work: Budget) -> Any:
+def _minimum(one: Any, other: Any, work: Budget) -> Any:
     del work
     return min(one, other)
 
 
-def _greatest(one: Any, other: Any, work: Budget) -> Any:
+def _maximum(one: Any, other: Any, work: Budget) -> Any:
     del work
     return max(one, other)
 
 
-def _shown(value: object) -> str:
-    """Return a value short enough for an error text."""
+def _excerpt(value: object) -> str:
+    """Return a value as a text short enough for an error message."""
     if is_object(value) or is_array(value):
         return "a value with members" if value else repr(value)
-    text = repr(value[:_CHARACTERS]) if isinstance(value, str) else repr(value)
-    return text if len(text) <= 2 * _CHARACTERS else f"{text[:_CHARACTERS]}…"
+    text = repr(value[:_CHARACTERS_PER_UNIT]) if isinstance(value, str) else repr(value)
+    return text if len(text) <= 2 * _CHARACTERS_PER_UNIT else f"{text[:_CHARACTERS_PER_UNIT]}…"
 
 
 _RULES: dict[str, Callable[[Any, Any, Budget], Any]] = {
-    "additionalProperties": both,
+    "additionalProperties": merge_any,
     "allOf": _parts,
     "anyOf": _options,
     "const": _constants,
     "enum": _values,
-    "exclusiveMaximum": _least,
-    "exclusiveMinimum": _greatest,
-    "items": both,
-    "maxItems": _least,
-    "maxLength": _least,
-    "maxProperties": _least,
-    "maximum": _least,
-    "minItems": _greatest,
-    "minLength": _greatest,
-    "minProperties": _greatest,
-    "minimum": _greatest,
+    "exclusiveMaximum": _minimum,
+    "exclusiveMinimum": _maximum,
+    "items": merge_any,
+    "maxItems": _minimum,
+    "maxLength": _minimum,
+    "maxProperties": _minimum,
+    "maximum": _minimum,
+    "minItems": _maximum,
+    "minLength": _maximum,
+    "minProperties": _maximum,
+    "minimum": _maximum,
     "oneOf": _options,
     "properties": _properties,
     "required": _names,

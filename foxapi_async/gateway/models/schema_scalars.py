@@ -1,4 +1,4 @@
-"""Texts and numbers that a JSON schema allows; ``variant`` asks for another one each time."""
+"""Generates texts and numbers that match a JSON schema. Each ``variant`` gives another value."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from foxapi_async.gateway.models.schema_merge import Schema, UnsatisfiableError
 
-_LONGEST: Final = 100_000
+_MAX_LENGTH: Final = 100_000
 
 _FORMATS: Final[dict[str, Callable[[int], str]]] = {
     "date": lambda variant: f"2026-01-{variant % 28 + 1:02}",
@@ -23,8 +23,10 @@ _FORMATS: Final[dict[str, Callable[[int], str]]] = {
 }
 
 
-def scalar(type: str, schema: Schema, name: str, variant: int) -> str | float | bool | None:
-    """Return a value without parts; ``name`` is what a text speaks of."""
+def generate_scalar(
+    type: str, schema: Schema, name: str, variant: int
+) -> str | float | bool | None:
+    """Return a value that is no object or array; a text mentions ``name``."""
     if type == "string":
         return _text(schema, name, variant)
     if type == "boolean":
@@ -32,15 +34,15 @@ def scalar(type: str, schema: Schema, name: str, variant: int) -> str | float | 
     if type in {"integer", "number"}:
         return (_integer if type == "integer" else _number)(schema, variant)
     if type != "null":
-        raise UnsatisfiableError(f"{type[:64]!r} is no type")
+        raise UnsatisfiableError(f"{type[:64]!r} is not a type")
     return None
 
 
 def _text(schema: Schema, name: str, variant: int) -> str:
-    """Return a text of the right length, in its format if that fits. Patterns are not read."""
-    shortest = size(schema, "minLength", 0)
-    longest = size(schema, "maxLength", _LONGEST)
-    if shortest > min(longest, _LONGEST):
+    """Return a text of a valid length, in the format if the length allows it."""
+    shortest = read_size(schema, "minLength", 0)
+    longest = read_size(schema, "maxLength", _MAX_LENGTH)
+    if shortest > min(longest, _MAX_LENGTH):
         raise UnsatisfiableError(f"no text has {shortest} to {longest} characters")
     template = _FORMATS.get(str(schema.get("format")))
     formatted = template(variant) if template else ""
@@ -51,7 +53,7 @@ def _text(schema: Schema, name: str, variant: int) -> str:
 
 
 def _integer(schema: Schema, variant: int) -> int:
-    """Return a whole number within the bounds, 1 if that will do."""
+    """Return an integer within the bounds; 1 if it is valid."""
     step = _step(schema)
     whole = 1 if step is None else lcm(1, step.numerator)
     return int(_multiple(schema, Fraction(whole), variant))
@@ -74,15 +76,15 @@ def _number(schema: Schema, variant: int) -> int | float:
 
 
 def _between(schema: Schema, low: Fraction, high: Fraction, variant: int) -> int | float:
-    _, _, low_is_out, high_is_out = _bounds(schema)
-    if low == high and not low_is_out and not high_is_out:
+    _, _, low_excluded, high_excluded = _bounds(schema)
+    if low == high and not low_excluded and not high_excluded:
         return _plain(low)
     value = _plain(low + (high - low) * Fraction(variant % 97 + 1, 98))
-    # Bounds that are neighbours as floats leave nothing between them.
+    # There may be no float between two bounds.
     for bound, fits in (
         (value, low < value < high),
-        (low, not low_is_out),
-        (high, not high_is_out),
+        (low, not low_excluded),
+        (high, not high_excluded),
     ):
         if fits and low <= high:
             return _plain(bound)
@@ -91,12 +93,12 @@ def _between(schema: Schema, low: Fraction, high: Fraction, variant: int) -> int
 
 def _multiple(schema: Schema, step: Fraction, variant: int) -> Fraction:
     """Return a multiple of ``step`` within the bounds."""
-    low, high, low_is_out, high_is_out = _bounds(schema)
+    low, high, low_excluded, high_excluded = _bounds(schema)
     first = None if low is None else ceil(low / step)
     last = None if high is None else floor(high / step)
-    if low_is_out and first is not None and first * step == low:
+    if low_excluded and first is not None and first * step == low:
         first += 1
-    if high_is_out and last is not None and last * step == high:
+    if high_excluded and last is not None and last * step == high:
         last -= 1
     if first is not None and last is not None:
         if first > last:
@@ -109,10 +111,10 @@ def _multiple(schema: Schema, step: Fraction, variant: int) -> Fraction:
 
 
 def _bounds(schema: Schema) -> tuple[Fraction | None, Fraction | None, bool, bool]:
-    """Return the least and the greatest number, and for each whether it is itself excluded."""
-    low, low_is_out = _bound(schema, "minimum", "exclusiveMinimum", max)
-    high, high_is_out = _bound(schema, "maximum", "exclusiveMaximum", min)
-    return low, high, low_is_out, high_is_out
+    """Return the minimum, the maximum, and for each whether it is exclusive."""
+    low, low_excluded = _bound(schema, "minimum", "exclusiveMinimum", max)
+    high, high_excluded = _bound(schema, "maximum", "exclusiveMaximum", min)
+    return low, high, low_excluded, high_excluded
 
 
 def _bound(
@@ -120,7 +122,7 @@ def _bound(
 ) -> tuple[Fraction | None, bool]:
     plain, exclusive = _fraction(schema.get(name)), _fraction(schema.get(exclusive_name))
     if exclusive is None:
-        # Draft 4 says `true` here and means the plain bound.
+        # In draft 4 the keyword is a boolean that makes the other bound exclusive.
         return plain, schema.get(exclusive_name) is True
     if plain is None:
         return exclusive, True
@@ -136,7 +138,7 @@ def _step(schema: Schema) -> Fraction | None:
 def _fraction(value: object) -> Fraction | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
         return None
-    # Through its text, so that 0.1 is a tenth.
+    # From the decimal text, so that 0.1 is exactly one tenth.
     return Fraction(str(value))
 
 
@@ -144,7 +146,7 @@ def _plain(value: float | Fraction) -> int | float:
     return int(value) if value == int(value) else float(value)
 
 
-def size(schema: Schema, keyword: str, default: int) -> int:
-    """Return a length or a number of items that the schema tells."""
+def read_size(schema: Schema, keyword: str, default: int) -> int:
+    """Return the value of a keyword such as ``minLength``."""
     value = schema.get(keyword)
     return default if isinstance(value, bool) or not isinstance(value, int | float) else int(value)

@@ -1,51 +1,95 @@
-"""A whole answer, as a stream of chunks and as the completion that is stored."""
+"""The complete answer of a simulated model, as stream chunks and as the stored completion."""
 
 from collections.abc import Iterator
 from itertools import chain, zip_longest
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
 from foxapi_async._wire.completion import ChatCompletion, Choice, Usage
 from foxapi_async.gateway import response_structs
-from foxapi_async.gateway.models.turn import ChoiceScript
+
+FinishReason = Literal["stop", "length", "tool_calls"]
 
 
-class Frame(Struct, frozen=True):
-    """One chunk, and whether the model was thinking when it wrote it."""
+class FunctionCall(Struct, frozen=True, kw_only=True):
+    """The tool call of a choice. Its arguments are the choice's ``pieces``."""
 
-    chunk: response_structs.Delta
+    id: str
+    name: str
+
+
+class ChoiceScript(Struct, frozen=True, kw_only=True):
+    """The answer of one choice, split into tokens."""
+
+    thinking: tuple[str, ...] = ()
+    """The tokens of the reasoning."""
+    pieces: tuple[str, ...] = ()
+    """The tokens of the text, or of the arguments of ``function_call``."""
+    function_call: FunctionCall | None = None
+    finish_reason: FinishReason = "stop"
+
+    @property
+    def text(self) -> str:
+        """The joined pieces."""
+        return "".join(self.pieces)
+
+    @property
+    def length(self) -> int:
+        """The number of tokens, reasoning included."""
+        return len(self.thinking) + len(self.pieces)
+
+    def limited(self, limit: int | None) -> "ChoiceScript":
+        """Return the first ``limit`` tokens; reasoning comes first."""
+        if limit is None or self.length <= limit:
+            return self
+        return ChoiceScript(
+            thinking=self.thinking[:limit],
+            pieces=self.pieces[: max(0, limit - len(self.thinking))],
+            # If the reasoning takes all tokens, the call is never made.
+            function_call=self.function_call if limit > len(self.thinking) else None,
+            finish_reason="length",
+        )
+
+
+class ScriptedChunk(Struct, frozen=True):
+    """One chunk of the stream."""
+
+    delta: response_structs.Delta
     is_thinking: bool = False
+    """The chunk is reasoning."""
 
 
 class Script(Struct, frozen=True, kw_only=True):
-    """What a model answers to one request, one turn for each choice.
+    """The answer to one request.
 
-    With a ``fault`` the task fails after what the turns say, and nothing is stored.
+    With an ``error`` the task fails after the tokens of ``choices``, and no completion is stored.
     """
 
     id: str
     created: int
     model: str
-    turns: tuple[ChoiceScript, ...]
+    choices: tuple[ChoiceScript, ...]
     prompt_words: int
     is_thinking: bool = False
+    """The model emits reasoning."""
     wants_usage: bool = False
-    fault: response_structs.TaskFault | None = None
+    """The stream ends with a chunk that has the usage."""
+    error: response_structs.TaskErrorBody | None = None
 
     @property
     def thinking_tokens(self) -> int:
-        """How many tokens all choices think."""
-        return sum(len(turn.thinking) for turn in self.turns)
+        """The reasoning tokens of all choices."""
+        return sum(len(choice.thinking) for choice in self.choices)
 
     @property
     def tokens(self) -> int:
-        """How many tokens all choices take, thinking included."""
-        return sum(turn.length for turn in self.turns)
+        """The tokens of all choices, reasoning included."""
+        return sum(choice.length for choice in self.choices)
 
     @property
     def usage(self) -> Usage:
-        """The tokens read and written."""
+        """The token counts of the prompt and the answer."""
         details: dict[str, Any] = {"reasoning_tokens": self.thinking_tokens}
         return response_structs.Usage(
             prompt_tokens=self.prompt_words,
@@ -56,41 +100,41 @@ class Script(Struct, frozen=True, kw_only=True):
 
     @property
     def completion(self) -> ChatCompletion:
-        """What is stored: all but the thinking, which the service forgets (seed, contract Q1)."""
+        """The stored completion. It lacks the reasoning, as the seed says (contract Q1)."""
         return response_structs.ChatCompletion(
             id=self.id,
             object="chat.completion",
             created=self.created,
             model=self.model,
-            choices=tuple(_choice(index, turn) for index, turn in enumerate(self.turns)),
+            choices=tuple(_choice(index, choice) for index, choice in enumerate(self.choices)),
             usage=self.usage,
         )
 
-    def steps(self) -> Iterator[Frame]:
-        """Write the stream: the choices take turns token by token, the usage comes last."""
-        parts = [self._turn_steps(index, turn) for index, turn in enumerate(self.turns)]
-        for step in chain.from_iterable(zip_longest(*parts)):
-            if step is not None:
-                yield step
-        if self.wants_usage and self.fault is None:
-            yield Frame(self._chunk((), self.usage))
+    def chunks(self) -> Iterator[ScriptedChunk]:
+        """Yield the chunks of the stream: choices alternate token by token, usage comes last."""
+        parts = [self._choice_chunks(index, choice) for index, choice in enumerate(self.choices)]
+        for chunk in chain.from_iterable(zip_longest(*parts)):
+            if chunk is not None:
+                yield chunk
+        if self.wants_usage and self.error is None:
+            yield ScriptedChunk(self._delta((), self.usage))
 
-    def _turn_steps(self, index: int, turn: ChoiceScript) -> Iterator[Frame]:
+    def _choice_chunks(self, index: int, choice: ChoiceScript) -> Iterator[ScriptedChunk]:
         role: str | None = "assistant"
-        for delta, is_thinking in _deltas(turn, is_whole=self.fault is None):
-            message = response_structs.DeltaMessage(
+        for message, is_thinking in _messages(choice, is_complete=self.error is None):
+            with_role = response_structs.DeltaMessage(
                 role=role,
-                content=delta.content,
-                reasoning_content=delta.reasoning_content,
-                tool_calls=delta.tool_calls,
+                content=message.content,
+                reasoning_content=message.reasoning_content,
+                tool_calls=message.tool_calls,
             )
             role = None
-            yield Frame(self._chunk((_delta_choice(index, message, None),)), is_thinking)
-        if self.fault is None:
-            choice = _delta_choice(index, response_structs.DeltaMessage(), turn.finish_reason)
-            yield Frame(self._chunk((choice,)))
+            yield ScriptedChunk(self._delta((_delta_choice(index, with_role, None),)), is_thinking)
+        if self.error is None:
+            last = _delta_choice(index, response_structs.DeltaMessage(), choice.finish_reason)
+            yield ScriptedChunk(self._delta((last,)))
 
-    def _chunk(
+    def _delta(
         self, choices: tuple[response_structs.DeltaChoice, ...], usage: Usage | None = None
     ) -> response_structs.Delta:
         return response_structs.Delta(
@@ -109,27 +153,30 @@ def _delta_choice(
     return response_structs.DeltaChoice(index=index, delta=message, finish_reason=finish_reason)
 
 
-def _deltas(
-    turn: ChoiceScript, *, is_whole: bool
+def _messages(
+    choice: ChoiceScript, *, is_complete: bool
 ) -> Iterator[tuple[response_structs.DeltaMessage, bool]]:
-    """Write what a turn says and whether it is thinking; never nothing, if it is whole."""
-    for piece in turn.thinking:
+    """Yield the message of each chunk, and whether it is reasoning.
+
+    A complete choice without tokens has one chunk with an empty text.
+    """
+    for piece in choice.thinking:
         yield response_structs.DeltaMessage(reasoning_content=piece), True
-    if turn.call is not None:
-        yield _call_delta(turn.call.name, "", turn.call.id), False
-        for piece in turn.pieces:
-            yield _call_delta(None, piece), False
+    if choice.function_call is not None:
+        yield _call_message(choice.function_call.name, "", choice.function_call.id), False
+        for piece in choice.pieces:
+            yield _call_message(None, piece), False
         return
-    for piece in turn.pieces:
+    for piece in choice.pieces:
         yield response_structs.DeltaMessage(content=piece), False
-    if is_whole and not turn.length:
+    if is_complete and not choice.length:
         yield response_structs.DeltaMessage(content=""), False
 
 
-def _call_delta(
+def _call_message(
     name: str | None, arguments: str, id: str | None = None
 ) -> response_structs.DeltaMessage:
-    """Write a piece of a call; only the first one has the id, the type and the name."""
+    """Build a part of a tool call; only the first part has the id, the type and the name."""
     call = response_structs.ToolCallDelta(
         index=0,
         id=id,
@@ -139,13 +186,15 @@ def _call_delta(
     return response_structs.DeltaMessage(tool_calls=(call,))
 
 
-def _choice(index: int, turn: ChoiceScript) -> Choice:
-    if turn.call is None:
-        message = response_structs.CompletionMessage(role="assistant", content=turn.text)
+def _choice(index: int, choice: ChoiceScript) -> Choice:
+    if choice.function_call is None:
+        message = response_structs.CompletionMessage(role="assistant", content=choice.text)
     else:
-        function = response_structs.Function(name=turn.call.name, arguments=turn.text)
-        call = response_structs.ToolCall(id=turn.call.id, type="function", function=function)
+        function = response_structs.Function(name=choice.function_call.name, arguments=choice.text)
+        call = response_structs.ToolCall(
+            id=choice.function_call.id, type="function", function=function
+        )
         message = response_structs.CompletionMessage(
             role="assistant", content=None, tool_calls=(call,)
         )
-    return response_structs.Choice(index=index, message=message, finish_reason=turn.finish_reason)
+    return response_structs.Choice(index=index, message=message, finish_reason=choice.finish_reason)

@@ -1,4 +1,4 @@
-"""From a request to the script of its answer."""
+"""Builds the script of the answer to a request."""
 
 import json
 from collections.abc import Mapping
@@ -9,15 +9,12 @@ from msgspec import UNSET
 
 from foxapi_async._catalog import MODELS
 from foxapi_async._wire.request import GenerationRequest
-from foxapi_async.gateway.models.json_types import is_object
-from foxapi_async.gateway.models.prompt import Prompt, read_prompt
+from foxapi_async.gateway.models.prompt import Prompt, cut_at_stop, read_prompt, split_tokens
 from foxapi_async.gateway.models.reply import reply, thinking
-from foxapi_async.gateway.models.schema_merge import UnsatisfiableError
+from foxapi_async.gateway.models.schema_merge import UnsatisfiableError, is_object
 from foxapi_async.gateway.models.schema_values import generate
-from foxapi_async.gateway.models.script import Script
-from foxapi_async.gateway.models.tokens import cut_at_stop, tokens
-from foxapi_async.gateway.models.turn import Call, ChoiceScript
-from foxapi_async.gateway.response_structs import TaskFault
+from foxapi_async.gateway.models.script import ChoiceScript, FunctionCall, Script
+from foxapi_async.gateway.response_structs import TaskErrorBody
 
 _FAILURES: Final = {
     "content_policy_violation": "the prompt was refused by moderation",
@@ -28,109 +25,115 @@ _FAILURES: Final = {
     "timeout": "the upstream service was too slow",
 }
 _NO_PARAMETERS: Final[dict[str, Any]] = {"type": "object", "properties": {}}
-_LONGEST_NAME: Final = 256
-_LONGEST_REASON: Final = 500
-# All choices of an answer together; each may be as long as a schema's value can be.
-_MOST_CHARACTERS: Final = 1_000_000
+_MAX_NAME_LENGTH: Final = 256
+_MAX_REASON_LENGTH: Final = 500
+# The sum over all choices. The budget of a schema's value applies to one choice.
+_MAX_CHARACTERS: Final = 1_000_000
 
 
 def is_costly(request: GenerationRequest) -> bool:
-    """Tell whether the answer follows a schema, which takes up to a tenth of a second."""
+    """Return whether the answer follows a schema, which may take a tenth of a second."""
     return isinstance(request.response_format, dict) or bool(request.tools)
 
 
 def simulate(request: GenerationRequest, *, completion_id: str, created: int) -> Script:
-    """Return the answer to a request that the catalog has let through."""
+    """Return the script of the answer to a valid request."""
     prompt = read_prompt(request)
     model = MODELS.get(request.model)
     is_thinking = model is not None and model.thinking
-    thought = tokens(thinking(prompt)) if is_thinking else ()
-    fault: TaskFault | None = None
-    turns: tuple[ChoiceScript, ...] = ()
+    reasoning = split_tokens(thinking(prompt)) if is_thinking else ()
+    error: TaskErrorBody | None = None
+    choices: tuple[ChoiceScript, ...] = ()
     if prompt.failure is not None:
-        code, written = prompt.failure
-        fault = TaskFault.of(code, _FAILURES.get(code, "the generation failed as the prompt asked"))
-        turns = (ChoiceScript(thinking=thought, pieces=tokens(reply(prompt, 0))).limited(written),)
+        code, limit = prompt.failure
+        message = _FAILURES.get(code, "the generation failed as the prompt asked")
+        error = TaskErrorBody.of(code, message)
+        choice = ChoiceScript(thinking=reasoning, pieces=split_tokens(reply(prompt, 0)))
+        choices = (choice.limited(limit),)
     else:
         try:
-            turns = _turns(request, prompt, thought)
-        except UnsatisfiableError as error:
-            fault = TaskFault.of("generation_failed", str(error)[:_LONGEST_REASON])
+            choices = _choices(request, prompt, reasoning)
+        except UnsatisfiableError as reason:
+            error = TaskErrorBody.of("generation_failed", str(reason)[:_MAX_REASON_LENGTH])
     return Script(
         id=completion_id,
         created=created,
         model=request.model,
-        turns=turns,
+        choices=choices,
         prompt_words=prompt.words,
         is_thinking=is_thinking,
         wants_usage=_mapping(request.stream_options).get("include_usage") is True,
-        fault=fault,
+        error=error,
     )
 
 
-def _turns(
-    request: GenerationRequest, prompt: Prompt, thought: tuple[str, ...]
+def _choices(
+    request: GenerationRequest, prompt: Prompt, reasoning: tuple[str, ...]
 ) -> tuple[ChoiceScript, ...]:
-    """Write every choice. What a schema asks for is built once, for all of them."""
-    function = _function_asked_for(request)
+    """Build every choice. All choices share one value of a requested schema."""
+    function = _required_function(request)
     name = None if function is None else str(function.get("name", ""))
-    if name is not None and len(name) > _LONGEST_NAME:
-        raise UnsatisfiableError(f"the name of a function has at most {_LONGEST_NAME} characters")
-    given = _given_text(request, function)
-    choices = _choices(request)
-    if given is not None and len(given) * choices > _MOST_CHARACTERS:
-        raise UnsatisfiableError(f"{choices} choices of this schema are too long for one answer")
+    if name is not None and len(name) > _MAX_NAME_LENGTH:
+        raise UnsatisfiableError(
+            f"the name of a function has at most {_MAX_NAME_LENGTH} characters"
+        )
+    schema_text = _schema_text(request, function)
+    number = _choice_count(request)
+    if schema_text is not None and len(schema_text) * number > _MAX_CHARACTERS:
+        raise UnsatisfiableError(f"{number} choices of this schema are too long for one answer")
     return tuple(
-        _turn(request, prompt, thought, index, name=name, given=given) for index in range(choices)
+        _choice(request, prompt, reasoning, index, name=name, schema_text=schema_text)
+        for index in range(number)
     )
 
 
-def _turn(
+def _choice(
     request: GenerationRequest,
     prompt: Prompt,
-    thought: tuple[str, ...],
+    reasoning: tuple[str, ...],
     index: int,
     *,
     name: str | None,
-    given: str | None,
+    schema_text: str | None,
 ) -> ChoiceScript:
-    text = _free_text(request, prompt, index) if given is None else given
+    text = _free_text(request, prompt, index) if schema_text is None else schema_text
     if name is not None:
         call_id = f"call_{crc32(f'{name} {prompt.text}'.encode()):08x}{index:02x}"
-        turn = ChoiceScript(
-            thinking=thought,
-            pieces=tokens(text),
-            call=Call(id=call_id, name=name),
+        choice = ChoiceScript(
+            thinking=reasoning,
+            pieces=split_tokens(text),
+            function_call=FunctionCall(id=call_id, name=name),
             finish_reason="tool_calls",
         )
     else:
-        turn = ChoiceScript(thinking=thought, pieces=tokens(cut_at_stop(text, _stops(request))))
-    return turn.limited(_limit(request))
+        pieces = split_tokens(cut_at_stop(text, _stops(request)))
+        choice = ChoiceScript(thinking=reasoning, pieces=pieces)
+    return choice.limited(_token_limit(request))
 
 
-def _given_text(request: GenerationRequest, function: Mapping[str, Any] | None) -> str | None:
-    """Return the JSON that a schema asks for; ``None`` when the model may write as it likes."""
+def _schema_text(request: GenerationRequest, function: Mapping[str, Any] | None) -> str | None:
+    """Return JSON that matches the requested schema, or ``None`` if no schema is requested."""
     if function is not None:
         return _json(generate(function.get("parameters") or _NO_PARAMETERS))
-    wanted = _mapping(request.response_format)
-    if wanted.get("type") != "json_schema":
+    response_format = _mapping(request.response_format)
+    if response_format.get("type") != "json_schema":
         return None
-    return _json(generate(_mapping(wanted.get("json_schema")).get("schema", True)))
+    return _json(generate(_mapping(response_format.get("json_schema")).get("schema", True)))
 
 
 def _free_text(request: GenerationRequest, prompt: Prompt, index: int) -> str:
     text = reply(prompt, index)
-    as_json = _mapping(request.response_format).get("type") == "json_object"
-    return _json({"answer": text}) if as_json else text
+    is_json = _mapping(request.response_format).get("type") == "json_object"
+    return _json({"answer": text}) if is_json else text
 
 
-def _function_asked_for(request: GenerationRequest) -> Mapping[str, Any] | None:
-    """Return the function that ``tool_choice`` asks for: the named one, or the first."""
-    choice = request.tool_choice
-    if choice == "required":
+def _required_function(request: GenerationRequest) -> Mapping[str, Any] | None:
+    """Return the function that ``tool_choice`` requires: the named one, or the first."""
+    tool_choice = request.tool_choice
+    if tool_choice == "required":
         name = None
-    elif isinstance(choice, dict) and choice.get("type") == "function":
-        name = _mapping(choice.get("function")).get("name")
+    elif isinstance(tool_choice, dict) and tool_choice.get("type") == "function":
+        name = _mapping(tool_choice.get("function")).get("name")
     else:
         return None
     tools = request.tools or ()
@@ -140,8 +143,8 @@ def _function_asked_for(request: GenerationRequest) -> Mapping[str, Any] | None:
     raise UnsatisfiableError("tool_choice asks for a function that is not among the tools")
 
 
-def _limit(request: GenerationRequest) -> int | None:
-    """Return the tokens that each choice may take."""
+def _token_limit(request: GenerationRequest) -> int | None:
+    """Return the maximum number of tokens of each choice."""
     limits = [
         max(0, limit)
         for limit in (request.max_tokens, request.max_completion_tokens)
@@ -150,7 +153,7 @@ def _limit(request: GenerationRequest) -> int | None:
     return min(limits, default=None)
 
 
-def _choices(request: GenerationRequest) -> int:
+def _choice_count(request: GenerationRequest) -> int:
     return max(1, request.n) if isinstance(request.n, int) else 1
 
 
@@ -161,10 +164,10 @@ def _stops(request: GenerationRequest) -> tuple[str, ...]:
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
-    """Return ``value`` if it is a JSON object, an empty one otherwise."""
+    """Return ``value`` if it is a JSON object, else an empty one."""
     return value if is_object(value) else {}
 
 
 def _json(value: object) -> str:
-    # The spaces that `json` writes make tokens of it.
+    # `json` writes spaces between members, so the text splits into several tokens.
     return json.dumps(value, ensure_ascii=False)
