@@ -1,8 +1,8 @@
 """The service's endpoints (contract §2)."""
 
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Protocol
 
 import msgspec
 from aiohttp import hdrs, web
@@ -23,12 +23,20 @@ from foxapi_async.gateway.store import Log, Store
 HEALTH: Final = "/healthz"
 
 ChangeGeneration = Callable[[GenerationRequest], GenerationRequest]
-SendStream = Callable[[Log, int], Awaitable[web.StreamResponse]]
+
+
+class StreamSender(Protocol):
+    """Sends the event stream of one request."""
+
+    async def serve(self, log: Log, offset: int) -> web.StreamResponse:
+        """Send the chunks of ``log`` from ``offset`` on."""
+        ...
+
 
 CHANGE_GENERATION: Final = web.RequestKey[ChangeGeneration]("change_generation")
 """Set by a middleware: changes the accepted request of a submit before its task is created."""
-SEND_STREAM: Final = web.RequestKey[SendStream]("send_stream")
-"""Set by a middleware: sends a log from an offset on, in place of ``EventStreams``."""
+STREAM_SENDER: Final = web.RequestKey[StreamSender]("stream_sender")
+"""Set by a middleware: sends the stream in place of ``EventStreams``."""
 
 _BOOLEANS: Final = {"", "true", "false", "1", "0"}
 
@@ -118,8 +126,8 @@ class Routes:
                 f"task {task_id!r} has no stream: the task is unknown, its stream has expired, or "
                 "it was submitted without `stream`",
             )
-        if SEND_STREAM in request:
-            return await request[SEND_STREAM](log, offset)
+        if STREAM_SENDER in request:
+            return await request[STREAM_SENDER].serve(log, offset)
         return await self._streams.serve(request, log, offset)
 
     async def models(self, request: web.Request) -> web.Response:

@@ -19,6 +19,7 @@ from foxapi_async.gateway import Gateway
 from foxapi_async.gateway.api_errors import APIError
 from foxapi_async.gateway.auth import ANONYMOUS, APIKeys
 from foxapi_async.gateway.origin_check import OriginCheck
+from foxapi_async.gateway.store import MemoryStore
 
 if TYPE_CHECKING:
     from tests.gateway.conftest import Serve, Service
@@ -343,6 +344,59 @@ async def test_the_access_log_has_no_key(
     else:
         assert first.startswith(f"GET {MODELS} 200 ")
         assert second.startswith("GET /v1/tasks/%0Aevil 404 ")
+
+
+@pytest.mark.parametrize("log", ["text", "json"])
+@pytest.mark.parametrize("api_keys", [(), ("sk-first-secret-key", "sk-second-secret-key")])
+async def test_the_access_log_masks_keys_in_a_path(
+    serve: "Serve", capsys: pytest.CaptureFixture[str], api_keys: Any, log: Any
+) -> None:
+    """The token of a request and the configured keys are masked in its path and its method."""
+    token, other = "sk-first-secret-key", "sk-second-secret-key"
+    service = await serve(log=log, api_keys=api_keys)
+    escaped = token.replace("-", "%2D")
+    for path in (token, f"{other}/x", f"a/{escaped}/b", f"{token}{other}"):
+        await service.call("GET", f"/v1/tasks/{path}", key=token)
+    await raw(
+        service,
+        f"{token} /v1/tasks/x HTTP/1.1\r\nHost: localhost\r\n"
+        f"Authorization: Bearer {token}\r\n\r\n".encode(),
+    )
+    lines = capsys.readouterr().err
+    assert len(lines.splitlines()) >= 4
+    for secret in (token, other) if api_keys else (token,):
+        parts = {secret[at : at + 8] for at in range(len(secret) - 7)}
+        assert not [part for part in parts if part in lines]
+    assert escaped not in lines
+
+
+async def test_a_crash_is_logged_without_the_key(
+    serve: "Serve", caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log line of a crash has the path, and a key in the path is masked."""
+
+    async def crash(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    service = await serve()
+    monkeypatch.setattr(MemoryStore, "answer", crash)
+    reply = await service.call("GET", "/v1/tasks/sk-first-secret-key", key="sk-first-secret-key")
+    assert (reply.status, reply.json["error"]["type"]) == (500, "server_error")
+    (record,) = caplog.records
+    assert "GET /v1/tasks/" in record.getMessage()
+    assert "secret" not in record.getMessage()
+
+
+async def test_a_warning_is_logged_without_the_key(
+    service: "Service", caplog: pytest.LogCaptureFixture
+) -> None:
+    """The warning about a member that an accepted request should not have shows no key."""
+    token = "sk-first-secret-key"
+    message = {"role": "user", "content": "hello", token: 1}
+    reply = await service.post(token, model="gpt-5.5", messages=[message])
+    assert reply.status == 200
+    assert "accepted with" in caplog.text
+    assert "secret" not in caplog.text
 
 
 async def test_a_log_that_nobody_reads_stops_nobody(

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from foxapi_async._clock import ManualClock, settle
 from foxapi_async._wire.chunk import delta_decoder
+from foxapi_async.gateway.sse_response import write_chunk
 
 if TYPE_CHECKING:
     from tests.gateway.conftest import Event, Serve, Service
@@ -266,6 +269,57 @@ async def test_closing_cuts_streams_without_done(serve: "Serve") -> None:
     assert body.count(b"event: chunk") == 2
     assert b"done" not in body
     assert clock.timers == 0
+
+
+class _RecordingTransport(asyncio.WriteTransport):
+    """A transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+
+    def write(self, data: Any) -> None:
+        """Keep the bytes."""
+        self.written += bytes(data)
+
+
+@given(st.lists(st.binary(min_size=1, max_size=300), max_size=6))
+def test_chunks_are_written_in_the_chunked_coding(pieces: list[bytes]) -> None:
+    """Each piece is its length in hexadecimal, CR LF, the piece, CR LF; a parser reads them all."""
+    transport = _RecordingTransport()
+    for piece in pieces:
+        write_chunk(transport, piece)
+    rest, read = transport.written, list[bytes]()
+    while rest:
+        size, _, rest = rest.partition(b"\r\n")
+        length = int(size, 16)
+        assert size == f"{length:x}".encode()
+        read.append(rest[:length])
+        assert rest[length : length + 2] == b"\r\n"
+        rest = rest[length + 2 :]
+    assert read == pieces
+
+
+async def test_a_live_stream_is_well_formed_http(serve: "Serve") -> None:
+    """The bytes of a live stream are one chunked body, in which each event is a chunk."""
+    clock = ManualClock()
+    service = await serve(clock=clock, token_delay=1)
+    task = await service.submit("count 1 to 3", stream=True)
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.gateway.port)
+    path = f"/v1/llm/generations/{task['id']}/stream"
+    head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\n"
+    writer.write(f"{head}Connection: close\r\n\r\n".encode())
+    while service.gateway.stats.streams_open == 0:
+        await settle()
+    for _ in range(6):
+        await clock.advance(1)
+    head_bytes, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    assert b"Transfer-Encoding: chunked" in head_bytes
+    events = [piece for piece in body.split(b"\r\n") if piece.startswith(b"event: ")]
+    assert [event.split(b"\n")[0] for event in events] == [b"event: chunk"] * 4 + [b"event: done"]
+    framed = b"".join(b"%x\r\n%b\r\n" % (len(event), event) for event in events)
+    assert body == framed + b"0\r\n\r\n"
 
 
 async def test_many_streams_share_one_task(service: "Service") -> None:

@@ -3,7 +3,6 @@
 import socket
 import struct
 from contextlib import suppress
-from functools import partial
 from typing import Final
 
 import msgspec
@@ -20,7 +19,7 @@ from foxapi_async.gateway.faults.delays import FaultDelays
 from foxapi_async.gateway.faults.faulty_stream import FaultyStream
 from foxapi_async.gateway.faults.plan import CallInfo, Faults
 from foxapi_async.gateway.faults.rule import FaultRule
-from foxapi_async.gateway.routes import CHANGE_GENERATION, SEND_STREAM, SendStream
+from foxapi_async.gateway.routes import CHANGE_GENERATION, STREAM_SENDER
 from foxapi_async.gateway.sse_response import read_offset
 from foxapi_async.gateway.stats import GatewayStats
 from foxapi_async.gateway.store import Store
@@ -74,13 +73,13 @@ class FaultInjector:
                 return replacement if rule.fault != "reset" else _reset(request)
         if route == "stream":
             if rules:
-                stream = FaultyStream(request, rules, delays=self._delays, stats=self._stats)
-                send_stream: SendStream = stream.serve
-                request[SEND_STREAM] = send_stream
+                request[STREAM_SENDER] = FaultyStream(
+                    request, rules, delays=self._delays, stats=self._stats
+                )
             return await handler(request)
         failing = next((rule for rule in rules if rule.fault == "fail"), None)
         if failing is not None:
-            request[CHANGE_GENERATION] = partial(with_forced_failure, rule=failing)
+            request[CHANGE_GENERATION] = lambda generation: with_forced_failure(generation, failing)
         response = await handler(request)
         return await self._change_response(request, response, rules, call)
 
