@@ -62,12 +62,12 @@ async def ours(origin: str, handles: int, rate: float) -> dict[str, float]:
         late: list[float] = []
 
         class Noted(PollMetrics):
-            """A tally that keeps how late every GET was."""
+            """Metrics that keeps how late every GET was."""
 
-            def started(self, late_by: float) -> None:
+            def poll_started(self, late_by: float) -> None:
                 late.append(late_by)
 
-        poller.tally = Noted()
+        poller.metrics = Noted()
         waits: list[asyncio.Task[Any]] = []
         for name in ids(handles):
             handle = LLMHandle(service, name, task=Task(id=name, status="pending"))
@@ -79,7 +79,7 @@ async def ours(origin: str, handles: int, rate: float) -> dict[str, float]:
         # What came due meanwhile may still have to be done. Where more is asked for than can be
         # done, it never is.
         for _ in range(30):
-            if not poller.ready:
+            if not poller.queued:
                 break
             await asyncio.sleep(0.1)
         late.clear()

@@ -1,29 +1,26 @@
-"""Room for submissions: how many may be under way, and how many tasks unfinished."""
-# pyright: reportPrivateUsage=false
+"""Admission: how many submissions may be under way, and how many tasks unfinished."""
 
 import asyncio
 import logging
 from collections import OrderedDict, deque
-from contextvars import Context, copy_context
 
 from foxapi_async._client.polling.poller import Poller
-from foxapi_async._client.polling.tracked_task import TaskSource, TrackedTask
-from foxapi_async._client.polling.waiter import Waiter
+from foxapi_async._client.polling.tracked_task import TaskSource, TrackedTask, Waiter
 from foxapi_async._clock import Clock, Timer
 from foxapi_async._protocol.rate_limiter import MAX_PAUSE
 from foxapi_async._wire.task import Task
 from foxapi_async.config import Limits
-from foxapi_async.errors import FoxAPIError, SessionClosedError
+from foxapi_async.errors import SessionClosedError
 
 _log = logging.getLogger("foxapi_async")
 
 
 class AdmissionControl:
-    """Lets submissions in, first come first served, as far as the limits and a pause allow.
+    """Admits submissions in the order of their calls, within the limits and after a pause.
 
-    Under ``limits.max_unfinished`` it knows the unfinished tasks of the session.
-    While they leave no room for a submission that waits, that one waits for every one of them: so
-    they are polled, whether or not their handles are awaited.
+    With ``limits.max_unfinished`` it tracks the tasks of the session that are not known to be
+    finished. While a submission is blocked by them, all of them are polled, whether or not their
+    handles are awaited.
     """
 
     def __init__(self, clock: Clock, limits: Limits, poller: Poller) -> None:
@@ -31,19 +28,26 @@ class AdmissionControl:
         self._limits = limits
         self._poller = poller
         self._queue: OrderedDict[asyncio.Future[None], None] = OrderedDict()
-        self._posts = 0
-        self._unfinished: dict[str, UnfinishedTask] = {}
-        # One may be known to be finished before its submit has returned a handle to tell it to.
-        self._early: deque[TrackedTask] = deque(maxlen=limits.submits_in_flight)
-        self._is_attended = False
-        self._resumes = 0.0
+        self._in_flight = 0
+        self._unfinished: dict[str, SlotWaiter] = {}
+        # A task may finish before its submit has returned a handle that would keep its record.
+        self._finished_early: deque[TrackedTask] = deque(maxlen=limits.submits_in_flight)
+        self._watches_unfinished = False
+        self._resumes_at = 0.0
         self._timer: Timer | None = None
         self.tasks: int = 0
         self.closed: bool = False
 
+    def __repr__(self) -> str:
+        state = " closed" if self.closed else ""
+        return (
+            f"<AdmissionControl{state} waiting={self.waiting} in_flight={self._in_flight} "
+            f"unfinished={self.unfinished}>"
+        )
+
     @property
     def waiting(self) -> int:
-        """How many submissions wait to be let in."""
+        """How many submissions wait for admission."""
         return len(self._queue)
 
     @property
@@ -53,173 +57,142 @@ class AdmissionControl:
 
     @property
     def paused(self) -> float:
-        """For how many seconds nobody will be let in."""
-        return max(self._resumes - self._clock.time(), 0.0) if self._resumes else 0.0
+        """For how many more seconds no submission is admitted."""
+        return max(self._resumes_at - self._clock.time(), 0.0) if self._resumes_at else 0.0
 
     async def enter(self) -> None:
-        """Wait for one's turn. Cancelling gives it up. Whoever was let in has to ``leave``."""
-        self._refuse_if_closed()
-        if not self._queue and self._has_room:
-            self._posts += 1
+        """Wait for admission. Each admitted submission has to ``leave``; cancelling gives up."""
+        self._raise_if_closed()
+        if not self._queue and self._has_free_slot:
+            self._in_flight += 1
             return
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue[place] = None
-        self._attend()
+        ticket: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue[ticket] = None
+        self._watch_unfinished()
         try:
-            await place
+            await ticket
         except asyncio.CancelledError:
-            if place.cancelled():
-                self._queue.pop(place, None)
-                self._attend()
-            elif place.exception() is None:
-                self.leave()  # it had been let in when the cancel came
+            if ticket.cancelled():
+                self._queue.pop(ticket, None)
+                self._watch_unfinished()
+            elif ticket.exception() is None:
+                self.leave()  # it was admitted in the same turn of the loop
             raise
         try:
-            self._refuse_if_closed()
+            self._raise_if_closed()
         except SessionClosedError:
             self.leave()
             raise
 
-    def _refuse_if_closed(self) -> None:
+    def _raise_if_closed(self) -> None:
         if self.closed:
             raise _closed()
 
     def leave(self) -> None:
-        """Make room for another POST."""
-        self._posts -= 1
+        """Free the slot of a POST."""
+        self._in_flight -= 1
         self._admit()
 
     def accepted(self, task: Task, source: TaskSource) -> None:
-        """Count a task of this session, as unfinished where such tasks are limited."""
+        """Count a task of this session, as unfinished if such tasks are limited."""
         self.tasks += 1
         if self._limits.max_unfinished is None or task.id in self._unfinished:
-            return  # a service that names one task twice has made one
-        unfinished = UnfinishedTask(task, source, self._poller, born=self._clock.time())
-        self._unfinished[task.id] = unfinished
-        if self._is_attended:
-            self._begin(unfinished)
+            return  # two responses with one id stand for one task
+        # Handles made later share this record, so they know what is learnt here.
+        tracked = self._poller.track(source, task.id, "llm", submitted=task)
+        waiter = self._unfinished[task.id] = SlotWaiter(tracked, self)
+        if self._watches_unfinished:
+            self._poller.add_waiter(waiter, None)
 
     def finished(self, task_id: str) -> None:
-        """Count a task no more; unknown ones do not matter."""
-        unfinished = self._unfinished.pop(task_id, None)
-        if unfinished is not None:
-            self._end(unfinished)
-            if not unfinished.watch.handles:
-                self._early.append(unfinished.watch)
+        """Stop counting a task; ids that are not counted are ignored."""
+        waiter = self._unfinished.pop(task_id, None)
+        if waiter is not None:
+            self._poller.remove_waiter(waiter)
+            if not waiter.tracked.has_listeners:
+                self._finished_early.append(waiter.tracked)
             self._admit()
 
     def pause(self, seconds: float | None) -> None:
-        """Let nobody in for so long, at most a minute: the service has asked for it."""
+        """Admit no submission for so long, at most a minute: the service has asked for it."""
         if not seconds or self.closed:
             return
-        self._resumes = max(self._resumes, self._clock.time() + min(seconds, MAX_PAUSE))
+        self._resumes_at = max(self._resumes_at, self._clock.time() + min(seconds, MAX_PAUSE))
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._clock.call_at(self._resumes, self._resume)
+        self._timer = self._clock.call_at(self._resumes_at, self._resume)
 
     def close(self) -> None:
-        """Let nobody in any more; those who wait get ``SessionClosedError``."""
+        """Admit no more submissions; those that wait raise ``SessionClosedError``."""
         self.closed = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for place in self._queue:
-            if not place.done():
-                place.set_exception(_closed())
+        for ticket in self._queue:
+            if not ticket.done():
+                ticket.set_exception(_closed())
         self._queue.clear()
-        self._attend()
+        self._watch_unfinished()
 
     def _resume(self) -> None:
         self._timer = None
-        self._resumes = 0.0
+        self._resumes_at = 0.0
         self._admit()
 
     @property
     def _is_full(self) -> bool:
-        """Whether it is unfinished tasks that leave no room."""
-        most = self._limits.max_unfinished
-        return most is not None and self._posts + len(self._unfinished) >= most
+        """Whether the limit of unfinished tasks is reached."""
+        limit = self._limits.max_unfinished
+        return limit is not None and self._in_flight + len(self._unfinished) >= limit
 
     @property
-    def _has_room(self) -> bool:
+    def _has_free_slot(self) -> bool:
         return (
-            not self._resumes and self._posts < self._limits.submits_in_flight and not self._is_full
+            not self._resumes_at
+            and self._in_flight < self._limits.submits_in_flight
+            and not self._is_full
         )
 
     def _admit(self) -> None:
-        while self._queue and self._has_room:
-            place, _ = self._queue.popitem(last=False)
-            # One that was cancelled in this turn of the loop has not had its turn yet.
-            if not place.done():
-                self._posts += 1
-                place.set_result(None)
-        self._attend()
+        while self._queue and self._has_free_slot:
+            ticket, _ = self._queue.popitem(last=False)
+            # A ticket cancelled in this turn of the loop is still in the queue.
+            if not ticket.done():
+                self._in_flight += 1
+                ticket.set_result(None)
+        self._watch_unfinished()
 
-    def _attend(self) -> None:
-        """Wait for the unfinished tasks while somebody waits for their room, and only then."""
+    def _watch_unfinished(self) -> None:
+        """Wait for the unfinished tasks while they block a submission, and only then."""
         is_needed = bool(self._queue) and self._is_full
-        if is_needed == self._is_attended:
+        if is_needed == self._watches_unfinished:
             return
-        self._is_attended = is_needed
-        for unfinished in list(self._unfinished.values()):
-            if self._is_attended != is_needed:
-                return  # one was known to be finished, so that its place is taken already
+        self._watches_unfinished = is_needed
+        for waiter in list(self._unfinished.values()):
+            if self._watches_unfinished != is_needed:
+                return  # a task turned out to be finished, and its slot is taken already
             if is_needed:
-                self._begin(unfinished)
+                self._poller.add_waiter(waiter, None)
             else:
-                self._end(unfinished)
-
-    def _begin(self, unfinished: "UnfinishedTask") -> None:
-        unfinished.waiter = waiter = SlotWaiter(unfinished, self)
-        self._poller.join(waiter, None)
-
-    def _end(self, unfinished: "UnfinishedTask") -> None:
-        if unfinished.waiter is not None:
-            self._poller.leave(unfinished.waiter)
-            unfinished.waiter = None
-
-
-class UnfinishedTask:
-    """A task that takes up room, as a handle that nobody holds."""
-
-    __slots__ = ("_born", "_context", "id", "task", "waiter", "watch")
-
-    def __init__(self, task: Task, source: TaskSource, poller: Poller, *, born: float) -> None:
-        self.id: str = task.id
-        self._context: Context | None = copy_context()
-        self._born: float | None = born
-        self.task: Task | None = task
-        self.waiter: SlotWaiter | None = None
-        # The handles of the task share it, and so learn what is learnt here.
-        self.watch: TrackedTask = poller.watch(self, source)
-
-    def _observe(self, task: Task) -> None:
-        """Keep the snapshot; the end comes by the waiter."""
-        self.task = task
-
-    def _check_failed(self, fault: FoxAPIError) -> None:
-        """Do nothing: nobody waits for this task itself."""
-
-    def _missed(self, fault: FoxAPIError) -> None:
-        """Do nothing: the waiter is told."""
+                self._poller.remove_waiter(waiter)
 
 
 class SlotWaiter(Waiter):
-    """One who waits for a task to make room."""
+    """Waits for an unfinished task, whose end frees a slot."""
 
-    __slots__ = ("_room",)
+    __slots__ = ("_admission",)
 
-    def __init__(self, unfinished: UnfinishedTask, room: AdmissionControl) -> None:
-        super().__init__(unfinished, unfinished.watch)
-        self._room = room
+    def __init__(self, tracked: TrackedTask, admission: AdmissionControl) -> None:
+        super().__init__(tracked)
+        self._admission = admission
 
     def wake(self, error: Exception | None) -> None:
-        """Count the task no more, even if its end cannot be learnt: else nobody would get in."""
+        """Stop counting the task, even if its end cannot be learnt: it would block for ever."""
         if isinstance(error, SessionClosedError):
             return
         if error is not None:
-            _log.warning("task %s counts as finished: %s", self.watch.id, error)
-        self._room.finished(self.watch.id)
+            _log.warning("task %s counts as finished: %s", self.tracked.id, error)
+        self._admission.finished(self.tracked.id)
 
 
 def _closed() -> SessionClosedError:

@@ -10,7 +10,7 @@ from typing import Any, Generic, Self, TypeVar
 from msgspec import Struct
 
 from foxapi_async._client.handle import TaskHandle
-from foxapi_async._client.polling.waiter import Waiter
+from foxapi_async._client.polling.tracked_task import Waiter
 from foxapi_async._client.uncopied import Uncopied
 
 H = TypeVar("H", bound=TaskHandle[Any])
@@ -106,14 +106,14 @@ class _CompletionQueue(Generic[H]):
             return
         waiter = _Subscription(handle, self)
         self._expected.add(waiter)
-        handle._begin_wait(waiter, handle._patience())
+        handle._subscribe(waiter, handle._resolve_timeout())
 
     def arrived(self, waiter: "_Subscription[H]", error: Exception | None) -> None:
         """Take in that a wait is over."""
         if waiter not in self._expected:
             return
         self._expected.discard(waiter)
-        waiter.awaited._end_wait(waiter)
+        waiter.awaited._unsubscribe(waiter)
         self._arrive(waiter.awaited, error)
 
     async def next(self) -> H:
@@ -139,7 +139,7 @@ class _CompletionQueue(Generic[H]):
         self._left = 0
         expected, self._expected = self._expected, set()
         for waiter in expected:
-            waiter.awaited._end_wait(waiter)
+            waiter.awaited._unsubscribe(waiter)
 
     def _arrive(self, handle: H, error: Exception | None) -> None:
         self._done += 1
@@ -163,7 +163,7 @@ class _Subscription(Waiter, Generic[H]):
     __slots__ = ("_arrivals", "awaited")
 
     def __init__(self, handle: H, arrivals: _CompletionQueue[H]) -> None:
-        super().__init__(handle, handle._find_watch())
+        super().__init__(handle._find_tracked())
         self.awaited: H = handle
         self._arrivals = arrivals
 

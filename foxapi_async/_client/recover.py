@@ -89,7 +89,7 @@ async def recover(service: Service, *, finished: bool) -> Recovery:
             if entry.stage is Stage.UNREADABLE:
                 unreadable.append(_unreadable(entry, entry.fault or ""))
             elif entry.task_id is not None:
-                handles.append(LLMHandle._restored(service, entry))
+                handles.append(LLMHandle._from_journal(service, entry))
             elif entry.stage is Stage.UNKNOWN:
                 unknown.append(_unknown(entry))
         except JournalError as error:

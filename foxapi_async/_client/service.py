@@ -5,8 +5,8 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from contextvars import Context
-from typing import Any, TypeVar
+from contextvars import Context, copy_context
+from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
 from msgspec import Struct
@@ -14,15 +14,19 @@ from msgspec.structs import replace
 
 from foxapi_async._client.admission import AdmissionControl
 from foxapi_async._client.polling.poller import Poller
+from foxapi_async._client.polling.tracked_task import TrackedTask
 from foxapi_async._client.streaming.idle_watchdog import IdleWatchdog
 from foxapi_async._client.submitter import Submitter
+from foxapi_async._client.task_record import TaskRecord
 from foxapi_async._client.unclaimed import SupportsDone, Unclaimed
 from foxapi_async._clock import Clock
-from foxapi_async._journal import JournalBackend
+from foxapi_async._journal import FinalRecord, JournalBackend, Stage
 from foxapi_async._protocol.pacing import Pacer, create_pacer
 from foxapi_async._protocol.retry import Effect
+from foxapi_async._protocol.task_status import TaskState
 from foxapi_async._transport import Account, OnRetry, RequestSpec, StreamBody, Transport, decode
 from foxapi_async._wire.base import Decoder, WireStruct
+from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async._wire.paths import (
     LLM_MODELS,
     SUBMIT_LLM,
@@ -41,12 +45,21 @@ from foxapi_async.config import (
     Validation,
 )
 from foxapi_async.errors import (
+    FoxAPIError,
     InvalidResponseError,
     InvalidTaskIdError,
     RateLimitError,
     SessionClosedError,
+    StreamInterruptedError,
 )
-from foxapi_async.hooks import Event, Hook, SubmitUnclaimed
+from foxapi_async.hooks import (
+    Event,
+    Hook,
+    SubmitUnclaimed,
+    TaskCheckFailed,
+    TaskFinished,
+    TaskUpdated,
+)
 
 _log = logging.getLogger("foxapi_async")
 
@@ -55,6 +68,12 @@ _CLOSED = "the session is closed; build a new FoxSession"
 S = TypeVar("S", bound=WireStruct)
 
 _UPSTREAM = {"sync_upstream": "true"}
+
+_STAGES: Final = {
+    TaskState.COMPLETED: Stage.COMPLETED,
+    TaskState.FAILED: Stage.FAILED,
+    TaskState.CANCELLED: Stage.CANCELLED,
+}
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -163,18 +182,18 @@ class Service:
         """The session's time."""
         return self.core.clock
 
-    async def look(
-        self, task_id: str, *, hollow: bool = False, context: Context | None = None
+    async def poll_once(
+        self, task_id: str, *, empty: bool = False, context: Context | None = None
     ) -> tuple[Task, float | None]:
-        """Ask for a task once: a failed look is the poller's to judge."""
-        query = _UPSTREAM if self.options.polling.sync_upstream and not hollow else None
+        """Ask for a task once, without retries."""
+        query = _UPSTREAM if self.options.polling.sync_upstream and not empty else None
         # The id was checked, so it cannot leave its segment.
         answer = await self.core.transport.poll(
             self.account,
             task_path(task_id),
             query,
             timeouts=self.options.timeouts,
-            emit=self.ear_in(context),
+            emit=self.event_sink_in(context),
         )
         return _same_task(decode(query_decoder, answer), task_id), answer.retry_after
 
@@ -211,7 +230,7 @@ class Service:
             stream_path(task_id),
             query,
             timeouts=self.options.timeouts,
-            emit=self.ear,
+            emit=self.event_sink,
         )
 
     def disown(self, handle: SupportsDone, *, task_id: str, model: str, key: str | None) -> None:
@@ -230,23 +249,113 @@ class Service:
                 _log.exception("a hook raised on %s", type(event).__name__)
 
     @property
-    def ear(self) -> Callable[[Event], None] | None:
-        """What takes an event, or ``None`` while nobody listens: then none need be built."""
+    def event_sink(self) -> Callable[[Event], None] | None:
+        """The function to call with an event; ``None`` without hooks, so that none is built."""
         if self.options.hooks or _log.isEnabledFor(logging.DEBUG):
             return self.emit
         return None
 
-    def ear_in(self, context: Context | None) -> Callable[[Event], None] | None:
-        """Return what tells the hooks in ``context``, such as that of a task's submit."""
-        ear = self.ear
-        if ear is None or context is None:
-            return ear
-        return lambda event: context.run(ear, event)
+    def event_sink_in(self, context: Context | None) -> Callable[[Event], None] | None:
+        """Return the function that calls the hooks in ``context``; ``None`` without hooks."""
+        event_sink = self.event_sink
+        if event_sink is None or context is None:
+            return event_sink
+        return lambda event: context.run(event_sink, event)
 
-    def tell(self, event: Event, context: Context | None) -> None:
-        """Tell the hooks of ``event`` in ``context``."""
-        if (ear := self.ear_in(context)) is not None:
-            ear(event)
+    def event_context(self) -> Context | None:
+        """Return a copy of the current context for later events; ``None`` without hooks."""
+        return None if self.event_sink is None else copy_context()
+
+    def emit_in(self, context: Context | None, event: Event) -> None:
+        """Call the hooks in ``context``."""
+        if (event_sink := self.event_sink_in(context)) is not None:
+            event_sink(event)
+
+    # What happens to tasks
+
+    def task_updated(self, record: TaskRecord, context: Context | None) -> None:
+        """Emit ``TaskUpdated``."""
+        task, event_sink = record.task, self.event_sink_in(context)
+        if event_sink is not None and task is not None:
+            event_sink(
+                TaskUpdated(
+                    task_id=record.id,
+                    model=task.model,
+                    status=task.status,
+                    progress=task.progress,
+                )
+            )
+
+    def task_finished(self, record: TaskRecord, context: Context | None) -> None:
+        """Free the slot of the task, record its end in the journal, and emit ``TaskFinished``."""
+        self.core.room.finished(record.id)
+        self.outcome_changed(record)
+        task, outcome = record.task, record.outcome
+        event_sink = self.event_sink_in(context)
+        if event_sink is None or task is None or outcome is None:
+            return
+        error, submitted_at = outcome.error, record.submitted_at
+        event_sink(
+            TaskFinished(
+                task_id=record.id,
+                model=task.model,
+                status=task.status,
+                seconds=self.clock.time() - submitted_at if submitted_at is not None else 0.0,
+                error=type(error).__name__ if error else None,
+            )
+        )
+
+    def outcome_changed(self, record: TaskRecord) -> None:
+        """Record the end of a task in the journal, with what its stream delivered."""
+        task, outcome = record.task, record.outcome
+        if task is None or outcome is None:
+            return
+        error = outcome.error
+        partial = error.completion if isinstance(error, StreamInterruptedError) else None
+        end = FinalRecord(
+            service=self.account.base,
+            key=record.key,
+            stage=_STAGES[record.state],
+            task=task,
+            answer=record.streamed if partial is None else partial,
+            answer_wins=partial is not None,
+        )
+        self.options.journal.finished(self.account.mask.record(end))
+
+    def poll_failed(self, record: TaskRecord, error: FoxAPIError, context: Context | None) -> None:
+        """Emit ``TaskCheckFailed``."""
+        if (event_sink := self.event_sink_in(context)) is not None:
+            event_sink(
+                TaskCheckFailed(
+                    task_id=record.id,
+                    model=record.task.model if record.task is not None else "",
+                    error=type(error).__name__,
+                    message=str(error),
+                )
+            )
+
+    def task_not_found(self, record: TaskRecord, error: FoxAPIError) -> None:
+        """Record in the journal that the service does not know the task.
+
+        The journal keeps the entry, and ``recover`` leaves it out from now on.
+        """
+        _log.warning(
+            "the service does not know task %s: is this the account that submitted it? (%s)",
+            record.id,
+            error,
+        )
+        self.options.journal.lost(self.account.base, record.id, error)
+
+    def stream_finished(self, tracked: TrackedTask, completion: ChatCompletion) -> None:
+        """Keep what a stream delivered that was read to its end: the service drops reasoning."""
+        tracked.set_streamed(completion)
+        if tracked.outcome is not None:
+            return
+        # The task has finished too, so that the next poll brings the outcome.
+        self.core.poller.poll_now(tracked)
+        if not tracked.waiters:
+            masked = self.account.mask.record(completion)
+            self.options.journal.heard(self.account.base, tracked.id, masked, wins=False)
 
     async def _fetch(self, path: str, reader: Decoder[S]) -> S:
         self.core.enter()
@@ -262,7 +371,7 @@ class Service:
             reader,
             retry=options.retry,
             timeouts=options.timeouts,
-            emit=self.ear,
+            emit=self.event_sink,
             on_retry=on_retry,
         )
 

@@ -48,7 +48,7 @@ class Stats(Struct, frozen=True, kw_only=True):
 
 def read_stats(core: Runtime) -> Stats:
     """Read the counters of ``core``."""
-    room, poller, tally = core.room, core.poller, core.poller.tally
+    room, poller, metrics = core.room, core.poller, core.poller.metrics
     return Stats(
         submits=core.submitter.submits,
         submits_in_flight=core.submitter.in_flight,
@@ -58,13 +58,13 @@ def read_stats(core: Runtime) -> Stats:
         unfinished=room.unfinished,
         unclaimed=len(core.unclaimed),
         waiting=poller.waiting,
-        polls=tally.gets,
+        polls=metrics.gets,
         polls_in_flight=poller.in_flight,
-        polls_ready=poller.ready,
-        polls_per_task=tally.polls_per_task,
-        faults=tally.faults,
-        lateness=tally.lateness,
-        delay=tally.delay,
+        polls_ready=poller.queued,
+        polls_per_task=metrics.polls_per_task,
+        faults=metrics.faults,
+        lateness=metrics.lateness,
+        delay=metrics.detection_delay,
         polls_per_second=poller.polls_per_second,
         streams=len(core.streams),
     )

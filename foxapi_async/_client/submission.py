@@ -141,8 +141,8 @@ class Submission:
         _log.info("accepted: task %s, model %s", task.id, task.model)
         kept = service.account.mask.record(task)
         await self._record(journal.accepted(note, kept), task)
-        if (tell := service.ear) is not None:
-            tell(TaskSubmitted(task_id=task.id, model=self._request.model, key=self._key))
+        if (event_sink := service.event_sink) is not None:
+            event_sink(TaskSubmitted(task_id=task.id, model=self._request.model, key=self._key))
         return task
 
     @cached_property

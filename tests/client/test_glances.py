@@ -127,7 +127,7 @@ async def test_a_service_that_went_away_is_told_with_what_was_seen(
     """After an accepted submit, a wait that ends among faults names the last one."""
     handle = await submit(session_via_proxy)
     fault_proxy.on("GET", "*", CannedResponse.http(404))
-    with pytest.raises(TaskTimeoutError, match="the last look at it failed") as late:
+    with pytest.raises(TaskTimeoutError, match="the last poll failed") as late:
         await handle.result(timeout=0)
     assert isinstance(late.value.fault, NotFoundError)
 

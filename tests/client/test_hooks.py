@@ -112,13 +112,30 @@ async def test_a_handle_by_id_tells_in_the_context_that_made_it(gateway: Gateway
     """A task of another day is told in the context of the call that asked for its handle."""
     witness = Witness()
     async with FoxSession(KEY, base_url=gateway.url, polling=QUICK, hooks=[witness]) as fox:
-        handle = await submitted_by(fox, "ann")
+        task_id = (await submitted_by(fox, "ann")).id
+        await asyncio.sleep(0)  # the loop lets go of the finished task, and so of its handle
         witness.heard.clear()
         context = Context()
         context.run(USER.set, "bob")
-        again = context.run(fox.tasks.handle, handle.id)
+        again = context.run(fox.tasks.handle, task_id)
         await again
-    assert witness.users_of(handle.id) == {"bob"}
+    assert witness.users_of(task_id) == {"bob"}
+
+
+async def test_handles_of_one_task_share_its_outcome_and_its_events(gateway: Gateway) -> None:
+    """However many handles a task has, each session's hooks and journal learn its end once."""
+    first, second = Witness(), Witness()
+    async with FoxSession(KEY, base_url=gateway.url, polling=QUICK, hooks=[first]) as fox:
+        copy = fox.with_options(hooks=[second])
+        handle = await submitted_by(fox, "ann")
+        same, other = fox.tasks.handle(handle.id), copy.tasks.handle(handle.id)
+        assert (same.status, other.status) == (handle.status, handle.status)
+        completion = await handle
+        assert await same is await other is completion
+        late = fox.with_options(hooks=[second]).tasks.handle(handle.id)
+        assert late.done()
+    assert [user for event, user in first.heard if isinstance(event, TaskFinished)] == ["ann"]
+    assert sum(isinstance(event, TaskFinished) for event, _ in second.heard) == 2
 
 
 async def test_progress_is_told_in_the_context_of_its_loop(gateway: Gateway) -> None:
@@ -184,8 +201,8 @@ async def test_nothing_is_built_while_nobody_listens(
     for module, name in (
         ("foxapi_async._transport.attempt_trace", "RequestStarted"),
         ("foxapi_async._transport.attempt_trace", "RequestFinished"),
-        ("foxapi_async._client.handle", "TaskUpdated"),
-        ("foxapi_async._client.handle", "TaskFinished"),
+        ("foxapi_async._client.service", "TaskUpdated"),
+        ("foxapi_async._client.service", "TaskFinished"),
         ("foxapi_async._client.streaming.report", "StreamOpened"),
         ("foxapi_async._client.streaming.report", "StreamFinished"),
     ):

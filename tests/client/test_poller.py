@@ -8,12 +8,11 @@ from msgspec import Raw
 
 from foxapi_async._client.admission import AdmissionControl
 from foxapi_async._client.polling.poller import Poller
-from foxapi_async._client.polling.tracked_task import TrackedTask
-from foxapi_async._client.polling.waiter import ChangeWaiter, FutureWaiter
+from foxapi_async._client.polling.tracked_task import ChangeWaiter, FutureWaiter, TrackedTask
 from foxapi_async._client.polling.worker_pool import SLOW_AFTER
 from foxapi_async._clock import ManualClock, settle
 from foxapi_async._protocol.pacing import create_pacer
-from foxapi_async._protocol.task_status import classify
+from foxapi_async._transport import Account
 from foxapi_async.config import Exponential, Limits, PollPolicy
 from foxapi_async.errors import (
     APIConnectionError,
@@ -38,39 +37,41 @@ def task(task_id: str, status: str = "processing", progress: int = 0) -> Task:
     return Task(id=task_id, status=status, progress=progress, results=results)
 
 
-class Account:
-    """Somebody whose tasks these are."""
+ACCOUNT = Account("sk-x", "http://127.0.0.1", allow_http=False)
 
 
 class Service:
-    """Answers looks from a script, and counts them."""
+    """Answers polls from a script, and counts them."""
 
     def __init__(self, answer: Callable[[str, int], Task | FoxAPIError]) -> None:
-        self.account = Account()
+        self.account = ACCOUNT
         self.answer = answer
         self.polling = PollPolicy(give_up_after=10, empty_result_grace=3)
         self.pacer = create_pacer(PACING)
-        self.looks: dict[str, int] = {}
-        self.hollow: list[bool] = []
+        self.polls: dict[str, int] = {}
+        self.empty: list[bool] = []
         self.in_flight = 0
         self.most_in_flight = 0
         self.gate: asyncio.Event | None = None
         self.hangs: Callable[[str], bool] = lambda _task_id: True
         self.pause: float | None = None
-        self.told: list[object] = []
+        self.events: list[object] = []
 
-    def tell(self, event: object, context: object) -> None:
-        """Keep what hooks would be told."""
+    def event_context(self) -> None:
+        """Call hooks in no context."""
+
+    def emit_in(self, context: object, event: object) -> None:
+        """Keep what hooks would be called with."""
         assert context is None
-        self.told.append(event)
+        self.events.append(event)
 
-    async def look(
-        self, task_id: str, *, hollow: bool = False, context: object = None
+    async def poll_once(
+        self, task_id: str, *, empty: bool = False, context: object = None
     ) -> tuple[Task, float | None]:
-        """Answer one look, after the gate has opened if there is one and the task hangs."""
-        self.looks[task_id] = number = self.looks.get(task_id, 0) + 1
+        """Answer one poll, after the gate has opened if there is one and the task hangs."""
+        self.polls[task_id] = number = self.polls.get(task_id, 0) + 1
         assert context is None
-        self.hollow.append(hollow)
+        self.empty.append(empty)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
@@ -84,31 +85,6 @@ class Service:
         return answer, self.pause
 
 
-class Handle:
-    """What the poller sees of a handle."""
-
-    def __init__(self, task_id: str, born: float | None = None) -> None:
-        self.id = task_id
-        self._born = born
-        self._context = None
-        self.seen: list[Task] = []
-
-    @property
-    def task(self) -> Task | None:
-        """Return the last snapshot."""
-        return self.seen[-1] if self.seen else None
-
-    def _observe(self, task: Task) -> None:
-        """Keep the snapshot."""
-        self.seen.append(task)
-
-    def _check_failed(self, fault: FoxAPIError) -> None:
-        """Do nothing."""
-
-    def _missed(self, fault: FoxAPIError) -> None:
-        """Do nothing."""
-
-
 class Bench:
     """A poller with its clock and service."""
 
@@ -119,25 +95,30 @@ class Bench:
     ) -> None:
         self.clock = ManualClock()
         self.service = Service(answer)
-        self.poller = Poller(self.clock, limits, roll=lambda: 0.5)
+        self.poller = Poller(self.clock, limits, rand=lambda: 0.5)
 
-    def watch(self, handle: Handle) -> TrackedTask:
-        """Return what the poller knows of the handle's task."""
-        return self.poller.watch(handle, self.service)
+    def track(self, task_id: str) -> TrackedTask:
+        """Return the record of a task that was submitted elsewhere."""
+        return self.poller.track(self.service, task_id, "llm")
+
+    def submit(self, task_id: str) -> TrackedTask:
+        """Return the record of a task that is submitted now."""
+        return self.poller.track(self.service, task_id, "llm", submitted=task(task_id))
 
     def wait(
-        self, handle: Handle, timeout: float | None = None, *, change: bool = False
+        self, tracked: TrackedTask | str, timeout: float | None = None, *, change: bool = False
     ) -> asyncio.Task[None]:
         """Begin to wait."""
-        return asyncio.create_task(self._wait(handle, timeout, change=change))
+        tracked = self.track(tracked) if isinstance(tracked, str) else tracked
+        waiter = ChangeWaiter(tracked, tracked.task) if change else FutureWaiter(tracked)
+        return asyncio.create_task(self._wait(waiter, timeout))
 
-    async def _wait(self, handle: Handle, timeout: float | None, *, change: bool) -> None:
-        waiter = (ChangeWaiter if change else FutureWaiter)(handle, self.watch(handle))
+    async def _wait(self, waiter: FutureWaiter, timeout: float | None) -> None:
         try:
-            self.poller.join(waiter, timeout)
+            self.poller.add_waiter(waiter, timeout)
             error = await waiter
         finally:
-            self.poller.leave(waiter)
+            self.poller.remove_waiter(waiter)
         if error is not None:
             raise error
 
@@ -150,41 +131,45 @@ def finishes_at(number: int) -> Callable[[str, int], Task]:
 async def test_a_task_that_nobody_awaits_is_never_looked_at() -> None:
     """No waiter, no GET and no timer."""
     bench = Bench(finishes_at(1))
-    bench.watch(Handle("a"))
+    bench.track("a")
     await bench.clock.advance(100)
-    assert bench.service.looks == {}
+    assert bench.service.polls == {}
     assert bench.clock.timers == 0
 
 
 async def test_the_first_look_follows_the_age_of_the_task() -> None:
     """A task of this session is first looked at an interval after its submit, others at once."""
     bench = Bench(finishes_at(1))
+    old = bench.submit("old")
     await bench.clock.advance(5)
-    fresh, old, foreign = Handle("fresh", 5.0), Handle("old", 0.0), Handle("foreign")
-    waits = [bench.wait(handle) for handle in (fresh, old, foreign)]
+    fresh, foreign = bench.submit("fresh"), bench.track("foreign")
+    waits = [bench.wait(tracked) for tracked in (fresh, old, foreign)]
     await bench.clock.advance(0.02)
-    assert set(bench.service.looks) == {"old", "foreign"}
+    assert set(bench.service.polls) == {"old", "foreign"}
     await bench.clock.advance(1)
-    assert set(bench.service.looks) == {"old", "foreign", "fresh"}
+    assert set(bench.service.polls) == {"old", "foreign", "fresh"}
     await asyncio.gather(*waits)
 
 
-async def test_one_get_feeds_every_waiter_of_a_task() -> None:
-    """Ten waits of three handles of one task cost one GET an interval, and all wake."""
+async def test_one_get_serves_every_waiter_of_a_task() -> None:
+    """Ten waits of one task cost one GET an interval, all wake, and all share one record."""
     bench = Bench(finishes_at(3))
-    handles = [Handle("a") for _ in range(3)]
-    waits = [bench.wait(handles[number % 3]) for number in range(10)]
+    waits = [bench.wait("a") for _ in range(10)]
+    await settle()
+    tracked = bench.track("a")
+    assert len(tracked.waiters) == 10
     await bench.clock.advance(10)
     await asyncio.gather(*waits)
-    assert bench.service.looks == {"a": 3}
-    assert all(classify(handle.seen[-1]).is_final for handle in handles)
+    assert bench.service.polls == {"a": 3}
+    assert tracked.state.is_final
+    assert tracked.outcome is not None
 
 
 async def test_two_hundred_waits_use_one_timer_and_bounded_gets() -> None:
     """However many wait, one timer is set and no more GETs are under way than allowed."""
     bench = Bench(finishes_at(4), Limits(polls_in_flight=7, polls_per_second=None))
     bench.service.gate = asyncio.Event()
-    waits = [bench.wait(Handle(f"t{number}", 0.0)) for number in range(200)]
+    waits = [bench.wait(bench.submit(f"t{number}")) for number in range(200)]
     await settle()
     assert bench.clock.timers == 1
     await bench.clock.advance(1.0)
@@ -201,12 +186,12 @@ async def test_two_hundred_waits_use_one_timer_and_bounded_gets() -> None:
 async def test_the_rate_of_gets_has_a_ceiling() -> None:
     """No second sees more GETs than limits.polls_per_second, and none is starved for it."""
     bench = Bench(finishes_at(1), Limits(polls_per_second=10))
-    waits = [bench.wait(Handle(f"t{number}")) for number in range(35)]
+    waits = [bench.wait(f"t{number}") for number in range(35)]
     seen = 0
     for second in range(1, 5):
         await bench.clock.advance(1.0)
-        assert sum(bench.service.looks.values()) - seen <= 11, second
-        seen = sum(bench.service.looks.values())
+        assert sum(bench.service.polls.values()) - seen <= 11, second
+        seen = sum(bench.service.polls.values())
     assert seen == 35
     await asyncio.gather(*waits)
 
@@ -214,16 +199,16 @@ async def test_the_rate_of_gets_has_a_ceiling() -> None:
 async def test_cancelling_one_waiter_leaves_the_others() -> None:
     """A cancelled wait ends alone; the last one to leave stops the looking."""
     bench = Bench(finishes_at(100))
-    handle = Handle("a")
-    first, second = bench.wait(handle), bench.wait(handle)
+    tracked = bench.track("a")
+    first, second = bench.wait(tracked), bench.wait(tracked)
     await bench.clock.advance(1.5)
     first.cancel()
     await bench.clock.advance(2)
     assert not second.done()
-    looks = bench.service.looks["a"]
+    looks = bench.service.polls["a"]
     second.cancel()
     await bench.clock.advance(50)
-    assert bench.service.looks["a"] == looks
+    assert bench.service.polls["a"] == looks
     assert bench.clock.timers == 0
     assert (await asyncio.gather(first, second, return_exceptions=True))[0].__class__ is (
         asyncio.CancelledError
@@ -233,21 +218,20 @@ async def test_cancelling_one_waiter_leaves_the_others() -> None:
 async def test_coming_back_goes_on_where_the_pacing_stood() -> None:
     """Short waits one after another do not look more often than one long wait."""
     bench = Bench(finishes_at(100))
-    handle = Handle("a")
-    watch = bench.watch(handle)
+    tracked = bench.track("a")
     for _ in range(100):
-        wait = bench.wait(handle, timeout=0.05)
+        wait = bench.wait(tracked, timeout=0.05)
         await bench.clock.advance(0.1)
         with pytest.raises(TaskTimeoutError):
             await wait
-    assert bench.service.looks["a"] <= 11
-    assert watch.waiters == ()
+    assert bench.service.polls["a"] <= 11
+    assert tracked.waiters == ()
 
 
 async def test_a_deadline_is_kept_even_if_a_get_hangs() -> None:
     """A wait raises when its patience ends, whatever its GET does, and carries the last task."""
     bench = Bench(lambda task_id, _: task(task_id, progress=40))
-    wait = bench.wait(Handle("a"), timeout=2.5)
+    wait = bench.wait("a", timeout=2.5)
     await bench.clock.advance(1.5)
     bench.service.gate = asyncio.Event()
     await bench.clock.advance(0.99)
@@ -269,12 +253,12 @@ async def test_faults_in_the_middle_of_a_wait_change_nothing() -> None:
         3: RateLimitError("slow", status=429, retry_after=4.0),
     }
     bench = Bench(lambda task_id, number: faults.get(number) or task(task_id, "completed"))
-    wait = bench.wait(Handle("a"))
+    wait = bench.wait("a")
     await bench.clock.advance(5.9)
     assert not wait.done()
     await bench.clock.advance(0.2)
     await wait
-    assert bench.poller.tally.faults == 3
+    assert bench.poller.metrics.faults == 3
 
 
 async def test_a_429_slows_everybody() -> None:
@@ -286,12 +270,12 @@ async def test_a_429_slows_everybody() -> None:
             else task(task_id, "completed")
         )
     )
-    first = bench.wait(Handle("a"))
+    first = bench.wait("a")
     await settle()
     await bench.clock.advance(0)
-    other = bench.wait(Handle("b"))
+    other = bench.wait("b")
     await bench.clock.advance(4.9)
-    assert bench.service.looks == {"a": 1}
+    assert bench.service.polls == {"a": 1}
     await bench.clock.advance(0.2)
     await asyncio.gather(first, other)
 
@@ -304,26 +288,26 @@ async def test_a_success_that_asks_for_patience_slows_everybody() -> None:
         return task(task_id, "processing" if number == 1 else "completed")
 
     bench = Bench(answer, Limits(polls_per_second=100))
-    first = bench.wait(Handle("a"))
+    first = bench.wait("a")
     await bench.clock.advance(0.02)
-    others = [bench.wait(Handle(f"b{number}")) for number in range(100)]
+    others = [bench.wait(f"b{number}") for number in range(100)]
     await bench.clock.advance(4.9)
-    assert bench.service.looks == {"a": 1}
+    assert bench.service.polls == {"a": 1}
     await bench.clock.advance(0.2)
-    assert 0 < sum(bench.service.looks.values()) <= 20
+    assert 0 < sum(bench.service.polls.values()) <= 20
     assert bench.poller.polls_per_second is not None
     assert 50 <= bench.poller.polls_per_second < 60
     await bench.clock.advance(40)
     assert bench.poller.polls_per_second == 100
     await asyncio.gather(first, *others)
-    assert bench.poller.tally.faults == 0
+    assert bench.poller.metrics.faults == 0
 
 
 async def test_a_pause_of_no_time_slows_nobody() -> None:
     """A Retry-After of 0 on a success asks for nothing."""
     bench = Bench(finishes_at(2), Limits(polls_per_second=100))
     bench.service.pause = 0.0
-    wait = bench.wait(Handle("a"))
+    wait = bench.wait("a")
     await bench.clock.advance(1.1)
     await wait
     assert bench.poller.polls_per_second == 100
@@ -334,15 +318,15 @@ async def test_tasks_that_hang_do_not_stall_the_others() -> None:
     bench = Bench(finishes_at(4), Limits(polls_in_flight=4, polls_per_second=None))
     bench.service.gate = asyncio.Event()
     bench.service.hangs = lambda task_id: task_id.startswith("stuck")
-    stuck = [bench.wait(Handle(f"stuck{number}")) for number in range(4)]
+    stuck = [bench.wait(f"stuck{number}") for number in range(4)]
     await bench.clock.advance(0.02)
     assert bench.service.in_flight == 4
-    well = [bench.wait(Handle(f"well{number}")) for number in range(20)]
+    well = [bench.wait(f"well{number}") for number in range(20)]
     await bench.clock.advance(SLOW_AFTER - 0.1)
-    assert sum(bench.service.looks.values()) == 4
+    assert sum(bench.service.polls.values()) == 4
     assert bench.clock.timers == 1
     await bench.clock.advance(0.2)
-    assert sum(bench.service.looks.values()) == 24
+    assert sum(bench.service.polls.values()) == 24
     await bench.clock.advance(3.1)
     await asyncio.gather(*well)
     assert bench.poller.in_flight == 4
@@ -356,11 +340,11 @@ async def test_hanging_gets_are_at_most_twice_the_limit() -> None:
     """However many tasks hang, no more GETs are under way, and their end lets the rest go on."""
     bench = Bench(finishes_at(2), Limits(polls_in_flight=4, polls_per_second=None))
     bench.service.gate = asyncio.Event()
-    waits = [bench.wait(Handle(f"t{number}")) for number in range(50)]
+    waits = [bench.wait(f"t{number}") for number in range(50)]
     await bench.clock.advance(100)
     assert bench.service.in_flight == bench.poller.in_flight == 8
     assert bench.clock.timers == 0
-    waits.append(bench.wait(Handle("one more")))
+    waits.append(bench.wait("one more"))
     await bench.clock.advance(SLOW_AFTER)
     assert bench.service.in_flight == 8
     bench.service.gate.set()
@@ -375,7 +359,7 @@ async def test_a_worker_that_is_cancelled_leaves_its_work_to_another(turns: int)
     """Whoever cancels all tasks of the loop, at any moment of a GET, costs nobody his result."""
     bench = Bench(finishes_at(1), Limits(polls_in_flight=1, polls_per_second=None))
     bench.service.gate = asyncio.Event()
-    waits = [bench.wait(Handle(f"t{number}")) for number in range(3)]
+    waits = [bench.wait(f"t{number}") for number in range(3)]
     await settle()
     before = asyncio.all_tasks()
     bench.poller._tick()
@@ -396,7 +380,7 @@ async def test_those_that_do_not_hang_stay_within_the_limit() -> None:
     """Once GETs that hung have ended, no more than the limit are under way."""
     bench = Bench(finishes_at(9), Limits(polls_in_flight=4, polls_per_second=None))
     bench.service.gate = first = asyncio.Event()
-    waits = [bench.wait(Handle(f"t{number}")) for number in range(50)]
+    waits = [bench.wait(f"t{number}") for number in range(50)]
     await bench.clock.advance(SLOW_AFTER + 0.1)
     assert bench.service.in_flight == 8
     bench.service.gate = asyncio.Event()
@@ -411,7 +395,7 @@ async def test_those_that_do_not_hang_stay_within_the_limit() -> None:
 async def test_unbroken_failure_ends_as_lost() -> None:
     """After polling.give_up_after seconds of faults alone the wait ends, with the last one."""
     bench = Bench(lambda _task_id, _number: APIConnectionError("reset"))
-    wait = bench.wait(Handle("a"))
+    wait = bench.wait("a")
     await bench.clock.advance(9.5)
     assert not wait.done()
     await bench.clock.advance(1.6)
@@ -424,18 +408,18 @@ async def test_unbroken_failure_ends_as_lost() -> None:
 async def test_three_misses_in_a_row_are_a_lost_task() -> None:
     """A task that the service does not know three times running is lost."""
     bench = Bench(lambda _task_id, _number: NotFoundError("no", status=404))
-    wait = bench.wait(Handle("a"))
+    wait = bench.wait("a")
     await bench.clock.advance(5)
     with pytest.raises(TaskLostError):
         await wait
-    assert bench.service.looks == {"a": 3}
+    assert bench.service.polls == {"a": 3}
 
 
 async def test_a_refusal_ends_every_wait_at_once() -> None:
     """A key that may not look is told so, each waiter with an error of its own."""
     bench = Bench(lambda _task_id, _number: AuthenticationError("who", status=401))
-    handle = Handle("a")
-    waits = [bench.wait(handle), bench.wait(handle)]
+    tracked = bench.track("a")
+    waits = [bench.wait(tracked), bench.wait(tracked)]
     await bench.clock.advance(0.1)
     errors = await asyncio.gather(*waits, return_exceptions=True)
     assert all(isinstance(error, AuthenticationError) for error in errors)
@@ -445,7 +429,7 @@ async def test_a_refusal_ends_every_wait_at_once() -> None:
 async def test_a_hollow_task_is_looked_at_again_and_in_the_end_empty() -> None:
     """Completed without results is asked again quickly, and is an error after polling.hollow."""
     bench = Bench(lambda task_id, _: Task(id=task_id, status="completed"))
-    wait = bench.wait(Handle("a"))
+    wait = bench.wait("a")
     await bench.clock.advance(2.9)
     assert not wait.done()
     await bench.clock.advance(1.2)
@@ -459,31 +443,30 @@ async def test_a_status_that_nobody_knows_is_told_once(
 ) -> None:
     """It is polled on, and the log, one event and the end of the wait say what it is."""
     bench = Bench(lambda task_id, _: task(task_id, status))
-    waits = [bench.wait(Handle("a"), timeout=5) for _ in range(2)]
+    waits = [bench.wait("a", timeout=5) for _ in range(2)]
     await bench.clock.advance(6)
     for wait in waits:
         with pytest.raises(TaskTimeoutError, match=repr(status[:80])):
             await wait
-    assert bench.service.looks["a"] > 3
-    assert bench.service.told == [TaskStatusUnknown(task_id="a", model="", status=status[:80])]
+    assert bench.service.polls["a"] > 3
+    assert bench.service.events == [TaskStatusUnknown(task_id="a", model="", status=status[:80])]
     assert sum("is not known here" in record.message for record in caplog.records) == 1
 
 
 async def test_watchers_wake_at_each_change_and_only_then() -> None:
     """A wait for a change ends when status or progress differ from before."""
     bench = Bench(lambda task_id, number: task(task_id, progress=10 * (number // 3)))
-    handle = Handle("a")
-    watch = bench.watch(handle)
-    first = bench.wait(handle, change=True)
+    tracked = bench.track("a")
+    first = bench.wait(tracked, change=True)
     await bench.clock.advance(0.1)
     await first
-    second = bench.wait(handle, change=True)
+    second = bench.wait(tracked, change=True)
     await bench.clock.advance(1.05)
     assert not second.done()
     await bench.clock.advance(1.0)
     await second
-    assert handle.seen[-1].progress == 10
-    assert watch.last is handle.seen[-1]
+    assert tracked.task is not None
+    assert tracked.task.progress == 10
 
 
 async def test_a_crash_is_told_to_those_it_concerns(caplog: pytest.LogCaptureFixture) -> None:
@@ -495,7 +478,7 @@ async def test_a_crash_is_told_to_those_it_concerns(caplog: pytest.LogCaptureFix
         return task(task_id, "completed")
 
     bench = Bench(answer)
-    bad, good = bench.wait(Handle("bad")), bench.wait(Handle("good"))
+    bad, good = bench.wait("bad"), bench.wait("good")
     await bench.clock.advance(0.1)
     await good
     with pytest.raises(ZeroDivisionError):
@@ -507,38 +490,39 @@ async def test_closing_wakes_everybody() -> None:
     """Closing tells every waiter, ends GETs under way and refuses new waits."""
     bench = Bench(finishes_at(1))
     bench.service.gate = asyncio.Event()
-    wait = bench.wait(Handle("a"))
+    wait = bench.wait("a")
     await bench.clock.advance(0.1)
     assert bench.service.in_flight == 1
     await bench.poller.aclose()
     with pytest.raises(SessionClosedError):
         await wait
     with pytest.raises(SessionClosedError):
-        await bench.wait(Handle("b"))
+        await bench.wait("b")
     assert bench.service.in_flight == 0
     assert bench.clock.timers == 0
 
 
 async def test_a_final_task_is_not_looked_at_again() -> None:
-    """A second handle of a finished task learns its end without a GET."""
+    """A second wait for a finished task ends without a GET."""
     bench = Bench(finishes_at(1))
-    first, second = Handle("a"), Handle("a")
-    watch = bench.watch(first)
-    wait = bench.wait(first)
+    tracked = bench.track("a")
+    wait = bench.wait(tracked)
     await bench.clock.advance(0.1)
     await wait
-    assert bench.watch(second) is watch
-    await bench.wait(second)
-    assert bench.service.looks == {"a": 1}
-    assert classify(second.seen[-1]).is_final
+    outcome = tracked.outcome
+    assert bench.track("a") is tracked
+    await bench.wait(tracked)
+    assert bench.service.polls == {"a": 1}
+    assert tracked.state.is_final
+    assert tracked.outcome is outcome is not None
 
 
-async def test_no_task_is_asked_for_once_there_is_room() -> None:
+async def test_no_task_is_polled_once_there_is_a_free_slot() -> None:
     """A task that is found to be finished lets the submission in, and the others are left alone."""
     bench = Bench(finishes_at(1), Limits(polls_per_second=None))
     bench.service.gate = asyncio.Event()
-    room = AdmissionControl(bench.clock, Limits(max_unfinished=3), bench.poller)
-    known = Handle("a")
+    admission = AdmissionControl(bench.clock, Limits(max_unfinished=3), bench.poller)
+    known = bench.track("a")
     wait = bench.wait(known)
     await settle()
     await bench.clock.advance(0.02)
@@ -546,22 +530,22 @@ async def test_no_task_is_asked_for_once_there_is_room() -> None:
     bench.service.gate.set()
     await settle()
     for task_id in "abc":
-        room.accepted(task(task_id), bench.service)
-    await room.enter()
+        admission.accepted(task(task_id), bench.service)
+    await admission.enter()
     await bench.clock.advance(5)
-    assert bench.service.looks == {"a": 1}
+    assert bench.service.polls == {"a": 1}
     assert bench.poller.waiting == 0
 
 
 async def test_a_task_that_is_named_twice_takes_one_place() -> None:
     """Two answers with one id leave no wait behind once that task has ended."""
     bench = Bench(finishes_at(1), Limits(polls_per_second=None))
-    room = AdmissionControl(bench.clock, Limits(max_unfinished=1), bench.poller)
-    room.accepted(task("a"), bench.service)
-    entering = asyncio.create_task(room.enter())
+    admission = AdmissionControl(bench.clock, Limits(max_unfinished=1), bench.poller)
+    admission.accepted(task("a"), bench.service)
+    entering = asyncio.create_task(admission.enter())
     await settle()
-    room.accepted(task("a"), bench.service)
+    admission.accepted(task("a"), bench.service)
     await bench.clock.advance(5)
     await entering
-    assert (room.unfinished, bench.poller.waiting) == (0, 0)
-    assert bench.service.looks == {"a": 1}
+    assert (admission.unfinished, bench.poller.waiting) == (0, 0)
+    assert bench.service.polls == {"a": 1}

@@ -11,17 +11,16 @@ from msgspec import Raw
 
 from foxapi_async import FoxSession
 from foxapi_async._client.polling.poller import Poller
-from foxapi_async._client.polling.tracked_task import TrackedTask
-from foxapi_async._client.polling.waiter import TaskObserver, Waiter
+from foxapi_async._client.polling.tracked_task import TaskSource, TrackedTask, Waiter
 from foxapi_async._client.polling.worker_pool import SLOW_AFTER
 from foxapi_async._clock import ManualClock, sleep
 from foxapi_async._protocol.bucket_queue import TICK
 from foxapi_async._protocol.pacing import ExponentialPacer, FixedPacer
+from foxapi_async._transport import Account
 from foxapi_async.config import Exponential, Fixed, Limits, PollPolicy
 from foxapi_async.errors import (
     APIConnectionError,
     APITimeoutError,
-    FoxAPIError,
     RateLimitError,
     TaskTimeoutError,
 )
@@ -29,68 +28,54 @@ from foxapi_async.gateway import Gateway
 from foxapi_async.testing import WHOLE, CannedResponse, FaultProxy, Reset, Stall
 from foxapi_async.types import Task
 
-
-class Account:
-    """Somebody whose tasks these are."""
+ACCOUNT = Account("sk-x", "http://127.0.0.1", allow_http=False)
 
 
 class Service:
     """Tasks that finish at their time, with a fault now and then."""
 
     def __init__(self, clock: ManualClock, ends: list[float]) -> None:
-        self.account = Account()
+        self.account = ACCOUNT
         self.polling = PollPolicy()
         self.pacer = ExponentialPacer(
             Exponential(initial=0.5, multiplier=1.3, max_delay=8, jitter=0.3)
         )
         self.clock = clock
         self.ends = ends
-        self.looks: list[tuple[float, int]] = []
+        self.polls: list[tuple[float, int]] = []
         self.in_flight = 0
         self.most_in_flight = 0
 
-    def tell(self, event: object, context: object) -> None:
-        """Tell nobody."""
+    def event_context(self) -> None:
+        """Call hooks in no context."""
+
+    def emit_in(self, context: object, event: object) -> None:
+        """Emit no event."""
         raise AssertionError((event, context))
 
-    async def look(
-        self, task_id: str, *, hollow: bool = False, context: object = None
+    async def poll_once(
+        self, task_id: str, *, empty: bool = False, context: object = None
     ) -> tuple[Task, float | None]:
         """Answer a turn of the loop later."""
-        assert not hollow
+        assert not empty
         assert context is None
-        self.looks.append((self.clock.time(), int(task_id)))
+        self.polls.append((self.clock.time(), int(task_id)))
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         await asyncio.sleep(0)
         self.in_flight -= 1
-        if len(self.looks) % 11 == 7:
+        if len(self.polls) % 11 == 7:
             raise APIConnectionError("reset")
-        if len(self.looks) % 53 == 17:
+        if len(self.polls) % 53 == 17:
             raise RateLimitError("slow", status=429, retry_after=2.0)
         if self.clock.time() < self.ends[int(task_id)]:
             return Task(id=task_id, status="processing"), None
         return Task(id=task_id, status="completed", results=(Raw(b"{}"),)), None
 
 
-class Handle:
-    """What the poller sees of a handle."""
-
-    def __init__(self, task_id: str) -> None:
-        self.id = task_id
-        self._born = 0.0
-        self._context = None
-        self.task: Task | None = None
-
-    def _observe(self, task: Task) -> None:
-        """Keep the snapshot."""
-        self.task = task
-
-    def _check_failed(self, fault: FoxAPIError) -> None:
-        """Do nothing."""
-
-    def _missed(self, fault: FoxAPIError) -> None:
-        """Do nothing."""
+def submit(poller: Poller, source: TaskSource, task_id: str) -> TrackedTask:
+    """Return the record of a task that is submitted now."""
+    return poller.track(source, task_id, "llm", submitted=Task(id=task_id, status="pending"))
 
 
 class Counted(Waiter):
@@ -98,8 +83,8 @@ class Counted(Waiter):
 
     __slots__ = ("errors", "poller", "wakes")
 
-    def __init__(self, handle: TaskObserver, watch: TrackedTask, poller: Poller) -> None:
-        super().__init__(handle, watch)
+    def __init__(self, tracked: TrackedTask, poller: Poller) -> None:
+        super().__init__(tracked)
         self.poller = poller
         self.wakes: list[float] = []
         self.errors: list[Exception | None] = []
@@ -108,7 +93,7 @@ class Counted(Waiter):
         """Note when and why."""
         self.wakes.append(self.poller._clock.time())
         self.errors.append(error)
-        self.poller.leave(self)
+        self.poller.remove_waiter(self)
 
 
 waits = st.tuples(st.integers(0, 7), st.none() | st.floats(0, 40), st.none() | st.floats(0, 30))
@@ -133,17 +118,16 @@ def test_ten_minutes_of_waiting_in_no_time(
         clock = ManualClock()
         service = Service(clock, ends)
         poller = Poller(
-            clock, Limits(polls_per_second=ceiling, polls_in_flight=workers), roll=lambda: 0.5
+            clock, Limits(polls_per_second=ceiling, polls_in_flight=workers), rand=lambda: 0.5
         )
-        handles = [Handle(str(number)) for number in range(8)]
+        tasks = [submit(poller, service, str(number)) for number in range(8)]
         waiters: list[tuple[Counted, float | None, float | None]] = []
         for number, patience, leaves in plan:
-            handle = handles[number]
-            waiter = Counted(handle, poller.watch(handle, service), poller)
-            poller.join(waiter, patience)
+            waiter = Counted(tasks[number], poller)
+            poller.add_waiter(waiter, patience)
             waiters.append((waiter, patience, leaves))
             if leaves is not None:
-                clock.call_at(leaves, lambda waiter=waiter: poller.leave(waiter))  # type: ignore[misc]
+                clock.call_at(leaves, lambda waiter=waiter: poller.remove_waiter(waiter))  # type: ignore[misc]
         await clock.advance(700)
         for waiter, patience, leaves in waiters:
             assert len(waiter.wakes) <= 1
@@ -158,10 +142,10 @@ def test_ten_minutes_of_waiting_in_no_time(
                     assert patience <= waiter.wakes[0] <= patience + slack
         assert poller.waiting == 0
         assert service.most_in_flight <= workers
-        assert max(Counter(int(when) for when, _ in service.looks).values(), default=0) <= ceiling
-        made = len(service.looks)
+        assert max(Counter(int(when) for when, _ in service.polls).values(), default=0) <= ceiling
+        made = len(service.polls)
         await clock.advance(100)
-        assert len(service.looks) == made
+        assert len(service.polls) == made
         assert clock.timers == 0
 
     asyncio.run(run())
@@ -171,24 +155,27 @@ class Hanging:
     """Tasks that never finish; looking at the first ``stuck`` of them hangs until it times out."""
 
     def __init__(self, clock: ManualClock, stuck: int) -> None:
-        self.account = Account()
+        self.account = ACCOUNT
         self.polling = PollPolicy(give_up_after=1e6)
         self.pacer = FixedPacer(Fixed(1.0))
         self.clock = clock
         self.stuck = stuck
-        self.looks: dict[str, list[float]] = {}
+        self.polls: dict[str, list[float]] = {}
         self.in_flight = 0
         self.most_in_flight = 0
 
-    def tell(self, event: object, context: object) -> None:
-        """Tell nobody."""
+    def event_context(self) -> None:
+        """Call hooks in no context."""
+
+    def emit_in(self, context: object, event: object) -> None:
+        """Emit no event."""
         raise AssertionError((event, context))
 
-    async def look(
-        self, task_id: str, *, hollow: bool = False, context: object = None
+    async def poll_once(
+        self, task_id: str, *, empty: bool = False, context: object = None
     ) -> tuple[Task, float | None]:
         """Answer at once, or never."""
-        assert not hollow
+        assert not empty
         assert context is None
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
@@ -198,7 +185,7 @@ class Hanging:
                 raise APITimeoutError("Timeouts.read, 30 s, ran out")
         finally:
             self.in_flight -= 1
-        self.looks.setdefault(task_id, []).append(self.clock.time())
+        self.polls.setdefault(task_id, []).append(self.clock.time())
         return Task(id=task_id, status="processing"), None
 
 
@@ -220,22 +207,21 @@ def test_polls_that_hang_make_others_late_by_seconds(
     async def run() -> None:
         clock = ManualClock()
         service = Hanging(clock, stuck)
-        poller = Poller(clock, Limits(polls_in_flight=size, polls_per_second=None), roll=lambda: 0)
+        poller = Poller(clock, Limits(polls_in_flight=size, polls_per_second=None), rand=lambda: 0)
         waiters: list[Counted] = []
 
-        def join(task_id: str) -> None:
-            handle = Handle(task_id)
-            waiters.append(Counted(handle, poller.watch(handle, service), poller))
-            poller.join(waiters[-1], None)
+        def wait(tracked: TrackedTask) -> None:
+            waiters.append(Counted(tracked, poller))
+            poller.add_waiter(waiters[-1], None)
 
         for number, when in enumerate(joins):
-            clock.call_at(when, partial(join, str(number)))
+            clock.call_at(when, partial(wait, submit(poller, service, str(number))))
         await clock.advance(80)
         assert service.most_in_flight <= 2 * size
         if stuck < 2 * size:
-            assert len(service.looks) == len(joins) - stuck
+            assert len(service.polls) == len(joins) - stuck
             longest = 1 + SLOW_AFTER + 3 * TICK
-            for times in service.looks.values():
+            for times in service.polls.values():
                 gaps = [later - first for first, later in pairwise([*times, 80.0])]
                 assert max(gaps) <= longest
         await poller.aclose()

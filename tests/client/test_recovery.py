@@ -493,8 +493,10 @@ async def test_a_cursor_into_a_stream_that_is_gone_is_completed(
     assert text(first) + text(rest) == WHOLE
     await clock.advance(1)
     scripted_service.store("other words")
+    # Another account has a record of its own, as another process has.
+    other = session_on_scripted.with_options(api_key="sk-another-key-000000")
     with pytest.raises(StreamExpiredError):
-        await anext(session_on_scripted.tasks.handle(handle.id).stream(resume=cursor))
+        await anext(other.tasks.handle(handle.id).stream(resume=cursor))
 
 
 async def test_a_cursor_after_the_hand_over_has_nothing_to_come(

@@ -101,4 +101,4 @@ async def wrong(fox: FoxSession) -> None:
     await fox.llm.generate(model="gpt-5.5", messages="hi", stream=True)  # type: ignore[call-arg]
     fox.tasks.handle("task-1", kind="image").stream()  # type: ignore[attr-defined]
     fox.tasks.handle("task-1", kind="poem")  # type: ignore[call-overload]
-    TaskHandle(None, "task-1")  # type: ignore[abstract]
+    TaskHandle(None, "task-1")  # type: ignore[call-arg]

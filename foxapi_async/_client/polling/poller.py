@@ -1,5 +1,4 @@
-"""The one loop that looks at every task that somebody waits for."""
-# pyright: reportPrivateUsage=false
+"""Polls every task that has waiters, with one timer and a bounded number of GETs."""
 
 import asyncio
 import logging
@@ -7,9 +6,15 @@ import random
 from collections.abc import Callable
 
 from foxapi_async._client.poll_metrics import PollMetrics
-from foxapi_async._client.polling.tracked_task import Phase, TaskSource, TrackedTask, TrackedTasks
-from foxapi_async._client.polling.waiter import TaskObserver, Waiter
+from foxapi_async._client.polling.tracked_task import (
+    Phase,
+    TaskSource,
+    TrackedTask,
+    TrackedTasks,
+    Waiter,
+)
 from foxapi_async._client.polling.worker_pool import Worker, WorkerPool
+from foxapi_async._client.task_record import Kind
 from foxapi_async._clock import Clock, Timer
 from foxapi_async._protocol.bucket_queue import BucketQueue, next_tick, priority
 from foxapi_async._protocol.pacing import MAX_INTERVAL
@@ -18,7 +23,6 @@ from foxapi_async._protocol.task_status import (
     FailureTracker,
     PollFailure,
     TaskState,
-    classify,
     classify_error,
     is_known_status,
     task_error,
@@ -34,196 +38,216 @@ from foxapi_async.errors import (
 _log = logging.getLogger("foxapi_async")
 
 _EMPTY_RESULT_INTERVAL = 1.0
-_QUIET_AFTER_WARNING = 60.0
+_WARNING_INTERVAL = 60.0
 
 
 class Poller:
-    """Polls the tasks that have waiters: one timer, bounded GETs, no work when nobody waits.
+    """Polls the tasks that have waiters: one timer, bounded GETs, no work without waiters.
 
-    A GET feeds every handle of its task. The first waiter starts the polling of a task, the last to
-    leave stops it.
+    A GET serves every handle of its task. The first waiter starts the polling of a task, the last
+    one to leave stops it.
     """
 
     def __init__(
-        self, clock: Clock, limits: Limits, *, roll: Callable[[], float] = random.random
+        self, clock: Clock, limits: Limits, *, rand: Callable[[], float] = random.random
     ) -> None:
         self._clock = clock
-        self._roll = roll
-        self._watches = TrackedTasks()
-        self._due: BucketQueue[TrackedTask] = BucketQueue()
-        self._ready: BucketQueue[TrackedTask] = BucketQueue()
+        self._rand = rand
+        self._tasks = TrackedTasks()
+        self._scheduled: BucketQueue[TrackedTask] = BucketQueue()
+        self._queued: BucketQueue[TrackedTask] = BucketQueue()
         self._deadlines: BucketQueue[Waiter] = BucketQueue()
-        self._crew = WorkerPool(limits.polls_in_flight, self._work)
+        self._workers = WorkerPool(limits.polls_in_flight, self._work)
         self._timer: Timer | None = None
-        self._armed = 0.0
-        self._warns_from = 0.0
-        self._throttle: RateLimiter = RateLimiter(limits.polls_per_second)
-        self.tally: PollMetrics = PollMetrics()
+        self._timer_at = 0.0
+        self._next_warning_at = 0.0
+        self._rate_limiter: RateLimiter = RateLimiter(limits.polls_per_second)
+        self.metrics: PollMetrics = PollMetrics()
         self.waiting: int = 0
         self.closed: bool = False
 
-    @property
-    def in_flight(self) -> int:
-        """How many workers are about their GETs."""
-        return len(self._crew)
+    def __repr__(self) -> str:
+        state = " closed" if self.closed else ""
+        return (
+            f"<Poller{state} waiters={self.waiting} scheduled={len(self._scheduled)} "
+            f"queued={self.queued} in_flight={self.in_flight}>"
+        )
 
     @property
-    def ready(self) -> int:
-        """How many tasks are due and wait for a worker, or for the ceiling."""
-        return len(self._ready)
+    def in_flight(self) -> int:
+        """How many GETs are under way."""
+        return len(self._workers)
+
+    @property
+    def queued(self) -> int:
+        """How many polls are due and wait for a worker or for the rate limit."""
+        return len(self._queued)
 
     @property
     def polls_per_second(self) -> float | None:
         """How many GETs a second are allowed now, ``None`` for any number."""
-        limit = self._throttle.ceiling
+        limit = self._rate_limiter.ceiling
         # A session that was never used has no loop, and no time.
-        return limit if not self.tally.gets else self._throttle.rate(self._clock.time())
+        return limit if not self.metrics.gets else self._rate_limiter.rate(self._clock.time())
 
-    def watch(self, handle: TaskObserver, source: TaskSource) -> TrackedTask:
-        """Return the shared record of the handle's task."""
-        return self._watches.get(handle, source)
+    def track(
+        self, source: TaskSource, task_id: str, kind: Kind, *, submitted: Task | None = None
+    ) -> TrackedTask:
+        """Return the record of a task, which all of its handles in this session share.
 
-    def known(self, source: TaskSource, task_id: str) -> TrackedTask | None:
-        """Return the shared record of a task of which there is one."""
-        return self._watches.find(source.account, task_id)
+        ``submitted`` is the answer to a submit of this session: the age of the task counts from
+        now.
+        """
+        tasks = self._tasks.of(source, kind)
+        tracked = tasks.get(task_id)
+        if tracked is None:
+            submitted_at = None if submitted is None else self._clock.time()
+            tracked = tasks[task_id] = TrackedTask(
+                source, task_id, kind, task=submitted, submitted_at=submitted_at
+            )
+        return tracked
 
-    # Who waits
+    # Waiters
 
-    def join(self, waiter: Waiter, patience: float | None) -> None:
+    def add_waiter(self, waiter: Waiter, timeout: float | None) -> None:
         """Begin a wait: ``waiter`` is woken when its task is final, or has changed if it asked so.
 
-        It is woken with an error after ``patience`` seconds (``TaskTimeoutError``), and when the
-        looking ends: ``TaskLostError``, ``EmptyResultError``, a refusal of the service. With no
-        patience at all it waits for one look, which begins as soon as the limits allow. Whoever was
-        woken still has to ``leave``, and so has who would wait no longer.
+        It is woken with ``TaskTimeoutError`` after ``timeout`` seconds, or with the error that
+        ended polling: ``TaskLostError``, ``EmptyResultError``, a refusal of the service. With a
+        timeout of 0 it waits for one poll, which starts as soon as the limits allow. Every call
+        must be paired with ``remove_waiter``, whether or not the waiter was woken.
         """
+        tracked = waiter.tracked
         if self.closed:
-            raise waiter.watch.closed()
-        watch, handle = waiter.watch, waiter.handle
-        last = watch.last
-        if last is not None and (classify(last).is_final or waiter.wants(last)):
-            handle._observe(last)
+            raise tracked.closed()
+        last = tracked.task
+        if last is not None and (tracked.state.is_final or waiter.matches(last)):
+            tracked.settle()
             waiter.wake(None)
             return
         now = self._clock.time()
-        watch.join(waiter)
+        tracked.add_waiter(waiter)
         self.waiting += 1
-        if patience is not None:
-            waiter.deadline = now + patience
-            waiter.is_glance = not patience
-            if not waiter.is_glance:
+        if timeout is not None:
+            waiter.deadline = now + timeout
+            waiter.is_single_poll = not timeout
+            if not waiter.is_single_poll:
                 self._arm(self._deadlines.add(waiter, waiter.deadline))
-        if watch.phase is Phase.IDLE:
-            if watch.needs_polls:
-                self._plan_first(watch, now, at_once=waiter.is_glance)
-        elif watch.phase is Phase.READY and patience is not None:
-            self._line_up(watch, now)
-        elif waiter.is_glance:
-            self.nudge(watch)
+        if tracked.phase is Phase.IDLE:
+            if tracked.needs_polls:
+                self._schedule_first(tracked, now, at_once=waiter.is_single_poll)
+        elif tracked.phase is Phase.QUEUED and timeout is not None:
+            self._enqueue(tracked, now)
+        elif waiter.is_single_poll:
+            self.poll_now(tracked)
 
-    def leave(self, waiter: Waiter) -> None:
-        """End a wait, woken or not. The last one to leave stops the looking."""
-        watch = waiter.watch
-        if not watch.leave(waiter):
+    def remove_waiter(self, waiter: Waiter) -> None:
+        """End a wait, woken or not. Polling stops with the last waiter."""
+        tracked = waiter.tracked
+        if not tracked.remove_waiter(waiter):
             return
         self.waiting -= 1
         self._deadlines.discard(waiter)
-        if not watch.needs_polls:
-            self._stop(watch)
+        if not tracked.needs_polls:
+            self._unschedule(tracked)
 
-    def park(self, watch: TrackedTask) -> None:
-        """Leave the task alone: its stream is being followed."""
-        watch.parked += 1
-        if not watch.needs_polls:
-            self._stop(watch)
+    def suspend(self, tracked: TrackedTask) -> None:
+        """Stop polling the task for waiters of its end: its stream is followed."""
+        tracked.suspensions += 1
+        if not tracked.needs_polls:
+            self._unschedule(tracked)
 
-    def unpark(self, watch: TrackedTask) -> None:
-        """Look at the task as soon as may be: its stream has ended, one way or another."""
-        watch.parked -= 1
-        watch.unfinished_at = watch.age(self._clock.time())
-        self.nudge(watch)
+    def resume(self, tracked: TrackedTask) -> None:
+        """Poll the task as soon as the limits allow: its stream has ended in some way."""
+        tracked.suspensions -= 1
+        tracked.unfinished_at = tracked.age(self._clock.time())
+        self.poll_now(tracked)
 
-    def nudge(self, watch: TrackedTask) -> None:
-        """Look at the task as soon as may be, if somebody waits: there is news."""
-        now = watch.due = self._clock.time()
-        if watch.phase is Phase.POLLED:
-            watch.phase = Phase.OUTDATED
-        elif watch.phase in {Phase.IDLE, Phase.DUE} and watch.needs_polls and not self.closed:
-            self._schedule(watch, now)
+    def poll_now(self, tracked: TrackedTask) -> None:
+        """Poll the task as soon as the limits allow, if it has waiters."""
+        now = tracked.due = self._clock.time()
+        if tracked.phase is Phase.IN_FLIGHT:
+            tracked.phase = Phase.IN_FLIGHT_STALE
+        elif (
+            tracked.phase in {Phase.IDLE, Phase.SCHEDULED}
+            and tracked.needs_polls
+            and not self.closed
+        ):
+            self._schedule(tracked, now)
 
-    def learn(self, watch: TrackedTask, task: Task) -> None:
-        """Take in a snapshot that somebody else has asked for."""
-        if watch.last is not None and classify(watch.last).is_final:
-            task = watch.last
-        changed = watch.show(task)
-        if classify(task).is_final:
-            self._end(watch, None)
+    def publish(self, tracked: TrackedTask, task: Task) -> None:
+        """Record a snapshot that another request has brought, and wake the waiters it concerns."""
+        changed = tracked.publish(task)
+        if tracked.state.is_final:
+            self._end(tracked, None)
         for waiter in changed:
             waiter.wake(None)
 
     async def aclose(self) -> None:
-        """Wake every waiter with ``SessionClosedError`` and stop."""
+        """Wake every waiter with ``SessionClosedError``, and stop."""
         self.closed = True
-        for watch in self._watches:
-            self._end(watch, watch.closed())
+        for tracked in self._tasks:
+            self._end(tracked, tracked.closed())
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        await self._crew.aclose()
+        await self._workers.aclose()
 
-    def book(self) -> float:
-        """Take the next place of a GET for one that another makes; return the seconds until then.
+    def reserve_slot(self) -> float:
+        """Reserve the next GET for a request made elsewhere; return the seconds until then.
 
-        So it counts against ``limits.polls_per_second`` as a poll does.
+        It counts against ``limits.polls_per_second`` as a poll does.
         """
         now = self._clock.time()
-        start = max(now, self._throttle.next_slot_at)
-        self._throttle.acquire(start)
+        start = max(now, self._rate_limiter.next_slot_at)
+        self._rate_limiter.acquire(start)
         return start - now
 
-    # When things happen
+    # Timing
 
-    def _plan_first(self, watch: TrackedTask, now: float, *, at_once: bool) -> None:
-        """Schedule a task that nobody was waiting for: where its pacing stands, or at once."""
-        if watch.due is None:
-            watch.due = now
-            if watch.born is not None and not watch.polls:
-                watch.due = watch.born + watch.interval(watch.born, self._roll())
-        elif now - watch.due > MAX_INTERVAL:
-            watch.trouble = None  # nobody has looked for so long that it is not unbroken
-        if watch.since is None:
-            watch.since = now
+    def _schedule_first(self, tracked: TrackedTask, now: float, *, at_once: bool) -> None:
+        """Schedule a task that had no waiters: when its pacing says, or at once."""
+        if tracked.due is None:
+            tracked.due = now
+            if tracked.submitted_at is not None and not tracked.polls:
+                submitted_at = tracked.submitted_at
+                tracked.due = submitted_at + tracked.interval(submitted_at, self._rand())
+        elif now - tracked.due > MAX_INTERVAL:
+            # Polls that failed before so long a pause do not form a row with those to come.
+            tracked.failures = None
+        if tracked.age_origin is None:
+            tracked.age_origin = now
         if at_once:
-            watch.due = now
-        self._schedule(watch, max(now, watch.due))
+            tracked.due = now
+        self._schedule(tracked, max(now, tracked.due))
 
-    def _schedule(self, watch: TrackedTask, due: float) -> None:
-        watch.phase = Phase.DUE
-        self._arm(self._due.add(watch, due))
+    def _schedule(self, tracked: TrackedTask, due: float) -> None:
+        tracked.phase = Phase.SCHEDULED
+        self._arm(self._scheduled.add(tracked, due))
 
-    def _line_up(self, watch: TrackedTask, now: float) -> None:
-        watch.phase = Phase.READY
-        self._ready.add(watch, priority(now, watch.deadline))
+    def _enqueue(self, tracked: TrackedTask, now: float) -> None:
+        tracked.phase = Phase.QUEUED
+        self._queued.add(tracked, priority(now, tracked.deadline))
 
-    def _stop(self, watch: TrackedTask) -> None:
-        """Plan no poll any more; a GET under way goes on, because its answer is worth keeping."""
-        if watch.phase is Phase.DUE:
-            self._due.discard(watch)
-        elif watch.phase is Phase.READY:
-            self._ready.discard(watch)
+    def _unschedule(self, tracked: TrackedTask) -> None:
+        """Cancel the next poll. A GET under way goes on, because its answer is worth keeping."""
+        if tracked.phase is Phase.SCHEDULED:
+            self._scheduled.discard(tracked)
+        elif tracked.phase is Phase.QUEUED:
+            self._queued.discard(tracked)
         else:
             return
-        watch.phase = Phase.IDLE
+        tracked.phase = Phase.IDLE
 
     def _arm(self, instant: float) -> None:
-        """See to it that the one timer fires at ``instant``, or earlier."""
+        """Set the timer to ``instant``, unless it is set to an earlier one."""
         if self._timer is not None:
-            if self._armed <= instant:
+            if self._timer_at <= instant:
                 return
             self._timer.cancel()
         elif self.closed:
             return
-        self._armed = instant
+        self._timer_at = instant
         self._timer = self._clock.call_at(instant, self._tick)
 
     def _tick(self) -> None:
@@ -231,180 +255,188 @@ class Poller:
         try:
             now = self._clock.time()
             for waiter in self._deadlines.pop_due(now):
-                waiter.wake(waiter.watch.timed_out())
-            for watch in self._due.pop_due(now):
-                self._line_up(watch, now)
-            self._hire(now)
-            for schedule in (self._due, self._deadlines):
-                if (instant := schedule.next_due()) is not None:
+                waiter.wake(waiter.tracked.timed_out())
+            for tracked in self._scheduled.pop_due(now):
+                self._enqueue(tracked, now)
+            self._spawn_workers(now)
+            for queue in (self._scheduled, self._deadlines):
+                if (instant := queue.next_due()) is not None:
                     self._arm(instant)
-        except Exception as crash:  # noqa: BLE001 logged, and told to all
-            self._crashed(crash)
+        except Exception as error:  # noqa: BLE001 logged, and raised by every waiter
+            self._fail_all(error)
 
-    def _hire(self, now: float) -> None:
-        """Start as many workers as there are GETs to be made and allowed."""
-        if ready := len(self._ready):
-            number = min(ready, self._throttle.available(now), self._crew.room(now))
-            self._crew.hire(number, now)
-            # Even if these are all: one that is cancelled before it begins leaves its work behind.
-            self._come_back(now)
+    def _spawn_workers(self, now: float) -> None:
+        """Start as many workers as there are GETs that are due and allowed."""
+        if queued := len(self._queued):
+            number = min(queued, self._rate_limiter.available(now), self._workers.capacity(now))
+            self._workers.spawn(number, now)
+            # Always, because a worker that is cancelled before its first step leaves its task.
+            self._rearm(now)
 
-    def _come_back(self, now: float) -> None:
-        """See to it that what is ready and not allowed yet is started when it is."""
-        opens = self._throttle.next_slot_at if self._crew.room(now) > 0 else self._crew.relief(now)
-        if opens is not None:
-            # A ceiling opens for one GET at a time; by whole ticks, they are started together.
-            self._arm(next_tick(max(opens, now)))
+    def _rearm(self, now: float) -> None:
+        """Set the timer for the polls that are queued and not allowed yet."""
+        if self._workers.capacity(now) > 0:
+            instant: float | None = self._rate_limiter.next_slot_at
+        else:
+            instant = self._workers.next_free_at(now)
+        if instant is not None:
+            # The rate limit allows one GET at a time; by whole ticks, several start together.
+            self._arm(next_tick(max(instant, now)))
 
-    def _crashed(self, crash: Exception) -> None:
-        """Tell everybody that waits: nobody else would ever wake them."""
-        _log.error("the poller crashed", exc_info=crash)
-        for watch in self._watches:
-            self._stop(watch)
-            self._end(watch, crash)
+    def _fail_all(self, error: Exception) -> None:
+        """Wake every waiter with an unexpected error: nothing else would wake them."""
+        _log.error("the poller crashed", exc_info=error)
+        for tracked in self._tasks:
+            self._unschedule(tracked)
+            self._end(tracked, error)
 
-    # What the workers do
+    # Workers
 
     async def _work(self, worker: Worker) -> None:
-        self._crew.begin(worker)
+        self._workers.register(worker)
         try:
-            while (watch := self._next(worker)) is not None:
-                await self._poll(watch, worker.began)
-        except Exception as crash:  # noqa: BLE001 logged, and told to all
-            self._crashed(crash)
+            while (tracked := self._next(worker)) is not None:
+                await self._poll(tracked, worker.started_at)
+        except Exception as error:  # noqa: BLE001 logged, and raised by every waiter
+            self._fail_all(error)
         finally:
-            self._crew.leave(worker)
-            if len(self._ready):
-                # One that is cancelled leaves some, and so does one that the ceiling held up.
-                self._come_back(self._clock.time())
+            self._workers.unregister(worker)
+            if len(self._queued):
+                # A worker that is cancelled or stopped by the rate limit leaves polls behind.
+                self._rearm(self._clock.time())
 
     def _next(self, worker: Worker) -> TrackedTask | None:
         """Take the next task that may be polled now, within the limits."""
-        if self.closed or not len(self._ready):
+        if self.closed or not len(self._queued):
             return None
-        worker.began = now = self._clock.time()
-        if not self._throttle.available(now) or self._crew.dismisses(worker, now):
+        worker.started_at = now = self._clock.time()
+        if not self._rate_limiter.available(now) or self._workers.should_retire(worker, now):
             return None
-        watch = self._ready.pop_first()
-        if watch is not None:
-            self._throttle.acquire(now)
-            watch.phase = Phase.POLLED
-            watch.polls += 1
-            self.tally.started(now - watch.due if watch.due is not None else 0.0)
-        return watch
+        tracked = self._queued.pop_first()
+        if tracked is not None:
+            self._rate_limiter.acquire(now)
+            tracked.phase = Phase.IN_FLIGHT
+            tracked.polls += 1
+            self.metrics.poll_started(now - tracked.due if tracked.due is not None else 0.0)
+        return tracked
 
-    async def _poll(self, watch: TrackedTask, began: float) -> None:
+    async def _poll(self, tracked: TrackedTask, started_at: float) -> None:
         try:
             try:
-                task, pause = await watch.source.look(
-                    watch.id, hollow=watch.is_hollow, context=watch.context
+                task, retry_after = await tracked.source.poll_once(
+                    tracked.id, empty=tracked.is_empty, context=tracked.context
                 )
-            except FoxAPIError as fault:
-                self._failed(watch, fault, began)
+            except FoxAPIError as error:
+                self._on_error(tracked, error, started_at)
             else:
-                self._saw(watch, task, began, pause)
+                self._on_task(tracked, task, started_at, retry_after)
         except asyncio.CancelledError:
-            # Whoever cancels every task of the loop must not cost the others their results.
-            self._plan(watch, self._clock.time(), 0.0)
+            # Code that cancels every task of the loop must not cost the waiters their results.
+            self._reschedule(tracked, self._clock.time(), 0.0)
             raise
-        except Exception as crash:  # noqa: BLE001 logged, and told to those it concerns
-            # Our own mistake, or a clock's: it must neither vanish nor stop the other tasks.
-            _log.exception("looking at task %s crashed", watch.id)
-            watch.phase = Phase.IDLE
-            self._end(watch, crash)
+        except Exception as error:  # noqa: BLE001 logged, and raised by the waiters of the task
+            # A bug, here or in a clock: it must neither vanish nor stop the other tasks.
+            _log.exception("polling task %s crashed", tracked.id)
+            tracked.phase = Phase.IDLE
+            self._end(tracked, error)
 
-    # What was seen
+    # Results of polls
 
-    def _saw(self, watch: TrackedTask, task: Task, began: float, pause: float | None) -> None:
+    def _on_task(
+        self, tracked: TrackedTask, task: Task, started_at: float, retry_after: float | None
+    ) -> None:
         now = self._clock.time()
-        if pause:
-            pause = self._throttle.back_off(now, started_at=began, pause=pause)
-        changed = watch.show(task)
-        state = classify(task)
+        pause = 0.0
+        if retry_after:
+            pause = self._rate_limiter.back_off(now, started_at=started_at, pause=retry_after)
+        changed = tracked.publish(task)
+        state = tracked.state
         if state.is_final:
-            self._finished(watch, task, now)
+            self._on_final_task(tracked, task, now)
         elif state is TaskState.EMPTY:
-            self._saw_hollow(watch, task, began, pause or 0.0)
+            self._on_empty_result(tracked, task, started_at, pause)
         else:
-            watch.trouble = None
-            watch.unfinished_at = watch.age(now)
+            tracked.failures = None
+            tracked.unfinished_at = tracked.age(now)
             if not is_known_status(task):
-                watch.wonder(task)
+                tracked.report_unknown_status(task)
             for waiter in changed:
                 waiter.wake(None)
-            self._end_glances(watch, began)
-            self._plan(watch, now, max(watch.interval(now, self._roll()), pause or 0.0))
+            self._end_single_polls(tracked, started_at)
+            self._reschedule(tracked, now, max(tracked.interval(now, self._rand()), pause))
 
-    def _finished(self, watch: TrackedTask, task: Task, now: float) -> None:
-        age = watch.age(now)
-        self.tally.saw_end(polls=watch.polls, delay=age - watch.unfinished_at)
-        if watch.born is not None:
-            watch.source.pacer.learn(task.model, age, watch.unfinished_at)
-        watch.phase = Phase.IDLE
-        self._end(watch, None)
+    def _on_final_task(self, tracked: TrackedTask, task: Task, now: float) -> None:
+        age = tracked.age(now)
+        self.metrics.task_finished(polls=tracked.polls, delay=age - tracked.unfinished_at)
+        if tracked.submitted_at is not None:
+            tracked.source.pacer.learn(task.model, age, tracked.unfinished_at)
+        tracked.phase = Phase.IDLE
+        self._end(tracked, None)
 
-    def _saw_hollow(self, watch: TrackedTask, task: Task, began: float, pause: float) -> None:
-        """Look again soon at a completed task whose results are not there yet (contract Q2)."""
+    def _on_empty_result(
+        self, tracked: TrackedTask, task: Task, started_at: float, pause: float
+    ) -> None:
+        """Poll soon again: the results of a completed task may come later (contract Q2)."""
         now = self._clock.time()
-        watch.trouble = watch.trouble or FailureTracker()
-        if watch.trouble.record_empty_result(now, watch.source.polling.empty_result_grace):
-            watch.phase = Phase.IDLE
-            self._end(watch, task_error(task))
+        tracked.failures = tracked.failures or FailureTracker()
+        if tracked.failures.record_empty_result(now, tracked.source.polling.empty_result_grace):
+            tracked.phase = Phase.IDLE
+            self._end(tracked, task_error(task))
         else:
-            self._end_glances(watch, began)
-            interval = min(_EMPTY_RESULT_INTERVAL, watch.interval(now, self._roll()))
-            self._plan(watch, now, max(interval, pause))
+            self._end_single_polls(tracked, started_at)
+            interval = min(_EMPTY_RESULT_INTERVAL, tracked.interval(now, self._rand()))
+            self._reschedule(tracked, now, max(interval, pause))
 
-    def _failed(self, watch: TrackedTask, fault: FoxAPIError, began: float) -> None:
+    def _on_error(self, tracked: TrackedTask, error: FoxAPIError, started_at: float) -> None:
         now = self._clock.time()
-        self.tally.faults += 1
-        delay = watch.interval(now, self._roll())
-        if isinstance(fault, APIStatusError) and (
-            fault.retry_after is not None or isinstance(fault, RateLimitError)
+        self.metrics.faults += 1
+        delay = tracked.interval(now, self._rand())
+        if isinstance(error, APIStatusError) and (
+            error.retry_after is not None or isinstance(error, RateLimitError)
         ):
-            pause = self._throttle.back_off(now, started_at=began, pause=fault.retry_after)
+            pause = self._rate_limiter.back_off(now, started_at=started_at, pause=error.retry_after)
             delay = max(delay, pause)
-        sight = classify_error(fault)
-        watch.trouble = watch.trouble or FailureTracker()
-        if sight is PollFailure.FATAL:
-            watch.phase = Phase.IDLE
-            self._end(watch, fault)
+        failure = classify_error(error)
+        tracked.failures = tracked.failures or FailureTracker()
+        if failure is PollFailure.FATAL:
+            tracked.phase = Phase.IDLE
+            self._end(tracked, error)
             return
-        self._warn(watch, fault, now)
-        watch.failed(fault)
-        if watch.trouble.record_failure(sight, now, watch.source.polling.give_up_after):
-            watch.phase = Phase.IDLE
-            if watch.trouble.is_not_found:
-                for handle in {waiter.handle for waiter in watch.waiters}:
-                    handle._missed(fault)
-            self._end(watch, watch.lost(fault))
+        self._warn(tracked, error, now)
+        tracked.record_error(error)
+        if tracked.failures.record_failure(failure, now, tracked.source.polling.give_up_after):
+            tracked.phase = Phase.IDLE
+            if tracked.failures.is_not_found and tracked.waiters:
+                tracked.not_found(error)
+            self._end(tracked, tracked.lost(error))
         else:
-            self._end_glances(watch, began)
-            self._plan(watch, now, delay)
+            self._end_single_polls(tracked, started_at)
+            self._reschedule(tracked, now, delay)
 
-    def _warn(self, watch: TrackedTask, fault: FoxAPIError, now: float) -> None:
-        """Log the first fault in a row, once a minute at most: they may come by the thousand."""
-        is_news = watch.fault is None and not isinstance(fault, RateLimitError)
-        if is_news and now >= self._warns_from:
-            self._warns_from = now + _QUIET_AFTER_WARNING
-            _log.warning("a look at task %s failed and is tried again: %s", watch.id, fault)
+    def _warn(self, tracked: TrackedTask, error: FoxAPIError, now: float) -> None:
+        """Log the first error in a row, at most one a minute: there may be thousands."""
+        is_first = tracked.error is None and not isinstance(error, RateLimitError)
+        if is_first and now >= self._next_warning_at:
+            self._next_warning_at = now + _WARNING_INTERVAL
+            _log.warning("a poll of task %s failed and is tried again: %s", tracked.id, error)
 
-    def _end_glances(self, watch: TrackedTask, began: float) -> None:
-        """End the waits for a single look, if the one that ``began`` then was theirs."""
-        for waiter in watch.waiters:
-            if waiter.is_glance and waiter.deadline is not None and waiter.deadline <= began:
-                waiter.wake(watch.timed_out())
+    def _end_single_polls(self, tracked: TrackedTask, started_at: float) -> None:
+        """Wake the waiters for a single poll, if the poll that has ended was theirs."""
+        for waiter in tracked.waiters:
+            deadline = waiter.deadline
+            if waiter.is_single_poll and deadline is not None and deadline <= started_at:
+                waiter.wake(tracked.timed_out())
 
-    def _plan(self, watch: TrackedTask, now: float, delay: float) -> None:
-        """Plan the next look, after one that has not ended the waiting."""
-        watch.due = now if watch.phase is Phase.OUTDATED else now + delay
-        watch.phase = Phase.IDLE
-        if watch.needs_polls and not self.closed:
-            self._schedule(watch, watch.due)
+    def _reschedule(self, tracked: TrackedTask, now: float, delay: float) -> None:
+        """Schedule the next poll after one that did not end the task."""
+        tracked.due = now if tracked.phase is Phase.IN_FLIGHT_STALE else now + delay
+        tracked.phase = Phase.IDLE
+        if tracked.needs_polls and not self.closed:
+            self._schedule(tracked, tracked.due)
 
-    def _end(self, watch: TrackedTask, error: Exception | None) -> None:
-        """Wake all who wait for the task; one who comes later starts the looking anew."""
-        watch.due = None
-        watch.trouble = None
-        for waiter in watch.waiters:
+    def _end(self, tracked: TrackedTask, error: Exception | None) -> None:
+        """Wake all waiters of the task. A later waiter starts the polling anew."""
+        tracked.due = None
+        tracked.failures = None
+        for waiter in tracked.waiters:
             waiter.wake(error)

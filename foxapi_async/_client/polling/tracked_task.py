@@ -1,16 +1,19 @@
-"""One task as the poller knows it."""
-# pyright: reportPrivateUsage=false
+"""A task as the poller tracks it, and the waiters that wait for it."""
 
+import asyncio
 import logging
-from collections.abc import Hashable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterator
 from contextvars import Context
+from copy import copy
 from enum import Enum, auto
-from typing import Any, Final, Protocol
-from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary, ref
+from typing import Any, ClassVar, Final, Protocol
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from foxapi_async._client.polling.waiter import TaskObserver, Waiter
+from foxapi_async._client.task_record import Kind, TaskRecord
 from foxapi_async._protocol.pacing import Pacer, PollContext
 from foxapi_async._protocol.task_status import FailureTracker
+from foxapi_async._transport import Account
 from foxapi_async._wire.task import Task
 from foxapi_async.config import PollPolicy
 from foxapi_async.errors import (
@@ -25,116 +28,195 @@ from foxapi_async.hooks import Event, TaskStatusUnknown
 
 _log = logging.getLogger("foxapi_async")
 
-_LONGEST_STATUS: Final = 80
+_MAX_STATUS_LENGTH: Final = 80
 
 
 class TaskSource(Protocol):
-    """Where the poller looks for a task."""
+    """Where tasks are polled: a ``Service``."""
 
     @property
-    def account(self) -> Hashable:
+    def account(self) -> Account:
         """Whose tasks these are: the same id under another key is another task."""
         ...
 
     @property
     def polling(self) -> PollPolicy:
-        """How patient the looking is."""
+        """When polling gives up."""
         ...
 
     @property
     def pacer(self) -> Pacer:
-        """When to look."""
+        """When to poll."""
         ...
 
-    async def look(
-        self, task_id: str, *, hollow: bool = False, context: Context | None = None
+    async def poll_once(
+        self, task_id: str, *, empty: bool = False, context: Context | None = None
     ) -> tuple[Task, float | None]:
-        """Return the task as it is now, by one single attempt, or raise a ``FoxAPIError``.
+        """Return the task as it is now, by a single attempt, or raise a ``FoxAPIError``.
 
-        With it come the seconds for which the service asks to be left alone, if it does. It ends in
-        bounded time, whatever the network does. ``hollow`` says that the task was completed without
-        results at the last look: then asking upstream would do harm (contract Q2). It tells events
-        in ``context``.
+        The second value is the ``Retry-After`` of the response in seconds. The call ends in bounded
+        time, whatever the network does. ``empty`` says that the task was completed without results
+        at the last poll: asking upstream would do harm then (contract Q2). Hooks are called in
+        ``context``.
         """
         ...
 
-    def tell(self, event: Event, context: Context | None) -> None:
-        """Tell the hooks of ``event`` in ``context``."""
+    def event_context(self) -> Context | None:
+        """Return a copy of the current context for later events; None without hooks."""
+        ...
+
+    def emit_in(self, context: Context | None, event: Event) -> None:
+        """Call the hooks in ``context``."""
         ...
 
 
+class Waiter(ABC):
+    """Waits for a task. Every ``Poller.add_waiter`` needs its ``remove_waiter``."""
+
+    __slots__ = ("bucket", "deadline", "is_single_poll", "tracked")
+
+    # Whether a change of status or progress wakes it, and not only the end of the task.
+    wants_changes: ClassVar[bool] = False
+
+    def __init__(self, tracked: "TrackedTask") -> None:
+        self.tracked: TrackedTask = tracked
+        self.deadline: float | None = None
+        # Whether it waits for one poll, which starts at its deadline or later.
+        self.is_single_poll: bool = False
+        self.bucket: list[Any] | None = None
+
+    def matches(self, task: Task) -> bool:
+        """Tell whether ``task`` is a change that wakes this waiter."""
+        del task
+        return False
+
+    @abstractmethod
+    def wake(self, error: Exception | None) -> None:
+        """End the wait: the record holds the outcome, or ``error`` says why it does not."""
+
+
+class FutureWaiter(Waiter):
+    """An ``await``. It owns its future, so cancelling it affects no other waiter."""
+
+    __slots__ = ("_future",)
+
+    def __init__(self, tracked: "TrackedTask") -> None:
+        super().__init__(tracked)
+        loop = asyncio.get_running_loop()
+        self._future: asyncio.Future[Exception | None] = loop.create_future()
+
+    def __await__(self) -> Generator[Any, None, Exception | None]:
+        """Wait until ``wake`` is called, and return its error."""
+        return self._future.__await__()
+
+    def wake(self, error: Exception | None) -> None:
+        """End the wait with a copy of ``error``: each raise adds frames to a traceback."""
+        if not self._future.done():
+            self._future.set_result(None if error is None else _copy_error(error))
+
+
+class ChangeWaiter(FutureWaiter):
+    """An ``await`` that also ends when status or progress differ from those of ``seen``."""
+
+    __slots__ = ("_seen",)
+
+    wants_changes = True
+
+    def __init__(self, tracked: "TrackedTask", seen: Task | None) -> None:
+        super().__init__(tracked)
+        self._seen = seen
+
+    def matches(self, task: Task) -> bool:
+        """Tell whether status or progress have changed."""
+        seen = self._seen
+        return seen is None or seen.status != task.status or seen.progress != task.progress
+
+
+def _copy_error(error: Exception) -> Exception:
+    try:
+        return copy(error)
+    except Exception:  # noqa: BLE001 errors of other libraries need not be copyable
+        return error
+
+
 class Phase(Enum):
-    """What becomes of a task that has a watch."""
+    """Where a tracked task stands in the poller."""
 
-    IDLE = auto()  # nobody needs a poll of it
-    DUE = auto()  # it is scheduled
-    READY = auto()  # its time has come, and it waits for its turn
-    POLLED = auto()  # a GET of it is under way
-    OUTDATED = auto()  # the same, but there has been news since the GET began
+    IDLE = auto()  # it needs no poll
+    SCHEDULED = auto()  # its next poll has a time
+    QUEUED = auto()  # its poll is due and waits for a worker
+    IN_FLIGHT = auto()  # a GET is under way
+    IN_FLIGHT_STALE = auto()  # a GET is under way, and something happened since it started
 
 
-class TrackedTask:
-    """What is known of one task while it has handles. It is polled while it has waiters."""
+class TrackedTask(TaskRecord):
+    """The record of a task with the state of its polling. It is polled while it has waiters."""
 
     __slots__ = (
         "__weakref__",
         "_first",
-        "_handle",
-        "_handles",
         "_others",
-        "born",
+        "_unknown_status_reported",
+        "age_origin",
         "bucket",
-        "context",
         "due",
-        "fault",
-        "id",
-        "last",
-        "parked",
+        "error",
+        "failures",
         "phase",
         "polls",
-        "since",
         "source",
-        "trouble",
+        "suspensions",
         "unfinished_at",
-        "wondered",
     )
 
-    def __init__(self, handle: TaskObserver, source: TaskSource) -> None:
-        self.id: str = handle.id
+    def __init__(
+        self,
+        source: TaskSource,
+        task_id: str,
+        kind: Kind,
+        *,
+        task: Task | None = None,
+        submitted_at: float | None = None,
+    ) -> None:
+        super().__init__(
+            source.account,
+            task_id,
+            kind,
+            task=task,
+            submitted_at=submitted_at,
+            context=source.event_context(),
+        )
         self.source: TaskSource = source
-        self.born: float | None = handle._born
-        self.context: Context | None = handle._context
-        self.since: float | None = handle._born  # its age counts from here, or from the first wait
-        self.last: Task | None = handle.task
+        # The age counts from the submit, or from the first wait for a task of another session.
+        self.age_origin: float | None = submitted_at
         self.phase: Phase = Phase.IDLE
         self.bucket: list[Any] | None = None
-        self.due: float | None = None
         self.polls: int = 0
+        # When the next poll is due, even if no waiter needs it now; None before the first wait.
+        self.due: float | None = None
+        self.error: FoxAPIError | None = None  # of the last poll, if it failed
+        self.failures: FailureTracker | None = None
         self.unfinished_at: float = 0.0  # the age at which it was last seen unfinished
-        self.trouble: FailureTracker | None = None
-        self.fault: FoxAPIError | None = None  # of the last look, unless that was answered
-        self.wondered: bool = False  # whether a status that nobody knows was told
-        self.parked: int = 0  # so many follow its stream, which will tell sooner than a poll
-        # Nearly every task has one waiter, and a dictionary for it would double what it takes.
+        # How many followers read its stream, so that its end needs no polls.
+        self.suspensions: int = 0
+        self._unknown_status_reported = False
+        # Most tasks have one waiter, which needs no collection.
         self._first: Waiter | None = None
         self._others: dict[Waiter, None] | None = None
-        # So does nearly every task have one handle. They are told what is learnt, waiting or not.
-        self._handle: ref[TaskObserver] | None = None
-        self._handles: WeakSet[TaskObserver] | None = None
 
     @property
     def waiters(self) -> tuple[Waiter, ...]:
-        """Those who wait for it."""
+        """The waiters of the task."""
         if self._others is not None:
             return (*self._others,) if self._first is None else (self._first, *self._others)
         return () if self._first is None else (self._first,)
 
     @property
     def needs_polls(self) -> bool:
-        """Whether only polls can tell the waiters what they want to know."""
-        if not self.parked:
+        """Whether a waiter needs polls."""
+        if not self.suspensions:
             return self._first is not None or self._others is not None
-        return any(waiter.wants_change or waiter.is_glance for waiter in self.waiters)
+        return any(waiter.wants_changes or waiter.is_single_poll for waiter in self.waiters)
 
     @property
     def deadline(self) -> float | None:
@@ -147,12 +229,12 @@ class TrackedTask:
         )
 
     @property
-    def is_hollow(self) -> bool:
-        """Whether it was completed without results when it was last seen."""
-        return self.trouble is not None and self.trouble.has_empty_result
+    def is_empty(self) -> bool:
+        """Whether the task was completed without results at the last poll."""
+        return self.failures is not None and self.failures.has_empty_result
 
-    def join(self, waiter: Waiter) -> None:
-        """Add one who waits."""
+    def add_waiter(self, waiter: Waiter) -> None:
+        """Add a waiter."""
         if self._first is None:
             self._first = waiter
         elif self._others is None:
@@ -160,8 +242,8 @@ class TrackedTask:
         else:
             self._others[waiter] = None
 
-    def leave(self, waiter: Waiter) -> bool:
-        """Take one who waits away; tell whether it was there."""
+    def remove_waiter(self, waiter: Waiter) -> bool:
+        """Remove a waiter; tell whether it was there."""
         if self._first is waiter:
             self._first = None
             return True
@@ -173,116 +255,94 @@ class TrackedTask:
             self._others = None
         return True
 
-    def attach(self, handle: TaskObserver) -> None:
-        """Tell ``handle`` from now on whatever is learnt of the task, while it lives."""
-        if self._handle is None or self._handle() is None:
-            self._handle = ref(handle)
-        else:
-            self._handles = self._handles or WeakSet()
-            self._handles.add(handle)
-
-    @property
-    def handles(self) -> list[TaskObserver]:
-        """The handles of the task, and whatever else waits for it."""
-        found = dict.fromkeys(waiter.handle for waiter in self.waiters)
-        if self._handle is not None and (handle := self._handle()) is not None:
-            found[handle] = None
-        if self._handles is not None:
-            found |= dict.fromkeys(self._handles)
-        return list(found)
-
-    def show(self, task: Task) -> list[Waiter]:
-        """Hand the snapshot to every handle; return the waiters whom it wakes as a change."""
-        self.last = task
-        self.fault = None
-        # Two of them may wait for one handle, which sees the change but once.
-        changed = [waiter for waiter in self.waiters if waiter.wants(task)]
-        for handle in self.handles:
-            handle._observe(task)
+    def publish(self, task: Task) -> list[Waiter]:
+        """Record a snapshot; return the waiters that it wakes because it is a change."""
+        self.error = None
+        changed = [waiter for waiter in self.waiters if waiter.matches(task)]
+        self.observe(task)
         return changed
 
-    def failed(self, fault: FoxAPIError) -> None:
-        """Keep the fault of a look; the first in a row is told to those who wait."""
-        is_first, self.fault = self.fault is None, fault
-        if is_first:
-            for handle in {waiter.handle for waiter in self.waiters}:
-                handle._check_failed(fault)
+    def record_error(self, error: FoxAPIError) -> None:
+        """Keep the error of a poll; report the first in a row if there are waiters."""
+        is_first, self.error = self.error is None, error
+        if is_first and (self._first is not None or self._others is not None):
+            self.poll_failed(error)
 
-    def wonder(self, task: Task) -> None:
-        """Tell, once, that nobody here knows what the status of ``task`` means."""
-        if self.wondered:
+    def report_unknown_status(self, task: Task) -> None:
+        """Log once that the status of ``task`` is not a known one, and emit the event."""
+        if self._unknown_status_reported:
             return
-        self.wondered = True
-        status = task.status[:_LONGEST_STATUS]
+        self._unknown_status_reported = True
+        status = task.status[:_MAX_STATUS_LENGTH]
         _log.warning(
             "task %s has the status %r, which is not known here: it is taken for unfinished",
             self.id,
             status,
         )
         event = TaskStatusUnknown(task_id=self.id, model=task.model, status=status)
-        self.source.tell(event, self.context)
+        self.source.emit_in(self.context, event)
 
     def age(self, now: float) -> float:
-        """Return the seconds since it was submitted, or first waited for."""
-        return 0.0 if self.since is None else now - self.since
+        """Return the seconds since the submit, or since the first wait."""
+        return 0.0 if self.age_origin is None else now - self.age_origin
 
     def interval(self, now: float, roll: float) -> float:
-        """Return the seconds until its next look, by its pacing."""
-        last = self.last
-        look = PollContext(
+        """Return the seconds until the next poll by the pacing policy."""
+        last = self.task
+        context = PollContext(
             model=last.model if last is not None else "",
             age=self.age(now),
             polls=self.polls,
             progress=last.progress if last is not None else 0,
             estimated=last.task_info.estimated_time if last and last.task_info else None,
         )
-        return self.source.pacer.interval(look, roll)
+        return self.source.pacer.interval(context, roll)
 
-    def lost(self, fault: FoxAPIError) -> TaskLostError:
-        """Return the error for one whose state cannot be learnt, because of ``fault``."""
+    def lost(self, error: FoxAPIError) -> TaskLostError:
+        """Return the error for a task whose state cannot be learnt, because of ``error``."""
         return TaskLostError(
-            f"the state of task {self.id} cannot be learnt: {fault}; it may still finish: "
+            f"the state of task {self.id} cannot be learnt: {error}; it may still finish: "
             "ask again later with its id",
             task_id=self.id,
-            task=self.last,
-            fault=fault,
+            task=self.task,
+            fault=error,
         )
 
     def closed(self) -> SessionClosedError:
-        """Return the error for a wait that the end of the session ends."""
+        """Return the error for a wait that ends because the session is closed."""
         return SessionClosedError(
             f"the session is closed; task {self.id} goes on at the service: keep its id"
         )
 
     def timed_out(self) -> TaskTimeoutError:
-        """Return the error for a wait that has lasted too long."""
+        """Return the error for a wait whose timeout has run out."""
         return TaskTimeoutError(
-            _timeout_text(self.id, self.last, self.fault),
+            _timeout_text(self.id, self.task, self.error),
             task_id=self.id,
-            task=self.last,
-            fault=self.fault,
+            task=self.task,
+            fault=self.error,
         )
 
 
-def _timeout_text(task_id: str, last: Task | None, fault: FoxAPIError | None) -> str:
-    """Say why a wait ended without an outcome, from what was seen of the task during it."""
+def _timeout_text(task_id: str, last: Task | None, error: FoxAPIError | None) -> str:
+    """Say what was seen of the task before the timeout."""
     bound = "within timeout= of this wait, or Timeouts.wait"
-    if last is None and fault is None:
+    if last is None and error is None:
         return (
             f"the service gave no answer about task {task_id} {bound}; "
             "await its handle again, or find it later by its id"
         )
     if last is None:
-        what = "was never reached" if isinstance(fault, APIConnectionError) else "was never seen"
+        what = "was never reached" if isinstance(error, APIConnectionError) else "was never seen"
         check = (
-            "its id and the key" if isinstance(fault, NotFoundError) else "base_url, the network"
+            "its id and the key" if isinstance(error, NotFoundError) else "base_url, the network"
         )
         return (
-            f"task {task_id} {what} {bound}: {fault}; whether it goes on is not known: "
+            f"task {task_id} {what} {bound}: {error}; whether it goes on is not known: "
             f"check {check}, then await its handle again"
         )
-    status = f"; its last known status is {last.status[:_LONGEST_STATUS]!r}"
-    failed = "" if fault is None else f", and the last look at it failed: {fault}"
+    status = f"; its last known status is {last.status[:_MAX_STATUS_LENGTH]!r}"
+    failed = "" if error is None else f", and the last poll failed: {error}"
     return (
         f"task {task_id} was not finished {bound}{status}{failed}; it goes on at the service: "
         "await its handle again, or find it later by its id"
@@ -290,30 +350,26 @@ def _timeout_text(task_id: str, last: Task | None, fault: FoxAPIError | None) ->
 
 
 class TrackedTasks:
-    """One watch for each task that has handles, whatever their number."""
+    """One ``TrackedTask`` for each task that has handles, whatever their number."""
 
-    __slots__ = ("_of",)
+    __slots__ = ("_by_account",)
 
     def __init__(self) -> None:
-        self._of: WeakKeyDictionary[Hashable, WeakValueDictionary[str, TrackedTask]] = (
-            WeakKeyDictionary()
-        )
+        self._by_account: WeakKeyDictionary[
+            Account, dict[Kind, WeakValueDictionary[str, TrackedTask]]
+        ] = WeakKeyDictionary()
 
     def __iter__(self) -> Iterator[TrackedTask]:
-        # What is done with one may end others.
-        return iter([watch for watches in self._of.values() for watch in watches.values()])
+        # A copy, because what is done with one task may remove others.
+        kinds = [tasks for kinds in self._by_account.values() for tasks in kinds.values()]
+        return iter([tracked for tasks in kinds for tracked in tasks.values()])
 
-    def find(self, account: Hashable, task_id: str) -> TrackedTask | None:
-        """Return the watch of a task that has one."""
-        watches = self._of.get(account)
-        return None if watches is None else watches.get(task_id)
-
-    def get(self, handle: TaskObserver, source: TaskSource) -> TrackedTask:
-        """Return the watch of the handle's task."""
-        watches = self._of.get(source.account)
-        if watches is None:
-            watches = self._of[source.account] = WeakValueDictionary()
-        watch = watches.get(handle.id)
-        if watch is None:
-            watch = watches[handle.id] = TrackedTask(handle, source)
-        return watch
+    def of(self, source: TaskSource, kind: Kind) -> WeakValueDictionary[str, TrackedTask]:
+        """Return the tasks of an account and a kind, by their ids."""
+        kinds = self._by_account.get(source.account)
+        if kinds is None:
+            kinds = self._by_account[source.account] = {}
+        tasks = kinds.get(kind)
+        if tasks is None:
+            tasks = kinds[kind] = WeakValueDictionary()
+        return tasks

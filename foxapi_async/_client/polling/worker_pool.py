@@ -5,27 +5,26 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any
 
-# A service that is well answers within a fraction of it, and nobody likes to wait much longer.
+# A healthy service answers in a fraction of it. A GET that takes longer is likely to hang.
 SLOW_AFTER = 3.0
 
 
 class Worker:
-    """Makes one GET after the other in its ``task``; the present one ``began`` then."""
+    """Makes one GET after the other in its ``task``; the present one began at ``started_at``."""
 
-    __slots__ = ("began", "task")
+    __slots__ = ("started_at", "task")
 
     task: asyncio.Task[None]
 
-    def __init__(self, began: float) -> None:
-        self.began: float = began
+    def __init__(self, started_at: float) -> None:
+        self.started_at: float = started_at
 
 
 class WorkerPool:
-    """Starts workers while there is work, as many as may be about a GET. None is idle.
+    """Starts workers while polls are due. A worker ends when there is nothing to do.
 
     A worker counts from its first step to its last. A GET older than ``SLOW_AFTER`` no longer
-    counts against ``size``, so that GETs that hang do not hold up other tasks; at most ``2 * size``
-    run.
+    counts against ``size``, so GETs that hang do not delay other tasks; at most ``2 * size`` run.
     Ages are compared only when all workers are busy.
     """
 
@@ -39,50 +38,50 @@ class WorkerPool:
     def __len__(self) -> int:
         return len(self._workers)
 
-    def hire(self, number: int, now: float) -> None:
-        """Create so many workers, which ``begin`` in the loop's next turn unless cancelled.
+    def spawn(self, number: int, now: float) -> None:
+        """Start ``number`` workers. Each calls ``register`` at its first step, unless cancelled.
 
-        Each runs in an empty context: it serves tasks of many callers, and none of them is its own.
+        Each runs in an empty context, because it polls the tasks of many callers.
         """
         create_task = asyncio.get_running_loop().create_task
         for _ in range(number):
             worker = Worker(now)
             worker.task = create_task(self._work(worker), context=Context())
 
-    def begin(self, worker: Worker) -> None:
-        """Count a worker."""
+    def register(self, worker: Worker) -> None:
+        """Count a worker as busy."""
         self._workers[worker] = None
 
-    def leave(self, worker: Worker) -> None:
-        """Count it no more."""
+    def unregister(self, worker: Worker) -> None:
+        """Stop counting a worker."""
         self._workers.pop(worker, None)
 
-    def room(self, now: float) -> int:
-        """Return how many more may start; less than 0 when there are too many."""
-        room = self._size - len(self._workers)
-        if room > 0:
-            return room
-        long = sum(worker.began + SLOW_AFTER <= now for worker in self._workers)
-        return room + min(long, self._size)
+    def capacity(self, now: float) -> int:
+        """Return how many more workers may start; negative when there are too many."""
+        capacity = self._size - len(self._workers)
+        if capacity > 0:
+            return capacity
+        slow = sum(worker.started_at + SLOW_AFTER <= now for worker in self._workers)
+        return capacity + min(slow, self._size)
 
-    def relief(self, now: float) -> float | None:
-        """Return when there will be room, if no GET ends before; ``None`` if one has to.
+    def next_free_at(self, now: float) -> float | None:
+        """Return when a GET becomes slow, which frees its place; ``None`` if a GET has to end.
 
-        To be asked for when there is no room.
+        Only meaningful without capacity.
         """
         if len(self._workers) >= 2 * self._size:
             return None
-        ends = (worker.began + SLOW_AFTER for worker in self._workers)
-        return min((end for end in ends if end > now), default=None)
+        slow_at = (worker.started_at + SLOW_AFTER for worker in self._workers)
+        return min((instant for instant in slow_at if instant > now), default=None)
 
-    def dismisses(self, worker: Worker, now: float) -> bool:
-        """Tell one that is between two GETs whether it must go, and count it no more if so.
+    def should_retire(self, worker: Worker, now: float) -> bool:
+        """Tell a worker between two GETs whether it must end; unregister it if so.
 
-        There are too many when GETs end that did not count.
+        There are too many workers when slow GETs, which did not count, end.
         """
-        if len(self._workers) <= self._size or self.room(now) >= 0:
+        if len(self._workers) <= self._size or self.capacity(now) >= 0:
             return False
-        self.leave(worker)
+        self.unregister(worker)
         return True
 
     async def aclose(self) -> None:

@@ -151,7 +151,7 @@ class LLM:
             handle = LLMHandle(service, task.id, task=task, key=key)
             if key is not None:
                 service.handles[task.id] = handle
-            return handle._take_up()
+            return handle
 
         submission = Submission(
             service,
@@ -164,4 +164,4 @@ class LLM:
         done = await submission.run(
             lambda task: service.disown(claim(task), task_id=task.id, model=request.model, key=key)
         )
-        return LLMHandle._restored(service, done) if isinstance(done, Entry) else claim(done)
+        return LLMHandle._from_journal(service, done) if isinstance(done, Entry) else claim(done)

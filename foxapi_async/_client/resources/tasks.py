@@ -3,10 +3,10 @@
 
 from typing import Final, Literal, final, get_args, overload
 
-from foxapi_async._client.handle import Kind, TaskHandle
+from foxapi_async._client.handle import MediaHandle, TaskHandle
 from foxapi_async._client.llm_handle import LLMHandle
-from foxapi_async._client.media_handle import MediaHandle
 from foxapi_async._client.service import Service, check_task_id
+from foxapi_async._client.task_record import Kind
 from foxapi_async._wire.results import MediaResult
 from foxapi_async._wire.task import Task
 from foxapi_async.errors import ConfigError
@@ -58,9 +58,9 @@ class Tasks:
             LLMHandle(self._service, task_id)
             if kind == "llm"
             else MediaHandle(self._service, task_id, kind)
-        )._take_up()
-        if snapshot is not None and not handle.done():
-            handle._observe(snapshot)
+        )
+        if snapshot is not None:
+            handle._offer(snapshot)
         return handle
 
 

@@ -24,14 +24,14 @@ from collections.abc import Sequence
 from copy import copy
 from enum import Enum, auto
 from operator import length_hint
-from typing import Self
+from typing import Protocol, Self
 
+from foxapi_async._client.polling.tracked_task import TrackedTask
 from foxapi_async._client.service import Service
 from foxapi_async._client.streaming.connection import ReadTimeout, StreamConnection
 from foxapi_async._client.streaming.reconnect import (
     NextAction,
     ReconnectState,
-    StreamedTask,
     tail_from_stored,
 )
 from foxapi_async._client.streaming.report import StreamReport
@@ -59,6 +59,12 @@ class ReadState(Enum):
 
 
 _ENDED = frozenset({ReadState.EXHAUSTED, ReadState.FINISHED})
+
+
+class HasTracked(Protocol):
+    """What a submission returns: a handle."""
+
+    def _find_tracked(self) -> TrackedTask: ...
 
 
 class DeltaReader:
@@ -90,7 +96,7 @@ class DeltaReader:
     def __init__(
         self,
         service: Service,
-        task: StreamedTask | SubmitOnce[StreamedTask],
+        task: TrackedTask | SubmitOnce[HasTracked],
         *,
         cursor: Cursor | None = None,
         timeout: float | None = None,
@@ -136,7 +142,7 @@ class DeltaReader:
 
     # Starting and ending
 
-    async def start(self) -> StreamedTask:
+    async def start(self) -> TrackedTask:
         """Submit the task if that is left to do, and return it. Cancelling never submits twice."""
         self._check_usable()
         self._idle_since = self._service.clock.time()
@@ -147,7 +153,7 @@ class DeltaReader:
         source = self._source
         if isinstance(source, SubmitOnce):
             with self._interrupt:
-                source = await source.run()
+                source = (await source.run())._find_tracked()
             self._report.task = source
         return source
 
@@ -358,7 +364,7 @@ class DeltaReader:
             self._on_cut(Disconnect(error))
         return False
 
-    async def _open(self, task: StreamedTask) -> None:
+    async def _open(self, task: TrackedTask) -> None:
         service, cursor = self._service, self.buffer.cursor
         offset = cursor.request_offset
         cursor.begin_connection()
@@ -368,9 +374,9 @@ class DeltaReader:
         self.state = ReadState.OPEN
         self._report.opened(offset, self._last_error)
 
-    def _use_stored(self, task: StreamedTask, disconnect: Disconnect | None) -> bool:
+    def _use_stored(self, task: TrackedTask, disconnect: Disconnect | None) -> bool:
         """End with what the stored result has beyond what was delivered (contract §6)."""
-        stored = task._stored()
+        stored = task.stored_result()
         tail = tail_from_stored(stored, task, self.buffer)
         if tail is None:
             raise self._report.contradicted(stored, disconnect)

@@ -2,11 +2,11 @@
 # pyright: reportPrivateUsage=false
 
 from enum import Enum, auto
-from typing import Protocol
 
 from msgspec import Struct
 
 from foxapi_async._catalog import MODELS
+from foxapi_async._client.polling.tracked_task import TrackedTask
 from foxapi_async._client.service import Service
 from foxapi_async._clock import sleep
 from foxapi_async._protocol.completion_merge import missing_deltas
@@ -32,40 +32,10 @@ from foxapi_async._wire.task import Task
 from foxapi_async.errors import (
     FoxAPIError,
     StreamExpiredError,
-    StreamInterruptedError,
     StreamUnavailableError,
     TaskLostError,
     TaskTimeoutError,
 )
-
-
-class StreamedTask(Protocol):
-    """The task of a stream, as far as the readers of the stream know it."""
-
-    @property
-    def id(self) -> str:
-        """The task's id."""
-        ...
-
-    @property
-    def task(self) -> Task | None:
-        """The last snapshot; ``None`` before the first."""
-        ...
-
-    @property
-    def is_streamed(self) -> bool | None:
-        """Whether the task has a stream; ``None`` while only the service knows."""
-        ...
-
-    def _learn(self, task: Task) -> None: ...
-
-    def _check_failed(self, fault: FoxAPIError) -> None: ...
-
-    def _heard(self, completion: ChatCompletion) -> None: ...
-
-    def _heard_part(self, part: StreamInterruptedError) -> None: ...
-
-    def _stored(self) -> ChatCompletion: ...
 
 
 class NextAction(Enum):
@@ -127,7 +97,7 @@ class ReconnectState:
         self._disconnects += 1
         self._reopen_at = None
 
-    async def next_action(self, task: StreamedTask, *, had_stream: bool) -> NextAction:
+    async def next_action(self, task: TrackedTask, *, had_stream: bool) -> NextAction:
         """Decide how to go on, and wait out the backoff.
 
         Args:
@@ -159,13 +129,13 @@ class ReconnectState:
         return action
 
     async def _decide(
-        self, disconnect: Disconnect, task: StreamedTask, *, had_stream: bool
+        self, disconnect: Disconnect, task: TrackedTask, *, had_stream: bool
     ) -> NextAction:
         clock, policy = self._service.clock, self._service.options.streaming
         if self._reopen_at is None:
             began = clock.time()
             if self._disconnects == 1:
-                task._check_failed(disconnect.error)
+                task.poll_failed(disconnect.error)
             if disconnect.mismatch:
                 return NextAction.GIVE_UP
             step = next_step(disconnect, self._disconnects)
@@ -183,7 +153,7 @@ class ReconnectState:
         return NextAction.REOPEN
 
     async def _is_completed(
-        self, disconnect: Disconnect, task: StreamedTask, *, had_stream: bool
+        self, disconnect: Disconnect, task: TrackedTask, *, had_stream: bool
     ) -> bool:
         """Poll the task once; its state decides, whatever the stream said."""
         snapshot = await self._poll(task)
@@ -192,7 +162,7 @@ class ReconnectState:
         state = classify(snapshot)
         if state in {TaskState.FAILED, TaskState.CANCELLED}:
             raise task_error(snapshot)
-        if disconnect.gone and not (had_stream or task.is_streamed or snapshot.stream is not None):
+        if disconnect.gone and not (had_stream or task.has_stream or snapshot.stream is not None):
             raise StreamUnavailableError(
                 f"task {snapshot.id} has no stream: it was submitted without stream=True, or its "
                 "chunks have expired; await its handle instead",
@@ -205,12 +175,12 @@ class ReconnectState:
         self._seen = (snapshot.status, snapshot.progress)
         return state is TaskState.COMPLETED
 
-    async def _poll(self, task: StreamedTask) -> Task | None:
+    async def _poll(self, task: TrackedTask) -> Task | None:
         """Return the task as it is now; ``None`` if this poll failed."""
         try:
             # A thousand streams may be cut at once, so their polls keep to the rate limit.
-            await sleep(self._service.clock, self._service.core.poller.book())
-            snapshot, _ = await self._service.look(task.id)
+            await sleep(self._service.clock, self._service.core.poller.reserve_slot())
+            snapshot, _ = await self._service.poll_once(task.id)
         except FoxAPIError as fault:
             failure = classify_error(fault)
             if failure is PollFailure.FATAL:
@@ -226,7 +196,7 @@ class ReconnectState:
                 ) from None
             return None
         self._not_found = 0
-        task._learn(snapshot)
+        self._service.core.poller.publish(task, snapshot)
         return snapshot
 
 
@@ -240,7 +210,7 @@ class StoredTail(Struct, frozen=True):
 
 
 def tail_from_stored(
-    stored: ChatCompletion, task: StreamedTask, buffer: DeltaBuffer
+    stored: ChatCompletion, task: TrackedTask, buffer: DeltaBuffer
 ) -> StoredTail | None:
     """Compare the stored result of a task with the chunks that were delivered.
 

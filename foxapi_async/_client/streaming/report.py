@@ -1,8 +1,8 @@
 """What a reader of a stream reports: to its task, to hooks, and to its caller as an error."""
 # pyright: reportPrivateUsage=false
 
+from foxapi_async._client.polling.tracked_task import TrackedTask
 from foxapi_async._client.service import Service
-from foxapi_async._client.streaming.reconnect import StreamedTask
 from foxapi_async._protocol.delta_buffer import DeltaBuffer
 from foxapi_async._protocol.reconnect import Disconnect
 from foxapi_async._wire.completion import ChatCompletion
@@ -15,11 +15,11 @@ class StreamReport:
 
     __slots__ = ("_buffer", "_service", "task")
 
-    def __init__(self, service: Service, buffer: DeltaBuffer, task: StreamedTask | None) -> None:
+    def __init__(self, service: Service, buffer: DeltaBuffer, task: TrackedTask | None) -> None:
         self._service = service
         self._buffer = buffer
         # None until the submission of the stream has returned.
-        self.task: StreamedTask | None = task
+        self.task: TrackedTask | None = task
 
     @property
     def task_id(self) -> str:
@@ -28,7 +28,7 @@ class StreamReport:
 
     def opened(self, offset: int, last_error: str | None) -> None:
         """Report a connection at ``offset``; ``last_error`` ended the connection before it."""
-        sink = self._service.ear
+        sink = self._service.event_sink
         if sink is None:
             return
         if last_error is None:
@@ -40,7 +40,7 @@ class StreamReport:
         """Report that everything was read; the task keeps the whole text if it is known here."""
         read = self._buffer.accumulated()
         if read.chunks and not self._buffer.missing_prefix and self.task is not None:
-            self.task._heard(read.completion())
+            self._service.stream_finished(self.task, read.completion())
         self.finished(None)
 
     def part(self, error: BaseException | None) -> None:
@@ -49,11 +49,11 @@ class StreamReport:
             return
         if not isinstance(error, StreamInterruptedError):
             error = self.interrupted("the reader stopped before its end")
-        self.task._heard_part(error)
+        self.task.set_cut(error)
 
     def finished(self, error: str | None) -> None:
         """Report the end of the reading to the hooks; ``error`` is the name of its class."""
-        if (sink := self._service.ear) is not None:
+        if (sink := self._service.event_sink) is not None:
             offset = self._buffer.offset
             sink(StreamFinished(task_id=self.task_id, offset=offset, error=error))
 

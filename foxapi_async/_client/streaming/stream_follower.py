@@ -3,14 +3,11 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
 from contextvars import Context
 
-from foxapi_async._client.polling.tracked_task import TrackedTask
-from foxapi_async._client.polling.waiter import Waiter
+from foxapi_async._client.polling.tracked_task import TrackedTask, Waiter
 from foxapi_async._client.service import Service
 from foxapi_async._client.streaming.delta_reader import DeltaReader
-from foxapi_async._client.streaming.reconnect import StreamedTask
 from foxapi_async.errors import FoxAPIError, SessionClosedError
 
 _log = logging.getLogger("foxapi_async")
@@ -23,19 +20,11 @@ class StreamFollower:
     kept (contract Q1). However the reading ends, the poller takes over and polls the task.
     """
 
-    __slots__ = ("_on_failed", "_reading", "_service", "_task", "_tracked", "_waiters")
+    __slots__ = ("_reading", "_service", "_tracked", "_waiters")
 
-    def __init__(
-        self,
-        task: StreamedTask,
-        service: Service,
-        tracked: TrackedTask,
-        on_failed: Callable[[], object],
-    ) -> None:
-        self._task = task
-        self._service = service
+    def __init__(self, tracked: TrackedTask, service: Service) -> None:
         self._tracked = tracked
-        self._on_failed = on_failed
+        self._service = service
         self._waiters: set[Waiter] = set()
         self._reading: asyncio.Task[None] | None = None
 
@@ -49,8 +38,8 @@ class StreamFollower:
         """Add a waiter. The first one starts the reading."""
         self._waiters.add(waiter)
         if self._reading is None:
-            self._service.core.poller.park(self._tracked)
-            reader = DeltaReader(self._service, self._task)
+            self._service.core.poller.suspend(self._tracked)
+            reader = DeltaReader(self._service, self._tracked)
             # Before the reading starts, so that `can_subscribe` of other tasks counts it.
             reader.register()
             # A copy, because a context cannot be entered twice and the record enters it for hooks.
@@ -75,16 +64,16 @@ class StreamFollower:
                 reader.discard_buffered()
         except FoxAPIError as fault:
             # The waiters get the result, or a better error, from the poller.
-            _log.debug("following task %s ended: %r", self._task.id, fault)
+            _log.debug("following task %s ended: %r", self._tracked.id, fault)
         except SessionClosedError:
             # The poller raises this in the waiters.
             pass
         except Exception:  # noqa: BLE001 logged: a defect here must not cost a paid result
-            _log.exception("following task %s crashed", self._task.id)
+            _log.exception("following task %s crashed", self._tracked.id)
         else:
             return
-        self._on_failed()
+        self._tracked.can_follow = False
 
     def _on_done(self, reader: DeltaReader) -> None:
         reader.close()
-        self._service.core.poller.unpark(self._tracked)
+        self._service.core.poller.resume(self._tracked)

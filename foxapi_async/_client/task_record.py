@@ -1,0 +1,296 @@
+"""What is known of one task, shared by its handles, the poller, admission and its streams."""
+
+from contextvars import Context
+from typing import Any, Literal, Protocol
+
+from msgspec import DecodeError
+
+from foxapi_async._client.outcome import Outcome
+from foxapi_async._protocol.completion_merge import lacks_streamed_member, merge_completions
+from foxapi_async._protocol.task_status import TaskState, classify, task_error
+from foxapi_async._transport import Account, excerpt
+from foxapi_async._wire.completion import ChatCompletion, decode_completion
+from foxapi_async._wire.results import decode_media
+from foxapi_async._wire.task import Task
+from foxapi_async.errors import FoxAPIError, InvalidResponseError, StreamInterruptedError
+
+Kind = Literal["llm", "image", "video", "audio", "document"]
+"""What a task makes; it decides the type of its result."""
+
+
+class TaskListener(Protocol):
+    """Passes what happens to a task on to hooks, the journal and admission: a ``Service``.
+
+    ``context`` is the one in which hooks are called for the task.
+    """
+
+    def task_updated(self, record: "TaskRecord", context: Context | None) -> None:
+        """Report a snapshot with another status or progress than the one before."""
+        ...
+
+    def task_finished(self, record: "TaskRecord", context: Context | None) -> None:
+        """Report the outcome."""
+        ...
+
+    def outcome_changed(self, record: "TaskRecord") -> None:
+        """Report an outcome that was settled anew, because more is known of the stream."""
+        ...
+
+    def poll_failed(
+        self, record: "TaskRecord", error: FoxAPIError, context: Context | None
+    ) -> None:
+        """Report the first failed poll in a row."""
+        ...
+
+    def task_not_found(self, record: "TaskRecord", error: FoxAPIError) -> None:
+        """Report that the service does not know the task, which is no outcome."""
+        ...
+
+
+class TaskRecord:
+    """The last snapshot of one task of one account, what its stream delivered, and its outcome.
+
+    A snapshot is classified once, when it arrives. The first final one settles the outcome, which
+    every handle of the task returns. Each listener is told of it once, however many handles there
+    are.
+    """
+
+    __slots__ = (
+        "_context",
+        "_listener",
+        "_other_listeners",
+        "account",
+        "can_follow",
+        "cut",
+        "has_stream",
+        "id",
+        "key",
+        "kind",
+        "outcome",
+        "state",
+        "streamed",
+        "submitted_at",
+        "task",
+    )
+
+    def __init__(
+        self,
+        account: Account | None,
+        task_id: str,
+        kind: Kind,
+        *,
+        task: Task | None = None,
+        key: str | None = None,
+        submitted_at: float | None = None,
+        context: Context | None = None,
+    ) -> None:
+        self.account: Account | None = account
+        self.id: str = task_id
+        self.kind: Kind = kind
+        self.key: str | None = key
+        self.task: Task | None = task
+        self.state: TaskState = TaskState.RUNNING if task is None else classify(task)
+        # On the session's clock; None for a task that was submitted elsewhere.
+        self.submitted_at: float | None = submitted_at
+        # None while only the service knows. The answer to a submit is proof (contract §3.5).
+        self.has_stream: bool | None = None if task is None else task.stream is not None
+        # Whether awaiting the task may follow its stream; not after that has failed.
+        self.can_follow: bool = True
+        self.streamed: ChatCompletion | None = None
+        # How far the stream got that was not read to its end.
+        self.cut: StreamInterruptedError | None = None
+        self.outcome: Outcome[Any] | None = None
+        self._context = context
+        self._listener: TaskListener | None = None
+        self._other_listeners: dict[TaskListener, Context | None] | None = None
+
+    @property
+    def context(self) -> Context | None:
+        """The context in which hooks are called; None if there were no hooks at the submit."""
+        return self._context
+
+    @property
+    def has_listeners(self) -> bool:
+        """Whether a handle has existed that its session's hooks and journal serve."""
+        return self._listener is not None
+
+    def add_listener(self, listener: TaskListener, context: Context | None) -> None:
+        """Tell ``listener`` of what happens from now on, and of an outcome that is known.
+
+        The first listener is told in the context of the record. Adding one again does nothing.
+        """
+        if self._listener is None:
+            self._listener = listener
+            context = self._context
+        elif listener is self._listener or listener in (self._other_listeners or ()):
+            return
+        else:
+            self._other_listeners = self._other_listeners or {}
+            self._other_listeners[listener] = context
+        if self.outcome is not None:
+            listener.task_finished(self, context)
+
+    # What the poller and other requests learn
+
+    def observe(self, task: Task) -> None:
+        """Keep a snapshot. The first final one settles the outcome; later ones are ignored."""
+        if self.outcome is not None:
+            return
+        before, self.task = self.task, task
+        self.state = state = classify(task)
+        # A poll may leave the member out, so its absence proves nothing.
+        if self.has_stream is None and task.stream is not None:
+            self.has_stream = True
+        if state.is_final:
+            self.settle()
+        elif before is None or (before.status, before.progress) != (task.status, task.progress):
+            for listener, context in self._listeners():
+                listener.task_updated(self, context)
+
+    def settle(self) -> None:
+        """Settle the outcome from a final snapshot, unless it is settled."""
+        if self.outcome is None and self.task is not None and self.state.is_final:
+            self.outcome = self._decode_outcome(self.task)
+            for listener, context in self._listeners():
+                listener.task_finished(self, context)
+
+    def poll_failed(self, error: FoxAPIError) -> None:
+        """Tell the listeners of the first failed poll in a row."""
+        for listener, context in self._listeners():
+            listener.poll_failed(self, error, context)
+
+    def not_found(self, error: FoxAPIError) -> None:
+        """Tell the listeners that the service does not know the task; it may know it later."""
+        for listener, _ in self._listeners():
+            listener.task_not_found(self, error)
+
+    # What streams and the journal add
+
+    def set_streamed(self, completion: ChatCompletion) -> None:
+        """Keep the completion of a stream that was read to its end: the service drops reasoning."""
+        self.streamed = completion
+        self._settle_again()
+
+    def set_cut(self, cut: StreamInterruptedError) -> None:
+        """Keep how far a stream got that was left or cut before its end.
+
+        The outcome is an error if the stored completion lacks text that the stream delivered.
+        """
+        if self.cut is None or cut.offset >= self.cut.offset:
+            self.cut = cut
+            if self.outcome is not None and self._lacks_streamed_text(self.outcome):
+                self._settle_again()
+
+    def restore(
+        self,
+        *,
+        task: Task | None,
+        has_stream: bool,
+        streamed: ChatCompletion | None,
+        cut: StreamInterruptedError | None,
+        is_finished: bool,
+    ) -> None:
+        """Take over what a journal entry holds. Listeners are not told: it is no news."""
+        if self.outcome is not None:
+            return
+        if task is not None:
+            self.task, self.state = task, classify(task)
+        self.has_stream = has_stream
+        self.streamed = self.streamed or streamed
+        self.cut = self.cut or cut
+        if task is not None and is_finished:
+            self.outcome = self._decode_outcome(task)
+
+    def adopt(self, other: "TaskRecord") -> None:
+        """Take over what a record of the same task in another session or process knows."""
+        self.key = other.key if self.key is None else self.key
+        if self.task is None:
+            self.task, self.state = other.task, other.state
+        self.has_stream = other.has_stream if self.has_stream is None else self.has_stream
+        self.streamed = self.streamed or other.streamed
+        self.cut = self.cut or other.cut
+        if self.outcome is None:
+            self.outcome = other.outcome
+
+    # The outcome
+
+    def stored_result(self) -> Any:
+        """Return the result of a completed task, even if a stream delivered text that it lacks.
+
+        Raises the error of a task that is not completed, or of results that cannot be decoded.
+        """
+        if self.task is None:
+            raise RuntimeError(f"no snapshot of task {self.id} is known")
+        return self._decode_stored(self.task).get()
+
+    def _decode_outcome(self, task: Task) -> Outcome[Any]:
+        outcome = self._decode_stored(task)
+        if self.cut is not None and self._lacks_streamed_text(outcome):
+            return Outcome(error=_text_missing(self.cut, task))
+        return outcome
+
+    def _decode_stored(self, task: Task) -> Outcome[Any]:
+        if self.state is not TaskState.COMPLETED:
+            return Outcome(error=task_error(task))
+        try:
+            return Outcome(self._decode_result(task))
+        except DecodeError as error:
+            return Outcome(error=_undecodable(self.account, task, error))
+
+    def _decode_result(self, task: Task) -> Any:
+        if self.kind != "llm":
+            return decode_media(task.results or ())
+        if not task.results:
+            raise DecodeError("there is no result")
+        return merge_completions(decode_completion(task.results[0]), self.streamed)
+
+    def _lacks_streamed_text(self, outcome: Outcome[Any]) -> bool:
+        delivered = self.cut.completion if self.cut is not None else None
+        return (
+            delivered is not None
+            and outcome.error is None
+            and lacks_streamed_member(outcome.get(), delivered)
+        )
+
+    def _settle_again(self) -> None:
+        """Decode the outcome anew, now that more is known of the stream."""
+        outcome, task = self.outcome, self.task
+        if outcome is None or task is None:
+            return
+        if outcome.error is None or isinstance(outcome.error, StreamInterruptedError):
+            self.outcome = self._decode_outcome(task)
+            for listener, _ in self._listeners():
+                listener.outcome_changed(self)
+
+    def _listeners(self) -> "tuple[tuple[TaskListener, Context | None], ...]":
+        if self._listener is None:
+            return ()
+        first = (self._listener, self._context)
+        return (first, *self._other_listeners.items()) if self._other_listeners else (first,)
+
+
+def _undecodable(account: Account | None, task: Task, error: DecodeError) -> InvalidResponseError:
+    message = f"the results of task {task.id} cannot be read"
+    if account is None:
+        # Without the account the API key cannot be masked, so nothing of the results is quoted.
+        return InvalidResponseError(message)
+    return InvalidResponseError(
+        f"{message}: {account.redact(str(error))}",
+        body=excerpt(account, bytes(task.results[0])) if task.results else "",
+    )
+
+
+def _text_missing(cut: StreamInterruptedError, task: Task) -> StreamInterruptedError:
+    return StreamInterruptedError(
+        f"the stored completion of task {task.id} lacks text of its stream, which was cut after "
+        f"{cut.offset} chunks: the whole text is not known; .partial has the text that arrived, "
+        "and handle.stream(resume=error.cursor) continues while the service keeps the stream",
+        task_id=cut.task_id,
+        offset=cut.offset,
+        partial=cut.partial,
+        cursor=cut.cursor,
+        completion=cut.completion,
+        doubtful_from=cut.doubtful_from,
+        task=task,
+        fault=cut.fault,
+    )
