@@ -30,6 +30,11 @@ Validation = Literal["known", "strict", "off"]
 """How requests are checked before they are sent: models that the catalog knows, all, or none."""
 
 
+_SWITCHES = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(
+    ("0", "false", "no", "off"), False
+)
+
+
 class SecretString(Protocol):
     """A text that hides itself, such as pydantic's ``SecretStr``."""
 
@@ -55,6 +60,17 @@ class URLObject(Protocol):
 def environment(name: str) -> str | None:
     """Return an environment variable, or ``None`` when it is missing or empty."""
     return os.environ.get(name, "").strip() or None
+
+
+def environment_switch(name: str, *, default: bool) -> bool:
+    """Return whether an environment variable is on; ``default`` when it is missing or empty."""
+    text = environment(name)
+    if text is None:
+        return default
+    value = _SWITCHES.get(text.lower())
+    if value is None:
+        raise ConfigError(f"{name} must be 1 or 0, got {text[:40]!r}")
+    return value
 
 
 def is_number(value: object) -> TypeGuard[float]:

@@ -134,7 +134,7 @@ class Submission:
             await self._record(journal.refused(note, fault))
             raise
         except Exception as error:
-            # A bug, of a lent session perhaps. Its key must not look as if it were under way.
+            # A bug, perhaps of a borrowed session. The key must not seem to be in use.
             bug = FoxAPIError(f"{type(error).__name__} was raised in place of an answer")
             await self._record(journal.unknown(note, bug))
             raise

@@ -5,14 +5,18 @@ of ``foxapi_async.errors`` or one of the signals ``OutcomeUnknown`` and ``Cancel
 type of aiohttp or tenacity does.
 """
 
+from foxapi_async._transport._aiohttp_private import RawStream
 from foxapi_async._transport.account import Account
-from foxapi_async._transport.call import RequestSpec
 from foxapi_async._transport.error_mapping import translate
-from foxapi_async._transport.inlet import RawStream
-from foxapi_async._transport.judge import OnRetry
 from foxapi_async._transport.response import HTTPResponse, decode, excerpt, status_error
+from foxapi_async._transport.retry import OnRetry
 from foxapi_async._transport.stream_body import StreamBody
-from foxapi_async._transport.transport import CancelledInFlight, OutcomeUnknown, Transport
+from foxapi_async._transport.transport import (
+    CancelledInFlight,
+    OutcomeUnknown,
+    RequestSpec,
+    Transport,
+)
 
 __all__ = [
     "Account",

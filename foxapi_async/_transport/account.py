@@ -1,4 +1,4 @@
-"""Whose key, and the one origin that gets to see it."""
+"""An API key and the one origin that it is sent to."""
 
 import platform
 import re
@@ -12,27 +12,31 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from foxapi_async._protocol.mask import Mask
 from foxapi_async._version import __version__
-from foxapi_async.config import SecretString, URLObject, environment, is_loopback
+from foxapi_async.config import (
+    SecretString,
+    URLObject,
+    environment,
+    environment_switch,
+    is_loopback,
+)
 from foxapi_async.errors import ConfigError
 
 DEFAULT_BASE_URL = "https://api.foxapi.cc"
 
-# A Cloudflare front refuses the agents of bare HTTP libraries (contract §1, Q7).
+# Cloudflare refuses the default user agents of HTTP libraries (contract §1, Q7).
 USER_AGENT = (
     f"foxapi-async/{__version__} python/{platform.python_version()} aiohttp/{aiohttp.__version__}"
 )
 
-_SHORTEST_KEY = 8
+_MIN_KEY_LENGTH = 8
 _ENDPOINT = re.compile(
     r"/v1/(llm|llm_async|tasks|configs|models|chat|images|videos|audios?|run|files)(/|$)"
 )
-_YES = frozenset({"1", "true", "yes", "on"})
-_NO = frozenset({"0", "false", "no", "off"})
 
 
 @final
 class Account:
-    """An API key and the base URL that it is for. Compared by identity; never shows the key."""
+    """An API key and the base URL that it is for. Compared by identity; its repr masks the key."""
 
     __slots__ = (
         "__weakref__",
@@ -58,20 +62,20 @@ class Account:
         url = _checked_url(base_url, allow_http=allow_http)
         _refuse_short_key(api_key, url)
         self._root = url.origin()
-        # Every path begins with it, and other SDKs have it in their base URL.
+        # Every path of the API begins with /v1; base URLs of other SDKs end with it.
         self._base_path = url.raw_path.rstrip("/").removesuffix("/v1").rstrip("/")
         self._base = f"{self._root}{self._base_path}"
-        # For texts; a proxy may be told who asks by a name or a path that holds the key.
+        # For texts, with the key masked: a host name or a path of a proxy may contain the key.
         self.origin: str = self.mask.name(str(self._root))
         self.base: str = self.mask.name(self._base)
         self.headers: CIMultiDictProxy[str] = _headers(
             api_key, accept="application/json", encoding="gzip, deflate"
         )
-        # Said here, because a lent session may have another type of content by default, or none.
+        # Set here, because a borrowed session may have another default Content-Type, or none.
         self.post_headers: CIMultiDictProxy[str] = CIMultiDictProxy(
             CIMultiDict(self.headers, **{"Content-Type": "application/json"})
         )
-        # A packed stream would be held back until there is enough to pack.
+        # A compressor holds back the bytes of a stream until it has enough of them.
         self.stream_headers: CIMultiDictProxy[str] = _headers(
             api_key, accept="text/event-stream", encoding="identity"
         )
@@ -83,7 +87,11 @@ class Account:
         base_url: str | URLObject | None = None,
         allow_http: bool | None = None,  # noqa: FBT001 three-state, and named by every caller
     ) -> Self:
-        """Fill in what is ``None`` from the environment; ``ConfigError`` names what is wrong."""
+        """Build an account; an argument that is ``None`` is read from the environment.
+
+        Raises:
+            ConfigError: The key or the URL is missing or cannot be right.
+        """
         key = environment("FOXAPI_API_KEY") if api_key is None else _key_text(api_key)
         if not key:
             raise ConfigError(
@@ -91,7 +99,7 @@ class Account:
             )
         url = _url_text(base_url or environment("FOXAPI_BASE_URL") or DEFAULT_BASE_URL)
         if allow_http is None:
-            allow_http = _switch("FOXAPI_ALLOW_HTTP")
+            allow_http = environment_switch("FOXAPI_ALLOW_HTTP", default=False)
         return cls(key, url, allow_http=allow_http)
 
     def replace(
@@ -101,7 +109,7 @@ class Account:
         base_url: str | URLObject | None = None,
         allow_http: bool | None = None,
     ) -> "Account":
-        """Return an account that differs in what is given."""
+        """Return a copy with the given arguments replaced."""
         return Account(
             self._key if api_key is None else _key_text(api_key),
             self._base_url if base_url is None else _url_text(base_url),
@@ -109,19 +117,19 @@ class Account:
         )
 
     def request_target(self, path: str, query: Mapping[str, str] | None = None) -> str:
-        """Return what a request asks the origin for: ``path``, which is percent-encoded already."""
-        tail = f"?{urlencode(query, quote_via=quote)}" if query else ""
-        return f"{self._base_path}{path}{tail}"
+        """Return the path and query of a request line; ``path`` is percent-encoded already."""
+        query_part = f"?{urlencode(query, quote_via=quote)}" if query else ""
+        return f"{self._base_path}{path}{query_part}"
 
     def url(self, path: str, query: Mapping[str, str] | None = None) -> yarl.URL:
-        """Return where ``path`` is, which is percent-encoded already."""
+        """Return the URL of ``path``, which is percent-encoded already."""
         if query:
             return yarl.URL(f"{self._root}{self.request_target(path, query)}", encoded=True)
-        # Nearly every URL is without a query, and the origin need not be parsed again for each.
+        # Without a query, as nearly always, the origin is not parsed again.
         return self._root.with_path(self.request_target(path), encoded=True)
 
     def redact(self, text: str) -> str:
-        """Return ``text`` with the key masked wherever it turns up, whole or in part."""
+        """Return ``text`` with the key masked everywhere, whole or in part."""
         return self.mask.text(text)
 
     def __repr__(self) -> str:
@@ -169,12 +177,12 @@ def _url_text(base_url: str | URLObject) -> str:
 
 
 def _refuse_short_key(api_key: str, url: yarl.URL) -> None:
-    """Refuse what can only be a piece of a key; a gateway of your own takes any."""
+    """Refuse a key that must be incomplete; a local gateway accepts any key."""
     is_local = url.scheme == "http" or is_loopback(url.host or "")
-    if len(api_key) < _SHORTEST_KEY and not is_local:
+    if len(api_key) < _MIN_KEY_LENGTH and not is_local:
         raise ConfigError(
             f"the API key (api_key=..., FOXAPI_API_KEY) has only {len(api_key)} characters, and a "
-            f"key of the service at least {_SHORTEST_KEY}: was it copied whole?"
+            f"key of the service has at least {_MIN_KEY_LENGTH}: was it copied whole?"
         )
 
 
@@ -188,33 +196,33 @@ def _checked_key(api_key: str) -> str:
 
 
 def _checked_url(base_url: str, *, allow_http: bool) -> yarl.URL:
-    """Parse the base URL; refuse all that could send the key astray."""
+    """Parse the base URL; refuse one that could send the key to the wrong place."""
 
-    def refuse(why: str) -> ConfigError:
-        # Whatever is before an @ may be a password.
+    def config_error(why: str) -> ConfigError:
+        # The part before an @ may be a password.
         shown = base_url.rpartition("@")[2][:200]
         return ConfigError(f"the base URL (base_url=..., FOXAPI_BASE_URL) {why}: {shown!r}")
 
     if not base_url.isprintable() or " " in base_url or "\\" in base_url:
-        raise refuse("holds a blank, a backslash or a control character")
+        raise config_error("holds a blank, a backslash or a control character")
     if "?" in base_url or "#" in base_url:
-        raise refuse("must not have a query or a fragment")
+        raise config_error("must not have a query or a fragment")
     url = _parsed(base_url)
     if url is None:
-        raise refuse("is not a URL")
+        raise config_error("is not a URL")
     if url.scheme not in {"http", "https"} or not url.host:
-        raise refuse("must begin with https:// and a host")
+        raise config_error("must begin with https:// and a host")
     if url.raw_user is not None or url.raw_password is not None or "@" in base_url:
-        raise refuse("must not hold a user name or a password")
+        raise config_error("must not hold a user name or a password")
     if _ENDPOINT.search(url.raw_path):
-        raise refuse("is the address of one endpoint; end it before /v1")
-    if _switch("FOXAPI_FORBID_NETWORK") and not is_loopback(url.host):
-        raise refuse(
+        raise config_error("is the address of one endpoint; end it before /v1")
+    if environment_switch("FOXAPI_FORBID_NETWORK", default=False) and not is_loopback(url.host):
+        raise config_error(
             "is not on this machine, and FOXAPI_FORBID_NETWORK=1 allows nothing else; set "
             "FOXAPI_BASE_URL to a local gateway"
         )
     if url.scheme == "http" and not allow_http and not is_loopback(url.host):
-        raise refuse(
+        raise config_error(
             "would send the API key unencrypted to another machine; use https, or allow it with "
             "allow_http=True or FOXAPI_ALLOW_HTTP=1"
         )
@@ -222,19 +230,12 @@ def _checked_url(base_url: str, *, allow_http: bool) -> yarl.URL:
 
 
 def _parsed(base_url: str) -> yarl.URL | None:
-    # Returned and not raised: the error of yarl, as a context of ours, would show a password.
+    # None instead of an error: the error of yarl, as the context of ours, would show a password.
     try:
         url = yarl.URL(base_url)
-        # Parsed when asked for: they may be no name and no number.
+        # They are parsed here, and may be invalid.
         url.host  # noqa: B018
         url.port  # noqa: B018
     except ValueError:
         return None
     return url
-
-
-def _switch(name: str) -> bool:
-    text = (environment(name) or "0").lower()
-    if text not in _YES | _NO:
-        raise ConfigError(f"{name} must be 1 or 0, got {text[:40]!r}")
-    return text in _YES

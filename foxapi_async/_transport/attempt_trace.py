@@ -1,4 +1,4 @@
-"""What hooks are told of one attempt. Nobody builds this when nobody listens."""
+"""Events of the attempts of one call. Built only if the session has a hook or logs at DEBUG."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,53 +7,52 @@ from typing import Self, TypeVar
 
 from foxapi_async._clock import Clock
 from foxapi_async._transport.error_mapping import FailedAttempt
-from foxapi_async._transport.response import HTTPResponse
 from foxapi_async.errors import APIStatusError, InvalidResponseError
-from foxapi_async.hooks import Event, RequestFinished, RequestStarted
+from foxapi_async.hooks import Event, RequestFinished, RequestStarted, RetryScheduled
 
 T = TypeVar("T")
 
 Emit = Callable[[Event], object]
-"""Takes an event to whoever listens. It must not raise."""
+"""Sends an event to the hooks. It must not raise."""
 
 
 class AttemptTrace:
-    """Tells that an attempt begins when it is entered, and how it ended when it is left.
+    """Emits ``RequestStarted`` when it is entered and ``RequestFinished`` when it is left.
 
-    ``status`` is to be set by whoever gets an answer; that of an error is read from the error.
+    It is entered once for each attempt of one call, and counts the attempts. Set ``status`` when
+    a response arrives; the status of an error is read from the error.
     """
 
-    __slots__ = ("_attempt", "_began", "_clock", "_emit", "_error", "_method", "_path", "status")
+    __slots__ = ("_attempt", "_clock", "_emit", "_error", "_method", "_path", "_started", "status")
 
-    def __init__(
-        self, emit: Emit, clock: Clock, *, method: str, path: str, attempt: int = 1
-    ) -> None:
+    def __init__(self, emit: Emit, clock: Clock, *, method: str, path: str) -> None:
         self._emit = emit
         self._clock = clock
         self._method = method
         self._path = path
-        self._attempt = attempt
-        self._began = 0.0
+        self._attempt = 0
+        self._started = 0.0
         self._error: BaseException | None = None
         self.status: int | None = None
 
-    def note(self, result: T | FailedAttempt) -> T | FailedAttempt:
-        """Remember the error of an attempt that returns its failure; hand the result on."""
+    def record(self, result: T | FailedAttempt) -> T | FailedAttempt:
+        """Keep the error of an attempt that returns its failure; return ``result``."""
         if isinstance(result, FailedAttempt):
             self._error = result.error
         return result
 
-    def watch(self, finish: Callable[[HTTPResponse], T]) -> Callable[[HTTPResponse], T]:
-        """Return ``finish``, which also notes the status of the answer that it is given."""
-
-        def seen(answer: HTTPResponse) -> T:
-            self.status = answer.status
-            return finish(answer)
-
-        return seen
+    def retry_scheduled(self, attempt: int, delay: float, reason: str) -> None:
+        """Emit ``RetryScheduled``."""
+        self._emit(
+            RetryScheduled(
+                method=self._method, path=self._path, attempt=attempt, delay=delay, reason=reason
+            )
+        )
 
     def __enter__(self) -> Self:
-        self._began = self._clock.time()
+        self._attempt += 1
+        self._error = self.status = None
+        self._started = self._clock.time()
         self._emit(RequestStarted(method=self._method, path=self._path, attempt=self._attempt))
         return self
 
@@ -72,15 +71,15 @@ class AttemptTrace:
                 method=self._method,
                 path=self._path,
                 attempt=self._attempt,
-                seconds=self._clock.time() - self._began,
+                seconds=self._clock.time() - self._started,
                 status=status,
-                error=_named(error),
+                error=_error_name(error),
             )
         )
 
 
-def _named(error: BaseException | None) -> str | None:
+def _error_name(error: BaseException | None) -> str | None:
     if isinstance(error, asyncio.CancelledError):
-        # What else a cancellation tells is between the layers.
+        # Its subclass CancelledInFlight is a signal between layers.
         return asyncio.CancelledError.__name__
     return None if error is None else type(error).__name__

@@ -1,4 +1,4 @@
-"""The one border where errors of aiohttp, of TLS and of the system become ours."""
+"""Errors of aiohttp, of TLS and of the operating system become errors of this package."""
 
 import re
 import ssl
@@ -9,6 +9,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from msgspec import Struct
 
 from foxapi_async._protocol.retry import FailureFacts
+from foxapi_async._transport.response import HTTPResponse, status_error
 from foxapi_async.errors import (
     APIConnectionError,
     APIStatusError,
@@ -21,7 +22,7 @@ from foxapi_async.errors import (
 if TYPE_CHECKING:
     from foxapi_async._transport.account import Account
 
-_TEXT: Final = 400
+_MAX_TEXT: Final = 400
 _USERINFO: Final = re.compile(r"//[^/\s@]*@")
 
 _BAD_REQUEST: Final = (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, ValueError)
@@ -30,7 +31,7 @@ _UNTRUSTED: Final = (
     aiohttp.ServerFingerprintMismatch,
     ssl.SSLCertVerificationError,
 )
-# Raised while a connection is made, so before a byte of any request.
+# Raised while a connection is made: no byte of a request has left.
 _UNCONNECTED: Final = (
     aiohttp.ClientConnectorError,
     aiohttp.ClientHttpProxyError,
@@ -47,51 +48,56 @@ TRANSPORT_ERRORS: Final[tuple[type[Exception], ...]] = (
     EOFError,
     ValueError,
 )
-"""All that can go wrong below the border; nothing else is caught, so that a bug stays a bug.
+"""The errors that a request can end with. No other is caught, so that a bug is seen as one.
 
-``TimeoutError`` and the errors of TLS are kinds of ``OSError``. With ``ValueError`` aiohttp refuses
-a host name that cannot be encoded.
+``TimeoutError`` and the errors of TLS are subclasses of ``OSError``. aiohttp raises ``ValueError``
+for a host name that cannot be encoded.
 """
 
 
 class FailedAttempt(Struct, frozen=True):
-    """An attempt that failed: the error for the user, and what the retry decision has to know."""
+    """One attempt that failed."""
 
     error: FoxAPIError
+    """The error to raise if no further attempt is made."""
     facts: FailureFacts
+    """What the retry decision depends on."""
 
 
 def translate(error: Exception, *, sent: bool | None, account: "Account") -> FoxAPIError:
-    """Return our error for one of ``TRANSPORT_ERRORS``: its class name and text, the key masked.
+    """Translate one of ``TRANSPORT_ERRORS``; the text has its class name and text, key masked.
 
-    ``sent`` says whether a byte of the body may have left. ``None`` is for requests without a body:
-    then the kind of the error tells.
+    Args:
+        error: The error.
+        sent: Whether a byte of the body may have left. ``None`` for a request without a body: then
+            the class of the error says whether the request may have left.
+        account: The account of the request.
     """
     if sent is None:
         sent = not isinstance(error, _UNCONNECTED)
     origin = account.origin
-    told = _told(error, account)
-    # Before the others: a certificate error of the standard library is a ValueError too.
+    text = _error_text(error, account)
+    # First: a certificate error of the standard library is a ValueError too.
     if isinstance(error, _UNTRUSTED):
-        what = f"the certificate of {origin} is not trusted: {told}"
+        what = f"the certificate of {origin} is not trusted: {text}"
         return APIConnectionError(what, sent=sent, trusted=False)
     if isinstance(error, _BAD_REQUEST) and not sent:
-        return ConfigError(f"no request can be made to {origin}: {told}")
+        return ConfigError(f"no request can be made to {origin}: {text}")
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return APITimeoutError(
-            f"no connection to {origin} within Timeouts.connect: {told}", sent=sent
+            f"no connection to {origin} within Timeouts.connect: {text}", sent=sent
         )
     if isinstance(error, TimeoutError):
-        return APITimeoutError(f"no complete answer from {origin} in time: {told}", sent=sent)
+        return APITimeoutError(f"no complete answer from {origin} in time: {text}", sent=sent)
     if isinstance(error, _UNCONNECTED) or not sent:
-        return APIConnectionError(f"cannot reach {origin}: {told}", sent=sent)
-    return APIConnectionError(f"no complete answer from {origin}: {told}", sent=sent)
+        return APIConnectionError(f"cannot reach {origin}: {text}", sent=sent)
+    return APIConnectionError(f"no complete answer from {origin}: {text}", sent=sent)
 
 
 def from_exception(
     error: Exception, *, sent: bool | None, account: "Account", body: str = ""
 ) -> FailedAttempt:
-    """Translate, and keep what the retry decision has to know, and how a cut answer began."""
+    """Build the failure for an attempt that got no complete response; ``body`` is its excerpt."""
     ours = translate(error, sent=sent, account=account)
     if isinstance(ours, APIConnectionError):
         ours.body = body
@@ -106,7 +112,7 @@ def from_exception(
 
 
 def from_status(error: APIStatusError) -> FailedAttempt:
-    """Return the failure that an answer without success is."""
+    """Build the failure for a response that is not a 2xx."""
     return FailedAttempt(
         error,
         FailureFacts(
@@ -118,31 +124,32 @@ def from_status(error: APIStatusError) -> FailedAttempt:
 
 
 def from_body(error: InvalidResponseError, *, permanent: bool = False) -> FailedAttempt:
-    """Return the failure that a success is which cannot be read."""
+    """Build the failure for a 2xx response that cannot be decoded."""
     return FailedAttempt(
         error, FailureFacts(status=error.status, unusable=True, permanent=permanent)
     )
 
 
-def asked(error: FoxAPIError, account: "Account", method: str, path: str) -> FoxAPIError:
-    """Return the error of a whole call, which now says what was asked; the query may be secret."""
+def request_error(
+    failure: FoxAPIError | HTTPResponse, account: "Account", method: str, path: str
+) -> FoxAPIError:
+    """Return the error to raise for a failed request, with the request in its text.
+
+    The query is left out, because it may be secret. Raise the error outside the ``except`` block
+    of an aiohttp error: that error holds the request's headers, and must not be the context.
+    """
+    error = status_error(failure) if isinstance(failure, HTTPResponse) else failure
     url = account.redact(f"{account.base}{path}")
     error.args = (f"{error} [{method} {url}]",)
     return error
 
 
-def _told(error: Exception, account: "Account") -> str:
-    text = " ".join(_plain(error, account).split())
-    # A URL of a proxy may hold a password.
-    text = _USERINFO.sub("//", text)
-    return account.redact(f"{type(error).__name__}: {text}" if text else type(error).__name__)[
-        :_TEXT
-    ]
-
-
-def _plain(error: Exception, account: "Account") -> str:
-    """Return the text of the error, without the word of aiohttp's that speaks of TLS in each."""
+def _error_text(error: Exception, account: "Account") -> str:
     text = str(error)
     if account.base.startswith("http:"):
+        # aiohttp writes it into the text of every connection error.
         text = text.replace(" ssl:default", "")
-    return text
+    # The URL of a proxy may hold a password.
+    text = _USERINFO.sub("//", " ".join(text.split()))
+    name = type(error).__name__
+    return account.redact(f"{name}: {text}" if text else name)[:_MAX_TEXT]

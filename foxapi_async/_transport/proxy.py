@@ -1,4 +1,4 @@
-"""The proxy that the environment names, for sessions with ``trust_env``."""
+"""Proxies: the one of the environment, for ``trust_env``, and none for loopback addresses."""
 
 import logging
 import netrc
@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from urllib.request import getproxies, proxy_bypass
 
+import aiohttp
 import yarl
 
 from foxapi_async.config import environment, is_loopback
@@ -17,9 +18,9 @@ _log = logging.getLogger("foxapi_async")
 def environment_proxy(url: yarl.URL) -> yarl.URL | None:
     """Return the proxy for ``url``, with its user and password, or ``None`` to connect directly.
 
-    What is for this machine goes straight to it, whatever ``no_proxy`` says: plain http is allowed
-    to loopback because it does not leave the machine, and through a proxy it would. May read files
-    and, on Windows, resolve names.
+    A loopback address gets no proxy, whatever ``no_proxy`` says: plain http to it is allowed
+    because it does not leave the machine. The function may read files and, on Windows, resolve
+    names, so it blocks.
     """
     host = url.host or ""
     if is_loopback(host) or proxy_bypass(host):
@@ -39,11 +40,28 @@ def environment_proxy(url: yarl.URL) -> yarl.URL | None:
     return proxy if proxy.user is not None else _with_netrc(proxy)
 
 
+async def refuse_proxy_on_loopback(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Middleware for a borrowed session: refuse its proxy for plain http to a loopback address.
+
+    Plain http to loopback is allowed because it does not leave the machine. Through a proxy it
+    would, and the API key with it.
+    """
+    proxy, url = request.proxy, request.url
+    if proxy is not None and url.scheme == "http" and is_loopback(url.host or ""):
+        raise ConfigError(
+            f"the aiohttp session passed as http= would send {url.origin()} over its proxy, and "
+            "the API key unencrypted: set no_proxy for it, or pass a session without that proxy"
+        )
+    return await handler(request)
+
+
 def _parsed(named: str) -> yarl.URL | None:
-    # Returned and not raised: the error of yarl would show a password.
+    # None instead of an error: the error of yarl would show a password.
     try:
         url = yarl.URL(named)
-        url.port  # noqa: B018 parsed when asked for
+        url.port  # noqa: B018 it is parsed here
     except ValueError:
         return None
     return url if url.host else None
@@ -55,7 +73,7 @@ def _with_netrc(proxy: yarl.URL) -> yarl.URL:
     try:
         found = netrc.netrc(environment("NETRC") or default).authenticators(proxy.host or "")
     except (OSError, netrc.NetrcParseError, RuntimeError) as error:
-        # Most machines have none. The text of a parse error may quote the file.
+        # Most machines have no such file. The text of a parse error may quote it.
         _log.debug("no .netrc for the proxy: %s", type(error).__name__)
         return proxy
     if found is None:

@@ -1,12 +1,12 @@
-"""The body of an answer that has not ended yet."""
+"""The body of a response that has not ended yet."""
 
 from typing import TYPE_CHECKING, final
 
 import aiohttp
 
 from foxapi_async._clock import Clock
+from foxapi_async._transport._aiohttp_private import RawStream
 from foxapi_async._transport.error_mapping import TRANSPORT_ERRORS, translate
-from foxapi_async._transport.inlet import RawStream
 from foxapi_async.errors import APIConnectionError, FoxAPIError
 
 if TYPE_CHECKING:
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @final
 class StreamBody:
-    """Bytes of an open stream, as they come. Close it, or read it to its end.
+    """The bytes of an open stream as they arrive. Close it, or read it to its end.
 
-    ``raw_stream``, if there is one, is for the loop that reads on and on, and quicker than `read`.
-    Whatever it raises, `read` raises again as an error of ours.
+    ``raw_stream``, unless it is ``None``, is a faster way to read than `read`. After an error of
+    it, `read` raises the same error translated.
     """
 
     __slots__ = (
@@ -30,43 +30,54 @@ class StreamBody:
         "raw_stream",
     )
 
-    def __init__(self, account: "Account", response: aiohttp.ClientResponse, clock: Clock) -> None:
+    def __init__(
+        self,
+        account: "Account",
+        response: aiohttp.ClientResponse,
+        clock: Clock,
+        *,
+        fast_path: bool = True,
+    ) -> None:
         self._account = account
         self._response = response
         self._content = response.content
-        self.raw_stream: RawStream | None = RawStream.of(response.content)
+        self.raw_stream: RawStream | None = (
+            RawStream.create(response.content) if fast_path else None
+        )
         self._received = 0
         self._last_received_at = clock.time()
 
     async def read(self) -> bytes:
         """Wait for bytes and return all that are there; ``b""`` at the end.
 
-        Raises ``APIConnectionError`` when the connection is cut, or closed from here. Cancelling
-        loses no byte: the next read goes on.
+        Cancelling loses no byte: the next read goes on.
+
+        Raises:
+            APIConnectionError: The connection was cut, or closed by `close`.
         """
         try:
             return await self._content.readany()
         except TRANSPORT_ERRORS as error:
-            fault: FoxAPIError = translate(error, sent=True, account=self._account)
+            failure: FoxAPIError = translate(error, sent=True, account=self._account)
         except RuntimeError as error:
-            # aiohttp's word for a connection that was closed while nobody read.
-            fault = APIConnectionError(str(error))
-        raise fault
+            # aiohttp raises it if the connection was closed while no read was waiting.
+            failure = APIConnectionError(str(error))
+        raise failure
 
     @property
     def is_disconnected(self) -> bool:
-        """Whether the connection is closed but not from here, as by the owner of a lent session.
+        """Whether the connection was closed by others, as by the owner of a borrowed session.
 
-        aiohttp wakes no read that waits for it.
+        aiohttp does not wake a read that waits then.
         """
         connection = self._response.connection
         return connection is not None and connection.transport is None
 
     def last_received_at(self, now: float) -> float:
-        """Return when something was last received, as exactly as this is asked often.
+        """Return when bytes last arrived, as exactly as this method is called often.
 
-        aiohttp counts the bytes anyway. So whoever watches for silence asks once in a while, and a
-        read costs neither a timer nor a look at the clock (PERF §1).
+        It compares aiohttp's count of received bytes with that of the last call. So a read costs
+        neither a timer nor a call of the clock: an idle check calls this once in a while.
         """
         received = self._content.total_bytes
         if received != self._received:
@@ -74,7 +85,7 @@ class StreamBody:
         return self._last_received_at
 
     def reset_idle(self, now: float) -> None:
-        """Count the silence from ``now`` on: so far nobody listened."""
+        """Count the idle time from ``now`` on: no read was waiting until then."""
         self._last_received_at = now
 
     def close(self) -> None:

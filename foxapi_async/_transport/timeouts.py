@@ -1,4 +1,4 @@
-"""Deadlines of the attempts in flight: many of them, one timer."""
+"""Timeouts of the attempts in flight: many of them, one timer."""
 
 from types import TracebackType
 from typing import Self
@@ -8,74 +8,75 @@ from foxapi_async._interrupt import Interrupt
 
 
 class TimeoutScheduler:
-    """Cancels what runs past its deadline. The timer exists only while something is in flight.
+    """Ends each block that runs past its deadline. The timer exists only while a block runs.
 
-    Nearly every attempt ends long before its deadline. So entering one compares two numbers, and
-    the timer is set anew only when it has fired or an earlier deadline comes: among many attempts,
-    none is made for each.
+    Nearly every attempt ends long before its deadline. So entering a block compares two numbers;
+    the timer is set anew only after it has fired, or for an earlier deadline.
     """
 
-    __slots__ = ("_clock", "_running", "_timer", "_when")
+    __slots__ = ("_clock", "_next_at", "_running", "_timer")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._running: dict[TimeoutScope, None] = {}
         self._timer: Timer | None = None
-        self._when = 0.0
+        self._next_at = 0.0
 
     def after(self, seconds: float, name: str) -> "TimeoutScope":
         """Return a block that raises ``TimeoutError`` once it has run for ``seconds``.
 
-        ``name`` is the setting that they come from.
+        ``name`` is the setting that ``seconds`` comes from; the text of the error has it.
         """
         return TimeoutScope(self, self._clock.time() + seconds, seconds, name)
 
-    def add(self, deadline: "TimeoutScope") -> None:
-        """Watch ``deadline`` from now on."""
-        self._running[deadline] = None
-        if self._timer is None or deadline.when < self._when:
-            self._arm(deadline.when)
+    def add(self, scope: "TimeoutScope") -> None:
+        """Schedule the timeout of ``scope``."""
+        self._running[scope] = None
+        if self._timer is None or scope.deadline < self._next_at:
+            self._arm(scope.deadline)
 
-    def discard(self, deadline: "TimeoutScope") -> None:
-        """Watch it no more; the last one takes the timer with it."""
-        self._running.pop(deadline, None)
+    def discard(self, scope: "TimeoutScope") -> None:
+        """Cancel the timeout of ``scope``, and the timer if no other scope runs."""
+        self._running.pop(scope, None)
         if not self._running and self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def close(self) -> None:
-        """End every block that runs, as a connection that is lost would."""
-        for deadline in list(self._running):
-            self.discard(deadline)
-            deadline.fire(ConnectionError("the session was closed"))
+        """End every block that runs, as a lost connection would."""
+        for scope in list(self._running):
+            self.discard(scope)
+            scope.fire(ConnectionError("the session was closed"))
 
     def _arm(self, when: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._when = when
-        self._timer = self._clock.call_at(when, self._look)
+        self._next_at = when
+        self._timer = self._clock.call_at(when, self._on_timer)
 
-    def _look(self) -> None:
+    def _on_timer(self) -> None:
         self._timer = None
         now = self._clock.time()
-        for deadline in [item for item in self._running if item.when <= now]:
-            del self._running[deadline]
-            deadline.expire()
+        for scope in [scope for scope in self._running if scope.deadline <= now]:
+            del self._running[scope]
+            scope.expire()
         if self._running:
-            self._arm(min(deadline.when for deadline in self._running))
+            self._arm(min(scope.deadline for scope in self._running))
 
 
 class TimeoutScope(Interrupt):
-    """A block of one task that ends in time, as ``asyncio.timeout_at`` would have it."""
+    """A block of one task that ends at its deadline, as ``asyncio.timeout_at`` does it."""
 
-    __slots__ = ("_deadlines", "_name", "_seconds", "when")
+    __slots__ = ("_name", "_scheduler", "_seconds", "deadline")
 
-    def __init__(self, deadlines: TimeoutScheduler, when: float, seconds: float, name: str) -> None:
+    def __init__(
+        self, scheduler: TimeoutScheduler, deadline: float, seconds: float, name: str
+    ) -> None:
         super().__init__()
-        self._deadlines = deadlines
+        self._scheduler = scheduler
         self._seconds = seconds
         self._name = name
-        self.when = when
+        self.deadline = deadline
 
     def expire(self) -> None:
         """End the block with ``TimeoutError``."""
@@ -83,7 +84,7 @@ class TimeoutScope(Interrupt):
 
     def __enter__(self) -> Self:
         super().__enter__()
-        self._deadlines.add(self)
+        self._scheduler.add(self)
         return self
 
     def __exit__(
@@ -92,5 +93,5 @@ class TimeoutScope(Interrupt):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._deadlines.discard(self)
+        self._scheduler.discard(self)
         super().__exit__(kind, error, traceback)

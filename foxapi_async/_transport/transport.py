@@ -1,56 +1,72 @@
-"""Calls over HTTP: one attempt, attempts with retries, and streams."""
+"""Calls over HTTP: single polls, calls with retries, and streams."""
 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from ssl import SSLContext
 from typing import Final, TypeVar, final
 
 import aiohttp
-import yarl
+from msgspec import Struct
 from multidict import CIMultiDictProxy
 
 from foxapi_async._clock import Clock, LoopClock
 from foxapi_async._protocol.retry import Effect, RetryIn, is_ambiguous
 from foxapi_async._transport.account import Account
 from foxapi_async._transport.attempt_trace import AttemptTrace, Emit
-from foxapi_async._transport.body import Response, read_bounded, read_if_complete
-from foxapi_async._transport.call import RequestSpec
 from foxapi_async._transport.connections import Connections
 from foxapi_async._transport.error_mapping import (
     TRANSPORT_ERRORS,
     FailedAttempt,
-    asked,
     from_body,
     from_exception,
     from_status,
+    request_error,
     translate,
 )
-from foxapi_async._transport.judge import OnRetry, RetryDecider
 from foxapi_async._transport.payload import SingleUsePayload
 from foxapi_async._transport.response import (
     HTTPResponse,
+    OpenResponse,
     decode,
     excerpt,
     invalid_response,
+    read_bounded,
+    read_if_complete,
     status_error,
 )
+from foxapi_async._transport.retry import OnRetry, RetryDecider, retry_after_failure
 from foxapi_async._transport.stream_body import StreamBody
 from foxapi_async._transport.timeouts import TimeoutScheduler
 from foxapi_async._wire.base import Decoder, WireStruct
-from foxapi_async.config import Limits, RetryPolicy, Timeouts
+from foxapi_async.config import Limits, RetryPolicy, Timeouts, environment_switch
 from foxapi_async.errors import FoxAPIError, InvalidResponseError
-from foxapi_async.hooks import RetryScheduled
 
-T = TypeVar("T")
 S = TypeVar("S", bound=WireStruct)
 
 _EVENT_STREAM: Final = "text/event-stream"
-_KIND: Final = 80
+_MAX_CONTENT_TYPE: Final = 80
+
+
+class RequestSpec(Struct, frozen=True, kw_only=True):
+    """One call of the service."""
+
+    effect: Effect
+    """Whether the call is billed."""
+    method: str
+    path: str
+    """Percent-encoded, relative to the account's base URL."""
+    body: bytes | None = None
+    """JSON."""
+
+    def __repr__(self) -> str:
+        # The body holds the user's prompt.
+        return f"<RequestSpec {self.effect.value} {self.method} {self.path}>"
 
 
 class OutcomeUnknown(Exception):  # noqa: N818 a signal between layers, which no user ever sees
-    """A billed call may have been accepted; ``fault`` is what was seen in place of its answer.
+    """A billed call may have been accepted; ``fault`` is the error of its last attempt.
 
     The layer that knows the request turns it into a ``SubmitOutcomeUnknownError``.
     """
@@ -63,92 +79,112 @@ class OutcomeUnknown(Exception):  # noqa: N818 a signal between layers, which no
 class CancelledInFlight(asyncio.CancelledError):
     """A billed call was cancelled when a byte of its body may have left.
 
-    Any other cancellation of a billed call is proof that no attempt of it was accepted.
+    Any other cancellation of a billed call proves that no attempt of it was accepted.
     """
 
 
 @final
 class Transport:
-    """Sends calls and translates what comes back. Belongs to the loop of its first call.
+    """Sends requests and translates what comes back. Belongs to the loop of its first request.
 
-    Never follows a redirect, so that no key reaches another origin. A cancelled call closes its
-    connection and is not made again. ``roll`` draws the numbers for the jitter.
+    It follows no redirect, so the key reaches no other origin. A cancelled call closes its
+    connection and is not sent again.
+
+    Args:
+        http: A borrowed aiohttp session, which stays open; otherwise two are opened here.
+        trust_env: Whether the proxies of the environment are used.
+        ssl: The TLS settings.
+        timeouts: The timeouts of a call that passes none.
+        limits: ``max_response_bytes`` bounds each response.
+        clock: The clock of all timeouts and delays.
+        rand: Draws the numbers from 0 to 1 for the jitter of retries.
     """
 
     def __init__(
         self,
         *,
-        timeouts: Timeouts | None = None,
-        limits: Limits | None = None,
         http: aiohttp.ClientSession | None = None,
         trust_env: bool = False,
         ssl: SSLContext | None = None,
-        clock: Clock | None = None,
-        roll: Callable[[], float] = random.random,
-    ) -> None:
-        # tenacity costs a tenth of the package's import, so it comes with the first transport.
-        from foxapi_async._transport.retry import retry_after_failure
-
-        self._again = retry_after_failure
-        self._timeouts = timeouts or Timeouts()
-        self._body_limit = (limits or Limits()).max_response_bytes
-        self._clock = clock or LoopClock()
-        self._roll = roll
-        self._deadlines = TimeoutScheduler(self._clock)
-        self._connections = Connections(http, trust_env=trust_env, ssl=ssl)
-        self._connecting: dict[float, aiohttp.ClientTimeout] = {}
-
-    async def request(
-        self,
-        account: Account,
-        call: RequestSpec,
-        *,
-        retry: RetryPolicy,
         timeouts: Timeouts | None = None,
-        emit: Emit | None = None,
-    ) -> HTTPResponse:
-        """Make the call, again if ``retry`` and its effect allow it, and return the 2xx answer.
+        limits: Limits | None = None,
+        clock: Clock | None = None,
+        rand: Callable[[], float] = random.random,
+    ) -> None:
+        # tenacity is a tenth of the package's import time, so the first transport loads it.
+        import tenacity  # noqa: F401
 
-        Raises the error of the last attempt, or ``OutcomeUnknown`` for a billed call that the
-        service may have accepted. ``timeouts.call`` bounds the call with all its attempts. A
-        cancelled one raises ``CancelledInFlight`` if it is billed and the service may have seen it.
-        """
-        return await self._call(account, call, _identity, retry, timeouts=timeouts, emit=emit)
+        fast_path = environment_switch("FOXAPI_FAST_PATH", default=True)
+        self._timeouts = timeouts or Timeouts()
+        self._max_bytes = (limits or Limits()).max_response_bytes
+        self._clock = clock or LoopClock()
+        self._rand = rand
+        self._fast_path = fast_path
+        self._scheduler = TimeoutScheduler(self._clock)
+        self._connections = Connections(http, trust_env=trust_env, ssl=ssl, fast_path=fast_path)
+        self._connect_timeouts: dict[float, aiohttp.ClientTimeout] = {}
 
     async def fetch(
         self,
         account: Account,
-        call: RequestSpec,
-        reader: Decoder[S],
+        spec: RequestSpec,
+        decoder: Decoder[S],
         *,
         retry: RetryPolicy,
         timeouts: Timeouts | None = None,
         emit: Emit | None = None,
         on_retry: OnRetry | None = None,
     ) -> S:
-        """Make the call as ``request`` does, and read its answer.
+        """Send the request, again if ``retry`` and its effect allow it; return the decoded body.
 
-        An answer that cannot be read counts as a failed attempt: a read is made again, a billed
-        call is ``OutcomeUnknown``. ``on_retry`` is told of each retry, whoever else listens.
+        A 2xx body that cannot be decoded counts as a failed attempt: a read is sent again, the
+        outcome of a billed call is unknown.
+
+        Args:
+            account: Whose key is sent, and where to.
+            spec: The request.
+            decoder: Decodes the body.
+            retry: How often and when a failed attempt is repeated.
+            timeouts: ``call`` bounds the call with all its attempts and delays.
+            emit: Gets the events of each attempt.
+            on_retry: Called before each delay.
+
+        Raises:
+            OutcomeUnknown: The service may have accepted a billed call.
+            CancelledInFlight: A billed call was cancelled when a byte of it may have left.
+            FoxAPIError: The error of the last attempt otherwise.
         """
-        return await self._call(
-            account,
-            call,
-            lambda answer: decode(reader, answer),
-            retry,
-            timeouts=timeouts,
-            emit=emit,
-            on_retry=on_retry,
-        )
-
-    async def attempt(
-        self, account: Account, call: RequestSpec, timeouts: Timeouts | None = None
-    ) -> HTTPResponse:
-        """Make the call once and return its 2xx answer; raise what went wrong."""
-        result = await self._attempt(account, call, _identity, timeouts or self._timeouts, None)
+        timeouts = timeouts or self._timeouts
+        started = self._clock.time()
+        deadline = None if timeouts.call is None else started + timeouts.call
+        trace = None if emit is None else self._trace(emit, account, spec.method, spec.path)
+        attempt = partial(self._attempt, account, spec, decoder, timeouts, deadline, trace=trace)
+        result = await attempt()
         if isinstance(result, FailedAttempt):
-            raise asked(result.error, account, call.method, call.path)
-        return result
+            decider = RetryDecider(
+                spec.effect,
+                retry,
+                clock=self._clock,
+                rand=self._rand,
+                started=started,
+                deadline=deadline,
+            )
+            decision = decider.decide(1, result)
+            if isinstance(decision, RetryIn):
+                result = await retry_after_failure(
+                    attempt,
+                    result,
+                    decision,
+                    decider,
+                    clock=self._clock,
+                    on_retry=_retry_notifier(trace, on_retry),
+                )
+        if not isinstance(result, FailedAttempt):
+            return result
+        error = request_error(result.error, account, spec.method, spec.path)
+        if is_ambiguous(spec.effect, result.facts):
+            raise OutcomeUnknown(error)
+        raise error
 
     async def poll(
         self,
@@ -159,41 +195,38 @@ class Transport:
         timeouts: Timeouts | None = None,
         emit: Emit | None = None,
     ) -> HTTPResponse:
-        """Read ``path`` of the account once and return the 2xx answer; raise what went wrong.
+        """Send one GET and return its 2xx response; raise the error of any other end.
 
-        The lean way, for what is read over and over.
+        It is made for paths that are read over and over, and costs less CPU than `fetch`.
         """
         if emit is not None:
-            with self._told(emit, account, "GET", account.url(path, query)) as told:
-                answer = await self.poll(account, path, query, timeouts=timeouts)
-                told.status = answer.status
-                return answer
+            with self._trace(emit, account, "GET", path) as trace:
+                traced = await self.poll(account, path, query, timeouts=timeouts)
+                trace.status = traced.status
+                return traced
         timeouts = timeouts or self._timeouts
-        shortcut = self._connections.shortcut(account)
+        pooled = self._connections.pooled_get(account)
+        failure: FoxAPIError | HTTPResponse
         try:
-            with self._deadlines.after(timeouts.read, "Timeouts.read"):
-                response: Response | None = None
-                if shortcut is not None:
-                    response = await shortcut.get(
-                        account.request_target(path, query), self._aiohttp_timeout(timeouts)
-                    )
-                    if response is None:
-                        self._connections.drop_shortcut(account)
+            with self._scheduler.after(timeouts.read, "Timeouts.read"):
+                opened: OpenResponse | None = None
+                if pooled is not None:
+                    target = account.request_target(path, query)
+                    opened = await pooled.get(target, self._connect_timeout(timeouts))
+                    if opened is None:
+                        self._connections.disable_pooled_get(account)
+                if opened is None:
+                    opened = await self._get(account, path, query, account.headers, timeouts)
+                response = read_if_complete(account, opened, self._max_bytes)
                 if response is None:
-                    url = account.url(path, query)
-                    response = await self._get(account, url, account.headers, timeouts)
-                here = read_if_complete(account, response, self._body_limit)
-                answer = here or await read_bounded(
-                    account, response, self._body_limit, self._clock
-                )
+                    response = await read_bounded(account, opened, self._max_bytes, self._clock)
         except TRANSPORT_ERRORS as error:
-            fault: FoxAPIError = translate(error, sent=None, account=account)
+            failure = translate(error, sent=None, account=account)
         else:
-            if answer.is_success:
-                return answer
-            fault = status_error(answer)
-        # Raised out here, where aiohttp's error, which knows our headers, is no context of ours.
-        raise asked(fault, account, "GET", path)
+            if response.is_success:
+                return response
+            failure = response
+        raise request_error(failure, account, "GET", path)
 
     async def open_stream(
         self,
@@ -204,213 +237,164 @@ class Transport:
         timeouts: Timeouts | None = None,
         emit: Emit | None = None,
     ) -> StreamBody:
-        """Open the event stream at ``path`` by one attempt; return its body as the answer begins.
+        """Open the event stream at ``path`` by one GET; return its body once the headers are there.
 
-        Raises the status error of a refusal, and ``InvalidResponseError`` for a success that is no
-        event stream. ``timeouts.read`` ends with the headers: silence after them is the reader's.
+        ``timeouts.read`` ends with the headers: the caller watches for idle time after them.
+
+        Raises:
+            InvalidResponseError: A 2xx response that is no event stream.
+            FoxAPIError: The error of any other response, or of the connection.
         """
         if emit is not None:
-            with self._told(emit, account, "GET", account.url(path, query)) as told:
+            with self._trace(emit, account, "GET", path) as trace:
                 body = await self.open_stream(account, path, query, timeouts=timeouts)
-                told.status = 200
+                trace.status = 200
                 return body
         timeouts = timeouts or self._timeouts
+        failure: FoxAPIError | HTTPResponse
         try:
-            with self._deadlines.after(timeouts.read, "Timeouts.read"):
-                url = account.url(path, query)
-                response = await self._get(account, url, account.stream_headers, timeouts)
-                kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-                if response.status == 200 and kind == _EVENT_STREAM:  # noqa: PLR2004
-                    return StreamBody(account, response, self._clock)
-                answer = await read_bounded(account, response, self._body_limit, self._clock)
+            with self._scheduler.after(timeouts.read, "Timeouts.read"):
+                opened = await self._get(account, path, query, account.stream_headers, timeouts)
+                kind = opened.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+                if opened.status == 200 and kind == _EVENT_STREAM:  # noqa: PLR2004
+                    return StreamBody(account, opened, self._clock, fast_path=self._fast_path)
+                response = await read_bounded(account, opened, self._max_bytes, self._clock)
         except TRANSPORT_ERRORS as error:
-            fault: FoxAPIError = translate(error, sent=None, account=account)
+            failure = translate(error, sent=None, account=account)
         else:
-            if answer.is_success:
-                shown = account.redact(kind)[:_KIND]
-                what = f"answered {answer.status} with {shown!r} instead of an event stream"
-                fault = invalid_response(answer, what)
-            else:
-                fault = status_error(answer)
-        raise asked(fault, account, "GET", path)
+            failure = response
+            if response.is_success:
+                shown = account.redact(kind)[:_MAX_CONTENT_TYPE]
+                failure = invalid_response(
+                    response,
+                    f"answered {response.status} with {shown!r} instead of an event stream",
+                )
+        raise request_error(failure, account, "GET", path)
 
     async def aclose(self) -> None:
-        """Close the connections and end all calls; a session that was lent stays open."""
-        # Once a body has begun, aiohttp tells its reader nothing of a connection that we close.
-        self._deadlines.close()
+        """Close the connections and end all requests; a borrowed session stays open."""
+        # aiohttp does not wake the reader of a body when its connection is closed from here.
+        self._scheduler.close()
         await self._connections.aclose()
-
-    async def _call(
-        self,
-        account: Account,
-        call: RequestSpec,
-        finish: Callable[[HTTPResponse], T],
-        retry: RetryPolicy,
-        *,
-        timeouts: Timeouts | None,
-        emit: Emit | None,
-        on_retry: OnRetry | None = None,
-    ) -> T:
-        """Make one attempt, and enter the retries only when it failed in a way that allows them."""
-        timeouts = timeouts or self._timeouts
-        began = self._clock.time()
-        ends = None if timeouts.call is None else began + timeouts.call
-        number = 0
-
-        async def attempt() -> T | FailedAttempt:
-            nonlocal number
-            if emit is None:
-                return await self._attempt(account, call, finish, timeouts, ends)
-            number += 1
-            url = account.url(call.path, call.query)
-            with self._told(emit, account, call.method, url, number) as told:
-                return told.note(
-                    await self._attempt(account, call, told.watch(finish), timeouts, ends)
-                )
-
-        result = await attempt()
-        if isinstance(result, FailedAttempt):
-            judge = RetryDecider(
-                call.effect, retry, clock=self._clock, roll=self._roll, began=began, ends=ends
-            )
-            verdict = judge(1, result)
-            if isinstance(verdict, RetryIn):
-                result = await self._again(
-                    attempt,
-                    result,
-                    verdict,
-                    judge,
-                    clock=self._clock,
-                    on_retry=on_retry
-                    if emit is None
-                    else _retry_notifier(emit, account, call, on_retry),
-                )
-        if not isinstance(result, FailedAttempt):
-            return result
-        fault = asked(result.error, account, call.method, call.path)
-        if is_ambiguous(call.effect, result.facts):
-            raise OutcomeUnknown(fault)
-        raise fault
 
     async def _attempt(
         self,
         account: Account,
-        call: RequestSpec,
-        finish: Callable[[HTTPResponse], T],
+        spec: RequestSpec,
+        decoder: Decoder[S],
         timeouts: Timeouts,
-        ends: float | None,
-    ) -> T | FailedAttempt:
-        """Send once; return what ``finish`` makes of a 2xx answer, or what went wrong."""
-        try:
-            answer = await self._exchange(account, call, timeouts, ends)
-        except InvalidResponseError as error:
-            return from_body(error, permanent=True)
-        if isinstance(answer, FailedAttempt):
-            return answer
-        if not answer.is_success:
-            return from_status(status_error(answer))
-        try:
-            return finish(answer)
-        except InvalidResponseError as error:
-            return from_body(error)
+        deadline: float | None,
+        *,
+        trace: AttemptTrace | None,
+    ) -> S | FailedAttempt:
+        """Send once; return the decoded 2xx body, or the failure."""
+        if trace is None:
+            return _decode(decoder, await self._exchange(account, spec, timeouts, deadline))
+        with trace:
+            response = await self._exchange(account, spec, timeouts, deadline)
+            if isinstance(response, HTTPResponse):
+                trace.status = response.status
+            return trace.record(_decode(decoder, response))
 
     async def _exchange(
-        self, account: Account, call: RequestSpec, timeouts: Timeouts, ends: float | None
+        self, account: Account, spec: RequestSpec, timeouts: Timeouts, deadline: float | None
     ) -> HTTPResponse | FailedAttempt:
-        """Send once and return the answer; without one, whether the body may have left."""
-        payload = None if call.body is None else SingleUsePayload(call.body)
-        billed = call.effect is Effect.BILLED
-        pieces: list[bytes] = []
+        """Send once; return the 2xx response, or the failure and whether the body may have left."""
+        payload = None if spec.body is None else SingleUsePayload(spec.body)
+        is_billed = spec.effect is Effect.BILLED
+        chunks: list[bytes] = []
         try:
-            with self._deadlines.after(*self._patience(call, timeouts, ends)):
-                response = await self._connections.send(
+            with self._scheduler.after(*self._attempt_timeout(spec, timeouts, deadline)):
+                opened = await self._connections.send(
                     account,
-                    call.method,
-                    account.url(call.path, call.query),
+                    spec.method,
+                    account.url(spec.path),
                     account.headers if payload is None else account.post_headers,
                     payload=payload,
-                    billed=billed,
-                    timeout=self._aiohttp_timeout(timeouts),
+                    billed=is_billed,
+                    timeout=self._connect_timeout(timeouts),
                 )
-                here = read_if_complete(account, response, self._body_limit)
-                answer = here or await read_bounded(
-                    account, response, self._body_limit, self._clock, pieces
-                )
+                response = read_if_complete(account, opened, self._max_bytes)
+                if response is None:
+                    response = await read_bounded(
+                        account, opened, self._max_bytes, self._clock, chunks
+                    )
         except asyncio.CancelledError:
-            if billed and payload is not None and not payload.withdraw():
+            if is_billed and payload is not None and not payload.withdraw():
                 raise CancelledInFlight from None
             raise
         except TRANSPORT_ERRORS as error:
             sent = None if payload is None else not payload.withdraw()
-            body = excerpt(account, b"".join(pieces))
+            body = excerpt(account, b"".join(chunks))
             return from_exception(error, sent=sent, account=account, body=body)
-        except InvalidResponseError:
-            raise
+        except InvalidResponseError as error:
+            return from_body(error, permanent=True)
         except Exception as error:
-            # A middleware or a trace of a lent session may raise anything, also after the POST.
-            if not billed or payload is None or payload.withdraw():
+            # A middleware or a trace of a borrowed session may raise anything, also after the POST.
+            if not is_billed or payload is None or payload.withdraw():
                 raise
             return from_exception(error, sent=True, account=account)
         if payload is not None:
-            unsent = payload.withdraw()
+            is_unsent = payload.withdraw()
             if payload.refused:
-                # A server may say goodbye on an idle connection (408), which answers nothing.
-                stray = ConnectionError(f"a stray answer {answer.status} lay on the connection")
-                return from_exception(stray, sent=not unsent, account=account)
-        return answer
-
-    def _told(
-        self, emit: Emit, account: Account, method: str, url: yarl.URL, attempt: int = 1
-    ) -> AttemptTrace:
-        path = account.mask.name(url.raw_path)
-        return AttemptTrace(emit, self._clock, method=method, path=path, attempt=attempt)
+                # A server may write a 408 to an idle connection: it is no response to this call.
+                stray = ConnectionError(f"a stray answer {response.status} lay on the connection")
+                return from_exception(stray, sent=not is_unsent, account=account)
+        return response if response.is_success else from_status(status_error(response))
 
     def _get(
-        self, account: Account, url: yarl.URL, headers: CIMultiDictProxy[str], timeouts: Timeouts
+        self,
+        account: Account,
+        path: str,
+        query: Mapping[str, str] | None,
+        headers: CIMultiDictProxy[str],
+        timeouts: Timeouts,
     ) -> Awaitable[aiohttp.ClientResponse]:
-        return self._connections.send(
-            account, "GET", url, headers, timeout=self._aiohttp_timeout(timeouts)
-        )
+        url = account.url(path, query)
+        timeout = self._connect_timeout(timeouts)
+        return self._connections.send(account, "GET", url, headers, timeout=timeout)
 
-    def _patience(
-        self, call: RequestSpec, timeouts: Timeouts, ends: float | None
+    def _trace(self, emit: Emit, account: Account, method: str, path: str) -> AttemptTrace:
+        shown = account.mask.name(account.url(path).raw_path)
+        return AttemptTrace(emit, self._clock, method=method, path=shown)
+
+    def _attempt_timeout(
+        self, spec: RequestSpec, timeouts: Timeouts, deadline: float | None
     ) -> tuple[float, str]:
-        """Return how long an attempt may take, and which setting says so."""
-        if call.read is not None:
-            seconds, name = call.read, "RequestSpec.read"
-        elif call.effect is Effect.BILLED:
+        """Return the seconds that an attempt may take, and the setting that they come from."""
+        if spec.effect is Effect.BILLED:
             seconds, name = timeouts.submit, "Timeouts.submit"
         else:
             seconds, name = timeouts.read, "Timeouts.read"
-        left = None if ends is None else ends - self._clock.time()
+        left = None if deadline is None else deadline - self._clock.time()
         return (seconds, name) if left is None or seconds <= left else (left, "Timeouts.call")
 
-    def _aiohttp_timeout(self, timeouts: Timeouts) -> aiohttp.ClientTimeout:
-        """Return aiohttp's share of the clocks, which is making a connection; we keep the rest."""
-        timeout = self._connecting.get(timeouts.connect)
+    def _connect_timeout(self, timeouts: Timeouts) -> aiohttp.ClientTimeout:
+        """Return the timeout for aiohttp, which bounds making a connection and nothing else."""
+        timeout = self._connect_timeouts.get(timeouts.connect)
         if timeout is None:
-            timeout = self._connecting[timeouts.connect] = aiohttp.ClientTimeout(
+            timeout = self._connect_timeouts[timeouts.connect] = aiohttp.ClientTimeout(
                 total=None, connect=timeouts.connect
             )
         return timeout
 
 
-def _identity(answer: HTTPResponse) -> HTTPResponse:
-    return answer
+def _decode(decoder: Decoder[S], response: HTTPResponse | FailedAttempt) -> S | FailedAttempt:
+    if isinstance(response, FailedAttempt):
+        return response
+    try:
+        return decode(decoder, response)
+    except InvalidResponseError as error:
+        return from_body(error)
 
 
-def _retry_notifier(
-    emit: Emit, account: Account, call: RequestSpec, on_retry: OnRetry | None
-) -> OnRetry:
-    path = account.mask.name(account.url(call.path).raw_path)
+def _retry_notifier(trace: AttemptTrace | None, on_retry: OnRetry | None) -> OnRetry | None:
+    if trace is None:
+        return on_retry
 
-    def tell(attempt: int, delay: float, reason: str) -> None:
+    def notify(attempt: int, delay: float, reason: str) -> None:
         if on_retry is not None:
             on_retry(attempt, delay, reason)
-        emit(
-            RetryScheduled(
-                method=call.method, path=path, attempt=attempt, delay=delay, reason=reason
-            )
-        )
+        trace.retry_scheduled(attempt, delay, reason)
 
-    return tell
+    return notify

@@ -34,7 +34,7 @@ INTENT = Intent(service="http://s", key="row-17", model="m", body=b"{}", sent_at
 async def test_a_bug_of_a_lent_session_leaves_the_key_unknown(
     open_fox: Any, gateway: Gateway, journaled: bool
 ) -> None:
-    """What a lent session raises after the POST leaves the outcome unknown, and is told."""
+    """An error of a borrowed session after the POST leaves the outcome unknown, and is recorded."""
     options = {} if journaled else {"journal": None}
     tracing = aiohttp.TraceConfig()
 

@@ -1,4 +1,7 @@
-"""A server made of bytes: it answers each request, or breaks it, as its script says."""
+"""A scripted server on raw TCP: it answers each request, or breaks it, as the test has arranged.
+
+``sent`` makes a call of the scripted server by the path that the product uses, `Transport.fetch`.
+"""
 
 import asyncio
 import json
@@ -6,23 +9,26 @@ import socket
 import ssl
 import struct
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import aiohttp
 import pytest
 
 from foxapi_async._clock import ManualClock
 from foxapi_async._protocol.retry import Effect
-from foxapi_async._transport import Account, RequestSpec, Transport
+from foxapi_async._transport import Account, RequestSpec, Transport, _aiohttp_private
+from foxapi_async._wire.task import Task, task_decoder
+from foxapi_async.config import RetryPolicy
 from foxapi_async.hooks import Event, RetryScheduled
 
 KEY = "sk-0123456789abcdef"
-PROMPT = "a prompt that nobody else may see"
+ONCE = RetryPolicy(attempts=1)
+PROMPT = "a prompt that must not be shown"
 TASK = b'{"id":"task-llm-1-aaaaaaaa","status":"pending"}'
-# The head of a stream that goes on.
+# The headers of a stream that goes on.
 CHUNKED = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
     b"Transfer-Encoding: chunked\r\n\r\n"
@@ -31,7 +37,7 @@ CHUNKED = (
 
 @dataclass(frozen=True)
 class Request:
-    """A request as it came: the headers by their names in lower case."""
+    """A request as it arrived; the names of its headers are in lower case."""
 
     method: str
     target: str
@@ -40,7 +46,7 @@ class Request:
 
 
 class Peer:
-    """The client's end of one connection, as the server sees it."""
+    """One connection, as the server sees it."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -64,29 +70,30 @@ class Peer:
         self.writer.write(data)
 
     def close(self) -> None:
-        """End the connection in good order, after what was sent."""
+        """Close the connection after the bytes that were sent."""
         self.writer.close()
 
     def reset(self) -> None:
-        """End the connection with a reset: what was not read yet is lost."""
+        """Reset the connection: bytes that are not read yet are lost."""
         sock = self.writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
-    async def gone(self) -> None:
-        """Wait until the client has ended the connection."""
+    async def closed_by_client(self) -> None:
+        """Wait until the client has closed the connection."""
         while await self.reader.read(65536):
             pass
 
 
+Sent = Callable[..., Awaitable[Task]]
 Step = Callable[[Peer], Awaitable[object]]
 
 
 @dataclass
 class Server:
-    """Takes one step of ``script`` for each request, then answers with a pending task.
+    """Runs one step of ``script`` for each request; without one, answers with a pending task.
 
-    Steps of ``at_connect`` come before, one for each connection, when nothing has been read yet.
+    One step of ``at_connect`` runs for each connection, before anything is read from it.
     """
 
     scheme: str = "http"
@@ -104,16 +111,16 @@ class Server:
 
     @property
     def posts(self) -> int:
-        """How many whole POSTs have come."""
+        """How many complete POSTs have arrived."""
         return sum(request.method == "POST" for request in self.requests)
 
     async def seen(self, requests: int) -> None:
-        """Wait until so many whole requests have come."""
+        """Wait until so many complete requests have arrived."""
         async with self.arrivals:
             await self.arrivals.wait_for(lambda: len(self.requests) >= requests)
 
     async def connected(self, connections: int) -> None:
-        """Wait until so many connections have come."""
+        """Wait until so many connections are open."""
         async with self.arrivals:
             await self.arrivals.wait_for(lambda: len(self.peers) >= connections)
 
@@ -130,34 +137,34 @@ class Server:
             self.sends(response(status, body, headers), then="keep")
 
     def sends(self, data: bytes, *, then: Literal["keep", "close", "reset"] = "close") -> None:
-        """Send bytes to the next request as they are, then keep or end the connection."""
+        """Answer the next request with these bytes, then keep or end the connection."""
         self.script.append(sending(data, then))
 
     def stays_silent(self) -> None:
         """Read the next request and answer nothing until the client gives up."""
-        self.script.append(Peer.gone)
+        self.script.append(Peer.closed_by_client)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection until the client or a step ends it."""
         peer = Peer(reader, writer)
         self.peers.append(peer)
-        await self._tell()
+        await self._notify()
         try:
             if self.at_connect:
                 await self.at_connect.popleft()(peer)
             while not writer.is_closing():
                 self.requests.append(await peer.request())
-                await self._tell()
+                await self._notify()
                 step = self.script.popleft() if self.script else sending(response(), "keep")
                 await step(peer)
         except (asyncio.IncompleteReadError, ConnectionError):
-            # The client went away, as it may.
+            # The client has closed the connection.
             pass
         finally:
             writer.close()
             peer.ended.set()
 
-    async def _tell(self) -> None:
+    async def _notify(self) -> None:
         async with self.arrivals:
             self.arrivals.notify_all()
 
@@ -167,7 +174,7 @@ def response(
     body: bytes | Mapping[str, object] = TASK,
     headers: Mapping[str, str] | None = None,
 ) -> bytes:
-    """Return an HTTP answer; ``body`` is bytes or what to write as JSON."""
+    """Return an HTTP response; ``body`` is bytes, or an object to send as JSON."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     fields = {"Content-Length": str(len(data)), **(headers or {})}
     lines = (f"{name}: {value}\r\n" for name, value in fields.items())
@@ -189,7 +196,7 @@ def sending(data: bytes, then: Literal["keep", "close", "reset"]) -> Step:
 
 
 class Retries(list[tuple[int, float, str]]):
-    """The retries that ``emit`` was told of; the clock jumps over each wait."""
+    """An ``emit`` that records each ``RetryScheduled`` and advances the clock by its delay."""
 
     def __init__(self, clock: ManualClock) -> None:
         super().__init__()
@@ -197,7 +204,7 @@ class Retries(list[tuple[int, float, str]]):
         self.jumps: set[asyncio.Task[None]] = set()
 
     def __call__(self, event: Event) -> None:
-        """Take note of a retry and let its wait pass."""
+        """Record a retry and let its delay pass."""
         if not isinstance(event, RetryScheduled):
             return
         self.append((event.attempt, event.delay, event.reason))
@@ -207,7 +214,7 @@ class Retries(list[tuple[int, float, str]]):
 
     @property
     def delays(self) -> list[float]:
-        """How long each wait was."""
+        """The delay of each retry."""
         return [delay for _, delay, _ in self]
 
 
@@ -220,7 +227,7 @@ async def server() -> AsyncIterator[Server]:
 
 @pytest.fixture
 async def tls_server(certificate: Path) -> AsyncIterator[Server]:
-    """Return a scripted server that speaks TLS with a certificate which nobody trusts."""
+    """Return a scripted server that speaks TLS with an untrusted certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     async for running in _running(context):
@@ -259,31 +266,80 @@ def account(server: Server) -> Account:
 
 @pytest.fixture
 def clock() -> ManualClock:
-    """Return a clock that stands still."""
+    """Return a clock that a test advances."""
     return ManualClock()
 
 
 @pytest.fixture
 async def transport(clock: ManualClock) -> AsyncIterator[Transport]:
-    """Return a transport on the clock that stands still, drawing the longest jitter."""
-    opened = Transport(clock=clock, roll=lambda: 1.0)
+    """Return a transport on the manual clock, with the longest jitter."""
+    opened = Transport(clock=clock, rand=lambda: 1.0)
     yield opened
     await opened.aclose()
 
 
 @pytest.fixture
-async def lent() -> AsyncIterator[aiohttp.ClientSession]:
-    """Return an aiohttp session of the user's own."""
+async def transport_without_fast_path(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Transport]:
+    """Return a transport that uses nothing but aiohttp's public API."""
+    with monkeypatch.context() as patch:
+        patch.setenv("FOXAPI_FAST_PATH", "0")
+        opened = Transport(clock=clock)
+    yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+def fresh_probe() -> Iterator[None]:
+    """Run the probes of aiohttp anew in the test and after it, and warn anew."""
+    probes = (
+        _aiohttp_private._pooled_get_works,
+        _aiohttp_private._raw_stream_works,
+        _aiohttp_private._warn_once,
+    )
+    for cached in probes:
+        cached.cache_clear()
+    yield
+    for cached in probes:
+        cached.cache_clear()
+
+
+async def fetch(
+    transport: Transport,
+    account: Account,
+    spec: RequestSpec,
+    *,
+    retry: RetryPolicy = RetryPolicy(),  # noqa: B008 frozen
+    **options: Any,
+) -> Task:
+    """Make a call, and return the task that the response names."""
+    return await transport.fetch(account, spec, task_decoder, retry=retry, **options)
+
+
+@pytest.fixture
+def sent(transport: Transport, account: Account) -> Sent:
+    """Return a function that makes a call of the scripted server."""
+
+    async def call(spec: RequestSpec, **options: Any) -> Task:
+        return await fetch(transport, account, spec, **options)
+
+    return call
+
+
+@pytest.fixture
+async def borrowed() -> AsyncIterator[aiohttp.ClientSession]:
+    """Return an aiohttp session that the transport does not own."""
     async with aiohttp.ClientSession() as session:
         yield session
 
 
 @pytest.fixture
 async def retries(clock: ManualClock) -> AsyncIterator[Retries]:
-    """Return an ``emit`` that takes notes and lets the waits pass at once."""
-    noted = Retries(clock)
-    yield noted
-    await asyncio.gather(*noted.jumps)
+    """Return an ``emit`` that records retries and lets their delays pass at once."""
+    recorded = Retries(clock)
+    yield recorded
+    await asyncio.gather(*recorded.jumps)
 
 
 @pytest.fixture
@@ -295,11 +351,11 @@ def post() -> RequestSpec:
 
 @pytest.fixture
 def read() -> RequestSpec:
-    """Return a call that costs nothing."""
+    """Return a call that is not billed."""
     return RequestSpec(effect=Effect.READ, method="GET", path="/v1/tasks/1")
 
 
 @pytest.fixture
 def secrets() -> tuple[str, str]:
-    """Return what no text of an error may hold: the key and the prompt."""
+    """Return the texts that no error may contain: the key and the prompt."""
     return KEY, PROMPT

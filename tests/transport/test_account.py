@@ -16,180 +16,193 @@ from foxapi_async.errors import ConfigError
 KEY = "sk-0123456789abcdef"
 
 
-class TestResolving:
-    """Where the key and the base URL come from."""
-
-    def test_defaults(self) -> None:
-        """Without a base URL the service's own is used."""
-        account = Account.resolve(KEY)
-        assert account.origin == "https://api.foxapi.cc"
-        assert str(account.url("/v1/x")) == "https://api.foxapi.cc/v1/x"
-
-    def test_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The environment fills in what is not given; what is given wins."""
-        monkeypatch.setenv("FOXAPI_API_KEY", KEY)
-        monkeypatch.setenv("FOXAPI_BASE_URL", "http://fox.example/api")
-        monkeypatch.setenv("FOXAPI_ALLOW_HTTP", "1")
-        account = Account.resolve()
-        assert account.headers["Authorization"] == f"Bearer {KEY}"
-        assert str(account.url("/x")) == "http://fox.example/api/x"
-        given = Account.resolve("sk-other", "https://other.example")
-        assert given.headers["Authorization"] == "Bearer sk-other"
-        assert given.origin == "https://other.example"
-        with pytest.raises(ConfigError, match="unencrypted"):
-            Account.resolve(allow_http=False)
-
-    def test_empty_variables_are_unset(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """An empty variable is no value."""
-        for name in ("FOXAPI_API_KEY", "FOXAPI_BASE_URL", "FOXAPI_ALLOW_HTTP"):
-            monkeypatch.setenv(name, "")
-        assert Account.resolve(KEY).origin == "https://api.foxapi.cc"
-        with pytest.raises(ConfigError, match=r"FOXAPI_API_KEY .*api_key="):
-            Account.resolve()
-
-    @pytest.mark.parametrize("key", [None, ""])
-    def test_a_missing_key_says_what_to_set(self, key: str | None) -> None:
-        """A missing key names the variable and the parameter."""
-        with pytest.raises(ConfigError, match=r"FOXAPI_API_KEY .*api_key="):
-            Account.resolve(key)
-
-    def test_a_bad_switch(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A switch that is neither on nor off is refused."""
-        monkeypatch.setenv("FOXAPI_ALLOW_HTTP", "maybe")
-        with pytest.raises(ConfigError, match="FOXAPI_ALLOW_HTTP"):
-            Account.resolve(KEY)
-
-    @pytest.mark.parametrize(
-        "key", [f"{KEY}\n", f" {KEY}", "sk-\r\nHost: evil", "sk-\0", "sk-é", "sk-ключ", "sk-0 1"]
-    )
-    def test_bad_keys_are_refused_unseen(self, key: str) -> None:
-        """A key that could break a header is refused, and not shown."""
-        with pytest.raises(ConfigError) as refused:
-            Account.resolve(key)
-        assert key.strip() not in str(refused.value)
-
-    @pytest.mark.parametrize(
-        "url",
-        [
-            "http://127.0.0.1:8787",
-            "http://127.9.9.9",
-            "http://[::1]:80",
-            "http://localhost:1",
-            "https://fox.example",
-            "HTTPS://FOX.example:8443/base/",
-        ],
-    )
-    def test_good_urls(self, url: str) -> None:
-        """Https goes anywhere, plain http to this machine."""
-        assert str(Account.resolve(KEY, url).url("/v1")).endswith("/v1")
-
-    @pytest.mark.parametrize(
-        "url",
-        [
-            "http://fox.example",
-            "http://127.0.0.1.evil.example",
-            "http://localhost.evil.example",
-            "http://10.0.0.1",
-            "http://0.0.0.0",
-            "http://[::]",
-            "http://127.1",
-        ],
-    )
-    def test_plain_http_leaves_this_machine_only_if_allowed(self, url: str) -> None:
-        """Plain http to another machine would show the key to the network."""
-        with pytest.raises(ConfigError, match="FOXAPI_ALLOW_HTTP=1"):
-            Account.resolve(KEY, url)
-        assert Account.resolve(KEY, url, allow_http=True).origin
-
-    @pytest.mark.parametrize(
-        "url",
-        [
-            "fox.example",
-            "//fox.example",
-            "ftp://fox.example",
-            "https://",
-            "https:///path",
-            "https://fox.example/?x=1",
-            "https://fox.example/?",
-            "https://fox.example/#x",
-            "https://user:pass@fox.example",
-            "https://user@fox.example",
-            "https://@fox.example",
-            "https://fox.example:port",
-            "https://fox.example:99999",
-            "https://fox.example\\@evil.example",
-            "https://fox example",
-            "https://fox.example\r\nHost: evil",
-            "https://[::1",
-            "https://xn--zzzz--.example",
-            " ",
-        ],
-    )
-    def test_bad_urls(self, url: str) -> None:
-        """A base URL that is none, or holds more than a base, is refused; passwords stay unseen."""
-        with pytest.raises(ConfigError, match="FOXAPI_BASE_URL") as refused:
-            Account.resolve(KEY, url)
-        assert "pass" not in str(refused.value).replace("password", "")
+# Where the key and the base URL come from.
 
 
-class TestSecrecy:
-    """The key shows up nowhere."""
-
-    def test_repr(self) -> None:
-        """The repr shows where and, masked, who."""
-        account = Account.resolve(KEY, "https://fox.example/base/")
-        assert repr(account) == "<Account https://fox.example/base sk-0…cdef>"
-        assert repr(Account.resolve("sk-local")) == "<Account https://api.foxapi.cc …>"
-
-    def test_redaction(self) -> None:
-        """Every spelling of the key is masked; a text without it stays as it is."""
-        account = Account.resolve("sk-0123456789/abc+def")
-        text = "Bearer sk-0123456789/abc+def, ?key=sk-0123456789%2Fabc%2Bdef"
-        assert account.redact(text) == "Bearer sk-0…+def, ?key=sk-0…+def"
-        assert account.redact("nothing") == "nothing"
-
-    def test_short_keys(self) -> None:
-        """A short key is masked whole; one that is hardly a word garbles no text."""
-        assert Account.resolve("sk-local").redact("key sk-local") == "key …"
-        assert Account.resolve("k", "http://127.0.0.1:8787").redact("key") == "key"
-
-    def test_a_piece_of_a_key_is_refused(self) -> None:
-        """What is too short for a key of the service is told, and not shown; here any will do."""
-        for url in (None, "https://fox.example"):
-            with pytest.raises(ConfigError, match="only 6 characters") as caught:
-                Account.resolve("sk-abc", url)
-            assert "sk-abc" not in str(caught.value)
-        local = Account.resolve("k", "https://127.0.0.1:8787")
-        with pytest.raises(ConfigError, match="only 1 characters"):
-            local.replace(base_url="https://fox.example")
-        assert Account.resolve("k", "http://gateway:8787", allow_http=True).headers
-
-    def test_it_cannot_be_written_down(self) -> None:
-        """An account is neither pickled nor copied into a file by accident."""
-        account = Account.resolve(KEY)
-        for write in (pickle.dumps, copy.copy, copy.deepcopy):
-            with pytest.raises(TypeError, match="API key"):
-                write(account)
+def test_resolve_defaults() -> None:
+    """Without a base URL the service's own is used."""
+    account = Account.resolve(KEY)
+    assert account.origin == "https://api.foxapi.cc"
+    assert str(account.url("/v1/x")) == "https://api.foxapi.cc/v1/x"
 
 
-class TestChanging:
-    """``with_`` changes what is given and nothing else."""
+def test_resolve_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment fills in what is not given; what is given wins."""
+    monkeypatch.setenv("FOXAPI_API_KEY", KEY)
+    monkeypatch.setenv("FOXAPI_BASE_URL", "http://fox.example/api")
+    monkeypatch.setenv("FOXAPI_ALLOW_HTTP", "1")
+    account = Account.resolve()
+    assert account.headers["Authorization"] == f"Bearer {KEY}"
+    assert str(account.url("/x")) == "http://fox.example/api/x"
+    given = Account.resolve("sk-other", "https://other.example")
+    assert given.headers["Authorization"] == "Bearer sk-other"
+    assert given.origin == "https://other.example"
+    with pytest.raises(ConfigError, match="unencrypted"):
+        Account.resolve(allow_http=False)
 
-    def test_one_by_one(self) -> None:
-        """Each part can be changed alone."""
-        account = Account.resolve(KEY, "http://fox.example/a", allow_http=True)
-        other = account.replace(api_key="sk-other")
-        assert other.headers["Authorization"] == "Bearer sk-other"
-        assert str(other.url("/x")) == "http://fox.example/a/x"
-        moved = account.replace(base_url="https://b.example")
-        assert moved.headers["Authorization"] == f"Bearer {KEY}"
-        assert moved.origin == "https://b.example"
-        with pytest.raises(ConfigError):
-            account.replace(allow_http=False)
 
-    def test_identity(self) -> None:
-        """Two accounts are two, even with the same key."""
-        assert Account.resolve(KEY) != Account.resolve(KEY)
+def test_empty_variables_are_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty variable is no value."""
+    for name in ("FOXAPI_API_KEY", "FOXAPI_BASE_URL", "FOXAPI_ALLOW_HTTP"):
+        monkeypatch.setenv(name, "")
+    assert Account.resolve(KEY).origin == "https://api.foxapi.cc"
+    with pytest.raises(ConfigError, match=r"FOXAPI_API_KEY .*api_key="):
+        Account.resolve()
+
+
+@pytest.mark.parametrize("key", [None, ""])
+def test_a_missing_key_says_what_to_set(key: str | None) -> None:
+    """A missing key names the variable and the parameter."""
+    with pytest.raises(ConfigError, match=r"FOXAPI_API_KEY .*api_key="):
+        Account.resolve(key)
+
+
+def test_resolve_a_bad_switch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A switch that is neither on nor off is refused."""
+    monkeypatch.setenv("FOXAPI_ALLOW_HTTP", "maybe")
+    with pytest.raises(ConfigError, match="FOXAPI_ALLOW_HTTP"):
+        Account.resolve(KEY)
+
+
+@pytest.mark.parametrize(
+    "key", [f"{KEY}\n", f" {KEY}", "sk-\r\nHost: evil", "sk-\0", "sk-é", "sk-ключ", "sk-0 1"]
+)
+def test_bad_keys_are_refused_unseen(key: str) -> None:
+    """A key that could break a header is refused, and not shown."""
+    with pytest.raises(ConfigError) as refused:
+        Account.resolve(key)
+    assert key.strip() not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:8787",
+        "http://127.9.9.9",
+        "http://[::1]:80",
+        "http://localhost:1",
+        "https://fox.example",
+        "HTTPS://FOX.example:8443/base/",
+    ],
+)
+def test_resolve_good_urls(url: str) -> None:
+    """Https goes anywhere, plain http to this machine."""
+    assert str(Account.resolve(KEY, url).url("/v1")).endswith("/v1")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://fox.example",
+        "http://127.0.0.1.evil.example",
+        "http://localhost.evil.example",
+        "http://10.0.0.1",
+        "http://0.0.0.0",
+        "http://[::]",
+        "http://127.1",
+    ],
+)
+def test_plain_http_leaves_this_machine_only_if_allowed(url: str) -> None:
+    """Plain http to another machine would show the key to the network."""
+    with pytest.raises(ConfigError, match="FOXAPI_ALLOW_HTTP=1"):
+        Account.resolve(KEY, url)
+    assert Account.resolve(KEY, url, allow_http=True).origin
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "fox.example",
+        "//fox.example",
+        "ftp://fox.example",
+        "https://",
+        "https:///path",
+        "https://fox.example/?x=1",
+        "https://fox.example/?",
+        "https://fox.example/#x",
+        "https://user:pass@fox.example",
+        "https://user@fox.example",
+        "https://@fox.example",
+        "https://fox.example:port",
+        "https://fox.example:99999",
+        "https://fox.example\\@evil.example",
+        "https://fox example",
+        "https://fox.example\r\nHost: evil",
+        "https://[::1",
+        "https://xn--zzzz--.example",
+        " ",
+    ],
+)
+def test_resolve_bad_urls(url: str) -> None:
+    """A base URL that is none, or holds more than a base, is refused; passwords stay unseen."""
+    with pytest.raises(ConfigError, match="FOXAPI_BASE_URL") as refused:
+        Account.resolve(KEY, url)
+    assert "pass" not in str(refused.value).replace("password", "")
+
+
+# The key shows up nowhere.
+
+
+def test_secrecy_repr() -> None:
+    """The repr shows where and, masked, who."""
+    account = Account.resolve(KEY, "https://fox.example/base/")
+    assert repr(account) == "<Account https://fox.example/base sk-0…cdef>"
+    assert repr(Account.resolve("sk-local")) == "<Account https://api.foxapi.cc …>"
+
+
+def test_secrecy_redaction() -> None:
+    """Every spelling of the key is masked; a text without it stays as it is."""
+    account = Account.resolve("sk-0123456789/abc+def")
+    text = "Bearer sk-0123456789/abc+def, ?key=sk-0123456789%2Fabc%2Bdef"
+    assert account.redact(text) == "Bearer sk-0…+def, ?key=sk-0…+def"
+    assert account.redact("nothing") == "nothing"
+
+
+def test_secrecy_short_keys() -> None:
+    """A short key is masked whole; one that is hardly a word garbles no text."""
+    assert Account.resolve("sk-local").redact("key sk-local") == "key …"
+    assert Account.resolve("k", "http://127.0.0.1:8787").redact("key") == "key"
+
+
+def test_a_piece_of_a_key_is_refused() -> None:
+    """What is too short for a key of the service is told, and not shown; here any will do."""
+    for url in (None, "https://fox.example"):
+        with pytest.raises(ConfigError, match="only 6 characters") as caught:
+            Account.resolve("sk-abc", url)
+        assert "sk-abc" not in str(caught.value)
+    local = Account.resolve("k", "https://127.0.0.1:8787")
+    with pytest.raises(ConfigError, match="only 1 characters"):
+        local.replace(base_url="https://fox.example")
+    assert Account.resolve("k", "http://gateway:8787", allow_http=True).headers
+
+
+def test_it_cannot_be_written_down() -> None:
+    """An account is neither pickled nor copied into a file by accident."""
+    account = Account.resolve(KEY)
+    for write in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="API key"):
+            write(account)
+
+
+# ``with_`` changes what is given and nothing else.
+
+
+def test_replace_one_by_one() -> None:
+    """Each part can be changed alone."""
+    account = Account.resolve(KEY, "http://fox.example/a", allow_http=True)
+    other = account.replace(api_key="sk-other")
+    assert other.headers["Authorization"] == "Bearer sk-other"
+    assert str(other.url("/x")) == "http://fox.example/a/x"
+    moved = account.replace(base_url="https://b.example")
+    assert moved.headers["Authorization"] == f"Bearer {KEY}"
+    assert moved.origin == "https://b.example"
+    with pytest.raises(ConfigError):
+        account.replace(allow_http=False)
+
+
+def test_replace_identity() -> None:
+    """Two accounts are two, even with the same key."""
+    assert Account.resolve(KEY) != Account.resolve(KEY)
 
 
 @pytest.mark.parametrize(

@@ -180,67 +180,68 @@ def test_errors_keep_no_account(account: Account) -> None:
     assert KEY.encode() not in pickle.dumps(failed.value)
 
 
-class TestEvents:
-    """What hooks are told of requests."""
+# What hooks are told of requests.
 
-    async def test_each_attempt_is_told(
-        self,
-        server: "Server",
-        account: Account,
-        transport: Transport,
-        post: RequestSpec,
-        retries: "Retries",
-    ) -> None:
-        """A call tells its attempts with their answers, and the wait between them."""
-        events: list[Event] = []
 
-        def emit(event: Event) -> None:
-            events.append(event)
-            retries(event)
+async def test_each_attempt_is_told(
+    server: "Server",
+    account: Account,
+    transport: Transport,
+    post: RequestSpec,
+    retries: "Retries",
+) -> None:
+    """A call tells its attempts with their answers, and the wait between them."""
+    events: list[Event] = []
 
-        server.answers(429, {"error": {"message": "slow", "type": "rate_limit_error"}})
-        await transport.fetch(account, post, task_decoder, retry=RETRY, emit=emit)
-        where = {"method": "POST", "path": "/v1/llm/generations"}
-        assert events == [
-            RequestStarted(**where, attempt=1),
-            RequestFinished(**where, attempt=1, seconds=0.0, status=429, error="RateLimitError"),
-            RetryScheduled(**where, attempt=1, delay=0.5, reason="RateLimitError"),
-            RequestStarted(**where, attempt=2),
-            RequestFinished(**where, attempt=2, seconds=0.0, status=200, error=None),
-        ]
+    def emit(event: Event) -> None:
+        events.append(event)
+        retries(event)
 
-    async def test_single_attempts_are_told(
-        self, server: "Server", account: Account, transport: Transport, clock: ManualClock
-    ) -> None:
-        """Polls and streams tell theirs, failed and cancelled ones too."""
-        events: list[Event] = []
-        where = "/v1/tasks/1", {"sync_upstream": "true"}
-        await transport.poll(account, *where, emit=events.append)
-        with pytest.raises(errors.InvalidResponseError):
-            await transport.open_stream(account, *where, emit=events.append)
-        server.stays_silent()
-        call = asyncio.ensure_future(transport.poll(account, *where, emit=events.append))
-        await server.seen(3)
-        await clock.advance(2)
-        call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
-        ends = [event for event in events if isinstance(event, RequestFinished)]
-        assert [(end.status, end.error, end.seconds) for end in ends] == [
-            (200, None, 0.0),
-            (200, "InvalidResponseError", 0.0),
-            (None, "CancelledError", 2.0),
-        ]
-        assert {end.path for end in ends} == {"/v1/tasks/1"}
+    server.answers(429, {"error": {"message": "slow", "type": "rate_limit_error"}})
+    await transport.fetch(account, post, task_decoder, retry=RETRY, emit=emit)
+    where = {"method": "POST", "path": "/v1/llm/generations"}
+    assert events == [
+        RequestStarted(**where, attempt=1),
+        RequestFinished(**where, attempt=1, seconds=0.0, status=429, error="RateLimitError"),
+        RetryScheduled(**where, attempt=1, delay=0.5, reason="RateLimitError"),
+        RequestStarted(**where, attempt=2),
+        RequestFinished(**where, attempt=2, seconds=0.0, status=200, error=None),
+    ]
 
-    async def test_no_event_shows_the_key(
-        self, server: "Server", transport: Transport, read: RequestSpec
-    ) -> None:
-        """A base URL that holds the key is masked in events."""
-        account = Account.resolve(KEY, f"{server.url}/{KEY}")
-        events: list[Event] = []
-        await transport.fetch(account, read, task_decoder, retry=RETRY, emit=events.append)
-        await transport.poll(account, read.path, emit=events.append)
-        assert events
-        assert KEY not in repr(events)
-        assert server.requests[0].target == f"/{KEY}/v1/tasks/1"
+
+async def test_single_attempts_are_told(
+    server: "Server", account: Account, transport: Transport, clock: ManualClock
+) -> None:
+    """Polls and streams tell theirs, failed and cancelled ones too."""
+    events: list[Event] = []
+    where = "/v1/tasks/1", {"sync_upstream": "true"}
+    await transport.poll(account, *where, emit=events.append)
+    with pytest.raises(errors.InvalidResponseError):
+        await transport.open_stream(account, *where, emit=events.append)
+    server.stays_silent()
+    call = asyncio.ensure_future(transport.poll(account, *where, emit=events.append))
+    await server.seen(3)
+    await clock.advance(2)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    ends = [event for event in events if isinstance(event, RequestFinished)]
+    assert [(end.status, end.error, end.seconds) for end in ends] == [
+        (200, None, 0.0),
+        (200, "InvalidResponseError", 0.0),
+        (None, "CancelledError", 2.0),
+    ]
+    assert {end.path for end in ends} == {"/v1/tasks/1"}
+
+
+async def test_no_event_shows_the_key(
+    server: "Server", transport: Transport, read: RequestSpec
+) -> None:
+    """A base URL that holds the key is masked in events."""
+    account = Account.resolve(KEY, f"{server.url}/{KEY}")
+    events: list[Event] = []
+    await transport.fetch(account, read, task_decoder, retry=RETRY, emit=events.append)
+    await transport.poll(account, read.path, emit=events.append)
+    assert events
+    assert KEY not in repr(events)
+    assert server.requests[0].target == f"/{KEY}/v1/tasks/1"

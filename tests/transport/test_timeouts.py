@@ -55,7 +55,7 @@ async def test_a_cancel_from_outside_goes_on(clock: ManualClock) -> None:
         await settle()
         task.cancel()
         if together:
-            deadlines._look()
+            deadlines._on_timer()
         with pytest.raises(asyncio.CancelledError):
             await task
 

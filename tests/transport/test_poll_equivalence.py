@@ -1,4 +1,4 @@
-"""Whatever a server does, a poll ends alike by the shortcut and by aiohttp's own request."""
+"""Whatever a server does, a poll ends the same by ``PooledGet`` and by aiohttp's own request."""
 
 import asyncio
 import gzip
@@ -208,7 +208,7 @@ ENDLESS = {
     "nothing",
     "only a 103",
 }
-BEGUN = {
+PARTIAL = {
     "nothing": b"",
     "half a head": b"HTTP/1.1 200 O",
     "another head": b"HTTP/1.1 103 Early\r\n\r\n",
@@ -233,16 +233,16 @@ async def ended(poll: "asyncio.Future[HTTPResponse]") -> tuple[object, ...]:
         return type(error), FOREIGN.sub("", str(error)), vars(error)
 
 
-class Way:
-    """A transport that takes the shortcut, or not."""
+class Poller:
+    """A transport with or without ``PooledGet``."""
 
-    def __init__(self, server: "Server", account: Account, *, straight: bool) -> None:
+    def __init__(self, server: "Server", account: Account, *, pooled: bool) -> None:
         self.server = server
         self.account = account
         self.clock = ManualClock()
         self.transport = Transport(clock=self.clock, limits=Limits(max_response_bytes=MIB))
-        if not straight:
-            self.transport._connections._shortcuts[account] = None
+        if not pooled:
+            self.transport._connections.disable_pooled_get(account)
         self.pool = self.transport._connections.reads.connector
         self.requests, self.peers = len(server.requests), len(server.peers)
 
@@ -253,7 +253,7 @@ class Way:
         await self.server.seen(asked)
         return poll
 
-    async def meets(self, name: str, data: bytes, then: Then) -> object:
+    async def poll_answered_with(self, name: str, data: bytes, then: Then) -> object:
         """Return how a poll ends that is answered with ``data``, how the next, and what is left."""
         self.server.script.append(sending(data, then))
         ends: list[object] = []
@@ -262,10 +262,10 @@ class Way:
             if waits:
                 await self.clock.advance(30)
             ends.append(await ended(poll))
-            await self.comes_to_rest()
+            await self.settle_connections()
         return *ends, self.counts()
 
-    async def breaks(self, data: bytes, how: str) -> object:
+    async def break_off(self, data: bytes, how: str) -> object:
         """Return how a poll ends that is cancelled or closed while ``data`` comes."""
         self.server.script.append(sending(data, "keep"))
         poll = await self.poll()
@@ -276,10 +276,10 @@ class Way:
         else:
             await self.transport.aclose()
         end = await ended(poll)
-        await self.comes_to_rest()
+        await self.settle_connections()
         return end, self.counts()
 
-    async def comes_to_rest(self) -> None:
+    async def settle_connections(self) -> None:
         """Wait until both ends agree on which connections are open."""
         while self.idle() != sum(not x.ended.is_set() for x in self.server.peers[self.peers :]):
             await asyncio.sleep(0)
@@ -301,25 +301,28 @@ class Way:
 @pytest.mark.parametrize("then", ["keep", "close", "reset"])
 @pytest.mark.parametrize("kind", SCRIPTS)
 async def test_answers(server: "Server", account: Account, kind: str, then: Then) -> None:
-    """An answer, whole or broken, ends a poll alike both ways, and keeps no line in use."""
+    """A response, complete or broken, ends a poll the same in both ways; no connection stays in use."""
     ways: list[dict[str, object]] = []
-    for straight in (True, False):
-        way = Way(server, account, straight=straight)
+    for pooled in (True, False):
+        way = Poller(server, account, pooled=pooled)
         ways.append(
-            {name: await way.meets(name, data, then) for name, data in SCRIPTS[kind].items()}
+            {
+                name: await way.poll_answered_with(name, data, then)
+                for name, data in SCRIPTS[kind].items()
+            }
         )
         await way.transport.aclose()
     assert ways[0] == ways[1]
 
 
 @pytest.mark.parametrize("how", ["cancelled", "closed"])
-@pytest.mark.parametrize("begun", BEGUN)
+@pytest.mark.parametrize("begun", PARTIAL)
 async def test_breaking_off(server: "Server", account: Account, begun: str, how: str) -> None:
-    """A poll that is broken off while its answer comes ends the same both ways, its line too."""
+    """A poll that is broken off while its answer arrives ends the same in both ways."""
     ways: list[object] = []
-    for straight in (True, False):
-        way = Way(server, account, straight=straight)
-        ways.append(await way.breaks(BEGUN[begun], how))
+    for pooled in (True, False):
+        way = Poller(server, account, pooled=pooled)
+        ways.append(await way.break_off(PARTIAL[begun], how))
         await way.transport.aclose()
         await server.peers[-1].ended.wait()
     assert ways[0] == ways[1]

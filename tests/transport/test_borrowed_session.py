@@ -1,4 +1,4 @@
-"""A session that was lent does as its owner wants, and still bills nothing twice."""
+"""A borrowed session does as its owner wants, and still bills nothing twice."""
 
 import asyncio
 import gzip
@@ -14,17 +14,16 @@ from aiohttp.client_proto import ResponseHandler
 from foxapi_async._clock import settle
 from foxapi_async._transport import (
     Account,
-    HTTPResponse,
     OutcomeUnknown,
     RequestSpec,
     Transport,
     decode,
 )
 from foxapi_async._transport.payload import SingleUsePayload
-from foxapi_async._wire.task import task_decoder
+from foxapi_async._wire.task import Task, task_decoder
 from foxapi_async.config import RetryPolicy
 from foxapi_async.errors import APIConnectionError, AuthenticationError, ConfigError, FoxAPIError
-from tests.transport.conftest import KEY, response, sending
+from tests.transport.conftest import KEY, fetch, response, sending
 
 if TYPE_CHECKING:
     from tests.transport.conftest import Peer, Retries, Server
@@ -209,7 +208,7 @@ async def test_no_middleware_makes_us_send_again_what_a_server_has_seen(
         server.script.extend([SCRIPTS[behaviour]] * 9)
     async with aiohttp.ClientSession(middlewares=(outermost,)) as session:
         transport = Transport(http=session, clock=retries.clock)
-        call = transport.request(account, post, retry=RETRY, emit=retries)
+        call = fetch(transport, account, post, retry=RETRY, emit=retries)
         (ended,) = await asyncio.gather(call, return_exceptions=True)
         seen = server.posts
         await asyncio.gather(*background, return_exceptions=True)
@@ -218,7 +217,7 @@ async def test_no_middleware_makes_us_send_again_what_a_server_has_seen(
     assert began[-1] == (0, 0)
     assert server.posts <= 1
     assert server.posts == seen
-    assert isinstance(ended, HTTPResponse | OutcomeUnknown | FoxAPIError | KeyError)
+    assert isinstance(ended, Task | OutcomeUnknown | FoxAPIError | KeyError)
     if isinstance(ended, APIConnectionError):
         assert not ended.sent
         assert server.posts == 0
@@ -229,8 +228,8 @@ async def test_a_body_that_a_middleware_writes_anew_is_answered(
 ) -> None:
     """Signing and logging middlewares work: the answer to their request is ours."""
     async with aiohttp.ClientSession(middlewares=(rewrites, reads)) as session:
-        answer = await Transport(http=session).request(account, post, retry=RETRY)
-    assert decode(task_decoder, answer).id == "task-llm-1-aaaaaaaa"
+        task = await fetch(Transport(http=session), account, post, retry=RETRY)
+    assert task.id == "task-llm-1-aaaaaaaa"
     assert server.requests[0].body == post.body
     assert server.posts == 1
 
@@ -249,7 +248,7 @@ async def test_a_request_of_another_kind_proves_nothing(
     server.at_connect.extend([half] * 3)
     async with aiohttp.ClientSession(request_class=Own) as session:
         with pytest.raises(OutcomeUnknown):
-            await Transport(http=session).request(account, post, retry=RETRY)
+            await fetch(Transport(http=session), account, post, retry=RETRY)
     assert len(server.peers) == 1
 
 
@@ -265,7 +264,7 @@ async def test_a_trace_that_fails_after_the_post_leaves_the_outcome_open(
     trace.on_request_end.append(fail)
     async with aiohttp.ClientSession(trace_configs=[trace]) as session:
         with pytest.raises(OutcomeUnknown, match="LookupError"):
-            await Transport(http=session).request(account, post, retry=RETRY)
+            await fetch(Transport(http=session), account, post, retry=RETRY)
     assert server.posts == 1
 
 
@@ -281,7 +280,7 @@ async def test_an_early_refusal_of_what_expects_an_answer_is_final(
     server.at_connect.extend([refuse] * 4)
     async with aiohttp.ClientSession(middlewares=(expects,)) as session:
         with pytest.raises(AuthenticationError):
-            await Transport(http=session).request(account, post, retry=RETRY)
+            await fetch(Transport(http=session), account, post, retry=RETRY)
     assert len(server.peers) == 1
 
 
@@ -311,8 +310,8 @@ async def test_defaults_of_the_session_change_nothing_of_ours(
     ) as session:
         transport = Transport(http=session)
         for call in (post, read):
-            answer = await transport.request(account, call, retry=RETRY)
-            assert decode(task_decoder, answer).status == "pending"
+            task = await fetch(transport, account, call, retry=RETRY)
+            assert task.status == "pending"
     sent = server.requests[0]
     assert sent.body == post.body
     assert sent.headers["authorization"] == f"Bearer {KEY}"
@@ -329,7 +328,7 @@ def passwords(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("passwords")
-@pytest.mark.parametrize("lends", [True, False], ids=["lent", "own"])
+@pytest.mark.parametrize("lends", [True, False], ids=["borrowed", "own"])
 async def test_a_netrc_does_not_get_in_the_way_of_the_key(
     server: "Server", account: Account, post: RequestSpec, read: RequestSpec, lends: bool
 ) -> None:
@@ -337,7 +336,7 @@ async def test_a_netrc_does_not_get_in_the_way_of_the_key(
     async with aiohttp.ClientSession(trust_env=True) as session:
         transport = Transport(http=session) if lends else Transport(trust_env=True)
         for call in (post, read):
-            await transport.request(account, call, retry=RETRY)
+            await fetch(transport, account, call, retry=RETRY)
         await transport.aclose()
     keys = {request.headers["authorization"] for request in server.requests}
     assert keys == {f"Bearer {KEY}"}
@@ -352,7 +351,7 @@ async def test_a_proxy_of_the_session_gets_nothing_that_stays_here(
         transport = Transport(http=session)
         for call in (post, read):
             with pytest.raises(ConfigError, match="no_proxy"):
-                await transport.request(account, call, retry=RETRY)
+                await fetch(transport, account, call, retry=RETRY)
     assert not server.peers
 
 
@@ -360,11 +359,11 @@ async def test_a_session_that_another_tool_has_taken_over_works(
     account: Account, post: RequestSpec, monkeypatch: pytest.MonkeyPatch, retries: "Retries"
 ) -> None:
     """Tools for tests answer in place of aiohttp: their answers count, once."""
-    told: list[Mapping[str, object]] = []
+    requests: list[Mapping[str, object]] = []
     ends: list[object] = [aiohttp.ClientConnectionError("made up"), response, response]
 
     async def answers(_: object, method: str, url: object, **how: object) -> object:
-        told.append(how)
+        requests.append(how)
         end = ends.pop(0)
         if isinstance(end, Exception):
             raise end
@@ -380,11 +379,11 @@ async def test_a_session_that_another_tool_has_taken_over_works(
 
     monkeypatch.setattr(aiohttp.ClientSession, "_request", answers)
     transport = Transport(clock=retries.clock)
-    answer = await transport.request(account, post, retry=RETRY, emit=retries)
-    assert decode(task_decoder, answer).id == "task-1"
+    task = await fetch(transport, account, post, retry=RETRY, emit=retries)
+    assert task.id == "task-1"
     # The error came before anybody had read the body: that was proof.
-    assert len(told) == 2
-    assert isinstance(told[0]["data"], SingleUsePayload)
+    assert len(requests) == 2
+    assert isinstance(requests[0]["data"], SingleUsePayload)
     assert decode(task_decoder, await transport.poll(account, "/v1/tasks/task-1")).id == "task-1"
-    assert len(told) == 3
+    assert len(requests) == 3
     await transport.aclose()

@@ -8,14 +8,13 @@ import pytest
 
 from foxapi_async._clock import ManualClock
 from foxapi_async._transport import Account, RequestSpec, Transport
-from foxapi_async.config import RetryPolicy
 from foxapi_async.errors import APIConnectionError
+from tests.transport.conftest import ONCE, fetch
 
 if TYPE_CHECKING:
     from tests.transport.conftest import Peer, Server
 
 KEY = "sk-0123456789abcdef"
-ONCE = RetryPolicy(attempts=1)
 
 
 @pytest.fixture
@@ -44,7 +43,7 @@ async def test_the_environment_is_not_heeded_unasked(
         deaf.bind(("127.0.0.1", 0))
         account = Account.resolve(KEY, f"http://127.0.0.1:{deaf.getsockname()[1]}")
         with pytest.raises(APIConnectionError):
-            await transport.request(account, read, retry=ONCE)
+            await fetch(transport, account, read, retry=ONCE)
     assert not server.peers
 
 
@@ -65,7 +64,7 @@ async def test_what_stays_on_this_machine_goes_to_no_proxy(
         account = Account.resolve(KEY, f"{scheme}://{host}:{deaf.getsockname()[1]}")
         for call in (read, post):
             with pytest.raises(APIConnectionError):
-                await trusting.request(account, call, retry=ONCE)
+                await fetch(trusting, account, call, retry=ONCE)
     assert not server.peers
 
 
@@ -75,7 +74,7 @@ async def test_plain_http_goes_through_the_proxy(
 ) -> None:
     """With ``trust_env`` it forwards plain http, and so sees all of it."""
     account = Account.resolve(KEY, "http://fox.example", allow_http=True)
-    await trusting.request(account, read, retry=ONCE)
+    await fetch(trusting, account, read, retry=ONCE)
     assert server.requests[0].target == "http://fox.example/v1/tasks/1"
 
 
@@ -94,7 +93,7 @@ async def test_the_proxy_of_a_tunnel_never_sees_the_key(
     server.at_connect.append(refuse)
     account = Account.resolve(KEY, "https://fox.example")
     with pytest.raises(APIConnectionError) as failed:
-        await trusting.request(account, post, retry=ONCE)
+        await fetch(trusting, account, post, retry=ONCE)
     assert not failed.value.sent
     assert KEY not in str(failed.value)
     assert heads[0].startswith(b"CONNECT fox.example:443 ")

@@ -1,7 +1,7 @@
-"""An inlet brings what aiohttp's own reads bring, and is done without where there is none."""
+"""A ``RawStream`` returns what aiohttp's reads return, and is not used if its probe fails."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -12,20 +12,12 @@ from hypothesis import strategies as st
 
 from foxapi_async import FoxSession
 from foxapi_async._clock import settle
-from foxapi_async._transport import Account, RawStream, StreamBody, Transport, inlet
+from foxapi_async._transport import Account, RawStream, StreamBody, Transport, _aiohttp_private
 from foxapi_async.gateway import Gateway
 from tests.transport.conftest import CHUNKED
 
 if TYPE_CHECKING:
     from tests.transport.conftest import Server
-
-
-@pytest.fixture
-def untried() -> Iterator[None]:
-    """Let the next stream try anew whether an inlet is possible."""
-    inlet._is_possible.cache_clear()
-    yield
-    inlet._is_possible.cache_clear()
 
 
 @pytest.fixture
@@ -39,20 +31,20 @@ async def body(
     opened.close()
 
 
-async def read(opened: RawStream) -> bytes:
-    """Read as the reader of a stream does."""
-    if (arrival := opened.wait_future()) is not None:
-        await arrival
-    return opened.read_nowait()
+async def read(stream: RawStream) -> bytes:
+    """Read as ``DeltaReader`` does."""
+    if (future := stream.wait_future()) is not None:
+        await future
+    return stream.read_nowait()
 
 
-async def brought(reads: list[list[bytes]]) -> None:
-    """Feed two contents alike, and read each in its way between the reads."""
+async def check_reads(reads: list[list[bytes]]) -> None:
+    """Feed two bodies the same pieces; read one by ``readany`` and one by ``RawStream``."""
     loop = asyncio.get_running_loop()
     protocol = ResponseHandler(loop)
     protocol.connection_made(asyncio.Transport())
     contents = [aiohttp.StreamReader(protocol, 2**16, loop=loop) for _ in range(2)]
-    found = RawStream.of(contents[1])
+    found = RawStream.create(contents[1])
     assert found is not None
     for pieces in reads:
         reading = [asyncio.ensure_future(contents[0].readany()), asyncio.ensure_future(read(found))]
@@ -72,18 +64,18 @@ PIECES = st.lists(st.binary(min_size=1, max_size=5), min_size=1, max_size=4)
 
 
 @given(st.lists(PIECES, max_size=5), st.booleans())
-def test_it_brings_what_readany_brings(reads: list[list[bytes]], ends: bool) -> None:
-    """In whatever pieces bytes arrive, a read returns all that are there, and none at the end."""
-    asyncio.run(brought([*reads, []] if ends else reads))
+def test_it_returns_what_readany_returns(reads: list[list[bytes]], ends: bool) -> None:
+    """However the bytes arrive, a read returns all that are buffered, and ``b""`` at the end."""
+    asyncio.run(check_reads([*reads, []] if ends else reads))
 
 
 async def test_bytes_before_a_cut_are_not_lost(server: "Server", body: StreamBody) -> None:
-    """What had arrived when the line broke is taken, then the error of the cut is raised."""
+    """Bytes that arrived before a cut are returned; then the error of the cut is raised."""
     assert body.raw_stream is not None
-    arrival = body.raw_stream.wait_future()
-    assert arrival is not None
+    future = body.raw_stream.wait_future()
+    assert future is not None
     server.peers[0].send(b"2\r\nhi\r\n")
-    await arrival
+    await future
     server.peers[0].reset()
     await server.peers[0].ended.wait()
     await settle()
@@ -94,14 +86,16 @@ async def test_bytes_before_a_cut_are_not_lost(server: "Server", body: StreamBod
 
 
 @pytest.mark.parametrize("how", ["close", "cut"])
-async def test_one_who_waits_is_told(server: "Server", body: StreamBody, how: str) -> None:
-    """A wait ends when the line breaks, and when the body is closed from here."""
+async def test_a_wait_ends_with_its_connection(
+    server: "Server", body: StreamBody, how: str
+) -> None:
+    """A wait ends when the connection is cut, and when the body is closed by this side."""
     assert body.raw_stream is not None
-    arrival = body.raw_stream.wait_future()
-    assert arrival is not None
+    future = body.raw_stream.wait_future()
+    assert future is not None
     body.close() if how == "close" else server.peers[0].reset()
     with pytest.raises(aiohttp.ClientError):
-        await arrival
+        await future
 
 
 async def test_a_cancelled_wait_loses_nothing(server: "Server", body: StreamBody) -> None:
@@ -116,10 +110,10 @@ async def test_a_cancelled_wait_loses_nothing(server: "Server", body: StreamBody
     assert await read(body.raw_stream) == b"hi"
 
 
-@pytest.mark.usefixtures("untried")
-@pytest.mark.parametrize("name", ["_read_nowait_chunk", "feed_data"])
+@pytest.mark.usefixtures("fresh_probe")
+@pytest.mark.parametrize("name", ["_read_nowait_chunk", "feed_data", "set_exception"])
 async def test_another_aiohttp(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """An aiohttp that is made otherwise inside costs time and nothing else."""
+    """With an aiohttp that works in another way inside, streams work by its public API."""
     spoilt = type("Spoilt", (aiohttp.StreamReader,), {name: lambda *_: None})
     monkeypatch.setattr(aiohttp, "StreamReader", spoilt)
     async with (
@@ -128,5 +122,5 @@ async def test_another_aiohttp(monkeypatch: pytest.MonkeyPatch, name: str) -> No
     ):
         handle = await fox.llm.submit(model="gpt-5.5", messages="count 1 to 30", stream=True)
         text = "".join([delta.text async for delta in handle.stream()])
-    assert not inlet._is_possible()
+    assert not _aiohttp_private._raw_stream_works()
     assert text == ", ".join(map(str, range(1, 31)))
