@@ -301,7 +301,7 @@ class Poller:
 @pytest.mark.parametrize("then", ["keep", "close", "reset"])
 @pytest.mark.parametrize("kind", SCRIPTS)
 async def test_answers(server: "Server", account: Account, kind: str, then: Then) -> None:
-    """A response, complete or not, ends a poll the same in both ways, and no connection is stuck."""
+    """A response, complete or not, ends a poll the same in both ways; no connection is stuck."""
     ways: list[dict[str, object]] = []
     for pooled in (True, False):
         way = Poller(server, account, pooled=pooled)
