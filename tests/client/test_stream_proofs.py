@@ -279,3 +279,23 @@ async def test_odd_ends_of_a_stream_are_no_proof(
     await scripted_service.wait_until(reading.done, clock)
     assert await reading == WHOLE
     assert scripted_service.polls == 1
+
+
+async def test_a_stream_that_is_closed_twice_is_not_whole(
+    session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
+) -> None:
+    """A stream of which one delta was read is no whole answer, however often it is closed."""
+    handle = await submit(session_on_scripted)
+    stream = handle.stream()
+    assert (await anext(stream)).text == "one"
+    # All chunks and the end arrived in the same read.
+    assert session_on_scripted.stats().streams == 0
+    for _ in range(2):
+        await stream.aclose()
+    scripted_service.stream_status = 404
+    scripted_service.store("")
+    waiting = asyncio.ensure_future(outcome_of(handle.result()))
+    await scripted_service.wait_until(waiting.done, clock)
+    error = waiting.result()
+    assert isinstance(error, StreamInterruptedError)
+    assert error.partial == "one"
