@@ -1,4 +1,4 @@
-"""The clocks of a session: each ends its own kind of waiting, and none hides another."""
+"""The timeouts of a session: each ends its own kind of waiting, and none hides another."""
 
 import asyncio
 from typing import TYPE_CHECKING, Any
@@ -18,10 +18,10 @@ TASK_ID = "task-llm-1776874565-yq3szvcu"
 
 @pytest.mark.parametrize("own", [True, False])
 @pytest.mark.parametrize("stuck", ["poll", "name"])
-async def test_no_stuck_poll_hides_the_patience_of_a_wait(
+async def test_no_stuck_poll_hides_the_timeout_of_a_wait(
     fault_proxy: FaultProxy, clock: ManualClock, resolver: "Resolver", *, stuck: str, own: bool
 ) -> None:
-    """A wait ends when its patience does, while its poll hangs in an answer or in a name."""
+    """A wait times out while its poll hangs in a response or in name resolution."""
     connector = aiohttp.TCPConnector(resolver=resolver)
     timeouts = Timeouts(read=30, connect=30, wait=60 if own else 5)
     async with (
@@ -48,10 +48,10 @@ async def test_no_stuck_poll_hides_the_patience_of_a_wait(
             await waiting
 
 
-async def test_each_clock_is_named_by_what_it_ends(
+async def test_the_error_names_the_timeout_that_expired(
     fault_proxy: FaultProxy, clock: ManualClock
 ) -> None:
-    """The shorter of two clocks ends a call, and the error says which setting that was."""
+    """The shorter of two timeouts ends a call, and the error names its setting."""
     fault_proxy.on("*", "*", Stall(response=0))
     for number, (timeouts, name) in enumerate(
         [

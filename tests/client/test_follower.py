@@ -15,12 +15,12 @@ COUNT = "1, 2, 3, 4, 5"
 
 
 async def submit(fox: FoxSession, messages: str = "count 1 to 5") -> LLMHandle:
-    """Submit a generation that thinks and has a stream."""
+    """Submit a generation with reasoning and a stream."""
     return await fox.llm.submit(model="kimi-k2.6", messages=messages, stream=True)
 
 
 async def test_awaiting_follows_the_stream(fox: FoxSession, gateway: Gateway) -> None:
-    """The result comes with its thinking, by one stream and one GET, however many wait."""
+    """The result has its reasoning, by one stream and one GET, for any number of waiters."""
     handle = await submit(fox)
     first, second = await asyncio.gather(handle, handle.result())
     assert first is second
@@ -30,15 +30,15 @@ async def test_awaiting_follows_the_stream(fox: FoxSession, gateway: Gateway) ->
     assert fox.stats().streams == 0
 
 
-async def test_generate_keeps_the_thinking_of_a_thinking_model(fox: FoxSession) -> None:
-    """generate() on a model that thinks asks for a stream by itself."""
+async def test_generate_keeps_the_reasoning(fox: FoxSession) -> None:
+    """``generate`` with a reasoning model asks for a stream by itself."""
     completion = await fox.llm.generate(model="kimi-k2.6", messages="count 1 to 5")
     assert completion.text == COUNT
     assert completion.reasoning
 
 
 async def test_no_more_streams_than_allowed_are_followed(gateway: Gateway) -> None:
-    """Beyond limits.streams the waiting polls, and every result comes."""
+    """Beyond limits.streams, tasks are polled, and every result arrives."""
     async with FoxSession("sk-x", base_url=gateway.url, limits=Limits(streams=3)) as fox:
         handles = [await submit(fox) for _ in range(8)]
         completions = await asyncio.gather(*handles)
@@ -49,7 +49,7 @@ async def test_no_more_streams_than_allowed_are_followed(gateway: Gateway) -> No
 async def test_polls_take_over_where_streaming_fails(
     session_via_proxy: FoxSession, fault_proxy: FaultProxy
 ) -> None:
-    """A stream that cannot be had costs the thinking, never the result."""
+    """A stream that cannot be opened costs the reasoning, never the result."""
     handle = await submit(session_via_proxy)
     fault_proxy.on("GET", STREAM, CannedResponse.http(403, b"no"))
     completion = await handle
@@ -59,7 +59,7 @@ async def test_polls_take_over_where_streaming_fails(
 async def test_a_cut_stream_is_followed_again(
     session_via_proxy: FoxSession, fault_proxy: FaultProxy
 ) -> None:
-    """A cut in the middle changes nothing that is awaited."""
+    """A lost connection does not change the result."""
     handle = await submit(session_via_proxy)
     fault_proxy.on("GET", STREAM, Reset(body=b"reasoning_content"), times=1)
     completion = await handle
@@ -80,7 +80,7 @@ async def test_a_failure_is_known_by_the_stream(fox: FoxSession, gateway: Gatewa
 async def test_the_last_waiter_to_leave_closes_the_stream(
     session_via_proxy: FoxSession, fault_proxy: FaultProxy
 ) -> None:
-    """A wait that runs out leaves no stream and no task behind, and the next one follows again."""
+    """A wait that times out leaves no stream and no asyncio task; the next one follows again."""
     handle = await submit(session_via_proxy)
     fault_proxy.on("GET", STREAM, Stall(body=b"reasoning_content"), times=1)
     with pytest.raises(TaskTimeoutError):
@@ -91,8 +91,8 @@ async def test_the_last_waiter_to_leave_closes_the_stream(
     assert fault_proxy.count("GET", STREAM) == 2
 
 
-async def test_a_reader_that_stands_still_delays_nobody(fox: FoxSession) -> None:
-    """Awaiting the handle does not depend on how far another reader of its stream has come."""
+async def test_a_slow_reader_does_not_delay_the_result(fox: FoxSession) -> None:
+    """Awaiting the handle does not depend on the position of another reader of the stream."""
     handle = await submit(fox)
     async with handle.stream() as stream:
         await anext(stream)
@@ -101,8 +101,8 @@ async def test_a_reader_that_stands_still_delays_nobody(fox: FoxSession) -> None
     assert rest[-1].finish_reason == "stop"
 
 
-async def test_followers_and_readers_share_the_room(gateway: Gateway) -> None:
-    """Streams that are read count, and those that are about to be opened in the same turn."""
+async def test_followers_and_readers_share_the_limit(gateway: Gateway) -> None:
+    """limits.streams counts streams of readers, and those that are just about to be opened."""
     async with FoxSession("sk-x", base_url=gateway.url, limits=Limits(streams=3)) as fox:
         handles = [await submit(fox, "count 1 to 40") for _ in range(4)]
         async with handles[0].stream() as stream:
@@ -116,7 +116,7 @@ async def test_followers_and_readers_share_the_room(gateway: Gateway) -> None:
 
 
 async def test_a_pickled_handle_follows_too(fox: FoxSession, gateway: Gateway) -> None:
-    """A copy in another process knows that there is a stream, and keeps the thinking."""
+    """An unpickled handle knows that there is a stream, and keeps the reasoning."""
     handle = await submit(fox)
     async with FoxSession("sk-secret-0123456789abcdef", base_url=gateway.url) as other:
         again: LLMHandle = pickle.loads(pickle.dumps(handle)).bind(other)
@@ -125,14 +125,14 @@ async def test_a_pickled_handle_follows_too(fox: FoxSession, gateway: Gateway) -
 
 
 async def test_a_handle_that_learns_of_its_stream_follows(fox: FoxSession) -> None:
-    """A look that shows a stream is as good as the answer to the submit."""
+    """A snapshot that names a stream is enough to follow it."""
     again = fox.tasks.handle((await submit(fox)).id)
     await again.refresh()
     assert (await again).reasoning
 
 
 async def test_updates_are_polled_even_while_the_stream_is_followed(fox: FoxSession) -> None:
-    """Progress is the task's to tell: one who watches it gets it, whoever else waits."""
+    """``updates`` polls the progress while another waiter follows the stream."""
     handle = await submit(fox, "count 1 to 60")
     waiting = asyncio.create_task(handle.result())
     seen = [task.progress async for task in handle.updates()]

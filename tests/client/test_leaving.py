@@ -34,30 +34,30 @@ MORE = b'"content":" 4'
 
 
 class LeftError(Exception):
-    """What a loop's body raises."""
+    """The error that the body of a loop raises."""
 
 
 async def submit(fox: FoxSession) -> LLMHandle:
-    """Submit a generation whose stream goes on for a while."""
+    """Submit a generation with a stream of several chunks."""
     return await fox.llm.submit(model="gpt-5.5", messages="count 1 to 9", stream=True)
 
 
 async def step(stream: ChatStream) -> Delta:
-    """Read one delta in a task of its own."""
+    """Read one delta, as a coroutine for ``create_task``."""
     return await anext(stream)
 
 
 async def read(stream: ChatStream) -> None:
-    """Read to the end in a task of its own."""
+    """Read to the end, as a coroutine for ``create_task``."""
     async for _ in stream:
         pass
 
 
-# Each is called with a handle, and the proxy that holds its stream after three deltas.
+# Each is called with a handle and the proxy that stalls its stream after three deltas.
 
 
 async def break_out_of_a_temporary(handle: LLMHandle, _: FaultProxy) -> None:
-    """Leave a loop over a temporary."""
+    """Break out of a loop over a temporary stream."""
     async for _delta in handle.stream():
         break
 
@@ -84,7 +84,7 @@ async def cancel_the_loop(handle: LLMHandle, fault_proxy: FaultProxy) -> None:
 
 
 async def leave_a_context_early(handle: LLMHandle, _: FaultProxy) -> None:
-    """Leave `async with` half-read."""
+    """Leave ``async with`` with unread chunks."""
     async with handle.stream() as stream:
         await anext(stream)
 
@@ -98,7 +98,7 @@ async def raise_in_a_context(handle: LLMHandle, _: FaultProxy) -> None:
 
 
 async def cancel_in_a_context(handle: LLMHandle, fault_proxy: FaultProxy) -> None:
-    """Cancel the task that is in it."""
+    """Cancel the task inside ``async with``."""
 
     async def loop() -> None:
         async with handle.stream() as stream:
@@ -112,7 +112,7 @@ async def cancel_in_a_context(handle: LLMHandle, fault_proxy: FaultProxy) -> Non
 
 
 async def close_while_another_task_reads(handle: LLMHandle, fault_proxy: FaultProxy) -> None:
-    """Close what another task waits for."""
+    """Close a stream that another task reads."""
     stream = handle.stream()
     reading = asyncio.create_task(read(stream))
     await fault_proxy.wait_for_stalls()
@@ -121,15 +121,15 @@ async def close_while_another_task_reads(handle: LLMHandle, fault_proxy: FaultPr
         await reading
 
 
-async def let_the_patience_run_out(handle: LLMHandle, _: FaultProxy) -> None:
-    """Wait longer than the stream is patient."""
+async def let_the_timeout_expire(handle: LLMHandle, _: FaultProxy) -> None:
+    """Read until ``stream(timeout=)`` expires."""
     with pytest.raises(TaskTimeoutError):
         async for _delta in handle.stream(timeout=0.05):
             pass
 
 
 async def time_out_and_close(handle: LLMHandle, fault_proxy: FaultProxy) -> None:
-    """Wait longer than wait_for is, then close."""
+    """Read until ``wait_for`` times out, then close."""
     stream = handle.stream()
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(read(stream), 0.05)
@@ -138,20 +138,20 @@ async def time_out_and_close(handle: LLMHandle, fault_proxy: FaultProxy) -> None
 
 
 async def make_and_never_read(handle: LLMHandle, _: FaultProxy) -> None:
-    """Make streams and forget them."""
+    """Make streams and drop them."""
     handle.stream()
     aiter(handle.stream())
 
 
 async def read_to_the_end(handle: LLMHandle, fault_proxy: FaultProxy) -> None:
-    """Read all there is."""
+    """Read every chunk."""
     fault_proxy.clear()
     stream = handle.stream()
     await read(stream)
 
 
 async def ask_for_the_completion(handle: LLMHandle, fault_proxy: FaultProxy) -> None:
-    """Let the stream read itself."""
+    """Ask an unread stream for its completion."""
     fault_proxy.clear()
     assert (await handle.stream().completion()).text
 
@@ -168,7 +168,7 @@ async def leave_a_generator(handle: LLMHandle, _: FaultProxy) -> None:
     await generator.aclose()  # type: ignore[attr-defined]
 
 
-QUIET = [
+WITHOUT_WARNING = [
     break_out_of_a_temporary,
     raise_in_the_body,
     cancel_the_loop,
@@ -176,7 +176,7 @@ QUIET = [
     raise_in_a_context,
     cancel_in_a_context,
     close_while_another_task_reads,
-    let_the_patience_run_out,
+    let_the_timeout_expire,
     time_out_and_close,
     make_and_never_read,
     read_to_the_end,
@@ -186,11 +186,11 @@ QUIET = [
 
 
 async def break_out_of_a_name(handle: LLMHandle, _: FaultProxy) -> None:
-    """Leave a loop over a name, and drop the name."""
+    """Break out of a loop over a named stream and drop the name."""
     stream = handle.stream()
     async for _delta in stream:
         break
-    assert len(handle._bound().core.streams) == 0  # closed before the name goes
+    assert len(handle._bound().core.streams) == 0  # closed before the name is dropped
 
 
 async def drop_between_two_reads(handle: LLMHandle, _: FaultProxy) -> None:
@@ -208,20 +208,22 @@ async def drop_after_a_cancelled_read(handle: LLMHandle, fault_proxy: FaultProxy
     await asyncio.wait((reading,))
 
 
-LOUD = [break_out_of_a_name, drop_between_two_reads, drop_after_a_cancelled_read]
+WITH_WARNING = [break_out_of_a_name, drop_between_two_reads, drop_after_a_cancelled_read]
 
 Leave = Callable[[LLMHandle, FaultProxy], Awaitable[None]]
 
 
-@pytest.mark.parametrize("leave", [*QUIET, *LOUD], ids=lambda leave: leave.__name__)
+@pytest.mark.parametrize(
+    "leave", [*WITHOUT_WARNING, *WITH_WARNING], ids=lambda leave: leave.__name__
+)
 async def test_leaving_leaves_nothing(
     session_via_proxy: FoxSession, fault_proxy: FaultProxy, leave: Leave
 ) -> None:
-    """No socket, no task, no timer; one warning for a named stream left lying, else none."""
+    """No socket, task or timer is left; only a named stream that is dropped half-read warns."""
     fault_proxy.on("GET", STREAM, Stall(body=MORE))
     handle = await submit(session_via_proxy)
     before = asyncio.all_tasks()
-    # The collector may not help.
+    # Without the garbage collector: reference counts close the stream.
     gc.disable()
     try:
         with warnings.catch_warnings(record=True) as said:
@@ -233,19 +235,19 @@ async def test_leaving_leaves_nothing(
             assert not [task for task in tasks if "foxapi_async/_client" in task]
     finally:
         gc.enable()
-    # What stays is kept for the next submit and the next poll.
+    # Connections in the pool are kept for the next submit and the next poll.
     await fault_proxy.wait_until(
         lambda: fault_proxy.open_connections <= 2 and not fault_proxy.stalled
     )
     loud = [str(warning.message) for warning in said if warning.category is ResourceWarning]
-    assert len(loud) == (leave in LOUD)
+    assert len(loud) == (leave in WITH_WARNING)
     assert all("dropped half-read" in text for text in loud)
 
 
 async def test_a_collected_stream_is_closed_too(
     session_via_proxy: FoxSession, fault_proxy: FaultProxy
 ) -> None:
-    """A stream in a cycle waits for the collector, which then closes it and warns."""
+    """A stream in a reference cycle is closed, with a warning, when it is collected."""
     fault_proxy.on("GET", STREAM, Stall(body=MORE))
     holder: list[object] = []
     stream = (await submit(session_via_proxy)).stream()
@@ -262,7 +264,7 @@ async def test_a_collected_stream_is_closed_too(
 
 
 async def test_closing_the_session_ends_every_wait(fault_proxy: FaultProxy) -> None:
-    """Whoever waits for bytes is told at once that the session is closed, copies included."""
+    """Closing the session ends every read with SessionClosedError, also those of its copies."""
     fault_proxy.on("GET", STREAM, Stall(body=MORE))
     async with FoxSession(KEY, base_url=fault_proxy.url) as fox:
         handle = await submit(fox)
@@ -284,7 +286,7 @@ async def test_closing_the_session_ends_every_wait(fault_proxy: FaultProxy) -> N
 async def test_closing_the_session_ends_a_backoff_and_an_opening(
     scripted_gateway: Gateway, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
-    """No reader waits out a delay, or an answer, of a session that is closed."""
+    """Closing the session ends a read that waits for a backoff or for a response."""
     async with FoxSession(KEY, base_url=scripted_gateway.url, clock=clock) as fox:
         handle = await submit(fox)
         scripted_service.script.extend([503] * 2)
@@ -303,7 +305,7 @@ async def test_closing_the_session_ends_a_backoff_and_an_opening(
 async def test_a_follower_ends_quietly_with_its_session(
     fault_proxy: FaultProxy, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whoever awaits is told, and nothing is logged as a crash."""
+    """The waiter gets SessionClosedError, and nothing is logged as a crash."""
     fault_proxy.on("GET", STREAM, Stall(body=MORE))
     async with FoxSession(KEY, base_url=fault_proxy.url) as fox:
         waiting = asyncio.create_task((await submit(fox)).result())
@@ -314,7 +316,7 @@ async def test_a_follower_ends_quietly_with_its_session(
 
 
 async def test_a_stream_belongs_to_its_sessions_loop(fox: FoxSession) -> None:
-    """Reading in another event loop is refused as such."""
+    """Reading in another event loop raises an error that says so."""
     handle = await submit(fox)
 
     def elsewhere() -> None:
@@ -330,10 +332,10 @@ async def test_a_stream_belongs_to_its_sessions_loop(fox: FoxSession) -> None:
 # Streams that submit
 
 
-async def test_a_submission_that_nobody_waits_for_is_unclaimed(
+async def test_a_submission_without_a_reader_is_unclaimed(
     session_via_proxy: FoxSession, fault_proxy: FaultProxy
 ) -> None:
-    """Cancelled while it submits, a stream leaves its task in fox.unclaimed, name or no name."""
+    """A stream that is cancelled while it submits leaves its task in fox.unclaimed."""
 
     async def enter() -> None:
         async with session_via_proxy.llm.stream(model="gpt-5.5", messages="count 1 to 3"):
@@ -359,8 +361,10 @@ async def test_a_submission_that_nobody_waits_for_is_unclaimed(
         assert (await handle).text == "1, 2, 3"
 
 
-async def test_a_submission_that_lands_as_its_reader_goes_is_unclaimed(fox: FoxSession) -> None:
-    """Not even an answer that comes in the very turn of the cancel is lost."""
+async def test_a_submission_that_ends_as_its_read_is_cancelled_is_unclaimed(
+    fox: FoxSession,
+) -> None:
+    """A response that arrives in the same iteration of the loop as the cancel is not lost."""
     stream = fox.llm.stream(model="gpt-5.5", messages="count 1 to 3")
     first = asyncio.create_task(step(stream))
     once = stream._reader._source
@@ -376,8 +380,8 @@ async def test_a_submission_that_lands_as_its_reader_goes_is_unclaimed(fox: FoxS
     assert fox.unclaimed == (handle,)
 
 
-async def test_a_refused_submission_is_told_to_whoever_reads(fox: FoxSession) -> None:
-    """The error of the submit is the error of the first read, and of each later one."""
+async def test_the_error_of_a_submission_is_raised_by_every_read(fox: FoxSession) -> None:
+    """The first read and every later one raise the error of the submission."""
     stream = fox.with_options(validation="off").llm.stream(model="no-such", messages="hello")
     for _ in range(2):
         with pytest.raises(Exception, match="no-such"):
@@ -390,7 +394,7 @@ async def test_a_refused_submission_is_told_to_whoever_reads(fox: FoxSession) ->
 async def test_a_read_that_times_out_loses_no_chunk(
     scripted_gateway: Gateway, scripted_service: "ScriptedService"
 ) -> None:
-    """wait_for around anext may give up at any moment: the chunks still come once, in order."""
+    """However often ``wait_for`` cancels a read, each chunk is delivered once, in order."""
 
     async def drip(response: web.StreamResponse, offset: int) -> None:
         for number in range(offset, 60):
@@ -418,7 +422,7 @@ async def test_a_read_that_times_out_loses_no_chunk(
 
 
 async def test_what_was_received_is_not_read_after_the_close(fox: FoxSession) -> None:
-    """A closed stream gives nothing more, and its position stays that of the last delta read."""
+    """A closed stream delivers nothing, and its position stays after the last delta read."""
     handle = await submit(fox)
     await handle
     stream = handle.stream()
@@ -435,10 +439,10 @@ async def test_what_was_received_is_not_read_after_the_close(fox: FoxSession) ->
 
 
 @pytest.mark.parametrize("taken", [0, 1])
-async def test_what_arrives_as_the_stream_is_closed_is_nobodys(
+async def test_bytes_that_arrive_as_the_stream_is_closed_are_dropped(
     scripted_gateway: Gateway, scripted_service: "ScriptedService", taken: int
 ) -> None:
-    """Not even bytes that come in the very turn of the close are read after it."""
+    """Bytes that arrive in the same iteration of the loop as the close are not delivered."""
     late = asyncio.Event()
 
     async def say(response: web.StreamResponse, offset: int) -> None:
@@ -472,10 +476,10 @@ async def test_what_arrives_as_the_stream_is_closed_is_nobodys(
         assert stream.offset == taken
 
 
-async def test_a_stream_whose_end_has_come_takes_no_place(
+async def test_a_stream_that_has_ended_is_not_counted_as_open(
     scripted_gateway: Gateway, scripted_service: "ScriptedService"
 ) -> None:
-    """The last delta in hand, the connection is closed and limits.streams has room again."""
+    """The connection is closed, and limits.streams allows another, as the last delta arrives."""
     async with (
         FoxSession(KEY, base_url=scripted_gateway.url) as fox,
         (await submit(fox)).stream() as stream,
@@ -491,7 +495,7 @@ async def test_a_stream_whose_end_has_come_takes_no_place(
 async def read_apart(
     fox: FoxSession, scripted_service: "ScriptedService"
 ) -> AsyncIterator[ChatStream]:
-    """Open a stream, get three words in a read each, and let nothing follow."""
+    """Open a stream that sends three chunks, one a read, and then nothing."""
 
     async def connection(response: web.StreamResponse, offset: int) -> None:
         for text in ("one", "two", "three"):
@@ -509,7 +513,7 @@ async def read_apart(
 async def test_a_read_whose_coroutine_is_closed(
     scripted_gateway: Gateway, scripted_service: "ScriptedService"
 ) -> None:
-    """A read that is closed and not cancelled leaves no future behind that complains."""
+    """A read whose coroutine is closed leaves no future that logs an unretrieved error."""
     async with (
         FoxSession(KEY, base_url=scripted_gateway.url) as fox,
         read_apart(fox, scripted_service) as stream,
@@ -523,7 +527,7 @@ async def test_a_read_whose_coroutine_is_closed(
 async def test_a_lent_session_that_is_closed(
     scripted_gateway: Gateway, scripted_service: "ScriptedService", *, waits: bool
 ) -> None:
-    """The owner of a borrowed session closes it: a read ends, in a second if it waits already."""
+    """When a borrowed aiohttp session is closed, a read fails, within a second if it waits."""
     clock = ManualClock()
     async with (
         aiohttp.ClientSession() as borrowed,
@@ -544,7 +548,7 @@ async def test_a_lent_session_that_is_closed(
 async def test_a_slow_reader_holds_the_service_back(
     scripted_gateway: Gateway, scripted_service: "ScriptedService"
 ) -> None:
-    """100 MB of stream wait at the service, not here, until their reader is ready for them."""
+    """Of a stream of 100 MB that is read slowly, only a small part is buffered here."""
     piece = scripted_service.chunk("x" * 100_000)
     sent = 0
 
@@ -554,7 +558,7 @@ async def test_a_slow_reader_holds_the_service_back(
             await scripted_service.send(response, piece)
             sent += len(piece)
 
-    async def stands_still() -> None:
+    async def wait_until_blocked() -> None:
         before = -1
         while before != sent:
             before = sent
@@ -568,8 +572,8 @@ async def test_a_slow_reader_holds_the_service_back(
         for taken in (1, 100, 100):
             for _ in range(taken):
                 await anext(stream)
-            await stands_still()
-            # The sockets of both ends hold some of it, we a little.
+            await wait_until_blocked()
+            # The sockets of both ends buffer some of it.
             assert sent - stream.offset * len(piece) < 16_000_000
         assert sent < 40_000_000
         assert length_hint(stream._reader.buffer.ready) <= 5

@@ -1,4 +1,4 @@
-"""Laws of streams that are cut, silent, lost or lied about."""
+"""Laws of reconnecting: lost and idle connections, wrong counts, and the stored result."""
 
 import asyncio
 from itertools import pairwise
@@ -46,17 +46,17 @@ async def read(handle: LLMHandle) -> list[Delta]:
 
 
 def text(deltas: list[Delta]) -> str:
-    """Join what the deltas say."""
+    """Join the text of the deltas."""
     return "".join(delta.text for delta in deltas)
 
 
-# Patience
+# Timeouts and backoff
 
 
 async def test_a_first_cut_is_reopened_at_once_and_the_next_ones_ever_later(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
-    """Reopening waits 0, 0.25, 0.5, 1 … 5 seconds, and a delivered chunk starts over."""
+    """Reconnects wait 0, 0.25, 0.5, 1 … 5 seconds; a delivered chunk resets the backoff."""
     scripted_service.script.extend(
         [
             scripted_service.cut_after("one"),
@@ -79,10 +79,10 @@ async def test_a_first_cut_is_reopened_at_once_and_the_next_ones_ever_later(
     assert scripted_service.offsets == [0] + [1] * 8 + [2] * 2
 
 
-async def test_a_reader_that_takes_its_time_uses_up_no_patience(
+async def test_time_between_two_reads_does_not_count(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
-    """An hour between two reads is no silence, and the next cut is the first one."""
+    """An hour between two reads is not idle time, and the next disconnect is the first one."""
     scripted_service.script.append(scripted_service.cut_after("one", " two"))
     async with (await submit(session_on_scripted)).stream() as stream:
         await anext(stream)
@@ -91,10 +91,10 @@ async def test_a_reader_that_takes_its_time_uses_up_no_patience(
     assert scripted_service.polls == 0
 
 
-async def test_an_open_line_is_not_silent_while_nobody_reads(
+async def test_a_connection_is_not_idle_while_it_is_not_read(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
-    """A reader that stands still for an hour finds the same connection, and what it brought."""
+    """A reader that pauses for an hour goes on with the same connection and its bytes."""
 
     async def slowly(response: web.StreamResponse, _: int) -> None:
         await scripted_service.send(response, "one")
@@ -112,10 +112,10 @@ async def test_an_open_line_is_not_silent_while_nobody_reads(
     assert (scripted_service.offsets, scripted_service.polls) == ([0], 0)
 
 
-async def test_silence_asks_the_task_and_reopens(
+async def test_an_idle_connection_polls_the_task_and_reopens(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
-    """60 s without a byte are a cut; 300 s without news of any kind are the end."""
+    """60 s without a byte close the connection; 300 s without progress end the stream."""
     scripted_service.script.extend([scripted_service.hang] * 20)
     scripted_service.chunks = []
     reading = asyncio.create_task(read(await submit(session_on_scripted)))
@@ -131,10 +131,10 @@ async def test_silence_asks_the_task_and_reopens(
     assert scripted_service.polls == 5
 
 
-async def test_progress_of_the_task_is_news(
+async def test_progress_of_the_task_resets_the_limit(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
-    """As long as the task gets on, a stream that brings nothing is not given up."""
+    """A stream without chunks is not given up while the task makes progress."""
     scripted_service.script.extend([scripted_service.hang] * 9)
     reading = asyncio.create_task(read(await submit(session_on_scripted)))
     while len(scripted_service.offsets) < 9:
@@ -153,7 +153,7 @@ async def test_progress_of_the_task_is_news(
 async def test_what_is_interrupted_can_be_read_on_from_its_cursor(
     scripted_gateway: Gateway, scripted_service: "ScriptedService"
 ) -> None:
-    """The error has the offset, the text so far, the task id, and a cursor that goes on."""
+    """The error has the offset, the text so far, the task id and a cursor to resume at."""
     scripted_service.script.append(scripted_service.cut_after("one", " two"))
     scripted_service.script.extend([503] * 9)
     policy = StreamPolicy(initial=0, give_up_after=0)
@@ -171,10 +171,10 @@ async def test_what_is_interrupted_can_be_read_on_from_its_cursor(
     assert text(seen) + text(rest) == WHOLE
 
 
-async def test_a_wait_that_nobody_would_outlast_is_not_begun(
+async def test_a_retry_after_beyond_the_limit_is_not_waited_for(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService"
 ) -> None:
-    """A service that asks to come back in an hour ends the stream now, with its own words."""
+    """A Retry-After of an hour ends the stream at once, with the error of the service."""
     scripted_service.retry_after = 3600
     scripted_service.script.append(429)
     with pytest.raises(StreamInterruptedError) as caught:
@@ -185,7 +185,7 @@ async def test_a_wait_that_nobody_would_outlast_is_not_begun(
 async def test_cancelled_reads_keep_the_backoff(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
-    """Reads that time out during a backoff neither hurry the next connection nor put it off."""
+    """Reads that are cancelled during a backoff neither shorten nor lengthen it."""
     scripted_service.script.extend([scripted_service.cut_after()] * 6)
     handle = await submit(session_on_scripted)
     async with handle.stream() as stream:
@@ -196,7 +196,7 @@ async def test_cancelled_reads_keep_the_backoff(
             step.cancel()
             await asyncio.wait((step,))
         assert clock.time() == pytest.approx(2.4)
-        # 0, at once, +0.25, +0.5, +1: the last one is due at 1.75 s, and the next at 3.75 s.
+        # At 0 s, at once, +0.25, +0.5, +1: the last one is due at 1.75 s, and the next at 3.75 s.
         assert len(scripted_service.offsets) == 5
         step = asyncio.create_task(read_on(stream.__anext__))
         await scripted_service.wait_until(step.done, clock)
@@ -204,14 +204,14 @@ async def test_cancelled_reads_keep_the_backoff(
 
 
 async def read_on(step: object) -> Delta:
-    """Await one step of a stream in a task of its own."""
+    """Await one step of a stream, as a coroutine for ``create_task``."""
     return await step()  # type: ignore[operator,no-any-return]
 
 
-async def test_patience_ends_an_opening_that_hangs(
+async def test_the_timeout_ends_an_opening_that_hangs(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
-    """stream(timeout=) holds while the service does not even answer."""
+    """``stream(timeout=)`` expires while the request for the stream has no response."""
     scripted_service.holds_headers = True
     handle = await submit(session_on_scripted)
     reading = asyncio.create_task(collect(handle, timeout=5))
@@ -224,10 +224,10 @@ async def test_patience_ends_an_opening_that_hangs(
         await reading
 
 
-async def test_patience_ends_a_backoff(
+async def test_the_timeout_ends_a_backoff(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
-    """stream(timeout=) holds between two connections."""
+    """``stream(timeout=)`` expires between two connections."""
     scripted_service.stream_status = 503
     handle = await submit(session_on_scripted)
     reading = asyncio.create_task(collect(handle, timeout=2.5))
@@ -238,14 +238,14 @@ async def test_patience_ends_a_backoff(
 
 
 async def collect(handle: LLMHandle, *, timeout: float) -> list[Delta]:
-    """Read a stream with a patience of its own."""
+    """Read a stream with a timeout of its own."""
     return [delta async for delta in handle.stream(timeout=timeout)]
 
 
 async def test_an_opening_that_hangs_is_tried_again(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
-    """No answer within Timeouts.read is a cut like any other."""
+    """A request without a response within Timeouts.read is repeated."""
     scripted_service.holds_headers = True
     reading = asyncio.create_task(read(await submit(session_on_scripted)))
     await scripted_service.wait_until(lambda: len(scripted_service.offsets) == 1)
@@ -256,13 +256,13 @@ async def test_an_opening_that_hangs_is_tried_again(
     assert len(scripted_service.offsets) == 2
 
 
-# Lies
+# Wrong counts and wrong chunks
 
 
-async def test_chunks_after_the_end_are_nobodys(
+async def test_chunks_after_the_end_are_dropped(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService"
 ) -> None:
-    """What follows ``done``, a second ``done`` included, is not read."""
+    """Nothing after ``done`` is read, not even a second ``done``."""
 
     async def talkative(response: web.StreamResponse, offset: int) -> None:
         await scripted_service.send_all(response, offset)
@@ -274,10 +274,10 @@ async def test_chunks_after_the_end_are_nobodys(
     assert len(scripted_service.offsets) == 1
 
 
-async def test_an_end_that_counts_more_is_settled_by_the_task(
+async def test_an_end_that_counts_more_polls_the_task(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
-    """A total beyond what ever comes is a cut, again and again, until the task is asked."""
+    """A total above the number of chunks is a disconnect; after some, the task is polled."""
     scripted_service.total = 9
     scripted_service.store(WHOLE + " five")
     reading = asyncio.create_task(read(await submit(session_on_scripted)))
@@ -288,7 +288,7 @@ async def test_an_end_that_counts_more_is_settled_by_the_task(
 async def test_an_end_that_counts_less_is_no_end(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService"
 ) -> None:
-    """Chunks beyond the total are delivered as they came, then the stream fails."""
+    """Chunks beyond the total are delivered, and then the stream fails."""
     scripted_service.total = 3
     seen: list[Delta] = []
     with pytest.raises(StreamInterruptedError, match="cannot be the stream") as caught:
@@ -302,7 +302,7 @@ async def test_an_end_that_counts_less_is_no_end(
 async def test_another_stream_is_never_spliced(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService", restart: tuple[str, ...]
 ) -> None:
-    """A stream that begins anew with other words raises; what was delivered stays."""
+    """A replay with other chunks raises; the delivered ones stay."""
     scripted_service.script.append(scripted_service.cut_after("one", " two"))
     scripted_service.chunks = [scripted_service.chunk(word) for word in restart]
     scripted_service.honours_offset = False
@@ -320,7 +320,7 @@ async def test_another_stream_is_never_spliced(
 async def test_an_error_event_is_checked_with_the_task(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
-    """A task that goes on although its stream said ``error`` is read on."""
+    """A stream with an ``error`` event is reopened if its task still runs."""
 
     async def error(response: web.StreamResponse, _: int) -> None:
         await scripted_service.send(response, "one")
@@ -334,10 +334,10 @@ async def test_an_error_event_is_checked_with_the_task(
     assert scripted_service.polls == 1
 
 
-async def test_frames_beyond_the_limit_leave_it_to_the_task(
+async def test_an_event_beyond_the_limit_ends_with_the_stored_text(
     scripted_gateway: Gateway, scripted_service: "ScriptedService"
 ) -> None:
-    """A stream whose frames are too large for this session ends with the stored text."""
+    """A stream whose events exceed limits.max_event_bytes ends with the stored text."""
     scripted_service.store(WHOLE)
     limits = Limits(max_event_bytes=64)
     policy = StreamPolicy(initial=0)
@@ -357,7 +357,7 @@ async def test_a_stream_that_is_gone_is_completed_from_the_task(
     status: int,
     clock: ManualClock,
 ) -> None:
-    """Gone at once or failing again and again: one last delta brings the rest, and how it ended."""
+    """When the stream cannot be opened again, one last delta has the rest and finish_reason."""
     scripted_service.script.append(scripted_service.cut_after("one", " two"))
     scripted_service.stream_status = status
     scripted_service.store(WHOLE)
@@ -376,7 +376,7 @@ async def test_a_stream_that_is_gone_is_completed_from_the_task(
 
 
 async def listed(stream: object) -> list[Delta]:
-    """Read an object to its end."""
+    """Read an async iterable to its end."""
     return [delta async for delta in stream]  # type: ignore[attr-defined]
 
 
@@ -400,10 +400,10 @@ async def test_streams_that_are_cut_together_ask_within_the_ceiling(
     assert scripted_service.polls == 30
 
 
-async def test_a_lost_stream_of_a_thinking_model_says_so(
+async def test_missing_reasoning_is_reported(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService"
 ) -> None:
-    """Thinking that nobody stored is missing for good, and reasoning_complete tells."""
+    """The service does not store reasoning: ``reasoning_complete`` is False after a lost stream."""
     scripted_service.chunks = [
         scripted_service.chunk(reasoning_content="hm"),
         scripted_service.chunk("one"),
@@ -423,10 +423,10 @@ async def test_a_lost_stream_of_a_thinking_model_says_so(
     assert (completion.reasoning, completion.source) == ("hm", "task+stream")
 
 
-async def test_tool_calls_and_further_choices_are_completed_too(
+async def test_tool_calls_and_further_choices_are_completed(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService"
 ) -> None:
-    """The last delta has the rest of the arguments, of the second choice, and the call to come."""
+    """The last delta has the missing arguments, the missing call and the rest of choice 1."""
 
     async def begin(response: web.StreamResponse, _: int) -> None:
         call = {"index": 0, "id": "a", "function": {"name": "f", "arguments": '{"x"'}}
@@ -453,10 +453,10 @@ async def test_tool_calls_and_further_choices_are_completed_too(
     assert len(seen) == 3
 
 
-async def test_a_failure_is_the_tasks_own(
+async def test_a_stream_of_a_failed_task_raises_its_error(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService"
 ) -> None:
-    """A stream that is gone because its task failed raises the task's error."""
+    """A stream that is gone because its task failed raises the error of the task."""
     scripted_service.script.extend([scripted_service.cut_after("one"), 404])
     scripted_service.error = {"code": "timeout", "message": "too slow"}
     with pytest.raises(TaskFailedError) as caught:
@@ -467,7 +467,7 @@ async def test_a_failure_is_the_tasks_own(
 async def test_a_bare_offset_into_a_stream_that_is_gone_has_expired(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService"
 ) -> None:
-    """Nobody knows the text before it, so nothing can be cut from the stored one."""
+    """The text before a bare offset is unknown, so the rest of the stored text is unknown too."""
     scripted_service.stream_status = 404
     scripted_service.store(WHOLE)
     handle = await submit(session_on_scripted)
@@ -481,7 +481,7 @@ async def test_a_bare_offset_into_a_stream_that_is_gone_has_expired(
 async def test_a_cursor_into_a_stream_that_is_gone_is_completed(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
-    """What a cursor stands for is proved by the stored text itself."""
+    """The stored text proves the position of a cursor, which then gets the rest."""
     handle = await submit(session_on_scripted)
     async with handle.stream() as stream:
         first = [await anext(stream), await anext(stream)]
@@ -499,10 +499,10 @@ async def test_a_cursor_into_a_stream_that_is_gone_is_completed(
         await anext(other.tasks.handle(handle.id).stream(resume=cursor))
 
 
-async def test_a_cursor_after_the_hand_over_has_nothing_to_come(
+async def test_a_cursor_after_the_stored_tail_has_nothing_left(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
-    """The rest that the task gave is not given again, though the stream may be back."""
+    """The stored tail is not delivered again, even if the stream is available again."""
     scripted_service.script.extend([scripted_service.cut_after("one"), 404])
     scripted_service.store(WHOLE)
     handle = await submit(session_on_scripted)
@@ -518,10 +518,10 @@ async def test_a_cursor_after_the_hand_over_has_nothing_to_come(
         assert (await whole).text == WHOLE
 
 
-async def test_a_stream_that_nobody_knows_is_lost(
+async def test_an_unknown_stream_of_an_unknown_task_is_lost(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
-    """404 for the stream and, three times, for the task."""
+    """One 404 for the stream and three for the task raise TaskLostError."""
     scripted_service.stream_status = 404
     scripted_service.poll_statuses.extend([404] * 3)
     reading = asyncio.create_task(read(session_on_scripted.tasks.handle("task-llm-1-aaaaaaaa")))
@@ -531,10 +531,10 @@ async def test_a_stream_that_nobody_knows_is_lost(
     assert scripted_service.polls == 3
 
 
-async def test_looks_that_fail_are_no_news(
+async def test_failed_polls_do_not_end_a_stream(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
-    """Neither 5xx nor a passing 404 for the task ends a stream that may come back."""
+    """Polls that fail with 5xx, or with one 404, do not end a stream."""
     scripted_service.script.extend([scripted_service.cut_after("one"), 404, 404, 404])
     scripted_service.poll_statuses.extend([500, 404, 429])
     reading = asyncio.create_task(read(await submit(session_on_scripted)))
@@ -542,10 +542,10 @@ async def test_looks_that_fail_are_no_news(
     assert text(await reading) == WHOLE
 
 
-async def test_a_key_that_may_not_look_ends_the_stream(
+async def test_a_refused_key_ends_the_stream(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService"
 ) -> None:
-    """A refusal is raised as it is, from the stream or from the task."""
+    """A 403 for the stream or for the task is raised."""
     handle = await submit(session_on_scripted)
     scripted_service.script.append(403)
     with pytest.raises(PermissionDeniedError):
@@ -556,10 +556,10 @@ async def test_a_key_that_may_not_look_ends_the_stream(
         await read(handle)
 
 
-async def test_a_re_attached_handle_without_a_stream_says_so(
+async def test_a_task_without_a_stream_raises_at_once(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService"
 ) -> None:
-    """Where nothing shows that there ever was a stream, its absence is told, not waited out."""
+    """A 404 for a stream that the task does not mention raises StreamUnavailableError at once."""
     scripted_service.stream_status = 404
     with pytest.raises(StreamUnavailableError):
         await read(session_on_scripted.tasks.handle("task-llm-1-aaaaaaaa"))
@@ -573,10 +573,10 @@ async def test_a_re_attached_handle_without_a_stream_says_so(
         *[("timeout", value) for value in (0, -1, float("nan"), "5", True)],
     ],
 )
-async def test_bad_arguments_are_refused_at_once(
+async def test_bad_arguments_are_rejected_at_once(
     session_on_scripted: FoxSession, name: str, value: object
 ) -> None:
-    """A position or a patience that cannot be one is named before anything is sent."""
+    """An invalid position or timeout raises ConfigError before anything is sent."""
     handle = session_on_scripted.tasks.handle("task-llm-1-aaaaaaaa")
     with pytest.raises(ConfigError):
         handle.stream(**{name: value})  # type: ignore[arg-type]

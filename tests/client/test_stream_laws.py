@@ -1,4 +1,4 @@
-"""However the network behaves, a reader gets each chunk once, in order, to the very end."""
+"""However the network behaves, each chunk is delivered once, in order, to the end."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ STREAM = "/v1/llm/generations/*/stream"
 
 
 class Connection(NamedTuple):
-    """What happens to one connection: who answers, where it breaks and how, in which pieces."""
+    """The faults of one connection: whether offset is ignored, where and how it breaks."""
 
     ignores_offset: bool
     how: Callable[..., Fault]
@@ -48,7 +48,7 @@ class Connection(NamedTuple):
 
 
 class World:
-    """A gateway, a line that is cut, and a session, in a loop that many trials share."""
+    """A gateway, a fault proxy and a session, in an event loop that many trials share."""
 
     def __init__(self, runner: asyncio.Runner, fault_proxy: FaultProxy, fox: FoxSession) -> None:
         self.runner = runner
@@ -56,7 +56,7 @@ class World:
         self.fox = fox
 
     def run(self, trial: Coroutine[Any, Any, None]) -> None:
-        """Run one trial on a line that is whole at first, and see that it leaves nothing."""
+        """Run one trial without faults at first, and check that it leaves nothing behind."""
 
         async def alone() -> None:
             self.fault_proxy.clear()
@@ -74,14 +74,14 @@ class World:
         self.runner.run(alone())
 
     async def _release(self) -> None:
-        """Let go on what stalls, a little later."""
+        """Release each stalled connection a little later."""
         while True:
             await self.fault_proxy.wait_for_stalls()
             await settle(40)
             self.fault_proxy.release()
 
     def break_line(self, connections: Sequence[Connection], *, ignores_offset: bool) -> None:
-        """Put the faults on the next connections; the last rule stays."""
+        """Add the faults to the next connections; the last rule stays."""
         for connection in connections:
             self.fault_proxy.on("GET", STREAM, *connection.faults(), times=1)
         if ignores_offset:
@@ -90,7 +90,7 @@ class World:
 
 @asynccontextmanager
 async def opened(gateway: Gateway) -> AsyncIterator[tuple[FaultProxy, FoxSession]]:
-    """Open a world on a gateway."""
+    """Open a proxy and a session on a gateway."""
     async with gateway, FaultProxy(gateway.url) as fault_proxy:
         policy = StreamPolicy(initial=0.001, max_delay=0.01)
         async with FoxSession(KEY, base_url=fault_proxy.url, streaming=policy) as fox:
@@ -98,7 +98,7 @@ async def opened(gateway: Gateway) -> AsyncIterator[tuple[FaultProxy, FoxSession
 
 
 def worlds(gateway: Gateway) -> Iterator[World]:
-    """Build a world and take it down again."""
+    """Build a world and close it."""
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         fault_proxy, fox = runner.run(stack.enter_async_context(opened(gateway)))
@@ -109,28 +109,28 @@ def worlds(gateway: Gateway) -> Iterator[World]:
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    """Build a world whose models write as fast as they can."""
+    """Build a world whose models generate without delays."""
     yield from worlds(Gateway(queue_delay=0, token_delay=0))
 
 
 @pytest.fixture
-def told(scripted_service: "ScriptedService") -> Iterator[World]:
-    """Build a world whose streams the test writes."""
+def scripted_world(scripted_service: "ScriptedService") -> Iterator[World]:
+    """Build a world whose streams the scripted service sends."""
     gateway = Gateway(queue_delay=0, token_delay=0)
     gateway.app.middlewares.append(scripted_service.handle)
     yield from worlds(gateway)
 
 
 async def step(stream: ChatStream) -> Delta:
-    """Read one delta in a task of its own."""
+    """Read one delta, as a coroutine for ``create_task``."""
     return await anext(stream)
 
 
-async def read(stream: ChatStream, patience: Sequence[int]) -> list[Delta]:
-    """Read to the end; the first reads are cancelled after so many turns of the loop."""
+async def read(stream: ChatStream, cancel_after: Sequence[int]) -> list[Delta]:
+    """Read to the end; cancel the first reads after these numbers of loop iterations."""
     deltas: list[Delta] = []
     async with stream:
-        for turns in patience:
+        for turns in cancel_after:
             reading = asyncio.create_task(step(stream))
             await settle(turns)
             reading.cancel()
@@ -144,10 +144,10 @@ async def read(stream: ChatStream, patience: Sequence[int]) -> list[Delta]:
     return deltas
 
 
-async def read_in_two(handle: LLMHandle, patience: Sequence[int], at: int | None) -> list[Delta]:
-    """Read a stream, or its beginning and then the rest from a cursor."""
+async def read_in_two(handle: LLMHandle, cancel_after: Sequence[int], at: int | None) -> list[Delta]:
+    """Read a stream at once, or up to ``at`` and then the rest from the cursor."""
     if at is None:
-        return await read(handle.stream(), patience)
+        return await read(handle.stream(), cancel_after)
     first: list[Delta] = []
     async with handle.stream() as stream:
         async for delta in stream:
@@ -155,9 +155,9 @@ async def read_in_two(handle: LLMHandle, patience: Sequence[int], at: int | None
             if len(first) >= at:
                 break
         cursor = stream.cursor
-        # The rest of a stored answer is no chunk.
+        # The stored tail is not a chunk.
         assert stream.offset == sum(delta.id != "stored" for delta in first)
-    return first + await read(handle.stream(resume=cursor), patience)
+    return first + await read(handle.stream(resume=cursor), cancel_after)
 
 
 connections = st.builds(
@@ -168,7 +168,7 @@ connections = st.builds(
     is_in_body=st.sampled_from([True, True, True, False]),
     pieces=st.sampled_from([(), (), (13, 200), (1, 500, 90)]),
 )
-patience = st.lists(st.integers(0, 60), max_size=6)
+cancel_after = st.lists(st.integers(0, 60), max_size=6)
 positions = st.none() | st.integers(1, 12)
 prompts = st.sampled_from(
     [
@@ -178,14 +178,14 @@ prompts = st.sampled_from(
         ("gemini-3-pro-preview", "你好 你好 你好 \u2028 你好"),
     ]
 )
-# Building the world anew for each trial would take most of the time; `World.run` cleans it.
+# A new world for each trial would take most of the time; `World.run` cleans it.
 shared = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-# After a fourth cut in a row the task is asked, and its text is the end of the stream.
+# After the fourth disconnect in a row the stored text would end the stream.
 models = given(
     prompt=prompts,
     cuts=st.lists(connections, max_size=3),
     ignores=st.booleans(),
-    turns=patience,
+    turns=cancel_after,
     at=positions,
 )
 scripts = given(
@@ -196,7 +196,7 @@ scripts = given(
     cuts=st.lists(connections, max_size=6),
     ignores=st.booleans(),
     counts=st.booleans(),
-    turns=patience,
+    turns=cancel_after,
     at=positions,
 )
 
@@ -210,7 +210,7 @@ def check_models(
     *,
     ignores: bool,
 ) -> None:
-    """Compare what comes through a line that is cut with what comes through one that is not."""
+    """Compare the deltas through a proxy with faults with those through one without."""
 
     async def trial() -> None:
         model, messages = prompt
@@ -227,7 +227,7 @@ def check_models(
 
 
 def check_scripts(
-    told: World,
+    scripted_world: World,
     scripted_service: "ScriptedService",
     texts: Sequence[str],
     cuts: Sequence[Connection],
@@ -237,38 +237,40 @@ def check_scripts(
     ignores: bool,
     counts: bool,
 ) -> None:
-    """Compare what comes with what was written, where the end may not count the chunks."""
+    """Compare the deltas with the script, where ``done`` may lack the count of the chunks."""
     scripted_service.chunks = [scripted_service.chunk(text) for text in texts]
     scripted_service.total = None if counts else -1
     if not counts:
-        # Only what is stored proves what no end counts; it may come as one delta.
+        # Only the stored text proves an end without a count; the rest may be one delta.
         scripted_service.store("".join(texts))
 
     async def trial() -> None:
-        handle = await told.fox.llm.submit(model="gpt-5.5", messages="anything", stream=True)
-        told.break_line(cuts, ignores_offset=ignores)
+        handle = await scripted_world.fox.llm.submit(
+            model="gpt-5.5", messages="anything", stream=True
+        )
+        scripted_world.break_line(cuts, ignores_offset=ignores)
         deltas = await read_in_two(handle, turns, at if texts else None)
         found = [delta.text for delta in deltas]
         assert "".join(found) == "".join(texts)
         assert found == list(texts) or not counts
 
-    told.run(trial())
+    scripted_world.run(trial())
 
 
 @shared
 @models
 def test_any_cuts_give_the_uncut_stream(world: World, **drawn: Any) -> None:
-    """Cut, stalled, trickled, replayed, cancelled, resumed: the deltas of a whole line come."""
+    """Cut, stalled, trickled, replayed, cancelled or resumed, a stream has the same deltas."""
     check_models(world, **drawn)
 
 
 @shared
 @scripts
 def test_streams_that_repeat_themselves_are_not_mistaken(
-    told: World, scripted_service: "ScriptedService", **drawn: Any
+    scripted_world: World, scripted_service: "ScriptedService", **drawn: Any
 ) -> None:
-    """Chunks that look like a replay are told from one, whoever answers, counted or not."""
-    check_scripts(told, scripted_service, **drawn)
+    """New chunks that equal delivered ones are not taken for a replay."""
+    check_scripts(scripted_world, scripted_service, **drawn)
 
 
 NOTHINGS: Sequence[object] = (None, 5, [], {})
@@ -308,14 +310,14 @@ odd_members = st.sampled_from(
 
 
 class OddChunk(NamedTuple):
-    """A chunk of some UTF-16 units, with odd members, in one of the forms that a text may have."""
+    """A chunk of some UTF-16 units with odd members; its text is a string or a list of parts."""
 
     units: int
     members: list[tuple[str, str, object]]
     form: str
 
     def encode(self, text: str) -> bytes:
-        """Return the JSON of a chunk that says ``text``."""
+        """Return the JSON of a chunk with this text."""
         content: object = text
         if self.form == "parts":
             content = [{"type": "text", "text": text}]
@@ -345,7 +347,7 @@ odd_chunks = st.builds(
 
 
 def written(text: str, parts: Sequence[OddChunk | bytes]) -> list[bytes]:
-    """Return chunks that say ``text``, cut between UTF-16 units, with empty ones between them."""
+    """Return chunks of ``text``, cut between UTF-16 units, with empty ones between them."""
     units = text.encode("utf-16-le")
     chunks: list[bytes] = []
     for part in parts:
@@ -375,10 +377,10 @@ async def outcome_of(doing: Awaitable[T]) -> T | StreamInterruptedError:
     counts=st.booleans(),
     ignores=st.booleans(),
     is_lost=st.booleans(),
-    turns=patience,
+    turns=cancel_after,
 )
 def test_odd_streams_give_the_truth_or_an_error(
-    told: World,
+    scripted_world: World,
     scripted_service: "ScriptedService",
     truth: str,
     parts: Sequence[OddChunk | bytes],
@@ -390,7 +392,7 @@ def test_odd_streams_give_the_truth_or_an_error(
     ignores: bool,
     is_lost: bool,
 ) -> None:
-    """Whatever is odd, cut, uncounted, lost or not stored: what ends well is the whole text."""
+    """A stream ends without an error only if the delivered text is the whole text."""
     scripted_service.chunks = written(truth, parts)
     scripted_service.total = None if counts else -1
     scripted_service.store(truth if is_stored else "")
@@ -398,8 +400,10 @@ def test_odd_streams_give_the_truth_or_an_error(
     scripted_service.script.clear()
 
     async def trial() -> None:
-        handle = await told.fox.llm.submit(model="kimi-k2.6", messages="anything", stream=True)
-        told.break_line(cuts, ignores_offset=ignores)
+        handle = await scripted_world.fox.llm.submit(
+            model="kimi-k2.6", messages="anything", stream=True
+        )
+        scripted_world.break_line(cuts, ignores_offset=ignores)
         if is_lost:
             scripted_service.script.append(scripted_service.send_all)
             scripted_service.stream_status = 404
@@ -411,7 +415,7 @@ def test_odd_streams_give_the_truth_or_an_error(
             assert deltas.completion.text == text
         else:
             text = "".join(delta.text for delta in deltas)
-            # Of a stream that brought no text, a service that stores none leaves nothing to tell.
+            # If neither the stream nor the stored result has text, an empty text is right.
             assert text == truth or not (text or is_stored)
         completion = await outcome_of(handle)
         if isinstance(completion, StreamInterruptedError):
@@ -420,14 +424,14 @@ def test_odd_streams_give_the_truth_or_an_error(
         else:
             assert completion.text == truth or not (text or is_stored)
 
-    told.run(trial())
+    scripted_world.run(trial())
 
 
 @pytest.mark.soak
 @settings(shared, max_examples=2000)
 @models
 def test_any_cuts_give_the_uncut_stream_soak(world: World, **drawn: Any) -> None:
-    """Two thousand lines that break give the deltas of a whole one."""
+    """Two thousand streams with faults have the deltas of one without."""
     check_models(world, **drawn)
 
 
@@ -435,7 +439,7 @@ def test_any_cuts_give_the_uncut_stream_soak(world: World, **drawn: Any) -> None
 @settings(shared, max_examples=2000)
 @scripts
 def test_streams_that_repeat_themselves_soak(
-    told: World, scripted_service: "ScriptedService", **drawn: Any
+    scripted_world: World, scripted_service: "ScriptedService", **drawn: Any
 ) -> None:
-    """Two thousand streams that repeat themselves are read as they were written."""
-    check_scripts(told, scripted_service, **drawn)
+    """Two thousand streams that repeat themselves are delivered as they were sent."""
+    check_scripts(scripted_world, scripted_service, **drawn)

@@ -1,4 +1,4 @@
-"""What no count and no stored answer proves whole is an error, on every way out of a stream."""
+"""Text that neither a count nor the stored result proves whole is an error, never a result."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -39,7 +39,7 @@ async def text_of(handle: LLMHandle) -> str:
 
 
 async def completion_of(handle: LLMHandle) -> str:
-    """Return the text of the completion that a stream gives."""
+    """Return the text of ``stream.completion()``."""
     async with handle.stream() as stream:
         return (await stream.completion()).text
 
@@ -53,7 +53,7 @@ async def test_a_cut_answer_that_is_not_stored_is_an_error(
     stored: str | None,
     way: str,
 ) -> None:
-    """Cut, gone, and forgotten: the error has the text, the completion and the cursor."""
+    """A lost stream without a stored text raises; the error has text, completion and cursor."""
     scripted_service.script.append(scripted_service.cut_after("one", " two"))
     scripted_service.stream_status = 404
     scripted_service.store(stored)
@@ -79,10 +79,10 @@ async def test_a_cut_answer_that_is_not_stored_is_an_error(
     assert error.cursor
 
 
-async def test_every_later_wait_is_told_until_the_stream_is_read_whole(
+async def test_every_later_wait_raises_until_the_stream_is_read_whole(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService"
 ) -> None:
-    """Awaiting after the error raises it again; a stream that comes back gives the answer."""
+    """Each await raises the error again, until the stream is available and read to its end."""
     scripted_service.script.extend([scripted_service.cut_after("one", " two"), 404])
     scripted_service.store("")
     handle = await submit(session_on_scripted)
@@ -100,7 +100,7 @@ async def test_every_later_wait_is_told_until_the_stream_is_read_whole(
 async def test_a_stream_that_was_left_is_remembered(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
-    """Text that a reader saw before it left is missed in the stored answer, though it is over."""
+    """Text that a closed stream delivered must be in the stored result."""
     handle = await submit(session_on_scripted)
     async with handle.stream() as stream:
         assert (await anext(stream)).text == "one"
@@ -114,7 +114,7 @@ async def test_a_stream_that_was_left_is_remembered(
 async def test_a_whole_stored_answer_is_the_result_of_a_cut_stream(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService"
 ) -> None:
-    """Where the stored text is another than the stream's, readers are told, and waiters get it."""
+    """If the stored text differs from the streamed one, reading raises and awaiting returns it."""
     scripted_service.script.extend([scripted_service.cut_after("one", " two"), 404])
     scripted_service.store("one three")
     handle = await submit(session_on_scripted)
@@ -133,7 +133,7 @@ async def test_an_end_without_a_count_is_proved_by_the_task(
     clock: ManualClock,
     stored: str,
 ) -> None:
-    """Text that ``done`` does not count is whole if the stored one continues it, else an error."""
+    """After a ``done`` without a count, the stored text must continue the streamed text."""
     scripted_service.total = -1
     scripted_service.store(stored)
     handle = await submit(session_on_scripted)
@@ -149,7 +149,7 @@ async def test_an_end_without_a_count_is_proved_by_the_task(
 async def test_an_end_without_a_count_waits_for_the_task(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
-    """While the task goes on, an uncounted end is none."""
+    """While the task runs, a ``done`` without a count does not end the stream."""
     scripted_service.total = -1
     reading = asyncio.ensure_future(outcome_of(text_of(await submit(session_on_scripted))))
     await scripted_service.wait_until(lambda: scripted_service.polls == 3, clock)
@@ -166,7 +166,7 @@ async def test_a_count_that_does_not_match_is_no_proof(
     clock: ManualClock,
     total: int,
 ) -> None:
-    """More or fewer chunks than the service counts are no answer, unless it is stored."""
+    """A count that differs from the chunks is an error if no text is stored."""
     scripted_service.total = total
     scripted_service.store("")
     handle = await submit(session_on_scripted)
@@ -188,7 +188,7 @@ async def test_a_tool_call_that_does_not_go_on_is_an_error(
     scripted_service: "ScriptedService",
     calls: list[dict[str, Any]] | None,
 ) -> None:
-    """A call that was begun and is stored otherwise, or not at all, ends no stream quietly."""
+    """A streamed part of a tool call that the stored result does not continue is an error."""
 
     async def begin(response: web.StreamResponse, _: int) -> None:
         call = {"index": 0, "id": "a", "function": {"name": "f", "arguments": '{"x"'}}
@@ -206,10 +206,10 @@ async def test_a_tool_call_that_does_not_go_on_is_an_error(
         assert (await handle).text == "hello"
 
 
-async def test_what_was_read_to_its_last_chunk_is_told(
+async def test_a_stream_read_to_its_last_chunk_is_whole(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
-    """A reader that stops at the last chunk has read it all, though it never asked for the end."""
+    """A reader that stops after the last chunk, without asking for the end, has read it all."""
     scripted_service.store("")
     async with (await submit(session_on_scripted)).stream() as stream:
         for _ in scripted_service.chunks:
@@ -223,7 +223,7 @@ async def test_what_was_read_to_its_last_chunk_is_told(
 async def test_a_short_offset_is_found_out(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService"
 ) -> None:
-    """A server that begins one chunk early, or leaves one out, never splices a text."""
+    """A server that replays one chunk too many or too few never corrupts the text unnoticed."""
 
     async def early(response: web.StreamResponse, offset: int) -> None:
         await scripted_service.send(response, *scripted_service.chunks[max(offset - 1, 0) :])
@@ -244,7 +244,7 @@ async def test_a_short_offset_is_found_out(
 async def test_a_journal_remembers_that_an_answer_was_cut(
     scripted_gateway: Gateway, scripted_service: "ScriptedService", tmp_path: Path
 ) -> None:
-    """The next process is told as well that the stored answer lacks text."""
+    """After a restart, awaiting still raises that the stored text is not whole."""
     scripted_service.script.append(scripted_service.cut_after("one", " two"))
     scripted_service.stream_status = 404
     scripted_service.store("")
@@ -267,7 +267,7 @@ async def test_a_journal_remembers_that_an_answer_was_cut(
 async def test_odd_ends_of_a_stream_are_no_proof(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
-    """A count of another type is no count."""
+    """A count of another type is ignored."""
 
     async def finish(response: web.StreamResponse, offset: int) -> None:
         await scripted_service.send(response, *scripted_service.chunks[offset:])
@@ -284,7 +284,7 @@ async def test_odd_ends_of_a_stream_are_no_proof(
 async def test_a_stream_that_is_closed_twice_is_not_whole(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
-    """A stream of which one delta was read is no whole answer, however often it is closed."""
+    """A half-read stream is not taken for the whole answer when it is closed twice."""
     handle = await submit(session_on_scripted)
     stream = handle.stream()
     assert (await anext(stream)).text == "one"

@@ -1,4 +1,4 @@
-"""Laws of streams, against the real gateway and a line that is cut."""
+"""Laws of streams, against the real gateway and through a proxy that cuts connections."""
 
 import asyncio
 import contextlib
@@ -42,12 +42,12 @@ async def read(handle: LLMHandle) -> list[Delta]:
 
 
 def text(deltas: list[Delta]) -> str:
-    """Join what the deltas say."""
+    """Join the text of the deltas."""
     return "".join(delta.text for delta in deltas)
 
 
-async def test_a_stream_says_what_the_task_stores(fox: FoxSession) -> None:
-    """The joined deltas are the stored text, and the finish reason is on the last of them."""
+async def test_a_stream_delivers_the_stored_text(fox: FoxSession) -> None:
+    """The joined deltas are the stored text, and the last one has the finish reason."""
     handle = await submit(fox)
     deltas = await read(handle)
     completion = await handle
@@ -55,8 +55,8 @@ async def test_a_stream_says_what_the_task_stores(fox: FoxSession) -> None:
     assert deltas[-1].finish_reason == completion.finish_reason == "stop"
 
 
-async def test_the_thinking_of_a_stream_is_kept(fox: FoxSession, gateway: Gateway) -> None:
-    """Awaiting after the stream adds the thinking that the service forgets, and costs one GET."""
+async def test_the_reasoning_of_a_stream_is_kept(fox: FoxSession, gateway: Gateway) -> None:
+    """Awaiting after the stream adds the reasoning that the service drops, and costs one GET."""
     handle = await submit(fox, "count 1 to 5", "kimi-k2.6")
     deltas = await read(handle)
     reasoning = "".join(delta.reasoning for delta in deltas)
@@ -68,8 +68,8 @@ async def test_the_thinking_of_a_stream_is_kept(fox: FoxSession, gateway: Gatewa
     assert completion.raw
 
 
-async def test_an_answer_that_ends_in_its_thinking(fox: FoxSession) -> None:
-    """A thinking model stopped by max_tokens stores nothing, and the stream's words are kept."""
+async def test_a_generation_that_ends_in_its_reasoning(fox: FoxSession) -> None:
+    """A reasoning model stopped by max_tokens stores no text; the streamed reasoning is kept."""
     handle = await fox.llm.submit(
         model="kimi-k2.6", messages="count 1 to 5", max_tokens=3, stream=True
     )
@@ -88,7 +88,7 @@ async def test_a_finished_stream_is_replayed(fox: FoxSession) -> None:
 
 
 async def test_a_generation_without_a_stream_says_so(fox: FoxSession) -> None:
-    """handle.stream() of a plain submit raises at once; a re-attached handle asks the server."""
+    """``handle.stream`` of a plain submit raises at once; a handle made from an id asks first."""
     handle = await fox.llm.submit(model="gpt-5.5", messages="count 1 to 3")
     with pytest.raises(StreamUnavailableError, match="await its handle"):
         handle.stream()
@@ -98,7 +98,7 @@ async def test_a_generation_without_a_stream_says_so(fox: FoxSession) -> None:
 
 
 async def test_a_failed_task_fails_its_stream(fox: FoxSession) -> None:
-    """The stream delivers what was said and then raises the task's error, with its code."""
+    """The stream delivers its chunks and then raises the error of the task, with its code."""
     handle = await submit(fox, "[[fail:timeout:3]]")
     seen: list[Delta] = []
     with pytest.raises(TaskFailedError) as caught:
@@ -127,7 +127,7 @@ async def test_a_cut_stream_goes_on(
     cut: Callable[[], Reset | Close],
     ignores_offset: bool,
 ) -> None:
-    """Wherever a connection is cut, every delta comes once and in order, offset honoured or not."""
+    """Wherever a connection is cut, each delta is delivered once, offset honoured or not."""
     handle = await submit(session_via_proxy)
     fault = cut()
     fault_proxy.on("GET", STREAM, fault, times=2)
@@ -142,7 +142,7 @@ async def test_a_cut_stream_goes_on(
 async def test_reads_of_any_size_give_the_same_deltas(
     session_via_proxy: FoxSession, fault_proxy: FaultProxy
 ) -> None:
-    """One byte at a time or many: the deltas do not depend on how TCP cut them."""
+    """The deltas do not depend on the sizes of the reads."""
     handle = await submit(session_via_proxy, "count 1 to 4")
     whole = await read(handle)
     fault_proxy.on("GET", STREAM, Trickle(1, 7, 2), times=1)
@@ -152,13 +152,13 @@ async def test_reads_of_any_size_give_the_same_deltas(
 async def test_cancelling_a_read_loses_nothing(
     session_via_proxy: FoxSession, fault_proxy: FaultProxy
 ) -> None:
-    """A read that is cancelled while it waits closes the connection, and the next one goes on."""
+    """A cancelled read closes the connection, and the next one goes on at the cursor."""
     handle = await submit(session_via_proxy)
     fault_proxy.on("GET", STREAM, Stall(body=b'"content":" 4'), times=1)
     async with handle.stream() as stream:
         seen = [await anext(stream) for _ in range(3)]
         waiting = asyncio.create_task(anext_of(stream.__anext__))
-        await asyncio.sleep(0)  # a task that is cancelled before it begins has read nothing
+        await asyncio.sleep(0)  # a task that is cancelled before it starts reads nothing
         await fault_proxy.wait_for_stalls()
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -169,14 +169,14 @@ async def test_cancelling_a_read_loses_nothing(
 
 
 async def anext_of(step: Callable[[], object]) -> Delta:
-    """Await one step of a stream in a task of its own."""
+    """Await one step of a stream, as a coroutine for ``create_task``."""
     return await step()  # type: ignore[misc,no-any-return]
 
 
 async def test_leaving_a_temporary_closes_at_once(
     session_via_proxy: FoxSession, fault_proxy: FaultProxy
 ) -> None:
-    """`break` out of a loop over handle.stream() leaves no connection and no warning."""
+    """``break`` out of a loop over a temporary stream leaves no connection and no warning."""
     handle = await submit(session_via_proxy, "count 1 to 400")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -184,12 +184,12 @@ async def test_leaving_a_temporary_closes_at_once(
             assert isinstance(delta, Delta)
             break
     assert session_via_proxy.stats().streams == 0
-    # What is left is the connection of the submit, kept for the next one.
+    # The connection of the submit stays in the pool.
     await fault_proxy.wait_until(lambda: fault_proxy.open_connections == 1)
 
 
 async def test_async_with_closes_and_a_dropped_name_warns(fox: FoxSession) -> None:
-    """A stream in `async with` ends quietly; one that is dropped half-read warns, and is closed."""
+    """A stream in ``async with`` does not warn; one that is dropped half-read warns and closes."""
     handle = await submit(fox)
     async with handle.stream() as stream:
         async for _ in stream:
@@ -208,7 +208,7 @@ async def test_async_with_closes_and_a_dropped_name_warns(fox: FoxSession) -> No
 
 
 async def test_a_stream_never_started_submits_nothing(fox: FoxSession, gateway: Gateway) -> None:
-    """fox.llm.stream() that nobody reads warns, and bills nothing."""
+    """A ``fox.llm.stream`` that is never read warns, and bills nothing."""
     stream = fox.llm.stream(model="gpt-5.5", messages="count 1 to 3")
     with pytest.raises(RuntimeError, match="nothing was submitted"):
         _ = stream.handle
@@ -219,7 +219,7 @@ async def test_a_stream_never_started_submits_nothing(fox: FoxSession, gateway: 
 
 
 async def test_submit_and_stream_in_one_step(fox: FoxSession, gateway: Gateway) -> None:
-    """fox.llm.stream() submits once, when entered or first read, and knows its handle after."""
+    """``fox.llm.stream`` submits once, when entered or first read, and has its handle then."""
     async with fox.llm.stream(model="gpt-5.5", messages="count 1 to 9") as stream:
         assert stream.handle.id.startswith("task-llm-")
         assert text([delta async for delta in stream]) == COUNT
@@ -234,7 +234,7 @@ async def test_submit_and_stream_in_one_step(fox: FoxSession, gateway: Gateway) 
 async def test_a_cancelled_first_read_does_not_submit_twice(
     session_via_proxy: FoxSession, fault_proxy: FaultProxy, gateway: Gateway
 ) -> None:
-    """A stream whose submission is slow may be cancelled and read again: one task is made."""
+    """A read that is cancelled during the submission and repeated submits one task."""
     fault_proxy.on("POST", "*", Stall(response=0), times=1)
     async with contextlib.aclosing(
         session_via_proxy.llm.stream(model="gpt-5.5", messages="count 1 to 9")
@@ -249,8 +249,8 @@ async def test_a_cancelled_first_read_does_not_submit_twice(
     assert gateway.stats.tasks == 1
 
 
-async def test_snapshot_and_offset_speak_of_what_was_read(fox: FoxSession) -> None:
-    """However much has arrived, only deltas that were handed over count."""
+async def test_snapshot_and_offset_describe_what_was_read(fox: FoxSession) -> None:
+    """Deltas that were received but not read do not count."""
     handle = await submit(fox)
     await handle
     async with handle.stream() as stream:
@@ -264,7 +264,7 @@ async def test_snapshot_and_offset_speak_of_what_was_read(fox: FoxSession) -> No
 
 
 async def test_a_cursor_goes_on_in_another_session(fox: FoxSession, gateway: Gateway) -> None:
-    """What one process has read and what another reads from its cursor are the whole, once."""
+    """The deltas before a cursor and those read from it in another session are the whole."""
     handle = await submit(fox)
     async with handle.stream() as stream:
         first = [await anext(stream) for _ in range(5)]
@@ -282,7 +282,7 @@ async def test_a_cursor_goes_on_in_another_session(fox: FoxSession, gateway: Gat
 
 
 async def test_a_cursor_goes_on_in_another_process(fox: FoxSession, gateway: Gateway) -> None:
-    """A second interpreter, which knows an id and a cursor, prints exactly the rest."""
+    """Another interpreter with the id and the cursor prints exactly the rest."""
     handle = await submit(fox, "ha ha ha ha ha ha ha ha")
     async with handle.stream() as stream:
         first = [await anext(stream) for _ in range(3)]
@@ -310,7 +310,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 async def test_a_lost_stream_is_completed_from_the_task() -> None:
-    """When the chunks are gone, the missing rest of the text comes from the stored result."""
+    """When the service has dropped the chunks, the stored result delivers the rest."""
     async with (
         Gateway(retention=0) as gateway,
         FaultProxy(gateway.url) as fault_proxy,
@@ -330,10 +330,10 @@ async def test_a_lost_stream_is_completed_from_the_task() -> None:
     assert text(seen) == COUNT
 
 
-async def test_a_stream_has_patience_of_its_own(
+async def test_a_stream_has_a_timeout_of_its_own(
     session_via_proxy: FoxSession, fault_proxy: FaultProxy
 ) -> None:
-    """stream(timeout=) ends a reading that stalls, and the task goes on."""
+    """``stream(timeout=)`` ends a stalled reading, and the task goes on."""
     handle = await submit(session_via_proxy)
     fault_proxy.on("GET", STREAM, Stall(body=b'"content":" 4'))
     with pytest.raises(TaskTimeoutError):
@@ -343,8 +343,8 @@ async def test_a_stream_has_patience_of_its_own(
     assert (await handle).text == COUNT
 
 
-async def test_silence_is_a_cut(fault_proxy: FaultProxy) -> None:
-    """A connection without a byte for streaming.silence seconds is given up: the task is asked."""
+async def test_an_idle_connection_is_closed(fault_proxy: FaultProxy) -> None:
+    """A connection without a byte for idle_timeout is closed, and the task is polled."""
     clock = ManualClock()
     async with FoxSession("sk-x", base_url=fault_proxy.url, clock=clock) as fox:
         handle = await submit(fox)
@@ -359,7 +359,7 @@ async def test_silence_is_a_cut(fault_proxy: FaultProxy) -> None:
 
 
 async def test_two_tasks_cannot_read_one_stream(fox: FoxSession) -> None:
-    """A second concurrent reader is told to ask for a stream of its own."""
+    """A second concurrent read raises an error that names the fix."""
     handle = await submit(fox, "count 1 to 200")
     async with handle.stream() as stream:
         first = asyncio.create_task(anext_of(stream.__anext__))
