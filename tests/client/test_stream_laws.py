@@ -144,7 +144,9 @@ async def read(stream: ChatStream, cancel_after: Sequence[int]) -> list[Delta]:
     return deltas
 
 
-async def read_in_two(handle: LLMHandle, cancel_after: Sequence[int], at: int | None) -> list[Delta]:
+async def read_in_two(
+    handle: LLMHandle, cancel_after: Sequence[int], at: int | None
+) -> list[Delta]:
     """Read a stream at once, or up to ``at`` and then the rest from the cursor."""
     if at is None:
         return await read(handle.stream(), cancel_after)
