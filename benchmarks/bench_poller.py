@@ -58,7 +58,7 @@ async def ours(origin: str, handles: int, rate: float) -> dict[str, float]:
     async with FoxSession(KEY, base_url=origin, limits=limits) as fox:
         service = fox._service  # noqa: SLF001
         service.pacer = Even(handles / rate)
-        poller = service.core.poller
+        poller = service.runtime.poller
         late: list[float] = []
 
         class Noted(PollMetrics):

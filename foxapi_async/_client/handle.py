@@ -66,7 +66,7 @@ class TaskHandle(Generic[R]):
     ) -> TrackedTask:
         """Bind the handle to the record that all handles of the task in the session share."""
         self._service = service
-        self._tracked = service.core.poller.track(service, task_id, kind, submitted=submitted)
+        self._tracked = service.runtime.poller.track(service, task_id, kind, submitted=submitted)
         self._tracked.add_listener(service, service.event_context())
         return self._tracked
 
@@ -165,14 +165,14 @@ class TaskHandle(Generic[R]):
         """Ask for the task now, retrying as a read is, and return the snapshot (unbilled)."""
         service, tracked = self._bound(), self._find_tracked()
         task = await service.fetch_task(tracked.id)
-        service.core.poller.publish(tracked, task)
+        service.runtime.poller.publish(tracked, task)
         return task
 
     def _offer(self, task: Task) -> None:
         """Publish a snapshot from elsewhere, unless the session has one that may be newer."""
         tracked = self._find_tracked()
         if tracked.task is None or classify(task).is_final:
-            self._bound().core.poller.publish(tracked, task)
+            self._bound().runtime.poller.publish(tracked, task)
 
     def _resolve_timeout(self, timeout: float | None | UnsetType = UNSET) -> float | None:
         """Return the seconds to wait, ``None`` for no limit."""
@@ -190,13 +190,13 @@ class TaskHandle(Generic[R]):
 
     def _subscribe(self, waiter: Waiter, timeout: float | None) -> None:
         """Let ``waiter`` wait for at most ``timeout`` seconds. Every wait begins here."""
-        runtime = self._bound().core
+        runtime = self._bound().runtime
         runtime.enter()
         runtime.poller.add_waiter(waiter, timeout)
 
     def _unsubscribe(self, waiter: Waiter) -> None:
         """End what ``_subscribe`` began, whether or not the waiter was woken."""
-        self._bound().core.poller.remove_waiter(waiter)
+        self._bound().runtime.poller.remove_waiter(waiter)
 
     # Moving to another process
 

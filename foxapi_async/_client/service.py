@@ -1,30 +1,22 @@
 """The service as one session sees it: whose account, which policies, which connections."""
 
-import asyncio
 import logging
-import os
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from contextvars import Context, copy_context
 from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
-from msgspec import Struct
-from msgspec.structs import replace
+from msgspec import Struct, structs
 
-from foxapi_async._client.admission import AdmissionControl
-from foxapi_async._client.polling.poller import Poller
 from foxapi_async._client.polling.tracked_task import TrackedTask
-from foxapi_async._client.streaming.idle_watchdog import IdleWatchdog
-from foxapi_async._client.submitter import Submitter
+from foxapi_async._client.runtime import Runtime, SupportsDone
 from foxapi_async._client.task_record import TaskRecord
-from foxapi_async._client.unclaimed import SupportsDone, Unclaimed
 from foxapi_async._clock import Clock
 from foxapi_async._journal import FinalRecord, JournalBackend, Stage
 from foxapi_async._protocol.pacing import Pacer, create_pacer
 from foxapi_async._protocol.retry import Effect
 from foxapi_async._protocol.task_status import TaskState
-from foxapi_async._transport import Account, OnRetry, RequestSpec, StreamBody, Transport, decode
+from foxapi_async._transport import Account, OnRetry, RequestSpec, StreamBody, decode
 from foxapi_async._wire.base import Decoder, WireStruct
 from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async._wire.paths import (
@@ -37,7 +29,6 @@ from foxapi_async._wire.paths import (
 from foxapi_async._wire.results import ModelInfo, model_list_decoder
 from foxapi_async._wire.task import Task, query_decoder, submit_decoder, with_pending_status
 from foxapi_async.config import (
-    Limits,
     PollPolicy,
     RetryPolicy,
     StreamPolicy,
@@ -49,7 +40,6 @@ from foxapi_async.errors import (
     InvalidResponseError,
     InvalidTaskIdError,
     RateLimitError,
-    SessionClosedError,
     StreamInterruptedError,
 )
 from foxapi_async.hooks import (
@@ -62,8 +52,6 @@ from foxapi_async.hooks import (
 )
 
 _log = logging.getLogger("foxapi_async")
-
-_CLOSED = "the session is closed; build a new FoxSession"
 
 S = TypeVar("S", bound=WireStruct)
 
@@ -88,89 +76,31 @@ class Options(Struct, frozen=True, kw_only=True):
     journal: JournalBackend
 
 
-class Runtime:
-    """What a session shares with its copies: connections, the poller, the submissions, the loop."""
-
-    def __init__(self, transport: Transport, clock: Clock, limits: Limits) -> None:
-        self.transport = transport
-        self.clock = clock
-        self.limits = limits
-        self.poller: Poller = Poller(clock, limits)
-        self.room: AdmissionControl = AdmissionControl(clock, limits, self.poller)
-        self.submitter: Submitter = Submitter(self.room, clock)
-        self.loop: asyncio.AbstractEventLoop | None = None
-        self._pid = 0
-        self.closed: bool = False
-        self.streams: IdleWatchdog = IdleWatchdog(clock)
-        self.unclaimed: Unclaimed = Unclaimed()
-        self.journals: list[JournalBackend] = []
-
-    def enter(self) -> None:
-        """Bind to the running loop at the first use; refuse another loop, and a closed session."""
-        loop = asyncio.get_running_loop()
-        if self.closed:
-            raise SessionClosedError(_CLOSED)
-        if self.loop is None:
-            self.loop = loop
-            self._pid = os.getpid()
-        elif self.loop is not loop:
-            if self._is_forked:
-                raise RuntimeError(
-                    "this FoxSession belongs to the process that this one was forked from: build "
-                    "one FoxSession in each process"
-                )
-            raise RuntimeError(
-                "this FoxSession belongs to another event loop: its connections live there; "
-                "build one FoxSession for each asyncio.run()"
-            )
-
-    async def aclose(self) -> None:
-        """Wake the waiters, let POSTs under way land, close the journals and the connections."""
-        self.closed = True
-        # What a fork has inherited is still in use: it can close nothing without harm.
-        if self.loop is None or self._is_forked:
-            return
-        self.streams.stop(SessionClosedError(_CLOSED))
-        self.room.close()
-        async with AsyncExitStack() as stack:
-            # The last comes first, and none is left out should another fail or be cancelled.
-            stack.push_async_callback(self.transport.aclose)
-            # Only when no POST is under way is all known that is to be written down.
-            for journal in self.journals:
-                stack.push_async_callback(journal.aclose)
-            stack.push_async_callback(self.submitter.aclose)
-            stack.push_async_callback(self.poller.aclose)
-
-    @property
-    def _is_forked(self) -> bool:
-        return self._pid != os.getpid()
-
-
 class Service:
     """Calls of the service, with the policies of one session."""
 
-    __slots__ = ("account", "core", "handles", "options", "pacer")
+    __slots__ = ("account", "handles", "options", "pacer", "runtime")
 
     def __init__(
-        self, account: Account, options: Options, core: Runtime, learnt: Pacer | None = None
+        self, account: Account, options: Options, runtime: Runtime, learnt: Pacer | None = None
     ) -> None:
         self.account: Account = account
         self.options: Options = options
-        self.core: Runtime = core
+        self.runtime: Runtime = runtime
         # The handles of what has an entry in the journal, by their ids: one key, one handle.
         self.handles: WeakValueDictionary[str, Any] = WeakValueDictionary()
-        if options.journal not in core.journals:
-            core.journals.append(options.journal)
+        if options.journal not in runtime.journals:
+            runtime.journals.append(options.journal)
         self.pacer: Pacer = create_pacer(options.polling.pacing) if learnt is None else learnt
 
-    def with_(self, account: Account, **changes: Any) -> "Service":
-        """Return the same service under another account or other options.
+    def replace(self, account: Account, **changes: Any) -> "Service":
+        """Return a service of the same runtime with another account or other options.
 
-        While its pacing is the same, it shares what was learnt of the models' durations.
+        With the same pacing policy it shares the durations that were learnt of the models.
         """
-        options = replace(self.options, **changes)
+        options = structs.replace(self.options, **changes)
         same = options.polling.pacing == self.options.polling.pacing
-        return Service(account, options, self.core, self.pacer if same else None)
+        return Service(account, options, self.runtime, self.pacer if same else None)
 
     @property
     def polling(self) -> PollPolicy:
@@ -180,7 +110,7 @@ class Service:
     @property
     def clock(self) -> Clock:
         """The session's time."""
-        return self.core.clock
+        return self.runtime.clock
 
     async def poll_once(
         self, task_id: str, *, empty: bool = False, context: Context | None = None
@@ -188,7 +118,7 @@ class Service:
         """Ask for a task once, without retries."""
         query = _UPSTREAM if self.options.polling.sync_upstream and not empty else None
         # The id was checked, so it cannot leave its segment.
-        answer = await self.core.transport.poll(
+        answer = await self.runtime.transport.poll(
             self.account,
             task_path(task_id),
             query,
@@ -211,21 +141,21 @@ class Service:
         try:
             task = with_pending_status(await self._send(call, submit_decoder, self._retrying))
         except RateLimitError as limited:
-            self.core.room.pause(limited.retry_after)
+            self.runtime.admission.pause(limited.retry_after)
             raise
         if is_task_id(task.id) and task.status:
-            self.core.room.accepted(task, self)
+            self.runtime.admission.accepted(task, self)
         return task
 
     def _retrying(self, _attempt: int, delay: float, reason: str) -> None:
         """Let no other submission start until the one that was told to slow down goes on."""
         if reason == RateLimitError.__name__:
-            self.core.room.pause(delay)
+            self.runtime.admission.pause(delay)
 
     async def open_stream(self, task_id: str, offset: int) -> StreamBody:
         """Open the task's event stream at ``offset`` by one single attempt."""
         query = {"offset": str(offset)} if offset else None
-        return await self.core.transport.open_stream(
+        return await self.runtime.transport.open_stream(
             self.account,
             stream_path(task_id),
             query,
@@ -233,9 +163,11 @@ class Service:
             emit=self.event_sink,
         )
 
-    def disown(self, handle: SupportsDone, *, task_id: str, model: str, key: str | None) -> None:
+    def add_orphan(
+        self, handle: SupportsDone, *, task_id: str, model: str, key: str | None
+    ) -> None:
         """Keep the handle of a billed task that has lost its caller, and tell everybody of it."""
-        if self.core.unclaimed.add(handle):
+        if self.runtime.unclaimed.add(handle):
             _log.warning("task %s is billed and its caller has gone: see fox.unclaimed", task_id)
             self.emit(SubmitUnclaimed(task_id=task_id, model=model, key=key))
 
@@ -288,7 +220,7 @@ class Service:
 
     def task_finished(self, record: TaskRecord, context: Context | None) -> None:
         """Free the slot of the task, record its end in the journal, and emit ``TaskFinished``."""
-        self.core.room.finished(record.id)
+        self.runtime.admission.finished(record.id)
         self.outcome_changed(record)
         task, outcome = record.task, record.outcome
         event_sink = self.event_sink_in(context)
@@ -352,20 +284,20 @@ class Service:
         if tracked.outcome is not None:
             return
         # The task has finished too, so that the next poll brings the outcome.
-        self.core.poller.poll_now(tracked)
+        self.runtime.poller.poll_now(tracked)
         if not tracked.waiters:
             masked = self.account.mask.record(completion)
             self.options.journal.heard(self.account.base, tracked.id, masked, wins=False)
 
     async def _fetch(self, path: str, reader: Decoder[S]) -> S:
-        self.core.enter()
+        self.runtime.enter()
         return await self._send(RequestSpec(effect=Effect.READ, method="GET", path=path), reader)
 
     async def _send(
         self, call: RequestSpec, reader: Decoder[S], on_retry: OnRetry | None = None
     ) -> S:
         options = self.options
-        return await self.core.transport.fetch(
+        return await self.runtime.transport.fetch(
             self.account,
             call,
             reader,
@@ -397,4 +329,4 @@ def _same_task(task: Task, task_id: str) -> Task:
         raise InvalidResponseError(
             f"asked for task {task_id}, the service answered with {str(said)[:80]!r}"
         )
-    return replace(task, id=task_id)
+    return structs.replace(task, id=task_id)

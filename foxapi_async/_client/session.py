@@ -16,7 +16,8 @@ from foxapi_async._client.recover import Recovery, recover
 from foxapi_async._client.resources.llm import LLM
 from foxapi_async._client.resources.models import Models
 from foxapi_async._client.resources.tasks import Tasks
-from foxapi_async._client.service import Options, Runtime, Service
+from foxapi_async._client.runtime import Runtime
+from foxapi_async._client.service import Options, Service
 from foxapi_async._client.settings import check_settings, hooks_of
 from foxapi_async._client.stats import Stats, read_stats
 from foxapi_async._client.uncopied import Uncopied
@@ -149,7 +150,7 @@ class FoxSession(Uncopied):
             )
         copy = object.__new__(type(self))
         copy._owner = False
-        copy._adopt(self._service.with_(account, **options))
+        copy._adopt(self._service.replace(account, **options))
         return copy
 
     @property
@@ -161,7 +162,7 @@ class FoxSession(Uncopied):
         cut short. One that has been awaited to its end is dropped, and so are the oldest of more
         than 10,000: their ids were in the log, and are in the journal if there is one.
         """
-        return self._service.core.unclaimed.handles()
+        return self._service.runtime.unclaimed.handles()
 
     async def recover(self, *, finished: bool = False) -> Recovery:
         """Return what earlier sessions left in the journal: handles, and what nobody can know.
@@ -174,12 +175,12 @@ class FoxSession(Uncopied):
         returned, and nothing that another living process is just submitting. Sends nothing.
         ``ConfigError`` without a journal, ``JournalError`` if it cannot be read.
         """
-        self._service.core.enter()
+        self._service.runtime.enter()
         return await recover(self._service, finished=finished)
 
     def stats(self) -> Stats:
         """Return what this session has done so far and what it is doing now."""
-        return read_stats(self._service.core)
+        return read_stats(self._service.runtime)
 
     async def aclose(self) -> None:
         """Close the session; further calls do nothing.
@@ -190,10 +191,10 @@ class FoxSession(Uncopied):
         still holds: ``JournalError`` if it cannot; everything is closed all the same.
         """
         if self._owner:
-            await self._service.core.aclose()
+            await self._service.runtime.aclose()
 
     async def __aenter__(self) -> Self:
-        self._service.core.enter()
+        self._service.runtime.enter()
         try:
             await self._service.options.journal.open()
         except BaseException:
@@ -210,7 +211,7 @@ class FoxSession(Uncopied):
         await self.aclose()
 
     def __repr__(self) -> str:
-        state = " closed" if self._service.core.closed else ""
+        state = " closed" if self._service.runtime.closed else ""
         return f"<FoxSession {self._service.account.origin}{state}>"
 
     def __del__(self) -> None:
@@ -218,8 +219,8 @@ class FoxSession(Uncopied):
         service = getattr(self, "_service", None)
         if service is None or sys.is_finalizing() or not self._owner:
             return
-        core = service.core
-        if core.loop is not None and not core.closed:
+        runtime = service.runtime
+        if runtime.loop is not None and not runtime.closed:
             warnings.warn(
                 f"unclosed {self!r}: use `async with` or call aclose()",
                 ResourceWarning,

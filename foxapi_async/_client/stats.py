@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from foxapi_async._client.service import Runtime
+from foxapi_async._client.runtime import Runtime
 
 
 class Stats(Struct, frozen=True, kw_only=True):
@@ -46,17 +46,17 @@ class Stats(Struct, frozen=True, kw_only=True):
     """Streams that are open."""
 
 
-def read_stats(core: Runtime) -> Stats:
-    """Read the counters of ``core``."""
-    room, poller, metrics = core.room, core.poller, core.poller.metrics
+def read_stats(runtime: Runtime) -> Stats:
+    """Read the counters of ``runtime``."""
+    admission, poller, metrics = runtime.admission, runtime.poller, runtime.poller.metrics
     return Stats(
-        submits=core.submitter.submits,
-        submits_in_flight=core.submitter.in_flight,
-        waiting_for_room=room.waiting,
-        paused=room.paused,
-        tasks=room.tasks,
-        unfinished=room.unfinished,
-        unclaimed=len(core.unclaimed),
+        submits=runtime.submitter.submits,
+        submits_in_flight=runtime.submitter.in_flight,
+        waiting_for_room=admission.waiting,
+        paused=admission.paused,
+        tasks=admission.tasks,
+        unfinished=admission.unfinished,
+        unclaimed=len(runtime.unclaimed),
         waiting=poller.waiting,
         polls=metrics.gets,
         polls_in_flight=poller.in_flight,
@@ -66,5 +66,5 @@ def read_stats(core: Runtime) -> Stats:
         lateness=metrics.lateness,
         delay=metrics.detection_delay,
         polls_per_second=poller.polls_per_second,
-        streams=len(core.streams),
+        streams=len(runtime.streams),
     )

@@ -1,4 +1,4 @@
-"""One billed generation on its way from a request to a task id."""
+"""Submits one generation: from its request to a task id."""
 
 import asyncio
 import logging
@@ -37,7 +37,7 @@ _MAX_DELAY: Final = 0.5
 
 
 class Submission:
-    """Submits one request. It is billed when, and only when, the service accepts it."""
+    """Submits one request. It is billed if, and only if, the service accepts it."""
 
     def __init__(
         self,
@@ -56,45 +56,49 @@ class Submission:
         self._retry_failed = retry_failed
         self._replaces = replaces
 
-    async def run(self, unclaimed: Callable[[Task], object]) -> Task | Entry:
-        """Submit and return the task; one whose caller has gone meanwhile goes to ``unclaimed``.
+    async def run(self, on_orphaned: Callable[[Task], object]) -> Task | Entry:
+        """Submit and return the task.
 
-        A key that was used before gives its entry, and nothing is sent; while another submission
-        with that key is under way, its end is waited for. What it replaces is no use of the key:
-        an entry that had failed when ``retry_failed`` first looked, or the one that was given.
-        Raises what ``_post`` raises. Cancelling returns at once and does not stop the POST.
+        A key that was used before gives its journal entry, and nothing is sent; while another
+        submission with that key is under way, this one waits for its end. An entry that is replaced
+        does not use up the key: one that had failed at the first look with ``retry_failed``, or the
+        entry that was given. Cancelling returns at once and does not stop the POST: if it is
+        accepted, ``on_orphaned`` is called with its task.
+
+        Raises:
+            FoxAPIError: What ``_post`` raises.
         """
-        nap = _FIRST_DELAY
+        delay = _FIRST_DELAY
         while True:
             used: Task | Entry | None = await self._find()
             if used is None:
-                used = await self._service.core.submitter.run(
-                    self._post, lambda post: self._orphaned(post, unclaimed)
+                used = await self._service.runtime.submitter.run(
+                    self._post, lambda post: self._on_orphaned(post, on_orphaned)
                 )
             if isinstance(used, Task):
                 return used
-            if self._answers(used):
+            if self._resolve_existing(used):
                 return used
             if used.stage is Stage.SENT:
-                await sleep(self._service.clock, nap)
-                nap = min(2 * nap, _MAX_DELAY)
+                await sleep(self._service.clock, delay)
+                delay = min(2 * delay, _MAX_DELAY)
 
     async def _find(self) -> Entry | None:
         """Return the entry that holds the key, unless the key is free."""
         if self._key is None:
             return None
-        self._service.core.enter()
+        self._service.runtime.enter()
         entry = await self._service.options.journal.find(self._service.account.base, self._key)
         if self._retry_failed and entry is not None and entry.stage in FAILED:
             self._replaces = entry.note
-        # What fails from now on is the end of this attempt, whoever made it.
+        # An entry that fails from now on is the result of this attempt.
         self._retry_failed = False
         if entry is None or entry.stage is Stage.REFUSED or entry.note == self._replaces:
             return None
         return entry
 
-    def _answers(self, used: Entry) -> bool:
-        """Tell whether the entry of the key has a task to give; raise if it never will."""
+    def _resolve_existing(self, used: Entry) -> bool:
+        """Tell whether the entry of the key has a task; raise if it never will."""
         if used.stage is Stage.UNREADABLE:
             raise JournalError(
                 f"key {self._key!r} is that of entry {used.note} in the journal, which cannot be "
@@ -108,7 +112,11 @@ class Submission:
         return used.stage is not Stage.SENT
 
     async def _post(self) -> Task | Entry:
-        """Write down, send, write down again; ``SubmitOutcomeUnknownError`` for a lost answer."""
+        """Record the intent, send the request, and record the outcome.
+
+        Raises:
+            SubmitOutcomeUnknownError: The request may have been accepted.
+        """
         service, journal = self._service, self._service.options.journal
         sent_at = service.clock.unix()
         note = await journal.intended(
@@ -126,16 +134,16 @@ class Submission:
         try:
             task = await self._send()
         except OutcomeUnknown as lost:
-            self._tell_unknown(lost.fault)
-            task_id = _mentioned(lost.fault)
+            self._emit_unknown(lost.fault)
+            task_id = _find_task_id(lost.fault)
             await self._record(journal.unknown(note, lost.fault, task_id))
             raise self._unknown(lost.fault, sent_at, task_id=task_id) from None
         except (FoxAPIError, SessionClosedError) as fault:
             await self._record(journal.refused(note, fault))
             raise
         except Exception as error:
-            # A bug, perhaps of a borrowed session. The key must not seem to be in use.
-            bug = FoxAPIError(f"{type(error).__name__} was raised in place of an answer")
+            # A bug, perhaps in a borrowed session. The key must not stay marked as under way.
+            bug = FoxAPIError(f"{type(error).__name__} was raised instead of a response")
             await self._record(journal.unknown(note, bug))
             raise
         _log.info("accepted: task %s, model %s", task.id, task.model)
@@ -151,10 +159,10 @@ class Submission:
 
     async def _send(self) -> Task:
         try:
-            with self._service.core.submitter.sending():
+            with self._service.runtime.submitter.cancellable_section():
                 task = await self._service.submit(self._body)
         except asyncio.CancelledError as cancelled:
-            raise self._cut_short(sent=isinstance(cancelled, CancelledInFlight)) from None
+            raise self._cancelled_error(sent=isinstance(cancelled, CancelledInFlight)) from None
         if not is_task_id(task.id):
             shown = self._service.account.redact(task.id)[:80]
             raise OutcomeUnknown(
@@ -168,20 +176,20 @@ class Submission:
             )
         return task
 
-    def _cut_short(self, *, sent: bool) -> Exception:
-        """Return what a cancellation of the POST, by whomever, means to its caller."""
+    def _cancelled_error(self, *, sent: bool) -> Exception:
+        """Return the error of a POST that was cancelled, by the session or by other code."""
         if sent:
             fault = "the session was closed before the service answered"
             return OutcomeUnknown(APIConnectionError(fault, sent=True))
         return SessionClosedError("the session was closed before the generation was sent")
 
     async def _record(self, writing: Awaitable[None], task: Task | None = None) -> None:
-        """Write down what became of the POST; a journal that fails now must not hide it."""
+        """Record the outcome of the POST; an error of the journal must not hide it."""
         try:
             await writing
         except asyncio.CancelledError:
-            # Somebody cancels every task of the loop. The journal goes on writing all the same.
-            _log.debug("the writing down of a submission was not waited for")
+            # Other code cancels every task of the loop. The journal completes the write itself.
+            _log.debug("the journal write of a submission was not awaited")
         except JournalError as error:
             what = "a submission ended" if task is None else f"task {task.id} was accepted"
             _log.error("%s and that could not be written down: %s", what, error)
@@ -190,7 +198,7 @@ class Submission:
                     TaskUnrecorded(task_id=task.id, model=self._request.model, key=self._key)
                 )
 
-    def _tell_unknown(self, fault: FoxAPIError) -> None:
+    def _emit_unknown(self, fault: FoxAPIError) -> None:
         self._service.emit(
             SubmitOutcomeUnknown(
                 model=self._request.model, key=self._key, fault=type(fault).__name__
@@ -212,8 +220,8 @@ class Submission:
             task_id=task_id,
         )
 
-    def _orphaned(
-        self, post: "asyncio.Task[Task | Entry]", unclaimed: Callable[[Task], object]
+    def _on_orphaned(
+        self, post: "asyncio.Task[Task | Entry]", on_orphaned: Callable[[Task], object]
     ) -> None:
         if post.cancelled():
             return
@@ -224,12 +232,12 @@ class Submission:
         task = post.result()
         if isinstance(task, Entry):
             return
-        unclaimed(task)
+        on_orphaned(task)
         warn_unclaimed(task.id)
 
 
 def warn_unclaimed(task_id: str) -> None:
-    """Warn of a task that was accepted when nobody was left to be given its handle."""
+    """Warn of a task that was accepted after its caller was cancelled."""
     warnings.warn(
         f"task {task_id} was accepted, and is billed, after its caller had gone: "
         "its handle is in fox.unclaimed",
@@ -238,8 +246,8 @@ def warn_unclaimed(task_id: str) -> None:
     )
 
 
-def _mentioned(fault: FoxAPIError) -> str | None:
-    """Return the id of the task that the answer mentions which left the outcome open."""
+def _find_task_id(fault: FoxAPIError) -> str | None:
+    """Return the task id in the response that left the outcome unknown, if it has one."""
     if isinstance(fault, APIStatusError | InvalidResponseError | APIConnectionError):
         return find_task_id(fault.body)
     return None

@@ -1,11 +1,11 @@
-"""Billed POSTs, each in a task of the session, so that no caller's cancel can lose its answer."""
+"""Runs each billed POST in a task of the session, so that cancelling a caller loses no response."""
 
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from foxapi_async._client.admission import AdmissionControl
 from foxapi_async._clock import Clock
@@ -13,22 +13,25 @@ from foxapi_async.errors import SessionClosedError
 
 _log = logging.getLogger("foxapi_async")
 
-_PATIENCE_AT_CLOSE = 5.0
-_CLOSED = "the session was closed while a submission was under way"
+_CLOSE_TIMEOUT: Final = 5.0
+_CLOSED: Final = "the session was closed while a submission was under way"
 
 T = TypeVar("T")
 
 
 class Submitter:
-    """Runs the POSTs of a session, as many at a time as there is room for."""
+    """Runs the POSTs of a session, as many at a time as admission allows."""
 
-    def __init__(self, room: AdmissionControl, clock: Clock) -> None:
-        self._room = room
+    def __init__(self, admission: AdmissionControl, clock: Clock) -> None:
+        self._admission = admission
         self._clock = clock
         self._posts: set[asyncio.Task[Any]] = set()
-        self._sending: set[asyncio.Task[Any]] = set()
-        self._has_let_go = False
+        self._cancellable: set[asyncio.Task[Any]] = set()
+        self._has_cancelled = False
         self.submits: int = 0
+
+    def __repr__(self) -> str:
+        return f"<Submitter submits={self.submits} in_flight={self.in_flight}>"
 
     @property
     def in_flight(self) -> int:
@@ -38,74 +41,78 @@ class Submitter:
     async def run(
         self,
         post: Callable[[], Coroutine[Any, Any, T]],
-        orphaned: Callable[[asyncio.Task[T]], object],
+        on_orphaned: Callable[[asyncio.Task[T]], object],
     ) -> T:
-        """Run ``post`` and return what it returns.
+        """Run ``post`` in a task and return its result.
 
-        A caller that is cancelled while it waits for room has sent nothing. One that is cancelled
-        later leaves at once; the POST goes on and ends with a call of ``orphaned``.
+        Cancelling while it waits for admission sends nothing. Cancelling later returns at once: the
+        task of the POST goes on, and ``on_orphaned`` is called with it when it is done.
         """
-        await self._room.enter()
+        await self._admission.enter()
         self.submits += 1
-        task = asyncio.get_running_loop().create_task(post())
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(post())
         self._posts.add(task)
-        # A future of the caller's own, so that cancelling him leaves the POST alone.
-        landed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        task.add_done_callback(partial(self._land, landed))
+        # Awaiting a future of the caller's own keeps its cancellation away from the POST.
+        done: asyncio.Future[None] = loop.create_future()
+        task.add_done_callback(partial(self._on_done, done))
         try:
-            await landed
+            await done
         except asyncio.CancelledError:
-            task.add_done_callback(orphaned)
+            task.add_done_callback(on_orphaned)
             raise
         if task.cancelled():
             raise SessionClosedError(_CLOSED)
         return task.result()
 
     @contextmanager
-    def sending(self) -> Generator[None, None, None]:
-        """Mark the part of a POST's task that may be cut short when the session is closed.
+    def cancellable_section(self) -> Generator[None, None, None]:
+        """Mark the part of a POST's task that may be cancelled when the session is closed.
 
-        What is written down before it and after it is not. ``SessionClosedError`` when it is too
-        late to begin.
+        The journal writes before and after it may not be.
+
+        Raises:
+            SessionClosedError: Pending POSTs were cancelled already, so none may start.
         """
-        if self._has_let_go:
+        if self._has_cancelled:
             raise SessionClosedError(_CLOSED)
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a POST runs in a task")
-        self._sending.add(task)
+        self._cancellable.add(task)
         try:
             yield
         finally:
-            self._sending.discard(task)
+            self._cancellable.discard(task)
 
     async def aclose(self) -> None:
-        """Give the POSTs under way five seconds to land, then let go of them.
+        """Wait up to five seconds for the POSTs under way, then cancel them.
 
-        Cancelling lets go of them at once; it does not hinder them from writing down what is known.
+        If this is cancelled, pending POSTs are cancelled at once; their journal writes still
+        complete.
         """
-        self._room.close()
+        self._admission.close()
         if not self._posts:
             return
-        patience = self._clock.call_at(self._clock.time() + _PATIENCE_AT_CLOSE, self._let_go)
+        timer = self._clock.call_at(self._clock.time() + _CLOSE_TIMEOUT, self._cancel_pending)
         try:
             await asyncio.wait(list(self._posts))
         except asyncio.CancelledError:
-            self._let_go()
+            self._cancel_pending()
             await asyncio.wait(list(self._posts))
             raise
         finally:
-            patience.cancel()
+            timer.cancel()
 
-    def _let_go(self) -> None:
-        self._has_let_go = True
-        for task in self._sending:
+    def _cancel_pending(self) -> None:
+        self._has_cancelled = True
+        for task in self._cancellable:
             task.cancel()
-        if self._sending:
-            _log.warning("%d submissions were let go of at close", len(self._sending))
+        if self._cancellable:
+            _log.warning("%d pending submissions were cancelled at close", len(self._cancellable))
 
-    def _land(self, landed: asyncio.Future[None], task: asyncio.Task[Any]) -> None:
+    def _on_done(self, done: asyncio.Future[None], task: asyncio.Task[Any]) -> None:
         self._posts.discard(task)
-        self._room.leave()
-        if not landed.done():
-            landed.set_result(None)
+        self._admission.leave()
+        if not done.done():
+            done.set_result(None)

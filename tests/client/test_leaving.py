@@ -190,7 +190,7 @@ async def break_out_of_a_name(handle: LLMHandle, _: FaultProxy) -> None:
     stream = handle.stream()
     async for _delta in stream:
         break
-    assert len(handle._bound().core.streams) == 0  # closed before the name is dropped
+    assert len(handle._bound().runtime.streams) == 0  # closed before the name is dropped
 
 
 async def drop_between_two_reads(handle: LLMHandle, _: FaultProxy) -> None:
@@ -230,7 +230,7 @@ async def test_leaving_leaves_nothing(
             warnings.simplefilter("always")
             await leave(handle, fault_proxy)
             assert session_via_proxy.stats().streams == 0
-            assert handle._bound().core.streams._timer is None
+            assert handle._bound().runtime.streams._timer is None
             tasks = [repr(task) for task in asyncio.all_tasks() - before]
             assert not [task for task in tasks if "foxapi_async/_client" in task]
     finally:

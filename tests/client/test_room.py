@@ -196,12 +196,12 @@ async def test_cancelled_submissions_give_up_their_turn(
         fault_proxy.release()
         await first
         await third
-        room = fox._service.core.room
-        fourth = asyncio.create_task(room.enter())
+        admission = fox._service.runtime.admission
+        fourth = asyncio.create_task(admission.enter())
         await fourth
-        fifth = asyncio.create_task(room.enter())
+        fifth = asyncio.create_task(admission.enter())
         await asyncio.sleep(0)
-        room.leave()
+        admission.leave()
         fifth.cancel()
         with pytest.raises(asyncio.CancelledError):
             await fifth
@@ -225,5 +225,5 @@ async def test_closing_tells_those_who_wait_for_room(
     await closing
     assert (await first).id
     with pytest.raises(SessionClosedError):
-        await fox._service.core.room.enter()
+        await fox._service.runtime.admission.enter()
     assert gateway.stats.tasks == 1

@@ -134,12 +134,12 @@ def test_a_session_belongs_to_its_first_loop() -> None:
             pass
 
     async def first() -> None:
-        fox._service.core.enter()
+        fox._service.runtime.enter()
 
     asyncio.run(first())
     with pytest.raises(RuntimeError, match="another event loop"):
         asyncio.run(enter())
-    fox._service.core.closed = True
+    fox._service.runtime.closed = True
 
 
 async def test_a_session_that_is_dropped_open_warns(gateway: Gateway) -> None:
@@ -148,7 +148,7 @@ async def test_a_session_that_is_dropped_open_warns(gateway: Gateway) -> None:
     async with fox:
         pass
     dropped = FoxSession(KEY, base_url=gateway.url)
-    dropped._service.core.enter()
+    dropped._service.runtime.enter()
     with pytest.warns(ResourceWarning, match="unclosed"):
         del dropped
         gc.collect()

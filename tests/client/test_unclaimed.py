@@ -13,9 +13,9 @@ from foxapi_async import (
     TaskFailedError,
     TaskTimeoutError,
 )
-from foxapi_async._client import unclaimed
+from foxapi_async._client import runtime
 from foxapi_async._client.params import LLMParams
-from foxapi_async._client.unclaimed import Unclaimed
+from foxapi_async._client.runtime import Unclaimed
 from foxapi_async.gateway import Gateway
 from foxapi_async.hooks import Event, SubmitUnclaimed
 from foxapi_async.testing import CannedResponse, FaultProxy, Stall
@@ -120,7 +120,7 @@ async def test_a_timeout_that_cannot_be_is_refused_before_it_costs(
     assert gateway.stats.submits == 0
 
 
-class Lying:
+class FakeHandle:
     """A handle that lies there."""
 
     def __init__(self, *, done: bool = False) -> None:
@@ -138,12 +138,12 @@ class Lying:
 def test_what_was_awaited_is_dropped() -> None:
     """A handle stays until its outcome was got by somebody, in the order in which they came."""
     kept = Unclaimed()
-    handles = [Lying() for _ in range(5)]
+    handles = [FakeHandle() for _ in range(5)]
     assert [kept.add(handle) for handle in handles] == [True] * 5
     assert not kept.add(handles[0])
     handles[2].finish()
     assert kept.handles() == (*handles[:2], *handles[3:])
-    late = Lying(done=True)  # its result came in the turn of the loop that cancelled its caller
+    late = FakeHandle(done=True)  # its result came in the turn of the loop that cancelled its caller
     kept.add(late)
     assert kept.handles()[-1] is late
     assert len(kept) == 5
@@ -153,14 +153,14 @@ def test_a_server_that_is_cancelled_all_day_keeps_its_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Handles that were awaited go by themselves, and of the others the newest are kept."""
-    monkeypatch.setattr(unclaimed, "_MOST", 1000)
+    monkeypatch.setattr(runtime, "_MAX_UNCLAIMED", 1000)
     kept = Unclaimed()
     for _ in range(5000):
-        handle = Lying()
+        handle = FakeHandle()
         kept.add(handle)
         handle.finish()
         assert len(kept._handles) <= 130
-    handles = [Lying() for _ in range(5000)]
+    handles = [FakeHandle() for _ in range(5000)]
     for handle in handles:
         kept.add(handle)
     assert kept.handles() == tuple(handles[-1000:])

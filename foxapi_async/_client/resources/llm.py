@@ -104,7 +104,7 @@ class LLM:
             # The outcome of the task itself is no loss, even if it does not carry the id.
             is_outcome = handle.done() and isinstance(error, FoxAPIError)
             if not is_outcome and not isinstance(error, TaskError):
-                self._service.disown(handle, task_id=handle.id, model=request.model, key=key)
+                self._service.add_orphan(handle, task_id=handle.id, model=request.model, key=key)
             raise
 
     @names_keywords(LLMParams)
@@ -121,14 +121,14 @@ class LLM:
         key, retry_failed = validate_key(params.get("key")), checked_retry(params)
         submission = SubmitOnce(
             lambda: self._submit(request, key, retry_failed=retry_failed),
-            lambda handle: self._disown(handle, request.model, key),
+            lambda handle: self._on_orphaned(handle, request.model, key),
         )
         return ChatStream(
             DeltaReader(self._service, submission, timeout=normalize_timeout(timeout)), submission
         )
 
-    def _disown(self, handle: LLMHandle, model: str, key: str | None) -> None:
-        self._service.disown(handle, task_id=handle.id, model=model, key=key)
+    def _on_orphaned(self, handle: LLMHandle, model: str, key: str | None) -> None:
+        self._service.add_orphan(handle, task_id=handle.id, model=model, key=key)
         warn_unclaimed(handle.id)
 
     def _check(self, request: GenerationRequest) -> None:
@@ -143,7 +143,7 @@ class LLM:
         replaces: EntryId | None = None,
     ) -> LLMHandle:
         service = self._service
-        service.core.enter()
+        service.runtime.enter()
         self._check(request)
         key = validate_key(key)
 
@@ -162,6 +162,8 @@ class LLM:
             replaces=replaces,
         )
         done = await submission.run(
-            lambda task: service.disown(claim(task), task_id=task.id, model=request.model, key=key)
+            lambda task: service.add_orphan(
+                claim(task), task_id=task.id, model=request.model, key=key
+            )
         )
         return LLMHandle._from_journal(service, done) if isinstance(done, Entry) else claim(done)

@@ -159,11 +159,11 @@ class DeltaReader:
 
     def register(self) -> None:
         """Count as one of the session's open streams from now on."""
-        self._service.core.streams.add(self)
+        self._service.runtime.streams.add(self)
 
     def disconnect(self) -> None:
         """Close the connection at once. The position is kept: the next read reconnects."""
-        self._service.core.streams.discard(self)
+        self._service.runtime.streams.discard(self)
         self._close_body()
 
     def close(self) -> None:
@@ -370,7 +370,7 @@ class DeltaReader:
         cursor.begin_connection()
         with self._interrupt:
             body = await service.open_stream(task.id, offset)
-        self._connection = StreamConnection(body, service.core.limits.max_event_bytes)
+        self._connection = StreamConnection(body, service.runtime.limits.max_event_bytes)
         self.state = ReadState.OPEN
         self._report.opened(offset, self._last_error)
 
@@ -399,7 +399,7 @@ class DeltaReader:
     def _check_usable(self) -> None:
         if self._stop_error is not None:
             raise copy(self._stop_error)
-        self._service.core.enter()
+        self._service.runtime.enter()
 
     def _on_timeout(self) -> None:
         if self._connection is not None:

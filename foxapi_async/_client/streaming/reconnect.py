@@ -179,7 +179,7 @@ class ReconnectState:
         """Return the task as it is now; ``None`` if this poll failed."""
         try:
             # A thousand streams may be cut at once, so their polls keep to the rate limit.
-            await sleep(self._service.clock, self._service.core.poller.reserve_slot())
+            await sleep(self._service.clock, self._service.runtime.poller.reserve_slot())
             snapshot, _ = await self._service.poll_once(task.id)
         except FoxAPIError as fault:
             failure = classify_error(fault)
@@ -196,7 +196,7 @@ class ReconnectState:
                 ) from None
             return None
         self._not_found = 0
-        self._service.core.poller.publish(task, snapshot)
+        self._service.runtime.poller.publish(task, snapshot)
         return snapshot
 
 

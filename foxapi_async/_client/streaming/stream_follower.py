@@ -31,14 +31,14 @@ class StreamFollower:
     @property
     def can_subscribe(self) -> bool:
         """Whether the stream is being read, or ``limits.streams`` allows another open stream."""
-        core = self._service.core
-        return self._reading is not None or len(core.streams) < core.limits.streams
+        runtime = self._service.runtime
+        return self._reading is not None or len(runtime.streams) < runtime.limits.streams
 
     def subscribe(self, waiter: Waiter) -> None:
         """Add a waiter. The first one starts the reading."""
         self._waiters.add(waiter)
         if self._reading is None:
-            self._service.core.poller.suspend(self._tracked)
+            self._service.runtime.poller.suspend(self._tracked)
             reader = DeltaReader(self._service, self._tracked)
             # Before the reading starts, so that `can_subscribe` of other tasks counts it.
             reader.register()
@@ -76,4 +76,4 @@ class StreamFollower:
 
     def _on_done(self, reader: DeltaReader) -> None:
         reader.close()
-        self._service.core.poller.resume(self._tracked)
+        self._service.runtime.poller.resume(self._tracked)
