@@ -143,7 +143,9 @@ def test_what_was_awaited_is_dropped() -> None:
     assert not kept.add(handles[0])
     handles[2].finish()
     assert kept.handles() == (*handles[:2], *handles[3:])
-    late = FakeHandle(done=True)  # its result came in the turn of the loop that cancelled its caller
+    late = FakeHandle(
+        done=True
+    )  # its result came in the turn of the loop that cancelled its caller
     kept.add(late)
     assert kept.handles()[-1] is late
     assert len(kept) == 5
