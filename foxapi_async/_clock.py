@@ -1,4 +1,4 @@
-"""Time as something that is handed over: the loop's own, or one that a test turns by hand."""
+"""Clocks that are passed as arguments: the clock of the loop, or a manual one for tests."""
 
 import asyncio
 import heapq
@@ -10,18 +10,18 @@ from typing import Protocol
 
 
 class Timer(Protocol):
-    """A call that is still to come."""
+    """A scheduled call."""
 
     def cancel(self) -> None:
-        """Forget the call."""
+        """Cancel the call."""
         ...
 
 
 class Clock(Protocol):
-    """Where a session or a gateway takes its time from."""
+    """The time source of a session or a gateway."""
 
     def time(self) -> float:
-        """Return seconds that only ever grow, from an arbitrary zero."""
+        """Return monotonic seconds from an arbitrary zero."""
         ...
 
     def unix(self) -> float:
@@ -29,12 +29,12 @@ class Clock(Protocol):
         ...
 
     def call_at(self, when: float, callback: Callable[[], object]) -> Timer:
-        """Call ``callback`` from the running loop when ``time()`` has reached ``when``."""
+        """Call ``callback`` from the running loop as soon as ``time()`` reaches ``when``."""
         ...
 
 
 def is_clock(value: object) -> bool:
-    """Tell whether ``value`` has what a clock needs."""
+    """Tell whether ``value`` has the methods of a clock."""
     return all(callable(getattr(value, name, None)) for name in ("time", "unix", "call_at"))
 
 
@@ -45,7 +45,7 @@ class LoopClock:
 
     def time(self) -> float:
         """Return the loop's monotonic seconds."""
-        # What the loops themselves read; asking for the running one costs a system call.
+        # The clock that the loops use. Asking for the running loop would cost a system call.
         return time.monotonic()
 
     def unix(self) -> float:
@@ -53,7 +53,7 @@ class LoopClock:
         return time.time()
 
     def call_at(self, when: float, callback: Callable[[], object]) -> Timer:
-        """Schedule on the running loop, in an empty context: many users share one timer."""
+        """Schedule on the running loop, in an empty context, because many users share one timer."""
         return asyncio.get_running_loop().call_at(when, callback, context=Context())
 
 
@@ -68,7 +68,7 @@ class _ManualTimer:
 
 
 class ManualClock:
-    """A clock that stands still until it is advanced: hours of waiting pass in milliseconds."""
+    """A clock that only moves when a test advances it, so hours pass in milliseconds."""
 
     def __init__(self, *, unix: float = 1_776_874_565.0) -> None:
         self._now = 0.0
@@ -77,26 +77,26 @@ class ManualClock:
         self._order = count()
 
     def time(self) -> float:
-        """Return the seconds that this clock was advanced by."""
+        """Return the seconds by which this clock was advanced."""
         return self._now
 
     def unix(self) -> float:
-        """Return the Unix seconds that this clock pretends."""
+        """Return the simulated Unix seconds."""
         return self._unix_at_zero + self._now
 
     def call_at(self, when: float, callback: Callable[[], object]) -> Timer:
-        """Call ``callback`` from the ``advance`` that reaches ``when``."""
+        """Call ``callback`` during the `advance` that reaches ``when``."""
         timer = _ManualTimer(callback)
         heapq.heappush(self._timers, (when, next(self._order), timer))
         return timer
 
     @property
     def timers(self) -> int:
-        """How many calls are still to come."""
+        """The number of scheduled calls."""
         return sum(timer.callback is not None for _, _, timer in self._timers)
 
     async def advance(self, seconds: float) -> None:
-        """Move time on, make each due call at its own instant and let the loop settle after it."""
+        """Advance the time; run each due call at its own instant, then let the loop settle."""
         end = self._now + seconds
         await settle()
         while self._timers and self._timers[0][0] <= end:
@@ -111,13 +111,13 @@ class ManualClock:
 
 
 async def settle(turns: int = 25) -> None:
-    """Let everything run that is ready to run without time passing or bytes arriving."""
+    """Let the loop run all callbacks that are ready now."""
     for _ in range(turns):
         await asyncio.sleep(0)
 
 
 async def sleep(clock: Clock, seconds: float) -> None:
-    """Wait until ``clock`` has moved on by ``seconds``."""
+    """Wait ``seconds`` on ``clock``."""
     if seconds <= 0:
         await asyncio.sleep(0)
         return

@@ -1,4 +1,4 @@
-"""A wait of one task that others can end, with an error of their own."""
+"""Interrupts the wait of one task with an error."""
 
 import asyncio
 from types import TracebackType
@@ -6,9 +6,9 @@ from typing import Any, Self
 
 
 class Interrupt:
-    """A block that ends early when `fire` is called: as ``asyncio.timeout``, but at any time.
+    """A context manager whose block `fire` can end early, like ``asyncio.timeout`` without a clock.
 
-    It is entered by one task at a time. A cancel of that task from outside goes on as such.
+    One task at a time may enter it. A cancellation of that task from outside stays a cancellation.
     """
 
     __slots__ = ("_cancelling", "_error", "_task")
@@ -19,7 +19,7 @@ class Interrupt:
         self._error: Exception | None = None
 
     def fire(self, error: Exception) -> None:
-        """Raise ``error`` where the block waits; nothing happens if nobody is in it."""
+        """Raise ``error`` in the block; do nothing if no task is in it."""
         if self._task is not None and self._error is None:
             self._error = error
             self._task.cancel()
@@ -27,7 +27,7 @@ class Interrupt:
     def __enter__(self) -> Self:
         self._task = task = asyncio.current_task()
         if task is None:
-            raise RuntimeError("what others can end early runs in a task")
+            raise RuntimeError("an Interrupt can only be entered in a task")
         self._cancelling = task.cancelling()
         return self
 
@@ -41,6 +41,7 @@ class Interrupt:
         fired, self._error = self._error, None
         if fired is None or task is None:
             return
-        # A cancel from outside that came together with ours must go on: then the count stays up.
+        # If the task was also cancelled from outside, the count stays higher and the cancel goes
+        # on.
         if task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise fired from None

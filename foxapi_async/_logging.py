@@ -1,4 +1,4 @@
-"""The package's logger ``foxapi_async``: silent until a program, or ``FOXAPI_LOG``, listens."""
+"""The logger ``foxapi_async``: silent until the program or ``FOXAPI_LOG`` configures it."""
 
 import logging
 from typing import TYPE_CHECKING, Final, TextIO
@@ -17,7 +17,7 @@ else:
 
 
 class StderrHandler(_Handler):
-    """Writes the package's log to standard error."""
+    """Writes the log of the package to standard error."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,9 +25,12 @@ class StderrHandler(_Handler):
 
 
 def configure_from_env() -> None:
-    """Write the log to standard error if ``FOXAPI_LOG`` is ``debug`` or ``info``; once.
+    """Add a handler for standard error if ``FOXAPI_LOG`` is ``debug`` or ``info``.
 
-    ``ConfigError`` for any other value. Who logs in their own way leaves the variable alone.
+    Further calls add no second handler.
+
+    Raises:
+        ConfigError: ``FOXAPI_LOG`` has another value.
     """
     name = environment("FOXAPI_LOG")
     if name is None:

@@ -1,4 +1,4 @@
-"""The shapes that you meet: tasks, completions, deltas, messages, models."""
+"""The public types of tasks, completions, deltas, messages and models."""
 
 from foxapi_async._wire.base import Extra
 from foxapi_async._wire.chunk import (

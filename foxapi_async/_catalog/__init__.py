@@ -1,4 +1,4 @@
-"""What each model allows, as data, and the one check that client and gateway both call."""
+"""The rules of each model as data, and the check that both client and gateway call."""
 
 from foxapi_async._catalog.check import check, violations
 from foxapi_async._catalog.models import MODELS, CatalogModel, MaxTokens, catalog

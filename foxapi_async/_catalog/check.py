@@ -1,4 +1,4 @@
-"""The rules of a request, in the order in which the service applies them (contract §7.1)."""
+"""The rules for requests, in the order in which the service applies them (contract §7.1)."""
 
 from collections.abc import Iterator
 
@@ -14,16 +14,21 @@ _SHOWN = 80
 
 
 def check(request: GenerationRequest, *, strict: bool = True) -> tuple[Violation, ...]:
-    """Return everything that ``request`` violates, first what the service would name first.
+    """Return all violations of ``request``, in the order in which the service reports them.
 
-    The service is strict: a model outside the catalog is a violation. A client that is not strict
-    lets it pass, because the service may have learnt new models since.
+    Args:
+        request: The request.
+        strict: Whether a model outside the catalog is a violation, as for the service. A client
+            may accept it, because the service may have new models.
+
+    Returns:
+        The violations; warnings are among them.
     """
     return tuple(violations(request, strict=strict))
 
 
 def violations(request: GenerationRequest, *, strict: bool = True) -> Iterator[Violation]:
-    """Yield what ``check`` returns, each when it is asked for: there may be very many."""
+    """Yield the violations that ``check`` returns one by one, because there may be very many."""
     if not request.model:
         yield _invalid("model", "name a model")
     yield from check_conversation(request.messages)

@@ -1,4 +1,4 @@
-"""The rules of a conversation, whatever model it is for: OpenAI's, and a guard against typos."""
+"""The rules for messages that hold for every model, and a check for misspelt members."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -13,7 +13,7 @@ ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
 _ROLES: Final = frozenset(ROLES)
 _CONTENT_REQUIRED: Final = frozenset({"system", "developer", "user", "tool"})
 
-# What OpenAI and those who copy it know besides the members that have a field of their own.
+# The known members of OpenAI and compatible services that have no field of their own.
 _MESSAGE: Final = member_names(Message) | {
     "annotations",
     "audio",
@@ -40,15 +40,15 @@ _SIMILARITY: Final = 0.8
 
 
 def check_conversation(messages: tuple[Message, ...]) -> Iterator[Violation]:
-    """Yield what is wrong with the messages as such.
+    """Yield the violations of the messages that hold for every model.
 
-    Members that nobody knows are warnings: a service may have learnt them since. In what a model
-    has said, in blocks and in media, which each provider extends, only a misspelt name is one.
+    An unknown member is a warning, because the service may know it. In assistant messages, content
+    parts and media, which providers extend, only a misspelt member is a warning.
     """
     if not messages:
         yield _invalid("messages", "give at least one message")
         return
-    is_silent = True
+    is_blank = True
     spelling = _SpellChecker()
     for number, message in enumerate(messages):
         where = f"messages[{number}]"
@@ -56,10 +56,10 @@ def check_conversation(messages: tuple[Message, ...]) -> Iterator[Violation]:
             yield _invalid(f"{where}.role", _unknown_role(message.role, spelling))
         if not message.content and message.content != "" and message.role in _CONTENT_REQUIRED:
             yield _invalid(f"{where}.content", f"a {message.role} message needs its content")
-            is_silent = False
-        is_silent = is_silent and not _has_content(message)
+            is_blank = False
+        is_blank = is_blank and not _has_content(message)
         yield from _misspelled_members(message, where, spelling)
-    if is_silent:
+    if is_blank:
         yield _invalid("messages", "the conversation is empty: every message is blank")
 
 

@@ -5,7 +5,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 MaxTokens = Literal["optional", "at_least_16", "required"]
-"""What a model asks of ``max_tokens``; ``at_least_16`` binds only a value that is given."""
+"""The rule of a model for ``max_tokens``; ``at_least_16`` applies only to a given value."""
 
 CAPABILITIES: Final = {
     "text": "text",
@@ -14,24 +14,24 @@ CAPABILITIES: Final = {
     "audio_url": "audio",
     "file_url": "file",
 }
-"""Each content type and the service's name for the ability to read it, in the service's order."""
+"""Maps each content type to the name of its capability, in the order of the service."""
 
 
 class CatalogModel(Struct, frozen=True, kw_only=True):
-    """What one model allows."""
+    """The rules of one model."""
 
     id: str
     """The id of the model."""
     content_types: tuple[str, ...]
-    """The types of content blocks that it takes."""
+    """The content types that it accepts."""
     max_tokens: MaxTokens = "optional"
-    """What it requires of ``max_tokens``: ``optional``, ``at_least_16`` or ``required``."""
+    """The rule for ``max_tokens``: ``optional``, ``at_least_16`` or ``required``."""
     thinking: bool = False
-    """Whether it reasons before it answers (contract Q1)."""
+    """Whether it emits reasoning before its answer (contract Q1)."""
 
     @property
     def capabilities(self) -> tuple[str, ...]:
-        """What the model reads, in the words of the service's list of models."""
+        """The inputs that the model accepts, as the service names them in its list of models."""
         return tuple(CAPABILITIES[name] for name in self.content_types)
 
 
@@ -51,9 +51,12 @@ _SEED = (
 )
 
 MODELS: Final[dict[str, CatalogModel]] = {model.id: model for model in _SEED}
-"""The catalog by model id, in the seed's order."""
+"""The catalog by model id, in the order of the seed."""
 
 
 def catalog() -> tuple[CatalogModel, ...]:
-    """Return the models that this version of the SDK knows, with their rules. Sends nothing."""
+    """Return the models that this version of the SDK knows, with their rules.
+
+    Sends no request.
+    """
     return tuple(MODELS.values())

@@ -1,4 +1,5 @@
-"""The rules of the protocol, pure: values in, values out.
+"""The rules of the protocol as pure functions and small state machines.
 
-No event loop, no HTTP library, no clock and no chance: the time and a drawn number are arguments.
+They use no event loop, no HTTP library, no clock and no random numbers: the time and the random
+numbers are arguments.
 """

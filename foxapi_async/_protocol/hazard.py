@@ -1,7 +1,8 @@
-"""When the tasks of one model finish, learnt from those that did.
+"""Learns from finished tasks when the tasks of one model finish.
 
-The hazard is the chance per second that a task finishes now, given that it has not yet. Its square
-root, integrated over time, is the clock by which looks are spread best (see ``pacing``).
+The hazard is the probability per second that a task finishes now, given that it has not finished
+yet. The integral of its square root over time is the scale on which polls are best spread evenly
+(see ``pacing``).
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -11,19 +12,19 @@ from math import log, sqrt
 MAX_DURATIONS = 256
 MAX_DURATION = 1e6
 
-_ONSET = 1.0  # a model of which nothing is known has the hazard 1 / (age + 1 s)
+_ONSET = 1.0  # the hazard of an unknown model is 1 / (age + 1 s)
 _KNOTS = 32
 _MIN_KNOT_DISTANCE = 1e-3  # seconds between two knots
-_UNBATCHED = 32  # so many durations are taken in one at a time, later ones _BATCH at a time
+_UNBATCHED = 32  # the first durations are used one by one, later ones in batches of _BATCH
 _BATCH = 8
 
 
 class Hazard:
     """The integral of the square root of a hazard, as a line between knots.
 
-    The knots lie at durations that were seen. Beyond the last one, and while nothing was seen, the
-    hazard is that of a task of unknown scale: the longer it has lasted, the longer it may last. A
-    trace of it stays everywhere, so that a model which turns quicker is noticed.
+    The knots are observed durations. After the last one, and without any, the hazard is that of a
+    task of unknown scale: the longer it has lasted, the longer it may last. A small share of that
+    hazard remains everywhere, so that polls notice a model that becomes faster.
     """
 
     __slots__ = ("_ages", "_durations", "_integrals", "_inverse_slopes", "_sorted", "_unused")
@@ -34,9 +35,7 @@ class Hazard:
         self._unused = 0
         self._ages = [0.0]
         self._integrals = [0.0]
-        self._inverse_slopes: list[
-            float
-        ] = []  # seconds per unit of the integral, from each knot on
+        self._inverse_slopes: list[float] = []  # seconds per unit of the integral, after each knot
 
     def advance(self, age: float, step: float) -> float:
         """Return the age at which the integral has grown by ``step`` since ``age``."""
@@ -53,7 +52,7 @@ class Hazard:
         return root * root - _ONSET
 
     def learn(self, duration: float) -> None:
-        """Take in the seconds of a finished task: the last ``MAX_DURATIONS`` of them are kept."""
+        """Add the duration of a finished task in seconds; the last ``MAX_DURATIONS`` are kept."""
         self._durations.append(duration)
         insort(self._sorted, duration)
         if len(self._durations) > MAX_DURATIONS:
@@ -68,7 +67,7 @@ class Hazard:
         trust = count / (count + 1)
         ages, integrals = [0.0], [0.0]
         paces: list[float] = []
-        left = count + 1  # the tasks seen, and one that outlasts them all
+        left = count + 1  # the observed tasks, and one that outlasts them all
         for rank in _ranks(count):
             age = max(self._sorted[rank - 1], ages[-1] + _MIN_KNOT_DISTANCE)
             width = age - ages[-1]
@@ -83,7 +82,7 @@ class Hazard:
 
 
 def _ranks(count: int) -> list[int]:
-    """Return which of the sorted durations become knots: evenly, and more at both ends."""
+    """Return which sorted durations become knots: evenly spread, and more at both ends."""
     even = {number * count // _KNOTS for number in range(1, _KNOTS)}
     ends = {1, 2, 4, count - 4, count - 2, count - 1}
     return sorted(rank for rank in even | ends if 0 < rank < max(count, 2))

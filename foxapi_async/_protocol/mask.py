@@ -1,4 +1,4 @@
-"""An API key is kept out of every text: the one function that finds it, whole or in part."""
+"""Finds an API key in texts, whole or in part, and masks it."""
 
 import json
 import re
@@ -13,16 +13,16 @@ from foxapi_async._wire.base import Extra
 
 _MIN_SECRET_LENGTH: Final = 4
 _MIN_SHOWN_LENGTH: Final = 16
-# So much of a key in a row is taken for a part of it: in a text, and in a name that must stay whole
-# to be of use, such as the id or the status of a task.
+# Characters of the key in a row that count as a part of it: in a text, and in a name, such as the
+# id of a task, that is useless if it is masked.
 _RUN_IN_TEXT: Final = 8
 _RUN_IN_NAME: Final = 16
 _MAX_DEPTH: Final = 3
 _HIDDEN: Final = "…"
-# The members of the service's errors that are texts.
+# The members of error objects that are texts.
 _TEXTS: Final = frozenset({"message", "detail"})
 
-# One character as JSON, a repr, a URL or HTML writes it, escaped once or again and again.
+# One character in the escapes of JSON, repr, URLs or HTML, escaped once or repeatedly.
 _ESCAPES: Final = (
     r"\\+(?:u00([2-7][0-9A-Fa-f])|x([2-7][0-9A-Fa-f])|([\"'/\\]))"
     r"|%(?:25)*([2-7][0-9A-Fa-f])|&#(?:[xX]0*([2-7][0-9A-Fa-f])|0*([0-9]{2,3}));"
@@ -40,10 +40,10 @@ Span = tuple[int, int]
 
 @final
 class Mask:
-    """Masks one API key in what is to be read, logged or written down.
+    """Masks one API key in texts, JSON and structs.
 
-    The key is found as it is and in the escapes of JSON, Python, URLs and HTML, one within another
-    too; a part of it as well, so that a text may be cut before it is masked or after.
+    The key is found in plain text and in the escapes of JSON, Python, URLs and HTML, also if they
+    are nested. A part of the key is masked too, so that a text may be truncated before or after.
     """
 
     __slots__ = ("_blocks", "_bytes", "_key", "placeholder")
@@ -52,7 +52,7 @@ class Mask:
         self._key = key
         self.placeholder = f"{key[:4]}…{key[-4:]}" if len(key) >= _MIN_SHOWN_LENGTH else _HIDDEN
         size = (min(_RUN_IN_TEXT, len(key)) + 1) // 2
-        # Whatever run of the key is looked for holds one of these whole.
+        # Every part of the key that counts contains one of these blocks.
         starts = range(0, len(key) - size + 1, size) if len(key) >= _MIN_SECRET_LENGTH else ()
         self._blocks = tuple(dict.fromkeys(key[at : at + size] for at in starts))
         self._bytes = tuple(block.encode() for block in self._blocks)
@@ -61,38 +61,38 @@ class Mask:
         return f"<Mask {self.placeholder}>"
 
     def text(self, text: str) -> str:
-        """Return ``text`` without any eight characters of the key in a row."""
+        """Return ``text`` without eight characters of the key in a row."""
         return self._masked(text, _RUN_IN_TEXT)
 
     def name(self, name: str) -> str:
-        """Return ``name`` without the key, or without any sixteen characters of a longer one.
+        """Return ``name`` without the key, or without sixteen characters of a longer key in a row.
 
-        For what is compared or asked for: a name may share a word with the key.
+        For values that are compared or sent: a name may share a word with the key.
         """
         return self._masked(name, _RUN_IN_NAME)
 
     def may_contain(self, data: bytes) -> bool:
-        """Tell quickly whether ``data`` could hold the key or a part; seldom wrong, never amiss."""
+        """Tell quickly whether ``data`` could contain the key or a part; no false negatives."""
         if not self._blocks:
             return False
         for block in self._bytes:
             if block in data:
                 return True
-        # Each poll comes here, and most answers have none of the three characters.
+        # Every poll runs this, and most responses have none of these characters.
         may_escape = b"\\" in data or b"%" in data or b"&#" in data
         return may_escape and bool(_ESCAPED_BYTES.search(data))
 
     def struct(self, value: T) -> T:
-        """Return a shape masked, but for raw JSON in it; itself if there is nothing to mask."""
+        """Return a masked struct, without masking raw JSON; ``value`` itself if nothing changes."""
         return cast("T", self._value(value))
 
     def record(self, value: T) -> T:
-        """Return a shape masked for writing down: raw JSON in it too."""
+        """Return a masked struct for storage, raw JSON included."""
         try:
-            # One pass over the bytes is a tenth of a walk through the members.
+            # One pass over the bytes takes a tenth of the time of a walk through the members.
             may_contain = self.may_contain(_encode(value))
         except (TypeError, ValueError):
-            may_contain = True  # half a surrogate pair, or a type that JSON does not know
+            may_contain = True  # a lone surrogate, or a type without a JSON form
         return cast("T", self._value(value, self._raw)) if may_contain else value
 
     def _raw(self, value: Any) -> Any:
@@ -118,7 +118,7 @@ class Mask:
         return found if other is None else other(found)
 
     def json(self, data: bytes) -> bytes:
-        """Return JSON with its texts masked as names are; as it is if there is nothing to mask."""
+        """Return JSON with its texts masked as names; ``data`` itself if nothing is masked."""
         if not self.may_contain(data):
             return data
         try:
@@ -141,13 +141,13 @@ class Mask:
         if isinstance(value, Mapping):
             members = cast("Mapping[str, Any]", value)
             pairs = {self.name(name): mask(item) for name, item in members.items()}
-            if list(members) == list(pairs) and _are_same(members.values(), pairs.values()):
+            if list(members) == list(pairs) and _are_identical(members.values(), pairs.values()):
                 return members
             return Extra(pairs) if isinstance(value, Extra) else pairs
         if isinstance(value, tuple | list):
             old = cast("Sequence[Any]", value)
             items = [mask(item) for item in old]
-            if _are_same(old, items):
+            if _are_identical(old, items):
                 return old
             return tuple(items) if isinstance(value, tuple) else items
         return value
@@ -160,12 +160,12 @@ class Mask:
         shown = _replace_spans(
             text, spans, [self.placeholder if is_key else _HIDDEN for is_key in whole]
         )
-        # What is shown of the key may join with what stood beside it.
+        # The visible ends of the key may form a part of it with the text beside them.
         again = self._find(shown, min(least, len(self._key)))
         return _replace_spans(text, spans, [_HIDDEN] * len(spans)) if again else shown
 
     def _find(self, text: str, least: int) -> list[Span]:
-        """Return where runs of the key are, in order and apart."""
+        """Return the spans of parts of the key, sorted and disjoint."""
         if not self._blocks:
             return []
         found: list[Span] = []
@@ -190,7 +190,7 @@ class Mask:
 
 
 def _unescaped_forms(text: str) -> list[tuple[str, list[Span] | None]]:
-    """Return ``text`` as it is and with its escapes read, with the place of each character."""
+    """Return ``text`` and its unescaped forms, with the span of each character in ``text``."""
     readings: list[tuple[str, list[Span] | None]] = [(text, None)]
     chars, bounds = text, list[Span]()
     for _ in range(_MAX_DEPTH):
@@ -216,7 +216,7 @@ def _character(unit: re.Match[str]) -> str:
     return chr(number)
 
 
-def _are_same(olds: Iterable[Any], news: Iterable[Any]) -> bool:
+def _are_identical(olds: Iterable[Any], news: Iterable[Any]) -> bool:
     return all(old is new for old, new in zip(olds, news, strict=True))
 
 

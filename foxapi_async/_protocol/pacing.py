@@ -1,4 +1,4 @@
-"""When to look at a task again."""
+"""Decides when a task is polled again."""
 
 from math import ceil, inf, log, sqrt
 from typing import Protocol
@@ -16,44 +16,44 @@ _MAX_NAME_LENGTH = 256
 _JITTER = 0.1
 _MAX_WITHOUT_JITTER = MAX_INTERVAL / (1 + _JITTER)
 _MAX_UNCERTAINTY = 4.0
-_MAX_PROGRESS = 98  # more is not believed: progress may stand at 100 for minutes
+_MAX_PROGRESS = 98  # more is not trusted: progress may stay at 100 for minutes
 
 
 class PollContext(Struct, frozen=True, gc=False):
-    """What is known of a task when its next look is planned.
-
-    ``model`` is empty while nobody has said it. ``age`` is the seconds since the task was submitted
-    or first waited for, on the local clock; ``polls`` the looks taken so far. ``progress`` (0 to
-    100) and ``estimated``, the seconds of the whole task, are the service's hints.
-    """
+    """What is known of a task when its next poll is planned."""
 
     model: str
+    """The model; empty while it is unknown."""
     age: float
+    """Seconds since the submit or the first wait, on the local clock."""
     polls: int
+    """The number of polls so far."""
     progress: int = 0
+    """The progress from 0 to 100 that the service reported."""
     estimated: float | None = None
+    """The duration of the whole task in seconds that the service estimated."""
 
 
 class Pacer(Protocol):
-    """A strategy of polling, and what it has learnt."""
+    """A polling strategy with its learnt state."""
 
     def interval(self, context: PollContext, rand: float) -> float:
-        """Return the seconds until the next look: more than 0, at most ``MAX_INTERVAL``.
+        """Return the seconds until the next poll: more than 0, at most ``MAX_INTERVAL``.
 
-        ``rand`` is a number drawn from [0, 1), which keeps tasks submitted together apart.
+        ``rand`` is a random number from [0, 1), which spreads tasks that are submitted together.
         """
         ...
 
     def learn(self, model: str, age: float, unfinished_at: float) -> None:
-        """Take in that a task of ``model`` was seen finished at ``age``.
+        """Learn that a poll found a task of ``model`` finished at ``age``.
 
-        ``unfinished_at`` is the age at which it was last seen unfinished, 0 if it never was.
+        ``unfinished_at`` is the age at the last poll that found it unfinished; 0 without one.
         """
         ...
 
 
 class FixedPacer:
-    """Waits equally long each time."""
+    """Polls at a fixed interval."""
 
     __slots__ = ("_seconds",)
 
@@ -61,15 +61,15 @@ class FixedPacer:
         self._seconds = min(pacing.seconds, MAX_INTERVAL)
 
     def interval(self, context: PollContext, rand: float) -> float:
-        """Return the interval; the first is cut short by ``rand``, so that tasks stay apart."""
+        """Return the interval; ``rand`` shortens the first one, which spreads the tasks."""
         return self._seconds * (1 - rand / 2) if context.polls == 0 else self._seconds
 
     def learn(self, model: str, age: float, unfinished_at: float) -> None:
-        """Learn nothing."""
+        """Do nothing: the interval is fixed by the settings."""
 
 
 class ExponentialPacer:
-    """Waits ``factor`` times longer each time."""
+    """Multiplies the interval by ``multiplier`` after each poll."""
 
     __slots__ = ("_max_delay", "_pacing", "_steps")
 
@@ -77,12 +77,12 @@ class ExponentialPacer:
         self._pacing = pacing
         self._max_delay = min(pacing.max_delay, MAX_INTERVAL)
         growth = self._max_delay / pacing.initial
-        # How many steps reach the cap: further powers would only leave the range of a float.
+        # The number of steps to the maximum. Higher powers would only overflow.
         grows = growth > 1 and pacing.multiplier > 1
         self._steps = ceil(log(growth) / log(pacing.multiplier)) if grows else 0
 
     def interval(self, context: PollContext, rand: float) -> float:
-        """Return the next interval; the age plays no part."""
+        """Return the next interval, which depends only on the number of polls."""
         pacing = self._pacing
         plain = min(
             pacing.initial * pacing.multiplier ** min(context.polls, self._steps), self._max_delay
@@ -90,27 +90,29 @@ class ExponentialPacer:
         return min(plain * (1 + pacing.jitter * (2 * rand - 1)), self._max_delay)
 
     def learn(self, model: str, age: float, unfinished_at: float) -> None:
-        """Learn nothing."""
+        """Do nothing: the interval is fixed by the settings."""
 
 
 class AdaptivePacer:
-    """Looks where a task is likely to have finished, as the finished ones of its model tell.
+    """Polls when a task has probably finished, judged by the finished tasks of its model.
 
-    A look costs as much as ``price`` seconds of delay. For a known distribution of durations the
-    sum of both is least, to first order, when from each look to the next the integral of the square
-    root of the hazard grows by ``sqrt(2 * price)`` (Keller 1974, the inspection problem).
+    A poll costs as much as ``poll_cost`` seconds of delay. For a known distribution of durations
+    the total cost is minimal, to first order, if the integral of the square root of the hazard
+    grows by ``sqrt(2 * poll_cost)`` from each poll to the next (Keller 1974, the inspection
+    problem).
     """
 
     __slots__ = ("_first", "_hazards", "_step", "_unknown")
 
     def __init__(self, pacing: Adaptive) -> None:
         self._step = sqrt(2 * pacing.poll_cost)
-        self._hazards: dict[str, Hazard] = {}  # the model that was longest not heard of first
+        # In order of use: the model that has not finished a task for the longest time comes first.
+        self._hazards: dict[str, Hazard] = {}
         self._unknown = Hazard()
         self._first = self._unknown.advance(0.0, self._step)
 
     def interval(self, context: PollContext, rand: float) -> float:
-        """Return the next interval by what was learnt of the model, or a shorter one by hints."""
+        """Return the next interval by the learnt hazard of the model; hints only shorten it."""
         age = max(0.0, context.age)
         seconds = self._hazards.get(context.model, self._unknown).advance(age, self._step) - age
         if context.progress > 0 or context.estimated is not None:
@@ -119,10 +121,10 @@ class AdaptivePacer:
         return max(MIN_INTERVAL, seconds)
 
     def learn(self, model: str, age: float, unfinished_at: float) -> None:
-        """Take in one duration: the middle of what it may have been.
+        """Learn one duration: the middle of the interval in which the task finished.
 
-        What cannot be a duration is passed over, and so is what tells too little: a task that
-        nobody looked at until long after its end would be taken for a quick one.
+        An impossible duration is ignored. So is an interval that is too wide, because a task that
+        was not polled until long after its end would look like a fast one.
         """
         if not (0 <= unfinished_at <= age <= MAX_DURATION and age > 0):
             return
@@ -138,9 +140,9 @@ class AdaptivePacer:
             hazard.learn(unfinished_at + width / 2)
 
     def _seconds_by_hints(self, context: PollContext, age: float) -> float:
-        """Return the seconds that the task's own hints leave it, infinite if they do not tell.
+        """Return the remaining seconds by the hints of the service; infinite without hints.
 
-        A hint never asks for more looks than an unknown model gets in its first moments.
+        The result is never shorter than the first interval of an unknown model.
         """
         left = inf
         if context.progress > 0:
@@ -151,7 +153,7 @@ class AdaptivePacer:
 
 
 def create_pacer(pacing: Fixed | Exponential | Adaptive) -> Pacer:
-    """Return a pacer that keeps to these settings and has learnt nothing yet."""
+    """Return a pacer with these settings that has learnt nothing yet."""
     if isinstance(pacing, Fixed):
         return FixedPacer(pacing)
     if isinstance(pacing, Exponential):

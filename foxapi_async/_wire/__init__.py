@@ -1,5 +1,5 @@
-"""The shapes of the service: msgspec structs, their readers and writers, paths and task ids.
+"""The JSON of the service: msgspec structs with their decoders and encoders, paths, task ids.
 
-Shared by the client and the gateway, so that neither can drift from the other. Nothing here does
-I/O, decides anything or imports another part of the package.
+Client and gateway share these modules, so that both have the same format. No module here does I/O,
+makes decisions or imports another package of foxapi_async.
 """

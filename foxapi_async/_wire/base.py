@@ -1,4 +1,4 @@
-"""What a JSON object of the service is made of: a frozen struct that keeps what it knows not."""
+"""Base classes of the JSON structs, their decoder and encoder. Unknown members are kept."""
 
 import json
 import math
@@ -24,20 +24,20 @@ from foxapi_async._wire.decode_errors import missing_member, nested_error, wrong
 
 
 class Extra(dict[str, Any]):
-    """The members of a JSON object that its shape does not name, read-only.
+    """The unknown members of a JSON object, read-only.
 
-    msgspec cannot build this class from JSON, so no answer can pretend to be one.
+    msgspec cannot build this class from JSON, so no response can forge one.
     """
 
     __slots__ = ()
 
-    if not TYPE_CHECKING:  # whose checkers would want each with its own signature
+    if not TYPE_CHECKING:  # type checkers would ask for a signature of each
 
-        def _refuse(self, *_: object, **__: object) -> Any:
+        def _read_only(self, *_: object, **__: object) -> Any:
             raise TypeError("these members are read-only; dict(...) gives a copy that is not")
 
-        __setitem__ = __delitem__ = __ior__ = _refuse
-        clear = pop = popitem = setdefault = update = _refuse
+        __setitem__ = __delitem__ = __ior__ = _read_only
+        clear = pop = popitem = setdefault = update = _read_only
 
     def __reduce__(self) -> tuple[type["Extra"], tuple[dict[str, Any]]]:
         return Extra, (dict(self),)
@@ -51,32 +51,32 @@ _EXTRA_BYTES = b'"extra":'
 class WireStruct(
     Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, repr_omit_defaults=True
 ):
-    """A JSON object with named members; the others stay readable in ``extra``."""
+    """A JSON object with named members; ``extra`` has the unknown ones."""
 
     _extra: Extra | UnsetType = field(default=UNSET, name=_EXTRA)
 
     @property
     def extra(self) -> Extra:
-        """Members that this version of the SDK does not know, by name.
+        """The members that this version of the SDK does not know, by name.
 
-        In an answer of the service also those known ones whose value was not of their type: the
-        member itself then has its default, or what the value could be read as.
+        In a response it also has known members whose value has the wrong type. The attribute of
+        such a member has its default, or the value converted to its type.
         """
         return self._extra if self._extra is not UNSET else _NO_EXTRA
 
 
 class ResponseStruct(WireStruct, frozen=True, kw_only=True, gc=False):
-    """A shape that the service sends. It is built from JSON alone, so it can hold no cycle.
+    """A JSON object that the service sends. It is built from JSON only, so it has no cycles.
 
-    Only what is required can make one unreadable: an optional member of another type than its own
-    goes to ``extra`` as it is.
+    Only a required member can make decoding fail. An optional member of the wrong type goes to
+    ``extra``.
     """
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the object as JSON knows it: a new ``dict`` of texts, numbers, lists and dicts.
+        """Return the object as a new ``dict`` of plain JSON values.
 
-        Unknown members stand beside the named ones. A named member whose value was of another type
-        is written as this object has it.
+        The ``dict`` has named and unknown members. A named member whose value had the wrong type
+        has the value of the attribute.
         """
         return cast("dict[str, Any]", to_plain(self))
 
@@ -85,7 +85,7 @@ class ResponseStruct(WireStruct, frozen=True, kw_only=True, gc=False):
         try:
             return msgspec.json.encode(to_plain(self)).decode()
         except UnicodeEncodeError:
-            # Half of a surrogate pair, which has no UTF-8: written as JSON's own escape.
+            # A lone surrogate has no UTF-8, so it is written as a JSON escape.
             return json.dumps(to_plain(self), ensure_ascii=True, separators=(",", ":"))
 
 
@@ -94,10 +94,10 @@ _coercions: dict[type[ResponseStruct], Coercion] = {}
 
 
 def coerces(shape: type[ResponseStruct]) -> Callable[[Coercion], Coercion]:
-    """Let a function say what an odd value of a member of ``shape`` is known to mean.
+    """Return a decorator that registers a function to convert members of the wrong type.
 
-    It gets the member's JSON name and the value as Python sees it, and returns what the member is
-    to be, ``UNSET`` where that cannot be told.
+    The function gets the JSON name of the member and the value, and returns the converted value, or
+    ``UNSET`` if it cannot convert it.
     """
 
     def register(mender: Coercion) -> Coercion:
@@ -111,13 +111,15 @@ S = TypeVar("S", bound=WireStruct)
 
 
 class Decoder(Generic[S]):
-    """Decodes one shape from bytes. Build it once, at import.
+    """Decodes one struct from bytes. Create it once, at import.
 
-    The first try refuses all that is not as it should be, which costs nothing where all is; only an
-    object that fails it is read again member by member. ``defaults`` are members, by their JSON
-    names, that are taken for said where the object leaves them out or says something unreadable.
-    With ``keep_surrogates`` a lone half of a surrogate pair stays in its text, else U+FFFD stands
-    for it.
+    The first attempt is msgspec's strict decoder, which costs nothing extra. Only an object that it
+    rejects is decoded again, member by member.
+
+    Args:
+        shape: The struct.
+        defaults: Members, by JSON name, for objects where they are missing or have the wrong type.
+        keep_surrogates: Whether lone surrogates stay in the texts; otherwise U+FFFD replaces them.
     """
 
     __slots__ = ("_builder", "_defaults", "_keep_surrogates", "_shape", "_strict")
@@ -137,11 +139,11 @@ class Decoder(Generic[S]):
 
     @property
     def decode_strict(self) -> Callable[[bytes], S]:
-        """The bare decoder: quickest, and refuses any object that is not wholly known."""
+        """The msgspec decoder itself: the fastest, but it rejects unknown members."""
         return self._strict
 
     def decode(self, data: bytes | Raw) -> S:
-        """Decode ``data`` and keep its unknown members; ``DecodeError`` if it is not the shape."""
+        """Decode ``data`` and keep its unknown members; raise ``DecodeError`` if that fails."""
         try:
             return self._strict(data)
         except (DecodeError, UnicodeDecodeError):
@@ -150,14 +152,14 @@ class Decoder(Generic[S]):
             raise DecodeError(str(error)) from None
 
     def convert(self, value: object) -> S:
-        """Build the shape from Python values, keeping unknown members."""
+        """Build the struct from Python values, and keep unknown members."""
         try:
             return msgspec.convert(value, self._shape)
         except ValidationError:
             return self.decode(encode(value))
 
     def build(self, members: Mapping[str, Any]) -> S:
-        """Build the shape from members that were read from JSON, as `decode` does."""
+        """Build the struct from decoded members, as `decode` does."""
         self._builder = self._builder or _Builder(self._shape)
         return self._builder.build(members, self._defaults)
 
@@ -183,7 +185,7 @@ _decode_raw_items = msgspec.json.Decoder(list[Raw]).decode
 
 
 class _InvalidItemsError(ValidationError):
-    """Some items of a list are not of its type; ``valid_items`` are the others."""
+    """Some items of a list have the wrong type; ``valid_items`` are the others."""
 
     def __init__(self, error: ValidationError, valid_items: tuple[Any, ...]) -> None:
         super().__init__(str(error))
@@ -191,7 +193,7 @@ class _InvalidItemsError(ValidationError):
 
 
 class _Builder(Generic[S]):
-    """Builds one shape from the members of a JSON object, and those inside it likewise."""
+    """Builds one struct from the members of a JSON object, and nested structs in the same way."""
 
     def __init__(self, shape: type[S]) -> None:
         self._shape = shape
@@ -203,7 +205,7 @@ class _Builder(Generic[S]):
             for item in fields
         }
         self._coercions = [_coercions[cls] for cls in shape.__mro__ if cls in _coercions]
-        # Lists of raw JSON, which have to be byte for byte as they came.
+        # Lists of raw JSON, whose items are kept byte for byte.
         self._raw = {item.encode_name for item in fields if _item_type(item.type) is Raw}
 
     def members(self, data: bytes | Raw) -> dict[str, Any]:
@@ -218,7 +220,7 @@ class _Builder(Generic[S]):
         }
 
     def members_of(self, value: Any) -> dict[str, Any]:
-        """Return the members that the JSON ``value`` has, as Python sees it."""
+        """Return the members of the decoded JSON object ``value``."""
         if not is_object(value):
             raise wrong_type("object", value)
         for name in self._raw & value.keys():
@@ -227,7 +229,7 @@ class _Builder(Generic[S]):
         return value
 
     def build(self, members: Mapping[str, Any], defaults: Mapping[str, Any]) -> S:
-        """Return the shape; ``ValidationError`` if what is required is missing or odd."""
+        """Return the struct; raise ``ValidationError`` if a required member is missing or wrong."""
         known = {name: value for name, value in members.items() if name in self._fields}
         extra = {name: value for name, value in members.items() if name not in self._fields}
         try:
@@ -261,7 +263,7 @@ class _Builder(Generic[S]):
         return self._shape(**built, _extra=Extra(extra) if extra else UNSET)
 
     def _coerce(self, name: str, value: Any) -> Any:
-        """Return what an odd value stands for: by the shape's own word, or a number in a text."""
+        """Convert a value of the wrong type: by a registered function, or leniently by msgspec."""
         for mender in self._coercions:
             if (meant := mender(name, value)) is not UNSET:
                 return meant
@@ -272,7 +274,7 @@ class _Builder(Generic[S]):
 
 
 def _member_decoder(annotation: Any, *, is_lenient: bool) -> Callable[[Any], Any]:
-    """Return the reader of one member: shapes and tuples of them are opened, others are typed."""
+    """Return the decoder of one member; structs and tuples of structs are built leniently too."""
 
     def typed(value: Any) -> Any:
         return msgspec.convert(value, annotation)
@@ -327,7 +329,7 @@ def _options(annotation: Any) -> tuple[Any, ...]:
 
 
 def _item_type(annotation: Any) -> Any:
-    """Return the type of the items if ``annotation`` is, or may be, a tuple of any length."""
+    """Return the item type if ``annotation`` allows a tuple of any length."""
     for option in _options(annotation):
         if get_origin(option) is tuple:
             return get_args(option)[0]
@@ -335,10 +337,10 @@ def _item_type(annotation: Any) -> Any:
 
 
 def _decode_nonstandard(data: bytes | Raw, *, halves: bool) -> Any:
-    """Return the Python value of JSON that Python alone reads; ``DecodeError`` if it cannot either.
+    """Decode invalid JSON that Python's decoder accepts; raise ``DecodeError`` otherwise.
 
-    That is JSON with lone halves of surrogate pairs, numbers like ``NaN``, which are read as null,
-    or control characters in a text.
+    That is JSON with lone surrogates, control characters in a text, or numbers such as ``NaN``,
+    which become null.
     """
     try:
         value = json.loads(bytes(data).decode("utf-8", "surrogatepass"), strict=False)
@@ -362,14 +364,14 @@ def _sanitize(value: Any, *, halves: bool) -> Any:
 
 
 def join_surrogates(text: str) -> str:
-    """Return ``text`` with its surrogate pairs joined, and U+FFFD for each half without another."""
+    """Return ``text`` with its surrogate pairs joined and U+FFFD for each lone surrogate."""
     if text.isascii():
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def decode_json(data: bytes | Raw) -> Any:
-    """Return JSON as Python values, odd texts and numbers made whole, or ``DecodeError``."""
+    """Decode JSON, also with lone surrogates or ``NaN``; raise ``DecodeError`` if that fails."""
     try:
         try:
             return _decode_any(data)
@@ -387,22 +389,23 @@ _encoder = msgspec.json.Encoder(enc_hook=_encode_other)
 
 
 def encode(value: object) -> bytes:
-    """Encode ``value`` as JSON, each shape's ``extra`` beside its named members.
+    """Encode ``value`` as JSON; the members of each ``extra`` stand beside the named ones.
 
-    What a shape was read from is written again, odd members as they were, so that it can be read.
+    Members of the wrong type are written as received, so that the JSON decodes to an equal object.
     """
     data = _encoder.encode(value)
     return _encoder.encode(to_plain(value, as_received=True)) if _EXTRA_BYTES in data else data
 
 
 def to_plain(value: Any, *, as_received: bool = False) -> Any:
-    """Return ``value`` with each shape in it as a ``dict``, ``extra`` beside the named members.
+    """Return ``value`` with each struct in it as a ``dict`` of named and unknown members.
 
-    A member that is in both is written as its shape has it; with ``as_received``, as it was read.
+    A member of the wrong type has the value of the attribute, or with ``as_received`` the received
+    value.
     """
     if isinstance(value, WireStruct):
         members = _members_of(value, as_received=as_received)
-        # An odd optional member may be written again; without a required one nothing can be read.
+        # A required member is always written from its attribute, or the JSON could not be decoded.
         own = {
             item.encode_name for item in _fields_of(type(value)) if item.required or not as_received
         }
@@ -416,7 +419,7 @@ def to_plain(value: Any, *, as_received: bool = False) -> Any:
 
 
 def _members_of(shape: WireStruct, *, as_received: bool) -> dict[str, Any]:
-    """Return the members of ``shape`` by their JSON names."""
+    """Return the named members of ``shape`` by their JSON names."""
     members: dict[str, Any] = {}
     for item in _fields_of(type(shape)):
         value = getattr(shape, item.name)

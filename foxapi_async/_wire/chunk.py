@@ -1,4 +1,4 @@
-"""What a stream carries: chunks, and the two events that end it (contract §5.2, §6)."""
+"""The chunks of a stream, and the two events that end it (contract §5.2, §6)."""
 
 from typing import Any, Final
 
@@ -6,26 +6,26 @@ from foxapi_async._wire.base import Decoder, ResponseStruct, coerces
 from foxapi_async._wire.completion import Usage, coerce_function, coerce_message
 
 NO_INDEX: Final = -1
-"""The index of a piece of a tool call for which the service told none."""
+"""The index of a piece of a tool call without an index."""
 
 
 class FunctionDelta(ResponseStruct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
-    """A piece of a function call; ``arguments`` are to be concatenated."""
+    """A piece of a function call."""
 
     name: str | None = None
     """The name, or a piece of it."""
     arguments: str | None = None
-    """A piece of the JSON text; all pieces are to be concatenated."""
+    """A piece of the JSON text; concatenate all pieces."""
 
 
 coerces(FunctionDelta)(coerce_function)
 
 
 class ToolCallDelta(ResponseStruct, frozen=True, kw_only=True, gc=False):
-    """A piece of a tool call; in the deltas of a stream, pieces of one call have one ``index``."""
+    """A piece of a tool call; all pieces of one call have the same ``index``."""
 
     index: int = NO_INDEX
-    """The number of the call in the answer; -1 if the service told none."""
+    """The number of the call in the answer; -1 without one."""
     id: str | None = None
     """The id of the call, usually on its first piece."""
     type: str | None = None
@@ -42,7 +42,7 @@ class DeltaMessage(ResponseStruct, frozen=True, kw_only=True, gc=False, omit_def
     content: str | None = None
     """A piece of the text."""
     reasoning_content: str | None = None
-    """A piece of the thinking."""
+    """A piece of the reasoning."""
     tool_calls: tuple[ToolCallDelta, ...] | None = None
     """Pieces of tool calls."""
     refusal: str | None = None
@@ -61,7 +61,7 @@ class DeltaChoice(ResponseStruct, frozen=True, kw_only=True, gc=False):
     """What is added to the choice."""
     finish_reason: str | None = None
     """Why the choice ended: ``stop``, ``length``, ``tool_calls``, ``content_filter``; ``None``
-    before.
+    until then.
     """
     logprobs: dict[str, Any] | None = None
     """Log probabilities of the tokens of this chunk, if they were asked for."""
@@ -71,8 +71,8 @@ class Delta(ResponseStruct, frozen=True, kw_only=True, gc=False):
     """One chunk of a stream.
 
     ``text``, ``reasoning``, ``tool_calls``, ``role``, ``finish_reason`` and ``index`` are those of
-    the chunk's first choice, which is the only one unless ``n`` was asked for; a chunk that carries
-    nothing but ``usage`` has none.
+    the first choice of the chunk, which is the only one unless the request has ``n``. A chunk with
+    ``usage`` alone has no choice.
     """
 
     id: str = ""
@@ -86,7 +86,7 @@ class Delta(ResponseStruct, frozen=True, kw_only=True, gc=False):
     choices: tuple[DeltaChoice, ...] = ()
     """What is added to each choice; usually one."""
     usage: Usage | None = None
-    """Tokens read and written, on the last chunk if it was asked for."""
+    """The counted tokens, on the last chunk if the request asks for them."""
     system_fingerprint: str | None = None
     """Names the configuration of the model, as in OpenAI's API."""
     service_tier: str | None = None
@@ -96,14 +96,14 @@ class Delta(ResponseStruct, frozen=True, kw_only=True, gc=False):
     def text(self) -> str:
         """The text that this chunk adds, always a ``str``."""
         try:
-            # Nearly every chunk has a message, so that to look first costs as much again.
+            # Nearly every chunk has a message; checking for it first would double the cost.
             return self.choices[0].delta.content or ""  # type: ignore[union-attr]  # pyright: ignore[reportOptionalMemberAccess]
         except (IndexError, AttributeError):
             return ""
 
     @property
     def reasoning(self) -> str:
-        """The thinking that this chunk adds, always a ``str``."""
+        """The reasoning that this chunk adds, always a ``str``."""
         choices = self.choices
         return (choices[0].delta.reasoning_content or "") if choices and choices[0].delta else ""
 
@@ -115,7 +115,7 @@ class Delta(ResponseStruct, frozen=True, kw_only=True, gc=False):
 
     @property
     def role(self) -> str | None:
-        """Who speaks; usually told by the first chunk alone."""
+        """The role, usually on the first chunk only."""
         choices = self.choices
         return choices[0].delta.role if choices and choices[0].delta else None
 
@@ -126,25 +126,26 @@ class Delta(ResponseStruct, frozen=True, kw_only=True, gc=False):
 
     @property
     def index(self) -> int:
-        """Which of the ``n`` choices this chunk belongs to."""
+        """The number of the choice, from 0, that this chunk belongs to."""
         return self.choices[0].index if self.choices else 0
 
 
 class StreamDone(ResponseStruct, frozen=True, kw_only=True, gc=False):
-    """The normal end. ``total_chunks`` counts the whole task's chunks, whatever the offset was."""
+    """The normal end of a stream."""
 
     total_chunks: int | None = None
     """The number of chunks of the whole task, whatever the offset was."""
 
 
 class StreamErrorEvent(ResponseStruct, frozen=True, kw_only=True, gc=False):
-    """The abnormal end. It has only a message; the task has the code (contract Q12)."""
+    """The abnormal end of a stream. Only the task has the code of the error (contract Q12)."""
 
     message: str = ""
+    """What happened, in the words of the service."""
 
 
 delta_decoder = Decoder(Delta)
-# A text that ends or begins in the middle of a character keeps the half that it has.
+# Keeps the halves of surrogate pairs that are split between two chunks.
 surrogate_delta_decoder = Decoder(Delta, keep_surrogates=True)
 done_decoder = Decoder(StreamDone)
 error_decoder = Decoder(StreamErrorEvent)

@@ -1,4 +1,4 @@
-"""The answer of a language model, ``results[0]`` of its task (contract §5.1)."""
+"""The completion of a language model, ``results[0]`` of its task (contract §5.1)."""
 
 from collections.abc import Mapping
 from typing import Any, Final, Literal
@@ -20,15 +20,15 @@ from foxapi_async._wire.base import (
 Source = Literal["task", "stream", "task+stream"]
 
 _TEXTS: Final = frozenset({"content", "reasoning_content", "refusal"})
-# A part of a content says by its type what it is; these are text.
+# The types of content parts that are text.
 _TEXT_PARTS: Final = frozenset({None, "text", "output_text"})
 
 
 def coerce_text(value: Any) -> str:
-    """Return the text that ``value``, the JSON in the place of a text, stands for.
+    """Return the text of a JSON value that stands in the place of a text.
 
-    The texts of a list of parts are joined, and its other parts left out; JSON that is neither text
-    nor parts is itself the text: a model was asked for it, and something has read its answer.
+    The texts of a list of content parts are joined; its other parts are left out. Any other value
+    becomes JSON text: the model was asked for JSON, and a proxy has decoded it.
     """
     if isinstance(value, str):
         return value
@@ -37,7 +37,7 @@ def coerce_text(value: Any) -> str:
 
 
 def is_text_like(value: Any) -> bool:
-    """Tell whether ``value`` is a text, or a list of nothing but the parts of one."""
+    """Tell whether ``value`` is a text or a list of content parts."""
     return isinstance(value, str) or (is_list(value) and all(map(_is_part, value)))
 
 
@@ -59,7 +59,7 @@ def _json(value: Any) -> str:
 
 
 class Function(ResponseStruct, frozen=True, kw_only=True, gc=False):
-    """The function that a model wants called; ``arguments`` is JSON text, as the model wrote it."""
+    """A function that the model asks to call."""
 
     name: str = ""
     """The name of the function."""
@@ -68,35 +68,35 @@ class Function(ResponseStruct, frozen=True, kw_only=True, gc=False):
 
 
 class ToolCall(ResponseStruct, frozen=True, kw_only=True, gc=False):
-    """One call that a model asks for."""
+    """One tool call that the model asks for."""
 
     id: str = ""
-    """The id of the call, which the answer to it repeats."""
+    """The id of the call; the ``tool`` message with its result repeats it."""
     type: str = "function"
     """The kind of tool."""
     function: Function = Function()
-    """What is to be called."""
+    """The function and its arguments."""
 
 
 @coerces(Function)
 def coerce_function(name: str, value: Any) -> Any:
-    """Write arguments that are JSON already as the text that they are to be."""
+    """Encode arguments that are a JSON value as JSON text."""
     return _json(value) if name == "arguments" and value is not None else UNSET
 
 
 class Usage(ResponseStruct, frozen=True, kw_only=True, gc=False):
-    """Tokens read and written."""
+    """The counted tokens."""
 
     prompt_tokens: int = 0
     """Tokens of the request."""
     completion_tokens: int = 0
-    """Tokens that were written, reasoning included."""
+    """Tokens of the answer, reasoning included."""
     total_tokens: int = 0
-    """Both together."""
+    """The sum of both."""
     prompt_tokens_details: dict[str, Any] | None = None
     """The tokens of the request by kind, such as cached ones."""
     completion_tokens_details: dict[str, Any] | None = None
-    """The written tokens by kind, such as reasoning."""
+    """The tokens of the answer by kind, such as reasoning."""
 
 
 def _none() -> str | None:
@@ -104,28 +104,28 @@ def _none() -> str | None:
 
 
 class CompletionMessage(ResponseStruct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
-    """What the model said; put it into ``messages`` as it is to go on with the conversation.
+    """The message of the model; append it to ``messages`` to continue the conversation.
 
-    As JSON it has ``role`` and ``content``, and of the others those that are set.
-    ``reasoning_content`` is never stored by the service (contract Q1).
+    Its JSON has ``role``, ``content``, and the other members that are set. The service never stores
+    ``reasoning_content`` (contract Q1).
     """
 
-    # Made by functions, which are never left out of the JSON.
+    # Defaults made by functions are never omitted from the JSON.
     role: str = field(default_factory=lambda: "assistant")
     """``assistant``."""
     content: str | None = field(default_factory=_none)
     """The text, or ``None``, as with tool calls."""
     reasoning_content: str | None = None
-    """The thinking of the model; only a stream carries it (contract Q1)."""
+    """The reasoning of the model; only a stream has it (contract Q1)."""
     tool_calls: tuple[ToolCall, ...] | None = None
-    """The calls that the model asks for, or ``None``."""
+    """The tool calls that the model asks for, or ``None``."""
     refusal: str | None = None
     """Why the model refuses to answer, or ``None``."""
 
 
 @coerces(CompletionMessage)
 def coerce_message(name: str, value: Any) -> Any:
-    """Read a text in every form in which it may come."""
+    """Convert the known forms of a text."""
     return coerce_text(value) if name in _TEXTS and value is not None else UNSET
 
 
@@ -138,7 +138,7 @@ class Choice(ResponseStruct, frozen=True, kw_only=True, gc=False):
     """The message of the model."""
     finish_reason: str | None = None
     """Why the choice ended: ``stop``, ``length``, ``tool_calls``, ``content_filter``; ``None``
-    before.
+    until then.
     """
     logprobs: dict[str, Any] | None = None
     """Log probabilities of the tokens, if they were asked for."""
@@ -146,14 +146,14 @@ class Choice(ResponseStruct, frozen=True, kw_only=True, gc=False):
 
 @coerces(Choice)
 def _coerce_choice(name: str, value: Any) -> Any:
-    """Read a message that is no object as its text."""
+    """Convert a message that is not an object: it is the text."""
     if name != "message" or value is None:
         return UNSET
     return CompletionMessage(content=coerce_text(value))
 
 
 class _Origin(Struct, frozen=True, gc=False):
-    """Where a completion came from: no part of the JSON that it describes."""
+    """The origin of a completion, which is not a part of its JSON."""
 
     source: Source
     raw: bytes
@@ -163,7 +163,7 @@ _DEFAULT_ORIGIN: Final = _Origin("task", b"")
 
 
 class ChatCompletion(ResponseStruct, frozen=True, kw_only=True, gc=True, dict=True):
-    """The full answer of a language model, in OpenAI's shape.
+    """The completion of a language model, in the format of OpenAI.
 
     ``text``, ``reasoning``, ``message`` and ``finish_reason`` are those of the first choice.
     """
@@ -179,7 +179,7 @@ class ChatCompletion(ResponseStruct, frozen=True, kw_only=True, gc=True, dict=Tr
     choices: tuple[Choice, ...] = ()
     """The answers: ``n`` of them."""
     usage: Usage | None = None
-    """Tokens read and written, or ``None``."""
+    """The counted tokens, or ``None``."""
     system_fingerprint: str | None = None
     """Names the configuration of the model, as in OpenAI's API."""
     service_tier: str | None = None
@@ -187,17 +187,17 @@ class ChatCompletion(ResponseStruct, frozen=True, kw_only=True, gc=True, dict=Tr
 
     @property
     def message(self) -> CompletionMessage:
-        """The first choice's message; an empty one when the answer has no choice."""
+        """The message of the first choice; an empty message if there is no choice."""
         return self.choices[0].message if self.choices else _NO_MESSAGE
 
     @property
     def text(self) -> str:
-        """The first choice's text, always a ``str``."""
+        """The text of the first choice, always a ``str``."""
         return self.message.content or ""
 
     @property
     def reasoning(self) -> str:
-        """The first choice's thinking, always a ``str``; only a stream carries it (contract Q1)."""
+        """The reasoning of the first choice, a ``str``; only a stream has it (contract Q1)."""
         return self.message.reasoning_content or ""
 
     @property
@@ -207,18 +207,18 @@ class ChatCompletion(ResponseStruct, frozen=True, kw_only=True, gc=True, dict=Tr
 
     @property
     def source(self) -> Source:
-        """Whose words these are: the stored result's, an accumulated stream's, or both."""
+        """Where the messages come from: the stored result, the stream, or both."""
         return self._origin.source
 
     @property
     def raw(self) -> bytes:
-        """The JSON of ``results[0]`` as it was received; empty if a stream alone spoke."""
+        """The JSON of ``results[0]`` as received; empty if the completion is from a stream only."""
         return self._origin.raw
 
     @property
     def _origin(self) -> _Origin:
-        told: _Origin | None = self.__dict__.get("_told")
-        return told or _DEFAULT_ORIGIN
+        known: _Origin | None = self.__dict__.get("_known_origin")
+        return known or _DEFAULT_ORIGIN
 
     def __copy__(self) -> "ChatCompletion":
         return with_origin(self, self.source, self.raw)
@@ -240,10 +240,10 @@ _choices = Decoder(Choice)
 
 
 def with_origin(completion: ChatCompletion, source: Source, raw: bytes) -> ChatCompletion:
-    """Return ``completion`` with its origin written down."""
-    told = replace(completion)
-    vars(told)["_told"] = _Origin(source, raw)
-    return told
+    """Return a copy of ``completion`` with this origin."""
+    copy = replace(completion)
+    vars(copy)["_known_origin"] = _Origin(source, raw)
+    return copy
 
 
 def _unpickle(members: dict[str, Any], source: Source, raw: bytes) -> ChatCompletion:
@@ -251,9 +251,9 @@ def _unpickle(members: dict[str, Any], source: Source, raw: bytes) -> ChatComple
 
 
 def decode_completion(result: Raw) -> ChatCompletion:
-    """Read ``results[0]``: a full ChatCompletion, or a short form of the seed or of old clients.
+    """Decode ``results[0]``: a full completion, or a short form of the seed or of old services.
 
-    ``msgspec.DecodeError`` when there is no message to be found in it.
+    Raises ``msgspec.DecodeError`` if it has no message.
     """
     raw = bytes(result)
     if raw[:1] in {b'"', b"["}:
@@ -267,7 +267,7 @@ def decode_completion(result: Raw) -> ChatCompletion:
 
 
 def _with_legacy_text(choice: Choice) -> Choice:
-    """Return ``choice`` with the text that it may have in the place of a message, as of old."""
+    """Return ``choice`` with the member ``text`` of the legacy format as its message."""
     text = choice.extra.get("text")
     if choice.message.content is not None or not isinstance(text, str):
         return choice
@@ -275,24 +275,24 @@ def _with_legacy_text(choice: Choice) -> Choice:
 
 
 def encode_completion(completion: ChatCompletion) -> bytes:
-    """Return the JSON that ``decode_completion`` reads; where the words came from is left out."""
+    """Return the JSON that ``decode_completion`` decodes, without the origin."""
     return encode(completion)
 
 
 def _from_text(result: Any) -> ChatCompletion:
-    """Read a result that is its text, or the parts of it, alone."""
+    """Decode a result that is a text or a list of content parts."""
     if not result or not is_text_like(result):
-        raise DecodeError("the result is no object, and no text either")
+        raise DecodeError("the result is neither an object nor a text")
     return ChatCompletion(choices=(Choice(message=CompletionMessage(content=coerce_text(result))),))
 
 
 def _from_short_form(extra: Mapping[str, Any]) -> Choice:
-    """Read ``message.content`` (the seed's path), ``content`` or ``text`` (contract §5.1)."""
+    """Decode ``message.content`` (as in the seed), ``content`` or ``text`` (contract §5.1)."""
     message = extra.get("message")
     if not isinstance(message, dict):
         texts = [extra[name] for name in ("content", "text") if is_text_like(extra.get(name))]
         if not texts:
-            raise DecodeError("the result holds neither `choices` nor `message`")
+            raise DecodeError("the result has neither `choices` nor `message`")
         message = {"content": texts[0]}
-    told = {name: extra[name] for name in ("finish_reason", "logprobs") if name in extra}
-    return _choices.build(told | {"message": message})
+    members = {name: extra[name] for name in ("finish_reason", "logprobs") if name in extra}
+    return _choices.build(members | {"message": message})

@@ -1,4 +1,4 @@
-"""The error object, as HTTP errors and failed tasks carry it (contract §8.1)."""
+"""The error object of HTTP errors and failed tasks (contract §8.1)."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -16,7 +16,7 @@ from foxapi_async._wire.base import (
     is_object,
 )
 
-# Where a reason stands: in the contract, in frameworks, in gateways of the New-API family.
+# The members that have the reason: in the contract, in frameworks, in New-API gateways.
 _REASON_MEMBERS: Final = (
     "error",
     "errors",
@@ -36,21 +36,21 @@ _MAX_ITEMS: Final = 20
 
 
 class ErrorBody(ResponseStruct, frozen=True, kw_only=True, gc=False):
-    """Why a request or a task failed, as the service says it."""
+    """The error of a request or a task, as the service describes it."""
 
     message: str | None = None
     """What happened, in the words of the service."""
     type: str | None = None
     """The kind of error, such as ``invalid_request_error``."""
     code: str | None = None
-    """The code of the error; any text, as the list of codes is open."""
+    """The code of the error; new codes may appear at any time."""
     param: str | None = None
-    """The member of the request that is wrong."""
+    """The path of the wrong member of the request."""
 
 
 @coerces(ErrorBody)
 def _coerce_error(name: str, value: Any) -> Any:
-    """Read a numeric code, a path in place of a parameter, a message that has parts."""
+    """Convert a numeric code, a ``param`` as a list, or a ``message`` that is an object."""
     if value is None:
         return UNSET
     if name == "message" and (body := extract_error(value)) is not None:
@@ -64,10 +64,10 @@ _bodies = Decoder(ErrorBody)
 
 
 def extract_error(value: Any, depth: int = 0) -> ErrorBody | None:
-    """Return the error that JSON in the place of one tells of, ``None`` where it gives no reason.
+    """Return the error in a JSON value; ``None`` if the value has no reason.
 
-    A text is the message; of a list the reasons are joined; in an object, they are looked for under
-    the names that they are known to have, and every one of them is kept.
+    A text is the message. The errors of a list are joined. An object is searched for the members
+    that are known to have a reason; all reasons are kept.
     """
     if depth > _MAX_DEPTH:
         return None
@@ -79,7 +79,7 @@ def extract_error(value: Any, depth: int = 0) -> ErrorBody | None:
 
 
 def extract_error_or_json(value: Any) -> ErrorBody | None:
-    """Return the error that stands in the place of one; what is unreadable is its own message."""
+    """Return the error in a JSON value; a value without a reason becomes the message as JSON."""
     if (body := extract_error(value)) is not None or not value:
         return body
     return ErrorBody(message=msgspec.json.encode(value).decode())
@@ -105,35 +105,35 @@ def _object_error(value: Mapping[str, Any], depth: int) -> ErrorBody | None:
 
 
 def _join(bodies: list[ErrorBody | None]) -> ErrorBody | None:
-    """Return one error with all their messages, and the first of each other word."""
-    told = [body for body in bodies if body is not None]
-    if not told:
+    """Merge errors: join the messages, and keep the first of each other member."""
+    found = [body for body in bodies if body is not None]
+    if not found:
         return None
-    messages = dict.fromkeys(body.message for body in told if body.message)
+    messages = dict.fromkeys(body.message for body in found if body.message)
     return ErrorBody(
         message="; ".join(messages) or None,
-        type=next((body.type for body in told if body.type), None),
-        code=next((body.code for body in told if body.code), None),
-        param=next((body.param for body in told if body.param), None),
+        type=next((body.type for body in found if body.type), None),
+        code=next((body.code for body in found if body.code), None),
+        param=next((body.param for body in found if body.param), None),
     )
 
 
 def decode_error(data: bytes) -> tuple[ErrorBody | None, bool]:
-    """Return the error that ``data`` tells of, and whether it came in the service's own envelope.
+    """Return the error in a response body, and whether it has the envelope of the service.
 
-    Never raises: proxies answer with HTML, plain text or nothing (contract Q6).
+    Never raises: proxies send HTML, plain text or nothing (contract Q6).
     """
     try:
         value = decode_json(data)
     except DecodeError:
         return None, False
-    stated = value.get("error") if is_object(value) else None
-    if is_object(stated) and stated:
-        return extract_error_or_json(stated), True
-    return extract_error(value) or extract_error_or_json(stated), False
+    error = value.get("error") if is_object(value) else None
+    if is_object(error) and error:
+        return extract_error_or_json(error), True
+    return extract_error(value) or extract_error_or_json(error), False
 
 
 def encode_error(body: ErrorBody) -> bytes:
-    """Encode the envelope, without the members that are not set."""
+    """Encode the envelope without unset members."""
     members = {name: value for name, value in msgspec.structs.asdict(body).items() if value}
     return msgspec.json.encode({"error": members})

@@ -1,7 +1,7 @@
-"""From Python values to what JSON can say, or an error that names the member that it cannot say.
+"""Converts Python values to plain JSON values, or raises an error with the path of the wrong one.
 
-msgspec alone would write bytes as base64, NaN as null and a set in any order, and a request with
-such a member is billed like any other.
+msgspec alone would encode bytes as base64, NaN as null and a set in any order, and a request with
+such a member would be billed.
 """
 
 import math
@@ -29,7 +29,7 @@ _SAME: Final = frozenset({bool, type(None)})
 
 
 class NotJSONError(ValueError):
-    """A value that JSON cannot say. ``path`` is where it stands, as in ``messages[0].content``."""
+    """A value that has no JSON form. ``path`` is its path, such as ``messages[0].content``."""
 
     def __init__(self, reason: str, path: str = "") -> None:
         super().__init__(reason)
@@ -37,19 +37,27 @@ class NotJSONError(ValueError):
         self.path = path
 
     def nested_in(self, place: str) -> "NotJSONError":
-        """Return the error as it is seen from one level further out."""
+        """Return the error with ``place`` in front of its path."""
         dot = "." if self.path and not self.path.startswith("[") else ""
         return NotJSONError(self.reason, f"{place}{dot}{self.path}")
 
 
 def to_jsonable(value: object) -> Jsonable:
-    """Return ``value`` as dicts with text keys, lists, texts, numbers, truth values and ``None``.
+    """Return ``value`` as plain JSON values.
 
-    Subclasses of these and the scalars of numpy become the plain type, enums their value; shapes,
-    dataclasses, attrs classes and pydantic models become dicts without the members that are
-    ``None``; other iterables become lists. ``NotJSONError`` for whatever would be changed by being
-    sent: bytes, NaN, infinity, integers of more than 64 bits, half a surrogate pair, sets, and
-    objects of any other kind. A member that is ``UNSET`` is left out.
+    Subclasses of the plain types and numpy scalars become the plain type; enums become their value.
+    Structs, dataclasses, attrs classes and pydantic models become dicts without the members that
+    are ``None``. Other iterables become lists. Members that are ``UNSET`` are left out.
+
+    Args:
+        value: Any Python value.
+
+    Returns:
+        A new value of dicts with text keys, lists, texts, numbers, booleans and ``None``.
+
+    Raises:
+        NotJSONError: JSON would change the value: bytes, NaN, infinity, integers of more than 64
+            bits, lone surrogates, sets, and objects of other classes.
     """
     kind = type(value)
     if kind in _SAME:
@@ -61,12 +69,12 @@ def to_jsonable(value: object) -> Jsonable:
 
 
 def _text(value: str) -> str:
-    # Whether a text is ASCII is known without a look at it, and such a text has no surrogates.
+    # `isascii` is O(1), and an ASCII text has no surrogates.
     if not value.isascii():
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise NotJSONError("is not valid Unicode: it has half of a surrogate pair") from None
+            raise NotJSONError("is not valid Unicode: it has a lone surrogate") from None
     return value
 
 
@@ -118,18 +126,18 @@ _EXACT_TYPES: Final[dict[type, Callable[[Any], Jsonable]]] = {
 
 
 def _name(name: object) -> str:
-    """Return the name of a member; whole numbers are written as texts, as ``logit_bias`` needs."""
+    """Return the name of a member; integers become texts, as ``logit_bias`` needs."""
     try:
         plain = to_jsonable(name)
     except NotJSONError as error:
         raise NotJSONError(f"has a name that {error.reason}") from None
     if not isinstance(plain, str | int) or isinstance(plain, bool):
-        raise NotJSONError(f"has a name that is no text: {type(name).__name__}")
+        raise NotJSONError(f"has a name that is not a text: {type(name).__name__}")
     return str(plain)
 
 
 def _convert_other(value: object) -> Jsonable:
-    """Return a value that is not of a plain type itself."""
+    """Convert a value whose type is not exactly a plain type."""
     for kinds, convert in _BY_BASE:
         if isinstance(value, kinds):
             return convert(value)
@@ -156,7 +164,7 @@ _BY_BASE: Final[tuple[tuple[Any, Callable[[Any], Jsonable]], ...]] = (
 
 
 def _members(value: object) -> Mapping[Any, object] | None:
-    """Return the members of an object that is made of named ones, ``None`` for any other."""
+    """Return the members of an object with named members; ``None`` for any other object."""
     if isinstance(value, Mapping):
         return cast("Mapping[Any, object]", value)
     if isinstance(value, Struct):
@@ -167,7 +175,7 @@ def _members(value: object) -> Mapping[Any, object] | None:
     elif hasattr(kind, "__attrs_attrs__"):
         named = {item.name: getattr(value, item.name) for item in kind.__attrs_attrs__}
     elif hasattr(kind, "model_dump"):
-        # Not its JSON, in which pydantic writes bytes as a text.
+        # In JSON mode, pydantic would convert bytes to a text.
         named = cast("Any", value).model_dump(mode="python", by_alias=True)
     else:
         return None
@@ -175,11 +183,11 @@ def _members(value: object) -> Mapping[Any, object] | None:
 
 
 def _struct_members(value: Struct) -> Mapping[str, object]:
-    """Return what msgspec would write of a struct, a shape's ``extra`` beside its named members."""
+    """Return the members of a struct as msgspec would encode them, with ``extra``."""
     if isinstance(value, ResponseStruct):
         return value.to_dict()
-    # In a request ``None`` is sent as null; in a struct of yours it means nothing.
-    says_null = isinstance(value, WireStruct)
+    # In a request `None` is sent as null; in a struct of the caller it is left out.
+    sends_null = isinstance(value, WireStruct)
     members = {
         encoded: member
         for name, encoded in zip(
@@ -187,7 +195,7 @@ def _struct_members(value: Struct) -> Mapping[str, object]:
         )
         if name != "_extra"
         and (member := getattr(value, name)) is not UNSET
-        and (says_null or member is not None)
+        and (sends_null or member is not None)
     }
     return {**members, **value.extra} if isinstance(value, WireStruct) else members
 
@@ -198,22 +206,22 @@ def _not_json(value: object) -> NotJSONError:
 
 
 def _reason(value: object) -> str:
-    """Say why ``value`` cannot be sent, and what to pass in its place."""
+    """Return why ``value`` cannot be sent, and what to pass instead."""
     for kinds, why in _REASONS:
         if isinstance(value, kinds):
             return why
     if hasattr(value, "get_secret_value"):
         return "is secret: pass .get_secret_value() if it is to be sent"
-    return "JSON cannot say: pass a text, a number, a dict or a list"
+    return "has no JSON form: pass a text, a number, a dict or a list"
 
 
 _UNSUPPORTED: Final = (bytes, bytearray, memoryview, type, AbstractSet, IOBase)
 _REASONS: Final[tuple[tuple[Any, str], ...]] = (
     (
         (bytes, bytearray, memoryview),
-        "JSON cannot say: .decode() a text, and pass media to content.image(), video(), ...",
+        "has no JSON form: .decode() a text, and pass media to content.image(), video(), ...",
     ),
-    (type, "JSON cannot say: pass an instance, or its JSON schema, as in .model_json_schema()"),
+    (type, "has no JSON form: pass an instance, or its JSON schema, as in .model_json_schema()"),
     (AbstractSet, "has no order: pass a list, as in sorted(...)"),
     (IOBase, "is an open file: pass its text, as in file.read()"),
     (AsyncIterable, "is asynchronous: collect it first, as in [item async for item in ...]"),

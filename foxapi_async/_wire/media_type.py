@@ -1,8 +1,8 @@
-"""What kind of medium some bytes are: told by how they begin, and only then by a name.
+"""Detects the media type of bytes by their first bytes, and otherwise by the file name.
 
-The table is our own because it decides what is billed and so must always be at hand: libraries
-would be one more dependency, disagree about half of these types (``audio/x-wav``, ``audio/wave``)
-and know few of the brands of ISO files.
+The package has its own table, because the type decides what is billed. Libraries would be another
+dependency, disagree about many of these types (``audio/x-wav``, ``audio/wave``) and know few brands
+of ISO files.
 """
 
 import mimetypes
@@ -11,8 +11,8 @@ from typing import Final, Literal
 
 Kind = Literal["image", "video", "audio", "file"]
 
-# The second byte of a frame: its layer II or III, in MPEG 1, 2 or 2.5, with a checksum or without.
-# Layer I is left out, because a text in UTF-16 begins like it.
+# The second byte of a frame: layer II or III, MPEG 1, 2 or 2.5, with or without a checksum. Layer I
+# is left out, because text in UTF-16 begins in the same way.
 _MP3_FRAMES: Final = (0xFB, 0xFA, 0xF3, 0xF2, 0xE3, 0xE2, 0xFD, 0xFC, 0xF5, 0xF4)
 _AAC_FRAMES: Final = (0xF1, 0xF0, 0xF9, 0xF8)
 _MAGIC: Final = (
@@ -37,7 +37,7 @@ _MAGIC: Final = (
     (b"%PDF-", "application/pdf"),
     (b"{\\rtf", "application/rtf"),
 )
-# A container names its content behind its own four letters and a length.
+# A container has its own four letters, a length, and the four letters of its content.
 _CONTAINERS: Final = {
     (b"RIFF", b"WEBP"): "image/webp",
     (b"RIFF", b"WAVE"): "audio/wav",
@@ -46,7 +46,7 @@ _CONTAINERS: Final = {
     (b"FORM", b"AIFF"): "audio/aiff",
     (b"FORM", b"AIFC"): "audio/aiff",
 }
-# Brands of ISO files. Any other is an MP4.
+# Brands of ISO files; any other brand is an MP4.
 _BRANDS: Final = {
     b"avif": "image/avif",
     b"avis": "image/avif",
@@ -62,9 +62,9 @@ _BRANDS: Final = {
     b"F4A ": "audio/mp4",
     b"qt  ": "video/quicktime",
 }
-# Brands of a picture that only a compatible brand tells more of.
+# Brands of an image whose type only a compatible brand gives.
 _PICTURES: Final = frozenset({b"mif1", b"msf1", b"miaf"})
-# Sound alone comes in these containers too.
+# These containers may have audio only.
 _AUDIO_OF: Final = {
     "video/mp4": "audio/mp4",
     "video/webm": "audio/webm",
@@ -73,7 +73,7 @@ _AUDIO_OF: Final = {
     "video/3gpp": "audio/3gpp",
 }
 _VIDEO_OF: Final = {"audio/ogg": "video/ogg"}
-# Files of these types always begin as the tables say, so a name alone is no proof of them.
+# Files of these types always begin as the tables say, so their file name alone is not enough.
 _PROVABLE: Final = (
     frozenset({*(kind for _, kind in _MAGIC), *_CONTAINERS.values(), *_BRANDS.values()})
     | {"image/heif", "video/mp4", "video/webm"}
@@ -96,10 +96,19 @@ _SNIFF_SIZE: Final = 64
 
 
 def media_type(data: bytes, kind: Kind, *, mime: str | None = None, name: str = "") -> str:
-    """Return the media type of ``data`` for a block of ``kind``.
+    """Return the media type of ``data`` for a content part of ``kind``.
 
-    ``mime`` is believed if the bytes may be of that type, ``name`` only where nothing proves what
-    they are. ``ValueError`` for no bytes, for those of another kind, and if nothing tells.
+    Args:
+        data: The bytes.
+        kind: The kind of the content part.
+        mime: The media type that the caller names; it must be of ``kind``.
+        name: The file name; it counts only if the bytes and ``mime`` do not give the type.
+
+    Returns:
+        The media type.
+
+    Raises:
+        ValueError: There are no bytes, they are of another kind, or their type is unknown.
     """
     if not data:
         raise ValueError(f"the {kind} is empty")
@@ -118,24 +127,24 @@ def media_type(data: bytes, kind: Kind, *, mime: str | None = None, name: str = 
     guess, packed = mimetypes.guess_type(name)
     guess = f"application/{packed}" if packed else _ALIASES.get(guess or "", guess)
     if guess is None:
-        raise ValueError(f"nothing tells what these bytes are; name it: mime={_example(kind)!r}")
+        raise ValueError(f"the type of these bytes is unknown; name it: mime={_example(kind)!r}")
     check_kind(guess, kind)
     if guess in _PROVABLE:
         raise ValueError(
-            f"{name!r} does not begin like a file of the type {guess}; if it is one of another "
+            f"{name!r} does not begin like a file of the type {guess}; if it has another "
             f"type, name that: mime={_example(kind)!r}"
         )
     return guess
 
 
 def check_kind(mime: str, kind: Kind) -> None:
-    """Refuse a media type that a block of ``kind`` is not for."""
+    """Raise ``ValueError`` if a content part of ``kind`` cannot have the media type ``mime``."""
     if not _TYPE.fullmatch(mime):
         raise ValueError(f"{mime[:80]!r} is not a media type, as {_example(kind)!r} is")
     top = mime.partition("/")[0].lower()
     right = top if top in {"image", "video", "audio"} else "file"
     if right != kind:
-        raise ValueError(f"{mime} is no {_noun(kind)}: it is for {right}(...)")
+        raise ValueError(f"{mime} is not for {kind}(...): pass it to {right}(...)")
 
 
 def _sniff(data: bytes) -> str | None:
@@ -154,7 +163,7 @@ def _sniff(data: bytes) -> str | None:
 
 
 def _iso(head: bytes) -> str:
-    """Tell an ISO file by its brand, some pictures by a brand that they are compatible with."""
+    """Return the type of an ISO file by its brand, or by a compatible brand of some images."""
     brand = head[8:12]
     if brand in _PICTURES:
         end = min(int.from_bytes(head[:4], "big"), len(head))
@@ -163,10 +172,6 @@ def _iso(head: bytes) -> str:
     if brand.startswith(b"3g"):
         return "video/3gpp2" if brand.startswith(b"3g2") else "video/3gpp"
     return _BRANDS.get(brand, "video/mp4")
-
-
-def _noun(kind: Kind) -> str:
-    return "document" if kind == "file" else kind
 
 
 def _example(kind: Kind) -> str:

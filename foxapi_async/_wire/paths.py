@@ -1,4 +1,4 @@
-"""Paths of the endpoints and the form of a task id (contract §2, §4.1)."""
+"""The paths of the endpoints and the format of task ids (contract §2, §4.1)."""
 
 import re
 from typing import Final
@@ -16,16 +16,15 @@ _TASK_ID = re.compile(r"[A-Za-z0-9._:-]{1,256}")
 
 
 def is_task_id(text: str) -> bool:
-    """Tell whether ``text`` could be a task id: opaque, short, and harmless in a path."""
-    # Dots alone would walk up the path once a URL library normalises it.
+    """Tell whether ``text`` could be a task id: short, and safe in a path."""
+    # A URL library would treat dots alone as a relative path.
     return _TASK_ID.fullmatch(text) is not None and text.strip(".") != ""
 
 
 def find_task_id(text: str) -> str | None:
-    """Return the id of a task that the text of an unusable answer mentions.
+    """Return the task id in the text of a response that cannot be decoded; ``None`` without one.
 
-    That is what is called the id of a task, or an id that begins as those of tasks do: other things
-    have ids as well.
+    A member ``task_id`` or ``taskId`` counts, and an ``id`` that begins with ``task-``.
     """
     for found in _NAMED.finditer(text):
         name, value = str(found[1]), str(found[2])
@@ -35,15 +34,15 @@ def find_task_id(text: str) -> str | None:
 
 
 def task_path(task_id: str) -> str:
-    """Return the path that answers with the task."""
+    """Return the path of the task."""
     return f"{_TASKS}{_quoted(task_id)}"
 
 
 def stream_path(task_id: str) -> str:
-    """Return the path of the task's event stream, without its offset."""
+    """Return the path of the event stream of the task, without an offset."""
     return STREAM_LLM.format(task_id=_quoted(task_id))
 
 
 def _quoted(task_id: str) -> str:
-    # Nearly every id is plain, and a poll is not to pay for the others.
+    # Fast path: nearly every id needs no quoting.
     return task_id if _PLAIN.fullmatch(task_id) else quote(task_id, safe="")

@@ -13,88 +13,88 @@ from foxapi_async._wire.base import Decoder, WireStruct
 
 
 class MediaURL(WireStruct, frozen=True, kw_only=True):
-    """Where a medium is: an http(s) URL or a data URI."""
+    """The location of a media file."""
 
     url: str
     """An http(s) URL or a data URI."""
 
 
 class ContentBlock(WireStruct, frozen=True, kw_only=True, omit_defaults=True):
-    """One block of a multimodal message. ``type`` names the member that it uses."""
+    """One part of a multimodal message. ``type`` is the name of the member that it uses."""
 
     type: str
     """``text``, ``image_url``, ``video_url``, ``audio_url`` or ``file_url``."""
     text: str | UnsetType = UNSET
-    """The text of a ``text`` block."""
+    """The text of a ``text`` part."""
     image_url: MediaURL | UnsetType = UNSET
-    """Where the image is."""
+    """The image."""
     video_url: MediaURL | UnsetType = UNSET
-    """Where the video is."""
+    """The video."""
     audio_url: MediaURL | UnsetType = UNSET
-    """Where the audio is."""
+    """The audio."""
     file_url: MediaURL | UnsetType = UNSET
-    """Where the document is."""
+    """The document."""
 
 
 class Message(WireStruct, frozen=True, kw_only=True, omit_defaults=True):
-    """One message of the conversation; ``content`` is a text or blocks."""
+    """One message of the conversation."""
 
     role: str
     """``system``, ``developer``, ``user``, ``assistant``, ``tool`` or ``function``."""
     content: str | tuple[ContentBlock, ...] | None | UnsetType = UNSET
-    """A text, or blocks."""
+    """A text, or content parts."""
     name: str | None | UnsetType = UNSET
-    """A name of the author."""
+    """The name of the author."""
     tool_calls: Sequence[dict[str, Any]] | None | UnsetType = UNSET
-    """The calls that the assistant asked for."""
+    """The tool calls of an assistant message."""
     tool_call_id: str | None | UnsetType = UNSET
     """The call that a ``tool`` message answers."""
     reasoning_content: str | None | UnsetType = UNSET
-    """The thinking that belongs to the assistant's message."""
+    """The reasoning of an assistant message."""
     refusal: str | None | UnsetType = UNSET
-    """Why the assistant refused."""
+    """The refusal of an assistant message."""
 
     @property
     def blocks(self) -> tuple[ContentBlock, ...]:
-        """The content as blocks: a text is one block, no content none."""
+        """The content as content parts; a text is one part."""
         if isinstance(self.content, str):
             return (ContentBlock(type="text", text=self.content),)
         return self.content or ()
 
 
 class GenerationRequest(WireStruct, frozen=True, kw_only=True, omit_defaults=True):
-    """A generation to be submitted; members mean what OpenAI's chat specification says."""
+    """A generation request. Its members have the meaning of OpenAI's chat completions API."""
 
     model: str
     """The id of the model."""
     messages: tuple[Message, ...]
     """The conversation."""
     stream: bool | None = False
-    """Whether the answer can be followed live."""
+    """Whether the task has a stream."""
     max_tokens: int | None | UnsetType = UNSET
-    """Most tokens that are written, reasoning included. Some models require it or a minimum."""
+    """The maximum number of tokens of the answer, reasoning included. Some models require it."""
     max_completion_tokens: int | None | UnsetType = UNSET
     """The newer name of ``max_tokens`` in OpenAI's API; passed on."""
     temperature: float | None | UnsetType = UNSET
-    """Randomness of the answer, usually 0 to 2."""
+    """The randomness of the answer, usually 0 to 2."""
     top_p: float | None | UnsetType = UNSET
-    """Share of probability from which tokens are drawn, 0 to 1."""
+    """The probability mass from which tokens are sampled, 0 to 1."""
     stop: str | Sequence[str] | None | UnsetType = UNSET
-    """One or more texts at which the answer ends; they are not part of it."""
+    """One or more texts at which the answer ends; the answer does not include them."""
     n: int | None | UnsetType = UNSET
-    """How many answers (choices) are written; each is billed."""
+    """The number of answers (choices); each is billed."""
     seed: int | None | UnsetType = UNSET
-    """Asks the model to answer the same request in the same way; best effort."""
+    """Asks for the same answer to the same request; best effort."""
     frequency_penalty: float | None | UnsetType = UNSET
-    """Makes words less likely the more often they were used, -2 to 2."""
+    """Makes tokens less likely the more often they were used, -2 to 2."""
     presence_penalty: float | None | UnsetType = UNSET
-    """Makes words less likely once they were used, -2 to 2."""
+    """Makes tokens less likely once they were used, -2 to 2."""
     logit_bias: dict[str, float] | None | UnsetType = UNSET
-    """From token ids, as texts, to a bias of -100 to 100."""
+    """Maps token ids, as texts, to a bias of -100 to 100."""
     logprobs: bool | None | UnsetType = UNSET
-    """Whether the log probabilities of the written tokens are returned."""
+    """Whether the log probabilities of the tokens are returned."""
     top_logprobs: int | None | UnsetType = UNSET
-    """How many likely tokens are returned at each position; needs ``logprobs``."""
+    """The number of likely tokens that are returned at each position; needs ``logprobs``."""
     tools: Sequence[dict[str, Any]] | None | UnsetType = UNSET
     """The tools that the model may call, as JSON schemas."""
     tool_choice: str | dict[str, Any] | None | UnsetType = UNSET
@@ -110,17 +110,17 @@ class GenerationRequest(WireStruct, frozen=True, kw_only=True, omit_defaults=Tru
     stream_options: dict[str, Any] | None | UnsetType = UNSET
     """Options of the stream, such as ``{"include_usage": True}``."""
     reasoning: bool | None | UnsetType = UNSET
-    """Whether the model thinks before it answers; passed on."""
+    """Whether the model reasons before it answers; passed on."""
     reasoning_effort: str | None | UnsetType = UNSET
-    """How long the model thinks: ``"low"``, ``"medium"``, ``"high"``, or what it knows."""
+    """The reasoning effort: ``"low"``, ``"medium"``, ``"high"``, or another value of the model."""
     verbosity: str | None | UnsetType = UNSET
-    """How long the answer is: ``"low"``, ``"medium"`` or ``"high"``."""
+    """The length of the answer: ``"low"``, ``"medium"`` or ``"high"``."""
     modalities: Sequence[str] | None | UnsetType = UNSET
     """The kinds of output, such as ``["text"]``."""
     audio: dict[str, Any] | None | UnsetType = UNSET
     """The voice and the format of spoken output."""
     prediction: dict[str, Any] | None | UnsetType = UNSET
-    """Text that the answer will probably contain, which may speed it up."""
+    """Text that the answer probably contains, which may speed up the generation."""
     web_search_options: dict[str, Any] | None | UnsetType = UNSET
     """Options of a web search by the model."""
     service_tier: str | None | UnsetType = UNSET
@@ -138,10 +138,10 @@ class GenerationRequest(WireStruct, frozen=True, kw_only=True, omit_defaults=Tru
     user: str | None | UnsetType = UNSET
     """The older name of ``safety_identifier``."""
     sync: Literal[False] | UnsetType = UNSET
-    """Never sent as true: such an answer has no task id."""
+    """Never sent as true: the response would have no task id."""
 
     def __repr__(self) -> str:
-        """Tell what kind of request it is, never what it says."""
+        """Show the model and the number of messages, but no content."""
         return (
             f"<GenerationRequest model={self.model!r} messages={len(self.messages)} "
             f"stream={self.stream}>"
@@ -149,7 +149,7 @@ class GenerationRequest(WireStruct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 def member_names(shape: type[WireStruct]) -> frozenset[str]:
-    """Return the JSON names of the members that ``shape`` knows."""
+    """Return the JSON names of the members of ``shape``."""
     return frozenset(
         item.encode_name for item in msgspec.structs.fields(shape) if item.name != "_extra"
     )

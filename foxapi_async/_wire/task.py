@@ -1,4 +1,4 @@
-"""The unified task, the one answer of every submit and every query (contract §3.5, §4)."""
+"""The unified task, the response to every submit and every query (contract §3.5, §4)."""
 
 from enum import StrEnum
 from typing import Any
@@ -12,29 +12,29 @@ from foxapi_async._wire.error_body import ErrorBody, extract_error_or_json
 
 
 class Status(StrEnum):
-    """The states that the service names; the wire is open and may say something else."""
+    """The documented statuses of a task; the service may send others."""
 
     PENDING = "pending"
-    """Accepted, not begun."""
+    """Accepted, not started."""
     PROCESSING = "processing"
-    """Being worked on."""
+    """In progress."""
     COMPLETED = "completed"
-    """Done; final once there are results (contract Q2)."""
+    """Completed; final as soon as there are results (contract Q2)."""
     FAILED = "failed"
-    """Ended with an error; final."""
+    """Failed with an error; final."""
     CANCELLED = "cancelled"
-    """Ended without a result; final."""
+    """Cancelled without a result; final."""
 
 
 class StreamRef(ResponseStruct, frozen=True, kw_only=True, gc=False):
-    """Where the service says the stream is: relative, never followed by this SDK (contract Q8)."""
+    """The location of the stream as sent by the service; the SDK does not use it (contract Q8)."""
 
     url: str | None = None
-    """A path on the service, or ``None``."""
+    """A path of the service, or ``None``."""
 
 
 class TaskUsage(ResponseStruct, frozen=True, kw_only=True, gc=False):
-    """What the task holds or costs, in credits."""
+    """The cost of the task in credits."""
 
     credits_reserved: float | None = None
     """Credits that are reserved for the task."""
@@ -48,13 +48,13 @@ class TaskInfo(ResponseStruct, frozen=True, kw_only=True, gc=False):
     """Hints of the service about a media task."""
 
     can_cancel: bool | None = None
-    """Whether the service says that the task can be cancelled; no call does it."""
+    """Whether the task could be cancelled; the service has no endpoint for it."""
     estimated_time: float | None = None
-    """Seconds that the task will take, as the service estimates."""
+    """The estimated duration of the task in seconds."""
 
 
 class UnifiedTask(ResponseStruct, frozen=True, kw_only=True, gc=False):
-    """The ten members that the seed fixes. ``id`` and ``status`` are all that must be there."""
+    """The ten members of the seed. Only ``id`` and ``status`` are required."""
 
     id: str
     """The id of the task."""
@@ -65,13 +65,13 @@ class UnifiedTask(ResponseStruct, frozen=True, kw_only=True, gc=False):
     model: str = ""
     """The model as it was sent."""
     status: str
-    """The state: one of ``Status``, or a text that only the service knows."""
+    """The status: a value of ``Status``, or a text that this version does not know."""
     progress: int = 0
     """Progress in percent, 0 to 100."""
     created: int = 0
     """Time of the submit, in Unix seconds."""
     stream: StreamRef | None = None
-    """Where the stream is; ``None`` if the task was submitted without ``stream=True``."""
+    """The location of the stream; ``None`` if the task was submitted without ``stream=True``."""
     results: tuple[Raw, ...] | None = None
     """The results as JSON, one ``msgspec.Raw`` each; ``None`` until the task is completed."""
     error: ErrorBody | None = None
@@ -80,7 +80,7 @@ class UnifiedTask(ResponseStruct, frozen=True, kw_only=True, gc=False):
 
 @coerces(UnifiedTask)
 def _coerce_task(name: str, value: Any) -> Any:
-    """Read an error that is no object, and a result that stands where the list of them should."""
+    """Convert an error that is not an object, and a single result in the place of the list."""
     if name == "error":
         return extract_error_or_json(value)
     if name == "results" and value and isinstance(value, dict | str):
@@ -92,22 +92,22 @@ class Task(UnifiedTask, frozen=True, kw_only=True, gc=False):
     """A snapshot of a task as the service sent it."""
 
     usage: TaskUsage | None = None
-    """What the task costs, or ``None``."""
+    """The cost of the task, or ``None``."""
     task_info: TaskInfo | None = None
     """Hints about the progress of a media task, or ``None``."""
 
 
 task_decoder = Decoder(Task)
-# The answer to a submit, which need not say that a task with an id is pending.
+# For responses to a submit, where the status may be missing.
 submit_decoder = Decoder(Task, defaults={"status": ""})
-# The answer to a query, whose path has named the task already.
+# For responses to a query, where the id may be missing, because the path has it.
 query_decoder = Decoder(Task, defaults={"id": ""})
 
 
 def with_pending_status(task: Task) -> Task:
-    """Return the answer to a submit as a task: pending, if it names an id and no status.
+    """Return the response to a submit with the status ``pending`` if it has none.
 
-    What says that it is something else, such as a completion, has no status afterwards either.
+    An object of another kind, such as a completion, stays without a status.
     """
     if task.status.strip() or (task.object and not task.object.endswith("task")):
         return task
