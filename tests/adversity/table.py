@@ -1,7 +1,7 @@
-"""Every fault of the network times every operation: what the caller sees, what the server got.
+"""Every network fault with every operation: what the caller gets, and what reaches the server.
 
 ``python tests/adversity/table.py`` runs it all and writes ``docs/figures/adversity.md``; the test
-beside this file runs the same and compares. No clock of the machine plays a part.
+beside this file runs the same and compares. The result does not depend on the machine's clock.
 """
 
 import asyncio
@@ -32,47 +32,47 @@ PAGE: Final = Path(__file__).parents[2] / "docs/figures/adversity.md"
 
 RETRY: Final = RetryPolicy(attempts=3, initial=0.001, max_delay=0.002)
 PACING: Final = Exponential(initial=0.002, max_delay=0.004)
-# Seconds without news: a slow machine must not run out of them where the network gets better.
+# Seconds until a wait gives up, by whether the fault passes: then a slow machine must not give up.
 GIVE_UP: Final = {True: 300.0, False: 0.02}
-# Just over Timeouts.submit, StreamPolicy.idle_timeout and Timeouts.read, which end what stalls.
-PATIENCE: Final = {"POST": 121.0, "stream": 61.0, "GET": 31.0}
+# Just over Timeouts.submit, StreamPolicy.idle_timeout and Timeouts.read: they end a stall.
+STALL_SECONDS: Final = {"POST": 121.0, "stream": 61.0, "GET": 31.0}
 
 ENVELOPE: Final = b'{"error":{"message":"slow down","type":"rate_limit_error"}}'
 ELSEWHERE: Final = {"Location": "http://127.0.0.1:9/v1/llm/generations"}
 
 
-class LeapingClock:
-    """The loop's clock, which can leap: what was due within the leap is due now."""
+class JumpingClock:
+    """The loop's clock, which can jump ahead: timers that are due in between fire at once."""
 
     def __init__(self) -> None:
         self._loop_clock: Clock = LoopClock()
-        self._leapt = 0.0
-        self._timers: dict[_LeapingTimer, None] = {}
+        self._offset = 0.0
+        self._timers: dict[_JumpingTimer, None] = {}
 
     def time(self) -> float:
-        """Return the loop's seconds and all leaps."""
-        return self._loop_clock.time() + self._leapt
+        """Return the loop's seconds plus all jumps."""
+        return self._loop_clock.time() + self._offset
 
     def unix(self) -> float:
-        """Return Unix seconds and all leaps."""
-        return self._loop_clock.unix() + self._leapt
+        """Return Unix seconds plus all jumps."""
+        return self._loop_clock.unix() + self._offset
 
     def call_at(self, when: float, callback: Callable[[], object]) -> Timer:
         """Call ``callback`` when ``time()`` is ``when``."""
-        timer = _LeapingTimer(self._timers, when, callback)
-        timer.arm(self._loop_clock, self._leapt)
+        timer = _JumpingTimer(self._timers, when, callback)
+        timer.arm(self._loop_clock, self._offset)
         return timer
 
-    def leap(self, seconds: float) -> None:
-        """Move on at once."""
-        self._leapt += seconds
+    def jump(self, seconds: float) -> None:
+        """Jump ahead by ``seconds``."""
+        self._offset += seconds
         for timer in self._timers:
-            timer.arm(self._loop_clock, self._leapt)
+            timer.arm(self._loop_clock, self._offset)
 
 
-class _LeapingTimer:
+class _JumpingTimer:
     def __init__(
-        self, timers: dict["_LeapingTimer", None], when: float, callback: Callable[[], object]
+        self, timers: dict["_JumpingTimer", None], when: float, callback: Callable[[], object]
     ) -> None:
         self._timers = timers
         self._when = when
@@ -80,24 +80,24 @@ class _LeapingTimer:
         self._timer: Timer | None = None
         timers[self] = None
 
-    def arm(self, clock: Clock, leapt: float) -> None:
+    def arm(self, clock: Clock, offset: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = clock.call_at(self._when - leapt, self._ring)
+        self._timer = clock.call_at(self._when - offset, self._fire)
 
     def cancel(self) -> None:
         self._timers.pop(self, None)
         if self._timer is not None:
             self._timer.cancel()
 
-    def _ring(self) -> None:
+    def _fire(self) -> None:
         self._timers.pop(self, None)
         self._callback()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """Something that a caller does; ``task`` says that it needs one that was submitted before."""
+    """A call of the public API; ``run`` gets a session and the id of a finished task."""
 
     name: str
     billed: bool
@@ -174,8 +174,8 @@ FAULTS: Final[Mapping[str, tuple[Fault, ...]]] = {
 
 
 @dataclass(frozen=True)
-class Seen:
-    """How one run ended: for the caller, and at the server."""
+class Observed:
+    """The end of one run for the caller, and the POSTs and tasks at the server."""
 
     caller: str
     posts: int
@@ -184,33 +184,33 @@ class Seen:
 
 @dataclass(frozen=True)
 class Row:
-    """One fault of one operation: met once, and met by every request."""
+    """One fault with one operation: the first request meets it, or every request."""
 
     operation: str
     fault: str
-    once: Seen
-    always: Seen
+    once: Observed
+    always: Observed
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """The row as the docs show it."""
+        """The cells of the row in the docs."""
         counts = (f"{seen.posts} / {seen.tasks}" for seen in (self.once, self.always))
         once, always = counts
         return (self.fault, self.once.caller, once, self.always.caller, always)
 
 
-class Scene:
-    """One operation of one session, through a network that fails as it is told."""
+class Scenario:
+    """One operation of one session through a ``FaultProxy``."""
 
     def __init__(self, gateway: Gateway, fault_proxy: FaultProxy, operation: Operation) -> None:
         self._gateway = gateway
         self._proxy = fault_proxy
         self._operation = operation
-        self._clock = LeapingClock()
+        self._clock = JumpingClock()
         self._failed = asyncio.Event()
 
-    async def play(self, fault: str, *, once: bool) -> Seen:
-        """Run the operation and tell what was seen."""
+    async def run(self, fault: str, *, once: bool) -> Observed:
+        """Run the operation under ``fault``; return what was observed."""
         task_id = "" if self._operation.billed else await self._submitted()
         before = self._gateway.stats.tasks
         url = self._proxy.url
@@ -221,16 +221,16 @@ class Scene:
         passes = once and fault != "TLS to a plain port"
         async with self._session(url, passes=passes) as fox:
             running = asyncio.create_task(self._run(fox, task_id))
-            impatience = asyncio.create_task(self._leap())
+            jumps = asyncio.create_task(self._jump_over_stalls())
             try:
                 if fault == "connection refused":
                     await self._refuse(running, once=once)
                 caller = await running
             finally:
-                impatience.cancel()
-                await asyncio.wait({impatience})
+                jumps.cancel()
+                await asyncio.wait({jumps})
         await self._proxy.wait_until(lambda: not self._proxy.open_connections)
-        return Seen(caller, self._proxy.count("POST"), self._gateway.stats.tasks - before)
+        return Observed(caller, self._proxy.count("POST"), self._gateway.stats.tasks - before)
 
     def _session(self, url: str, *, passes: bool) -> FoxSession:
         return FoxSession(
@@ -239,7 +239,7 @@ class Scene:
             retry=RETRY,
             polling=PollPolicy(pacing=PACING, give_up_after=GIVE_UP[passes]),
             streaming=StreamPolicy(initial=0.001, max_delay=0.002, give_up_after=GIVE_UP[passes]),
-            hooks=[self._hear],
+            hooks=[self._on_event],
             clock=self._clock,
         )
 
@@ -260,21 +260,21 @@ class Scene:
             return "the whole text" if result == TEXT else f"a wrong text: {result!r}"
         return "a handle" if isinstance(result, TaskHandle) else "the answer"
 
-    async def _leap(self) -> None:
+    async def _jump_over_stalls(self) -> None:
         fault_proxy = self._proxy
         while True:
             await fault_proxy.wait_for_stalls()
             stalls = len(fault_proxy.fired)
-            # What came before the silence has to be read first.
+            # The bytes before the stall are read first.
             await _settle()
             exchange = fault_proxy.exchanges[-1]
             kind = "stream" if exchange.path.endswith("/stream") else exchange.method
             if kind == "stream":
-                # Silence on a stream is measured from look to look, a second apart.
-                self._clock.leap(1.0)
+                # The idle watchdog checks a stream once a second.
+                self._clock.jump(1.0)
                 await _settle()
-            self._clock.leap(PATIENCE[kind])
-            # It ends, or has ended already and the next attempt is met by silence too.
+            self._clock.jump(STALL_SECONDS[kind])
+            # The stall ends, or the next attempt stalls already.
             await fault_proxy.wait_until(
                 lambda: not fault_proxy.stalled or len(fault_proxy.fired) > stalls  # noqa: B023
             )
@@ -286,7 +286,7 @@ class Scene:
             await asyncio.wait(until, return_when=asyncio.FIRST_COMPLETED)
             failed.cancel()
 
-    def _hear(self, event: Event) -> None:
+    def _on_event(self, event: Event) -> None:
         if isinstance(event, RequestFinished) and event.error is not None:
             self._failed.set()
 
@@ -301,10 +301,12 @@ async def rows(operation: Operation) -> list[Row]:
     found: list[Row] = []
     async with Gateway(queue_delay=0, token_delay=0) as gateway:
         for fault in FAULTS:
-            seen: list[Seen] = []
+            seen: list[Observed] = []
             for once in (True, False):
                 async with FaultProxy(gateway.url) as fault_proxy:
-                    seen.append(await Scene(gateway, fault_proxy, operation).play(fault, once=once))
+                    seen.append(
+                        await Scenario(gateway, fault_proxy, operation).run(fault, once=once)
+                    )
             found.append(Row(operation.name, fault, *seen))
     return found
 
@@ -324,7 +326,7 @@ async def _everything() -> dict[str, list[Row]]:
 
 
 def main() -> int:
-    """Run everything and write the page."""
+    """Run all operations and write the page."""
     every: Coroutine[Any, Any, dict[str, list[Row]]] = _everything()
     PAGE.write_text(page(asyncio.run(every)), "utf-8")
     return 0

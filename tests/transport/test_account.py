@@ -1,4 +1,4 @@
-"""The key goes to one origin, and into no text."""
+"""An account sends its key to one origin and shows it in no text."""
 
 import copy
 import pickle
@@ -16,18 +16,18 @@ from foxapi_async.errors import ConfigError
 KEY = "sk-0123456789abcdef"
 
 
-# Where the key and the base URL come from.
+# Account.resolve
 
 
 def test_resolve_defaults() -> None:
-    """Without a base URL the service's own is used."""
+    """Without a base URL, that of the service is used."""
     account = Account.resolve(KEY)
     assert account.origin == "https://api.foxapi.cc"
     assert str(account.url("/v1/x")) == "https://api.foxapi.cc/v1/x"
 
 
 def test_resolve_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment fills in what is not given; what is given wins."""
+    """A missing argument is read from the environment; a given one wins."""
     monkeypatch.setenv("FOXAPI_API_KEY", KEY)
     monkeypatch.setenv("FOXAPI_BASE_URL", "http://fox.example/api")
     monkeypatch.setenv("FOXAPI_ALLOW_HTTP", "1")
@@ -42,7 +42,7 @@ def test_resolve_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_empty_variables_are_unset(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty variable is no value."""
+    """An empty variable counts as unset."""
     for name in ("FOXAPI_API_KEY", "FOXAPI_BASE_URL", "FOXAPI_ALLOW_HTTP"):
         monkeypatch.setenv(name, "")
     assert Account.resolve(KEY).origin == "https://api.foxapi.cc"
@@ -52,7 +52,7 @@ def test_empty_variables_are_unset(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("key", [None, ""])
 def test_a_missing_key_says_what_to_set(key: str | None) -> None:
-    """A missing key names the variable and the parameter."""
+    """The error of a missing key names the variable and the parameter."""
     with pytest.raises(ConfigError, match=r"FOXAPI_API_KEY .*api_key="):
         Account.resolve(key)
 
@@ -86,7 +86,7 @@ def test_bad_keys_are_refused_unseen(key: str) -> None:
     ],
 )
 def test_resolve_good_urls(url: str) -> None:
-    """Https goes anywhere, plain http to this machine."""
+    """Https is allowed to any host, plain http to loopback."""
     assert str(Account.resolve(KEY, url).url("/v1")).endswith("/v1")
 
 
@@ -134,17 +134,17 @@ def test_plain_http_leaves_this_machine_only_if_allowed(url: str) -> None:
     ],
 )
 def test_resolve_bad_urls(url: str) -> None:
-    """A base URL that is none, or holds more than a base, is refused; passwords stay unseen."""
+    """A base URL that is invalid, or has more than a base, is refused; no password is shown."""
     with pytest.raises(ConfigError, match="FOXAPI_BASE_URL") as refused:
         Account.resolve(KEY, url)
     assert "pass" not in str(refused.value).replace("password", "")
 
 
-# The key shows up nowhere.
+# No text shows the key.
 
 
 def test_secrecy_repr() -> None:
-    """The repr shows where and, masked, who."""
+    """The repr shows the base URL and the masked key."""
     account = Account.resolve(KEY, "https://fox.example/base/")
     assert repr(account) == "<Account https://fox.example/base sk-0…cdef>"
     assert repr(Account.resolve("sk-local")) == "<Account https://api.foxapi.cc …>"
@@ -159,13 +159,13 @@ def test_secrecy_redaction() -> None:
 
 
 def test_secrecy_short_keys() -> None:
-    """A short key is masked whole; one that is hardly a word garbles no text."""
+    """A short key is masked completely; a very short one is not searched for in texts."""
     assert Account.resolve("sk-local").redact("key sk-local") == "key …"
     assert Account.resolve("k", "http://127.0.0.1:8787").redact("key") == "key"
 
 
 def test_a_piece_of_a_key_is_refused() -> None:
-    """What is too short for a key of the service is told, and not shown; here any will do."""
+    """A key that is too short for the service is refused without showing it; loopback takes any."""
     for url in (None, "https://fox.example"):
         with pytest.raises(ConfigError, match="only 6 characters") as caught:
             Account.resolve("sk-abc", url)
@@ -177,18 +177,18 @@ def test_a_piece_of_a_key_is_refused() -> None:
 
 
 def test_it_cannot_be_written_down() -> None:
-    """An account is neither pickled nor copied into a file by accident."""
+    """An account cannot be pickled."""
     account = Account.resolve(KEY)
     for write in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(TypeError, match="API key"):
             write(account)
 
 
-# ``with_`` changes what is given and nothing else.
+# Account.replace
 
 
 def test_replace_one_by_one() -> None:
-    """Each part can be changed alone."""
+    """Each part can be replaced alone."""
     account = Account.resolve(KEY, "http://fox.example/a", allow_http=True)
     other = account.replace(api_key="sk-other")
     assert other.headers["Authorization"] == "Bearer sk-other"
@@ -201,7 +201,7 @@ def test_replace_one_by_one() -> None:
 
 
 def test_replace_identity() -> None:
-    """Two accounts are two, even with the same key."""
+    """Accounts are compared by identity, even with the same key."""
     assert Account.resolve(KEY) != Account.resolve(KEY)
 
 
@@ -217,7 +217,7 @@ def test_replace_identity() -> None:
     ],
 )
 def test_a_version_at_the_end_of_the_base_url_is_dropped(url: Any, target: str) -> None:
-    """Other SDKs have it there; every path begins with it already. URL objects are URLs."""
+    """A base URL may end with /v1, and may be a URL object."""
     account = Account.resolve(KEY, url)
     assert account.request_target("/v1/tasks") == target
     assert account.base == f"https://fox.example{target.removesuffix('/v1/tasks')}"
@@ -233,14 +233,14 @@ def test_a_version_at_the_end_of_the_base_url_is_dropped(url: Any, target: str) 
     ],
 )
 def test_the_address_of_an_endpoint_is_no_base_url(url: str) -> None:
-    """It is told where the base URL ends; a prefix of a proxy may look like it."""
+    """The URL of an endpoint is refused; the prefix of a proxy that looks like one is not."""
     with pytest.raises(ConfigError, match="end it before /v1"):
         Account.resolve(KEY, url)
     assert Account.resolve(KEY, "https://fox.example/v1/foxapi").base.endswith("/v1/foxapi")
 
 
 def test_a_secret_string_is_a_key() -> None:
-    """A key that hides itself is unwrapped, and anything that is no text is refused unseen."""
+    """A secret string is unwrapped; a key that is not a text is refused without showing it."""
     hidden = pydantic.SecretStr(KEY)
     assert Account.resolve(hidden).headers["Authorization"] == f"Bearer {KEY}"
     assert Account.resolve("sk-other-key").replace(api_key=hidden).mask.may_contain(KEY.encode())
@@ -257,7 +257,7 @@ def test_a_secret_string_is_a_key() -> None:
 
 @pytest.mark.parametrize("url", [None, "https://api.example", "https://127.0.0.1.example"])
 def test_the_network_can_be_forbidden(monkeypatch: pytest.MonkeyPatch, url: str | None) -> None:
-    """With ``FOXAPI_FORBID_NETWORK=1`` no account is for another machine."""
+    """With ``FOXAPI_FORBID_NETWORK=1`` only loopback base URLs are allowed."""
     monkeypatch.setenv("FOXAPI_FORBID_NETWORK", "1")
     with pytest.raises(ConfigError, match="FOXAPI_FORBID_NETWORK=1"):
         Account.resolve("sk-local", url)
@@ -269,6 +269,6 @@ def test_the_network_can_be_forbidden(monkeypatch: pytest.MonkeyPatch, url: str 
 
 
 def test_loopback_is_known_by_its_addresses() -> None:
-    """Addresses of loopback and localhost are this machine's; names and others are not."""
+    """Loopback addresses and localhost are this machine; other names and addresses are not."""
     assert all(map(is_loopback, ["localhost", "127.0.0.1", "127.9.9.9", "::1"]))
     assert not any(map(is_loopback, ["", "0.0.0.0", "::", "10.0.0.1", "localhost.example", "x"]))

@@ -37,7 +37,7 @@ ENVELOPE = {"error": {"message": "slow down", "type": "rate_limit_error"}}
 
 
 class FailingResolver(AbstractResolver):
-    """A resolver that knows no host, or never answers."""
+    """A resolver that fails for every host, or never answers."""
 
     def __init__(self, *, hangs: bool = False) -> None:
         self.hangs = hangs
@@ -46,7 +46,7 @@ class FailingResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Fail as the system's resolver would."""
+        """Fail as the system's resolver does."""
         del port, family
         self.asked += 1
         if self.hangs:
@@ -54,10 +54,10 @@ class FailingResolver(AbstractResolver):
         raise socket.gaierror(socket.EAI_NONAME, f"Name or service not known: {host}")
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Release nothing."""
 
 
-# What may have been accepted is not sent again.
+# A POST that may have been accepted is not sent again.
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 520, 529, 599, 408, 425])
@@ -67,7 +67,7 @@ async def test_ambiguous_statuses(
     status: int,
     sent: "Sent",
 ) -> None:
-    """A 5xx, and the statuses of impatient proxies, leave the outcome open (contract §8.2)."""
+    """After a 5xx, a 408 or a 425 the outcome is unknown (contract §8.2)."""
     server.answers(status, ENVELOPE, {"Retry-After": "1"})
     with pytest.raises(OutcomeUnknown) as lost:
         await sent(post)
@@ -99,7 +99,7 @@ async def test_ambiguous_cut_answers(
     then: "str",
     sent: "Sent",
 ) -> None:
-    """A connection that ends anywhere after the request leaves the outcome open."""
+    """If the connection ends at any point after the request, the outcome is unknown."""
     server.sends(data, then="reset" if then == "reset" else "close")
     with pytest.raises(OutcomeUnknown) as lost:
         await sent(post)
@@ -110,7 +110,7 @@ async def test_ambiguous_cut_answers(
 
 @pytest.mark.parametrize("then", ["close", "reset"])
 async def test_cut_while_it_is_sent(server: "Server", then: str, sent: "Sent") -> None:
-    """A connection that ends in the middle of the body leaves the outcome open."""
+    """If the connection ends in the middle of the body, the outcome is unknown."""
 
     async def cut(peer: "Peer") -> None:
         await peer.head()
@@ -154,7 +154,7 @@ async def test_ambiguous_unusable_success(
     sent: "Sent",
     body: bytes,
 ) -> None:
-    """A success that names no task may have made one."""
+    """A 2xx that names no task leaves the outcome unknown."""
     server.answers(200, body)
     with pytest.raises(OutcomeUnknown) as lost:
         await sent(post)
@@ -165,14 +165,14 @@ async def test_ambiguous_unusable_success(
 async def test_ambiguous_oversized_success(
     server: "Server", post: RequestSpec, sent: "Sent"
 ) -> None:
-    """So may a success that is too large to read."""
+    """A 2xx that is too large to read leaves the outcome unknown."""
     server.sends(b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n", then="keep")
     with pytest.raises(OutcomeUnknown) as lost:
         await sent(post)
     assert isinstance(lost.value.fault, InvalidResponseError)
 
 
-# What the service refused is final, and said as it is.
+# A POST that the service has refused raises the service's error.
 
 
 @pytest.mark.parametrize("status", [301, 307, 400, 401, 402, 403, 404, 409, 413, 422, 429])
@@ -185,7 +185,7 @@ async def test_refused_statuses(
     body: bytes,
     sent: "Sent",
 ) -> None:
-    """No refusal is ambiguous, and none is sent again; a redirect is one of them."""
+    """A 3xx or 4xx is a known outcome, and the POST is not sent again."""
     server.answers(status, body, {"Location": "http://127.0.0.1:1/elsewhere"})
     with pytest.raises(APIStatusError) as refused:
         await sent(post)
@@ -214,7 +214,7 @@ async def test_refused_rate_limit(
     posts: int,
     sent: "Sent",
 ) -> None:
-    """A 429 is sent again as ``resubmit_on_429`` says, and the service's wait is kept."""
+    """A POST is sent again after a 429 as ``resubmit_on_429`` says, after the service's delay."""
     server.answers(429, body, {"Retry-After": "7"})
     retry = RETRY if policy == "default" else RetryPolicy(resubmit_on_429=policy)  # type: ignore[arg-type]
     call = sent(post, retry=retry, emit=retries)
@@ -229,7 +229,7 @@ async def test_refused_rate_limit(
 
 
 async def test_rate_limit_over_the_cap(server: "Server", post: RequestSpec, sent: "Sent") -> None:
-    """A wait over the cap is the caller's decision: the number is in the error."""
+    """After a 429 with a delay over the cap, the error has the delay."""
     server.answers(429, ENVELOPE, {"Retry-After": "61"})
     with pytest.raises(RateLimitError) as refused:
         await sent(post, retry=TRUSTING)
@@ -237,15 +237,15 @@ async def test_rate_limit_over_the_cap(server: "Server", post: RequestSpec, sent
     assert server.posts == 1
 
 
-# What provably never left is sent again.
+# A POST that was provably not sent is sent again.
 
 
 async def test_never_sent_refused_connection(
     transport: Transport, post: RequestSpec, retries: "Retries"
 ) -> None:
-    """A refused connection is tried again, then raised as unsent and not as ambiguous."""
+    """A refused connection is retried; its error says that nothing was sent."""
     with socket.socket() as deaf:
-        # Bound and not listening: nobody else can take the port.
+        # Bound and not listening: no other process can take the port.
         deaf.bind(("127.0.0.1", 0))
         account = Account.resolve("sk-local", f"http://127.0.0.1:{deaf.getsockname()[1]}")
         with pytest.raises(APIConnectionError) as failed:
@@ -257,7 +257,7 @@ async def test_never_sent_refused_connection(
 async def test_never_sent_unknown_host(
     clock: ManualClock, post: RequestSpec, retries: "Retries"
 ) -> None:
-    """So is a name that does not resolve."""
+    """A name that does not resolve is retried; its error says that nothing was sent."""
     resolver = FailingResolver()
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=resolver)) as session:
         transport = Transport(http=session, clock=clock)
@@ -271,7 +271,7 @@ async def test_never_sent_unknown_host(
 async def test_never_sent_connect_timeout(
     clock: ManualClock, post: RequestSpec, retries: "Retries"
 ) -> None:
-    """So is a connection that does not come about within ``Timeouts.connect``."""
+    """A connection that takes longer than ``Timeouts.connect`` is retried; nothing was sent."""
     resolver = FailingResolver(hangs=True)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=resolver)) as session:
         transport = Transport(http=session, clock=clock, timeouts=Timeouts(connect=0.01))
@@ -286,7 +286,7 @@ async def test_never_sent_connect_timeout(
 async def test_plain_answer_on_a_tls_port(
     server: "Server", transport: Transport, post: RequestSpec, retries: "Retries"
 ) -> None:
-    """So is a TLS handshake that is answered in plain text."""
+    """A TLS handshake that is answered in plain text is retried; nothing was sent."""
 
     async def answer_plainly(peer: "Peer") -> None:
         await peer.reader.read(1)
@@ -305,7 +305,7 @@ async def test_plain_answer_on_a_tls_port(
 async def test_reset_in_the_handshake(
     server: "Server", transport: Transport, post: RequestSpec, retries: "Retries"
 ) -> None:
-    """So is a connection that is reset before TLS stands."""
+    """A connection that is reset in the TLS handshake is retried; nothing was sent."""
 
     async def reset(peer: "Peer") -> None:
         await peer.reader.read(1)
@@ -322,7 +322,7 @@ async def test_reset_in_the_handshake(
 async def test_never_sent_untrusted_certificate(
     tls_server: "Server", transport: Transport, post: RequestSpec, retries: "Retries"
 ) -> None:
-    """A certificate that is not trusted is never tried again: it will not get better."""
+    """A certificate that is not trusted is not retried."""
     account = Account.resolve("sk-local", tls_server.url)
     with pytest.raises(APIConnectionError, match="certificate") as failed:
         await fetch(transport, account, post, emit=retries)
@@ -331,7 +331,7 @@ async def test_never_sent_untrusted_certificate(
     assert tls_server.requests == []
 
 
-# A connection that was kept and died under the next request.
+# A kept connection that dies under the next request.
 
 
 async def test_aiohttp_resends_reads_only(
@@ -340,7 +340,7 @@ async def test_aiohttp_resends_reads_only(
     read: RequestSpec,
     sent: "Sent",
 ) -> None:
-    """Aiohttp's own silent resend is for idempotent methods: a POST is not among them."""
+    """Aiohttp itself sends a GET again over a new connection, and no POST."""
     for call in (read, post):
         await sent(call, retry=ONCE)
     server.sends(b"", then="close")
@@ -358,7 +358,7 @@ async def test_a_stray_answer_is_not_ours(
     retries: "Retries",
     sent: "Sent",
 ) -> None:
-    """What lay on an idle connection answers nothing: the POST, still unsent, goes anew."""
+    """Bytes on an idle connection are not taken for a response: the unsent POST is sent again."""
     await sent(post, retry=ONCE)
     for status in (408, 200):
         server.peers[-1].send(
@@ -374,7 +374,7 @@ async def test_a_stray_answer_is_not_ours(
 async def test_a_closed_connection_is_replaced(
     server: "Server", post: RequestSpec, sent: "Sent"
 ) -> None:
-    """A connection whose end has been noticed is not used, so nothing is lost on it."""
+    """A connection that the server has closed is not used."""
     await sent(post, retry=ONCE)
     server.peers[0].close()
     await settle()
@@ -389,17 +389,17 @@ async def test_billed_calls_have_their_own_pool(
     read: RequestSpec,
     sent: "Sent",
 ) -> None:
-    """No billed call goes out on a connection that polls keep alive."""
+    """Billed calls do not share the connections of polls."""
     await sent(read, retry=ONCE)
     await sent(post, retry=ONCE)
     assert len(server.peers) == 2
 
 
-# A cancelled POST is not made again, and leaves nothing behind.
+# A cancelled POST is not sent again and leaves no timer.
 
 
 async def test_cancelled_while_connecting(clock: ManualClock, post: RequestSpec) -> None:
-    """Cancelling before a connection stands ends at once."""
+    """Cancelling while a connection is made ends the call at once."""
     resolver = FailingResolver(hangs=True)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=resolver)) as session:
         transport = Transport(http=session, clock=clock)
@@ -420,7 +420,7 @@ async def test_while_waiting_for_the_answer(
     clock: ManualClock,
     sent: "Sent",
 ) -> None:
-    """Cancelling after the body has left says so, closes the connection, sends no more."""
+    """Cancelling after the body was sent raises ``CancelledInFlight`` and closes the connection."""
     server.stays_silent()
     call = asyncio.ensure_future(sent(post))
     await server.seen(1)
@@ -437,7 +437,7 @@ async def test_cancelled_between_attempts(
     clock: ManualClock,
     sent: "Sent",
 ) -> None:
-    """Cancelling in the wait before the next attempt ends at once."""
+    """Cancelling in the delay before the next attempt ends the call at once."""
     server.answers(429, ENVELOPE)
     waiting = asyncio.Event()
 
@@ -462,7 +462,7 @@ async def test_in_a_later_attempt(
     retries: "Retries",
     sent: "Sent",
 ) -> None:
-    """A retry that is cancelled when it has left says so too."""
+    """Cancelling a retry after its body was sent raises ``CancelledInFlight``."""
     server.answers(429, ENVELOPE)
     server.stays_silent()
     call = asyncio.ensure_future(sent(post, retry=TRUSTING, emit=retries))
@@ -473,13 +473,13 @@ async def test_in_a_later_attempt(
     assert server.posts == 2
 
 
-# A borrowed session cannot make a POST go twice either.
+# A borrowed session cannot send a POST twice either.
 
 
 async def test_a_middleware_that_sends_again(
     server: "Server", account: Account, post: RequestSpec
 ) -> None:
-    """The body refuses its second write, whoever asks for it."""
+    """The payload refuses a second write, which a middleware asks for."""
 
     async def eager(
         request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType

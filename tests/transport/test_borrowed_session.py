@@ -1,4 +1,4 @@
-"""A borrowed session does as its owner wants, and still bills nothing twice."""
+"""A borrowed session keeps its settings, and no call over it is billed twice."""
 
 import asyncio
 import gzip
@@ -55,13 +55,13 @@ async def reads(request: Request, handler: Handler) -> Reply:
 
 
 async def rewrites(request: Request, handler: Handler) -> Reply:
-    """Write the same bytes anew."""
+    """Replace the body by the same bytes."""
     await request.update_body(await payload(request).as_bytes())
     return await handler(request)
 
 
 async def assigns(request: Request, handler: Handler) -> Reply:
-    """Set the same bytes anew, as older code does."""
+    """Assign the same bytes to the body, as older code does."""
     request.body = payload(request)._value
     return await handler(request)
 
@@ -90,7 +90,7 @@ async def tries_a_copy(request: Request, handler: Handler) -> Reply:
 
 
 async def goes_on_behind(request: Request, handler: Handler) -> Reply:
-    """Give up at once and leave the request to the loop."""
+    """Raise at once and send the request in a background task."""
 
     async def later() -> Reply:
         await settle(3)
@@ -101,13 +101,13 @@ async def goes_on_behind(request: Request, handler: Handler) -> Reply:
 
 
 async def copies_behind(request: Request, handler: Handler) -> Reply:
-    """Give up at once and send another body behind."""
+    """Raise at once and send another body in a background task."""
     await request.update_body(b"{}")
     return await goes_on_behind(request, handler)
 
 
 async def sends_elsewhere(request: Request, handler: Handler) -> Reply:
-    """Send the body by another session, and say that it failed."""
+    """Send the body by another session, then raise a connection error."""
     del handler
     body = await payload(request).as_bytes()
     async with aiohttp.ClientSession() as other, other.post(request.url, data=body):
@@ -122,19 +122,19 @@ async def fails_before(request: Request, handler: Handler) -> Reply:
 
 
 async def fails_after(request: Request, handler: Handler) -> Reply:
-    """Have a bug in what looks at the answer."""
+    """Raise a ``KeyError`` after the response."""
     answer = await handler(request)
     raise KeyError(answer.status)
 
 
 async def loses(request: Request, handler: Handler) -> Reply:
-    """Say that nothing could be reached, after the fact."""
+    """Raise a connect error after the response."""
     (await handler(request)).close()
     raise aiohttp.ClientConnectorError(SimpleNamespace(ssl=True, host="x", port=1), OSError(1, ""))  # type: ignore[arg-type]
 
 
 async def expects(request: Request, handler: Handler) -> Reply:
-    """Ask the server before the body leaves."""
+    """Send ``Expect: 100-continue``."""
     request.update_expect_continue(expect=True)
     return await handler(request)
 
@@ -157,12 +157,12 @@ MIDDLEWARES: Sequence[Middleware] = (
 
 
 async def early(peer: "Peer") -> None:
-    """Answer before anything was asked."""
+    """Answer before any request."""
     peer.send(response(401))
 
 
 async def reset(peer: "Peer") -> None:
-    """Take a connection and reset it."""
+    """Reset the connection."""
     peer.reset()
 
 
@@ -193,7 +193,7 @@ async def test_no_middleware_makes_us_send_again_what_a_server_has_seen(
     middleware: Middleware,
     behaviour: str,
 ) -> None:
-    """Whatever a middleware and a server do, no attempt follows one that may have been seen."""
+    """Whatever a middleware and a server do, no attempt follows one that may have arrived."""
     began: list[tuple[int, int]] = []
 
     async def outermost(request: Request, handler: Handler) -> Reply:
@@ -226,7 +226,7 @@ async def test_no_middleware_makes_us_send_again_what_a_server_has_seen(
 async def test_a_body_that_a_middleware_writes_anew_is_answered(
     server: "Server", account: Account, post: RequestSpec
 ) -> None:
-    """Signing and logging middlewares work: the answer to their request is ours."""
+    """Middlewares that sign or log the body work."""
     async with aiohttp.ClientSession(middlewares=(rewrites, reads)) as session:
         task = await fetch(Transport(http=session), account, post, retry=RETRY)
     assert task.id == "task-llm-1-aaaaaaaa"
@@ -237,7 +237,7 @@ async def test_a_body_that_a_middleware_writes_anew_is_answered(
 async def test_a_request_of_another_kind_proves_nothing(
     server: "Server", account: Account, post: RequestSpec
 ) -> None:
-    """A request class of the session's own may send the body as it likes."""
+    """With a request class of the session's own, the outcome is unknown after a failure."""
 
     class Own(aiohttp.ClientRequest):
         async def write_bytes(self, *args: Any) -> None:
@@ -255,7 +255,7 @@ async def test_a_request_of_another_kind_proves_nothing(
 async def test_a_trace_that_fails_after_the_post_leaves_the_outcome_open(
     server: "Server", account: Account, post: RequestSpec
 ) -> None:
-    """An error of a trace in place of the answer is no proof of anything."""
+    """If a trace raises after the POST, the outcome is unknown."""
 
     async def fail(*_: object) -> None:
         raise LookupError("a bug of the trace")
@@ -271,7 +271,7 @@ async def test_a_trace_that_fails_after_the_post_leaves_the_outcome_open(
 async def test_an_early_refusal_of_what_expects_an_answer_is_final(
     server: "Server", account: Account, post: RequestSpec
 ) -> None:
-    """A 401 to the headers alone is the service's word, and nothing is asked again."""
+    """A 401 to the headers of an ``Expect`` request is final."""
 
     async def refuse(peer: "Peer") -> None:
         await peer.head()
@@ -286,7 +286,7 @@ async def test_an_early_refusal_of_what_expects_an_answer_is_final(
 
 @pytest.mark.parametrize("name", ["Expect", "content-length", "Transfer-Encoding"])
 async def test_headers_that_fit_no_body_are_refused(name: str) -> None:
-    """A session that says something of every body is no session for ours."""
+    """A session whose default headers describe the body is refused."""
     async with aiohttp.ClientSession(headers={name: "100-continue"}) as session:
         with pytest.raises(ConfigError, match=f"(?i)http=.*{name}"):
             Transport(http=session)
@@ -295,7 +295,7 @@ async def test_headers_that_fit_no_body_are_refused(name: str) -> None:
 async def test_defaults_of_the_session_change_nothing_of_ours(
     server: "Server", account: Account, post: RequestSpec, read: RequestSpec
 ) -> None:
-    """Our key, our type of content and our reading of packed answers win; other headers come."""
+    """Our key, Content-Type and decompression win; other default headers are sent."""
     packed = gzip.compress(response().partition(b"\r\n\r\n")[2])
     for _ in range(2):
         server.answers(200, packed, {"Content-Encoding": "gzip"})
@@ -321,7 +321,7 @@ async def test_defaults_of_the_session_change_nothing_of_ours(
 
 @pytest.fixture
 def passwords(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let ``.netrc`` know the host of the server."""
+    """Write a ``.netrc`` with a password for the server's host."""
     path = tmp_path / "netrc"
     path.write_text("machine 127.0.0.1 login me password hunter2\n")
     monkeypatch.setenv("NETRC", str(path))
@@ -345,7 +345,7 @@ async def test_a_netrc_does_not_get_in_the_way_of_the_key(
 async def test_a_proxy_of_the_session_gets_nothing_that_stays_here(
     server: "Server", post: RequestSpec, read: RequestSpec
 ) -> None:
-    """Plain http to this machine is not sent over a proxy, which could read the key."""
+    """Plain http to loopback is not sent over the session's proxy, which could read the key."""
     account = Account.resolve(KEY, "http://127.0.0.1:9")
     async with aiohttp.ClientSession(proxy=server.url) as session:
         transport = Transport(http=session)
@@ -358,7 +358,7 @@ async def test_a_proxy_of_the_session_gets_nothing_that_stays_here(
 async def test_a_session_that_another_tool_has_taken_over_works(
     account: Account, post: RequestSpec, monkeypatch: pytest.MonkeyPatch, retries: "Retries"
 ) -> None:
-    """Tools for tests answer in place of aiohttp: their answers count, once."""
+    """Test tools that answer in place of aiohttp work."""
     requests: list[Mapping[str, object]] = []
     ends: list[object] = [aiohttp.ClientConnectionError("made up"), response, response]
 
@@ -381,7 +381,7 @@ async def test_a_session_that_another_tool_has_taken_over_works(
     transport = Transport(clock=retries.clock)
     task = await fetch(transport, account, post, retry=RETRY, emit=retries)
     assert task.id == "task-1"
-    # The error came before anybody had read the body: that was proof.
+    # The first error came before the body was read, so the POST was sent again.
     assert len(requests) == 2
     assert isinstance(requests[0]["data"], SingleUsePayload)
     assert decode(task_decoder, await transport.poll(account, "/v1/tasks/task-1")).id == "task-1"

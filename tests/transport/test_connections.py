@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.transport.conftest import Sent, Server
 
 
-# What the service gets to see.
+# Requests
 
 
 async def test_requests_say_who_asks(
@@ -29,7 +29,7 @@ async def test_requests_say_who_asks(
     read: RequestSpec,
     sent: "Sent",
 ) -> None:
-    """Each request carries the key, the agent and what it takes; no cookie, no redirect."""
+    """Each request has the key, the user agent and ``Accept``; no cookie and no ``Expect``."""
     server.answers(200, headers={"Set-Cookie": "a=b"})
     await sent(post, retry=ONCE)
     await sent(read, retry=ONCE)
@@ -76,18 +76,18 @@ async def test_redirects_are_not_followed(
     assert tls_server.requests == []
 
 
-# Whose connections these are, and when they end.
+# Opening, borrowing and closing
 
 
 async def test_nothing_is_opened_before_the_first_call() -> None:
-    """A transport that sends nothing has nothing to close."""
+    """A transport opens nothing before its first call."""
     await Transport().aclose()
 
 
 async def test_closed_transports_send_nothing(
     server: "Server", account: Account, transport: Transport, read: RequestSpec, sent: "Sent"
 ) -> None:
-    """After ``aclose``, which may be repeated, every call says that the session is closed."""
+    """After ``aclose``, which may be repeated, every call raises ``SessionClosedError``."""
     await sent(read, retry=ONCE)
     await transport.aclose()
     await transport.aclose()
@@ -115,7 +115,7 @@ async def test_closing_ends_what_is_in_flight(
     way: str,
     sent: "Sent",
 ) -> None:
-    """Closing the transport ends a call at once, however far it has come, and for good."""
+    """Closing the transport ends a call in flight at once, and it is not retried."""
     calls: dict[str, Callable[[], Awaitable[object]]] = {
         "poll": lambda: transport.poll(account, read.path),
         "attempt": lambda: sent(read, retry=ONCE),
@@ -135,7 +135,7 @@ async def test_closing_ends_what_is_in_flight(
 async def test_a_borrowed_session_stays_open(
     server: "Server", account: Account, borrowed: aiohttp.ClientSession, post: RequestSpec
 ) -> None:
-    """A borrowed session carries all calls, raises nothing itself and stays open."""
+    """A borrowed session carries all calls and stays open."""
     transport = Transport(http=borrowed)
     await fetch(transport, account, post, retry=ONCE)
     await transport.poll(account, "/v1/tasks/1")
@@ -147,7 +147,7 @@ async def test_a_borrowed_session_stays_open(
 async def test_a_borrowed_session_that_is_closed(
     account: Account, borrowed: aiohttp.ClientSession, read: RequestSpec
 ) -> None:
-    """A borrowed session that its owner has closed is named as such."""
+    """The error of a closed borrowed session names ``http=``."""
     await borrowed.close()
     with pytest.raises(errors.SessionClosedError, match="http="):
         await fetch(Transport(http=borrowed), account, read, retry=ONCE)
@@ -156,7 +156,7 @@ async def test_a_borrowed_session_that_is_closed(
 async def test_a_borrowed_session_raises_no_errors_of_its_own(
     server: "Server", account: Account, read: RequestSpec
 ) -> None:
-    """``raise_for_status`` of a borrowed session does not get in before our errors."""
+    """``raise_for_status`` of a borrowed session does not replace our errors."""
     server.answers(404, {"error": {"message": "no", "type": "not_found"}})
     async with aiohttp.ClientSession(raise_for_status=True) as session:
         with pytest.raises(errors.NotFoundError):
@@ -164,7 +164,7 @@ async def test_a_borrowed_session_raises_no_errors_of_its_own(
 
 
 async def test_a_second_authorisation_is_a_setting_to_fix() -> None:
-    """A borrowed session with a password of its own is refused with an error that says why."""
+    """A borrowed session with ``auth`` is refused, and the error says why."""
     with pytest.warns(DeprecationWarning, match="auth"):
         session = aiohttp.ClientSession(auth=aiohttp.BasicAuth("user"))
     async with session:
@@ -175,7 +175,7 @@ async def test_a_second_authorisation_is_a_setting_to_fix() -> None:
 async def test_tls_with_the_users_context(
     tls_server: "Server", certificate: Path, post: RequestSpec
 ) -> None:
-    """``ssl`` decides whom to trust."""
+    """The certificates of ``ssl=`` are trusted."""
     context = ssl.create_default_context(cafile=certificate)
     transport = Transport(ssl=context)
     account = Account.resolve("sk-local", tls_server.url)

@@ -1,4 +1,4 @@
-"""Every error of aiohttp and of the system becomes one of ours at the border."""
+"""Every error of aiohttp, of TLS and of the system is translated."""
 
 import asyncio
 import errno
@@ -25,7 +25,7 @@ from foxapi_async.errors import APIConnectionError, APITimeoutError, ConfigError
 KEY = "sk-0123456789abcdef"
 ACCOUNT = Account.resolve(KEY)
 
-# Nothing of these is raised by a request of ours: other sides of aiohttp, or not an error at all.
+# No request of this package raises these: other parts of aiohttp, or no errors at all.
 OUT_OF_REACH = {
     "aiohttp._websocket": "WebSockets only",
     "aiohttp.client_exceptions.WSMessageTypeError": "the same",
@@ -51,7 +51,7 @@ ARGUMENTS: tuple[tuple[Any, ...], ...] = (
 
 
 def subclasses(kind: type[Exception]) -> Iterator[type[Exception]]:
-    """Yield a class and all that derive from it."""
+    """Yield a class and all its subclasses."""
     yield kind
     for child in kind.__subclasses__():
         yield from subclasses(child)
@@ -73,7 +73,7 @@ def raised_by_aiohttp() -> list[type[Exception]]:
 
 
 def build(kind: type[Exception]) -> Exception:
-    """Make an instance whose text holds the key, whatever its constructor asks for."""
+    """Build an instance whose text contains the key, whatever its constructor takes."""
     for arguments in ARGUMENTS:
         try:
             error = kind(*arguments)
@@ -86,15 +86,15 @@ def build(kind: type[Exception]) -> Exception:
 
 
 def is_out_of_reach(kind: type[Exception]) -> bool:
-    """Tell whether a request of ours cannot raise it."""
+    """Whether no request of this package can raise it."""
     return f"{kind.__module__}.{kind.__qualname__}".startswith(tuple(OUT_OF_REACH))
 
 
-# The border has no hole.
+# Every exception class is translated.
 
 
 def test_the_walk_finds_them() -> None:
-    """The walk sees what aiohttp documents, so that an empty list cannot pass."""
+    """The search finds the classes that aiohttp documents."""
     found = set(raised_by_aiohttp())
     assert set(subclasses(aiohttp.ClientError)) <= found
     assert set(subclasses(http_exceptions.HttpProcessingError)) <= found
@@ -103,7 +103,7 @@ def test_the_walk_finds_them() -> None:
 
 @pytest.mark.parametrize("kind", raised_by_aiohttp(), ids=lambda kind: kind.__name__)
 def test_every_error_class_aiohttp(kind: type[Exception]) -> None:
-    """Every exception class of aiohttp is caught at the border, or proved out of reach."""
+    """Every exception class of aiohttp is translated, or no request can raise it."""
     if is_out_of_reach(kind):
         return
     assert issubclass(kind, TRANSPORT_ERRORS), "map it in _transport/error_mapping.py"
@@ -134,17 +134,17 @@ def test_every_error_class_aiohttp(kind: type[Exception]) -> None:
     ids=lambda error: type(error).__name__,
 )
 def test_every_error_class_system(error: Exception) -> None:
-    """So is every error of the system, of TLS and of asyncio."""
+    """Every error of the system, of TLS and of asyncio is translated."""
     assert isinstance(error, TRANSPORT_ERRORS)
     assert isinstance(translate(error, sent=True, account=ACCOUNT), APIConnectionError)
 
 
 def test_cancellation_is_no_fault() -> None:
-    """A cancellation passes through."""
+    """A cancellation is not translated."""
     assert not issubclass(asyncio.CancelledError, TRANSPORT_ERRORS)
 
 
-# What each kind of fault says.
+# The translation of each class
 
 
 @pytest.mark.parametrize(
@@ -163,14 +163,14 @@ def test_cancellation_is_no_fault() -> None:
     ],
 )
 def test_meaning_classes(error: Exception, expected: type[FoxAPIError]) -> None:
-    """Timeouts are timeouts, settings are settings, the rest is the connection."""
+    """Each class of error has its translation: timeout, setting or connection."""
     assert type(translate(error, sent=None, account=ACCOUNT)) is expected
 
 
 @pytest.mark.parametrize("kind", raised_by_aiohttp(), ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("sent", [True, False])
 def test_a_begun_body_is_ambiguous(kind: type[Exception], *, sent: bool) -> None:
-    """Whether a billed call is ambiguous depends on its payload alone, never on the error."""
+    """Whether a billed call is ambiguous depends on its payload and not on the error."""
     if not is_out_of_reach(kind):
         failed = from_exception(build(kind), sent=sent, account=ACCOUNT)
         assert is_ambiguous(Effect.BILLED, failed.facts) is sent
@@ -187,18 +187,18 @@ def test_a_begun_body_is_ambiguous(kind: type[Exception], *, sent: bool) -> None
     ids=lambda error: type(error).__name__,
 )
 def test_what_never_gets_better(error: Exception) -> None:
-    """Certificates and settings do not change by trying again."""
+    """Errors of certificates and settings are permanent."""
     assert from_exception(error, sent=None, account=ACCOUNT).facts.permanent
 
 
 def test_a_certificate_is_no_setting() -> None:
-    """The standard library's certificate error is a ValueError too, and still a fault."""
+    """The standard library's certificate error, a ValueError too, is a connection error."""
     error = ssl.SSLCertVerificationError(1, "self-signed")
     assert type(translate(error, sent=False, account=ACCOUNT)) is APIConnectionError
 
 
 def test_texts_are_short_and_single() -> None:
-    """A fault's text is one line of bounded length."""
+    """The text of an error is one line of bounded length."""
     text = str(translate(OSError("a\nb" * 10_000), sent=True, account=ACCOUNT))
     assert "\n" not in text
     assert len(text) < 600

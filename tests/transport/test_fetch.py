@@ -1,4 +1,4 @@
-"""Calls that cost nothing: retries, clocks, bounds, headers, and whose connections they use."""
+"""Retries, timeouts and bounds of calls that are not billed."""
 
 import asyncio
 import gzip
@@ -20,7 +20,7 @@ RETRY = RetryPolicy()
 ENVELOPE = {"error": {"message": "no", "type": "server_error"}}
 
 
-# A read is made again after what may pass.
+# Retries
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 524])
@@ -32,7 +32,7 @@ async def test_retry_transient_statuses(
     status: int,
     sent: "Sent",
 ) -> None:
-    """Transient statuses are tried again until one attempt succeeds."""
+    """Transient statuses are retried until an attempt succeeds."""
     server.answers(status, ENVELOPE, times=3)
     task = await sent(read, emit=retries)
     assert task.status == "pending"
@@ -47,7 +47,7 @@ async def test_retry_final_statuses(
     status: int,
     sent: "Sent",
 ) -> None:
-    """Other refusals are final."""
+    """Other statuses are not retried."""
     server.answers(status, ENVELOPE)
     with pytest.raises(errors.APIStatusError):
         await sent(read)
@@ -60,7 +60,7 @@ async def test_the_last_failure_is_raised(
     retries: "Retries",
     sent: "Sent",
 ) -> None:
-    """When the attempts are used up, the last failure is raised, without a chain of others."""
+    """After the last attempt its error is raised, without the others as its context."""
     for status in (500, 502, 429, 503):
         server.answers(status, ENVELOPE)
     with pytest.raises(errors.ServiceUnavailableError) as failed:
@@ -79,7 +79,7 @@ async def test_retry_unusable_successes(
     sent: "Sent",
     body: bytes,
 ) -> None:
-    """A success that cannot be read is a failed attempt too (contract Q6, Q10)."""
+    """A 2xx that cannot be decoded is a failed attempt (contract Q6, Q10)."""
     server.answers(200, body)
     task = await sent(read, emit=retries)
     assert task.status == "pending"
@@ -97,7 +97,7 @@ async def test_retry_cut_answers(
     then: str,
     sent: "Sent",
 ) -> None:
-    """A cut answer is a failed attempt."""
+    """A response that is cut is a failed attempt."""
     server.sends(data, then="reset" if then == "reset" else "close")
     await sent(read, emit=retries)
     assert [reason for *_, reason in retries] == ["APIConnectionError"]
@@ -129,7 +129,7 @@ async def test_retry_retry_after(
     delay: float,
     sent: "Sent",
 ) -> None:
-    """The service's wait wins when it is a number or a date; anything else is ignored."""
+    """The service's delay is used if it is a number or a date; anything else is ignored."""
     server.answers(429, ENVELOPE, headers)
     retry = RetryPolicy(max_elapsed=1000)
     await sent(read, retry=retry, emit=retries)
@@ -137,7 +137,7 @@ async def test_retry_retry_after(
 
 
 async def test_retry_after_over_the_cap(server: "Server", read: RequestSpec, sent: "Sent") -> None:
-    """A wait over the cap is raised with its number."""
+    """The error after a delay over the cap has the delay."""
     server.answers(503, ENVELOPE, {"Retry-After": "3600"})
     with pytest.raises(errors.ServiceUnavailableError) as failed:
         await sent(read)
@@ -156,7 +156,7 @@ async def test_successes_may_ask_for_patience(
     headers: dict[str, str],
     wait: float | None,
 ) -> None:
-    """An answer tells how long it asks to wait, a success like any other."""
+    """A response has the delay that it asks for, a 2xx too."""
     server.answers(headers=headers)
     assert (await transport.poll(account, "/v1/tasks/1")).retry_after == wait
 
@@ -164,7 +164,7 @@ async def test_successes_may_ask_for_patience(
 async def test_single_attempts_are_single(
     server: "Server", account: Account, transport: Transport, read: RequestSpec, sent: "Sent"
 ) -> None:
-    """Polls and single attempts raise the first failure: others own their retries."""
+    """Polls, and calls with one attempt, raise the first failure."""
     server.answers(503, ENVELOPE, times=2)
     with pytest.raises(errors.ServiceUnavailableError):
         await sent(read, retry=ONCE)
@@ -173,7 +173,7 @@ async def test_single_attempts_are_single(
     assert len(server.requests) == 2
 
 
-# One attempt, and one call with its attempts, end in time.
+# Timeouts
 
 
 async def test_timeout_read(
@@ -201,7 +201,7 @@ async def test_a_drip_of_bytes_does_not_help(
     read: RequestSpec,
     sent: "Sent",
 ) -> None:
-    """The clock runs to the last byte of the answer, not from byte to byte."""
+    """The timeout runs until the last byte of the response, not from byte to byte."""
     server.sends(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n", then="keep")
     call = asyncio.ensure_future(sent(read, retry=ONCE))
     await server.seen(1)
@@ -220,7 +220,7 @@ async def test_timeout_call(
     retries: "Retries",
     sent: "Sent",
 ) -> None:
-    """``Timeouts.call`` ends an attempt in its middle."""
+    """``Timeouts.call`` ends an attempt in flight."""
     server.answers(503, ENVELOPE)
     server.stays_silent()
     timeouts = Timeouts(call=5)
@@ -242,7 +242,7 @@ async def test_no_drip_outlives_the_call(
     billed: bool,
     sent: "Sent",
 ) -> None:
-    """A byte now and then keeps no attempt alive beyond ``Timeouts.call``."""
+    """A response that arrives byte by byte ends with ``Timeouts.call``."""
     server.sends(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n", then="keep")
     call = asyncio.ensure_future(sent(post if billed else read, timeouts=Timeouts(call=5)))
     await server.seen(1)
@@ -265,7 +265,7 @@ async def test_no_retries_outlive_the_call(
     retries: "Retries",
     sent: "Sent",
 ) -> None:
-    """However many attempts are allowed, none begins after ``Timeouts.call``."""
+    """No attempt starts after ``Timeouts.call``, however many are allowed."""
     for _ in range(9):
         server.answers(503, ENVELOPE)
     retry = RetryPolicy(attempts=99, initial=1, multiplier=1, max_elapsed=1000)
@@ -279,7 +279,7 @@ async def test_no_retries_outlive_the_call(
 async def test_no_wait_runs_past_the_call(
     server: "Server", read: RequestSpec, sent: "Sent"
 ) -> None:
-    """When the wait before the next attempt does not fit, the failure is raised at once."""
+    """If the next attempt would start after ``Timeouts.call``, the failure is raised at once."""
     server.answers(429, ENVELOPE, {"Retry-After": "5"})
     with pytest.raises(errors.RateLimitError):
         await sent(read, timeouts=Timeouts(call=5))
@@ -293,7 +293,7 @@ async def test_many_attempts_share_a_timer(
     clock: ManualClock,
     read: RequestSpec,
 ) -> None:
-    """However many attempts are in flight, there is one timer, and none when there are none."""
+    """All attempts in flight share one timer; without any there is none."""
     for _ in range(20):
         server.stays_silent()
     calls = [asyncio.ensure_future(transport.poll(account, read.path)) for _ in range(20)]
@@ -305,7 +305,7 @@ async def test_many_attempts_share_a_timer(
     assert clock.timers == 0
 
 
-# No answer takes more memory than ``limits.max_response_bytes``.
+# Bounds
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ async def test_many_attempts_share_a_timer(
 async def test_bound_large_answers(
     server: "Server", account: Account, read: RequestSpec, data: bytes
 ) -> None:
-    """An answer over the bound is refused, announced or not, and not asked for again."""
+    """A response over the bound is refused, with or without a length, and not retried."""
     server.sends(data, then="keep")
     transport = Transport(limits=Limits(max_response_bytes=1000))
     with pytest.raises(errors.InvalidResponseError, match=r"max_response_bytes = 1000") as failed:
@@ -333,7 +333,7 @@ async def test_bound_large_answers(
 
 
 async def test_bound_a_bomb(server: "Server", account: Account, read: RequestSpec) -> None:
-    """An answer counts unpacked, and is not unpacked further than the bound."""
+    """The bound counts decompressed bytes, and decompression stops there."""
     bomb = gzip.compress(bytes(200_000_000), compresslevel=1)
     server.answers(200, bomb, {"Content-Encoding": "gzip"})
     transport = Transport(limits=Limits(max_response_bytes=1_000_000))
@@ -345,7 +345,7 @@ async def test_bound_a_bomb(server: "Server", account: Account, read: RequestSpe
 async def test_an_answer_at_the_bound(
     server: "Server", account: Account, read: RequestSpec
 ) -> None:
-    """An answer as large as the bound is read, packed ones too."""
+    """A response exactly as large as the bound is read, compressed or not."""
     transport = Transport(limits=Limits(max_response_bytes=100_000))
     server.answers(200, b"x" * 100_000)
     assert len((await transport.poll(account, read.path)).body) == 100_000
@@ -355,7 +355,7 @@ async def test_an_answer_at_the_bound(
 
 
 async def test_a_large_refusal_is_cut(server: "Server", read: RequestSpec, sent: "Sent") -> None:
-    """Of an error page, the head is enough."""
+    """Only the start of an error body is read."""
     server.answers(403, b"<html>" + b"x" * 5_000_000)
     with pytest.raises(errors.PermissionDeniedError) as failed:
         await sent(read, retry=ONCE)
@@ -363,7 +363,7 @@ async def test_a_large_refusal_is_cut(server: "Server", read: RequestSpec, sent:
 
 
 async def test_a_large_body_is_sent_in_pieces(server: "Server", sent: "Sent") -> None:
-    """A body of many megabytes arrives whole, without a warning."""
+    """A request body of many megabytes arrives complete, without a warning."""
     body = bytes(range(256)) * 20_000
     await sent(RequestSpec(effect=Effect.BILLED, method="POST", path="/x", body=body), retry=ONCE)
     assert server.requests[0].body == body

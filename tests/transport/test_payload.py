@@ -1,4 +1,4 @@
-"""The body that knows whether it has left."""
+"""A ``SingleUsePayload`` is written once and knows whether it was."""
 
 import asyncio
 from types import SimpleNamespace
@@ -11,7 +11,7 @@ from foxapi_async._transport.payload import SingleUsePayload
 
 
 class Wire:
-    """Stands in for aiohttp's writer: takes note of what it is given."""
+    """A writer in place of aiohttp's that records its chunks."""
 
     def __init__(self, *, closing: bool = False, spoilt: bool = False) -> None:
         self.transport = SimpleNamespace(is_closing=lambda: closing)
@@ -21,7 +21,7 @@ class Wire:
         self.payload: SingleUsePayload | None = None
 
     async def write(self, data: bytes | memoryview) -> None:
-        """Take a piece, noting whether the payload counts as started by then."""
+        """Record a chunk and whether the payload was ``started`` before it."""
         assert self.payload is not None
         self.started.append(self.payload.started)
         self.written.append(bytes(data))
@@ -34,7 +34,7 @@ async def write(wire: Any, payload: SingleUsePayload) -> None:
 
 
 async def test_it_is_started_before_its_first_byte() -> None:
-    """The flag is up before a byte is handed over, so that no byte can be unaccounted for."""
+    """``started`` is set before the first byte is written."""
     wire, payload = Wire(), SingleUsePayload(b"{}")
     assert not payload.started
     await write(wire, payload)
@@ -43,7 +43,7 @@ async def test_it_is_started_before_its_first_byte() -> None:
 
 
 async def test_it_is_written_once() -> None:
-    """A second write is refused, and aiohttp is told that it would be."""
+    """A second write is refused, and ``consumed`` says so to aiohttp."""
     wire, payload = Wire(), SingleUsePayload(b"{}")
     before = payload.consumed
     await write(wire, payload)
@@ -58,7 +58,7 @@ async def test_it_is_written_once() -> None:
     [Wire(closing=True), Wire(spoilt=True), SimpleNamespace(), SimpleNamespace(transport=None)],
 )
 async def test_a_dead_connection_gets_nothing(wire: Any) -> None:
-    """On a connection that ended, or holds something unread, the body is not started."""
+    """On a connection that has ended, or has unread bytes, nothing is written."""
     payload = SingleUsePayload(b"{}")
     with pytest.raises(ConnectionResetError):
         await write(wire, payload)
@@ -66,7 +66,7 @@ async def test_a_dead_connection_gets_nothing(wire: Any) -> None:
 
 
 async def test_a_large_body_goes_in_pieces() -> None:
-    """A large body gives the loop a turn between its pieces, and arrives whole."""
+    """A large body is written in chunks, with a turn of the event loop between them."""
     body = bytes(range(256)) * 4000
     wire, payload = Wire(), SingleUsePayload(body)
     await write(wire, payload)
@@ -75,7 +75,7 @@ async def test_a_large_body_goes_in_pieces() -> None:
 
 
 async def test_a_writer_that_was_cancelled_before_it_ran_sent_nothing() -> None:
-    """The flag stays down when aiohttp cancels its writer before the first step."""
+    """``started`` stays unset if aiohttp cancels its writer task before its first step."""
     wire, payload = Wire(), SingleUsePayload(b"{}")
     task = asyncio.ensure_future(write(wire, payload))
     task.cancel()

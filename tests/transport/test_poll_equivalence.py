@@ -23,12 +23,12 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
 
 
 def sized(length: object, body: bytes = b"{}", extra: bytes = b"") -> bytes:
-    """Return a success that claims a length."""
+    """Return a 2xx that announces a length."""
     return HEAD + extra + f"Content-Length: {length}\r\n\r\n".encode() + body
 
 
 def chunked(body: bytes, extra: bytes = b"") -> bytes:
-    """Return a success in chunks, which are ``body`` as it is."""
+    """Return a 2xx with chunked coding; ``body`` is the coded bytes."""
     return HEAD + extra + b"Transfer-Encoding: chunked\r\n\r\n" + body
 
 
@@ -194,7 +194,7 @@ SCRIPTS = {
     "heads": HEADS,
     "ends": ENDS,
 }
-# What waits for more to come as long as its connection is kept.
+# Responses that are incomplete as long as their connection is open.
 ENDLESS = {
     "503 without a length",
     "a chunk cut",
@@ -219,12 +219,12 @@ PARTIAL = {
     "a body without a length": HEAD + b"\r\n{",
     "a body that is too much for now": sized(MIB, b"x" * (MIB - 1)),
 }
-# What aiohttp calls an error differs; what we make of it may not.
+# The text of aiohttp's error may differ; the rest of ours may not.
 FOREIGN = re.compile(r": \w+Error\b.*")
 
 
 async def ended(poll: "asyncio.Future[HTTPResponse]") -> tuple[object, ...]:
-    """Return how a poll ended: its answer, or all that is to be seen of its error."""
+    """Return the response of a poll, or the class, text and attributes of its error."""
     try:
         return (await poll,)
     except asyncio.CancelledError:
@@ -247,14 +247,14 @@ class Poller:
         self.requests, self.peers = len(server.requests), len(server.peers)
 
     async def poll(self) -> "asyncio.Future[HTTPResponse]":
-        """Begin a poll, and wait until the server has it."""
+        """Start a poll, and wait until the server has its request."""
         asked = len(self.server.requests) + 1
         poll = asyncio.ensure_future(self.transport.poll(self.account, PATH))
         await self.server.seen(asked)
         return poll
 
     async def poll_answered_with(self, name: str, data: bytes, then: Then) -> object:
-        """Return how a poll ends that is answered with ``data``, how the next, and what is left."""
+        """Answer a poll with ``data``; return its end, that of the next poll, and the counts."""
         self.server.script.append(sending(data, then))
         ends: list[object] = []
         for waits in (then == "keep" and name in ENDLESS, False):
@@ -266,7 +266,7 @@ class Poller:
         return *ends, self.counts()
 
     async def break_off(self, data: bytes, how: str) -> object:
-        """Return how a poll ends that is cancelled or closed while ``data`` comes."""
+        """Cancel a poll or close its transport after ``data``; return its end and the counts."""
         self.server.script.append(sending(data, "keep"))
         poll = await self.poll()
         await settle(100)
@@ -285,14 +285,14 @@ class Poller:
             await asyncio.sleep(0)
 
     def idle(self) -> int:
-        """Return how many connections are in the pool, and open."""
+        """Return the number of open connections in the pool."""
         assert self.pool is not None
         assert not self.pool._acquired
         pooled = [protocol for kept in self.pool._conns.values() for protocol, _ in kept]
         return sum(protocol.is_connected() for protocol in pooled)
 
     def counts(self) -> str:
-        """Return how many requests and connections there were, and how many of these are left."""
+        """Return the numbers of requests, of connections and of idle connections."""
         requests = len(self.server.requests) - self.requests
         peers = len(self.server.peers) - self.peers
         return f"{requests} requests over {peers} connections, {self.idle()} of them idle"

@@ -43,7 +43,7 @@ async def test_same_requests(
 async def test_same_codings(
     server: "Server", account: Account, transport: Transport, coding: str
 ) -> None:
-    """A body that was packed comes unpacked."""
+    """A compressed body is decompressed."""
     packed = {"identity": TASK, "gzip": gzip.compress(TASK), "deflate": zlib.compress(TASK)}
     server.answers(200, packed[coding], {"Content-Encoding": coding})
     assert (await transport.poll(account, PATH)).body == TASK
@@ -52,7 +52,7 @@ async def test_same_codings(
 async def test_same_bodies_in_pieces(
     server: "Server", account: Account, transport: Transport
 ) -> None:
-    """A body that comes after its head is waited for, and the connection kept."""
+    """A body that arrives after its headers is waited for, and the connection is kept."""
     whole = response()
     server.sends(whole[:-20], then="keep")
     poll = asyncio.ensure_future(transport.poll(account, PATH))
@@ -68,7 +68,7 @@ async def test_same_bodies_in_pieces(
 async def test_same_chunked_bodies(
     server: "Server", account: Account, transport: Transport
 ) -> None:
-    """A body without a length ends where it says so, and the connection is kept."""
+    """A chunked body ends with its last chunk, and the connection is kept."""
     pieces = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (TASK[:9], TASK[9:]))
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     server.sends(head + pieces + b"0\r\n\r\n", then="keep")
@@ -80,7 +80,7 @@ async def test_same_chunked_bodies(
 async def test_bodies_up_to_the_end(
     server: "Server", account: Account, transport: Transport
 ) -> None:
-    """A body that ends with its connection is whole."""
+    """A body without a length ends with its connection."""
     server.sends(b"HTTP/1.0 200 OK\r\n\r\n" + TASK)
     assert (await transport.poll(account, PATH)).body == TASK
 
@@ -88,7 +88,7 @@ async def test_bodies_up_to_the_end(
 async def test_heads_before_the_answer(
     server: "Server", account: Account, transport: Transport
 ) -> None:
-    """Heads that only announce the answer are passed over."""
+    """1xx responses before the final one are skipped."""
     hints = b"HTTP/1.1 103 Early Hints\r\nLink: </>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
     server.sends(hints + response(), then="keep")
     assert (await transport.poll(account, PATH)).body == TASK
@@ -107,7 +107,7 @@ async def test_paths_that_are_none(
 async def test_a_change_of_protocol(
     server: "Server", account: Account, transport: Transport
 ) -> None:
-    """An answer that would speak another language is a refusal, and its connection closed."""
+    """A 101 is an error, and its connection is closed."""
     server.sends(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n")
     with pytest.raises(errors.APIStatusError) as refused:
         await transport.poll(account, PATH)
@@ -115,13 +115,13 @@ async def test_a_change_of_protocol(
     await server.peers[0].ended.wait()
 
 
-# What becomes of the connections.
+# Connections
 
 
 async def test_connection_they_are_shared(
     server: "Server", account: Account, transport: Transport, read: RequestSpec, sent: "Sent"
 ) -> None:
-    """One poll after another, and the other reads, need one connection."""
+    """Sequential polls and other reads share one connection."""
     for _ in range(3):
         await transport.poll(account, PATH)
         await sent(read, retry=ONCE)
@@ -131,7 +131,7 @@ async def test_connection_they_are_shared(
 async def test_one_that_the_server_will_close(
     server: "Server", account: Account, transport: Transport
 ) -> None:
-    """A connection that the server wants closed takes no other request."""
+    """A connection that the server will close gets no further request."""
     server.answers(headers={"Connection": "close"})
     await transport.poll(account, PATH)
     await transport.poll(account, PATH)
@@ -139,7 +139,7 @@ async def test_one_that_the_server_will_close(
 
 
 async def test_one_that_died_idle(server: "Server", account: Account, transport: Transport) -> None:
-    """A poll whose connection ends before any answer is made once more, and not twice."""
+    """A poll whose connection ends before any response is sent once more, and not twice."""
     await transport.poll(account, PATH)
     server.sends(b"", then="reset")
     await transport.poll(account, PATH)
@@ -153,7 +153,7 @@ async def test_one_that_died_idle(server: "Server", account: Account, transport:
 async def test_one_that_answers_unasked(
     server: "Server", account: Account, transport: Transport
 ) -> None:
-    """What a server sends on an idle connection is no answer to the next poll."""
+    """Bytes that arrive on an idle connection are not taken for the next response."""
     await transport.poll(account, PATH)
     server.peers[0].send(response(200, b'{"id":"another","status":"failed"}'))
     await settle(20)
@@ -164,7 +164,7 @@ async def test_one_that_answers_unasked(
 async def test_connection_cancelling(
     server: "Server", account: Account, transport: Transport
 ) -> None:
-    """A poll that is cancelled closes its connection, whose answer would be the next one's."""
+    """A cancelled poll closes its connection."""
     server.stays_silent()
     poll = asyncio.ensure_future(transport.poll(account, PATH))
     await server.seen(1)
@@ -175,7 +175,7 @@ async def test_connection_cancelling(
 
 
 async def test_connection_closing(server: "Server", account: Account, transport: Transport) -> None:
-    """A poll in flight when the transport closes fails at once; later ones say why."""
+    """Closing the transport ends a poll at once; later polls raise ``SessionClosedError``."""
     server.stays_silent()
     poll = asyncio.ensure_future(transport.poll(account, PATH))
     await server.seen(1)
@@ -189,7 +189,7 @@ async def test_connection_closing(server: "Server", account: Account, transport:
 async def test_making_one_takes_no_longer_than_allowed(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``Timeouts.connect`` bounds it, and its error says so."""
+    """``Timeouts.connect`` bounds making a connection, and the error names it."""
 
     async def hang(*_: object) -> None:
         raise TimeoutError

@@ -1,4 +1,4 @@
-"""Proxies of the environment are used when the user says so; a tunnel never sees the key."""
+"""The environment's proxies are used with ``trust_env`` alone; a tunnel never sees the key."""
 
 import socket
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ KEY = "sk-0123456789abcdef"
 
 @pytest.fixture
 async def trusting(clock: ManualClock) -> AsyncIterator[Transport]:
-    """Return a transport that heeds the environment."""
+    """Return a transport with ``trust_env``."""
     opened = Transport(clock=clock, trust_env=True)
     yield opened
     await opened.aclose()
@@ -27,7 +27,7 @@ async def trusting(clock: ManualClock) -> AsyncIterator[Transport]:
 
 @pytest.fixture
 def proxied(server: "Server", monkeypatch: pytest.MonkeyPatch) -> None:
-    """Name the scripted server as the proxy of everything."""
+    """Set the scripted server as the proxy of all URLs."""
     for name in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(name, server.url)
     monkeypatch.delenv("no_proxy", raising=False)
@@ -72,7 +72,7 @@ async def test_what_stays_on_this_machine_goes_to_no_proxy(
 async def test_plain_http_goes_through_the_proxy(
     server: "Server", trusting: Transport, read: RequestSpec
 ) -> None:
-    """With ``trust_env`` it forwards plain http, and so sees all of it."""
+    """With ``trust_env``, the proxy forwards plain http."""
     account = Account.resolve(KEY, "http://fox.example", allow_http=True)
     await fetch(trusting, account, read, retry=ONCE)
     assert server.requests[0].target == "http://fox.example/v1/tasks/1"
@@ -82,7 +82,7 @@ async def test_plain_http_goes_through_the_proxy(
 async def test_the_proxy_of_a_tunnel_never_sees_the_key(
     server: "Server", trusting: Transport, post: RequestSpec
 ) -> None:
-    """The request for a tunnel holds no key; one that is refused proves that nothing was sent."""
+    """The CONNECT request has no key; if it is refused, nothing was sent."""
     heads: list[bytes] = []
 
     async def refuse(peer: "Peer") -> None:

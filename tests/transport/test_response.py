@@ -1,4 +1,4 @@
-"""What answers mean."""
+"""Decoding of responses, and the error that each status stands for."""
 
 import json
 import re
@@ -29,12 +29,12 @@ ACCOUNT = Account.resolve(KEY)
 def answered(
     status: int, body: bytes | object = b"", request_id: str | None = None
 ) -> HTTPResponse:
-    """Return an answer of the service."""
+    """Return a response of the service."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     return HTTPResponse(ACCOUNT, status, data, request_id)
 
 
-# Each status and code has its class; unknown ones are data.
+# status_error
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def answered(
     ],
 )
 def test_status_error_reasons(body: bytes | object, text: str) -> None:
-    """A reason is in the text, however it was said; only a page without one is a proxy's."""
+    """The service's message is in the text, wherever the body has it."""
     error = status_error(answered(503, body))
     assert text in str(error)
     assert KEY not in str(error)
@@ -102,14 +102,14 @@ def test_status_error_statuses(status: int, expected: type[errors.APIStatusError
     ],
 )
 def test_codes_of_a_422(code: str | None, expected: type[errors.UnprocessableEntityError]) -> None:
-    """The code of a 422 picks the class; old and new names mean the same."""
+    """The code of a 422 decides the class; old and new codes mean the same."""
     error = status_error(answered(422, {"error": {"message": "no", "code": code}}))
     assert type(error) is expected
     assert error.code == code
 
 
 def test_status_error_facts_are_kept() -> None:
-    """Code, type, param, request id and body are there for whoever handles the error."""
+    """The error has the code, type, param, request id and body."""
     body = {"error": {"message": "too few", "type": "t", "code": "c", "param": "max_tokens"}}
     error = status_error(answered(400, body, "req-1"))
     assert str(error) == "400 c: too few"
@@ -139,7 +139,7 @@ def test_the_request_id_may_hide_in_the_message() -> None:
     ],
 )
 def test_status_error_other_bodies(body: bytes, text: str) -> None:
-    """Proxies and frameworks answer in their own ways (contract §8.1, Q6)."""
+    """Bodies of proxies and frameworks are accepted (contract §8.1, Q6)."""
     error = status_error(answered(403, body))
     assert str(error).startswith(text)
     assert not error.enveloped
@@ -147,7 +147,7 @@ def test_status_error_other_bodies(body: bytes, text: str) -> None:
 
 
 def test_the_key_is_masked_everywhere() -> None:
-    """A key that the answer repeats is masked in all that the error holds, at its edges too."""
+    """A key that the response repeats is masked in every attribute of the error."""
     error = status_error(
         answered(
             401,
@@ -159,11 +159,11 @@ def test_the_key_is_masked_everywhere() -> None:
     assert edge.body == "x" * 390 + "sk-0…cdef"
 
 
-# A success is read, or told apart.
+# decode
 
 
 def test_decode_a_task() -> None:
-    """What the contract says comes out typed."""
+    """A body by the contract is decoded to its struct."""
     assert decode(task_decoder, answered(200, {"id": "t", "status": "pending"})).id == "t"
 
 
@@ -181,7 +181,7 @@ def test_decode_a_task() -> None:
     ],
 )
 def test_decode_anything_else(body: bytes, what: str) -> None:
-    """The error tells what came, with the status and the head of the body."""
+    """The error has the status and the start of the body."""
     with pytest.raises(errors.InvalidResponseError, match=what) as failed:
         decode(task_decoder, answered(200, body))
     assert failed.value.status == 200
@@ -190,7 +190,7 @@ def test_decode_anything_else(body: bytes, what: str) -> None:
 
 
 def test_the_body_is_not_in_the_text() -> None:
-    """What a model wrote, or a user asked, is not put into logs."""
+    """The repr of a response does not show its body."""
     with pytest.raises(errors.InvalidResponseError) as failed:
         decode(task_decoder, answered(200, {"content": "a secret prompt", "id": KEY}))
     assert "prompt" not in f"{failed.value} {failed.value!r}"
@@ -202,7 +202,7 @@ def test_the_body_is_not_in_the_text() -> None:
 async def test_the_error_of_a_call_says_what_was_asked(
     server: "Server", transport: Transport, path: str
 ) -> None:
-    """Refused, misread or never sent: the method and the URL are told, not the query or the key."""
+    """Every error of a request has its method and URL, without the query and the key."""
     account = Account.resolve(KEY, f"{server.url}/base/v1")
     shown = path.replace(KEY, "…")
     seen = f" [GET {server.url}/base{shown}]"

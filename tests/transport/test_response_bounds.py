@@ -1,4 +1,4 @@
-"""What a hostile answer can take: a bounded body, bounded headers, bounded time."""
+"""A hostile response is bounded in its body, its headers and its time."""
 
 import asyncio
 import gzip
@@ -25,7 +25,7 @@ ZEROS = bytes(64 * MIB)
 
 
 def deflated(window: int) -> bytes:
-    """Pack the zeros with zlib: 15 with its header, -15 without."""
+    """Compress the zeros with zlib: window 15 with its header, -15 without."""
     packer = zlib.compressobj(1, zlib.DEFLATED, window)
     return packer.compress(ZEROS) + packer.flush()
 
@@ -39,27 +39,27 @@ BOMBS = {
 
 
 @pytest.fixture
-async def tight(clock: ManualClock) -> AsyncIterator[Transport]:
-    """Return a transport that takes bodies of one MiB."""
+async def small_transport(clock: ManualClock) -> AsyncIterator[Transport]:
+    """Return a transport with a bound of one MiB."""
     opened = Transport(clock=clock, limits=Limits(max_response_bytes=LIMIT))
     yield opened
     await opened.aclose()
 
 
-# A body that grows when it is unpacked is cut at the bound.
+# Decompression bombs
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
 async def test_bomb_a_read(
-    server: "Server", account: Account, tight: Transport, read: RequestSpec, bomb: str
+    server: "Server", account: Account, small_transport: Transport, read: RequestSpec, bomb: str
 ) -> None:
-    """No bomb is unpacked further than the bound and a few buffers of aiohttp."""
+    """A bomb is decompressed no further than the bound and a few buffers of aiohttp."""
     encoding, body = BOMBS[bomb]
     server.answers(200, body, {"Content-Encoding": encoding})
     tracemalloc.start()
     try:
         with pytest.raises(errors.InvalidResponseError, match=r"limits\.max_response_bytes"):
-            await fetch(tight, account, read, retry=RETRY)
+            await fetch(small_transport, account, read, retry=RETRY)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -68,32 +68,34 @@ async def test_bomb_a_read(
 
 @pytest.mark.parametrize("bomb", BOMBS)
 async def test_bomb_a_refusal(
-    server: "Server", account: Account, tight: Transport, read: RequestSpec, bomb: str
+    server: "Server", account: Account, small_transport: Transport, read: RequestSpec, bomb: str
 ) -> None:
-    """A refusal that is one is still that refusal, with the head of its body."""
+    """An error response with a bomb raises its status error, with the start of the body."""
     encoding, body = BOMBS[bomb]
     server.answers(403, body, {"Content-Encoding": encoding})
     with pytest.raises(errors.PermissionDeniedError) as refused:
-        await fetch(tight, account, read, retry=RETRY)
+        await fetch(small_transport, account, read, retry=RETRY)
     assert len(refused.value.body) == 400
 
 
 async def test_bomb_a_submission(
-    server: "Server", account: Account, tight: Transport, post: RequestSpec
+    server: "Server", account: Account, small_transport: Transport, post: RequestSpec
 ) -> None:
-    """A billed call that is answered with one may have been accepted."""
+    """A bomb in answer to a billed call leaves the outcome unknown."""
     encoding, body = BOMBS["gzip"]
     server.answers(200, body, {"Content-Encoding": encoding})
     with pytest.raises(OutcomeUnknown):
-        await fetch(tight, account, post, retry=RETRY)
+        await fetch(small_transport, account, post, retry=RETRY)
     assert server.posts == 1
 
 
-async def test_bomb_a_stream(server: "Server", account: Account, tight: Transport) -> None:
-    """A stream that was packed unasked comes in reads of bounded size."""
+async def test_bomb_a_stream(
+    server: "Server", account: Account, small_transport: Transport
+) -> None:
+    """A compressed stream arrives in reads of bounded size."""
     encoding, body = BOMBS["gzip"]
     server.answers(200, body, {"Content-Encoding": encoding, "Content-Type": "text/event-stream"})
-    stream = await tight.open_stream(account, "/s")
+    stream = await small_transport.open_stream(account, "/s")
     sizes = [len(await stream.read()) for _ in range(8)]
     stream.close()
     assert 0 < max(sizes) <= 4 * MIB
@@ -101,23 +103,23 @@ async def test_bomb_a_stream(server: "Server", account: Account, tight: Transpor
 
 @pytest.mark.parametrize("encoding", ["br", "zstd"])
 async def test_packings_that_nobody_asked_for(
-    server: "Server", account: Account, tight: Transport, read: RequestSpec, encoding: str
+    server: "Server", account: Account, small_transport: Transport, read: RequestSpec, encoding: str
 ) -> None:
-    """Brotli and zstandard are not asked for; what claims to be one is a fault, no crash."""
+    """A body that claims to be brotli or zstandard is an error of the connection."""
     server.answers(200, b"\x00\x01\x02 not packed at all", {"Content-Encoding": encoding})
     with pytest.raises(errors.APIConnectionError):
-        await fetch(tight, account, read, retry=RETRY)
+        await fetch(small_transport, account, read, retry=RETRY)
     assert encoding not in server.requests[0].headers["accept-encoding"]
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 async def test_bomb_packed_garbage(
-    server: "Server", account: Account, tight: Transport, read: RequestSpec, encoding: str
+    server: "Server", account: Account, small_transport: Transport, read: RequestSpec, encoding: str
 ) -> None:
-    """A body that cannot be unpacked is a fault."""
+    """A body that cannot be decompressed is an error of the connection."""
     server.answers(200, b"\x78\x9c nothing of the kind", {"Content-Encoding": encoding})
     with pytest.raises(errors.APIConnectionError):
-        await fetch(tight, account, read, retry=RETRY)
+        await fetch(small_transport, account, read, retry=RETRY)
 
 
 HEADERS = {
@@ -140,7 +142,7 @@ async def test_headers_are_bounded(
     headers: str,
     sent: "Sent",
 ) -> None:
-    """Endless or broken headers are a fault, and leave a billed call's outcome open."""
+    """Endless or broken headers are an error, and leave a billed call's outcome unknown."""
     server.sends(HEADERS[headers])
     with pytest.raises(errors.APIConnectionError):
         await sent(read, retry=RETRY)
@@ -149,7 +151,7 @@ async def test_headers_are_bounded(
         await sent(post, retry=RETRY)
 
 
-# A byte a second outlives no clock.
+# One byte a second
 
 
 @pytest.mark.parametrize(
@@ -175,7 +177,7 @@ async def test_every_way_of_reading_ends(
     way: str,
     sent: "Sent",
 ) -> None:
-    """Headers, refusals and what is no stream end with ``Timeouts.read``, drip or not."""
+    """Headers and bodies that arrive byte by byte end with ``Timeouts.read``."""
     server.sends(begin, then="keep")
     calls: dict[str, Callable[[], Awaitable[object]]] = {
         "get": lambda: transport.poll(account, read.path),
@@ -200,7 +202,7 @@ async def test_a_refusal_of_a_submission(
     post: RequestSpec,
     sent: "Sent",
 ) -> None:
-    """A refusal that never ends is not known to be one: the outcome is open."""
+    """An error response that never ends leaves a billed call's outcome unknown."""
     server.sends(b"HTTP/1.1 422 No\r\nContent-Length: 5000\r\n\r\n", then="keep")
     call = asyncio.ensure_future(sent(post, retry=RETRY))
     await server.seen(1)

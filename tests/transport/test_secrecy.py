@@ -25,7 +25,7 @@ RETRY = RetryPolicy(attempts=2, resubmit_on_429="envelope")
 
 
 def chain(error: BaseException | None) -> str:
-    """Return all that an error, its causes and its contexts say of themselves."""
+    """Return the texts of an error, its causes and its contexts."""
     texts: list[str] = []
     seen: set[int] = set()
     waiting = [error]
@@ -37,7 +37,7 @@ def chain(error: BaseException | None) -> str:
         texts.append(f"{link} {link!r} {link.args} {vars(link)}")
         texts.extend(repr(getattr(value, "__dict__", "")) for value in vars(link).values())
         texts.extend(traceback.format_exception(link))
-        # What a foreign error carries, such as the headers of the request, is readable too.
+        # The attributes of an error of aiohttp, such as the request's headers.
         texts.extend(
             repr(getattr(link, name, "")) for name in ("request_info", "headers", "os_error")
         )
@@ -84,7 +84,7 @@ async def test_no_error_of_any_call_shows_the_key(
     post: RequestSpec,
     read: RequestSpec,
 ) -> None:
-    """Whatever a server throws back, no link of the error's chain holds the key."""
+    """Whatever a server sends back, no error of the chain contains the key."""
     retry = RetryPolicy(attempts=1)
     for call in (
         lambda: transport.poll(account, read.path),
@@ -103,9 +103,9 @@ async def test_no_error_of_any_call_shows_the_key(
 async def test_our_errors_carry_no_foreign_ones(
     server: "Server", account: Account, transport: Transport, read: RequestSpec
 ) -> None:
-    """An error of ours has no error of aiohttp behind it, whose request knows the headers."""
+    """No error has an error of aiohttp, which holds the request's headers, in its chain."""
     server.sends(b"", then="reset")
-    server.sends(b"", then="reset")  # the second is for what aiohttp sends again by itself
+    server.sends(b"", then="reset")  # the second is for the GET that aiohttp sends again
     with pytest.raises(errors.APIConnectionError) as failed:
         await transport.poll(account, read.path)
     assert (failed.value.__cause__, failed.value.__context__) == (None, None)
@@ -121,7 +121,7 @@ async def test_our_errors_carry_no_foreign_ones(
 
 
 def test_an_error_of_a_bad_url_hides_its_password() -> None:
-    """What comes before an @ is in no link of the error's chain."""
+    """The part of a URL before an @ is in no error of the chain."""
     for url in ("https://me:hunter2@fox.example:port", "https://me:hunter2@[::1"):
         with pytest.raises(errors.ConfigError) as refused:
             Account.resolve(KEY, url)
@@ -138,7 +138,7 @@ SPELLINGS = {
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_every_spelling_is_masked(spelling: str) -> None:
-    """A key with special characters is masked as URLs and JSON spell it too."""
+    """A key with special characters is masked in its URL and JSON forms too."""
     account = Account.resolve(SPELLINGS["plain"])
     text = f"before {SPELLINGS[spelling]} after"
     assert account.redact(text) == 'before sk-"…+abc after'
@@ -147,14 +147,14 @@ def test_every_spelling_is_masked(spelling: str) -> None:
 
 
 def test_a_key_inside_the_base_url_is_masked() -> None:
-    """A proxy that is told the key in its path or host gets it, and no text does."""
+    """A base URL that contains the key works, and is masked in every text."""
     account = Account.resolve(KEY, f"https://{KEY}.fox.example/{KEY}/api")
     assert str(account.url("/v1")) == f"https://{KEY}.fox.example/{KEY}/api/v1"
     assert KEY not in f"{account!r} {account.origin}"
 
 
 def test_what_an_answer_repeats_is_masked_but_for_the_users_data() -> None:
-    """The service's own words are masked, unknown members too; results are kept as they are."""
+    """Texts of the service are masked, unknown members too; results are left as they are."""
     body = {
         "id": KEY,
         "status": KEY,
@@ -174,13 +174,13 @@ def test_what_an_answer_repeats_is_masked_but_for_the_users_data() -> None:
 
 
 def test_errors_keep_no_account(account: Account) -> None:
-    """An error that crosses to another process takes no account along."""
+    """A pickled error has no account."""
     with pytest.raises(errors.InvalidResponseError) as failed:
         decode(task_decoder, HTTPResponse(account, 200, b"{}"))
     assert KEY.encode() not in pickle.dumps(failed.value)
 
 
-# What hooks are told of requests.
+# Events of requests
 
 
 async def test_each_attempt_is_told(
@@ -190,7 +190,7 @@ async def test_each_attempt_is_told(
     post: RequestSpec,
     retries: "Retries",
 ) -> None:
-    """A call tells its attempts with their answers, and the wait between them."""
+    """A call emits events of its attempts and of the delays between them."""
     events: list[Event] = []
 
     def emit(event: Event) -> None:
@@ -212,7 +212,7 @@ async def test_each_attempt_is_told(
 async def test_single_attempts_are_told(
     server: "Server", account: Account, transport: Transport, clock: ManualClock
 ) -> None:
-    """Polls and streams tell theirs, failed and cancelled ones too."""
+    """Polls and streams emit the events of their attempt, failed and cancelled ones too."""
     events: list[Event] = []
     where = "/v1/tasks/1", {"sync_upstream": "true"}
     await transport.poll(account, *where, emit=events.append)

@@ -1,4 +1,4 @@
-"""The body of a stream: bytes as they come, until its end, its cut or its close."""
+"""A ``StreamBody`` returns bytes as they arrive, until the end, a cut or ``close``."""
 
 import asyncio
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 async def test_bytes_come_as_they_are_sent(
     server: "Server", account: Account, transport: Transport, clock: ManualClock
 ) -> None:
-    """Each read returns what has arrived, and the body knows when; the end is empty bytes."""
+    """Each read returns the buffered bytes; the body has the time of the last ones."""
     server.sends(CHUNKED, then="keep")
     body = await transport.open_stream(account, "/s", {"offset": "3"})
     assert server.requests[0].target == "/s?offset=3"
@@ -40,7 +40,7 @@ async def test_bytes_come_as_they_are_sent(
 async def test_silence_is_the_readers_business(
     server: "Server", account: Account, transport: Transport, clock: ManualClock
 ) -> None:
-    """Once a stream is open, no clock of the transport runs."""
+    """Once a stream is open, the transport has no timer for it."""
     server.sends(CHUNKED, then="keep")
     body = await transport.open_stream(account, "/s")
     assert clock.timers == 0
@@ -50,7 +50,7 @@ async def test_silence_is_the_readers_business(
 async def test_a_stream_without_headers_times_out(
     server: "Server", account: Account, transport: Transport, clock: ManualClock
 ) -> None:
-    """Until the headers are there, ``Timeouts.read`` runs."""
+    """``Timeouts.read`` bounds the wait for the headers."""
     server.stays_silent()
     opening = asyncio.ensure_future(transport.open_stream(account, "/s"))
     await server.seen(1)
@@ -63,7 +63,7 @@ async def test_a_stream_without_headers_times_out(
 async def test_a_cut_is_an_error(
     server: "Server", account: Account, transport: Transport, then: str
 ) -> None:
-    """A stream that ends before its last chunk was cut; what had arrived is delivered first."""
+    """A stream that ends before its last HTTP chunk raises, after the bytes that had arrived."""
     server.sends(CHUNKED + b"2\r\nhi\r\n", then="keep")
     body = await transport.open_stream(account, "/s")
     assert await body.read() == b"hi"
@@ -92,7 +92,7 @@ async def test_closing_wakes_the_reader(
 async def test_a_cancelled_read_loses_nothing(
     server: "Server", account: Account, transport: Transport
 ) -> None:
-    """The read after a cancelled one goes on where it was."""
+    """The read after a cancelled one returns the next bytes."""
     server.sends(CHUNKED, then="keep")
     body = await transport.open_stream(account, "/s")
     reading = asyncio.ensure_future(body.read())
@@ -122,7 +122,7 @@ async def test_a_refusal_is_its_status_error(
     status: int,
     expected: type[errors.APIStatusError],
 ) -> None:
-    """A refused stream raises what any refused call raises, after one attempt."""
+    """A stream that is refused raises its status error, after one attempt."""
     server.answers(status, {"error": {"message": "no", "type": "t"}}, {"x-request-id": "r1"})
     with pytest.raises(expected) as refused:
         await transport.open_stream(account, "/s")
@@ -135,7 +135,7 @@ async def test_a_refusal_is_its_status_error(
 async def test_another_content_is_no_stream(
     server: "Server", account: Account, transport: Transport, kind: str
 ) -> None:
-    """A success of another type is not what the contract says."""
+    """A 2xx of another content type is an ``InvalidResponseError``."""
     server.answers(200, b"<html>portal</html>", {"Content-Type": kind})
     with pytest.raises(errors.InvalidResponseError, match="event stream") as failed:
         await transport.open_stream(account, "/s")
@@ -145,7 +145,7 @@ async def test_another_content_is_no_stream(
 async def test_no_text_of_it_shows_content(
     server: "Server", account: Account, transport: Transport
 ) -> None:
-    """The repr of a stream tells its state."""
+    """The repr of a stream shows its state and no bytes."""
     server.sends(CHUNKED, then="keep")
     body = await transport.open_stream(account, "/s")
     assert repr(body) == "<StreamBody open>"

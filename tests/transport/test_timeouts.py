@@ -1,4 +1,4 @@
-"""Many deadlines, one timer, and the manners of ``asyncio.timeout``."""
+"""A ``TimeoutScheduler`` ends many blocks by one timer, as ``asyncio.timeout`` does."""
 
 import asyncio
 
@@ -9,13 +9,13 @@ from foxapi_async._transport.timeouts import TimeoutScheduler
 
 
 async def wait(deadlines: TimeoutScheduler, seconds: float) -> None:
-    """Wait for ever, within a deadline."""
+    """Wait without end in a block with a timeout."""
     with deadlines.after(seconds, "patience"):
         await asyncio.Event().wait()
 
 
 async def test_each_ends_at_its_own_time(clock: ManualClock) -> None:
-    """One timer serves all, and each block ends exactly when its own time has come."""
+    """All blocks share one timer, and each ends at its own deadline."""
     deadlines = TimeoutScheduler(clock)
     spans = [5.0, 1.0, 3.0, 1.0]
     tasks = [asyncio.ensure_future(wait(deadlines, span)) for span in spans]
@@ -31,7 +31,7 @@ async def test_each_ends_at_its_own_time(clock: ManualClock) -> None:
 
 
 async def test_what_ends_in_time_leaves_no_timer(clock: ManualClock) -> None:
-    """The last block to end takes the timer with it."""
+    """The last block to end cancels the timer."""
     deadlines = TimeoutScheduler(clock)
     with deadlines.after(1, "a"), deadlines.after(2, "b"):
         assert clock.timers == 1
@@ -48,7 +48,7 @@ async def test_no_time_left_ends_at_once(clock: ManualClock) -> None:
 
 
 async def test_a_cancel_from_outside_goes_on(clock: ManualClock) -> None:
-    """A cancel is not mistaken for a deadline, not even when both come together."""
+    """A cancellation stays one, also if the timeout fires in the same turn."""
     for together in (False, True):
         deadlines = TimeoutScheduler(clock)
         task = asyncio.ensure_future(wait(deadlines, 0))
@@ -62,7 +62,7 @@ async def test_a_cancel_from_outside_goes_on(clock: ManualClock) -> None:
 
 @pytest.mark.parametrize("expired", [False, True])
 async def test_closing_ends_all(clock: ManualClock, expired: bool) -> None:
-    """Closing ends each block once, the expired ones no second time, and leaves no timer."""
+    """Closing ends each running block once and leaves no timer."""
     deadlines = TimeoutScheduler(clock)
     tasks = [asyncio.ensure_future(wait(deadlines, 0)) for _ in range(3)]
     await settle()
@@ -79,7 +79,7 @@ async def test_closing_ends_all(clock: ManualClock, expired: bool) -> None:
 
 
 async def test_an_expired_block_leaves_no_mark(clock: ManualClock) -> None:
-    """After a deadline the task is as if it had never been cancelled."""
+    """After a timeout the task's cancellation count is as before."""
 
     async def twice(deadlines: TimeoutScheduler) -> int:
         for _ in range(2):
@@ -97,7 +97,7 @@ async def test_an_expired_block_leaves_no_mark(clock: ManualClock) -> None:
 
 
 async def test_an_inner_error_is_kept(clock: ManualClock) -> None:
-    """An error that the block turns its cancel into is raised as it is."""
+    """An error that the block raises in place of its cancellation is kept."""
 
     async def fail(deadlines: TimeoutScheduler) -> None:
         with deadlines.after(1, "a"):
