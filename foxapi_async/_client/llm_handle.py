@@ -72,10 +72,10 @@ class LLMHandle(TaskHandle[ChatCompletion]):
         known = service.handles.get(entry.task_id or "")
         if isinstance(known, cls):
             return known
-        task, completion = entry.read_task(), entry.read_answer()
+        task, completion = entry.read_task(), entry.read_streamed_completion()
         handle = cls(service, entry.task_id or "", key=entry.key)
         cut = None
-        if completion is not None and entry.answer_wins:
+        if completion is not None and entry.stream_was_cut:
             cut = StreamInterruptedError(
                 "the stream was cut",
                 task_id=handle.id,

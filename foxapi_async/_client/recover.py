@@ -64,7 +64,7 @@ class UnreadableEntry(Struct, frozen=True, kw_only=True):
     @property
     def advice(self) -> str:
         """What to do about it."""
-        return MEND.format(note=self.entry)
+        return MEND.format(entry=self.entry)
 
 
 class Recovery(Struct, frozen=True, kw_only=True):
@@ -98,12 +98,12 @@ async def recover(service: Service, *, finished: bool) -> Recovery:
 
 
 def _unreadable(entry: Entry, fault: str) -> UnreadableEntry:
-    return UnreadableEntry(entry=str(entry.note), key=entry.key, task_id=entry.task_id, fault=fault)
+    return UnreadableEntry(entry=str(entry.id), key=entry.key, task_id=entry.task_id, fault=fault)
 
 
 def _unknown(entry: Entry) -> UnknownSubmission:
     return UnknownSubmission(
-        entry=str(entry.note),
+        entry=str(entry.id),
         request=entry.read_request(),
         key=entry.key,
         fingerprint=entry.fingerprint,

@@ -249,10 +249,10 @@ class Service:
             key=record.key,
             stage=_STAGES[record.state],
             task=task,
-            answer=record.streamed if partial is None else partial,
-            answer_wins=partial is not None,
+            streamed_completion=record.streamed if partial is None else partial,
+            stream_was_cut=partial is not None,
         )
-        self.options.journal.finished(self.account.mask.record(end))
+        self.options.journal.record_finished(self.account.mask.record(end))
 
     def poll_failed(self, record: TaskRecord, error: FoxAPIError, context: Context | None) -> None:
         """Emit ``TaskCheckFailed``."""
@@ -276,7 +276,7 @@ class Service:
             record.id,
             error,
         )
-        self.options.journal.lost(self.account.base, record.id, error)
+        self.options.journal.record_lost(self.account.base, record.id, error)
 
     def stream_finished(self, tracked: TrackedTask, completion: ChatCompletion) -> None:
         """Keep what a stream delivered that was read to its end: the service drops reasoning."""
@@ -287,7 +287,7 @@ class Service:
         self.runtime.poller.poll_now(tracked)
         if not tracked.waiters:
             masked = self.account.mask.record(completion)
-            self.options.journal.heard(self.account.base, tracked.id, masked, wins=False)
+            self.options.journal.record_streamed(self.account.base, tracked.id, masked)
 
     async def _fetch(self, path: str, reader: Decoder[S]) -> S:
         self.runtime.enter()

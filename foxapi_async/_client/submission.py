@@ -90,10 +90,10 @@ class Submission:
         self._service.runtime.enter()
         entry = await self._service.options.journal.find(self._service.account.base, self._key)
         if self._retry_failed and entry is not None and entry.stage in FAILED:
-            self._replaces = entry.note
+            self._replaces = entry.id
         # An entry that fails from now on is the result of this attempt.
         self._retry_failed = False
-        if entry is None or entry.stage is Stage.REFUSED or entry.note == self._replaces:
+        if entry is None or entry.stage is Stage.REFUSED or entry.id == self._replaces:
             return None
         return entry
 
@@ -101,8 +101,8 @@ class Submission:
         """Tell whether the entry of the key has a task; raise if it never will."""
         if used.stage is Stage.UNREADABLE:
             raise JournalError(
-                f"key {self._key!r} is that of entry {used.note} in the journal, which cannot be "
-                f"read, so nothing was submitted: {used.fault}; {MEND.format(note=used.note)}"
+                f"key {self._key!r} is that of entry {used.id} in the journal, which cannot be "
+                f"read, so nothing was submitted: {used.fault}; {MEND.format(entry=used.id)}"
             )
         if used.fingerprint != self._fingerprint:
             raise RequestValidationError([_conflict(used)], advice=_OTHER_KEY)
@@ -119,7 +119,7 @@ class Submission:
         """
         service, journal = self._service, self._service.options.journal
         sent_at = service.clock.unix()
-        note = await journal.intended(
+        entry_id = await journal.record_intent(
             Intent(
                 service=service.account.base,
                 key=self._key,
@@ -129,26 +129,26 @@ class Submission:
                 replaces=self._replaces,
             )
         )
-        if isinstance(note, Entry):
-            return note
+        if isinstance(entry_id, Entry):
+            return entry_id
         try:
             task = await self._send()
         except OutcomeUnknown as lost:
             self._emit_unknown(lost.fault)
             task_id = _find_task_id(lost.fault)
-            await self._record(journal.unknown(note, lost.fault, task_id))
+            await self._record(journal.record_unknown(entry_id, lost.fault, task_id))
             raise self._unknown(lost.fault, sent_at, task_id=task_id) from None
         except (FoxAPIError, SessionClosedError) as fault:
-            await self._record(journal.refused(note, fault))
+            await self._record(journal.record_refused(entry_id, fault))
             raise
         except Exception as error:
             # A bug, perhaps in a borrowed session. The key must not stay marked as under way.
             bug = FoxAPIError(f"{type(error).__name__} was raised instead of a response")
-            await self._record(journal.unknown(note, bug))
+            await self._record(journal.record_unknown(entry_id, bug))
             raise
         _log.info("accepted: task %s, model %s", task.id, task.model)
         kept = service.account.mask.record(task)
-        await self._record(journal.accepted(note, kept), task)
+        await self._record(journal.record_accepted(entry_id, kept), task)
         if (event_sink := service.event_sink) is not None:
             event_sink(TaskSubmitted(task_id=task.id, model=self._request.model, key=self._key))
         return task

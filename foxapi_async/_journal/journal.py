@@ -1,26 +1,22 @@
-"""The journal in a file: what is submitted outlives the process that submits it."""
+"""An open journal file: reading it, and deleting entries."""
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Iterator
 from functools import partial
-from itertools import count
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec.structs import replace
-from sqlalchemy import Connection
 
 from foxapi_async._clock import Clock, LoopClock
-from foxapi_async._journal import statements
-from foxapi_async._journal.database import Database, give_back
-from foxapi_async._journal.group_commit import GroupCommitter
 from foxapi_async._journal.journal_url import JournalURL
-from foxapi_async._journal.process_lock import ProcessLock, is_alive, remove_stale
-from foxapi_async._journal.protocol import error_text
-from foxapi_async._journal.records import FINISHED, Entry, EntryId, FinalRecord, Intent, Stage
-from foxapi_async._wire.completion import ChatCompletion
-from foxapi_async._wire.task import Task
-from foxapi_async.errors import FoxAPIError, JournalError, SessionClosedError
+from foxapi_async._journal.process_lock import ProcessLock, is_alive
+from foxapi_async._journal.records import FINISHED, Entry, EntryId, Stage
+from foxapi_async._sql import DatabaseThread, GroupCommitter
+from foxapi_async.errors import JournalError
+
+if TYPE_CHECKING:
+    from foxapi_async._journal.tables import JournalTables
 
 T = TypeVar("T")
 
@@ -28,282 +24,241 @@ _ORPHANED = "the process that sent it ended before the answer came"
 
 
 class Journal:
-    """A ``Recorder`` in an SQLite file, which other processes may use at the same time.
+    """An open journal. Other processes may write to it meanwhile. Nothing here is billed.
 
-    The file is opened by the first call, or by ``open``. With ``create=False`` a file that is not
-    there is not made.
+    Every method raises ``JournalError`` if the file cannot be read or written.
     """
 
     def __init__(
         self, location: JournalURL, *, clock: Clock | None = None, create: bool = True
     ) -> None:
         self._location = location
-        self._clock = clock or LoopClock()
+        self._clock: Clock = clock or LoopClock()
         self._create = create
         self._lock = asyncio.Lock()
-        self._database: Database | None = None
-        self._writer: GroupCommitter | None = None
+        self._committer: GroupCommitter[JournalTables] | None = None
+        self._path = location.path
         self._run: ProcessLock | None = None
-        self._numbers = count(1)
         self._closed = False
         self._pid: int | None = None
 
     async def open(self) -> None:
-        """Open the file and bring it up to date; ``JournalError`` says why that cannot be."""
+        """Open the file and bring its tables up to date; further calls do nothing."""
         await self._opened()
-
-    async def find(self, service: str, key: str) -> Entry | None:
-        """Return what ``key`` was used for; ``UNKNOWN`` if it died with its process."""
-        writer = await self._opened()
-        entry = await writer.find((service, key))
-        if entry is None or entry.stage is not Stage.SENT or await self._lives(entry.note.run):
-            return entry
-        # It may have written more before it ended; now it cannot any more.
-        entry = await writer.find((service, key))
-        return _orphaned(entry) if entry is not None else None
-
-    async def intended(self, intent: Intent) -> EntryId | Entry:
-        """Commit the intent to the file."""
-        writer = await self._opened()
-        if self._run is None:
-            await self._begin_run()
-        if self._run is None:
-            raise self._is_closed()
-        note = EntryId(self._run.name, next(self._numbers))
-        try:
-            return await writer.claim(note, intent) or note
-        except asyncio.CancelledError:
-            # It may be on its way into the file, and must not look as if it were being sent.
-            never = "cancelled before it was sent"
-            writer.change_soon(statements.MARK_REFUSED, statements.fault_of(note, never))
-            raise
-
-    async def accepted(self, note: EntryId, task: Task) -> None:
-        """Commit the task's id and snapshot; the request is no longer kept."""
-        await self._change(statements.MARK_ACCEPTED, statements.acceptance(note, task))
-
-    async def refused(self, note: EntryId, fault: FoxAPIError | SessionClosedError) -> None:
-        """Commit that the key is free; the request is no longer kept."""
-        await self._change(statements.MARK_REFUSED, statements.fault_of(note, error_text(fault)))
-
-    async def unknown(self, note: EntryId, fault: FoxAPIError, task_id: str | None = None) -> None:
-        """Commit that the request may have been accepted, and as which task."""
-        changes = statements.doubt_of(note, error_text(fault), task_id)
-        await self._change(statements.MARK_UNKNOWN, changes)
-
-    def finished(self, ending: FinalRecord) -> None:
-        """Write the result down with the next commit."""
-        # Only an open journal can have an entry of the task.
-        if self._writer is not None and not self._closed:
-            changes = statements.end_of(ending, self._clock.unix())
-            self._writer.change_soon(statements.MARK_FINISHED, changes)
-
-    def heard(self, service: str, task_id: str, answer: ChatCompletion, *, wins: bool) -> None:
-        """Write down with the next commit what a stream has said to its end."""
-        if self._writer is not None and not self._closed:
-            changes = statements.answer_of(service, task_id, answer, wins=wins)
-            self._writer.change_soon(statements.STORE_STREAMED, changes)
-
-    def lost(self, service: str, task_id: str, fault: FoxAPIError) -> None:
-        """Write down with the next commit that the service does not know the task."""
-        if self._writer is not None and not self._closed:
-            changes = statements.loss_of(service, task_id, error_text(fault))
-            self._writer.change_soon(statements.MARK_LOST, changes)
 
     async def entries(
         self,
         service: str | None = None,
         stages: Collection[Stage] | None = None,
         *,
-        lean: bool = False,
+        omit_bodies: bool = False,
     ) -> list[Entry]:
-        """Return entries in the order they were sent; ``lean`` leaves requests and results out."""
-        # Only in this order: a run that is dead already can write nothing before the second look.
+        """Return entries in the order they were sent.
+
+        An entry that cannot be read may have been at any stage, so it is returned too, as
+        ``UNREADABLE``.
+
+        Args:
+            service: The base URL of the entries; all services by default.
+            stages: The stages of the entries; all by default.
+            omit_bodies: Leave out requests and results, which may be large.
+        """
+        # In this order: a run that has ended can write nothing between the two reads.
         dead = await self._dead_runs()
         wanted = _widened(stages)
-        found = await self._ask(lambda it: statements.entries(it, service, wanted, lean=lean))
-        return list(_told(found, dead, stages))
+        found = await self._ask(lambda it: it.entries(service, wanted, omit_bodies=omit_bodies))
+        return list(_as_of_now(found, dead, stages))
 
-    async def scan(
+    def scan(
         self,
         service: str | None = None,
         stages: Collection[Stage] | None = None,
         *,
-        lean: bool = False,
+        omit_bodies: bool = False,
+    ) -> AsyncIterator[Entry]:
+        """Iterate over the entries that ``entries`` returns, with one page of them in memory.
+
+        The entries of each run of a process come together, in the order they were sent. Entries
+        that are written meanwhile may be left out.
+
+        Args:
+            service: The base URL of the entries; all services by default.
+            stages: The stages of the entries; all by default.
+            omit_bodies: Leave out requests and results, which may be large.
+        """
+        return self._scan(service, stages, omit_bodies=omit_bodies)
+
+    async def _scan(
+        self, service: str | None, stages: Collection[Stage] | None, *, omit_bodies: bool
     ) -> AsyncGenerator[Entry, None]:
-        """Yield what ``entries`` returns, run by run and a page at a time."""
         dead = await self._dead_runs()
         wanted = _widened(stages)
-        for run in await self._ask(statements.runs):
+        for run in await self._ask(lambda it: it.runs()):
             last = EntryId(run, 0)
-            while found := await self._ask(
-                partial(statements.page, after=last, service=service, stages=wanted, lean=lean)
-            ):
-                last = found[-1].note
-                for entry in _told(found, dead, stages):
+            while found := await self._ask(_page(last, service, wanted, omit_bodies=omit_bodies)):
+                last = found[-1].id
+                for entry in _as_of_now(found, dead, stages):
                     yield entry
 
-    async def named(self, name: str) -> list[Entry]:
-        """Return the entries that have ``name`` as their own, as key or as task id."""
+    async def lookup(self, name: str) -> list[Entry]:
+        """Return the entries whose id, key or task id is ``name``."""
         try:
             name.encode()
         except UnicodeEncodeError:
             return []  # half of a surrogate pair, which no file can hold
         dead = await self._dead_runs()
-        note = EntryId.parse(name)
-        found = await self._ask(lambda connection: statements.named(connection, name, note))
-        return list(_told(found, dead, None))
+        entry_id = EntryId.parse(name)
+        found = await self._ask(lambda it: it.lookup(name, entry_id))
+        return list(_as_of_now(found, dead, None))
 
     async def prune(
         self, before: float, *, lost: bool = False, stages: Collection[Stage] | None = None
     ) -> int:
-        """Delete what is at one of ``stages`` and was sent before; return how many.
+        """Delete the finished and refused entries that were sent before a Unix time.
 
-        Without ``stages`` what is finished or refused, or lost. Their keys are free again, and so
-        is their room on the disk.
+        Their keys are free again, and their room is given back to the disk. Entries whose outcome
+        is unknown, or which cannot be read, stay unless ``stages`` names them: they may be billed.
+
+        Args:
+            before: A Unix time; entries that were sent later stay.
+            lost: Delete also the entries whose tasks the service does not know.
+            stages: Delete the entries at these stages instead.
+
+        Returns:
+            How many entries were deleted.
+
+        Raises:
+            ValueError: ``stages`` has ``SENT`` or ``ACCEPTED``, which are under way.
         """
         if stages is None:
             stages = FINISHED | {Stage.REFUSED, *([Stage.LOST] if lost else [])}
         if under_way := {Stage.SENT, Stage.ACCEPTED} & {*stages}:
-            raise ValueError(f"what is {min(under_way)} is under way: drop its entry instead")
-        told = {Stage.UNKNOWN, Stage.UNREADABLE} & {*stages}
-        pruned = await self._ask(lambda it: statements.prune(it, before, {*stages} - told))
-        if told:
+            raise ValueError(f"stage {min(under_way)} is under way: delete its entry instead")
+        computed = {Stage.UNKNOWN, Stage.UNREADABLE} & {*stages}
+        stored = {*stages} - computed
+        pruned = await self._ask(lambda it: it.prune(before, stored))
+        if computed:
             old = [
-                entry.note
-                async for entry in self.scan(stages=told)
-                if entry.stage in told and entry.sent_at < before
+                entry.id
+                async for entry in self.scan(stages=computed)
+                if entry.stage in computed and entry.sent_at < before
             ]
-            pruned += await self.drop(old)
-        await self._give_back()
+            pruned += await self.delete(old)
+        await self._vacuum()
         return pruned
 
-    async def drop(self, notes: Collection[EntryId]) -> int:
+    async def delete(self, ids: Collection[EntryId]) -> int:
         """Delete these entries at any stage; return how many there were.
 
-        What a living process has just sent stays: its answer would find no entry.
+        A ``SENT`` entry of a living process stays, because its answer is still to be written.
         """
-        living = await self._ask(statements.sent_by) - await self._dead_runs()
-        dropped = await self._ask(lambda it: statements.drop(it, notes, living))
-        await self._give_back()
-        return dropped
+        living = await self._ask(lambda it: it.runs_sending()) - await self._dead_runs()
+        deleted = await self._ask(lambda it: it.delete(ids, living))
+        await self._vacuum()
+        return deleted
 
     async def aclose(self) -> None:
-        """Write down what is still to be written and close the file; further calls do nothing."""
+        """Write what is not written yet and close the file; further calls do nothing."""
         self._closed = True
         if self._is_forked:
-            # Its thread and what it had to write are the parent's.
+            # The thread and the unwritten entries are the parent's.
             return
         async with self._lock:
-            writer, self._writer = self._writer, None
-            database, self._database = self._database, None
+            committer, self._committer = self._committer, None
             run, self._run = self._run, None
             try:
-                if writer is not None:
-                    await writer.aclose()
+                if committer is not None:
+                    await committer.aclose()
             finally:
-                if database is not None:
-                    await database.aclose()
                 if run is not None:
                     await asyncio.to_thread(run.end)
 
-    async def _opened(self) -> GroupCommitter:
+    async def _opened(self) -> "GroupCommitter[JournalTables]":
         if self._is_forked:
             raise JournalError(
                 f"the journal {self._location.path} was opened by the process that this one was "
                 "forked from: build a FoxSession of its own in each process"
             )
-        if self._writer is not None:
-            return self._writer
+        if self._committer is not None:
+            return self._committer
         async with self._lock:
-            if self._writer is None:
+            if self._committer is None:
                 if self._closed:
                     raise self._is_closed()
-                self._database = await Database.open(self._location, create=self._create)
+                thread = DatabaseThread(partial(_open, self._location, create=self._create))
+                await thread.open()
+                committer = GroupCommitter(thread, self._clock)
+                self._path = await committer.run(lambda it: it.path)
                 self._pid = os.getpid()
-                self._writer = GroupCommitter(self._database, self._clock)
-            return self._writer
+                self._committer = committer
+            return self._committer
 
     @property
     def _is_forked(self) -> bool:
         return self._pid is not None and self._pid != os.getpid()
 
-    async def _begin_run(self) -> None:
-        async with self._lock:
-            if self._run is None and self._database is not None:
-                await asyncio.to_thread(self._take_run, self._database.path)
-
-    def _take_run(self, path: str) -> None:
-        # In the thread, because whoever waits for it may be cancelled before he hears of it.
-        run = _begin(path)
-        if self._run is None and not self._closed:
-            self._run = run
-        else:
-            run.end()
+    async def _ask(self, work: "Callable[[JournalTables], T]") -> T:
+        return await (await self._opened()).run(work)
 
     async def _dead_runs(self) -> set[str]:
-        """Return the runs that have ended and left submissions that are nowhere settled."""
-        runs = await self._ask(statements.sent_by)
+        """Return the runs that have ended and left submissions whose outcome is not written."""
+        runs = await self._ask(lambda it: it.runs_sending())
         return {run for run in runs if not await self._lives(run)}
 
-    async def _give_back(self) -> None:
-        while await self._ask(give_back):
-            pass
-
-    async def _ask(self, work: Callable[[Connection], T]) -> T:
-        return await (await self._opened()).ask(work)
-
-    async def _change(self, change: statements.Statement, values: statements.Values) -> None:
-        await (await self._opened()).change(change, values)
-
     async def _lives(self, run: str) -> bool:
-        if self._database is None:
+        if self._committer is None:
             raise self._is_closed()
         try:
-            return await asyncio.to_thread(is_alive, self._database.path, run)
+            return await asyncio.to_thread(is_alive, self._path, run)
         except OSError as error:
             raise JournalError(
-                f"the journal {self._database.path}: whether the process that wrote an entry is "
-                f"alive cannot be told ({error.strerror})"
+                f"the journal {self._path}: whether the process that wrote an entry is alive "
+                f"cannot be told ({error.strerror})"
             ) from error
+
+    async def _vacuum(self) -> None:
+        while await self._ask(lambda it: it.incremental_vacuum()):
+            pass
 
     def _is_closed(self) -> JournalError:
         return JournalError(f"the journal {self._location.path} is closed")
 
 
-def _begin(path: str) -> ProcessLock:
-    try:
-        remove_stale(path)
-        return ProcessLock(path)
-    except OSError as error:
-        raise JournalError(
-            f"the journal {path}: no file can be made beside it ({error.strerror}): "
-            "make room, and give this process the right to write to its folder"
-        ) from error
+def _open(location: JournalURL, *, create: bool) -> "JournalTables":
+    # In the thread of the database, because SQLAlchemy takes its time to load.
+    from foxapi_async._journal.tables import JournalTables
+
+    return JournalTables.open(location, create=create)
+
+
+def _page(
+    after: EntryId, service: str | None, stages: Collection[Stage] | None, *, omit_bodies: bool
+) -> "Callable[[JournalTables], list[Entry]]":
+    return lambda it: it.page(after, service, stages, omit_bodies=omit_bodies)
 
 
 def _widened(stages: Collection[Stage] | None) -> set[Stage] | None:
-    """Return the stages to look for: what a dead run has sent is told as unknown.
+    """Return the stages to select: what a dead run has sent is ``UNKNOWN``.
 
-    What cannot be read is found only by reading.
+    An ``UNREADABLE`` entry is found only by reading all of them.
     """
     if stages is None or Stage.UNREADABLE in stages:
         return None
     return {*stages, Stage.SENT} if Stage.UNKNOWN in stages else {*stages}
 
 
-def _told(
+def _as_of_now(
     entries: Iterable[Entry], dead: Collection[str], stages: Collection[Stage] | None
 ) -> Iterator[Entry]:
-    """Yield entries as they are told, if they are, or may be, at one of ``stages`` then."""
+    """Yield entries at the stage that follows from the dead runs, if it is one of ``stages``."""
     for entry in entries:
-        told = _orphaned(entry) if entry.note.run in dead else entry
-        if stages is None or told.stage in stages or told.stage is Stage.UNREADABLE:
-            yield told
+        current = orphaned(entry) if entry.id.run in dead else entry
+        if stages is None or current.stage in stages or current.stage is Stage.UNREADABLE:
+            yield current
 
 
-def _orphaned(entry: Entry) -> Entry:
-    """Return the entry of a run that has ended: what it had just sent will never be known."""
+def orphaned(entry: Entry) -> Entry:
+    """Return the entry of a run that has ended: the outcome of what it was sending is unknown."""
     if entry.stage is not Stage.SENT:
         return entry
     return replace(entry, stage=Stage.UNKNOWN, fault=_ORPHANED)

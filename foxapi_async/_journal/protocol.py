@@ -1,4 +1,4 @@
-"""What a journal must do, and the one that lasts as long as its session."""
+"""The methods of a journal, and the journal of a session that has no file."""
 
 from collections.abc import Collection
 from itertools import count
@@ -15,67 +15,71 @@ from foxapi_async.errors import ConfigError, FoxAPIError, SessionClosedError
 
 
 class JournalBackend(Protocol):
-    """Writes down each step of a submission before the next one is taken.
+    """Records each step of a submission before the next step is accepted.
 
-    A method that raises ``JournalError`` before the POST stops the submission where it stands.
+    A method that raises ``JournalError`` before the POST stops the submission there.
     """
 
     async def open(self) -> None:
-        """Get ready to write; further calls do nothing."""
+        """Open the file; further calls do nothing."""
         ...
 
     async def find(self, service: str, key: str) -> Entry | None:
-        """Return what ``key`` was used for, as far as it is known now."""
+        """Return the entry that holds ``key``, at its current stage."""
         ...
 
-    async def intended(self, intent: Intent) -> EntryId | Entry:
-        """Write down that a request is about to be sent, and return the name of the entry.
+    async def record_intent(self, intent: Intent) -> EntryId | Entry:
+        """Record that a request is about to be sent, and return the id of the new entry.
 
-        Returns the entry that holds its key, if there is one, and then nothing may be sent. An
-        intent that replaces this entry takes its place: of several at once, one does.
+        If another entry holds the key, that entry is returned and nothing may be sent. An intent
+        that replaces this entry takes its place; of several such intents at once, one does.
         """
         ...
 
-    async def accepted(self, note: EntryId, task: Task) -> None:
-        """Write down the task that the service made of it."""
+    async def record_accepted(self, entry_id: EntryId, task: Task) -> None:
+        """Record the task of an accepted submission."""
         ...
 
-    async def refused(self, note: EntryId, fault: FoxAPIError | SessionClosedError) -> None:
-        """Write down that the service provably did not take it."""
+    async def record_refused(
+        self, entry_id: EntryId, fault: FoxAPIError | SessionClosedError
+    ) -> None:
+        """Record that the service provably did not accept the submission."""
         ...
 
-    async def unknown(self, note: EntryId, fault: FoxAPIError, task_id: str | None = None) -> None:
-        """Write down that the service may have taken it, as ``task_id`` if an id was seen."""
+    async def record_unknown(
+        self, entry_id: EntryId, fault: FoxAPIError, task_id: str | None = None
+    ) -> None:
+        """Record that the service may have accepted it, as ``task_id`` if an id was seen."""
         ...
 
-    def finished(self, ending: FinalRecord) -> None:
-        """Note how a task ended, to be written down soon, and at the latest by ``aclose``."""
+    def record_finished(self, record: FinalRecord) -> None:
+        """Record how a task ended. It is written soon, and at the latest by ``aclose``."""
         ...
 
-    def heard(self, service: str, task_id: str, answer: ChatCompletion, *, wins: bool) -> None:
-        """Note what the stream of a task has said, whose end nobody has looked at yet."""
+    def record_streamed(self, service: str, task_id: str, completion: ChatCompletion) -> None:
+        """Record what the stream of a task delivered to its end; written as ``record_finished``."""
         ...
 
-    def lost(self, service: str, task_id: str, fault: FoxAPIError) -> None:
-        """Note that the service does not know a task, which it may yet know again."""
+    def record_lost(self, service: str, task_id: str, fault: FoxAPIError) -> None:
+        """Record that the service does not know the task; written as ``record_finished``."""
         ...
 
     async def entries(
         self, service: str | None = None, stages: Collection[Stage] | None = None
     ) -> list[Entry]:
-        """Return entries in the order they were sent: all of them, or those of these stages.
+        """Return entries in the order they were sent: all, or those at one of ``stages``.
 
-        Nobody is left in doubt: what a process that has ended had just sent is ``UNKNOWN`` here.
+        An entry that is ``SENT`` by a process that has ended is ``UNKNOWN`` here.
         """
         ...
 
     async def aclose(self) -> None:
-        """Write down what is still to be written, and let go of the file."""
+        """Write what is not written yet, and close the file."""
         ...
 
 
-class _Taken(Struct, frozen=True, gc=False):
-    """What is left of an accepted submission: a session may make a million, and forgets none."""
+class _Accepted(Struct, frozen=True, gc=False):
+    """An accepted submission in few bytes: a session may make a million."""
 
     task_id: str
     model: str
@@ -85,19 +89,19 @@ class _Taken(Struct, frozen=True, gc=False):
 
 
 class InMemoryJournal:
-    """Remembers the submissions that have a key, and forgets them with the session.
+    """Holds the submissions that have a key, until the session is closed.
 
-    A forgotten key would be billed twice, so none is; each takes about 350 bytes. What has no key
-    takes none.
+    A forgotten key would be billed twice, so each is kept, in about 350 bytes. A submission without
+    a key takes no memory.
     """
 
     def __init__(self) -> None:
         self._numbers = count(1)
         self._names: dict[EntryId, tuple[str, str]] = {}
-        # Those under way, and those whose end is unknown or a failure.
+        # Submissions under way, failed, or of unknown outcome, by service and key.
         self._entries: dict[tuple[str, str], Entry] = {}
-        # The others, by service and key.
-        self._taken: dict[str, dict[str, _Taken]] = {}
+        # Accepted submissions, by service and key.
+        self._accepted: dict[str, dict[str, _Accepted]] = {}
 
     async def open(self) -> None:
         """Do nothing."""
@@ -106,26 +110,26 @@ class InMemoryJournal:
         """Return what ``key`` was used for in this session."""
         return self._find((service, key))
 
-    async def intended(self, intent: Intent) -> EntryId | Entry:
+    async def record_intent(self, intent: Intent) -> EntryId | Entry:
         """Remember the intent if it has a key."""
-        note = self._note()
+        entry_id = self._new_id()
         if intent.key is None:
-            return note
+            return entry_id
         name = intent.service, intent.key
         holder = self._find(name)
         if holder is not None and not _is_retried(holder, intent):
             return holder
-        self._names[note] = name
-        self._entries[name] = Entry.of(note, intent)
-        return note
+        self._names[entry_id] = name
+        self._entries[name] = Entry.of(entry_id, intent)
+        return entry_id
 
-    async def accepted(self, note: EntryId, task: Task) -> None:
+    async def record_accepted(self, entry_id: EntryId, task: Task) -> None:
         """Remember the task of a key."""
-        name = self._names.pop(note, None)
+        name = self._names.pop(entry_id, None)
         if name is None:
             return
         entry = self._entries.pop(name)
-        self._taken.setdefault(entry.service, {})[name[1]] = _Taken(
+        self._accepted.setdefault(entry.service, {})[name[1]] = _Accepted(
             task_id=task.id,
             model=entry.model,
             fingerprint=bytes.fromhex(entry.fingerprint),
@@ -133,41 +137,45 @@ class InMemoryJournal:
             streamed=task.stream is not None,
         )
 
-    async def refused(self, note: EntryId, fault: FoxAPIError | SessionClosedError) -> None:
+    async def record_refused(
+        self, entry_id: EntryId, fault: FoxAPIError | SessionClosedError
+    ) -> None:
         """Set the key free."""
         del fault
-        name = self._names.pop(note, None)
+        name = self._names.pop(entry_id, None)
         if name is not None:
             del self._entries[name]
 
-    async def unknown(self, note: EntryId, fault: FoxAPIError, task_id: str | None = None) -> None:
+    async def record_unknown(
+        self, entry_id: EntryId, fault: FoxAPIError, task_id: str | None = None
+    ) -> None:
         """Remember that the key may have been used."""
-        name = self._names.pop(note, None)
+        name = self._names.pop(entry_id, None)
         if name is not None:
             entry, why = self._entries[name], error_text(fault)
             self._entries[name] = replace(entry, stage=Stage.UNKNOWN, fault=why, task_id=task_id)
 
-    def finished(self, ending: FinalRecord) -> None:
-        """Remember a failure, after which a key may be tried again; a result is the handle's."""
-        if ending.key is None or ending.stage not in FAILED:
+    def record_finished(self, record: FinalRecord) -> None:
+        """Remember a failure, which lets the key be retried; a result is kept by the handle."""
+        if record.key is None or record.stage not in FAILED:
             return
-        name = ending.service, ending.key
+        name = record.service, record.key
         entry = self._find(name)
-        if entry is not None and entry.task_id == ending.task.id:
-            task = encode(ending.task)
-            self._entries[name] = replace(entry, stage=ending.stage, task=task)
-            self._taken.get(ending.service, {}).pop(ending.key, None)
+        if entry is not None and entry.task_id == record.task.id:
+            task = encode(record.task)
+            self._entries[name] = replace(entry, stage=record.stage, task=task)
+            self._accepted.get(record.service, {}).pop(record.key, None)
 
-    def heard(self, service: str, task_id: str, answer: ChatCompletion, *, wins: bool) -> None:
+    def record_streamed(self, service: str, task_id: str, completion: ChatCompletion) -> None:
         """Do nothing: the handle keeps it."""
 
-    def lost(self, service: str, task_id: str, fault: FoxAPIError) -> None:
-        """Do nothing: whoever waits is told."""
+    def record_lost(self, service: str, task_id: str, fault: FoxAPIError) -> None:
+        """Do nothing: the waiter gets the error."""
 
     async def entries(
         self, service: str | None = None, stages: Collection[Stage] | None = None
     ) -> list[Entry]:
-        """Refuse: what a session forgets cannot be recovered from it."""
+        """Raise ``ConfigError``: nothing outlives the session."""
         del service, stages
         raise ConfigError(
             "this session keeps no journal: build it as FoxSession(journal='tasks.db')"
@@ -176,31 +184,31 @@ class InMemoryJournal:
     async def aclose(self) -> None:
         """Do nothing."""
 
-    def _note(self) -> EntryId:
+    def _new_id(self) -> EntryId:
         return EntryId("memory", next(self._numbers))
 
     def _find(self, name: tuple[str, str]) -> Entry | None:
         service, key = name
-        taken = self._taken.get(service, {}).get(key)
-        if taken is None:
+        accepted = self._accepted.get(service, {}).get(key)
+        if accepted is None:
             return self._entries.get(name)
         return Entry(
-            note=self._note(),
+            id=self._new_id(),
             service=service,
             key=key,
-            model=taken.model,
-            fingerprint=taken.fingerprint.hex(),
+            model=accepted.model,
+            fingerprint=accepted.fingerprint.hex(),
             stage=Stage.ACCEPTED,
-            sent_at=taken.sent_at,
-            streamed=taken.streamed,
-            task_id=taken.task_id,
+            sent_at=accepted.sent_at,
+            streamed=accepted.streamed,
+            task_id=accepted.task_id,
         )
 
 
 def _is_retried(holder: Entry, intent: Intent) -> bool:
-    return holder.note == intent.replaces and holder.stage in FAILED
+    return holder.id == intent.replaces and holder.stage in FAILED
 
 
 def error_text(fault: FoxAPIError | SessionClosedError) -> str:
-    """Return an error as a journal keeps it: its class and its text, which holds no secret."""
+    """Return the class and the text of an error, as a journal stores it; it has no secret."""
     return f"{type(fault).__name__}: {fault}"[:500]

@@ -1,4 +1,4 @@
-"""What a journal holds of one submission, from the intent to the result."""
+"""The entries of a journal: one for each submission, from the intent to the result."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -20,9 +20,9 @@ class Stage(StrEnum):
     """How far a submission is known to have come."""
 
     SENT = "sent"
-    """It was about to be sent; nothing after that was written."""
+    """Its POST was about to be sent; nothing later was written."""
     ACCEPTED = "accepted"
-    """It was accepted; the task is not known to have ended."""
+    """The service accepted it; the task is not known to have ended."""
     COMPLETED = "completed"
     """Its task has its result."""
     FAILED = "failed"
@@ -30,15 +30,15 @@ class Stage(StrEnum):
     CANCELLED = "cancelled"
     """Its task was cancelled."""
     UNKNOWN = "unknown"
-    """It may have been accepted: its answer was lost, or its process was killed."""
+    """The service may have accepted it: the response was lost, or the process was killed."""
     REFUSED = "refused"
-    """It was provably not accepted, so its key is free."""
+    """The service provably did not accept it, so its key is free."""
     LOST = "lost"
     """It was accepted, and later the service did not know its task: the service may have forgotten
     it, or the key belongs to another account. Awaiting its handle asks again."""
     UNREADABLE = "unreadable"
-    """Its row in the file is damaged: of the entry only ``note`` is certain, and ``fault`` says
-    what is wrong. Its key is never submitted until the entry is deleted."""
+    """Its row in the file is damaged: only ``id`` is certain, and ``fault`` says what is wrong.
+    Its key is not submitted until the entry is deleted."""
 
 
 FINISHED: Final = frozenset({Stage.COMPLETED, Stage.FAILED, Stage.CANCELLED})
@@ -52,16 +52,16 @@ _MOST_DIGITS: Final = 18
 
 
 class EntryId(Struct, frozen=True, order=True):
-    """Names an entry: the run of a process that wrote it, and its number there."""
+    """The id of an entry. ``str`` gives the text that commands take."""
 
     run: str
-    """The run of a process that wrote the entry."""
+    """The run of a process that wrote the entry: a random text for each opening of the file."""
     number: int
-    """Its number in that run."""
+    """The number of the entry in that run."""
 
     @classmethod
     def parse(cls, text: str) -> "EntryId | None":
-        """Return the note that ``str`` made ``text`` of; ``None`` if it cannot be one."""
+        """Return the id that ``text`` was made of by ``str``; ``None`` if there is none."""
         run, dash, number = text.rpartition("-")
         is_number = number.isascii() and number.isdecimal() and len(number) <= _MOST_DIGITS
         return cls(run, int(number)) if dash and is_number else None
@@ -71,47 +71,53 @@ class EntryId(Struct, frozen=True, order=True):
 
 
 class Intent(Struct, frozen=True, kw_only=True):
-    """A submission that is about to be sent. ``service`` is the base URL that it is sent to.
-
-    ``replaces`` is the entry in whose place it is sent again: one that failed, whose key it takes,
-    or one of unknown outcome, which it settles.
-    """
+    """A submission that is about to be sent."""
 
     service: str
+    """The base URL to which it is sent."""
     key: str | None
+    """Its key, or ``None``."""
     model: str
+    """The model of the request."""
     body: bytes
+    """The JSON of the request."""
     sent_at: float
+    """When it is sent, in Unix seconds."""
     replaces: EntryId | None = None
+    """The entry in whose place it is sent again: one that failed, whose key it takes, or one of
+    unknown outcome, which it settles."""
 
     @property
     def fingerprint(self) -> str:
-        """What the request asks for, in 32 characters."""
+        """A hash of the request, 32 characters."""
         return fingerprint(self.body)
 
 
 class FinalRecord(Struct, frozen=True, kw_only=True):
-    """How a task ended. ``answer`` is what its stream said, where the task alone says less.
-
-    With ``answer_wins`` it is a part: the stream was cut, and the stored answer may lack it.
-    """
+    """How a task ended, as it is written to the journal."""
 
     service: str
+    """The base URL of the service."""
     key: str | None = None
+    """The key of the submission, or ``None``."""
     stage: Stage
+    """The stage that the entry has from then on."""
     task: Task
-    answer: ChatCompletion | None = None
-    answer_wins: bool = False
+    """The last snapshot of the task."""
+    streamed_completion: ChatCompletion | None = None
+    """What the stream delivered, which may be more than the task has; or ``None``."""
+    stream_was_cut: bool = False
+    """Whether ``streamed_completion`` is a part, and the stored result may lack some of it."""
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """One submission as it was written down.
+    """One submission in a journal.
 
     The ``read_...`` methods raise ``JournalError`` for JSON that cannot be read.
     """
 
-    note: EntryId
-    """Names the entry."""
+    id: EntryId
+    """The id of the entry."""
     service: str
     """The base URL to which it was sent."""
     key: str | None
@@ -134,20 +140,20 @@ class Entry(Struct, frozen=True, kw_only=True):
     """The id of the task, or ``None``."""
     task: bytes | None = None
     """The JSON of the last snapshot of the task, or ``None``."""
-    answer: bytes | None = None
-    """The JSON of what the stream said, where the task says less; or ``None``."""
-    answer_wins: bool = False
-    """Whether ``answer`` is a part: the stream was cut, and the stored result may lack it."""
+    streamed_completion: bytes | None = None
+    """The JSON of what the stream delivered, where the task has less; or ``None``."""
+    stream_was_cut: bool = False
+    """Whether ``streamed_completion`` is a part, and the stored result may lack some of it."""
     fault: str | None = None
     """Why the outcome is unknown, or what is damaged; or ``None``."""
     ended_at: float | None = None
     """When the task was seen finished, in Unix seconds."""
 
     @classmethod
-    def of(cls, note: EntryId, intent: Intent) -> "Entry":
-        """Return what is written down of an intent."""
+    def of(cls, entry_id: EntryId, intent: Intent) -> "Entry":
+        """Return the entry of an intent."""
         return cls(
-            note=note,
+            id=entry_id,
             service=intent.service,
             key=intent.key,
             model=intent.model,
@@ -158,34 +164,35 @@ class Entry(Struct, frozen=True, kw_only=True):
         )
 
     def read_request(self) -> GenerationRequest:
-        """Return the request; there is one as long as the outcome is open."""
+        """Return the request. It is kept until the submission is accepted or refused."""
         if self.body is None:
-            raise JournalError(f"the request of entry {self.note} is no longer kept")
+            raise JournalError(f"the request of entry {self.id} is no longer kept")
         return self._read("request", request_decoder.decode, self.body)
 
     def read_task(self) -> Task | None:
         """Return the last snapshot of the task."""
         return None if self.task is None else self._read("task", task_decoder.decode, self.task)
 
-    def read_answer(self) -> ChatCompletion | None:
-        """Return what the stream said of it."""
-        if self.answer is None:
+    def read_streamed_completion(self) -> ChatCompletion | None:
+        """Return what the stream delivered, where the task has less."""
+        if self.streamed_completion is None:
             return None
-        return self._read("answer", decode_completion, Raw(self.answer))
+        content = Raw(self.streamed_completion)
+        return self._read("streamed completion", decode_completion, content)
 
     def _read(self, what: str, read: Callable[[C], T], content: C) -> T:
         try:
             return read(content)
         except (ValueError, RecursionError) as error:
-            # Never the text of the error: it may quote a prompt.
+            # The text of the error may quote a prompt.
             raise JournalError(
-                f"the {what} of entry {self.note} in the journal is damaged "
-                f"({type(error).__name__}): {MEND.format(note=self.note)}"
+                f"the {what} of entry {self.id} in the journal is damaged "
+                f"({type(error).__name__}): {MEND.format(entry=self.id)}"
             ) from None
 
 
 MEND: Final = (
-    "look in your account for what became of it, then delete the entry with "
-    "`foxapi journal prune FILE --entry {note}`"
+    "look in your account for the task, then delete the entry with "
+    "`foxapi journal prune FILE --entry {entry}`"
 )
 """What to do about an entry that cannot be read."""

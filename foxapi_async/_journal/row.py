@@ -1,4 +1,4 @@
-"""From the columns of a row to an entry, whatever a disk has made of them."""
+"""Builds an entry from the columns of a row, which the disk may have damaged."""
 
 import math
 from typing import Any, Final
@@ -8,34 +8,34 @@ import msgspec
 from foxapi_async._journal.records import Entry, EntryId, Stage
 from foxapi_async._journal.seal import SEALS, is_whole
 
-_TRUTHS: Final = ("streamed", "answer_wins")
+_BOOLEANS: Final = ("streamed", "stream_was_cut")
 _NAMES: Final = ("service", "key", "model", "task_id")
 _OURS: Final = frozenset({*SEALS, "run", "number"})
 
 
 def read(row: dict[str, Any]) -> Entry:
-    """Return the entry of a row; one that is damaged is ``UNREADABLE``, and says how."""
-    note = EntryId(_text(row["run"]) or "?", _number(row["number"]))
+    """Return the entry of a row. That of a damaged row is ``UNREADABLE``, and says why."""
+    entry_id = EntryId(_text(row["run"]) or "?", _number(row["number"]))
     if not is_whole(row):
-        return _unreadable(note, row, "its checksum does not match")
+        return _unreadable(entry_id, row, "its checksum does not match")
     # SQLAlchemy names a column by a text of its own kind.
     members = {str(it): value for it, value in row.items() if it not in _OURS}
-    for name in _TRUTHS:
-        # SQLite has no truths: it stores 0 and 1.
+    for name in _BOOLEANS:
+        # SQLite stores them as 0 and 1.
         members[name] = bool(members[name])
     try:
-        return msgspec.convert({**members, "note": note}, Entry)
+        return msgspec.convert({**members, "id": entry_id}, Entry)
     except msgspec.ValidationError as error:
-        # The row was damaged before rows had checksums.
-        return _unreadable(note, row, f"{error}")
+        # The row was damaged before it got its checksums.
+        return _unreadable(entry_id, row, f"{error}")
 
 
-def _unreadable(note: EntryId, row: dict[str, Any], why: str) -> Entry:
-    """Return what can be told of a damaged row: any of it but its note may be wrong."""
+def _unreadable(entry_id: EntryId, row: dict[str, Any], why: str) -> Entry:
+    """Return the members of a damaged row that have the right type; each may be wrong."""
     names = {name: _text(row[name]) for name in _NAMES}
     sent_at = row["sent_at"]
     return Entry(
-        note=note,
+        id=entry_id,
         service=names["service"] or "",
         key=names["key"],
         model=names["model"] or "",

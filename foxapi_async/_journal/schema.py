@@ -1,8 +1,4 @@
-"""The tables of a journal, and the way from one version of them to the next.
-
-Only what SQLAlchemy has for every database is used here, so that another one than SQLite can
-follow.
-"""
+"""The tables of a journal, and the migrations from one version of them to the next."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -31,6 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.types import NullType
 
 from foxapi_async._journal.seal import SEALS, sealed
+from foxapi_async._sql import sqlite
 
 METADATA: Final = MetaData()
 
@@ -52,21 +49,26 @@ SUBMISSIONS: Final = Table(
     Column("streamed", Boolean, nullable=False),
     Column("task_id", String(256)),
     Column("fault", Text),
-    # Without them a row cannot be proved whole: see ``seal``.
+    # The checksums of the other columns: see ``seal``.
     Column("seal", BigInteger),
     Column("content_seal", BigInteger),
     # The large ones last: SQLite reads a row from its front.
     Column("body", LargeBinary),
     Column("task", LargeBinary),
-    Column("answer", LargeBinary),
-    Column("answer_wins", Boolean, nullable=False),
+    Column("streamed_completion", LargeBinary),
+    Column("stream_was_cut", Boolean, nullable=False),
     UniqueConstraint("service", "key"),
     Index("foxapi_submissions_task_id", "task_id"),
 )
 
+KEYS: Final = Index(
+    "foxapi_submissions_keys", SUBMISSIONS.c.key, SUBMISSIONS.c.service, unique=True
+)
+"""The keys once more, so that damage to one index cannot make a key that is in use look free."""
 
-class Mismatch(Exception):  # noqa: N818 a signal between layers, which no user ever sees
-    """The file is no journal, or damaged, or made by a newer release; the text goes on so."""
+
+class Mismatch(Exception):  # noqa: N818 no user sees it
+    """The file is no journal, or is damaged, or made by a newer release; the text says which."""
 
 
 Step = Callable[[Connection], None]
@@ -79,8 +81,8 @@ def _create(connection: Connection) -> None:
 
 
 def _add_seals(connection: Connection) -> None:
-    """Make version 2: rows have checksums. What is there now is taken for whole."""
-    if "seal" in (name for name, _ in _columns(connection)):
+    """Make version 2: rows have checksums. Rows that are there are taken as they are."""
+    if "seal" in (name for name, _ in sqlite.column_types(connection, SUBMISSIONS.name)):
         return
     for name in SEALS:
         connection.exec_driver_sql(f"ALTER TABLE {SUBMISSIONS.name} ADD COLUMN {name} BIGINT")
@@ -88,15 +90,20 @@ def _add_seals(connection: Connection) -> None:
     as_it_is = [type_coerce(column, NullType()) for column in old]
     here = SUBMISSIONS.c.run == bindparam("at_run"), SUBMISSIONS.c.number == bindparam("at_number")
     for run, number in connection.execute(select(SUBMISSIONS.c.run, SUBMISSIONS.c.number)).all():
-        note = {"at_run": run, "at_number": number}
-        row = connection.execute(select(*as_it_is).where(*here), note).one()
+        place = {"at_run": run, "at_number": number}
+        row = connection.execute(select(*as_it_is).where(*here), place).one()
         seals = sealed({column.name: value for column, value in zip(old, row, strict=True)})
         values = {name: seals[name] for name in SEALS}
-        connection.execute(update(SUBMISSIONS).where(*here).values(values), note)
+        connection.execute(update(SUBMISSIONS).where(*here).values(values), place)
 
 
-STEPS: Final[tuple[Step, ...]] = (_create, _add_seals)
-"""What leads from each version to the next; their number is the newest version."""
+def _add_keys(connection: Connection) -> None:
+    """Make version 3: keys are in two indexes."""
+    KEYS.create(connection, checkfirst=True)
+
+
+STEPS: Final[tuple[Step, ...]] = (_create, _add_seals, _add_keys)
+"""The migrations from each version to the next; their number is the newest version."""
 
 
 def migrate(connection: Connection, steps: Sequence[Step] = STEPS) -> None:
@@ -117,26 +124,16 @@ def migrate(connection: Connection, steps: Sequence[Step] = STEPS) -> None:
     connection.execute(update(VERSION).values(version=len(steps)))
 
 
-def check(connection: Connection) -> None:
-    """Raise ``Mismatch`` if the tables cannot be relied on.
-
-    A key that an index has lost would not be found, and would be paid for again.
-    """
+def check_columns(connection: Connection) -> None:
+    """Raise ``Mismatch`` if the columns are not those that the version says."""
     dialect = connection.dialect
     wanted = {(column.name, column.type.compile(dialect)) for column in SUBMISSIONS.c}
-    if not wanted <= _columns(connection):
-        raise Mismatch(_damaged("its table has other columns"))
-    found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
-    if found != "ok":
-        raise Mismatch(_damaged(str(found)))
+    if not wanted <= sqlite.column_types(connection, SUBMISSIONS.name):
+        raise Mismatch(damaged("its table has other columns"))
 
 
-def _columns(connection: Connection) -> set[tuple[str, str]]:
-    rows = connection.exec_driver_sql(f"PRAGMA table_info({SUBMISSIONS.name})")
-    return {(row[1], row[2]) for row in rows}
-
-
-def _damaged(how: str) -> str:
+def damaged(how: str) -> str:
+    """Return the end of the error for a damaged file."""
     return (
         f"is damaged ({' '.join(how.split())[:200]}): nothing is submitted with it. Save its rows "
         "with `sqlite3 FILE .recover | sqlite3 NEW`, and use the new file from then on"
@@ -150,7 +147,7 @@ def _version(connection: Connection) -> int:
             raise Mismatch("is another program's database: give the journal a file of its own")
         return 0
     version = connection.execute(select(VERSION.c.version)).scalar()
-    # What a newer release has made of the tables is not known here.
+    # The tables of a newer release may have other names.
     is_ours = isinstance(version, int) and version <= len(STEPS)
     if not isinstance(version, int) or (is_ours and SUBMISSIONS.name not in names):
         raise Mismatch("lacks a table or its version: it was damaged, or made by another program")

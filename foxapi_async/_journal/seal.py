@@ -1,7 +1,7 @@
-"""The checksums of a row, by which one that a disk has damaged is told from a whole one.
+"""The checksums of a row, which show whether the disk has damaged it.
 
-A checksum is that of each member, put together by XOR. So a change needs only what a member was
-and what it is now, and whatever was damaged elsewhere in the row stays damaged.
+A checksum is the XOR of a checksum of each member. So an update needs only the old and the new
+value of each member that it changes, and damage to other members still shows.
 """
 
 from collections.abc import Mapping
@@ -11,8 +11,8 @@ from zlib import crc32
 RESEAL: Final = "foxapi_reseal"
 """The name of ``reseal`` in SQL."""
 
-CONTENTS: Final = ("body", "task", "answer")
-"""The members that may be large. They have a checksum of their own: lists leave them out."""
+CONTENTS: Final = ("body", "task", "streamed_completion")
+"""The members that may be large. They have a checksum of their own, because lists omit them."""
 
 SEALS: Final = ("seal", "content_seal")
 
@@ -24,7 +24,7 @@ def sealed(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_whole(row: Mapping[str, Any]) -> bool:
-    """Tell whether a row has its checksums; one without its contents is judged without them."""
+    """Tell whether the checksums of a row match; without its contents, whether the first does."""
     seal, content_seal = _seals(row)
     if row["seal"] != seal:
         return False

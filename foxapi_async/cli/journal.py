@@ -146,7 +146,7 @@ def prune(
     `--entry`: look into your account first.
     """
     screen = Screen(json=json)
-    notes = [_note(name) for name in entry or ()]
+    ids = [_entry_id(name) for name in entry or ()]
     stages = {*(stage or ())}
     if stages & _UNDER_WAY:
         raise typer.BadParameter(
@@ -157,16 +157,16 @@ def prune(
     before = time.time() - ((0.0 if stages else _MONTH) if days is None else days) * _DAY
 
     async def delete(journal: Journal) -> int:
-        if notes:
-            return await journal.drop(notes)
+        if ids:
+            return await journal.delete(ids)
         if doubtful := stages & _DOUBTFUL:
-            found = await journal.entries(stages=doubtful, lean=True)
+            found = await journal.entries(stages=doubtful, omit_bodies=True)
             count = sum(entry.stage in doubtful and entry.sent_at < before for entry in found)
             if count:
                 confirm(screen, f"{count} submissions that may be billed are forgotten.", yes=yes)
         return await journal.prune(before, lost=lost, stages=stages or None)
 
-    run(screen, lambda: _prune(screen, open_journal(file), delete, len(set(notes))))
+    run(screen, lambda: _prune(screen, open_journal(file), delete, len(set(ids))))
 
 
 @command.command()
@@ -210,7 +210,7 @@ def settle(
 
 async def _list(screen: Screen, opened: Opened, stages: Collection[Stage], file: str) -> ExitCode:
     async with opened as journal:
-        entries = await journal.entries(stages=stages or None, lean=True)
+        entries = await journal.entries(stages=stages or None, omit_bodies=True)
     _show_entries(screen, entries, file)
     if not entries:
         screen.note("nothing was submitted" if not stages else "nothing is at this stage")
@@ -225,8 +225,8 @@ def _show_entries(screen: Screen, entries: Collection[Entry], file: str) -> None
     for entry in entries:
         if entry.stage is Stage.UNREADABLE:
             screen.note(
-                f"{entry.note}: {entry.fault}; look for it in your account, then delete it with "
-                f"`foxapi journal prune {file} --entry {entry.note}`",
+                f"{entry.id}: {entry.fault}; look for it in your account, then delete it with "
+                f"`foxapi journal prune {file} --entry {entry.id}`",
                 "",
             )
 
@@ -248,7 +248,7 @@ async def _show_unknown(screen: Screen, opened: Opened, file: str) -> ExitCode:
 
 async def _show(screen: Screen, opened: Opened, name: str) -> ExitCode:
     async with opened as journal:
-        found = await journal.named(name)
+        found = await journal.lookup(name)
     if not found:
         raise UsageError(f"NAME {name[:80]!r}: there is no such entry, key or task id")
     for entry in found:
@@ -263,7 +263,7 @@ async def _resume(
 ) -> ExitCode:
     # A file that is not there, or is no journal, is told of before the service is asked.
     async with opened as journal:
-        gone = len(await journal.entries(stages={Stage.LOST}, lean=True))
+        gone = len(await journal.entries(stages={Stage.LOST}, omit_bodies=True))
     async with session as fox:
         recovery = await fox.recover(finished=lost)
         handles = [handle for handle in recovery.handles if not handle.done()]
@@ -301,16 +301,16 @@ async def _prune(
     return ExitCode.OK
 
 
-def _note(name: str) -> EntryId:
-    note = EntryId.parse(name)
-    if note is None:
+def _entry_id(name: str) -> EntryId:
+    entry_id = EntryId.parse(name)
+    if entry_id is None:
         raise typer.BadParameter(f"--entry {name[:80]!r}: take it from `foxapi journal list`")
-    return note
+    return entry_id
 
 
 def _members(entry: Entry) -> dict[str, Any]:
     return {
-        "entry": str(entry.note),
+        "entry": str(entry.id),
         "key": entry.key,
         "stage": entry.stage.value,
         "model": entry.model,
@@ -327,7 +327,7 @@ def _contents(entry: Entry) -> dict[str, Any]:
     return {
         "request": _content(entry, "request", entry.body),
         "task": _content(entry, "task", entry.task),
-        "answer": _content(entry, "answer", entry.answer),
+        "answer": _content(entry, "answer", entry.streamed_completion),
     }
 
 
@@ -335,7 +335,7 @@ def _content(entry: Entry, name: str, content: bytes | None) -> Any:
     try:
         return None if content is None else msgspec.json.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise JournalError(f"the {name} of entry {entry.note} is damaged") from None
+        raise JournalError(f"the {name} of entry {entry.id} is damaged") from None
 
 
 def _table(entries: Iterable[Entry]) -> "Text":
@@ -346,7 +346,7 @@ def _table(entries: Iterable[Entry]) -> "Text":
         ("entry", "task", "stage", "sent", "key", "model"),
         [
             (
-                str(entry.note),
+                str(entry.id),
                 entry.task_id or "",
                 entry.stage.value,
                 local_time(entry.sent_at),

@@ -30,7 +30,7 @@ def confirm(screen: Screen, what: str, *, yes: bool) -> None:
 
 async def unsettled(journal: Journal) -> list[Entry]:
     """Return the entries of unknown outcome of which no task id was seen."""
-    found = await journal.entries(stages={Stage.UNKNOWN}, lean=True)
+    found = await journal.entries(stages={Stage.UNKNOWN}, omit_bodies=True)
     return [entry for entry in found if entry.stage is Stage.UNKNOWN and entry.task_id is None]
 
 
@@ -43,7 +43,7 @@ async def forget_unknown(
         if unknown:
             what = f"{len(unknown)} submissions that may be billed are forgotten."
             confirm(screen, what, yes=yes)
-        forgotten = await journal.drop([entry.note for entry in unknown])
+        forgotten = await journal.delete([entry.id for entry in unknown])
     screen.record(forgotten=forgotten)
     screen.print(f"{forgotten} forgotten")
     return ExitCode.OK

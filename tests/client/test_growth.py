@@ -28,10 +28,10 @@ async def remember(number: int, *, keyed: bool) -> int:
             body=b'{"model":"gpt-5.5","messages":[{"role":"user","content":"row %d"}]}' % index,
             sent_at=1_776_874_565.25 + index,
         )
-        note = await recorder.intended(intent)
-        assert isinstance(note, EntryId)
+        entry_id = await recorder.record_intent(intent)
+        assert isinstance(entry_id, EntryId)
         task = Task(id=f"task-llm-1776874565-{index:08d}", model="gpt-5.5", status="pending")
-        await recorder.accepted(note, task)
+        await recorder.record_accepted(entry_id, task)
 
     await row(number)
     gc.collect()

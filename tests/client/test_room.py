@@ -104,14 +104,14 @@ async def test_a_task_that_ends_before_its_submit_returns_is_known_to_its_handle
         ) as fox,
     ):
         recorder = fox._service.options.journal
-        accepted, slow = recorder.accepted, asyncio.Event()
+        accepted, slow = recorder.record_accepted, asyncio.Event()
 
-        async def slowly(note: EntryId, task: Task) -> None:
-            await accepted(note, task)
+        async def slowly(entry_id: EntryId, task: Task) -> None:
+            await accepted(entry_id, task)
             await slow.wait()
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(recorder, "accepted", slowly)
+            patch.setattr(recorder, "record_accepted", slowly)
             first, second = (asyncio.create_task(fox.llm.submit(**PROMPT)) for _ in range(2))
             while fox.stats().tasks < 1 or fox.stats().unfinished:
                 await asyncio.sleep(0)

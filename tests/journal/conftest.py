@@ -17,8 +17,9 @@ from aiohttp.typedefs import Handler
 import foxapi_async
 from foxapi_async import FoxSession, PollPolicy
 from foxapi_async._journal import Entry, Stage
-from foxapi_async._journal.journal import Journal
+from foxapi_async._journal.file_journal import FileJournal
 from foxapi_async._journal.journal_url import JournalURL
+from foxapi_async._journal.tables import JournalTables
 from foxapi_async._protocol.fingerprint import fingerprint
 from foxapi_async.gateway import Gateway
 
@@ -152,8 +153,26 @@ def scripted() -> Callable[[str, Path], AbstractAsyncContextManager[Script]]:
     return _scripted
 
 
+async def _set_pragma(fox: Any, text: str) -> None:
+    committer = fox._service.options.journal._committer
+    done = asyncio.get_running_loop().create_future()
+
+    def execute(tables: JournalTables) -> None:
+        tables.connection.exec_driver_sql(f"PRAGMA {text}").close()
+        tables.connection.rollback()
+
+    committer._thread.submit(execute, done.set_result)
+    await done
+
+
+@pytest.fixture
+def set_pragma() -> Callable[[Any, str], Awaitable[None]]:
+    """Return what sets a pragma of a session's own connection."""
+    return _set_pragma
+
+
 async def _written(file: Path) -> list[Entry]:
-    journal = Journal(JournalURL(str(file)), create=False)
+    journal = FileJournal(JournalURL(str(file)), create=False)
     try:
         return await journal.entries()
     finally:

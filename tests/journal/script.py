@@ -122,7 +122,7 @@ async def run(url: str, file: str, what: str, some: range, at_once: int) -> None
 
 def serve(url: str, file: str) -> None:
     """Fork for each line until stdin ends."""
-    importlib.import_module("foxapi_async._journal.journal")
+    importlib.import_module("foxapi_async._journal.tables")
     gc.freeze()
     for line in sys.stdin:
         what, first, last, at_once = line.split()

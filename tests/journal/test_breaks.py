@@ -19,8 +19,9 @@ from foxapi_async import (
 from foxapi_async._client import submitter
 from foxapi_async._client.params import LLMParams
 from foxapi_async._journal import EntryId, Intent, Stage
-from foxapi_async._journal.journal import Journal
+from foxapi_async._journal.file_journal import FileJournal
 from foxapi_async._journal.journal_url import JournalURL
+from foxapi_async._journal.tables import JournalTables
 from foxapi_async.gateway import Gateway
 from foxapi_async.hooks import Event, SubmitOutcomeUnknown
 from foxapi_async.testing import WHOLE, BackgroundGateway, FaultProxy, Reset, Stall
@@ -53,21 +54,21 @@ async def test_a_bug_of_a_lent_session_leaves_the_key_unknown(
 
 
 async def test_a_key_waits_for_no_write_that_failed(
-    open_fox: Any, fault_proxy: FaultProxy, gateway: Gateway
+    open_fox: Any, set_pragma: Any, fault_proxy: FaultProxy, gateway: Gateway
 ) -> None:
     """While an id cannot be written down its key raises, and the first look writes it down."""
     fault_proxy.on("POST", "*", Stall(response=0), times=1)
     async with open_fox(base_url=fault_proxy.url) as fox:
         submitting = asyncio.create_task(fox.llm.submit(**KEYED))
         await fault_proxy.wait_for_stalls()
-        await pragma(fox, "query_only = 1")
+        await set_pragma(fox, "query_only = 1")
         fault_proxy.release()
         handle = await submitting
         with pytest.raises(JournalError, match="read-only"):
             await fox.llm.submit(**KEYED)
         with pytest.raises(JournalError, match="read-only"):
             await fox.recover()
-        await pragma(fox, "query_only = 0")
+        await set_pragma(fox, "query_only = 0")
         assert await fox.llm.submit(**KEYED) is handle
         assert (await fox.recover()).handles == (handle,)
     assert gateway.stats.submits == 1
@@ -115,10 +116,10 @@ async def test_a_cancelled_close_closes_the_file(
 
 async def test_stages_are_those_that_are_told(file: Path) -> None:
     """What died with its process is found as unknown, and not as sent."""
-    journal = Journal(JournalURL(str(file)))
-    await journal.intended(INTENT)
+    journal = FileJournal(JournalURL(str(file)))
+    await journal.record_intent(INTENT)
     await journal.aclose()
-    journal = Journal(JournalURL(str(file)))
+    journal = FileJournal(JournalURL(str(file)))
     assert [entry.stage for entry in await journal.entries(stages={Stage.UNKNOWN})] == ["unknown"]
     assert await journal.entries(stages={Stage.SENT}) == []
     await journal.aclose()
@@ -126,13 +127,13 @@ async def test_stages_are_those_that_are_told(file: Path) -> None:
 
 async def test_what_is_under_way_is_not_dropped(file: Path) -> None:
     """Nobody can delete an entry that a living process has just sent; afterwards they can."""
-    one, two = Journal(JournalURL(str(file))), Journal(JournalURL(str(file)))
-    note = await one.intended(INTENT)
-    assert isinstance(note, EntryId)
-    assert await two.drop([note]) == 0
-    assert [entry.note for entry in await two.entries(stages={Stage.SENT})] == [note]
+    one, two = FileJournal(JournalURL(str(file))), FileJournal(JournalURL(str(file)))
+    entry_id = await one.record_intent(INTENT)
+    assert isinstance(entry_id, EntryId)
+    assert await two.delete([entry_id]) == 0
+    assert [entry.id for entry in await two.entries(stages={Stage.SENT})] == [entry_id]
     await one.aclose()
-    assert await two.drop([note]) == 1
+    assert await two.delete([entry_id]) == 1
     await two.aclose()
 
 
@@ -145,27 +146,27 @@ async def test_a_link_to_a_file_is_the_file(file: Path) -> None:
         link.symlink_to(file)
 
     await asyncio.to_thread(prepare)
-    one, two = Journal(JournalURL(str(link))), Journal(JournalURL(str(file)))
-    note = await one.intended(INTENT)
+    one, two = FileJournal(JournalURL(str(link))), FileJournal(JournalURL(str(file)))
+    entry_id = await one.record_intent(INTENT)
     entry = await two.find("http://s", "row-17")
     assert entry is not None
-    assert (entry.note, entry.stage) == (note, Stage.SENT)
+    assert (entry.id, entry.stage) == (entry_id, Stage.SENT)
     await one.aclose()
     await two.aclose()
 
 
 async def test_a_closed_journal_says_so(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A look that is overtaken by the close of its journal ends with ``JournalError``."""
-    one, two = Journal(JournalURL(str(file))), Journal(JournalURL(str(file)))
-    await one.intended(INTENT)
+    one, two = FileJournal(JournalURL(str(file))), FileJournal(JournalURL(str(file)))
+    await one.record_intent(INTENT)
     asked, closed = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
 
-    def is_living(*_: str) -> bool:
+    def is_alive(*_: str) -> bool:
         loop.call_soon_threadsafe(asked.set)
         return not closed.wait(10)
 
-    monkeypatch.setattr("foxapi_async._journal.journal.is_living", is_living)
+    monkeypatch.setattr("foxapi_async._journal.journal.is_alive", is_alive)
     looking = asyncio.create_task(two.find("http://s", "row-17"))
     await asked.wait()
     await two.aclose()
@@ -183,13 +184,12 @@ async def test_a_driver_that_fails_in_its_own_way_hides_no_id(
     async with open_fox(base_url=fault_proxy.url) as fox:
         submitting = asyncio.create_task(fox.llm.submit(**KEYED))
         await fault_proxy.wait_for_stalls()
-        driver = fox._service.options.journal._database._driver
 
-        async def fail(*_: object) -> None:
+        def fail(*_: object) -> None:
             raise sqlite3.OperationalError("disk I/O error")
 
         with monkeypatch.context() as patch:
-            patch.setattr(driver, "_execute", fail)
+            patch.setattr(JournalTables, "write", fail)
             fault_proxy.release()
             handle = await submitting
         assert handle.id in caplog.text
@@ -204,11 +204,11 @@ async def test_a_journal_without_its_table_is_told(file: Path) -> None:
         connection.execute("DROP TABLE foxapi_submissions")
         connection.close()
 
-    journal = Journal(JournalURL(str(file)))
+    journal = FileJournal(JournalURL(str(file)))
     await journal.open()
     await journal.aclose()
     await asyncio.to_thread(damage)
-    journal = Journal(JournalURL(str(file)))
+    journal = FileJournal(JournalURL(str(file)))
     with pytest.raises(JournalError, match="damaged"):
         await journal.open()
     await journal.aclose()
@@ -271,26 +271,36 @@ async def test_a_cancel_of_every_task_loses_nothing(
 
 
 @pytest.mark.parametrize("keyed", [True, False])
-async def test_a_commit_that_was_cut_short_is_made_once(
+async def test_a_commit_whose_caller_is_cancelled_is_made_once(
     file: Path, monkeypatch: pytest.MonkeyPatch, keyed: bool
 ) -> None:
-    """An intent whose commit was cancelled after it had come through is there once, and free."""
-    journal = Journal(JournalURL(str(file)))
+    """An intent whose caller is cancelled during its commit is there once, and its key is free."""
+    journal = FileJournal(JournalURL(str(file)))
     await journal.open()
-    assert journal._database is not None
-    write, cut = journal._database.write, asyncio.Event()
+    write, begun, cut = JournalTables.write, asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
 
-    async def write_and_be_cut(*arguments: Any) -> None:
-        await write(*arguments)
-        if not cut.is_set():
-            cut.set()
-            raise asyncio.CancelledError
+    def write_slowly(*arguments: Any) -> Any:
+        loop.call_soon_threadsafe(begun.set)
+        cut.wait(10)
+        return write(*arguments)
 
-    monkeypatch.setattr(journal._database, "write", write_and_be_cut)
+    monkeypatch.setattr(JournalTables, "write", write_slowly)
     intent = INTENT if keyed else replace(INTENT, key=None)
-    note = await journal.intended(intent)
-    assert isinstance(note, EntryId)
-    assert [entry.note for entry in await journal.entries()] == [note]
+    sending = asyncio.create_task(journal.record_intent(intent))
+    await begun.wait()
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    await asyncio.wait({sending})
+    cut.set()
+    assert sending.cancelled()
+    (entry,) = await journal.entries()
+    assert entry.stage is Stage.REFUSED
+    entry_id = await journal.record_intent(intent)
+    assert isinstance(entry_id, EntryId)
+    assert [entry.id for entry in await journal.entries()] == (
+        [entry_id] if keyed else [entry.id, entry_id]
+    )
     await journal.aclose()
 
 
@@ -328,9 +338,3 @@ async def test_a_request_with_unknown_members_is_recovered(
         (lost,) = (await fox.recover()).unknown
     assert lost.request == caught.value.request
     assert lost.fingerprint == caught.value.fingerprint
-
-
-async def pragma(fox: Any, text: str) -> None:
-    """Turn a knob of the session's own connection, behind the door."""
-    database = fox._service.options.journal._database
-    await database.run(lambda it: it.exec_driver_sql(f"PRAGMA {text}").close())

@@ -19,6 +19,7 @@ from foxapi_async._journal import make_recorder
 from foxapi_async._journal.journal_url import JournalURL
 from foxapi_async._journal.process_lock import ProcessLock, is_alive, remove_stale
 from foxapi_async._journal.schema import STEPS, SUBMISSIONS, VERSION, migrate
+from foxapi_async.journal import open_journal
 from foxapi_async.testing import ManualClock
 
 
@@ -57,26 +58,21 @@ def test_what_names_no_file_is_refused(journal: Any) -> None:
         FoxSession("sk-local", journal=journal)
 
 
-@pytest.mark.parametrize("missing", ["sqlalchemy", "aiosqlite"])
-def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the extra the error says what to install."""
-    for name in [name for name in sys.modules if name.startswith("foxapi_async._journal.")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
     with pytest.raises(ConfigError, match=r"foxapi-async\[journal\]"):
         make_recorder("tasks.db", ManualClock())
 
 
-@pytest.mark.parametrize("missing", ["sqlalchemy", "aiosqlite"])
-async def test_a_missing_extra_is_named_inside_a_loop_too(
-    monkeypatch: pytest.MonkeyPatch, missing: str
+async def test_a_missing_extra_is_named_by_the_door_too(
+    monkeypatch: pytest.MonkeyPatch, file: Path
 ) -> None:
-    """A session that is built where nothing is loaded yet says so at once all the same."""
-    for name in [name for name in sys.modules if name.startswith("foxapi_async._journal.")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, missing, None)
+    """``open_journal`` without the extra says what to install."""
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
     with pytest.raises(ConfigError, match=r"foxapi-async\[journal\]"):
-        make_recorder("tasks.db", ManualClock())
+        async with open_journal(file):
+            pass
 
 
 LATE = """
@@ -90,7 +86,7 @@ loaded_by = set()
 
 
 def note(event, arguments):
-    if event == "import" and arguments[0].partition(".")[0] in ("sqlalchemy", "aiosqlite"):
+    if event == "import" and arguments[0].partition(".")[0] == "sqlalchemy":
         loaded_by.add(threading.current_thread() is threading.main_thread())
 
 
@@ -252,7 +248,7 @@ def test_tables_grow_up_with_their_rows(tmp_path: Path) -> None:
     row: dict[str, Any] = dict.fromkeys((column.name for column in SUBMISSIONS.c), None)
     row |= {"run": "r", "number": 1, "service": "s", "kind": "llm", "model": "m"}
     row |= {"fingerprint": "f", "stage": "sent", "sent_at": 1.0}
-    row |= {"streamed": False, "answer_wins": False}
+    row |= {"streamed": False, "stream_was_cut": False}
     with engine.begin() as connection:
         migrate(connection)
         connection.execute(SUBMISSIONS.insert().values(row))

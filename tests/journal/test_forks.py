@@ -9,7 +9,7 @@ from pathlib import Path
 
 import foxapi_async
 from foxapi_async._journal import EntryId, Intent, Stage
-from foxapi_async._journal.journal import Journal
+from foxapi_async._journal.file_journal import FileJournal
 from foxapi_async._journal.journal_url import JournalURL
 
 INTENT = Intent(service="http://s", key="row-17", model="m", body=b"{}", sent_at=1.0)
@@ -75,16 +75,14 @@ def test_a_fork_is_told_and_does_no_harm(tmp_path: Path) -> None:
     ], done.stderr
 
 
-async def intend(journal: Journal) -> None:
-    """Send something, and close the file alone: its thread would be left."""
-    assert isinstance(await journal.intended(INTENT), EntryId)
-    assert journal._database is not None
-    await journal._database.aclose()
+async def intend(journal: FileJournal) -> None:
+    """Record an intent, and leave the journal open."""
+    assert isinstance(await journal.record_intent(INTENT), EntryId)
 
 
 async def look(file: Path) -> Stage:
     """Return what another session is told of it."""
-    journal = Journal(JournalURL(str(file)))
+    journal = FileJournal(JournalURL(str(file)))
     (entry,) = await journal.entries()
     await journal.aclose()
     return entry.stage
@@ -92,7 +90,7 @@ async def look(file: Path) -> Stage:
 
 def test_a_journal_that_nobody_closed_lets_go(file: Path) -> None:
     """What a dropped journal had sent is unknown to others in the same process, at once."""
-    dropped = Journal(JournalURL(str(file)))
+    dropped = FileJournal(JournalURL(str(file)))
     asyncio.run(intend(dropped))
     assert asyncio.run(look(file)) is Stage.SENT
     del dropped

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foxapi_async._journal import EntryId, FinalRecord, Intent, Stage
-from foxapi_async._journal.journal import Journal
+from foxapi_async._journal.file_journal import FileJournal
 from foxapi_async._journal.journal_url import JournalURL
 from foxapi_async._wire.task import task_decoder
 from foxapi_async.errors import FoxAPIError
@@ -39,93 +39,96 @@ class Model:
         """Return the entry that holds a key, if it is a key and is taken."""
         if key is None:
             return None
-        return next((note for note, its in self.keys.items() if its == key), None)
+        return next((entry_id for entry_id, its in self.keys.items() if its == key), None)
 
-    def intend(self, note: EntryId, key: str | None) -> None:
+    def intend(self, entry_id: EntryId, key: str | None) -> None:
         """Take in a new entry; a refused one with its key makes way."""
         former = self.holder(key)
         if former is not None:
             del self.keys[former], self.stages[former]
-        self.keys[note], self.stages[note] = key, Stage.SENT
+        self.keys[entry_id], self.stages[entry_id] = key, Stage.SENT
 
     def end_run(self) -> None:
         """Give up what was sent and not settled: it will never be known."""
-        for note, stage in self.stages.items():
+        for entry_id, stage in self.stages.items():
             if stage is Stage.SENT:
-                self.stages[note] = Stage.UNKNOWN
+                self.stages[entry_id] = Stage.UNKNOWN
 
 
 async def crash(journal: Any) -> None:
     """End a process as far as the file can tell: its mark goes, and nothing more is written."""
-    await journal._database.aclose()
+    if journal._committer is not None:
+        await journal._committer._thread.aclose()
     if journal._run is not None:
         await asyncio.to_thread(journal._run.end)
-    journal._writer = journal._database = journal._run = None
+    journal._committer = journal._run = None
     await journal.aclose()
 
 
 async def play(file: Path, steps: list[tuple[str, Any]]) -> None:
     """Do the steps to a journal and to the model."""
-    model, journal = Model(), Journal(JournalURL(str(file)))
+    model, journal = Model(), FileJournal(JournalURL(str(file)))
     await journal.open()
     for number, (what, choice) in enumerate(steps):
         if what == "intend":
             intent = Intent(service=SERVICE, key=choice, model="m", body=b"{}", sent_at=number)
-            answer = await journal.intended(intent)
+            answer = await journal.record_intent(intent)
             former = model.holder(choice)
             if former is not None and model.stages[former] is not Stage.REFUSED:
                 assert not isinstance(answer, EntryId)
-                assert answer.note == former
+                assert answer.id == former
             else:
                 assert isinstance(answer, EntryId)
                 model.intend(answer, choice)
         elif what in {"crash", "reopen"}:
             await (crash(journal) if what == "crash" else journal.aclose())
             model.end_run()
-            journal = Journal(JournalURL(str(file)))
+            journal = FileJournal(JournalURL(str(file)))
         else:
             await settle(journal, model, what, choice)
-        found = {entry.note: entry.stage for entry in await journal.entries()}
+        found = {entry.id: entry.stage for entry in await journal.entries()}
         assert found == model.stages
         for key in {key for key in model.keys.values() if key is not None}:
             entry = await journal.find(SERVICE, key)
             assert entry is not None
-            assert (entry.note, entry.stage) == (model.holder(key), found[entry.note])
+            assert (entry.id, entry.stage) == (model.holder(key), found[entry.id])
     await journal.aclose()
 
 
-async def settle(journal: Journal, model: Model, what: str, choice: int) -> None:
+async def settle(journal: FileJournal, model: Model, what: str, choice: int) -> None:
     """Take the next step of one entry that can take it."""
     before = {"finish": {Stage.ACCEPTED, Stage.LOST}, "lose": {*Stage} - {Stage.SENT}}
     ready = [
-        note for note, stage in model.stages.items() if stage in before.get(what, {Stage.SENT})
+        entry_id
+        for entry_id, stage in model.stages.items()
+        if stage in before.get(what, {Stage.SENT})
     ]
     if not ready:
         return
-    note = ready[choice % len(ready)]
+    entry_id = ready[choice % len(ready)]
     status = "completed" if what == "finish" else "pending"
     task = task_decoder.decode(
-        b'{"id": "%s", "status": "%s", "model": "m"}' % (str(note).encode(), status.encode())
+        b'{"id": "%s", "status": "%s", "model": "m"}' % (str(entry_id).encode(), status.encode())
     )
     if what == "accept":
-        await journal.accepted(note, task)
-        model.stages[note] = Stage.ACCEPTED
+        await journal.record_accepted(entry_id, task)
+        model.stages[entry_id] = Stage.ACCEPTED
     elif what == "refuse":
-        await journal.refused(note, FoxAPIError("no"))
-        model.stages[note] = Stage.REFUSED
+        await journal.record_refused(entry_id, FoxAPIError("no"))
+        model.stages[entry_id] = Stage.REFUSED
     elif what == "doubt":
-        await journal.unknown(note, FoxAPIError("lost"))
-        model.stages[note] = Stage.UNKNOWN
+        await journal.record_unknown(entry_id, FoxAPIError("lost"))
+        model.stages[entry_id] = Stage.UNKNOWN
     else:
         await journal.open()
         if what == "finish":
-            journal.finished(FinalRecord(service=SERVICE, stage=Stage.COMPLETED, task=task))
-            model.stages[note] = Stage.COMPLETED
+            journal.record_finished(FinalRecord(service=SERVICE, stage=Stage.COMPLETED, task=task))
+            model.stages[entry_id] = Stage.COMPLETED
         else:
-            journal.lost(SERVICE, task.id, FoxAPIError("404"))
-            if model.stages[note] is Stage.ACCEPTED:
-                model.stages[note] = Stage.LOST
-        await journal.accepted(EntryId("nobody", 1), task)  # the next commit takes it along
+            journal.record_lost(SERVICE, task.id, FoxAPIError("404"))
+            if model.stages[entry_id] is Stage.ACCEPTED:
+                model.stages[entry_id] = Stage.LOST
+        await journal.record_accepted(EntryId("nobody", 1), task)  # the next commit takes it along
 
 
 @settings(max_examples=40)

@@ -166,9 +166,9 @@ async def test_an_id_that_was_seen_is_kept(open_fox: Any, gateway: Gateway, file
         journal = fox._service.options.journal
         body = b'{"model":"gpt-5.5","messages":[{"role":"user","content":"count 1 to 3"}]}'
         intent = Intent(service=gateway.url, key="row-17", model="m", body=body, sent_at=1.0)
-        note = await journal.intended(intent)
-        assert isinstance(note, EntryId)
-        await journal.unknown(note, InvalidResponseError("half an answer"), accepted.id)
+        entry_id = await journal.record_intent(intent)
+        assert isinstance(entry_id, EntryId)
+        await journal.record_unknown(entry_id, InvalidResponseError("half an answer"), accepted.id)
     async with open_fox() as fox:
         with pytest.raises(SubmitOutcomeUnknownError) as caught:
             await fox.llm.submit(**GOOD)

@@ -13,7 +13,6 @@ import pytest
 from foxapi_async import (
     APIConnectionError,
     ConfigError,
-    FoxSession,
     JournalError,
     ModelNotSupportedError,
     RequestValidationError,
@@ -343,22 +342,28 @@ async def test_a_copy_may_have_a_journal_of_its_own(open_fox: Any, file: Path) -
         assert [known.id for known in (await fox.recover()).handles] == [handle.id]
 
 
-async def test_a_full_disk_stops_submitting(open_fox: Any, gateway: Gateway) -> None:
+async def test_a_full_disk_stops_submitting(
+    open_fox: Any, set_pragma: Any, gateway: Gateway
+) -> None:
     """When the intent cannot be written down nothing is sent, and it works again afterwards."""
     async with open_fox() as fox:
         await fox.llm.submit(**PROMPT)
-        await pragma(fox, "max_page_count = 1")
+        await set_pragma(fox, "max_page_count = 1")
         big: LLMParams = {"model": "gpt-5.5", "messages": "count 1 to 3 " + "x" * 200_000}
         with pytest.raises(JournalError, match="disk is full"):
             await fox.llm.submit(**big)
         assert gateway.stats.submits == 1
-        await pragma(fox, "max_page_count = 1000000")
+        await set_pragma(fox, "max_page_count = 1000000")
         await fox.llm.submit(**big)
     assert gateway.stats.submits == 2
 
 
 async def test_a_failing_write_hides_no_id(
-    open_fox: Any, fault_proxy: FaultProxy, caplog: pytest.LogCaptureFixture, gateway: Gateway
+    open_fox: Any,
+    set_pragma: Any,
+    fault_proxy: FaultProxy,
+    caplog: pytest.LogCaptureFixture,
+    gateway: Gateway,
 ) -> None:
     """An id that cannot be written down is returned, logged, told, and written down later."""
     events: list[Event] = []
@@ -366,7 +371,7 @@ async def test_a_failing_write_hides_no_id(
     async with open_fox(base_url=fault_proxy.url, hooks=[events.append]) as fox:
         submitting = asyncio.create_task(fox.llm.submit(**KEYED))
         await fault_proxy.wait_for_stalls()
-        await pragma(fox, "query_only = 1")
+        await set_pragma(fox, "query_only = 1")
         fault_proxy.release()
         handle = await submitting
         about = [event for event in events if isinstance(event, TaskUnrecorded | TaskSubmitted)]
@@ -376,17 +381,17 @@ async def test_a_failing_write_hides_no_id(
         assert "read-only" in caplog.text
         with pytest.raises(JournalError, match="read-only"):
             await fox.llm.submit(**PROMPT)
-        await pragma(fox, "query_only = 0")
+        await set_pragma(fox, "query_only = 0")
     assert gateway.stats.submits == 1
     async with open_fox(base_url=fault_proxy.url) as fox:
         assert [known.id for known in (await fox.recover()).handles] == [handle.id]
 
 
-async def test_a_close_that_cannot_write_says_so(open_fox: Any) -> None:
+async def test_a_close_that_cannot_write_says_so(open_fox: Any, set_pragma: Any) -> None:
     """Results that are lost at the close raise, after everything else was closed."""
     fox = open_fox()
     handle = await fox.llm.submit(**KEYED)
-    await pragma(fox, "query_only = 1")
+    await set_pragma(fox, "query_only = 1")
     await handle
     with pytest.raises(JournalError, match="read-only"):
         await fox.aclose()
@@ -398,9 +403,3 @@ def rows(file: Path, query: str) -> list[Any]:
     """Ask the file itself."""
     with closing(sqlite3.connect(file)) as connection:
         return connection.execute(query).fetchall()
-
-
-async def pragma(fox: FoxSession, text: str) -> None:
-    """Turn a knob of the session's own connection, behind the door."""
-    journal: Any = fox._service.options.journal
-    await journal._database.run(lambda it: it.exec_driver_sql(f"PRAGMA {text}").close())

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import create_engine, insert
 
 from foxapi_async._journal import Entry, EntryId, Stage
-from foxapi_async._journal.journal import Journal
+from foxapi_async._journal.file_journal import FileJournal
 from foxapi_async._journal.journal_url import JournalURL
 from foxapi_async._journal.schema import SUBMISSIONS
 from foxapi_async._journal.seal import sealed
@@ -24,13 +24,13 @@ ROW: dict[str, Any] = {
     "stage": "completed",
     "sent_at": 1.0,
     "streamed": False,
-    "answer_wins": False,
+    "stream_was_cut": False,
 }
 
 
 async def fill(file: Path, rows: list[dict[str, Any]]) -> None:
     """Write rows as if sessions had."""
-    journal = Journal(JournalURL(str(file)))
+    journal = FileJournal(JournalURL(str(file)))
     await journal.open()
     await journal.aclose()
 
@@ -78,11 +78,11 @@ async def test_a_scan_and_the_entries_agree(file: Path) -> None:
             async with open_journal(file) as journal:
                 scanned: list[Entry] = [one async for one in journal.scan(service, stages)]
                 entries = await journal.entries(service, stages)
-            assert sorted(scanned, key=lambda entry: entry.note) == sorted(
-                entries, key=lambda entry: entry.note
+            assert sorted(scanned, key=lambda entry: entry.id) == sorted(
+                entries, key=lambda entry: entry.id
             )
-            assert [entry.note.run for entry in scanned] == sorted(
-                (entry.note.run for entry in entries), key=[*runs].index
+            assert [entry.id.run for entry in scanned] == sorted(
+                (entry.id.run for entry in entries), key=[*runs].index
             )
             assert scanned
 
@@ -92,10 +92,10 @@ async def test_an_entry_is_found_by_each_of_its_names(file: Path) -> None:
     await fill(file, [{"run": "r-1", "number": 7, "key": "row-17", "task_id": "task-1"}])
     async with open_journal(file) as journal:
         for name in ("r-1-7", "row-17", "task-1"):
-            (entry,) = await journal.named(name)
-            assert entry.note == EntryId("r-1", 7)
+            (entry,) = await journal.lookup(name)
+            assert entry.id == EntryId("r-1", 7)
         for name in ("", "r-1-8", "r-1", "7", "-7", "r-1-" + "9" * 99, "r-1-\u0667", "\ud800"):
-            assert await journal.named(name) == []
+            assert await journal.lookup(name) == []
 
 
 async def test_what_is_pruned_makes_room_on_the_disk(file: Path) -> None:
@@ -108,5 +108,5 @@ async def test_what_is_pruned_makes_room_on_the_disk(file: Path) -> None:
         assert await journal.prune(1400) == 1399
     assert await asyncio.to_thread(lambda: file.stat().st_size) < full / 5
     async with open_journal(file) as journal:
-        assert await journal.drop([entry.note for entry in await journal.entries()]) == 101
+        assert await journal.delete([entry.id for entry in await journal.entries()]) == 101
     assert await asyncio.to_thread(lambda: file.stat().st_size) < full / 100

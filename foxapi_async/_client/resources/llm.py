@@ -73,10 +73,10 @@ class LLM:
         calls for one entry, in any process, one is sent: the others give its handle if there is a
         key, or raise ``JournalError``. Raises what ``submit`` raises.
         """
-        note = EntryId.parse(lost.entry)
-        if note is None:
+        entry_id = EntryId.parse(lost.entry)
+        if entry_id is None:
             raise ConfigError(f"{lost.entry[:80]!r} is no entry: pass one of fox.recover().unknown")
-        return await self._submit(lost.request, lost.key, replaces=note)
+        return await self._submit(lost.request, lost.key, replaces=entry_id)
 
     @names_keywords(LLMParams)
     async def generate(

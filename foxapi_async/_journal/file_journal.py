@@ -1,0 +1,119 @@
+"""The journal of a session in a file: submissions outlive the process that sends them."""
+
+import asyncio
+from itertools import count
+
+from foxapi_async._clock import Clock
+from foxapi_async._journal.journal import Journal, orphaned
+from foxapi_async._journal.journal_url import JournalURL
+from foxapi_async._journal.process_lock import ProcessLock, remove_stale
+from foxapi_async._journal.protocol import error_text
+from foxapi_async._journal.records import Entry, EntryId, FinalRecord, Intent, Stage
+from foxapi_async._journal.writes import Change, Claim, Lookup
+from foxapi_async._wire.completion import ChatCompletion
+from foxapi_async._wire.task import Task
+from foxapi_async.errors import FoxAPIError, JournalError, SessionClosedError
+
+
+class FileJournal(Journal):
+    """A ``JournalBackend`` in a file, which other processes may use at the same time.
+
+    The first call, or ``open``, opens the file. With ``create=False`` it must exist.
+    """
+
+    def __init__(
+        self, location: JournalURL, *, clock: Clock | None = None, create: bool = True
+    ) -> None:
+        super().__init__(location, clock=clock, create=create)
+        self._numbers = count(1)
+
+    async def find(self, service: str, key: str) -> Entry | None:
+        """Return the entry that holds ``key``; ``UNKNOWN`` if its process ended while sending."""
+        entry = await self._find(service, key)
+        if entry is None or entry.stage is not Stage.SENT or await self._lives(entry.id.run):
+            return entry
+        # The process may have written more before it ended; now it writes nothing more.
+        entry = await self._find(service, key)
+        return orphaned(entry) if entry is not None else None
+
+    async def record_intent(self, intent: Intent) -> EntryId | Entry:
+        """Commit the intent to the file."""
+        committer = await self._opened()
+        if self._run is None:
+            await self._begin_run()
+        if self._run is None or self._committer is not committer:
+            raise self._is_closed()
+        entry_id = EntryId(self._run.name, next(self._numbers))
+        holder: Entry | None
+        try:
+            holder = await committer.write(Claim(entry_id, intent))
+        except asyncio.CancelledError:
+            # It may be on its way into the file, and must not stay there as `SENT`.
+            committer.write_soon(Change.refused(entry_id, "cancelled before it was sent"))
+            raise
+        return holder or entry_id
+
+    async def record_accepted(self, entry_id: EntryId, task: Task) -> None:
+        """Commit the task's id and snapshot; the request is deleted."""
+        await self._write(Change.accepted(entry_id, task))
+
+    async def record_refused(
+        self, entry_id: EntryId, fault: FoxAPIError | SessionClosedError
+    ) -> None:
+        """Commit that the key is free; the request is deleted."""
+        await self._write(Change.refused(entry_id, error_text(fault)))
+
+    async def record_unknown(
+        self, entry_id: EntryId, fault: FoxAPIError, task_id: str | None = None
+    ) -> None:
+        """Commit that the request may have been accepted, and as which task."""
+        await self._write(Change.unknown(entry_id, error_text(fault), task_id))
+
+    def record_finished(self, record: FinalRecord) -> None:
+        """Write the result with the next commit."""
+        # A journal that is not open has no entry of the task.
+        if self._committer is not None and not self._closed:
+            self._committer.write_soon(Change.finished(record, self._clock.unix()))
+
+    def record_streamed(self, service: str, task_id: str, completion: ChatCompletion) -> None:
+        """Write with the next commit what a stream delivered to its end."""
+        if self._committer is not None and not self._closed:
+            self._committer.write_soon(Change.streamed(service, task_id, completion))
+
+    def record_lost(self, service: str, task_id: str, fault: FoxAPIError) -> None:
+        """Write with the next commit that the service does not know the task."""
+        if self._committer is not None and not self._closed:
+            self._committer.write_soon(Change.lost(service, task_id, error_text(fault)))
+
+    async def _find(self, service: str, key: str) -> Entry | None:
+        committer = await self._opened()
+        entry: Entry | None = await committer.write(Lookup(service, key))
+        return entry
+
+    async def _write(self, change: Change) -> None:
+        committer = await self._opened()
+        await committer.write(change, keep=True)
+
+    async def _begin_run(self) -> None:
+        async with self._lock:
+            if self._run is None and self._committer is not None:
+                await asyncio.to_thread(self._take_run)
+
+    def _take_run(self) -> None:
+        # In the thread, because the waiting caller may be cancelled before the lock is taken.
+        run = _lock(self._path)
+        if self._run is None and not self._closed:
+            self._run = run
+        else:
+            run.end()
+
+
+def _lock(path: str) -> ProcessLock:
+    try:
+        remove_stale(path)
+        return ProcessLock(path)
+    except OSError as error:
+        raise JournalError(
+            f"the journal {path}: no file can be made beside it ({error.strerror}): "
+            "make room, and give this process the right to write to its folder"
+        ) from error
