@@ -78,7 +78,7 @@ async def test_a_close_during_a_post_leaves_it_unknown(
     open_fox: Any, fault_proxy: FaultProxy, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A caller whose POST was let go of at the close is told that it may have been accepted."""
-    monkeypatch.setattr(submitter, "_PATIENCE_AT_CLOSE", 0.0)
+    monkeypatch.setattr(submitter, "_CLOSE_TIMEOUT", 0.0)
     events: list[Event] = []
     fault_proxy.on("POST", "*", Stall(response=0), times=1)
     fox = open_fox(base_url=fault_proxy.url, hooks=[events.append])
