@@ -1,4 +1,4 @@
-"""What is kept of a chunk tells it from every other."""
+"""Laws of the history of chunks."""
 
 import json
 from typing import Any
@@ -46,35 +46,37 @@ chunks: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
 
 
 def read(chunk: dict[str, Any]) -> Delta:
-    """Build a delta as it comes from the wire."""
+    """Decode a chunk."""
     return delta_decoder.decode(json.dumps(chunk).encode())
 
 
 @given(chunks, chunks)
-def test_two_chunks_say_the_same_only_if_their_choices_are_equal(
+def test_contents_are_equal_exactly_if_the_choices_are(
     one: dict[str, Any], other: dict[str, Any]
 ) -> None:
-    """The short form is exact, and gives the choices back."""
+    """The content of a chunk is exact, and gives its choices back."""
     first, second = read(one), read(other)
     assert (content_of(first) == content_of(second)) == (first.choices == second.choices)
     assert choices_of(content_of(first)) == first.choices
 
 
 @given(st.lists(chunks, max_size=8), st.integers(0, 8), st.integers(0, 8))
-def test_a_part_has_the_notes_on_its_chunks(
+def test_a_slice_has_the_metadata_of_its_chunks(
     stream: list[dict[str, Any]], start: int, size: int
 ) -> None:
-    """Whatever is noted of a chunk is told with it, and nothing is told twice."""
-    transcript = ChunkHistory()
-    transcript.extend([read(chunk) for chunk in stream])
+    """The metadata of a chunk is in the slice of the chunk, and in no other slice."""
+    history = ChunkHistory()
+    history.extend([read(chunk) for chunk in stream])
     end = min(start + size, len(stream))
     start = min(start, end)
-    parts = [transcript.slice(*ends) for ends in ((0, start), (start, end), (end, len(stream)))]
-    assert [said for part in parts for said in part[0]] == transcript.contents
-    assert [note for part in parts for note in part[1]] == [note for _, note in transcript.metadata]
-    for said, notes in parts:
-        assert len(notes) <= len(said)
-    noted = {index for index, _ in transcript.metadata}
+    parts = [history.slice(*ends) for ends in ((0, start), (start, end), (end, len(stream)))]
+    assert [content for part in parts for content in part[0]] == history.contents
+    assert [delta for part in parts for delta in part[1]] == [
+        delta for _, delta in history.metadata
+    ]
+    for contents, metadata in parts:
+        assert len(metadata) <= len(contents)
+    indexes = {index for index, _ in history.metadata}
     for index, chunk in enumerate(map(read, stream)):
         if chunk.usage is not None or chunk.extra:
-            assert index in noted
+            assert index in indexes

@@ -1,4 +1,4 @@
-"""Laws of what a snapshot, or a failed look, means."""
+"""Laws of classifying snapshots of tasks and failures of polls."""
 
 from collections.abc import Callable
 
@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from foxapi_async._protocol.task_status import (
+    FailureTracker,
     PollFailure,
     TaskState,
     classify,
@@ -46,48 +47,52 @@ REASON = ErrorBody(message="boom")
 
 
 @given(st.text().filter(lambda status: status.strip().lower() not in {*ENDS, "error", "errored"}))
-def test_an_unknown_status_is_no_end(status: str) -> None:
-    """A status that nobody knows is neither success nor failure, whatever else the task holds."""
+def test_an_unknown_status_is_not_final(status: str) -> None:
+    """An unknown status counts as running, whatever other members the task has."""
     assert classify(Task(id="t", status=status, results=RESULT, error=REASON)) is TaskState.RUNNING
 
 
-@pytest.mark.parametrize("spelt", [str.lower, str.upper, str.title, " {}\n".format])
-@pytest.mark.parametrize("word", ENDS)
-def test_an_end_is_known_in_every_spelling(word: str, spelt: Callable[[str], str]) -> None:
-    """The words of services like this one mean the same in any case and with blanks around."""
-    task = Task(id="t", status=spelt(word), results=RESULT)
-    assert classify(task) is ENDS[word]
+@pytest.mark.parametrize("spelling", [str.lower, str.upper, str.title, " {}\n".format])
+@pytest.mark.parametrize("status", ENDS)
+def test_a_final_status_is_known_in_every_spelling(
+    status: str, spelling: Callable[[str], str]
+) -> None:
+    """The statuses of compatible services count, in any case and with spaces around them."""
+    task = Task(id="t", status=spelling(status), results=RESULT)
+    assert classify(task) is ENDS[status]
     assert is_known_status(task)
-    if ENDS[word] is TaskState.COMPLETED:
-        assert classify(Task(id="t", status=spelt(word))) is TaskState.EMPTY
+    if ENDS[status] is TaskState.COMPLETED:
+        assert classify(Task(id="t", status=spelling(status))) is TaskState.EMPTY
 
 
-@pytest.mark.parametrize("word", ["pending", "Processing", "queued", "IN_PROGRESS", "in progress"])
-def test_a_task_that_runs_is_known_to_run(word: str) -> None:
-    """What means that a task is not finished is no news that anybody need be warned of."""
-    task = Task(id="t", status=word, results=RESULT)
+@pytest.mark.parametrize(
+    "status", ["pending", "Processing", "queued", "IN_PROGRESS", "in progress"]
+)
+def test_a_running_status_is_known_in_every_spelling(status: str) -> None:
+    """A status that means "not finished" is a known status."""
+    task = Task(id="t", status=status, results=RESULT)
     assert (classify(task), is_known_status(task)) == (TaskState.RUNNING, True)
 
 
-@pytest.mark.parametrize("word", ["", "aborted", "expired", "done?", "error"])
-def test_a_status_that_nobody_knows_is_told_apart(word: str) -> None:
-    """A task of unknown status runs on, and whoever watches can tell; an error needs a reason."""
-    task = Task(id="t", status=word, results=RESULT)
+@pytest.mark.parametrize("status", ["", "aborted", "expired", "done?", "error"])
+def test_an_unknown_status_can_be_detected(status: str) -> None:
+    """An unknown status counts as running and is reported as unknown; "error" needs a reason."""
+    task = Task(id="t", status=status, results=RESULT)
     assert (classify(task), is_known_status(task)) == (TaskState.RUNNING, False)
     assert classify(Task(id="t", status="error", error=REASON)) is TaskState.FAILED
 
 
 @pytest.mark.parametrize("results", [None, (), (Raw(b"null"),)])
-def test_completed_without_results_is_hollow(results: tuple[Raw, ...] | None) -> None:
-    """A completed task is an answer only once it holds results (contract Q2)."""
+def test_completed_without_results_is_empty(results: tuple[Raw, ...] | None) -> None:
+    """A completed task is final only if it has results (contract Q2)."""
     task = Task(id="t", status="completed", results=results)
     assert classify(task) is TaskState.EMPTY
     assert not classify(task).is_final
     assert isinstance(task_error(task), EmptyResultError)
 
 
-def test_a_failed_task_tells_why() -> None:
-    """The error of a failed task carries the service's code and message, and the task."""
+def test_the_error_of_a_failed_task_has_its_code() -> None:
+    """The error of a failed task has the code and the message of the service, and the task."""
     task = Task(id="t", status="failed", error=ErrorBody(code="timeout", message="too slow"))
     error = task_error(task)
     assert isinstance(error, TaskFailedError)
@@ -112,10 +117,10 @@ def test_a_failed_task_tells_why() -> None:
         ('"detail":[{"loc":["body","prompt"],"msg":"boom"}]', "body.prompt: boom", None),
     ],
 )
-def test_a_failed_task_tells_why_however_it_says_it(
+def test_the_reason_of_a_failed_task_is_found_in_every_form(
     members: str, reason: str, code: str | None
 ) -> None:
-    """A reason is found in every form and place in which it may come, and is in the text."""
+    """The reason is found in every known form and member, and is in the text of the error."""
     error = task_error(task_decoder.decode(f'{{"id":"t","status":"failed",{members}}}'.encode()))
     assert isinstance(error, TaskFailedError)
     assert reason in str(error)
@@ -123,7 +128,7 @@ def test_a_failed_task_tells_why_however_it_says_it(
 
 
 @pytest.mark.parametrize(
-    ("fault", "sight"),
+    ("error", "failure"),
     [
         (APIConnectionError("reset"), PollFailure.TRANSIENT),
         (InvalidResponseError("html"), PollFailure.TRANSIENT),
@@ -136,6 +141,45 @@ def test_a_failed_task_tells_why_however_it_says_it(
         (APIStatusError("no", status=403), PollFailure.FATAL),
     ],
 )
-def test_a_failed_look_is_judged_by_what_it_proves(fault: FoxAPIError, sight: PollFailure) -> None:
-    """Faults that pass are no news, a refusal ends the asking, a 404 counts as a miss."""
-    assert classify_error(fault) is sight
+def test_the_error_of_a_poll_is_classified(error: FoxAPIError, failure: PollFailure) -> None:
+    """Temporary failures are transient, a 404 is "not found", other rejections are fatal."""
+    assert classify_error(error) is failure
+
+
+def test_consecutive_failures_count_from_the_first() -> None:
+    """A task is lost after ``timeout`` seconds of nothing but failures."""
+    tracker = FailureTracker()
+    assert [
+        tracker.record_failure(PollFailure.TRANSIENT, now, 10) for now in (5.0, 14.9, 15.0)
+    ] == [
+        False,
+        False,
+        True,
+    ]
+
+
+def test_not_found_counts_only_in_a_row() -> None:
+    """Another failure between two 404s restarts their count."""
+    tracker = FailureTracker()
+    failures = [
+        PollFailure.NOT_FOUND,
+        PollFailure.NOT_FOUND,
+        PollFailure.TRANSIENT,
+        PollFailure.NOT_FOUND,
+        PollFailure.NOT_FOUND,
+    ]
+    assert not any(tracker.record_failure(failure, 0.0, 100) for failure in failures)
+    assert not tracker.is_not_found
+    assert tracker.record_failure(PollFailure.NOT_FOUND, 0.0, 100)
+    assert tracker.is_not_found
+
+
+@pytest.mark.parametrize("grace", [0.0, 3.0])
+def test_an_empty_result_has_its_own_grace(grace: float) -> None:
+    """A snapshot without results is final after ``grace`` seconds, and ends a series of failures."""
+    tracker = FailureTracker()
+    tracker.record_failure(PollFailure.TRANSIENT, 0.0, 10)
+    assert tracker.record_empty_result(1.0, grace) is (grace == 0)
+    assert tracker.has_empty_result
+    assert not tracker.record_failure(PollFailure.TRANSIENT, 10.5, 10)
+    assert tracker.record_empty_result(1.0 + grace, grace)

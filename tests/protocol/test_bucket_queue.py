@@ -1,4 +1,4 @@
-"""Laws of the bucketed schedule."""
+"""Laws of the bucket queue."""
 
 from itertools import pairwise
 from typing import Any
@@ -10,7 +10,7 @@ from foxapi_async._protocol.bucket_queue import MAX_LEAD, TICK, BucketQueue, nex
 
 
 class Item:
-    """Something that can be due."""
+    """An item of a queue."""
 
     def __init__(self, due: float) -> None:
         self.due = due
@@ -22,18 +22,18 @@ dues = st.floats(min_value=0, max_value=100)
 
 @given(st.lists(dues), st.lists(dues))
 def test_items_come_out_on_time(times: list[float], steps: list[float]) -> None:
-    """An item comes out once, never before it is due, and at most one tick late."""
-    schedule: BucketQueue[Item] = BucketQueue()
+    """An item is returned once, never before its due time, and at most one tick late."""
+    queue: BucketQueue[Item] = BucketQueue()
     for due in times:
-        schedule.add(Item(due), due)
+        queue.add(Item(due), due)
     out: list[Item] = []
     for now in [*sorted(steps), 101.0]:
-        popped = schedule.pop_due(now)
+        popped = queue.pop_due(now)
         assert all(item.due <= now + 1e-6 for item in popped)
         out += popped
         still = [item for item in times if item > now]
         assert (
-            len(schedule)
+            len(queue)
             == len(times) - len(out)
             <= len(still) + sum(now - TICK < due <= now for due in times)
         )
@@ -42,62 +42,62 @@ def test_items_come_out_on_time(times: list[float], steps: list[float]) -> None:
 
 @given(st.lists(dues, min_size=1))
 def test_next_due_is_the_earliest(times: list[float]) -> None:
-    """The next instant to look is that of the earliest item, rounded up to a tick."""
-    schedule: BucketQueue[Item] = BucketQueue()
+    """``next_due`` is the due time of the earliest item, rounded up to a tick."""
+    queue: BucketQueue[Item] = BucketQueue()
     for due in times:
-        schedule.add(Item(due), due)
-    instant = schedule.next_due()
+        queue.add(Item(due), due)
+    instant = queue.next_due()
     assert instant is not None
     assert min(times) - 1e-9 <= instant <= min(times) + TICK + 1e-9
 
 
 @given(st.lists(st.tuples(dues, st.booleans()), min_size=1))
 def test_a_discarded_item_never_comes_out(plan: list[tuple[float, bool]]) -> None:
-    """What was taken out of the schedule does not come back, and the rest is undisturbed."""
-    schedule: BucketQueue[Item] = BucketQueue()
+    """A discarded item is not returned, and the other items are."""
+    queue: BucketQueue[Item] = BucketQueue()
     items = [(Item(due), keep) for due, keep in plan]
     for item, _ in items:
-        schedule.add(item, item.due)
+        queue.add(item, item.due)
     for item, keep in items:
         if not keep:
-            schedule.discard(item)
-    assert set(schedule.pop_due(200.0)) == {item for item, keep in items if keep}
-    assert len(schedule) == 0
-    assert schedule.next_due() is None
+            queue.discard(item)
+    assert set(queue.pop_due(200.0)) == {item for item, keep in items if keep}
+    assert len(queue) == 0
+    assert queue.next_due() is None
 
 
 def test_moving_an_item_forgets_its_old_place() -> None:
-    """An item that is scheduled again is due at the new time alone."""
-    schedule: BucketQueue[Item] = BucketQueue()
+    """An item that is added again is due at the new time only."""
+    queue: BucketQueue[Item] = BucketQueue()
     item = Item(1.0)
-    schedule.add(item, 1.0)
-    schedule.add(item, 2.0)
-    assert schedule.pop_due(1.5) == []
-    assert schedule.pop_due(2.0) == [item]
+    queue.add(item, 1.0)
+    queue.add(item, 2.0)
+    assert queue.pop_due(1.5) == []
+    assert queue.pop_due(2.0) == [item]
 
 
 def test_emptied_buckets_do_not_pile_up() -> None:
-    """A hundred thousand far deadlines that are met early leave no more than a bounded rest."""
-    schedule: BucketQueue[Item] = BucketQueue()
+    """A hundred thousand discarded items leave a bounded number of buckets."""
+    queue: BucketQueue[Item] = BucketQueue()
     for number in range(100_000):
         item = Item(0.0)
-        schedule.add(item, 1000.0 + number)
-        schedule.discard(item)
-    assert len(schedule._keys) < 3000
+        queue.add(item, 1000.0 + number)
+        queue.discard(item)
+    assert len(queue._keys) < 3000
 
 
 @given(st.lists(st.tuples(dues, st.booleans()), min_size=1))
 def test_the_first_come_out_first(plan: list[tuple[float, bool]]) -> None:
-    """Taken one by one, due or not, the items come in the order of their buckets, each once."""
-    schedule: BucketQueue[Item] = BucketQueue()
+    """``pop_first`` returns the items in the order of their buckets, each once."""
+    queue: BucketQueue[Item] = BucketQueue()
     items = [(Item(due), keep) for due, keep in plan]
     for item, _ in items:
-        schedule.add(item, item.due)
+        queue.add(item, item.due)
     for item, keep in items:
         if not keep:
-            schedule.discard(item)
+            queue.discard(item)
     out: list[Item] = []
-    while (first := schedule.pop_first()) is not None:
+    while (first := queue.pop_first()) is not None:
         out.append(first)
     assert set(out) == {item for item, keep in items if keep}
     assert len(out) == len(set(out))
@@ -105,8 +105,8 @@ def test_the_first_come_out_first(plan: list[tuple[float, bool]]) -> None:
 
 
 @given(dues, st.none() | dues, dues)
-def test_nobody_waits_longer_than_a_turn(now: float, deadline: float | None, later: float) -> None:
-    """Whoever becomes ready a whole turn later never goes first, whatever his deadline."""
+def test_no_item_starves(now: float, deadline: float | None, later: float) -> None:
+    """An item that becomes ready ``MAX_LEAD`` seconds later never comes first."""
     mine = priority(now, deadline)
     assert mine <= now + MAX_LEAD
     his = now + MAX_LEAD + later
