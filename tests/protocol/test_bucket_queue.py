@@ -109,20 +109,20 @@ def test_no_item_starves(now: float, deadline: float | None, later: float) -> No
     """An item that becomes ready ``MAX_LEAD`` seconds later never comes first."""
     mine = priority(now, deadline)
     assert mine <= now + MAX_LEAD
-    his = now + MAX_LEAD + later
-    assert mine <= priority(his, his + 0.001)
+    other = now + MAX_LEAD + later
+    assert mine <= priority(other, other + 0.001)
 
 
 def test_the_nearest_deadline_goes_first() -> None:
-    """Among those ready at once the nearest deadline has the first turn, none the last."""
-    turns = [priority(5.0, deadline) for deadline in (6.0, 8.0, 30.0, None)]
-    assert turns == sorted(turns)
-    assert len(set(turns)) == 4
+    """Of items that are ready together the nearest deadline is first; no deadline is last."""
+    priorities = [priority(5.0, deadline) for deadline in (6.0, 8.0, 30.0, None)]
+    assert priorities == sorted(priorities)
+    assert len(set(priorities)) == 4
 
 
 @given(dues)
-def test_a_tick_ends_after_all_that_falls_into_it(now: float) -> None:
-    """Its end is later than any instant in it, by a tick at most, and a whole number of ticks."""
+def test_a_tick_ends_after_every_instant_in_it(now: float) -> None:
+    """The end is a whole number of ticks, and at most one tick after any instant in it."""
     end = next_tick(now)
     assert now < end <= now + TICK + 1e-6
     assert abs(end / TICK - round(end / TICK)) < 1e-6

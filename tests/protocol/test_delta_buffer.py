@@ -29,7 +29,7 @@ def position(count: int) -> str:
 
 @given(turns=TURNS, last=st.integers(0, 5))
 def test_only_read_deltas_count_at_any_time(turns: list[tuple[int, int, bool]], last: int) -> None:
-    """Offset, cursor and accumulated text cover the read deltas, at whatever time they are asked."""
+    """Offset, cursor and accumulated text cover the read deltas at any time."""
     buffer = DeltaBuffer(Cursor())
     received = read = 0
     for count, taken, asks in turns:

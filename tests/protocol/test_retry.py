@@ -104,7 +104,7 @@ def test_a_delay_is_within_every_limit(
 def test_a_billed_call_is_repeated_only_if_it_cannot_be_billed_twice(
     facts: FailureFacts, policy: RetryPolicy, attempt: int, rand: float
 ) -> None:
-    """A billed call is repeated only if it was never sent, or after a 429 that the policy trusts."""
+    """A billed call is repeated only if it was never sent, or after a trusted 429."""
     decision = decide_with_defaults(Effect.BILLED, facts, attempt=attempt, policy=policy, rand=rand)
     if isinstance(decision, RetryIn):
         trusted = {"always": True, "envelope": facts.rate_limited, "never": False}
@@ -163,7 +163,7 @@ def test_other_statuses_are_final(status: int) -> None:
 
 @pytest.mark.parametrize("status", [408, 425, 500, 502, 503, 504, 524, None])
 def test_transient_failures_are_repeated_by_reads(status: int | None) -> None:
-    """A transient failure is repeated by a read, and ambiguous for a billed call (contract §8.2)."""
+    """A transient failure is repeated by a read and ambiguous for a billed call (contract §8.2)."""
     assert decide_with_defaults(Effect.READ, FailureFacts(status=status)) == RetryIn(0.5)
     assert decide_with_defaults(Effect.BILLED, FailureFacts(status=status)) == GiveUp("ambiguous")
     assert decide_with_defaults(

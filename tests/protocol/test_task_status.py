@@ -176,7 +176,7 @@ def test_not_found_counts_only_in_a_row() -> None:
 
 @pytest.mark.parametrize("grace", [0.0, 3.0])
 def test_an_empty_result_has_its_own_grace(grace: float) -> None:
-    """A snapshot without results is final after ``grace`` seconds, and ends a series of failures."""
+    """A task without results is final after ``grace`` seconds; it ends a series of failures."""
     tracker = FailureTracker()
     tracker.record_failure(PollFailure.TRANSIENT, 0.0, 10)
     assert tracker.record_empty_result(1.0, grace) is (grace == 0)
