@@ -31,8 +31,8 @@ class Engine:
         self._store = store
         self._stats = stats
         self._random = Random(settings.seed)  # noqa: S311 ids must be unique, not secret
-        # Each generation with the future of its created task.
-        self._runs: dict[asyncio.Task[None], asyncio.Future[UnifiedTask]] = {}
+        # The asyncio task of each generation, with the future of the task that it creates.
+        self._tasks: dict[asyncio.Task[None], asyncio.Future[UnifiedTask]] = {}
         self._timer = CoalescedTimer(settings.clock)
         # At most one costly simulation per loop iteration: a restart may resume thousands of tasks.
         self._simulation_lock = asyncio.Lock()
@@ -67,18 +67,18 @@ class Engine:
     async def aclose(self) -> None:
         """Stop all generations and wait until they have stopped."""
         self._is_closed = True
-        for run, created in self._runs.items():
+        for running, created in self._tasks.items():
             # A submit whose task is still being stored gets its response.
             if created.done():
-                run.cancel()
-        await asyncio.gather(*self._runs, return_exceptions=True)
+                running.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _start(
-        self, run: Coroutine[None, None, None], created: asyncio.Future[UnifiedTask]
+        self, work: Coroutine[None, None, None], created: asyncio.Future[UnifiedTask]
     ) -> None:
-        task = asyncio.create_task(run)
-        self._runs[task] = created
-        task.add_done_callback(self._runs.pop)
+        task = asyncio.create_task(work)
+        self._tasks[task] = created
+        task.add_done_callback(self._tasks.pop)
 
     async def _begin(
         self, request: GenerationRequest, owner: str, created: asyncio.Future[UnifiedTask]
@@ -110,7 +110,7 @@ class Engine:
         # A stored task that is not started continues in the next run of the gateway.
         if not self._is_closed:
             generation = self._generation(task)
-            await self._run(generation, generation.run(request))
+            await self._supervise(generation, generation.run(request))
 
     async def _create(self, request: GenerationRequest, owner: str) -> UnifiedTask:
         task = self._new_task(request)
@@ -122,10 +122,10 @@ class Engine:
     async def _resume(self, unfinished: Unfinished) -> None:
         generation = self._generation(unfinished.task)
         if unfinished.request is None:
-            await self._run(generation, generation.fail(RESTARTED))
+            await self._supervise(generation, generation.fail(RESTARTED))
         else:
-            run = generation.run(unfinished.request, written=unfinished.frames)
-            await self._run(generation, run)
+            work = generation.run(unfinished.request, written=unfinished.frames)
+            await self._supervise(generation, work)
 
     def _generation(self, task: UnifiedTask) -> Generation:
         return Generation(
@@ -151,10 +151,10 @@ class Engine:
             stream=StreamRef(url=stream_path(task_id)) if request.stream else None,
         )
 
-    async def _run(self, generation: Generation, run: Coroutine[None, None, None]) -> None:
+    async def _supervise(self, generation: Generation, work: Coroutine[None, None, None]) -> None:
         try:
             try:
-                await run
+                await work
             except StoreError:
                 raise
             except Exception:

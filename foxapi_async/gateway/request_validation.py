@@ -1,5 +1,6 @@
 """Checks of the body of a submit (contract §7.1): JSON, then required fields, then values."""
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -10,7 +11,14 @@ from foxapi_async._catalog import violations
 from foxapi_async._wire.decode_errors import Problem, parse_error
 from foxapi_async._wire.request import GenerationRequest, request_decoder
 from foxapi_async.gateway.api_errors import APIError
-from foxapi_async.gateway.bounds import check_bounds
+
+MAX_DEPTH: Final = 128
+"""Arrays and objects inside each other. The JSON encoder uses C stack for each level."""
+MAX_VALUES: Final = 100_000
+"""A value of three bytes takes about a hundred bytes in memory."""
+
+# An unterminated string matches to the end of the body, so the scan is linear.
+_TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{,]|[\]}]', re.DOTALL)
 
 _MAX_CHOICES: Final = 128
 _MAX_STOPS: Final = 64
@@ -29,6 +37,31 @@ def parse_json(body: bytes) -> object:
     except (DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise APIError(400, f"the body is not valid JSON: {error}") from None
     return value
+
+
+def check_bounds(body: bytes) -> None:
+    """Raise a 400 for a body that is nested too deeply or has too many values.
+
+    The body may be invalid JSON; the decoder finds that. Brackets and commas inside strings do not
+    count.
+    """
+    levels = body.count(b"[") + body.count(b"{")
+    if levels <= MAX_DEPTH and levels + body.count(b",") <= MAX_VALUES:
+        return
+    depth = values = 0
+    for token in _TOKEN.finditer(body):
+        character = body[token.start()]
+        if character in b"[{":
+            depth += 1
+            values += 1
+        elif character in b"]}":
+            depth -= 1
+        elif character in b",":
+            values += 1
+        if depth > MAX_DEPTH:
+            raise APIError(400, f"the body is nested more than {MAX_DEPTH} levels deep")
+        if values > MAX_VALUES:
+            raise APIError(400, f"the body has more than {MAX_VALUES} values")
 
 
 def decode(body: bytes) -> GenerationRequest:

@@ -1,5 +1,6 @@
-"""A gateway on loopback, and somebody who speaks plain HTTP to it: the server is under test."""
+"""A gateway on loopback and a plain HTTP client."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -16,7 +17,7 @@ SUBMIT = "/v1/llm/generations"
 
 
 class Reply(NamedTuple):
-    """One answer of the gateway."""
+    """One response of the gateway."""
 
     status: int
     headers: Mapping[str, str]
@@ -36,14 +37,14 @@ class Event(NamedTuple):
 
 
 class Service:
-    """A gateway that is listening, and a connection to it."""
+    """A running gateway and its HTTP client."""
 
     def __init__(self, gateway: Gateway, http: aiohttp.ClientSession) -> None:
         self.gateway = gateway
         self.http = http
 
     async def call(self, method: str, path: str, *, key: str | None = KEY, **options: Any) -> Reply:
-        """Send one request and read its answer whole."""
+        """Send one request and read the whole response."""
         headers = {"Authorization": f"Bearer {key}"} if key is not None else {}
         headers |= options.pop("headers", {})
         url = self.gateway.url + path
@@ -51,18 +52,18 @@ class Service:
             return Reply(response.status, response.headers, await response.read())
 
     async def post(self, key: str | None = KEY, **members: Any) -> Reply:
-        """Submit a request of these members."""
+        """Submit a request with these members."""
         return await self.call("POST", SUBMIT, key=key, json=members)
 
     async def submit(self, prompt: str = "count 1 to 3", **members: Any) -> Any:
-        """Submit a prompt that is accepted and return the task."""
+        """Submit a valid prompt and return the task."""
         members = {"model": "gpt-5.5", "messages": [user(prompt)]} | members
         reply = await self.post(**members)
         assert reply.status == 200, reply
         return reply.json
 
     async def task(self, task_id: str) -> Any:
-        """Query a task that is there."""
+        """Query an existing task."""
         reply = await self.call("GET", f"/v1/tasks/{task_id}")
         assert reply.status == 200, reply
         return reply.json
@@ -87,6 +88,20 @@ class Service:
         assert response.status == 200
         return response
 
+    async def send_bytes(self, data: bytes) -> tuple[int, bytes]:
+        """Send bytes as they are, and return the status and the body of the first response."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.gateway.port)
+        try:
+            writer.write(data)
+            head = await reader.readuntil(b"\r\n\r\n")
+            status = int(head.split(b" ")[1])
+            lines = head.lower().split(b"\r\n")
+            length = next(int(line[15:]) for line in lines if line.startswith(b"content-le"))
+            return status, await reader.readexactly(length)
+        finally:
+            writer.close()
+            await writer.wait_closed()
+
 
 Serve = Callable[..., Awaitable[Service]]
 
@@ -98,7 +113,7 @@ def user(content: Any) -> dict[str, Any]:
 
 @pytest.fixture
 async def serve() -> AsyncIterator[Serve]:
-    """Start gateways with settings of the test's choice; quick ones unless it says otherwise."""
+    """Return a function that starts a gateway; without delays by default."""
     async with AsyncExitStack() as stack:
 
         async def start(**options: Unpack[GatewayOptions]) -> Service:
@@ -114,13 +129,13 @@ async def serve() -> AsyncIterator[Serve]:
 
 @pytest.fixture
 async def service(serve: Serve) -> Service:
-    """Return a gateway that takes no time."""
+    """Return a gateway without delays, and its client."""
     return await serve()
 
 
 @pytest.fixture
 def events() -> Callable[[bytes], list[Event]]:
-    """Return a reader of event streams that knows nothing but the framing of contract §6."""
+    """Return a parser of event streams that knows only the framing of contract §6."""
 
     def read(body: bytes) -> list[Event]:
         assert body.endswith(b"\n\n") or not body

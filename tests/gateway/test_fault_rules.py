@@ -1,4 +1,4 @@
-"""Rules of faults: how they are written, and on which calls they act."""
+"""Fault rules: their forms, and the calls on which they act."""
 
 from pathlib import Path
 from typing import Any
@@ -44,8 +44,8 @@ SAMPLES: dict[str, Any] = {
 }
 
 
-def test_the_tables_tell_of_every_member() -> None:
-    """Each member of a rule is explained, and each that a fault takes is a member."""
+def test_the_tables_list_every_field() -> None:
+    """Each field of a rule is in the tables, and each option of a fault is a field."""
     members = set(FaultRule.__struct_fields__)
     assert members == {"on", "fault", *CONDITIONS, *OPTIONS}
     assert set(SAMPLES) == {*CONDITIONS, *OPTIONS}
@@ -55,8 +55,8 @@ def test_the_tables_tell_of_every_member() -> None:
 
 
 @pytest.mark.parametrize("fault", FAULT_KINDS)
-def test_every_fault_takes_what_it_says(fault: str) -> None:
-    """A rule with each member that its fault takes is the same again once written and read."""
+def test_every_fault_takes_its_options(fault: str) -> None:
+    """A rule with each option of its fault is unchanged after it was written and read."""
     kind = FAULT_KINDS[fault]
     for route in kind.routes:
         for name in (*kind.options, *CONDITIONS):
@@ -75,10 +75,10 @@ def test_every_fault_takes_what_it_says(fault: str) -> None:
     seconds=st.none() | st.floats(0, 1e9),
     late=st.booleans(),
 )
-def test_the_short_form_says_everything(
+def test_the_short_form_loses_nothing(
     nth: int | None, probability: float | None, seconds: float | None, *, late: bool
 ) -> None:
-    """Whatever the numbers, the short form of a rule reads as the same rule."""
+    """The short form of a rule reads as the same rule, for any numbers."""
     rule = FaultRule(
         on="any", fault="stall", nth=nth, probability=probability, seconds=seconds, late=late
     )
@@ -115,8 +115,8 @@ def test_the_short_form_says_everything(
         ("query:stall:each=2", "stall takes chunk and each on a stream"),
     ],
 )
-def test_a_rule_that_cannot_work_names_the_part(text: str, complaint: str) -> None:
-    """A mistake in a rule names the part that is wrong, what to write, and the whole text."""
+def test_an_error_names_the_wrong_part(text: str, complaint: str) -> None:
+    """The error of an invalid rule names the wrong part, the fix and the whole text."""
     with pytest.raises(ConfigError) as caught:
         FaultRule.of(text)
     assert complaint in str(caught.value)
@@ -124,15 +124,15 @@ def test_a_rule_that_cannot_work_names_the_part(text: str, complaint: str) -> No
 
 
 @pytest.mark.parametrize("value", [5, None, [], {"on": "submit"}, {"on": 5, "fault": "html"}])
-def test_what_is_no_rule_is_refused(value: Any) -> None:
-    """A value that is neither a text nor a whole object is a mistake in the configuration."""
+def test_other_values_are_not_rules(value: Any) -> None:
+    """A value that is neither a text nor a complete object is a ``ConfigError``."""
     with pytest.raises(ConfigError, match="fault"):
         FaultRule.of(value)
 
 
 @given(st.text(max_size=40))
-def test_no_text_crashes_the_reader(text: str) -> None:
-    """Any text is a rule or a ``ConfigError``, never something else."""
+def test_any_text_is_a_rule_or_an_error(text: str) -> None:
+    """Any text is a rule or a ``ConfigError``."""
     try:
         rule = FaultRule.of(text)
     except ConfigError:
@@ -148,10 +148,10 @@ def test_no_text_crashes_the_reader(text: str) -> None:
     every=st.none() | st.integers(1, 10),
     times=st.none() | st.integers(1, 10),
 )
-def test_conditions_restrict_each_other(
+def test_a_rule_needs_all_its_conditions(
     seen: int, hits: int, rand: float, nth: int | None, every: int | None, times: int | None
 ) -> None:
-    """A rule acts exactly where each of its conditions would let it act alone."""
+    """A rule acts exactly where each of its conditions alone would act."""
 
     def alone(**condition: Any) -> bool:
         rule = FaultRule(on="any", fault="html", **condition)
@@ -176,7 +176,7 @@ def test_conditions_restrict_each_other(
     ],
 )
 def test_a_rule_counts_its_calls(rule: str, calls: int, expected: list[bool]) -> None:
-    """Only calls that concern a rule are counted, and it acts on those that it asks for."""
+    """A rule counts the calls that it applies to, and acts on those that meet its conditions."""
     faults = Faults([rule])
     call = CallInfo(on="submit", model="gpt-5.5")
     assert [bool(faults.decide(call)) for _ in range(calls)] == expected
@@ -184,7 +184,7 @@ def test_a_rule_counts_its_calls(rule: str, calls: int, expected: list[bool]) ->
 
 
 def test_the_seed_repeats_the_faults() -> None:
-    """Two plans of one seed do the same; of another seed, something else."""
+    """The same seed gives the same faults, and another seed gives others."""
 
     def run(seed: int) -> list[bool]:
         faults = Faults(["any:503:probability=0.5"], seed=seed)
@@ -194,8 +194,8 @@ def test_the_seed_repeats_the_faults() -> None:
     assert 16 < sum(run(7)) < 48
 
 
-def test_the_first_answer_wins() -> None:
-    """Of rules that take the place of an answer the first acts alone; others join in."""
+def test_the_first_replacement_wins() -> None:
+    """Of the faults that replace the response only the first acts; other faults act as well."""
     faults = Faults(["any:slow", "submit:503:nth=1", "submit:html", "any:stall"])
     first = faults.decide(CallInfo(on="submit"))
     assert [rule.fault for rule in first] == ["slow", "status", "stall"]
@@ -207,13 +207,13 @@ def test_the_first_answer_wins() -> None:
 
 @given(offset=st.integers(0, 20), chunk=st.integers(0, 20))
 def test_a_resumed_stream_gets_past_the_cut(offset: int, chunk: int) -> None:
-    """A cut before a chunk concerns the streams that begin before it, so that going on helps."""
+    """A cut applies to streams that begin before its chunk, so a resumed stream gets past it."""
     rule = FaultRule(on="stream", fault="cut", chunk=chunk)
     assert matches(rule, CallInfo(on="stream", offset=offset)) == (offset < max(chunk, 1))
 
 
-def test_a_hollow_task_fills_up() -> None:
-    """Each completed task is hollow for its first polls, and unfinished ones do not count."""
+def test_an_empty_result_fills_up() -> None:
+    """The first polls of each completed task are empty; polls of unfinished tasks do not count."""
     faults = Faults(["query:empty-result:polls=2"])
     for task in ("one", "two"):
         assert not faults.decide(CallInfo(on="query", task=task))
@@ -221,8 +221,8 @@ def test_a_hollow_task_fills_up() -> None:
         assert [bool(faults.decide(done)) for _ in range(4)] == [True, True, False, False]
 
 
-def test_rules_come_from_a_file(tmp_path: Path) -> None:
-    """A TOML file holds short forms or tables, and maybe a seed."""
+def test_rules_are_read_from_a_file(tmp_path: Path) -> None:
+    """A TOML file has rules as texts or tables, and an optional seed."""
     path = tmp_path / "faults.toml"
     path.write_text('seed = 7\nfaults = ["submit:503", {on = "query", fault = "html"}]\n', "utf-8")
     rules, seed = load_faults(path)
@@ -243,10 +243,8 @@ def test_rules_come_from_a_file(tmp_path: Path) -> None:
         (b"[[faults]]\non = 'submit'", "`fault` is missing"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_named(
-    tmp_path: Path, content: bytes, complaint: str
-) -> None:
-    """A mistake in a file names the file and what is wrong in it."""
+def test_an_error_names_the_file(tmp_path: Path, content: bytes, complaint: str) -> None:
+    """The error of an invalid file has its path and the wrong part."""
     path = tmp_path / "faults.toml"
     path.write_bytes(content)
     with pytest.raises(ConfigError) as caught:
@@ -257,8 +255,8 @@ def test_a_file_that_cannot_be_used_is_named(
         load_faults(tmp_path / "missing.toml")
 
 
-def test_rules_come_one_or_many() -> None:
-    """A single rule, a list and an object with ``faults`` are all read, up to a bound."""
+def test_one_rule_or_many_are_read() -> None:
+    """A single rule, a list and an object with ``faults`` are read, up to 1,000 rules."""
     rule = FaultRule(on="submit", fault="html")
     for value in ("submit:html", ["submit:html"], {"on": "submit", "fault": "html"}):
         assert read_faults(value) == ((rule,), None)

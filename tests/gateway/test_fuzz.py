@@ -1,4 +1,4 @@
-"""A short run of the fuzzer, and requests of any members that JSON can have."""
+"""A short run of the fuzzer, and requests with any JSON members."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from foxapi_async.gateway import Gateway
 from foxapi_async.gateway.api_errors import APIError
-from foxapi_async.gateway.bounds import MAX_DEPTH, check_bounds
+from foxapi_async.gateway.request_validation import MAX_DEPTH, check_bounds
 from tests.gateway import fuzzing
 
 VALUES = st.recursive(
@@ -30,7 +30,7 @@ HELLO: dict[str, Any] = {"model": "gpt-5.5", "messages": [{"role": "user", "cont
 
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_no_request_breaks_the_gateway(tmp_path: Path, seed: int) -> None:
-    """Whatever arrives is answered as the contract says, and the gateway serves on."""
+    """Every fuzzed request gets a response of the contract, and the gateway stays up."""
     async with Gateway(data=tmp_path / "fox.db", queue_delay=0, token_delay=0) as gateway:
         findings = await fuzzing.run(gateway, seed, iter(range(300)))
     assert findings.requests == 300
@@ -46,7 +46,7 @@ def test_a_fuzzed_request_can_be_sent_again() -> None:
 @settings(max_examples=25)
 @given(members=st.lists(st.dictionaries(st.sampled_from(MEMBERS), VALUES, max_size=4), max_size=8))
 def test_any_members_are_accepted_or_refused(members: list[dict[str, Any]]) -> None:
-    """A body of any JSON values makes a task that ends, or is refused in the envelope."""
+    """A body of any JSON values creates a task that ends, or is an error in the envelope."""
 
     async def send() -> None:
         async with Gateway(queue_delay=0, token_delay=0) as gateway:
@@ -67,7 +67,7 @@ def test_any_members_are_accepted_or_refused(members: list[dict[str, Any]]) -> N
 
 
 @given(value=VALUES, levels=st.integers(0, 2 * MAX_DEPTH))
-def test_depth_is_counted_as_json_has_it(value: Any, levels: int) -> None:
+def test_depth_is_counted_like_a_parser(value: Any, levels: int) -> None:
     """A body is refused exactly when its arrays and objects are nested too deeply."""
 
     def depth(value: Any) -> int:

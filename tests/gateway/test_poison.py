@@ -1,4 +1,4 @@
-"""Requests that are made to harm: each is refused, or fails alone, and the gateway serves on."""
+"""Hostile requests: each is refused or fails alone, and the gateway stays up."""
 
 import asyncio
 import json
@@ -14,9 +14,9 @@ from foxapi_async._catalog import check
 from foxapi_async._clock import ManualClock
 from foxapi_async._wire.request import GenerationRequest, Message, request_decoder
 from foxapi_async._wire.task import Status, UnifiedTask
-from foxapi_async.gateway.bounds import MAX_DEPTH, MAX_VALUES
 from foxapi_async.gateway.models.schema_merge import UnsatisfiableError
 from foxapi_async.gateway.models.schema_values import generate
+from foxapi_async.gateway.request_validation import MAX_DEPTH, MAX_VALUES
 from foxapi_async.gateway.store import UnstorableError
 from foxapi_async.gateway.store.sql_store import SqlStore
 
@@ -85,8 +85,8 @@ def test_a_schema_has_a_budget(name: str) -> None:
         generate(POISON[name])
 
 
-async def test_a_poisonous_schema_fails_its_own_task(serve: "Serve", tmp_path: Path) -> None:
-    """A task whose schema asks for too much fails; others go on, and so does a restart."""
+async def test_a_costly_schema_fails_its_own_task(serve: "Serve", tmp_path: Path) -> None:
+    """A task whose schema exceeds the budget fails; other tasks and a restart are not affected."""
     service = await serve(data=tmp_path / "fox.db", queue_delay=60, clock=ManualClock())
     wanted = {"type": "json_schema", "json_schema": {"schema": POISON["allOf doubled"]}}
     bad = [await service.submit(response_format=wanted, n=9, stream=True) for _ in range(3)]
@@ -152,7 +152,7 @@ async def test_the_number_of_values_is_bounded_at_the_door(service: "Service") -
 
 
 async def test_a_value_that_no_row_holds_fails_its_task_alone(tmp_path: Path) -> None:
-    """Of tasks that are written in one transaction only the one at fault is not kept."""
+    """Of the tasks in one transaction, only one with a value that no row can hold is refused."""
     store = SqlStore(tmp_path / "fox.db", ManualClock(), retention=900, task_retention=900)
     await store.open()
 
@@ -210,10 +210,10 @@ async def test_a_row_that_cannot_be_read_fails_its_task_alone(
     assert (await service.finished(good["id"]))["status"] == "completed"
 
 
-async def test_many_odd_members_cost_little(
+async def test_many_unknown_members_cost_little(
     service: "Service", caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Likely typos without end are accepted as ever; few of them are logged and looked at."""
+    """Any number of likely typos is accepted; ten are logged and few are compared."""
     odd = {f"contens{number}": 1 for number in range(5000)}
     hello = {"role": "user", "content": "hi"}
     reply = await service.post(model="gpt-5.5", messages=[hello | odd])
@@ -226,8 +226,8 @@ async def test_many_odd_members_cost_little(
     assert 0 < sum("did you mean" in violation.message for violation in warnings) <= 100
 
 
-async def test_the_first_of_many_mistakes_is_told(service: "Service") -> None:
-    """A request of mistakes alone is refused for the first, whatever there is behind it."""
+async def test_the_first_of_many_mistakes_is_reported(service: "Service") -> None:
+    """A request with many mistakes is refused for the first one."""
     messages = [{"role": f"usr{number}", "content": "hi"} for number in range(20_000)]
     reply = await service.post(model="gpt-5.5", messages=messages)
     assert (reply.status, reply.json["error"]["param"]) == (422, "messages[0].role")
@@ -236,7 +236,7 @@ async def test_the_first_of_many_mistakes_is_told(service: "Service") -> None:
 
 
 async def test_stops_are_bounded(service: "Service") -> None:
-    """Each of the sequences is looked for in each choice, so there may be some dozens."""
+    """Each stop sequence is searched in each choice, so their number is limited."""
     hello = [{"role": "user", "content": "hi"}]
     for number, status in ((64, 200), (65, 422)):
         reply = await service.post(model="gpt-5.5", messages=hello, stop=["x"] * number)
@@ -244,8 +244,8 @@ async def test_stops_are_bounded(service: "Service") -> None:
     assert reply.json["error"]["param"] == "stop"
 
 
-async def test_a_long_prompt_is_read_once(service: "Service") -> None:
-    """What many choices say does not depend on what stands behind the first 100,000 characters."""
+async def test_a_long_prompt_is_read_to_its_limit(service: "Service") -> None:
+    """The answer does not depend on the prompt after its first 100,000 characters."""
     prompts = ["count 1 to 3" + " " * 100_000 + rest for rest in ("", "x", "[[fail:timeout]]")]
     answers = set()
     for prompt in prompts:

@@ -1,4 +1,4 @@
-"""What a gateway can be told, and what it refuses to be told."""
+"""The settings of a gateway."""
 
 from dataclasses import fields
 from typing import Any
@@ -11,7 +11,7 @@ from foxapi_async.gateway.settings import GatewayOptions
 
 
 def test_options_are_the_settings() -> None:
-    """The keywords of ``make_app`` are the members of the settings."""
+    """The keywords of ``make_app`` are the fields of the settings."""
     assert set(GatewayOptions.__annotations__) == {item.name for item in fields(GatewaySettings)}
 
 
@@ -42,21 +42,21 @@ def test_options_are_the_settings() -> None:
     ],
 )
 def test_a_bad_setting_is_named(name: str, value: Any) -> None:
-    """A value that cannot work is refused with an error that names the setting."""
+    """A wrong value is an error that names the setting."""
     options: Any = {name: value}
     with pytest.raises(ConfigError, match=rf"GatewaySettings\.{name}"):
         make_app(**options)
 
 
 def test_keys_are_not_shown() -> None:
-    """Neither the settings nor their errors show a key."""
+    """Neither the settings nor their errors contain a key."""
     assert "sk-secret" not in repr(GatewaySettings(api_keys=["sk-secret"]))
     with pytest.raises(ConfigError) as caught:
         GatewaySettings(api_keys=["sk-secret with a space"])
     assert "sk-secret" not in str(caught.value)
 
 
-def test_thinking_has_the_pace_of_writing_unless_told() -> None:
+def test_thinking_delay_defaults_to_token_delay() -> None:
     """``thinking_delay=None`` means ``token_delay``, and 0 means 0."""
     assert GatewaySettings(token_delay=0.5).effective_thinking_delay == 0.5
     assert GatewaySettings(token_delay=0.5, thinking_delay=0).effective_thinking_delay == 0

@@ -17,7 +17,7 @@ HELLO = [{"role": "user", "content": "hello"}]
 
 
 async def test_a_submit_answers_the_ten_members_of_the_seed(service: "Service") -> None:
-    """Submitting answers exactly the seed's "Task created", ``stream`` null unless asked for."""
+    """The response is exactly the "Task created" of the seed; ``stream`` is null by default."""
     reply = await service.post(model="claude-opus-4-7", messages=HELLO, max_tokens=64)
     assert reply.status == 200
     assert reply.headers["Content-Type"].partition(";")[0] == "application/json"
@@ -39,14 +39,14 @@ async def test_a_submit_answers_the_ten_members_of_the_seed(service: "Service") 
 
 
 async def test_a_streamed_submit_names_its_stream(service: "Service") -> None:
-    """With ``stream=true`` the answer has the relative path of the stream, and the ten members."""
+    """With ``stream=true`` the response has the relative path of the stream."""
     task = (await service.post(model="gpt-5.4", messages=HELLO, stream=True)).json
     assert task["stream"] == {"url": f"/v1/llm/generations/{task['id']}/stream"}
     assert len(task) == 10
 
 
 async def test_created_is_the_time_of_the_clock(serve: "Serve") -> None:
-    """``created`` and the id tell the Unix seconds of the gateway's clock."""
+    """``created`` and the id have the Unix time of the gateway's clock."""
     service = await serve(clock=ManualClock(unix=1_776_874_565.9))
     task = await service.submit()
     assert task["created"] == 1_776_874_565
@@ -54,7 +54,7 @@ async def test_created_is_the_time_of_the_clock(serve: "Serve") -> None:
 
 
 async def test_every_openai_parameter_is_accepted(service: "Service") -> None:
-    """Parameters of OpenAI that no rule speaks of are taken, unknown ones too."""
+    """OpenAI parameters without a rule are accepted, and unknown ones too."""
     reply = await service.post(
         model="gemini-3-pro-preview",
         messages=[{"role": "developer", "content": "be kind"}, *HELLO],
@@ -72,7 +72,7 @@ async def test_every_openai_parameter_is_accepted(service: "Service") -> None:
 
 
 async def test_a_seed_repeats_the_ids_of_a_run(serve: "Serve") -> None:
-    """Two gateways with one seed and one time give the same ids, another seed gives others."""
+    """Two gateways with one seed and one time create the same ids; another seed creates others."""
     ids = [
         [(await service.submit())["id"] for _ in range(3)]
         for service in [await serve(seed=seed, clock=ManualClock()) for seed in (1, 1, 2)]
@@ -82,7 +82,7 @@ async def test_a_seed_repeats_the_ids_of_a_run(serve: "Serve") -> None:
 
 
 async def test_no_id_is_given_twice() -> None:
-    """An id that the store knows is not given again, even if chance draws it again."""
+    """An id in the store is not used again, even if the random generator repeats it."""
     settings = GatewaySettings(seed=1, clock=ManualClock())
     store = MemoryStore(settings.clock, retention=900, task_retention=900)
     request = GenerationRequest(model="gpt-5.5", messages=(Message(role="user", content="hi"),))
@@ -94,8 +94,8 @@ async def test_no_id_is_given_twice() -> None:
     assert len(set(ids)) == 10
 
 
-async def test_stats_tell_what_was_billed(service: "Service") -> None:
-    """Every POST is counted, and apart from it every task, which is what is billed."""
+async def test_stats_count_submits_and_tasks(service: "Service") -> None:
+    """Every POST is a submit; only created tasks, which are billed, count as tasks."""
     await service.submit()
     assert (await service.post(model="nobody", messages=HELLO)).status == 422
     assert (await service.post(model="gpt-5.5", messages=HELLO, key=None)).status == 401

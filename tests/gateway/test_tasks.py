@@ -1,4 +1,4 @@
-"""The life of a task, as a query sees it (contract §4)."""
+"""The life of a task as a query shows it (contract §4)."""
 
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_task_goes_forward_only(serve: "Serve", *, stream: bool) -> None:
-    """A task is pending, then processing with rising progress, then completed at 100."""
+    """A task is pending, then processing with growing progress, then completed at 100."""
     clock = ManualClock()
     service = await serve(clock=clock, queue_delay=10, token_delay=1)
     task = await service.submit("count 1 to 20", stream=stream)
@@ -34,7 +34,7 @@ async def test_a_task_goes_forward_only(serve: "Serve", *, stream: bool) -> None
 
 
 async def test_a_completed_task_holds_one_completion(service: "Service") -> None:
-    """``results`` of a completed task is one full ChatCompletion."""
+    """``results`` of a completed task is one complete ChatCompletion."""
     task = await service.finished((await service.submit("count 1 to 3"))["id"])
     assert len(task) == 10
     assert task["error"] is None
@@ -55,8 +55,8 @@ async def test_a_completed_task_holds_one_completion(service: "Service") -> None
     }
 
 
-async def test_a_failed_task_tells_why(service: "Service") -> None:
-    """A failed task has no results and an error of exactly code, message and type."""
+async def test_a_failed_task_has_an_error(service: "Service") -> None:
+    """A failed task has no results and an error with exactly code, message and type."""
     task = await service.submit("please [[fail:content_policy_violation]] now")
     task = await service.finished(task["id"])
     assert (task["status"], task["results"]) == ("failed", None)
@@ -71,7 +71,7 @@ async def test_a_failed_task_tells_why(service: "Service") -> None:
 async def test_a_model_that_crashes_fails_its_task(
     service: "Service", monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A mistake inside a simulated model ends the task, and its stream, instead of hanging it."""
+    """An exception in a simulated model fails the task and ends its stream."""
 
     def crash(*_: object, **__: object) -> None:
         raise RuntimeError("no such luck")
@@ -85,14 +85,14 @@ async def test_a_model_that_crashes_fails_its_task(
 
 @pytest.mark.parametrize("task_id", ["task-llm-1-abcdefgh", "x", "..%2f..", "%00", "a" * 300])
 async def test_an_unknown_task_is_not_found(service: "Service", task_id: str) -> None:
-    """A task that was never created is 404, whatever its id looks like."""
+    """A task that was never created is a 404, whatever its id."""
     reply = await service.call("GET", f"/v1/tasks/{task_id}")
     assert reply.status == 404
     assert reply.json["error"]["type"] == "not_found"
 
 
 async def test_sync_upstream_is_a_boolean(service: "Service") -> None:
-    """``sync_upstream`` may be true or false and changes nothing here; anything else is 422."""
+    """``sync_upstream`` may be true or false and has no effect; another value is a 422."""
     task = await service.finished((await service.submit())["id"])
     for value in ("true", "false"):
         reply = await service.call("GET", f"/v1/tasks/{task['id']}?sync_upstream={value}")
@@ -102,7 +102,7 @@ async def test_sync_upstream_is_a_boolean(service: "Service") -> None:
 
 
 async def test_a_finished_task_is_kept_for_its_retention(serve: "Serve") -> None:
-    """A task can be queried until its retention, counted from its end, is over."""
+    """A task can be queried for its retention, which begins at its end."""
     clock = ManualClock()
     service = await serve(clock=clock, task_retention=100, queue_delay=50)
     task = await service.submit()

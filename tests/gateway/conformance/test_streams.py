@@ -13,7 +13,7 @@ SUBMIT = "/v1/llm/generations"
 
 
 def text_of(chunks: "Sequence[Event]", member: str = "content") -> str:
-    """Join what the chunks add to the first choice."""
+    """Join the text of the first choice."""
     return "".join(
         choice["delta"].get(member) or ""
         for chunk in chunks
@@ -23,8 +23,8 @@ def text_of(chunks: "Sequence[Event]", member: str = "content") -> str:
 
 
 @pytest.mark.parametrize("model", ["gpt-5.5", "claude-opus-4-7", "gemini-3-pro-preview"])
-async def test_a_stream_tells_the_answer(target: "Target", events: Any, model: str) -> None:
-    """Chunks are ChatCompletion chunks, then ``done`` counts them, and their text is the task's."""
+async def test_a_stream_has_the_answer(target: "Target", events: Any, model: str) -> None:
+    """Chunks are ChatCompletion chunks, ``done`` counts them, their text is that of the task."""
     task = await target.submit(model=model, stream=True, max_tokens=64)
     reply = await target.stream(task["id"])
     assert reply.status == 200
@@ -46,8 +46,8 @@ async def test_a_stream_tells_the_answer(target: "Target", events: Any, model: s
     assert text_of(chunks) == completion["choices"][0]["message"]["content"]
 
 
-async def test_a_replay_is_the_stream_again(target: "Target", events: Any) -> None:
-    """Inside the retention a stream can be read again, from each offset, to the same end."""
+async def test_a_replay_equals_the_stream(target: "Target", events: Any) -> None:
+    """Within the retention a stream can be read again from each offset."""
     task = await target.submit("count 1 to 9", stream=True)
     live = events((await target.stream(task["id"])).body)
     total = len(live) - 1
@@ -56,15 +56,15 @@ async def test_a_replay_is_the_stream_again(target: "Target", events: Any) -> No
         assert again == live[offset:]
 
 
-async def test_two_readers_read_the_same(target: "Target", events: Any) -> None:
-    """A stream can be read by several at once, each from an offset of its own."""
+async def test_two_clients_read_the_same(target: "Target", events: Any) -> None:
+    """Several clients can read a stream at once, each from its own offset."""
     task = await target.submit("count 1 to 9", stream=True)
     first, second = [await target.stream(task["id"], query) for query in ("", "?offset=2")]
     assert events(first.body)[2:] == events(second.body)
 
 
-async def test_a_thinking_model_thinks_aloud(target: "Target", events: Any) -> None:
-    """The stream of kimi-k2.6 carries ``delta.reasoning_content`` (seed)."""
+async def test_a_thinking_model_streams_its_reasoning(target: "Target", events: Any) -> None:
+    """The stream of kimi-k2.6 has ``delta.reasoning_content`` (seed)."""
     task = await target.submit("count 1 to 3", model="kimi-k2.6", stream=True)
     *chunks, last = events((await target.stream(task["id"])).body)
     assert last.name == "done"
@@ -72,7 +72,7 @@ async def test_a_thinking_model_thinks_aloud(target: "Target", events: Any) -> N
 
 
 async def test_only_a_streamed_task_has_a_stream(target: "Target") -> None:
-    """The stream of a task without one, and of no task at all, is an error in the envelope."""
+    """The stream of an unknown task, or of a task without one, is an error in the envelope."""
     task = await target.submit()
     for task_id in (task["id"], "task-llm-1-abcdefgh"):
         reply = await target.call("GET", f"{SUBMIT}/{task_id}/stream")
@@ -82,7 +82,7 @@ async def test_only_a_streamed_task_has_a_stream(target: "Target") -> None:
 
 @pytest.mark.parametrize("offset", ["-1", "x", "1.5", "", "9" * 30])
 async def test_an_offset_is_a_number_of_chunks(target: "Target", offset: str) -> None:
-    """An offset that is no whole number from zero on is refused, or read as none at all."""
+    """An offset other than a whole number from 0 on is refused or ignored."""
     task = await target.submit(stream=True)
     reply = await target.stream(task["id"], f"?offset={offset}")
     assert reply.status in {200, 400, 422}

@@ -46,7 +46,7 @@ def hello(content: Any = "say yes") -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("stream", [False, True, None])
 async def test_a_task_is_created(target: "Target", *, stream: bool | None) -> None:
-    """A submit answers the seed's ten members, each as it is fixed there."""
+    """A submit answers the ten members of the seed with their fixed values."""
     chosen: dict[str, Any] = {} if stream is None else {"stream": stream}
     before = int(time.time())
     task = await target.submit(model="claude-opus-4-7", max_tokens=64, **chosen)
@@ -92,7 +92,7 @@ async def test_an_unsupported_content_type_is_refused(
 
 @pytest.mark.parametrize("model", ["gpt-9", "GPT-5.5", "gpt-5.5 ", "claude", "gemini-2.5-pro"])
 async def test_an_unlisted_model_is_refused(target: "Target", model: str) -> None:
-    """The whitelist is strict: any other model is 422 ``model_not_supported``."""
+    """The whitelist is strict: any other model is a 422 ``model_not_supported``."""
     reply = await target.post(model=model, messages=hello(), max_tokens=64)
     assert (reply.status, reply.error["code"]) == (422, "model_not_supported")
     assert reply.error["type"] == "invalid_request_error"
@@ -120,7 +120,7 @@ async def test_an_unlisted_model_is_refused(target: "Target", model: str) -> Non
 async def test_each_model_has_its_rule_of_max_tokens(
     target: "Target", model: str, max_tokens: int | None, status: int
 ) -> None:
-    """GPT takes at least 16 if any, Claude needs the member, others do as they are told."""
+    """GPT needs at least 16 if it is given, Claude needs the member, others have no rule."""
     limit = {} if max_tokens is None else {"max_tokens": max_tokens}
     reply = await target.post(model=model, messages=hello(), **limit)
     assert reply.status == status
@@ -129,7 +129,7 @@ async def test_each_model_has_its_rule_of_max_tokens(
 
 
 async def test_openai_parameters_are_accepted(target: "Target") -> None:
-    """Sampling, stop sequences, penalties, and parameters that nobody names, are taken."""
+    """Sampling, stop sequences, penalties and unknown parameters are accepted."""
     reply = await target.post(
         model="gemini-3-pro-preview",
         messages=[{"role": "system", "content": "be brief"}, *hello()],
@@ -169,13 +169,13 @@ async def test_a_missing_or_wrong_member_is_refused(
 
 @pytest.mark.parametrize("body", [b"", b"{", b"not json", b'{"model": "gpt-5.5", ', b"\xff"])
 async def test_malformed_json_is_a_bad_request(target: "Target", body: bytes) -> None:
-    """What is not JSON is 400."""
+    """A body that is not JSON is a 400."""
     reply = await target.call("POST", SUBMIT, data=body, headers=JSON)
     assert (reply.status, reply.error["type"]) == (400, "invalid_request_error")
 
 
 async def test_another_content_type_is_a_bad_request(target: "Target") -> None:
-    """A body that does not say that it is JSON is 400."""
+    """A body without the content type of JSON is a 400."""
     body = b'{"model": "gpt-5.5", "messages": [{"role": "user", "content": "say yes"}]}'
     reply = await target.call("POST", SUBMIT, data=body, headers={"Content-Type": "text/plain"})
     assert (reply.status, reply.error["type"]) == (400, "invalid_request_error")
@@ -191,18 +191,18 @@ async def test_another_content_type_is_a_bad_request(target: "Target") -> None:
         ("GET", "/v1/configs/llm_generations_models"),
     ],
 )
-async def test_every_endpoint_asks_for_the_key(
+async def test_every_endpoint_needs_a_key(
     target: "Target", method: str, path: str, key: str | None
 ) -> None:
-    """A missing or unknown key is 401 everywhere, and is not repeated."""
+    """A missing or unknown key is a 401 everywhere, and the response does not repeat it."""
     body = {"json": {"model": "gpt-5.5", "messages": hello()}} if method == "POST" else {}
     reply = await target.call(method, path, key=key, **body)
     assert (reply.status, reply.error["type"]) == (401, "authentication_error")
     assert not key or key.encode() not in reply.body
 
 
-async def test_the_model_is_looked_at_before_content_and_limit(target: "Target") -> None:
-    """Of several mistakes the first in the order of contract §7.1 is told."""
+async def test_the_model_is_checked_before_content_and_limit(target: "Target") -> None:
+    """Of several mistakes the first in the order of contract §7.1 is reported."""
     content = [BLOCKS["video_url"]]
     reply = await target.post(model="gpt-9", messages=hello(content))
     assert reply.error["code"] == "model_not_supported"
@@ -211,7 +211,7 @@ async def test_the_model_is_looked_at_before_content_and_limit(target: "Target")
 
 
 async def test_models_are_listed(target: "Target") -> None:
-    """The models of the seed are listed with what they read, in the service's order."""
+    """The models of the seed are listed with their capabilities, in the service's order."""
     reply = await target.call("GET", "/v1/configs/llm_generations_models")
     assert (reply.status, reply.json["object"]) == (200, "list")
     words = {"text": "text", "image_url": "vision", "video_url": "video"}

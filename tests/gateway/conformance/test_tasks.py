@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def check_completion(completion: Any, model: str) -> None:
-    """Check what contract §5.1 says of a stored answer."""
+    """Check a stored completion against contract §5.1."""
     assert completion["object"] == "chat.completion"
     assert completion["model"]
     assert isinstance(completion["id"], str)
@@ -26,10 +26,10 @@ def check_completion(completion: Any, model: str) -> None:
 
 @pytest.mark.parametrize("model", ["claude-opus-4-7", "kimi-k2.6"])
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_task_goes_forward_to_its_answer(
+async def test_a_task_goes_forward_to_its_result(
     target: "Target", model: str, *, stream: bool
 ) -> None:
-    """States and progress only grow, results come at the end, and one ChatCompletion they are."""
+    """States and progress only grow, and results come last and are one ChatCompletion."""
     task = await target.submit(model=model, max_tokens=64, stream=stream)
     seen = [task, *await target.snapshots(task["id"])]
     order = ["pending", "processing", "completed"]
@@ -47,7 +47,7 @@ async def test_a_task_goes_forward_to_its_answer(
 
 
 async def test_a_finished_task_stays_as_it_is(target: "Target") -> None:
-    """Once completed, every query answers the same, ``sync_upstream`` or not."""
+    """Every query of a completed task has the same response, with ``sync_upstream`` or without."""
     task = (await target.snapshots((await target.submit())["id"]))[-1]
     assert await target.query(task["id"]) == task
     for value in ("true", "false"):
@@ -57,13 +57,13 @@ async def test_a_finished_task_stays_as_it_is(target: "Target") -> None:
 
 @pytest.mark.parametrize("task_id", ["task-llm-1-abcdefgh", "x", "task-llm-1776874565-%C3%A9"])
 async def test_an_unknown_task_is_not_found(target: "Target", task_id: str) -> None:
-    """A task that was never created is 404 ``not_found``."""
+    """A task that was never created is a 404 ``not_found``."""
     reply = await target.call("GET", f"/v1/tasks/{task_id}")
     assert (reply.status, reply.error["type"]) == (404, "not_found")
 
 
 async def test_a_thinking_model_may_store_no_text(target: "Target") -> None:
-    """The stored answer of kimi-k2.6 has no reasoning in its content (seed, contract Q1)."""
+    """The stored completion of kimi-k2.6 has no reasoning in its content (seed, contract Q1)."""
     task = await target.submit("count 1 to 3", model="kimi-k2.6", stream=True)
     (completion,) = (await target.snapshots(task["id"]))[-1]["results"]
     message = completion["choices"][0]["message"]
@@ -78,10 +78,8 @@ async def test_a_thinking_model_may_store_no_text(target: "Target") -> None:
         ("GET", "/v1/there/is/no/such/route"),
     ],
 )
-async def test_what_is_not_there_uses_the_envelope(
-    target: "Target", method: str, path: str
-) -> None:
-    """A wrong method or route is 404 or 405, in the envelope."""
+async def test_unknown_routes_use_the_envelope(target: "Target", method: str, path: str) -> None:
+    """A wrong method or route is a 404 or 405 in the envelope."""
     reply = await target.call(method, path)
     assert reply.status in {404, 405}
     assert reply.error["type"]

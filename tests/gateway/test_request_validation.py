@@ -1,4 +1,4 @@
-"""Requests that are refused, each in the envelope of contract §8.1."""
+"""Requests with errors, each answered in the envelope of contract §8.1."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +97,7 @@ def hello(content: Any = "hello") -> list[dict[str, Any]]:
 async def test_a_broken_rule_is_named(
     service: "Service", members: dict[str, Any], code: str, param: str
 ) -> None:
-    """A request that breaks a rule gets 422 with the seed's code and the member it concerns."""
+    """A request that breaks a rule gets a 422 with the code of the seed and the member."""
     reply = await service.post(**members)
     error = reply.json["error"]
     assert reply.status == 422
@@ -116,7 +116,7 @@ async def test_a_broken_rule_is_named(
 async def test_a_likely_typo_is_accepted_and_logged(
     service: "Service", caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The service takes members that it does not know, so the gateway takes them and tells."""
+    """The service accepts unknown members, so the gateway accepts and logs them."""
     message = {"role": "user", "content": "hello", "tool_call\n": []}
     reply = await service.post(model="gpt-5.5", messages=[message])
     assert reply.status == 200
@@ -125,7 +125,7 @@ async def test_a_likely_typo_is_accepted_and_logged(
 
 
 async def test_stream_may_be_null(service: "Service") -> None:
-    """A client that sends ``stream: null`` means that it was not asked for."""
+    """``stream: null`` means that no stream is requested."""
     task = await service.submit(stream=None)
     assert (task["status"], task["stream"]) == ("pending", None)
     assert (await service.finished(task["id"]))["status"] == "completed"
@@ -146,7 +146,7 @@ async def test_stream_may_be_null(service: "Service") -> None:
 async def test_a_long_name_is_cut_in_the_error(
     service: "Service", path: str, members: dict[str, Any]
 ) -> None:
-    """What is wrong is named, but never repeated at whatever length it was sent."""
+    """The error names the wrong member and repeats only the beginning of a long name."""
     reply = await service.call("POST", path, json=members)
     assert (reply.status, len(reply.body) < 3000) == (422, True)
 
@@ -156,7 +156,7 @@ async def test_a_long_name_is_cut_in_the_error(
     [b"", b"{", b"not json", b'{"model": 5, "messages": [', b'"\xff"', b'{"a":1} {}', b"[" * 9999],
 )
 async def test_malformed_json_is_a_bad_request(service: "Service", body: bytes) -> None:
-    """What is not JSON gets 400, even where a wrong shape comes before the mistake."""
+    """A body that is not JSON gets a 400, even if a member before the mistake has a wrong type."""
     reply = await service.call("POST", SUBMIT, data=body, headers=JSON)
     assert reply.status == 400
     assert reply.json["error"]["type"] == "invalid_request_error"
@@ -164,16 +164,16 @@ async def test_malformed_json_is_a_bad_request(service: "Service", body: bytes) 
 
 
 @pytest.mark.parametrize("body", [b"[]", b"5", b"null", b'"text"'])
-async def test_json_that_is_no_object_is_a_wrong_shape(service: "Service", body: bytes) -> None:
-    """JSON of another kind than an object gets 422."""
+async def test_json_that_is_not_an_object_is_invalid(service: "Service", body: bytes) -> None:
+    """JSON other than an object gets a 422."""
     reply = await service.call("POST", SUBMIT, data=body, headers=JSON)
     assert reply.status == 422
     assert reply.json["error"]["param"] == "body"
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "nonsense"])
-async def test_only_json_is_taken(service: "Service", kind: str) -> None:
-    """Another ``Content-Type`` than JSON gets 400; its parameters do not matter."""
+async def test_only_json_is_accepted(service: "Service", kind: str) -> None:
+    """Another ``Content-Type`` than JSON gets a 400; its parameters do not matter."""
     body = b'{"model": "gpt-5.5", "messages": [{"role": "user", "content": "hi"}]}'
     reply = await service.call("POST", SUBMIT, data=body, headers={"Content-Type": kind})
     assert reply.status == 400
@@ -184,7 +184,7 @@ async def test_only_json_is_taken(service: "Service", kind: str) -> None:
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer  ", "Basic abc", "sk-local"])
-async def test_no_endpoint_answers_without_a_token(
+async def test_every_endpoint_needs_a_token(
     service: "Service", method: str, path: str, header: str | None
 ) -> None:
     """Without a bearer token every endpoint answers 401."""
@@ -196,8 +196,8 @@ async def test_no_endpoint_answers_without_a_token(
     assert set(reply.json["error"]) == {"message", "type"}
 
 
-async def test_only_known_keys_come_in(serve: "Serve") -> None:
-    """With keys of its own the gateway refuses every other, and never repeats one."""
+async def test_only_configured_keys_are_valid(serve: "Serve") -> None:
+    """With configured keys every other key is a 401, and the response does not repeat it."""
     service = await serve(api_keys=["sk-first", "sk-second"])
     models = "/v1/configs/llm_generations_models"
     for key, status in [
@@ -213,7 +213,7 @@ async def test_only_known_keys_come_in(serve: "Serve") -> None:
     assert (await service.call("GET", models, key=None, headers=lower)).status == 200
 
 
-async def test_checks_come_in_the_order_of_the_contract(serve: "Serve") -> None:
+async def test_checks_run_in_the_order_of_the_contract(serve: "Serve") -> None:
     """JSON comes before the key, the key before the fields, then model, content and limit."""
     service = await serve(api_keys=["sk-one"])
     everything_wrong: dict[str, Any] = {
@@ -232,7 +232,7 @@ async def test_checks_come_in_the_order_of_the_contract(serve: "Serve") -> None:
 
 
 async def test_unknown_routes_and_methods_use_the_envelope(service: "Service") -> None:
-    """An unknown route is 404, a wrong method 405 with ``Allow``, both in the envelope."""
+    """An unknown route is a 404, a wrong method a 405 with ``Allow``, both in the envelope."""
     reply = await service.call("GET", "/v2/nothing")
     assert reply.status == 404
     assert reply.json == {
@@ -246,7 +246,7 @@ async def test_unknown_routes_and_methods_use_the_envelope(service: "Service") -
 
 
 async def test_a_large_body_is_refused(serve: "Serve") -> None:
-    """A body over the limit is 413 in the envelope, and no task."""
+    """A body over the limit is a 413 in the envelope and creates no task."""
     service = await serve(body_limit=1000)
     reply = await service.post(model="gpt-5.5", messages=hello("x" * 1000))
     assert reply.status == 413
@@ -255,10 +255,10 @@ async def test_a_large_body_is_refused(serve: "Serve") -> None:
     assert service.gateway.stats.tasks == 0
 
 
-async def test_a_crash_is_told_without_details(
+async def test_a_crash_is_reported_without_details(
     serve: "Serve", caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A mistake of the gateway itself is 500 in the envelope, and its traceback goes to the log."""
+    """A crash of the gateway is a 500 in the envelope, and its traceback is logged."""
     service = await serve()
 
     @web.middleware
@@ -276,8 +276,8 @@ async def test_a_crash_is_told_without_details(
     assert "a secret detail" in caplog.text
 
 
-async def test_every_answer_has_an_id_of_its_own(service: "Service") -> None:
-    """Good or bad, each answer carries another ``x-request-id``."""
+async def test_every_response_has_a_unique_id(service: "Service") -> None:
+    """Every response, also an error, has a different ``x-request-id``."""
     replies = [
         await service.call(method, path, key=key)
         for method, path in [*ROUTES, ("GET", "/nothing"), ("GET", "/healthz")]
@@ -290,7 +290,7 @@ async def test_every_answer_has_an_id_of_its_own(service: "Service") -> None:
 
 
 async def test_health_needs_no_token(service: "Service") -> None:
-    """``/healthz`` tells anybody that the gateway is up."""
+    """``/healthz`` answers without a token."""
     reply = await service.call("GET", "/healthz", key=None)
     assert (reply.status, reply.json) == (200, {"status": "ok"})
 

@@ -1,4 +1,4 @@
-"""Faults on purpose, as a client of the gateway meets them."""
+"""Injected faults as a client sees them."""
 
 import asyncio
 import json
@@ -23,13 +23,13 @@ HELLO: dict[str, Any] = {"model": "gpt-5.5", "messages": [{"role": "user", "cont
 
 
 @pytest.fixture(params=["memory", "file"])
-def kept(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
-    """Return the setting that says where a gateway keeps its tasks: faults are the same in both."""
+def store_settings(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """Return the setting of the store: faults act in the same way with each store."""
     return {"data": tmp_path / "foxapi.db"} if request.param == "file" else {}
 
 
 async def test_a_status_comes_in_the_envelope(serve: "Serve") -> None:
-    """An error on purpose looks like one of the service, with what the rule says in it."""
+    """An injected error has the envelope of the service and the fields of the rule."""
     rule = FaultRule(
         on="submit",
         fault="status",
@@ -64,7 +64,7 @@ async def test_a_status_comes_in_the_envelope(serve: "Serve") -> None:
     ],
 )
 async def test_each_status_has_its_type(serve: "Serve", status: int, kind: str) -> None:
-    """The type of an error on purpose is the service's own for that status."""
+    """The type of an injected error is the one of the service for its status."""
     service = await serve(faults=[f"any:{status}"])
     for method, path in (("GET", MODELS), ("POST", SUBMIT), ("GET", "/v1/tasks/x")):
         reply = await service.call(method, path)
@@ -73,11 +73,11 @@ async def test_each_status_has_its_type(serve: "Serve", status: int, kind: str) 
 
 @pytest.mark.parametrize("fault", ["html", "empty", "503", "reset"])
 @pytest.mark.parametrize("late", [False, True])
-async def test_late_is_after_the_task_was_created(
-    serve: "Serve", kept: dict[str, Any], fault: str, *, late: bool
+async def test_a_late_fault_acts_after_the_task_was_created(
+    serve: "Serve", store_settings: dict[str, Any], fault: str, *, late: bool
 ) -> None:
-    """A late fault on a submit spoils the answer of a task that exists; another one prevents it."""
-    service = await serve(faults=[f"submit:{fault}:late={late}"], **kept)
+    """A late fault of a submit changes only the response; without ``late`` no task is created."""
+    service = await serve(faults=[f"submit:{fault}:late={late}"], **store_settings)
     if fault == "reset":
         with pytest.raises(aiohttp.ClientOSError):
             await service.post(**HELLO)
@@ -89,8 +89,8 @@ async def test_late_is_after_the_task_was_created(
     assert service.gateway.stats.submits == 1
 
 
-async def test_a_page_in_place_of_an_answer(serve: "Serve") -> None:
-    """HTML is sent as such, with the status of the rule; an empty body has no byte."""
+async def test_a_page_replaces_the_response(serve: "Serve") -> None:
+    """HTML is sent with the status of the rule; an empty body has no bytes."""
     service = await serve(faults=["models:html:nth=1", "models:html:status=413,nth=2", "any:empty"])
     for status in (200, 413):
         reply = await service.call("GET", MODELS)
@@ -104,15 +104,17 @@ async def test_a_page_in_place_of_an_answer(serve: "Serve") -> None:
     ("seconds", "header"), [(0.5, "0.5"), (10, "10"), (100, "100"), (1_234_567, "1234567")]
 )
 async def test_retry_after_is_a_plain_number(serve: "Serve", seconds: float, header: str) -> None:
-    """The header has digits only, however long the wait: no client reads an exponent."""
+    """The header has digits only, without an exponent, however long the wait."""
     rule = FaultRule(on="models", fault="status", status=503, retry_after=seconds)
     reply = await (await serve(faults=[rule])).call("GET", "/v1/configs/llm_generations_models")
     assert reply.headers["Retry-After"] == header
 
 
 @pytest.mark.parametrize("size", [None, 10])
-async def test_a_truncated_answer_announces_the_whole(serve: "Serve", size: int | None) -> None:
-    """A truncated body ends early although its length was told."""
+async def test_a_truncated_response_announces_the_whole_length(
+    serve: "Serve", size: int | None
+) -> None:
+    """A truncated body is shorter than its ``Content-Length``."""
     option = f":size={size}" if size else ""
     service = await serve(faults=[f"models:truncated{option}"])
     async with service.http.get(
@@ -126,8 +128,8 @@ async def test_a_truncated_answer_announces_the_whole(serve: "Serve", size: int 
     assert len(got) == (size or announced // 2) < announced
 
 
-async def test_a_slow_answer_takes_its_time(serve: "Serve") -> None:
-    """A slow body comes in its pieces, each after its wait, and is whole in the end."""
+async def test_a_slow_response_is_sent_in_pieces(serve: "Serve") -> None:
+    """A slow body is sent in pieces, with a delay before each, and is complete at the end."""
     clock = ManualClock()
     service = await serve(faults=["models:slow:seconds=5,size=100"], clock=clock)
     whole = await service.call("GET", "/v1/tasks/x")
@@ -144,8 +146,8 @@ async def test_a_slow_answer_takes_its_time(serve: "Serve") -> None:
     assert waits == -(-len(reply.body) // 100)
 
 
-async def test_a_stall_ends_with_its_time(serve: "Serve") -> None:
-    """A stalled answer comes when its seconds are over, as if nothing had been."""
+async def test_a_stall_ends_after_its_seconds(serve: "Serve") -> None:
+    """A stalled response is sent unchanged after the seconds of the rule."""
     clock = ManualClock()
     service = await serve(faults=["submit:stall:seconds=60", "models:stall:late"], clock=clock)
     asking = asyncio.create_task(service.post(**HELLO))
@@ -156,8 +158,8 @@ async def test_a_stall_ends_with_its_time(serve: "Serve") -> None:
     assert (await asking).status == 200
 
 
-async def test_a_stall_does_not_hold_the_gateway(serve: "Serve") -> None:
-    """Answers and streams that stall for ever end when the gateway closes."""
+async def test_a_stall_does_not_delay_the_shutdown(serve: "Serve") -> None:
+    """Responses and streams that stall without end finish when the gateway shuts down."""
     service = await serve(faults=["models:stall", "stream:stall:chunk=1"])
     task = await service.submit(stream=True)
     async with await service.open_stream(task["id"]):
@@ -169,9 +171,11 @@ async def test_a_stall_does_not_hold_the_gateway(serve: "Serve") -> None:
         assert (await asking).status == 200
 
 
-async def test_a_completed_task_may_be_hollow(serve: "Serve", kept: dict[str, Any]) -> None:
-    """A hollow task is completed without results for its polls, then has them (contract Q2)."""
-    service = await serve(faults=["query:empty-result:polls=2"], **kept)
+async def test_a_completed_task_may_lack_its_results(
+    serve: "Serve", store_settings: dict[str, Any]
+) -> None:
+    """A completed task has no results in its first polls, and has them afterwards (contract Q2)."""
+    service = await serve(faults=["query:empty-result:polls=2"], **store_settings)
     task = await service.submit()
     seen = [await service.finished(task["id"])]
     seen += [await service.task(task["id"]) for _ in range(3)]
@@ -183,7 +187,7 @@ async def test_a_completed_task_may_be_hollow(serve: "Serve", kept: dict[str, An
 async def test_a_task_fails_with_the_code_of_its_rule(
     serve: "Serve", events: "Callable[[bytes], list[Any]]"
 ) -> None:
-    """A doomed task writes its chunks, then fails as those of the service do (contract §8.3)."""
+    """A task with a forced failure writes its chunks and fails with the code (contract §8.3)."""
     service = await serve(
         faults=["submit:fail:code=content_policy_violation,chunk=2,model=kimi-k2.6"]
     )
@@ -197,8 +201,8 @@ async def test_a_task_fails_with_the_code_of_its_rule(
     assert (await service.finished(spared["id"]))["status"] == "completed"
 
 
-async def test_a_doomed_task_fails_after_a_restart(serve: "Serve", tmp_path: Path) -> None:
-    """What a rule let fail fails in the next run of the gateway too, which has no rule."""
+async def test_a_forced_failure_survives_a_restart(serve: "Serve", tmp_path: Path) -> None:
+    """A task with a forced failure fails in the next run of the gateway too, which has no rule."""
     data = tmp_path / "foxapi.db"
     first = await serve(data=data, queue_delay=3600, faults=["submit:fail:code=timeout"])
     task = await first.submit("count 1 to 9")
@@ -209,7 +213,7 @@ async def test_a_doomed_task_fails_after_a_restart(serve: "Serve", tmp_path: Pat
 
 
 async def test_credits_stay_spent_over_a_restart(serve: "Serve", tmp_path: Path) -> None:
-    """A key that has spent its credits has none in the next run on the same file either."""
+    """A key without credits has none in the next run on the same file either."""
     data = tmp_path / "foxapi.db"
     first = await serve(data=data, api_keys={"sk-poor": 2})
     assert [(await first.post("sk-poor", **HELLO)).status for _ in range(2)] == [200, 200]
@@ -220,7 +224,7 @@ async def test_credits_stay_spent_over_a_restart(serve: "Serve", tmp_path: Path)
 
 
 async def read_until_cut(service: "Service", task_id: str, query: str = "") -> bytes:
-    """Read a stream that breaks off and return what came."""
+    """Read a stream until its connection breaks, and return the bytes."""
     got = bytearray()
     async with await service.open_stream(task_id, query) as response:
         with pytest.raises(aiohttp.ClientPayloadError):
@@ -230,11 +234,11 @@ async def read_until_cut(service: "Service", task_id: str, query: str = "") -> b
     return bytes(got)
 
 
-async def test_a_stream_is_cut_where_the_rule_says(
-    serve: "Serve", kept: dict[str, Any], events: "Callable[[bytes], list[Any]]"
+async def test_a_stream_is_cut_before_its_chunk(
+    serve: "Serve", store_settings: dict[str, Any], events: "Callable[[bytes], list[Any]]"
 ) -> None:
-    """A cut stream delivered exactly the chunks before the place, and goes on from there."""
-    service = await serve(faults=["stream:cut:chunk=2"], **kept)
+    """A cut stream has exactly the chunks before the cut, and can be resumed there."""
+    service = await serve(faults=["stream:cut:chunk=2"], **store_settings)
     task = await service.submit("count 1 to 5", stream=True)
     await service.finished(task["id"])
     before = await read_until_cut(service, task["id"])
@@ -244,10 +248,10 @@ async def test_a_stream_is_cut_where_the_rule_says(
     assert len(events(before)) == 2
 
 
-async def test_each_connection_gets_so_many_chunks(
+async def test_each_connection_is_cut_after_its_chunks(
     serve: "Serve", events: "Callable[[bytes], list[Any]]"
 ) -> None:
-    """With ``each`` every connection is cut after so many chunks, wherever it began."""
+    """With ``each`` every connection is cut after that many chunks, from any offset."""
     service = await serve(faults=["stream:cut:each=3"])
     task = await service.submit("count 1 to 9", stream=True)
     await service.finished(task["id"])
@@ -257,7 +261,7 @@ async def test_each_connection_gets_so_many_chunks(
 
 
 async def test_a_torn_stream_ends_inside_an_event(serve: "Serve") -> None:
-    """A torn stream has half of the next event at its end."""
+    """A torn stream ends with half of the next event."""
     service = await serve(faults=["stream:torn:chunk=1"])
     task = await service.submit("count 1 to 5", stream=True)
     await service.finished(task["id"])
@@ -267,8 +271,8 @@ async def test_a_torn_stream_ends_inside_an_event(serve: "Serve") -> None:
     assert b"\n\n" not in half
 
 
-async def test_a_stalled_stream_stands_before_its_chunk(serve: "Serve") -> None:
-    """A stalled stream has sent what comes before, and goes on when its time is over."""
+async def test_a_stalled_stream_stops_before_its_chunk(serve: "Serve") -> None:
+    """A stalled stream has sent the chunks before, and continues after its seconds."""
     clock = ManualClock()
     service = await serve(faults=["stream:stall:chunk=2,seconds=600"], clock=clock)
     task = await service.submit("count 1 to 3", stream=True)
@@ -286,10 +290,10 @@ async def test_a_stalled_stream_stands_before_its_chunk(serve: "Serve") -> None:
     assert b"event: done" in got
 
 
-async def test_endings_that_are_wrong(
+async def test_the_last_event_may_be_missing_or_wrong(
     serve: "Serve", events: "Callable[[bytes], list[Any]]"
 ) -> None:
-    """A stream may lack its last event, or count wrong in it; its chunks are whole."""
+    """A stream may lack its last event or have a wrong count in it; its chunks are complete."""
     service = await serve(
         faults=["stream:no-done:nth=1", "stream:wrong-total:nth=2", "stream:wrong-total:total=1"]
     )
@@ -312,9 +316,11 @@ async def test_an_offset_may_be_ignored(serve: "Serve") -> None:
     assert service.gateway.stats.faults == 1
 
 
-async def test_framing_may_be_unusual(serve: "Serve", kept: dict[str, Any]) -> None:
-    """CR LF, comments and unknown events change the framing and not one chunk."""
-    service = await serve(**kept)
+async def test_unusual_framing_keeps_the_chunks(
+    serve: "Serve", store_settings: dict[str, Any]
+) -> None:
+    """CR LF, comments and unknown events change the framing and no chunk."""
+    service = await serve(**store_settings)
     task = await service.submit("count 1 to 3", stream=True)
     plain = (await service.stream(task["id"])).body
     service.gateway.faults.add("stream:crlf", "stream:comments", "stream:unknown-events")
@@ -330,8 +336,8 @@ async def test_framing_may_be_unusual(serve: "Serve", kept: dict[str, Any]) -> N
     assert data(odd) == data(plain)
 
 
-async def test_a_slow_stream_is_cut_into_pieces(serve: "Serve") -> None:
-    """A slow stream comes in pieces in the middle of its events, and is the same in the end."""
+async def test_a_slow_stream_is_sent_in_pieces(serve: "Serve") -> None:
+    """A slow stream is sent in pieces that end inside events, and has the same bytes."""
     service = await serve()
     task = await service.submit("count 1 to 3", stream=True)
     plain = (await service.stream(task["id"])).body
@@ -344,8 +350,8 @@ async def test_a_slow_stream_is_cut_into_pieces(serve: "Serve") -> None:
     assert len(pieces) > 1
 
 
-async def test_a_retention_may_be_over_early(serve: "Serve") -> None:
-    """An expired stream or task is 404 in the envelope, as a real one is."""
+async def test_a_task_or_stream_may_be_expired(serve: "Serve") -> None:
+    """An expired stream or task is a 404 in the envelope."""
     service = await serve(faults=["stream:expired", "query:expired:nth=2"])
     task = await service.submit(stream=True)
     assert (await service.task(task["id"]))["id"] == task["id"]
@@ -354,9 +360,11 @@ async def test_a_retention_may_be_over_early(serve: "Serve") -> None:
         assert (reply.status, reply.json["error"]["type"]) == (404, "not_found")
 
 
-async def test_a_rule_can_be_about_one_task(serve: "Serve", kept: dict[str, Any]) -> None:
-    """Rules about a task or a model leave all others alone, in queries and streams too."""
-    service = await serve(**kept)
+async def test_a_rule_can_select_a_task_or_a_model(
+    serve: "Serve", store_settings: dict[str, Any]
+) -> None:
+    """A rule for a task or a model does not act on others, in queries and streams too."""
+    service = await serve(**store_settings)
     one = await service.submit(stream=True)
     other = await service.submit(model="gpt-5.4", stream=True)
     service.gateway.faults.add(f"any:502:task={one['id']}", "stream:504:model=gpt-5.4")
@@ -367,8 +375,8 @@ async def test_a_rule_can_be_about_one_task(serve: "Serve", kept: dict[str, Any]
     assert (await service.call("GET", f"/v1/tasks/{other['id']}", key=None)).status == 401
 
 
-async def test_a_gateway_without_faults_is_left_alone(service: "Service") -> None:
-    """Rules that were cleared do nothing, and the endpoints of the gateway itself never fail."""
+async def test_cleared_rules_and_admin_routes_have_no_faults(service: "Service") -> None:
+    """Cleared rules do nothing, and the admin endpoints never fail."""
     service.gateway.faults.add("any:500")
     for path in ("/healthz", "/_gateway/stats"):
         assert (await service.call("GET", path)).status == 200
@@ -378,8 +386,8 @@ async def test_a_gateway_without_faults_is_left_alone(service: "Service") -> Non
     assert (await service.call("GET", MODELS)).status == 200
 
 
-async def test_a_bad_rule_is_told_before_anything_listens() -> None:
-    """A gateway is not built with a rule that cannot work."""
+async def test_an_invalid_rule_is_a_config_error() -> None:
+    """A gateway with an invalid rule cannot be created."""
     with pytest.raises(Exception, match="did you mean reset"):
         Gateway(faults=["submit:rest"])
 
@@ -396,10 +404,10 @@ async def test_a_bad_rule_is_told_before_anything_listens() -> None:
         ("models:member:member=data,value=null", "data", None),
     ],
 )
-async def test_a_member_is_changed_or_absent(
+async def test_a_member_is_changed_or_removed(
     serve: "Serve", rule: str, member: str, told: object
 ) -> None:
-    """An answer differs from the true one in the member of the rule alone, and only once."""
+    """The response differs from the original in the member of the rule only, and only once."""
     service = await serve()
     created = (await service.post(**HELLO)).json
     await service.finished(created["id"])
@@ -419,6 +427,6 @@ async def test_a_member_is_changed_or_absent(
 
 @pytest.mark.parametrize("text", ["query:member", "query:member:member=id,value=canceled"])
 def test_a_member_needs_a_name_and_json(text: str) -> None:
-    """A rule about a member without a name, or with a value that is no JSON, says what to write."""
+    """A rule without a member, or with a value that is not JSON, is an error with the fix."""
     with pytest.raises(ConfigError, match=r"member needs the name|value must be JSON"):
         FaultRule.of(text)

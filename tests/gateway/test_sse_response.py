@@ -23,7 +23,7 @@ Read = Callable[[bytes], "list[Event]"]
 
 
 def text(events: "list[Event]", member: str = "content") -> str:
-    """Join what the chunks of a stream add to the first choice."""
+    """Join the parts of one member of the first choice."""
     return "".join(
         event.data["choices"][0]["delta"].get(member, "")
         for event in events
@@ -46,8 +46,8 @@ async def test_a_stream_is_named_events_that_end_with_done(
     assert text(chunks) == task["results"][0]["choices"][0]["message"]["content"] == "5, 6, 7, 8, 9"
 
 
-async def test_a_chunk_is_what_the_client_reads(service: "Service") -> None:
-    """Every chunk is of the shape that the client decodes, with no member that it does not know."""
+async def test_a_chunk_has_the_fields_of_the_client(service: "Service") -> None:
+    """The client decodes every chunk, and no chunk has an unknown member."""
     task = await service.submit(
         stream=True, model="kimi-k2.6", stream_options={"include_usage": True}
     )
@@ -61,7 +61,7 @@ async def test_a_chunk_is_what_the_client_reads(service: "Service") -> None:
 
 
 async def test_an_offset_skips_that_many_chunks(service: "Service") -> None:
-    """``?offset=N`` leaves out the first N chunks and not a byte more; ``done`` tells the total."""
+    """``?offset=N`` omits exactly the first N chunks; ``done`` has the total."""
     task = await service.submit("count 1 to 6", stream=True)
     body = (await service.stream(task["id"])).body
     blocks = body.split(b"\n\n")
@@ -73,7 +73,7 @@ async def test_an_offset_skips_that_many_chunks(service: "Service") -> None:
 
 
 async def test_a_replay_is_the_live_stream(serve: "Serve") -> None:
-    """Live or later, at once or from the middle of the task, the bytes are the same."""
+    """The bytes of a stream are the same live, from the middle of the task, and replayed."""
     clock = ManualClock()
     service = await serve(clock=clock, queue_delay=1, token_delay=1)
     task = await service.submit("tell me something", stream=True, n=2)
@@ -90,8 +90,8 @@ async def test_a_replay_is_the_live_stream(serve: "Serve") -> None:
     assert b"event: done" in replies[0].body
 
 
-async def test_chunks_come_as_they_are_written(serve: "Serve") -> None:
-    """A stream is open before its task has begun, and gets each chunk when its time has come."""
+async def test_chunks_are_sent_when_they_are_written(serve: "Serve") -> None:
+    """A stream opens before its task begins, and each chunk is sent at its time."""
     clock = ManualClock()
     service = await serve(clock=clock, queue_delay=10, token_delay=5)
     task = await service.submit("count 1 to 3", stream=True)
@@ -108,7 +108,7 @@ async def test_chunks_come_as_they_are_written(serve: "Serve") -> None:
 
 
 async def test_thinking_has_its_own_pace(serve: "Serve", events: Read) -> None:
-    """A thinking model thinks at the pace of ``thinking_delay``, with or without a stream."""
+    """Reasoning is written with ``thinking_delay``, with or without a stream."""
     clock = ManualClock()
     service = await serve(clock=clock, token_delay=100, thinking_delay=1)
     streamed = await service.submit("count 1 to 3", model="kimi-k2.6", stream=True)
@@ -128,7 +128,7 @@ async def test_thinking_has_its_own_pace(serve: "Serve", events: Read) -> None:
 async def test_a_failing_task_ends_its_stream_with_error(
     service: "Service", events: Read, written: int
 ) -> None:
-    """When the task fails the stream ends with ``error`` and its message, and a replay does too."""
+    """The stream of a failed task ends with ``error`` and its message, and so does a replay."""
     task = await service.submit(f"[[fail:timeout:{written}]]", stream=True)
     body = (await service.stream(task["id"])).body
     *chunks, error = events(body)
@@ -139,8 +139,8 @@ async def test_a_failing_task_ends_its_stream_with_error(
     assert (await service.stream(task["id"])).body == body
 
 
-async def test_without_stream_there_is_none(service: "Service") -> None:
-    """A task that was not submitted with ``stream=true`` has none, nor has an unknown one."""
+async def test_only_a_streamed_task_has_a_stream(service: "Service") -> None:
+    """A task that was submitted without ``stream=true``, or an unknown one, has no stream."""
     task = await service.submit(stream=False)
     for task_id in (task["id"], "task-llm-1-abcdefgh"):
         reply = await service.stream(task_id)
@@ -151,7 +151,7 @@ async def test_without_stream_there_is_none(service: "Service") -> None:
 
 @pytest.mark.parametrize("offset", ["-1", "1.5", "x", "%20", "+1", "1e3", "9" * 30, "٣", ""])
 async def test_a_bad_offset_is_refused(service: "Service", offset: str) -> None:
-    """An offset that is no number of chunks is 422."""
+    """An offset that is not a number of chunks is a 422."""
     task = await service.submit(stream=True)
     reply = await service.stream(task["id"], f"?offset={offset}")
     assert reply.status == 422
@@ -164,7 +164,7 @@ async def test_a_bad_offset_is_refused(service: "Service", offset: str) -> None:
 
 
 async def test_a_stream_is_kept_for_its_retention(serve: "Serve") -> None:
-    """A stream can be replayed for 900 seconds after its end; the task outlives it."""
+    """A stream can be replayed for 900 seconds after its end; its task stays longer."""
     clock = ManualClock()
     service = await serve(clock=clock, queue_delay=2000)
     task = await service.submit(stream=True)
@@ -178,7 +178,7 @@ async def test_a_stream_is_kept_for_its_retention(serve: "Serve") -> None:
 
 
 async def test_a_stream_that_is_open_outlives_the_retention(serve: "Serve") -> None:
-    """A reader that came in time gets all of it, however long it takes."""
+    """A stream that was opened in time is sent to its end, however long that takes."""
     clock = ManualClock()
     service = await serve(clock=clock, token_delay=1)
     task = await service.submit("count 1 to 3", stream=True)
@@ -189,7 +189,7 @@ async def test_a_stream_that_is_open_outlives_the_retention(serve: "Serve") -> N
 
 @asynccontextmanager
 async def stalled(service: "Service", task_id: str) -> AsyncIterator[None]:
-    """Ask for a stream and read nothing of it."""
+    """Open a stream and read nothing of it."""
     loop = asyncio.get_running_loop()
     path = f"/v1/llm/generations/{task_id}/stream"
     asked = service.gateway.stats.streams
@@ -204,8 +204,8 @@ async def stalled(service: "Service", task_id: str) -> AsyncIterator[None]:
         yield
 
 
-async def test_a_reader_that_stands_still_holds_nobody_up(serve: "Serve") -> None:
-    """A reader that does not read delays neither the task nor another reader nor the shutdown."""
+async def test_a_stalled_client_delays_nothing_else(serve: "Serve") -> None:
+    """A client that does not read delays neither the task nor other streams nor the shutdown."""
     service = await serve()
     task = await service.submit("count 1 to 1000", stream=True, n=32)
     async with stalled(service, task["id"]):
@@ -217,8 +217,8 @@ async def test_a_reader_that_stands_still_holds_nobody_up(serve: "Serve") -> Non
     assert service.gateway.stats.streams_open == 0
 
 
-async def test_a_reader_that_stands_still_costs_little_memory(serve: "Serve") -> None:
-    """A reader that does not read costs 256 KiB at most, however much there is to be read."""
+async def test_a_stalled_client_costs_little_memory(serve: "Serve") -> None:
+    """A client that does not read costs at most 256 KiB, however long the stream."""
     readers, most = 16, 256 * 1024
     clock = ManualClock()
     service = await serve(clock=clock, queue_delay=1, token_delay=0)
@@ -241,8 +241,8 @@ async def test_a_reader_that_stands_still_costs_little_memory(serve: "Serve") ->
     assert held < 2 * size + readers * most
 
 
-async def test_a_reader_that_left_is_noticed(serve: "Serve") -> None:
-    """A stream whose reader has gone is over at once, though its task has nothing to say yet."""
+async def test_a_disconnected_client_ends_its_stream(serve: "Serve") -> None:
+    """A stream ends as soon as its client disconnects, even if no chunk is due."""
     service = await serve(clock=ManualClock(), queue_delay=1)
     task = await service.submit(stream=True)
     responses = [await service.open_stream(task["id"]) for _ in range(3)]
@@ -256,7 +256,7 @@ async def test_a_reader_that_left_is_noticed(serve: "Serve") -> None:
 
 
 async def test_closing_cuts_streams_without_done(serve: "Serve") -> None:
-    """At shutdown an open stream ends without ``done``: the task has not been finished."""
+    """At shutdown an open stream ends without ``done``: its task is unfinished."""
     clock = ManualClock()
     service = await serve(clock=clock, token_delay=1)
     task = await service.submit("count 1 to 9", stream=True)
@@ -323,7 +323,7 @@ async def test_a_live_stream_is_well_formed_http(serve: "Serve") -> None:
 
 
 async def test_many_streams_share_one_task(service: "Service") -> None:
-    """A hundred readers of one task all get all of it."""
+    """A hundred streams of one task all have the whole of it."""
     task = await service.submit("count 1 to 50", stream=True)
     replies: list[Any] = await asyncio.gather(*(service.stream(task["id"]) for _ in range(100)))
     assert len({reply.body for reply in replies}) == 1

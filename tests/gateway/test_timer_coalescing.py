@@ -1,4 +1,4 @@
-"""Sleepers that share timers."""
+"""Sleepers that share a timer."""
 
 import asyncio
 
@@ -10,8 +10,8 @@ from foxapi_async.gateway.timer_coalescing import CoalescedTimer
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=40))
-def test_nobody_wakes_early_or_much_later(milliseconds: list[int]) -> None:
-    """A sleeper wakes when its time has come or up to 4 ms after, whoever sleeps beside it."""
+def test_no_sleeper_wakes_early_or_over_4_ms_late(milliseconds: list[int]) -> None:
+    """A sleeper wakes at its time or at most 4 ms later, whatever other sleepers there are."""
 
     async def play() -> None:
         clock = ManualClock()
@@ -35,7 +35,7 @@ def test_nobody_wakes_early_or_much_later(milliseconds: list[int]) -> None:
 
 
 async def test_a_thousand_sleepers_share_a_timer() -> None:
-    """Sleepers of one instant need one timer, and the last to be cancelled takes it along."""
+    """Sleepers of one instant share one timer, and cancelling the last of them cancels it."""
     clock = ManualClock()
     beat = CoalescedTimer(clock)
     sleepers = [asyncio.create_task(beat.sleep_until(5)) for _ in range(1000)]

@@ -1,4 +1,4 @@
-"""Values for a JSON schema: whatever the model writes, the schema allows."""
+"""Values for a JSON schema match the schema."""
 
 import json
 import re
@@ -26,7 +26,7 @@ FORMATS = {
 
 
 def is_valid(value: Any, schema: Any, root: Any) -> bool:
-    """Check ``value`` by the words of the specification; knows nothing of the code under test."""
+    """Validate ``value`` as the specification says, independently of the code under test."""
     if isinstance(schema, bool):
         return schema is True
     rules: Mapping[str, Any] = schema
@@ -180,7 +180,7 @@ def objects(parts: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
     return draw_one()
 
 
-def either(parts: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+def options(parts: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
     """Draw a schema of options, one of which is sure to have a value."""
     hopeless = st.sampled_from(
         [False, {"enum": []}, {"type": "integer", "minimum": 2, "maximum": 1}]
@@ -201,7 +201,7 @@ LEAVES = st.one_of(
 )
 SCHEMAS = st.recursive(
     LEAVES,
-    lambda parts: arrays(parts) | objects(parts) | either(parts),
+    lambda parts: arrays(parts) | objects(parts) | options(parts),
     max_leaves=12,
 )
 NODE = {
@@ -217,8 +217,8 @@ NODE = {
 
 
 @given(schema=SCHEMAS)
-def test_every_instance_is_valid(schema: Any) -> None:
-    """For any schema of the keywords that are understood, the instance is valid and is JSON."""
+def test_every_value_matches_its_schema(schema: Any) -> None:
+    """For any schema of the supported keywords, the value matches and is JSON."""
     root = {"allOf": [schema], "$defs": {"node": NODE}}
     value = generate(root)
     assert is_valid(value, root, root), value
@@ -227,8 +227,8 @@ def test_every_instance_is_valid(schema: Any) -> None:
 
 
 @given(parts=st.lists(numbers() | texts(), min_size=1, max_size=3))
-def test_all_of_means_all(parts: list[dict[str, Any]]) -> None:
-    """An instance of ``allOf`` is valid for every part, or there is none."""
+def test_all_of_means_every_part(parts: list[dict[str, Any]]) -> None:
+    """A value for ``allOf`` matches every part, or there is none."""
     root = {"allOf": parts}
     try:
         value = generate(root)
@@ -241,7 +241,7 @@ def test_all_of_means_all(parts: list[dict[str, Any]]) -> None:
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_formats_are_kept(name: str) -> None:
-    """A text with a format is of that format, each of several ones too."""
+    """A text with a format has that format, also in several variants."""
     values = generate({"type": "array", "items": {"type": "string", "format": name}, "minItems": 5})
     assert len(values) == 5
     assert all(re.fullmatch(FORMATS[name], value) for value in values)
@@ -277,14 +277,14 @@ def test_formats_are_kept(name: str) -> None:
         5,
     ],
 )
-def test_what_nothing_meets_is_an_error(schema: Any) -> None:
-    """A schema without a value, or none worth writing, or that is none, is an error."""
+def test_an_unsatisfiable_schema_is_an_error(schema: Any) -> None:
+    """A schema without a value, over the budget, or that is malformed, is an error."""
     with pytest.raises(UnsatisfiableError):
         generate(schema)
 
 
-def test_a_schema_may_speak_of_itself() -> None:
-    """A schema that contains itself has an instance that comes to an end."""
+def test_a_schema_may_be_recursive() -> None:
+    """A schema that contains itself has a finite value."""
     tree = {
         "type": "object",
         "properties": {name: {"$ref": "#"} for name in "abcdefgh"},

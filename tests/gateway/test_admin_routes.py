@@ -1,4 +1,4 @@
-"""The gateway's own endpoints under ``/_gateway``."""
+"""The admin endpoints under ``/_gateway``."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,8 @@ CLOCK = "/_gateway/clock"
 MODELS = "/v1/configs/llm_generations_models"
 
 
-async def test_stats_count_what_was_done(service: "Service") -> None:
-    """``/_gateway/stats`` tells submits, tasks, polls, streams and faults, without a token."""
+async def test_stats_are_counted(service: "Service") -> None:
+    """``/_gateway/stats`` returns the counters, without a token."""
     task = await service.submit("count 1 to 3", stream=True)
     await service.stream(task["id"])
     await service.task(task["id"])
@@ -30,7 +30,7 @@ async def test_stats_count_what_was_done(service: "Service") -> None:
 
 
 async def test_faults_are_set_over_http(service: "Service") -> None:
-    """Rules are added, listed with what they did, and cleared, and act at once."""
+    """Rules are added, listed with their counters and cleared; they act at once."""
     added = await service.call("POST", FAULTS, json={"faults": ["models:503"], "seed": 7})
     assert added.json == {
         "seed": 7,
@@ -71,8 +71,8 @@ async def test_faults_are_set_over_http(service: "Service") -> None:
         (b'"%s"' % (b"a" * 300_000), 413),
     ],
 )
-async def test_bad_rules_change_nothing(service: "Service", body: bytes, status: int) -> None:
-    """A body that cannot be used is refused in the envelope, and no rule of it is kept."""
+async def test_invalid_rules_change_nothing(service: "Service", body: bytes, status: int) -> None:
+    """An invalid body is an error in the envelope, and none of its rules is added."""
     reply = await service.call(
         "POST", FAULTS, data=body, headers={"Content-Type": "application/json"}
     )
@@ -80,8 +80,8 @@ async def test_bad_rules_change_nothing(service: "Service", body: bytes, status:
     assert reply.json["error"]["message"]
 
 
-async def test_a_manual_clock_is_moved_over_http(serve: "Serve") -> None:
-    """``POST /_gateway/clock`` advances a manual clock; what was due is done when it answers."""
+async def test_a_manual_clock_is_advanced_over_http(serve: "Serve") -> None:
+    """``POST /_gateway/clock`` advances a manual clock and answers when all due timers ran."""
     service = await serve(clock=ManualClock(unix=1000), queue_delay=3600)
     task = await service.submit()
     assert (await service.call("GET", CLOCK)).json == {"manual": True, "time": 0, "unix": 1000}
@@ -91,8 +91,8 @@ async def test_a_manual_clock_is_moved_over_http(serve: "Serve") -> None:
 
 
 @pytest.mark.parametrize("advance", [-1, "5", None, True, 1e300, [], float("inf")])
-async def test_time_moves_by_seconds_only(serve: "Serve", advance: Any) -> None:
-    """What is no number of seconds from zero on does not move the clock."""
+async def test_the_clock_advances_by_seconds_only(serve: "Serve", advance: Any) -> None:
+    """Any value but a number of seconds from 0 on does not advance the clock."""
     clock = ManualClock()
     service = await serve(clock=clock)
     reply = await service.call("POST", CLOCK, json={"advance": advance})
@@ -101,8 +101,8 @@ async def test_time_moves_by_seconds_only(serve: "Serve", advance: Any) -> None:
     assert clock.time() == 0
 
 
-async def test_real_time_is_not_moved(service: "Service") -> None:
-    """A gateway in real time says so, and refuses to be moved."""
+async def test_real_time_cannot_be_advanced(service: "Service") -> None:
+    """A gateway in real time reports that, and refuses to advance its clock."""
     assert (await service.call("GET", CLOCK)).json["manual"] is False
     reply = await service.call("POST", CLOCK, json={"advance": 1})
     assert reply.status == 409
@@ -110,8 +110,8 @@ async def test_real_time_is_not_moved(service: "Service") -> None:
 
 
 @pytest.mark.parametrize("header", ["Forwarded", "X-Forwarded-For", "X-Real-IP"])
-async def test_control_from_elsewhere_needs_a_key(serve: "Serve", header: str) -> None:
-    """What came through a proxy is not from this machine, and needs one of the gateway's keys."""
+async def test_admin_requests_of_other_machines_need_a_key(serve: "Serve", header: str) -> None:
+    """A request through a proxy counts as one of another machine and needs a key."""
     through = {header: "203.0.113.9"}
     guarded = await serve(api_keys=["sk-one"])
     for key, status in ((None, 401), ("sk-two", 401), ("sk-one", 200)):

@@ -1,4 +1,4 @@
-"""The simulated models: laws of what they answer."""
+"""The simulated models."""
 
 import json
 from itertools import groupby
@@ -47,25 +47,25 @@ def build(prompt: Any = "count 1 to 3", **members: Any) -> GenerationRequest:
     return request_decoder.decode(msgspec.json.encode(body))
 
 
-def run(request: GenerationRequest) -> Script:
-    """Let the model answer."""
+def simulated(request: GenerationRequest) -> Script:
+    """Return the script of the answer."""
     return simulate(request, completion_id="chatcmpl-1", created=1_776_874_565)
 
 
 def answer(prompt: Any = "count 1 to 3", **members: Any) -> ChatCompletion:
-    """Return the completion as a client reads it from the task."""
-    script = run(build(prompt, **members))
+    """Return the completion as a client decodes it from the task."""
+    script = simulated(build(prompt, **members))
     assert script.error is None
     return decode_completion(msgspec.Raw(encode(script.completion)))
 
 
 def chunks(script: Script) -> list[Delta]:
-    """Return the chunks as a client reads them; unknown members would be an error."""
+    """Return the chunks as a client decodes them; unknown members are an error."""
     return [delta_decoder.decode_strict(encode(step.delta)) for step in script.chunks()]
 
 
 def joined(stream: list[Delta], index: int, member: str) -> str:
-    """Join what the chunks add to one member of one choice."""
+    """Join the parts of one member of one choice."""
     return "".join(
         getattr(choice.delta, member) or ""
         for chunk in stream
@@ -75,7 +75,7 @@ def joined(stream: list[Delta], index: int, member: str) -> str:
 
 
 def joined_arguments(stream: list[Delta], index: int) -> str:
-    """Join the arguments of the call of one choice."""
+    """Join the parts of the arguments of a tool call."""
     return "".join(
         piece.function.arguments or ""
         for chunk in stream
@@ -94,7 +94,7 @@ def test_tokens_lose_nothing(text: str) -> None:
 
 
 @given(text=st.text("abc"), stops=st.lists(st.text("abc", max_size=3)))
-def test_nothing_is_said_from_the_stop_on(text: str, stops: list[str]) -> None:
+def test_a_text_ends_before_the_first_stop(text: str, stops: list[str]) -> None:
     """A text is cut before the first stop and nowhere else."""
     cut = cut_at_stop(text, stops)
     assert text.startswith(cut)
@@ -103,9 +103,11 @@ def test_nothing_is_said_from_the_stop_on(text: str, stops: list[str]) -> None:
 
 
 @given(prompt=PROMPTS, model=MODELS, options=OPTIONS)
-def test_the_stream_says_what_is_stored(prompt: str, model: str, options: dict[str, Any]) -> None:
+def test_the_stream_equals_the_stored_completion(
+    prompt: str, model: str, options: dict[str, Any]
+) -> None:
     """For each choice the chunks add up to the stored text or call, and end with its reason."""
-    script = run(build(prompt, model=model, tools=TOOLS, **options))
+    script = simulated(build(prompt, model=model, tools=TOOLS, **options))
     stream = chunks(script)
     stored = decode_completion(msgspec.Raw(encode(script.completion)))
     assert len(stored.choices) == options.get("n", 1)
@@ -130,11 +132,11 @@ def test_the_stream_says_what_is_stored(prompt: str, model: str, options: dict[s
 def test_no_choice_takes_more_tokens_than_allowed(
     prompt: str, model: str, options: dict[str, Any]
 ) -> None:
-    """Thinking and answer together stay within both limits, and only a cut says ``length``."""
-    script = run(build(prompt, model=model, tools=TOOLS, **options))
+    """Reasoning and answer together stay within both limits; only a cut gives ``length``."""
+    script = simulated(build(prompt, model=model, tools=TOOLS, **options))
     limits = [options.get("max_tokens"), options.get("max_completion_tokens")]
     limit = min((value for value in limits if value is not None), default=10**9)
-    whole = run(
+    whole = simulated(
         build(
             prompt,
             model=model,
@@ -152,8 +154,8 @@ def test_no_choice_takes_more_tokens_than_allowed(
 
 @given(prompt=PROMPTS, model=MODELS, options=OPTIONS)
 def test_usage_adds_up(prompt: str, model: str, options: dict[str, Any]) -> None:
-    """Usage counts words, is told once at the end of a stream that asks for it, and is stored."""
-    script = run(build(prompt, model=model, tools=TOOLS, **options))
+    """Usage counts words, is sent at the end of a stream that asks for it, and is stored."""
+    script = simulated(build(prompt, model=model, tools=TOOLS, **options))
     usage = script.completion.usage
     assert usage is not None
     assert usage.prompt_tokens == len(prompt.split())
@@ -176,9 +178,9 @@ def test_usage_adds_up(prompt: str, model: str, options: dict[str, Any]) -> None
 
 @given(prompt=PROMPTS, model=MODELS, options=OPTIONS)
 def test_an_answer_is_the_same_each_time(prompt: str, model: str, options: dict[str, Any]) -> None:
-    """One request has one answer."""
+    """The same request has the same answer."""
     request = build(prompt, model=model, tools=TOOLS, **options)
-    assert list(run(request).chunks()) == list(run(request).chunks())
+    assert list(simulated(request).chunks()) == list(simulated(request).chunks())
 
 
 @pytest.mark.parametrize(
@@ -200,19 +202,19 @@ def test_an_answer_is_the_same_each_time(prompt: str, model: str, options: dict[
     ],
 )
 def test_models_can_count(prompt: str, said: str) -> None:
-    """Asked to count, a model counts, forwards or backwards."""
+    """A model that is asked to count does so, forwards or backwards."""
     assert answer(prompt).text == said
 
 
-def test_counting_has_an_end() -> None:
-    """No more than a thousand numbers are counted, and numbers too long to count are not."""
+def test_counting_is_limited() -> None:
+    """At most a thousand numbers are counted, and numbers with too many digits are not."""
     assert answer("count 1 to 999999999").text.endswith(" 999, 1000")
     assert "You wrote" in answer("count 1 to 9999999999999999").text
     assert "You wrote" in answer("I count on my account 1 to 3").text
 
 
-def test_a_reply_quotes_the_prompt_unharmed() -> None:
-    """A reply repeats the words of the prompt, whatever their script."""
+def test_a_reply_quotes_the_prompt_exactly() -> None:
+    """A reply repeats the words of the prompt in any script."""
     prompt = 'Grüße 世界 🦊 "quoted" \u200d{json}'
     assert f'"{prompt}"' in answer(prompt).text
     assert "…" in answer("word " * 100).text
@@ -220,7 +222,7 @@ def test_a_reply_quotes_the_prompt_unharmed() -> None:
     assert "no text" in answer("").text
 
 
-def test_choices_are_not_all_alike() -> None:
+def test_choices_differ() -> None:
     """Several choices are several answers."""
     completion = answer("tell me something", n=4)
     assert len({choice.message.content for choice in completion.choices}) == 4
@@ -228,12 +230,12 @@ def test_choices_are_not_all_alike() -> None:
 
 def test_choices_take_turns() -> None:
     """The chunks of several choices are interleaved, one of each at a time."""
-    stream = chunks(run(build(n=3)))
+    stream = chunks(simulated(build(n=3)))
     assert [chunk.choices[0].index for chunk in stream] == [0, 1, 2] * 4
 
 
-def test_media_are_acknowledged() -> None:
-    """A reply says which media came with the prompt."""
+def test_media_are_named() -> None:
+    """A reply names the media of the prompt."""
     url = {"url": "https://example.com/a"}
     blocks: list[dict[str, Any]] = [
         {"type": "text", "text": "what is this?"},
@@ -248,7 +250,7 @@ def test_media_are_acknowledged() -> None:
 
 
 def test_the_last_question_is_answered() -> None:
-    """In a conversation the last message of the user counts, and the answer of a tool after it."""
+    """The last user message is answered, and the result of a tool after it is quoted."""
     messages = [
         {"role": "system", "content": "count 1 to 2"},
         {"role": "user", "content": "count 1 to 3"},
@@ -263,9 +265,9 @@ def test_the_last_question_is_answered() -> None:
     assert "sunny, 21 degrees" in answer(messages=messages).text
 
 
-def test_kimi_thinks_before_it_answers() -> None:
-    """kimi-k2.6 streams its thinking first; what is stored has none of it."""
-    script = run(build("count 1 to 3", model="kimi-k2.6"))
+def test_kimi_streams_reasoning_first() -> None:
+    """kimi-k2.6 streams its reasoning first, and the stored completion has none of it."""
+    script = simulated(build("count 1 to 3", model="kimi-k2.6"))
     kinds = [
         "thinking" if choice.delta and choice.delta.reasoning_content else "answer"
         for chunk in chunks(script)
@@ -277,9 +279,9 @@ def test_kimi_thinks_before_it_answers() -> None:
     assert answer("count 1 to 3", model="kimi-k2.6").text == "1, 2, 3"
 
 
-def test_kimi_may_not_come_to_answer() -> None:
-    """When ``max_tokens`` ends inside the thinking, the stored content is empty (seed)."""
-    script = run(build("count 1 to 3", model="kimi-k2.6", max_tokens=5))
+def test_kimi_may_store_an_empty_text() -> None:
+    """When ``max_tokens`` ends within the reasoning, the stored content is empty (seed)."""
+    script = simulated(build("count 1 to 3", model="kimi-k2.6", max_tokens=5))
     stored = json.loads(encode(script.completion))["choices"][0]
     assert stored == {
         "index": 0,
@@ -290,15 +292,15 @@ def test_kimi_may_not_come_to_answer() -> None:
     assert joined(chunks(script), 0, "content") == ""
 
 
-def test_only_the_catalogs_thinkers_think() -> None:
-    """Other models stream no thinking and tell no reasoning tokens."""
+def test_other_models_have_no_reasoning() -> None:
+    """Other models stream no reasoning and report no reasoning tokens."""
     for model in ("gpt-5.4", "claude-opus-4-6", "gemini-3.1-pro-preview"):
-        assert run(build(model=model)).thinking_tokens == 0
+        assert simulated(build(model=model)).thinking_tokens == 0
 
 
 def test_a_call_is_streamed_as_openai_does() -> None:
     """The first piece has id, type, name and empty arguments; the arguments follow in pieces."""
-    script = run(build("hi", tools=TOOLS, tool_choice="required"))
+    script = simulated(build("hi", tools=TOOLS, tool_choice="required"))
     first, *pieces, last = [json.loads(encode(step.delta)) for step in script.chunks()]
     delta = first["choices"][0]["delta"]
     call = delta["tool_calls"][0]
@@ -319,8 +321,8 @@ def test_a_call_is_streamed_as_openai_does() -> None:
 @pytest.mark.parametrize(
     ("choice", "name"), [("required", "weather"), (NAMED, "time"), ("auto", None), ("none", None)]
 )
-def test_a_tool_is_called_when_asked_for(choice: Any, name: str | None) -> None:
-    """``required`` calls the first tool, a named one is called; otherwise the model talks."""
+def test_a_required_tool_is_called(choice: Any, name: str | None) -> None:
+    """``required`` calls the first tool; a named tool is called; else the model writes text."""
     completion = answer("hi", tools=TOOLS, tool_choice=choice)
     calls = completion.message.tool_calls
     if name is None:
@@ -336,17 +338,17 @@ def test_a_tool_is_called_when_asked_for(choice: Any, name: str | None) -> None:
 
 
 @pytest.mark.parametrize("tools", [None, [], TOOLS])
-def test_a_tool_that_is_not_there_fails_the_task(tools: Any) -> None:
-    """Asking for a tool that the request does not have ends in a fault that says so."""
+def test_an_unknown_tool_fails_the_task(tools: Any) -> None:
+    """Requiring a tool that the request lacks ends in an error that says so."""
     missing = {"type": "function", "function": {"name": "missing"}}
-    script = run(build(tools=tools, tool_choice=missing))
+    script = simulated(build(tools=tools, tool_choice=missing))
     assert script.error is not None
     assert "tool_choice" in script.error.message
     assert list(script.chunks()) == []
 
 
-def test_json_is_answered_in_json() -> None:
-    """``json_object`` gives an object with the answer, ``json_schema`` an instance of it."""
+def test_response_format_gives_json() -> None:
+    """``json_object`` gives an object with the answer, ``json_schema`` a matching value."""
     text = answer("count 1 to 3", response_format={"type": "json_object"}).text
     assert json.loads(text) == {"answer": "1, 2, 3"}
     schema = {"type": "object", "properties": {"days": {"type": "integer", "minimum": 5}}}
@@ -354,18 +356,18 @@ def test_json_is_answered_in_json() -> None:
     assert json.loads(answer(response_format=wanted).text) == {"days": 5}
 
 
-def test_a_schema_that_nothing_meets_fails_the_task() -> None:
-    """A schema without a value ends in a fault, not in a wrong answer."""
+def test_an_unsatisfiable_schema_fails_the_task() -> None:
+    """A schema without a matching value ends in an error, not in a wrong answer."""
     wanted = {"type": "json_schema", "json_schema": {"schema": {"enum": []}}}
-    script = run(build(response_format=wanted))
+    script = simulated(build(response_format=wanted))
     assert script.error is not None
     assert script.error.code == "generation_failed"
 
 
-def test_a_failure_can_be_asked_for() -> None:
-    """``[[fail:code]]`` fails the task with that code, after as many tokens as it says."""
-    script = run(build("now [[fail:model_unavailable]]"))
+def test_a_prompt_can_request_a_failure() -> None:
+    """``[[fail:code]]`` fails the task with that code, after the number of tokens that it gives."""
+    script = simulated(build("now [[fail:model_unavailable]]"))
     assert script.error is not None
     assert (script.error.code, script.error.type) == ("model_unavailable", "task_error")
     assert list(script.chunks()) == []
-    assert len(list(run(build("[[fail:something_new:2]]")).chunks())) == 2
+    assert len(list(simulated(build("[[fail:something_new:2]]")).chunks())) == 2
