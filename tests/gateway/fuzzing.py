@@ -1,7 +1,7 @@
-"""Sends mutated requests to a real gateway and checks what must hold for each of them.
+"""Sends mutated requests to a real gateway and checks the laws of each response.
 
 ``python tests/gateway/fuzzing.py --seconds 600 --seed 7`` runs it alone. Request number N depends
-on the seed and on N only, so that ``--seed 7 --only N`` sends the one that failed again.
+only on the seed and on N: ``--seed 7 --only N`` repeats a request that failed.
 """
 
 import argparse
@@ -21,8 +21,8 @@ from foxapi_async.gateway import Gateway
 
 KEY: Final = "sk-fuzz-0123456789abcdef"
 SUBMIT: Final = "/v1/llm/generations"
-# An incomplete request is never answered; a client that waits longer finds out nothing.
-_PATIENCE: Final = 0.5
+# An incomplete request gets no response, so a longer timeout would show nothing more.
+_TIMEOUT: Final = 0.5
 _LONGEST_REFUSAL: Final = 8192
 _STATUS = re.compile(rb"^HTTP/1\.[01] (\d{3}) [^\r\n]*\r\n", re.MULTILINE)
 _TASK = re.compile(rb'\r\n\r\n\{"id":"(task-llm-[^"]+)"[^{]*"status":"pending"')
@@ -90,12 +90,12 @@ _PATHS: Final = (
 
 
 class LawBrokenError(AssertionError):
-    """A request for which something does not hold."""
+    """A request whose response breaks a law."""
 
 
 @dataclass
 class Findings:
-    """What a run has seen."""
+    """The results of a run."""
 
     requests: int = 0
     silent: int = 0
@@ -104,7 +104,7 @@ class Findings:
 
 
 def request_of(seed: int, number: int) -> bytes:
-    """Return one request: a good one, changed in up to four ways."""
+    """Return one request: a valid one with up to four mutations."""
     random = Random(f"{seed}/{number}")  # noqa: S311 it must be the same again, not secret
     head, body = _template(random)
     for _ in range(random.choice((0, 1, 1, 2, 4))):
@@ -163,7 +163,7 @@ def _change_json(random: Random, head: list[str], body: bytes) -> tuple[list[str
 
 
 def _with_odd_part(random: Random, value: Any) -> Any:
-    """Return ``value`` with one part of it replaced, doubled, left out or renamed."""
+    """Return ``value`` with one part replaced, doubled, removed or renamed."""
     if isinstance(value, dict) and value and random.random() < 0.8:
         name = random.choice(sorted(value))
         part = value.pop(name)
@@ -196,16 +196,16 @@ def _change_bytes(random: Random, data: bytes) -> bytes:
 
 
 async def exchange(port: int, data: bytes) -> bytes:
-    """Send bytes and return all that comes back before the gateway closes, or has said enough."""
+    """Send bytes and return what the gateway sends until it closes or its response is complete."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     answer = b""
     try:
         writer.write(data)
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_TIMEOUT):
             while piece := await reader.read(65536):
                 answer += piece
     except (TimeoutError, ConnectionError):
-        # The request was incomplete, or was refused before all of it was sent.
+        # The request was incomplete, or the gateway rejected it before all of it was sent.
         pass
     finally:
         writer.transport.abort()
@@ -213,7 +213,7 @@ async def exchange(port: int, data: bytes) -> bytes:
 
 
 def check(data: bytes, answer: bytes, findings: Findings) -> None:
-    """Raise ``LawBrokenError`` unless the answer to ``data`` is one that the gateway may give."""
+    """Raise ``LawBrokenError`` unless the response to ``data`` is valid."""
     findings.requests += 1
     answers = [item for item in _STATUS.finditer(answer) if not item[1].startswith(b"1")]
     if not answers:
@@ -250,7 +250,7 @@ def _check_envelope(rest: bytes) -> None:
 
 
 async def run(gateway: Gateway, seed: int, numbers: Iterator[int], workers: int = 16) -> Findings:
-    """Send requests until ``numbers`` ends, then look whether all is well."""
+    """Send the requests with these numbers, then check the accepted tasks."""
     findings = Findings()
 
     async def work() -> None:
@@ -268,12 +268,12 @@ async def run(gateway: Gateway, seed: int, numbers: Iterator[int], workers: int 
             group.create_task(work())
     if len(findings.accepted) > gateway.stats.tasks:
         raise LawBrokenError("an answer speaks of a task that was not made")
-    await look_after(gateway, findings)
+    await check_tasks(gateway, findings)
     return findings
 
 
-async def look_after(gateway: Gateway, findings: Findings) -> None:
-    """Check that every accepted task ends, and that a good request is served as ever."""
+async def check_tasks(gateway: Gateway, findings: Findings) -> None:
+    """Check that every accepted task ends, and that a valid request still works."""
     headers = f"Host: localhost\r\nAuthorization: Bearer {KEY}\r\nConnection: close\r\n"
     for task in findings.accepted:
         while True:
@@ -292,7 +292,7 @@ async def look_after(gateway: Gateway, findings: Findings) -> None:
 
 
 def until(seconds: float) -> Iterator[int]:
-    """Count until the time is over."""
+    """Count until the timeout."""
     end = monotonic() + seconds
     return takewhile(lambda _: monotonic() < end, count())
 
@@ -304,7 +304,7 @@ async def main(seed: int, numbers: Iterator[int]) -> Findings:
         async with Gateway(data=data, queue_delay=0, token_delay=0) as gateway:
             findings = await run(gateway, seed, numbers)
         async with Gateway(data=data, queue_delay=0, token_delay=0) as gateway:
-            await look_after(gateway, findings)
+            await check_tasks(gateway, findings)
     return findings
 
 

@@ -78,7 +78,7 @@ def test_depth_is_counted_like_a_parser(value: Any, levels: int) -> None:
 
     for _ in range(levels):
         value = [value, '"[{\\']
-    # Enough pairs of brackets that each body is looked at token by token.
+    # Enough pairs of brackets that each body is scanned token by token.
     body = json.dumps({"a": "[{" * MAX_DEPTH, "b": value}).encode()
     if depth(value) + 1 > MAX_DEPTH:
         with pytest.raises(APIError, match="levels deep"):

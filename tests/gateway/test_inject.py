@@ -191,11 +191,11 @@ async def test_a_task_fails_with_the_code_of_its_rule(
     service = await serve(
         faults=["submit:fail:code=content_policy_violation,chunk=2,model=kimi-k2.6"]
     )
-    doomed = await service.submit("count 1 to 9", model="kimi-k2.6", stream=True)
+    failing = await service.submit("count 1 to 9", model="kimi-k2.6", stream=True)
     spared = await service.submit("count 1 to 9")
-    error = (await service.finished(doomed["id"]))["error"]
+    error = (await service.finished(failing["id"]))["error"]
     assert (error["code"], error["type"]) == ("content_policy_violation", "task_error")
-    names = [event.name for event in events((await service.stream(doomed["id"])).body)]
+    names = [event.name for event in events((await service.stream(failing["id"])).body)]
     assert names[-1] == "error"
     assert names.count("chunk") >= 2
     assert (await service.finished(spared["id"]))["status"] == "completed"
@@ -393,19 +393,19 @@ async def test_an_invalid_rule_is_a_config_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "member", "told"),
+    ("rule", "member", "expected"),
     [
         ("submit:member:member=status", "status", None),
         ("submit:member:member=stream,value=false", "stream", False),
         ('query:member:member=status,value="canceled"', "status", "canceled"),
         ("query:member:member=id", "id", None),
         ('query:member:member=error,value="out of luck"', "error", "out of luck"),
-        ("query:member:member=unheard,value=[1]", "unheard", [1]),
+        ("query:member:member=unknown,value=[1]", "unknown", [1]),
         ("models:member:member=data,value=null", "data", None),
     ],
 )
 async def test_a_member_is_changed_or_removed(
-    serve: "Serve", rule: str, member: str, told: object
+    serve: "Serve", rule: str, member: str, expected: object
 ) -> None:
     """The response differs from the original in the member of the rule only, and only once."""
     service = await serve()
@@ -418,7 +418,7 @@ async def test_a_member_is_changed_or_removed(
     else:
         path = MODELS if rule.startswith("models") else f"/v1/tasks/{created['id']}"
         odd, true = [(await service.call("GET", path)).json for _ in range(2)]
-    assert odd.get(member) == told
+    assert odd.get(member) == expected
     assert (member in odd) == ("value" in rule)
     for answer in (odd, true):
         answer.pop(member, None)

@@ -197,11 +197,11 @@ async def test_a_row_that_cannot_be_read_fails_its_task_alone(
     good = await service.submit()
     await service.gateway.__aexit__(None, None, None)
 
-    def spoil() -> None:
+    def corrupt() -> None:
         with closing(sqlite3.connect(data)) as connection, connection:
             assert connection.execute(damage, {"id": bad["id"]}).rowcount
 
-    await asyncio.to_thread(spoil)
+    await asyncio.to_thread(corrupt)
     service = await serve(data=data)
     ended = await service.finished(bad["id"])
     assert (ended["status"], ended["error"]["code"]) == ("failed", "service_restarted")

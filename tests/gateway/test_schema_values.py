@@ -234,7 +234,7 @@ def test_all_of_means_every_part(parts: list[dict[str, Any]]) -> None:
         value = generate(root)
     except UnsatisfiableError:
         return
-    # Two different steps are more than is promised.
+    # The generator supports one step, not the common multiple of two.
     if len({part.get("multipleOf") for part in parts} - {None}) < 2:
         assert is_valid(value, root, root)
 

@@ -114,7 +114,7 @@ async def test_thinking_has_its_own_pace(serve: "Serve", events: Read) -> None:
     streamed = await service.submit("count 1 to 3", model="kimi-k2.6", stream=True)
     plain = await service.submit("count 1 to 3", model="kimi-k2.6")
     await clock.advance(99)
-    # 23 words of thinking at one a second; the first word of the answer comes 100 seconds later.
+    # 23 words of reasoning at one a second; the first word of the answer comes 100 seconds later.
     thought = service.gateway.stats.chunks
     assert 10 < thought < 50
     assert (await service.task(plain["id"]))["status"] == "processing"
@@ -226,7 +226,7 @@ async def test_a_stalled_client_costs_little_memory(serve: "Serve") -> None:
     async with AsyncExitStack() as stack:
         tracemalloc.start()
         stack.callback(tracemalloc.stop)
-        # Half of them have to be told of each chunk, the others come when all are written.
+        # Half of them wait for chunks; the others connect when all chunks are written.
         for _ in range(readers // 2):
             await stack.enter_async_context(stalled(service, task["id"]))
         await clock.advance(1)
@@ -236,7 +236,7 @@ async def test_a_stalled_client_costs_little_memory(serve: "Serve") -> None:
         assert service.gateway.stats.streams_open == readers
         await settle()
         held, _ = tracemalloc.get_traced_memory()
-    # The chunks are kept once, each as an object of its own.
+    # All streams share the chunks, each of which is one object.
     assert most < size
     assert held < 2 * size + readers * most
 

@@ -97,7 +97,7 @@ async def test_no_id_is_given_twice() -> None:
 async def test_stats_count_submits_and_tasks(service: "Service") -> None:
     """Every POST is a submit; only created tasks, which are billed, count as tasks."""
     await service.submit()
-    assert (await service.post(model="nobody", messages=HELLO)).status == 422
+    assert (await service.post(model="unknown", messages=HELLO)).status == 422
     assert (await service.post(model="gpt-5.5", messages=HELLO, key=None)).status == 401
     stats = service.gateway.stats
     assert (stats.submits, stats.tasks) == (3, 1)

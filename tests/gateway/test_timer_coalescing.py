@@ -15,11 +15,11 @@ def test_no_sleeper_wakes_early_or_over_4_ms_late(milliseconds: list[int]) -> No
 
     async def play() -> None:
         clock = ManualClock()
-        beat = CoalescedTimer(clock)
+        timer = CoalescedTimer(clock)
         woken: list[tuple[float, float]] = []
 
         async def sleep(when: float) -> None:
-            await beat.sleep_until(when)
+            await timer.sleep_until(when)
             woken.append((when, clock.time()))
 
         sleepers = [asyncio.create_task(sleep(number / 1000)) for number in milliseconds]
@@ -37,8 +37,8 @@ def test_no_sleeper_wakes_early_or_over_4_ms_late(milliseconds: list[int]) -> No
 async def test_a_thousand_sleepers_share_a_timer() -> None:
     """Sleepers of one instant share one timer, and cancelling the last of them cancels it."""
     clock = ManualClock()
-    beat = CoalescedTimer(clock)
-    sleepers = [asyncio.create_task(beat.sleep_until(5)) for _ in range(1000)]
+    timer = CoalescedTimer(clock)
+    sleepers = [asyncio.create_task(timer.sleep_until(5)) for _ in range(1000)]
     await settle(2)
     assert clock.timers == 1
     for sleeper in sleepers[1:]:

@@ -140,7 +140,7 @@ async def test_openai_parameters_are_accepted(target: "Target") -> None:
         presence_penalty=-0.1,
         n=1,
         seed=7,
-        user="somebody",
+        user="a-user",
         response_format={"type": "text"},
         a_parameter_of_next_year={"nested": [1, 2]},
     )
