@@ -61,7 +61,7 @@ def test_any_members_are_accepted_or_refused(members: list[dict[str, Any]]) -> N
                 )
                 fuzzing.check(data, await fuzzing.exchange(gateway.port, data), findings)
             assert not findings.silent
-            await fuzzing.look_after(gateway, findings)
+            await fuzzing.check_tasks(gateway, findings)
 
     asyncio.run(send())
 
