@@ -19,7 +19,7 @@ from foxapi_async.gateway.faults.delays import FaultDelays
 from foxapi_async.gateway.faults.faulty_stream import FaultyStream
 from foxapi_async.gateway.faults.plan import CallInfo, Faults
 from foxapi_async.gateway.faults.rule import FaultRule
-from foxapi_async.gateway.routes import CHANGE_GENERATION, STREAM_SENDER
+from foxapi_async.gateway.routes import CHANGE_GENERATION, STREAM_SENDER, ChangeGeneration
 from foxapi_async.gateway.sse_response import read_offset
 from foxapi_async.gateway.stats import GatewayStats
 from foxapi_async.gateway.store import Store
@@ -79,7 +79,7 @@ class FaultInjector:
             return await handler(request)
         failing = next((rule for rule in rules if rule.fault == "fail"), None)
         if failing is not None:
-            request[CHANGE_GENERATION] = lambda generation: with_forced_failure(generation, failing)
+            request[CHANGE_GENERATION] = _forcing_failure(failing)
         response = await handler(request)
         return await self._change_response(request, response, rules, call)
 
@@ -172,6 +172,10 @@ def with_forced_failure(generation: GenerationRequest, rule: FaultRule) -> Gener
     content = (mark, *messages[number].blocks)
     messages[number] = msgspec.structs.replace(messages[number], content=content)
     return msgspec.structs.replace(generation, messages=tuple(messages))
+
+
+def _forcing_failure(rule: FaultRule) -> ChangeGeneration:
+    return lambda generation: with_forced_failure(generation, rule)
 
 
 def _replacement(request: web.Request, rule: FaultRule) -> web.Response | None:
