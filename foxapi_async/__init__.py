@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from foxapi_async._catalog import CatalogModel, catalog
     from foxapi_async._client.as_completed import CompletionProgress, as_completed
     from foxapi_async._client.handle import TaskHandle
-    from foxapi_async._client.llm_handle import LLMHandle
+    from foxapi_async._client.llm_handle import ChatStream, LLMHandle
     from foxapi_async._client.params import LLMParams
     from foxapi_async._client.recover import Recovery, UnknownSubmission, UnreadableEntry
     from foxapi_async._client.resources.llm import LLM
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from foxapi_async._client.resources.tasks import Tasks
     from foxapi_async._client.session import FoxSession
     from foxapi_async._client.stats import Stats
-    from foxapi_async._client.stream import ChatStream
     from foxapi_async._version import __version__
     from foxapi_async._wire.results import MediaResult
     from foxapi_async.config import (
@@ -93,7 +92,7 @@ _HOMES: Final = {
     "_catalog": ("CatalogModel", "catalog"),
     "_client.as_completed": ("CompletionProgress", "as_completed"),
     "_client.handle": ("TaskHandle",),
-    "_client.llm_handle": ("LLMHandle",),
+    "_client.llm_handle": ("ChatStream", "LLMHandle"),
     "_client.params": ("LLMParams",),
     "_client.recover": ("Recovery", "UnknownSubmission", "UnreadableEntry"),
     "_client.resources.llm": ("LLM",),
@@ -101,7 +100,6 @@ _HOMES: Final = {
     "_client.resources.tasks": ("Tasks",),
     "_client.session": ("FoxSession",),
     "_client.stats": ("Stats",),
-    "_client.stream": ("ChatStream",),
     "_version": ("__version__",),
     "_wire.results": ("MediaResult",),
     "config": (

@@ -1,21 +1,35 @@
-"""A generation of a language model, to await or to stream."""
+"""A generation of a language model: its handle, and a stream of its chunks.
+
+The two name each other in their contracts, `handle.stream()` and `stream.handle`.
+"""
 # pyright: reportPrivateUsage=false
 
-from collections.abc import Callable
-from typing import Any, Self, final
+import sys
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import TracebackType
+from typing import Any, Self, cast, final
+from weakref import ref
 
 from foxapi_async._client.handle import TaskHandle
 from foxapi_async._client.patience import normalize_timeout, validate_reading_timeout
 from foxapi_async._client.polling.tracked_task import Waiter
 from foxapi_async._client.service import Service
-from foxapi_async._client.stream import ChatStream
-from foxapi_async._client.streaming.delta_reader import DeltaReader
+from foxapi_async._client.streaming.delta_reader import DeltaReader, ReadState
 from foxapi_async._client.streaming.stream_follower import StreamFollower
+from foxapi_async._client.streaming.submit_once import SubmitOnce
+from foxapi_async._client.uncopied import Uncopied
 from foxapi_async._journal import FINISHED, Entry
 from foxapi_async._protocol.cursor import Cursor
+from foxapi_async._wire.chunk import Delta
 from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async._wire.task import Task
-from foxapi_async.errors import ConfigError, StreamInterruptedError, StreamUnavailableError
+from foxapi_async.errors import (
+    ConfigError,
+    StreamConsumedError,
+    StreamInterruptedError,
+    StreamUnavailableError,
+)
 
 
 @final
@@ -42,14 +56,23 @@ class LLMHandle(TaskHandle[ChatCompletion]):
 
     def stream(
         self, *, offset: int = 0, resume: str | None = None, timeout: float | None = None
-    ) -> ChatStream:
-        """Follow the generation live, from its first chunk on (unbilled).
+    ) -> "ChatStream":
+        """Stream the generation from its first chunk on (unbilled).
 
-        ``resume`` is the ``cursor`` of an earlier stream, of any process: it goes on after the last
-        chunk read there. ``offset`` skips that many chunks without knowing them. ``timeout`` bounds
-        the reading in seconds, after which ``TaskTimeoutError`` is raised. Raises
-        ``StreamUnavailableError`` if the generation was not submitted with ``stream=True``, and
-        ``ConfigError`` for a cursor or a number that cannot be one.
+        Args:
+            offset: The number of chunks to skip. Their content is not known then, so the stream
+                cannot be completed from the stored result.
+            resume: The ``cursor`` of an earlier stream, of any process: the stream goes on after
+                the last chunk that was read there.
+            timeout: The seconds that the reading may last; without it, it may last for ever.
+
+        Returns:
+            A stream that connects at the first read.
+
+        Raises:
+            StreamUnavailableError: The generation was not submitted with ``stream=True``.
+            ConfigError: ``offset``, ``resume`` or ``timeout`` is invalid.
+            TypeError: Both ``offset`` and ``resume`` are given.
         """
         service, tracked = self._bound(), self._find_tracked()
         if tracked.has_stream is False:
@@ -125,6 +148,177 @@ class LLMHandle(TaskHandle[ChatCompletion]):
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         """Pickle what finds the task again, and whether there is a stream to follow."""
         return _rebuild, (self.id, self.key, self._record.has_stream)
+
+
+@final
+class ChatStream(Uncopied):
+    """The chunks of a generation while it runs: each exactly once, in order, to the end.
+
+    ``async for delta in stream`` ends after the last chunk. When a connection is lost, the stream
+    is opened again at the next chunk. Leaving the loop closes the connection at once. So does
+    cancelling a read, which loses nothing: the next read goes on. Use ``async with`` for a stream
+    that has a name; one that is dropped half-read warns. A loop over a temporary stream closes it
+    by the reference counts of CPython.
+
+    Raises:
+        TaskFailedError: On reading: the task has failed.
+        TaskCancelledError: On reading: the task was cancelled.
+        StreamInterruptedError: On reading: the stream was lost, and the stored result does not
+            continue it. ``.cursor`` and ``.partial`` have the position and the text.
+        StreamExpiredError: On reading: the service has dropped the chunks, and the text before the
+            position is not known here.
+        StreamUnavailableError: On reading: the task has no stream.
+        StreamConsumedError: On reading: the stream was closed.
+        TaskTimeoutError: On reading: ``timeout`` has expired. The task goes on.
+        TaskLostError: On reading: the service does not know the task.
+        SessionClosedError: On reading: the session was closed.
+        APIStatusError: On reading: the service refuses the key.
+    """
+
+    __slots__ = ("__weakref__", "_loop", "_owner", "_reader")
+
+    _instead = "ask the handle for another stream, with resume=stream.cursor to go on there"
+
+    def __init__(self, reader: DeltaReader, owner: LLMHandle | SubmitOnce[LLMHandle]) -> None:
+        self._reader = reader
+        self._owner = owner
+        self._loop: ref[_DeltaIterator] | None = None
+
+    @property
+    def handle(self) -> LLMHandle:
+        """The handle of the generation; ``fox.llm.stream`` has it once it is entered or read."""
+        owner = self._owner
+        handle = owner.result if isinstance(owner, SubmitOnce) else owner
+        if handle is None:
+            raise RuntimeError("nothing was submitted yet: enter the stream or read from it first")
+        return handle
+
+    @property
+    def offset(self) -> int:
+        """The number of chunks that were read, including those before ``stream(offset=…)``."""
+        return self._reader.buffer.offset
+
+    @property
+    def cursor(self) -> str:
+        """The position as a short opaque text, for ``handle.stream(resume=cursor)``."""
+        return self._reader.buffer.cursor_text()
+
+    @property
+    def reasoning_complete(self) -> bool:
+        """Whether all reasoning was delivered. False if the stored result had to replace chunks."""
+        return self._reader.reasoning_complete
+
+    def snapshot(self) -> ChatCompletion:
+        """Return the completion that the chunks read so far add up to.
+
+        After ``stream(resume=…)`` or ``stream(offset=…)`` it includes the chunks before the
+        position once the first chunk after it was read, unless the stream was lost by then.
+
+        Returns:
+            The completion so far; ``source`` is ``"stream"``.
+        """
+        return self._reader.buffer.accumulated().completion()
+
+    async def completion(self) -> ChatCompletion:
+        """Read the rest of the stream and return the whole completion, as awaiting the handle does.
+
+        Returns:
+            The result of the task, with the reasoning of the stream.
+
+        Raises:
+            StreamConsumedError: The stream was closed before its end.
+            StreamInterruptedError: Nothing proves that the text is whole.
+            FoxAPIError: What reading the stream or awaiting the handle raises.
+        """
+        if not self._reader.exhausted:
+            async for _ in _DeltaIterator(self, self._reader):
+                self._reader.discard_buffered()
+        self._reader.report_end()
+        return await self.handle.result()
+
+    async def aclose(self) -> None:
+        """Close the stream for good. The task goes on, and its handle can still be awaited.
+
+        A read that waits raises ``StreamConsumedError``. Closing twice does nothing.
+        """
+        self._reader.report_end()
+        self._reader.close()
+
+    def __aiter__(self) -> AsyncIterator[Delta]:
+        reader = self._reader
+        if reader.state in {ReadState.FINISHED, ReadState.CLOSED}:
+            raise StreamConsumedError(
+                "this stream has been read or closed: ask the handle for another"
+            )
+        loop = _DeltaIterator(self, reader)
+        self._loop = ref(loop)
+        # Type checkers look for methods in classes, not in slots.
+        return cast("AsyncIterator[Delta]", loop)
+
+    async def __anext__(self) -> Delta:
+        return await anext(self._reader)
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._reader.start()
+        except BaseException:
+            # The caller does not get the stream, so it cannot close it.
+            self._reader.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<ChatStream {self._reader.task_id} offset={self.offset}>"
+
+    def __del__(self) -> None:
+        # The iterator of a loop over a temporary stream outlives it and closes the reader itself.
+        reader = getattr(self, "_reader", None)
+        if reader is not None and (self._loop is None or self._loop() is None):
+            _close_abandoned(reader, source=self)
+
+
+class _DeltaIterator:
+    """One ``async for`` over a stream. When the loop ends in any way, the connection is closed."""
+
+    # `__anext__` is the method of the reader in a slot. A coroutine around it would add half of its
+    # time to each delta, and the traceback of a cancelled read would keep the iterator alive.
+    __slots__ = ("__anext__", "__weakref__", "_reader", "_stream")
+
+    def __init__(self, stream: ChatStream, reader: DeltaReader) -> None:
+        self._stream = ref(stream)
+        self._reader = reader
+        self.__anext__: Callable[[], Awaitable[Delta]] = reader.__anext__
+
+    def __aiter__(self) -> Self:
+        return self
+
+    def __del__(self) -> None:
+        reader = self._reader
+        if self._stream() is not None:
+            reader.disconnect()
+        elif reader.state is not ReadState.NEW:
+            # A loop over a temporary stream was left, which needs no warning.
+            reader.close()
+        else:
+            _close_abandoned(reader, source=self)
+
+
+def _close_abandoned(reader: DeltaReader, source: object) -> None:
+    """Close a reader that is not referenced any more, and warn if it was left half-read."""
+    if sys.is_finalizing():
+        return
+    warning = reader.leak_warning()
+    reader.close()
+    if warning:
+        warnings.warn(warning, ResourceWarning, stacklevel=2, source=source)
 
 
 def _rebuild(task_id: str, key: str | None, has_stream: bool | None) -> LLMHandle:  # noqa: FBT001 a pickle has no keywords

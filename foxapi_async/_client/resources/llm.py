@@ -7,7 +7,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from foxapi_async._catalog import MODELS
-from foxapi_async._client.llm_handle import LLMHandle
+from foxapi_async._client.llm_handle import ChatStream, LLMHandle
 from foxapi_async._client.params import (
     LLMParams,
     SubmitParams,
@@ -25,7 +25,6 @@ from foxapi_async._client.patience import (
 )
 from foxapi_async._client.recover import UnknownSubmission
 from foxapi_async._client.service import Service
-from foxapi_async._client.stream import ChatStream
 from foxapi_async._client.streaming.delta_reader import DeltaReader
 from foxapi_async._client.streaming.submit_once import SubmitOnce
 from foxapi_async._client.submission import Submission, warn_unclaimed

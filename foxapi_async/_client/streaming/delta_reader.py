@@ -16,7 +16,8 @@ FAILED        The last read raised an error                the next read: DISCON
 CLOSED        `close` was called, each read raises         nothing
 ============  ===========================================  =======================================
 
-A cancelled read leads from OPEN to DISCONNECTED. `_receive` is the only place that takes bytes in.
+A cancelled read leads from OPEN to DISCONNECTED. `__anext__` waits for bytes itself while nothing
+special happens, else `fetch` does; both pass them to `_receive`, which does all the bookkeeping.
 """
 # pyright: reportPrivateUsage=false
 
@@ -24,18 +25,14 @@ from collections.abc import Sequence
 from copy import copy
 from enum import Enum, auto
 from operator import length_hint
-from typing import Protocol, Self
+from typing import Self
 
 from foxapi_async._client.polling.tracked_task import TrackedTask
 from foxapi_async._client.service import Service
 from foxapi_async._client.streaming.connection import ReadTimeout, StreamConnection
-from foxapi_async._client.streaming.reconnect import (
-    NextAction,
-    ReconnectState,
-    tail_from_stored,
-)
+from foxapi_async._client.streaming.reconnect import NextAction, ReconnectState, tail_from_stored
 from foxapi_async._client.streaming.report import StreamReport
-from foxapi_async._client.streaming.submit_once import SubmitOnce
+from foxapi_async._client.streaming.submit_once import HasTracked, SubmitOnce
 from foxapi_async._clock import Timer
 from foxapi_async._interrupt import Interrupt
 from foxapi_async._protocol.cursor import Cursor, CursorState
@@ -59,12 +56,6 @@ class ReadState(Enum):
 
 
 _ENDED = frozenset({ReadState.EXHAUSTED, ReadState.FINISHED})
-
-
-class HasTracked(Protocol):
-    """What a submission returns: a handle."""
-
-    def _find_tracked(self) -> TrackedTask: ...
 
 
 class DeltaReader:
@@ -96,7 +87,7 @@ class DeltaReader:
     def __init__(
         self,
         service: Service,
-        task: TrackedTask | SubmitOnce[HasTracked],
+        source: TrackedTask | SubmitOnce[HasTracked],
         *,
         cursor: Cursor | None = None,
         timeout: float | None = None,
@@ -104,10 +95,10 @@ class DeltaReader:
         self.reasoning_complete: bool = True
         self.state: ReadState = ReadState.NEW
         self._service = service
-        self._source = task
+        self._source = source
         self.buffer: DeltaBuffer = DeltaBuffer(cursor or Cursor())
-        known = None if isinstance(task, SubmitOnce) else task
-        self._report = StreamReport(service, self.buffer, known)
+        tracked = None if isinstance(source, SubmitOnce) else source
+        self._report = StreamReport(service, self.buffer, tracked)
         self._connection: StreamConnection | None = None
         # Where `__anext__` reads, if every byte is new and no timeout has to be watched.
         self._raw: RawStream | None = None
@@ -118,8 +109,6 @@ class DeltaReader:
         self._interrupt = Interrupt()
         self._stop_error: Exception | None = None
         self._timeout = ReadTimeout(service.clock, timeout)
-
-    # What is known
 
     @property
     def exhausted(self) -> bool:
@@ -140,8 +129,6 @@ class DeltaReader:
             return None
         return f"{self.task_id} is dropped half-read: use `async with` for a stream with a name"
 
-    # Starting and ending
-
     async def start(self) -> TrackedTask:
         """Submit the task if that is left to do, and return it. Cancelling never submits twice."""
         self._check_usable()
@@ -154,7 +141,7 @@ class DeltaReader:
         if isinstance(source, SubmitOnce):
             with self._interrupt:
                 source = (await source.run())._find_tracked()
-            self._report.task = source
+            self._report.tracked = source
         return source
 
     def register(self) -> None:
@@ -190,8 +177,6 @@ class DeltaReader:
             idle_timeout = self._service.options.streaming.idle_timeout
             self._connection.check_idle(now, idle_timeout, reading=self._busy)
 
-    # Reading
-
     def __aiter__(self) -> Self:
         return self
 
@@ -204,11 +189,11 @@ class DeltaReader:
                 if not await self.fetch():
                     raise StopAsyncIteration
                 continue
-            # The usual read waits here: another coroutine would cost as much as all the rest.
+            # The common read waits here: another coroutine would cost as much as the rest of it.
             self._busy = True
             try:
-                if (arrival := raw.wait_future()) is not None:
-                    await arrival
+                if (received := raw.wait_future()) is not None:
+                    await received
                 data = raw.read_nowait()
             except BaseException as error:
                 raw.detach()
@@ -221,7 +206,7 @@ class DeltaReader:
             if data:
                 self._receive(data)
             else:
-                # The end, an error or an empty HTTP chunk: `fetch` reads again and can tell.
+                # The end, an error or an empty HTTP chunk: `fetch` reads again and finds out which.
                 self._raw = None
 
     def discard_buffered(self) -> None:
@@ -246,7 +231,7 @@ class DeltaReader:
         try:
             if self.state is not ReadState.OPEN:
                 await self.start()
-            self._raise_if_late()
+            self._raise_if_timed_out()
             timer = self._timeout.call_at_expiry(self._on_timeout)
             while not ready and self.state not in _ENDED:
                 connection = self._connection
@@ -345,39 +330,39 @@ class DeltaReader:
 
     async def _reconnect(self) -> bool:
         """Open a connection when it is time to, or take the rest from the stored result."""
-        task = await self.start()
-        self._raise_if_late()
+        tracked = await self.start()
+        self._raise_if_timed_out()
         self.register()
         disconnect, had_stream = self._reconnects.disconnect, self.buffer.cursor.offset > 0
         try:
             with self._interrupt:
-                action = await self._reconnects.next_action(task, had_stream=had_stream)
+                action = await self._reconnects.next_action(tracked, had_stream=had_stream)
         finally:
             self._idle_since = self._service.clock.time()
         if action is NextAction.USE_STORED:
-            return self._use_stored(task, disconnect)
+            return self._use_stored(tracked, disconnect)
         if action is NextAction.GIVE_UP and disconnect is not None:
             raise self._report.given_up(disconnect)
         try:
-            await self._open(task)
+            await self._open(tracked)
         except FoxAPIError as error:
             self._on_cut(Disconnect(error))
         return False
 
-    async def _open(self, task: TrackedTask) -> None:
+    async def _open(self, tracked: TrackedTask) -> None:
         service, cursor = self._service, self.buffer.cursor
         offset = cursor.request_offset
         cursor.begin_connection()
         with self._interrupt:
-            body = await service.open_stream(task.id, offset)
+            body = await service.open_stream(tracked.id, offset)
         self._connection = StreamConnection(body, service.runtime.limits.max_event_bytes)
         self.state = ReadState.OPEN
         self._report.opened(offset, self._last_error)
 
-    def _use_stored(self, task: TrackedTask, disconnect: Disconnect | None) -> bool:
+    def _use_stored(self, tracked: TrackedTask, disconnect: Disconnect | None) -> bool:
         """End with what the stored result has beyond what was delivered (contract §6)."""
-        stored = task.stored_result()
-        tail = tail_from_stored(stored, task, self.buffer)
+        stored = tracked.stored_result()
+        tail = tail_from_stored(stored, tracked, self.buffer)
         if tail is None:
             raise self._report.contradicted(stored, disconnect)
         self.disconnect()
@@ -406,7 +391,7 @@ class DeltaReader:
             self._connection.close()
         self._interrupt.fire(self._timeout_error())
 
-    def _raise_if_late(self) -> None:
+    def _raise_if_timed_out(self) -> None:
         if self._timeout.expired:
             raise self._timeout_error()
 

@@ -97,11 +97,11 @@ class ReconnectState:
         self._disconnects += 1
         self._reopen_at = None
 
-    async def next_action(self, task: TrackedTask, *, had_stream: bool) -> NextAction:
+    async def next_action(self, tracked: TrackedTask, *, had_stream: bool) -> NextAction:
         """Decide how to go on, and wait out the backoff.
 
         Args:
-            task: The task of the stream. It is polled where only its state can decide.
+            tracked: The task of the stream. It is polled where only its state can decide.
             had_stream: Whether chunks were delivered, so that the task has a stream.
 
         Raises:
@@ -117,7 +117,7 @@ class ReconnectState:
         began = clock.time()
         try:
             # A cancelled wait keeps the disconnect.
-            action = await self._decide(disconnect, task, had_stream=had_stream)
+            action = await self._decide(disconnect, tracked, had_stream=had_stream)
         except Exception:
             self.disconnect = None
             raise
@@ -129,20 +129,20 @@ class ReconnectState:
         return action
 
     async def _decide(
-        self, disconnect: Disconnect, task: TrackedTask, *, had_stream: bool
+        self, disconnect: Disconnect, tracked: TrackedTask, *, had_stream: bool
     ) -> NextAction:
         clock, policy = self._service.clock, self._service.options.streaming
         if self._reopen_at is None:
             began = clock.time()
             if self._disconnects == 1:
-                task.poll_failed(disconnect.error)
+                tracked.poll_failed(disconnect.error)
             if disconnect.mismatch:
                 return NextAction.GIVE_UP
             step = next_step(disconnect, self._disconnects)
             if step is ReconnectStep.RAISE:
                 raise disconnect.error
             if step is ReconnectStep.CHECK_TASK and await self._is_completed(
-                disconnect, task, had_stream=had_stream
+                disconnect, tracked, had_stream=had_stream
             ):
                 return NextAction.USE_STORED
             waited = self._waited + clock.time() - began
@@ -153,16 +153,18 @@ class ReconnectState:
         return NextAction.REOPEN
 
     async def _is_completed(
-        self, disconnect: Disconnect, task: TrackedTask, *, had_stream: bool
+        self, disconnect: Disconnect, tracked: TrackedTask, *, had_stream: bool
     ) -> bool:
         """Poll the task once; its state decides, whatever the stream said."""
-        snapshot = await self._poll(task)
+        snapshot = await self._poll(tracked)
         if snapshot is None:
             return False
         state = classify(snapshot)
         if state in {TaskState.FAILED, TaskState.CANCELLED}:
             raise task_error(snapshot)
-        if disconnect.gone and not (had_stream or task.has_stream or snapshot.stream is not None):
+        if disconnect.gone and not (
+            had_stream or tracked.has_stream or snapshot.stream is not None
+        ):
             raise StreamUnavailableError(
                 f"task {snapshot.id} has no stream: it was submitted without stream=True, or its "
                 "chunks have expired; await its handle instead",
@@ -175,12 +177,12 @@ class ReconnectState:
         self._seen = (snapshot.status, snapshot.progress)
         return state is TaskState.COMPLETED
 
-    async def _poll(self, task: TrackedTask) -> Task | None:
+    async def _poll(self, tracked: TrackedTask) -> Task | None:
         """Return the task as it is now; ``None`` if this poll failed."""
         try:
             # A thousand streams may be cut at once, so their polls keep to the rate limit.
             await sleep(self._service.clock, self._service.runtime.poller.reserve_slot())
-            snapshot, _ = await self._service.poll_once(task.id)
+            snapshot, _ = await self._service.poll_once(tracked.id)
         except FoxAPIError as fault:
             failure = classify_error(fault)
             if failure is PollFailure.FATAL:
@@ -189,14 +191,14 @@ class ReconnectState:
             if self._not_found >= NOT_FOUND_LIMIT:
                 self._not_found = 0
                 raise TaskLostError(
-                    f"the service knows neither the stream nor the task {task.id}: {fault}",
-                    task_id=task.id,
-                    task=task.task,
+                    f"the service knows neither the stream nor the task {tracked.id}: {fault}",
+                    task_id=tracked.id,
+                    task=tracked.task,
                     fault=fault,
                 ) from None
             return None
         self._not_found = 0
-        self._service.runtime.poller.publish(task, snapshot)
+        self._service.runtime.poller.publish(tracked, snapshot)
         return snapshot
 
 
@@ -210,7 +212,7 @@ class StoredTail(Struct, frozen=True):
 
 
 def tail_from_stored(
-    stored: ChatCompletion, task: TrackedTask, buffer: DeltaBuffer
+    stored: ChatCompletion, tracked: TrackedTask, buffer: DeltaBuffer
 ) -> StoredTail | None:
     """Compare the stored result of a task with the chunks that were delivered.
 
@@ -221,15 +223,15 @@ def tail_from_stored(
         StreamExpiredError: The text before the position is not known here, so the stored text
             cannot be cut there.
     """
-    snapshot = task.task
+    snapshot = tracked.task
     suffix = buffer.cursor.suffix(stored.text)
     delivered = None if buffer.missing_prefix else buffer.accumulated().completion()
     choices = None if suffix is None else missing_deltas(stored, delivered, suffix)
     if choices is None and delivered is None:
         raise StreamExpiredError(
-            f"the stream of task {task.id} has expired, and the text before offset "
+            f"the stream of task {tracked.id} has expired, and the text before offset "
             f"{buffer.offset} is not known here; await the handle for the whole answer",
-            task_id=task.id,
+            task_id=tracked.id,
             offset=buffer.offset,
             task=snapshot,
         )

@@ -13,18 +13,18 @@ from foxapi_async.hooks import StreamFinished, StreamOpened, StreamResumed
 class StreamReport:
     """Describes how far the reading of a task's stream has come, from what its buffer holds."""
 
-    __slots__ = ("_buffer", "_service", "task")
+    __slots__ = ("_buffer", "_service", "tracked")
 
-    def __init__(self, service: Service, buffer: DeltaBuffer, task: TrackedTask | None) -> None:
+    def __init__(self, service: Service, buffer: DeltaBuffer, tracked: TrackedTask | None) -> None:
         self._service = service
         self._buffer = buffer
         # None until the submission of the stream has returned.
-        self.task: TrackedTask | None = task
+        self.tracked: TrackedTask | None = tracked
 
     @property
     def task_id(self) -> str:
         """The task's id, or a placeholder before the submission has returned."""
-        return self.task.id if self.task is not None else "(not submitted)"
+        return self.tracked.id if self.tracked is not None else "(not submitted)"
 
     def opened(self, offset: int, last_error: str | None) -> None:
         """Report a connection at ``offset``; ``last_error`` ended the connection before it."""
@@ -39,17 +39,17 @@ class StreamReport:
     def end(self) -> None:
         """Report that everything was read; the task keeps the whole text if it is known here."""
         read = self._buffer.accumulated()
-        if read.chunks and not self._buffer.missing_prefix and self.task is not None:
-            self._service.stream_finished(self.task, read.completion())
+        if read.chunks and not self._buffer.missing_prefix and self.tracked is not None:
+            self._service.stream_finished(self.tracked, read.completion())
         self.finished(None)
 
     def part(self, error: BaseException | None) -> None:
         """Give the task the text of a reading that ``error``, or the reader, has ended early."""
-        if self.task is None or not self._buffer.accumulated().chunks:
+        if self.tracked is None or not self._buffer.accumulated().chunks:
             return
         if not isinstance(error, StreamInterruptedError):
             error = self.interrupted("the reader stopped before its end")
-        self.task.set_cut(error)
+        self.tracked.set_cut(error)
 
     def finished(self, error: str | None) -> None:
         """Report the end of the reading to the hooks; ``error`` is the name of its class."""
@@ -75,7 +75,7 @@ class StreamReport:
             cursor=buffer.cursor_text(),
             completion=completion,
             doubtful_from=doubtful,
-            task=self.task.task if self.task is not None else None,
+            task=self.tracked.task if self.tracked is not None else None,
             fault=fault,
         )
 
@@ -103,6 +103,6 @@ class StreamReport:
         return TaskTimeoutError(
             f"the stream of task {self.task_id} {late}: read on from .cursor, or await it",
             task_id=self.task_id,
-            task=self.task.task if self.task is not None else None,
+            task=self.tracked.task if self.tracked is not None else None,
             fault=fault,
         )

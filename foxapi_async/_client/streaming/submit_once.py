@@ -2,9 +2,17 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
+
+from foxapi_async._client.polling.tracked_task import TrackedTask
 
 T_co = TypeVar("T_co", covariant=True)
+
+
+class HasTracked(Protocol):
+    """What the submission of a stream returns: a handle."""
+
+    def _find_tracked(self) -> TrackedTask: ...
 
 
 class SubmitOnce(Generic[T_co]):
