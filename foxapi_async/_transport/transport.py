@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from importlib import import_module
 from ssl import SSLContext
 from typing import Final, TypeVar, final
 
@@ -112,8 +113,7 @@ class Transport:
         rand: Callable[[], float] = random.random,
     ) -> None:
         # tenacity is a tenth of the package's import time, so the first transport loads it.
-        import tenacity  # noqa: F401
-
+        import_module("tenacity")
         fast_path = environment_switch("FOXAPI_FAST_PATH", default=True)
         self._timeouts = timeouts or Timeouts()
         self._max_bytes = (limits or Limits()).max_response_bytes

@@ -5,11 +5,13 @@ import gzip
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
 
 from foxapi_async._clock import settle
 from foxapi_async._transport import (
@@ -240,10 +242,16 @@ async def test_a_request_of_another_kind_proves_nothing(
     """With a request class of the session's own, the outcome is unknown after a failure."""
 
     class Own(aiohttp.ClientRequest):
-        async def write_bytes(self, *args: Any) -> None:
-            writer, connection, *_ = args
+        async def write_bytes(
+            self,
+            writer: AbstractStreamWriter,
+            conn: Connection,
+            content_length: int | None = None,
+        ) -> None:
+            del content_length
             await writer.write(b"{}")
-            connection.transport.abort()
+            assert isinstance(conn.transport, asyncio.Transport)
+            conn.transport.abort()
 
     server.at_connect.extend([half] * 3)
     async with aiohttp.ClientSession(request_class=Own) as session:
