@@ -105,6 +105,14 @@ class TaskHandle(Generic[R]):
         return (task.created or None) if task else None
 
     @property
+    def request_id(self) -> str | None:
+        """The id of the HTTP request that submitted the task, for support questions.
+
+        ``None`` for a task submitted elsewhere, and where the service sent no ``x-request-id``.
+        """
+        return self._record.request_id
+
+    @property
     def status(self) -> str | None:
         """The status in the last snapshot; see ``Status`` for those that the service names."""
         task = self._record.task

@@ -115,6 +115,10 @@ class LLMParams(TypedDict, total=False):
 
     It is not sent.
     """
+    extra_headers: Mapping[str, str] | None
+    """Headers of the POST, in addition to the SDK's own; those of the key, the body and the
+    connection are refused. A journal does not keep them.
+    """
     extra: Mapping[str, Any] | None
     """Members of the request that have no keyword here, sent as they are."""
 
@@ -159,12 +163,11 @@ def _parameter(name: str, annotation: Any) -> inspect.Parameter:
     )
 
 
-_LONGEST_KEY: Final = 512
 _MEMBERS: Final = member_names(GenerationRequest)
 _UNCHECKED: Final = (
     "Correct what .violations lists; validation='off' leaves the judgement to the service."
 )
-_OURS: Final = frozenset({"key", "retry_failed", "extra"})
+_OURS: Final = frozenset({"key", "retry_failed", "extra_headers", "extra"})
 _KEYWORDS: Final = sorted((_MEMBERS | _OURS) - {"sync"})
 
 
@@ -203,33 +206,6 @@ def validate(request: GenerationRequest, validation: Validation) -> None:
     violations = check(request, strict=validation == "strict")
     if violations:
         raise RequestValidationError(violations, advice=_UNCHECKED)
-
-
-def checked_retry(params: Mapping[str, Any]) -> bool:
-    """Return ``retry_failed``, which has a meaning for a key alone."""
-    retry_failed = params.get("retry_failed", False)
-    if not isinstance(retry_failed, bool):
-        raise _rejected("retry_failed", f"must be True or False, got {type(retry_failed).__name__}")
-    if retry_failed and params.get("key") is None:
-        raise _rejected("retry_failed", "needs key=...: without one every submission is a new one")
-    return retry_failed
-
-
-def validate_key(key: str | None) -> str | None:
-    """Return ``key`` if a journal can hold it; a mistyped one would pay twice."""
-    if key is None:
-        return None
-    if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance] the caller's word
-        raise _rejected("key", f"must be a text or None, got {type(key).__name__}: use str(...)")
-    # Of a text of another class, such as an enum's, only what it says is kept.
-    key = str.__str__(key)
-    if not 1 <= len(key) <= _LONGEST_KEY or "\0" in key:
-        raise _rejected("key", f"must have 1 to {_LONGEST_KEY} characters, none of them NUL")
-    try:
-        key.encode()
-    except UnicodeEncodeError:
-        raise _rejected("key", "is not valid Unicode: it has half of a surrogate pair") from None
-    return key
 
 
 def encode_request(request: GenerationRequest) -> bytes:

@@ -1,7 +1,7 @@
 """The service as one session sees it: whose account, which policies, which connections."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import Context, copy_context
 from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
@@ -135,9 +135,11 @@ class Service:
         """Ask for the models that this key may use."""
         return (await self._fetch(LLM_MODELS, model_list_decoder)).data
 
-    async def submit(self, body: bytes) -> Task:
+    async def submit(self, body: bytes, headers: Mapping[str, str] | None = None) -> Task:
         """Make the billed POST; ``Ambiguous`` when the service may have accepted it unheard."""
-        call = RequestSpec(effect=Effect.BILLED, method="POST", path=SUBMIT_LLM, body=body)
+        call = RequestSpec(
+            effect=Effect.BILLED, method="POST", path=SUBMIT_LLM, body=body, headers=headers
+        )
         try:
             task = with_pending_status(await self._send(call, submit_decoder, self._retrying))
         except RateLimitError as limited:

@@ -9,8 +9,9 @@ from functools import cached_property
 from typing import Final
 
 from foxapi_async._client.service import Service
+from foxapi_async._client.submit_options import SubmitOptions
 from foxapi_async._clock import sleep
-from foxapi_async._journal import FAILED, MEND, Entry, EntryId, Intent, Stage
+from foxapi_async._journal import FAILED, MEND, Entry, Intent, Stage
 from foxapi_async._protocol.fingerprint import fingerprint
 from foxapi_async._transport import CancelledInFlight, OutcomeUnknown
 from foxapi_async._wire.paths import find_task_id, is_task_id
@@ -44,17 +45,15 @@ class Submission:
         service: Service,
         request: GenerationRequest,
         body: bytes,
-        key: str | None,
-        *,
-        retry_failed: bool = False,
-        replaces: EntryId | None = None,
+        options: SubmitOptions,
     ) -> None:
         self._service = service
         self._request = request
         self._body = body
-        self._key = key
-        self._retry_failed = retry_failed
-        self._replaces = replaces
+        self._key = options.key
+        self._headers = options.headers
+        self._retry_failed = options.retry_failed
+        self._replaces = options.replaces
 
     async def run(self, on_orphaned: Callable[[Task], object]) -> Task | Entry:
         """Submit and return the task.
@@ -160,7 +159,7 @@ class Submission:
     async def _send(self) -> Task:
         try:
             with self._service.runtime.submitter.cancellable_section():
-                task = await self._service.submit(self._body)
+                task = await self._service.submit(self._body, self._headers)
         except asyncio.CancelledError as cancelled:
             raise self._cancelled_error(sent=isinstance(cancelled, CancelledInFlight)) from None
         if not is_task_id(task.id):

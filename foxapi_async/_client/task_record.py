@@ -67,6 +67,7 @@ class TaskRecord:
         "key",
         "kind",
         "outcome",
+        "request_id",
         "state",
         "streamed",
         "submitted_at",
@@ -89,6 +90,8 @@ class TaskRecord:
         self.kind: Kind = kind
         self.key: str | None = key
         self.task: Task | None = task
+        # That of the submit: later snapshots have ids of their own.
+        self.request_id: str | None = None if task is None else task.request_id
         self.state: TaskState = TaskState.RUNNING if task is None else classify(task)
         # On the session's clock; None for a task that was submitted elsewhere.
         self.submitted_at: float | None = submitted_at

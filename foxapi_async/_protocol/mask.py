@@ -82,6 +82,12 @@ class Mask:
         may_escape = b"\\" in data or b"%" in data or b"&#" in data
         return may_escape and bool(_ESCAPED_BYTES.search(data))
 
+    def _may_be_in(self, text: str) -> bool:
+        for block in self._blocks:
+            if block in text:
+                return True
+        return "\\" in text or "%" in text or "&#" in text
+
     def struct(self, value: T) -> T:
         """Return a masked struct, without masking raw JSON; ``value`` itself if nothing changes."""
         return cast("T", self._value(value))
@@ -153,6 +159,8 @@ class Mask:
         return value
 
     def _masked(self, text: str, least: int) -> str:
+        if not self._may_be_in(text):
+            return text
         spans = self._find(text, min(least, len(self._key)))
         if not spans:
             return text

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import aiohttp
 from msgspec import DecodeError, Struct
+from msgspec.structs import force_setattr
 from multidict import istr
 
 from foxapi_async._clock import Clock
@@ -13,6 +14,7 @@ from foxapi_async._protocol.status_errors import error_class_for, is_success
 from foxapi_async._transport._aiohttp_private import RawResponse
 from foxapi_async._wire.base import Decoder, WireStruct
 from foxapi_async._wire.error_body import decode_error
+from foxapi_async._wire.task import Task
 from foxapi_async.errors import APIStatusError, InvalidResponseError
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ _MAX_MESSAGE: Final = 1000
 # Only an excerpt of an error body is kept, so reading more of it is not worth the wait.
 _MAX_ERROR_BODY: Final = 64 * 1024
 _MAX_REQUEST_ID: Final = 200
+_REQUEST_ID: Final = istr("x-request-id")
 _RETRY_AFTER: Final = istr("Retry-After")
 _RETRY_AFTER_MS: Final = istr("retry-after-ms")
 _NO_MESSAGE: Final = "the service gave this code and no message; see .body"
@@ -69,8 +72,14 @@ def read_if_complete(account: "Account", response: OpenResponse, limit: int) -> 
         and content.is_eof()
         and content.total_bytes <= limit
     ):
-        return HTTPResponse(account, status, content.read_nowait())
+        request_id = _request_id_of(account, response)
+        return HTTPResponse(account, status, content.read_nowait(), request_id)
     return None
+
+
+def _request_id_of(account: "Account", response: OpenResponse) -> str | None:
+    request_id = response.headers.get(_REQUEST_ID)
+    return None if request_id is None else account.mask.name(request_id)[:_MAX_REQUEST_ID]
 
 
 async def read_bounded(
@@ -105,9 +114,7 @@ async def read_bounded(
     finally:
         # A complete body has released its connection, unless the protocol was switched.
         response.close()
-    request_id = headers.get("x-request-id")
-    if request_id is not None:
-        request_id = account.mask.name(request_id)[:_MAX_REQUEST_ID]
+    request_id = _request_id_of(account, response)
     # A 2xx may have it too: it slows down the polls of every task.
     retry_after = parse_retry_after(
         headers.get(_RETRY_AFTER), headers.get(_RETRY_AFTER_MS), clock.unix()
@@ -148,7 +155,11 @@ def decode(decoder: Decoder[S], response: HTTPResponse) -> S:
         reason = str(error)
     else:
         mask = response.account.mask
-        return mask.struct(decoded) if mask.may_contain(response.body) else decoded
+        decoded = mask.struct(decoded) if mask.may_contain(response.body) else decoded
+        if response.request_id is not None and isinstance(decoded, Task):
+            # The struct is new and nobody has seen it: it is as good as frozen.
+            force_setattr(decoded, "request_id", response.request_id)
+        return decoded
     # Raised out here: the decoder's error may quote the body, so it must not be the context.
     what = "an empty body" if not response.body else _describe(response.body)
     reason = response.account.redact(reason)[:EXCERPT_LENGTH]

@@ -10,7 +10,7 @@ from typing import Final, TypeVar, final
 
 import aiohttp
 from msgspec import Struct
-from multidict import CIMultiDictProxy
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from foxapi_async._clock import Clock, LoopClock
 from foxapi_async._protocol.retry import Effect, RetryIn, is_ambiguous
@@ -60,6 +60,8 @@ class RequestSpec(Struct, frozen=True, kw_only=True):
     """Percent-encoded, relative to the account's base URL."""
     body: bytes | None = None
     """JSON."""
+    headers: Mapping[str, str] | None = None
+    """Headers in addition to those of the account."""
 
     def __repr__(self) -> str:
         # The body holds the user's prompt.
@@ -309,7 +311,7 @@ class Transport:
                     account,
                     spec.method,
                     account.url(spec.path),
-                    account.headers if payload is None else account.post_headers,
+                    _headers(account, spec),
                     payload=payload,
                     billed=is_billed,
                     timeout=self._connect_timeout(timeouts),
@@ -377,6 +379,15 @@ class Transport:
                 total=None, connect=timeouts.connect
             )
         return timeout
+
+
+def _headers(account: Account, spec: RequestSpec) -> CIMultiDictProxy[str]:
+    own = account.headers if spec.body is None else account.post_headers
+    if spec.headers is None:
+        return own
+    merged = CIMultiDict(own)
+    merged.update(spec.headers)
+    return CIMultiDictProxy(merged)
 
 
 def _decode(decoder: Decoder[S], response: HTTPResponse | FailedAttempt) -> S | FailedAttempt:

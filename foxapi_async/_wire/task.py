@@ -95,6 +95,10 @@ class Task(UnifiedTask, frozen=True, kw_only=True, gc=False):
     """The cost of the task, or ``None``."""
     task_info: TaskInfo | None = None
     """Hints about the progress of a media task, or ``None``."""
+    request_id: str | None = None
+    """The id of the HTTP request that brought this snapshot, as the header ``x-request-id`` says;
+    ``None`` if there was none.
+    """
 
 
 task_decoder = Decoder(Task)

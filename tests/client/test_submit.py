@@ -483,3 +483,58 @@ async def test_nothing_is_submitted_after_closing(gateway: Gateway) -> None:
         await fox.tasks.get(handle.id)
     with pytest.raises(SessionClosedError):
         await fox.models.list()
+
+
+async def test_headers_of_your_own_are_sent(gateway: Gateway, fault_proxy: FaultProxy) -> None:
+    """``extra_headers=`` goes out beside the SDK's own, by each way of submitting."""
+    async with FoxSession("sk-0123456789", base_url=fault_proxy.url) as fox:
+        own = {"X-Trace": "abc", "User-Agent": "mine"}
+        await fox.llm.generate(model="gpt-5.5", messages="count 1 to 2", extra_headers=own)
+        async with fox.llm.stream(
+            model="gpt-5.5", messages="count 1 to 2", extra_headers=own
+        ) as stream:
+            await stream.completion()
+    posts = [exchange for exchange in fault_proxy.exchanges if exchange.method == "POST"]
+    assert len(posts) == 2
+    for post in posts:
+        headers = [line.lower() for line in post.head.decode().splitlines()]
+        assert "x-trace: abc" in headers
+        assert [line for line in headers if line.startswith("user-agent:")] == ["user-agent: mine"]
+        assert "authorization: bearer sk-0123456789" in headers
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": "Bearer other"},
+        {"Proxy-Authorization": "x"},
+        {"transfer-encoding": "chunked"},
+        {"Content-Length": "1"},
+        {"Expect": "100-continue"},
+        {"Host": "elsewhere"},
+        {"X-Line": "a\r\nAuthorization: b"},
+        {"X Y": "a"},
+        {"X-Number": 5},
+        {"X-Odd": "\u4e2d"},
+        ["X-Trace"],
+    ],
+)
+async def test_headers_that_are_not_yours_are_refused(
+    fox: FoxSession, gateway: Gateway, headers: Any
+) -> None:
+    """Headers of the key, the body and the connection are refused before anything is sent."""
+    with pytest.raises(RequestValidationError, match="extra_headers"):
+        await fox.llm.submit(model="gpt-5.5", messages="count", extra_headers=headers)
+    assert gateway.stats.submits == 0
+
+
+async def test_a_success_has_its_request_id(fox: FoxSession) -> None:
+    """The id of the submit's request is on the handle, that of a poll on its snapshot."""
+    handle = await fox.llm.submit(model="gpt-5.5", messages="count 1 to 2")
+    assert handle.request_id
+    assert handle.task is not None
+    assert handle.task.request_id == handle.request_id
+    await handle
+    assert handle.task.request_id not in {None, handle.request_id}
+    assert fox.tasks.handle(handle.id).request_id == handle.request_id
+    assert (await fox.tasks.get(handle.id)).request_id

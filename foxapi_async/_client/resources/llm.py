@@ -12,11 +12,9 @@ from foxapi_async._client.params import (
     LLMParams,
     SubmitParams,
     build_request,
-    checked_retry,
     encode_request,
     names_keywords,
     validate,
-    validate_key,
 )
 from foxapi_async._client.patience import (
     normalize_timeout,
@@ -28,6 +26,7 @@ from foxapi_async._client.service import Service
 from foxapi_async._client.streaming.delta_reader import DeltaReader
 from foxapi_async._client.streaming.submit_once import SubmitOnce
 from foxapi_async._client.submission import Submission, warn_unclaimed
+from foxapi_async._client.submit_options import SubmitOptions
 from foxapi_async._journal import Entry, EntryId
 from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async._wire.request import GenerationRequest
@@ -60,9 +59,7 @@ class LLM:
         submitted anew, and billed, with the same request or another one; of several such calls at
         once, in any process, one is sent, and the others give its handle.
         """
-        return await self._submit(
-            build_request(params), params.get("key"), retry_failed=checked_retry(params)
-        )
+        return await self._submit(build_request(params), SubmitOptions.from_params(params))
 
     async def resubmit(self, lost: UnknownSubmission) -> LLMHandle:
         """Submit again what ``fox.recover()`` lists as unknown, with its request and its key.
@@ -75,7 +72,7 @@ class LLM:
         entry_id = EntryId.parse(lost.entry)
         if entry_id is None:
             raise ConfigError(f"{lost.entry[:80]!r} is no entry: pass one of fox.recover().unknown")
-        return await self._submit(lost.request, lost.key, replaces=entry_id)
+        return await self._submit(lost.request, SubmitOptions(key=lost.key, replaces=entry_id))
 
     @names_keywords(LLMParams)
     async def generate(
@@ -95,15 +92,17 @@ class LLM:
         if model is not None and model.thinking:
             # Only a stream carries the thinking (contract Q1); awaiting the handle follows it.
             request = replace(request, stream=True)
-        key = params.get("key")
-        handle = await self._submit(request, key, retry_failed=checked_retry(params))
+        options = SubmitOptions.from_params(params)
+        handle = await self._submit(request, options)
         try:
             return await handle.result(timeout=timeout)
         except BaseException as error:
             # The outcome of the task itself is no loss, even if it does not carry the id.
             is_outcome = handle.done() and isinstance(error, FoxAPIError)
             if not is_outcome and not isinstance(error, TaskError):
-                self._service.add_orphan(handle, task_id=handle.id, model=request.model, key=key)
+                self._service.add_orphan(
+                    handle, task_id=handle.id, model=request.model, key=options.key
+                )
             raise
 
     @names_keywords(LLMParams)
@@ -117,10 +116,10 @@ class LLM:
         validate_reading_timeout(timeout)
         request = replace(build_request(params), stream=True)
         self._check(request)
-        key, retry_failed = validate_key(params.get("key")), checked_retry(params)
+        options = SubmitOptions.from_params(params)
         submission = SubmitOnce(
-            lambda: self._submit(request, key, retry_failed=retry_failed),
-            lambda handle: self._on_orphaned(handle, request.model, key),
+            lambda: self._submit(request, options),
+            lambda handle: self._on_orphaned(handle, request.model, options.key),
         )
         return ChatStream(
             DeltaReader(self._service, submission, timeout=normalize_timeout(timeout)), submission
@@ -133,18 +132,10 @@ class LLM:
     def _check(self, request: GenerationRequest) -> None:
         validate(request, self._service.options.validation)
 
-    async def _submit(
-        self,
-        request: GenerationRequest,
-        key: str | None,
-        *,
-        retry_failed: bool = False,
-        replaces: EntryId | None = None,
-    ) -> LLMHandle:
-        service = self._service
+    async def _submit(self, request: GenerationRequest, options: SubmitOptions) -> LLMHandle:
+        service, key = self._service, options.key
         service.runtime.enter()
         self._check(request)
-        key = validate_key(key)
 
         def claim(task: Task) -> LLMHandle:
             handle = LLMHandle(service, task.id, task=task, key=key)
@@ -152,14 +143,7 @@ class LLM:
                 service.handles[task.id] = handle
             return handle
 
-        submission = Submission(
-            service,
-            request,
-            encode_request(request),
-            key,
-            retry_failed=retry_failed,
-            replaces=replaces,
-        )
+        submission = Submission(service, request, encode_request(request), options)
         done = await submission.run(
             lambda task: service.add_orphan(
                 claim(task), task_id=task.id, model=request.model, key=key
