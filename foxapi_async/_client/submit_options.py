@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -92,7 +92,8 @@ def _retry_failed(params: Mapping[str, Any], key: str | None) -> bool:
 def _validate_headers(headers: object) -> Mapping[str, str]:
     if not isinstance(headers, Mapping):
         raise _rejected("extra_headers", f"must be a dict of texts, got {type(headers).__name__}")
-    for name, value in headers.items():
+    checked: dict[str, str] = {}
+    for name, value in cast("Mapping[object, object]", headers).items():
         where = f"extra_headers[{str(name)[:100]!r}]"
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
             raise _rejected(where, "is no name of an HTTP header")
@@ -100,7 +101,8 @@ def _validate_headers(headers: object) -> Mapping[str, str]:
             raise _rejected(where, "is set by the SDK: it belongs to the key, body or connection")
         if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
             raise _rejected(where, "must be a text of at most 4,000 Latin-1 characters in one line")
-    return dict(headers)
+        checked[name] = value
+    return checked
 
 
 def _rejected(param: str, message: str) -> RequestValidationError:

@@ -47,7 +47,9 @@ def image_block(url: object) -> dict[str, Any]:
 def test_keywords_are_the_members_of_the_request() -> None:
     """The typed keywords and the request's members are the same, but for our own and sync."""
     keywords = set(SubmitParams.__annotations__) | set(LLMParams.__annotations__)
-    assert keywords - {"key", "retry_failed", "extra"} == member_names(GenerationRequest) - {"sync"}
+    assert keywords - {"key", "retry_failed", "extra_headers", "extra"} == member_names(
+        GenerationRequest
+    ) - {"sync"}
 
 
 @pytest.mark.parametrize("method", [LLM.submit, LLM.generate, LLM.stream])

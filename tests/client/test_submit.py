@@ -4,7 +4,7 @@ import asyncio
 import json
 import pickle
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
@@ -485,7 +485,7 @@ async def test_nothing_is_submitted_after_closing(gateway: Gateway) -> None:
         await fox.models.list()
 
 
-async def test_headers_of_your_own_are_sent(gateway: Gateway, fault_proxy: FaultProxy) -> None:
+async def test_headers_of_your_own_are_sent(fault_proxy: FaultProxy) -> None:
     """``extra_headers=`` goes out beside the SDK's own, by each way of submitting."""
     async with FoxSession("sk-0123456789", base_url=fault_proxy.url) as fox:
         own = {"X-Trace": "abc", "User-Agent": "mine"}
