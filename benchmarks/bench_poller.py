@@ -51,7 +51,7 @@ async def ours(origin: str, handles: int, rate: float) -> dict[str, float]:
     """Await handles that were submitted by this session."""
     from foxapi_async import FoxSession, Limits
     from foxapi_async._client.llm_handle import LLMHandle
-    from foxapi_async._client.poll_metrics import PollMetrics
+    from foxapi_async._client.stats import PollMetrics
     from foxapi_async._wire.task import Task
 
     limits = Limits(polls_per_second=None, polls_in_flight=AT_A_TIME)

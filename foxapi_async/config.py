@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from numbers import Integral, Real
 from typing import Any, Literal, Protocol, TypeGuard
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from foxapi_async.errors import ConfigError
 
@@ -29,6 +29,9 @@ __all__ = [
 Validation = Literal["known", "strict", "off"]
 """How requests are checked before they are sent: models that the catalog knows, all, or none."""
 
+
+# Thirty years: a longer timeout needs no timer.
+_MAX_TIMEOUT = 1e9
 
 _SWITCHES = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(
     ("0", "false", "no", "off"), False
@@ -346,3 +349,24 @@ class Limits(Struct, frozen=True, kw_only=True):
                 "max_event_bytes",
             ),
         )
+
+
+def validate_timeout(timeout: float | None | UnsetType) -> None:
+    """Raise ``ConfigError`` for a ``timeout=`` of a wait that is no number of seconds.
+
+    It is called before a generation is submitted, because that is billed.
+    """
+    # A comparison with NaN is false, as the one with a negative number is.
+    if timeout is not None and timeout is not UNSET and not (is_number(timeout) and timeout >= 0):
+        raise ConfigError(f"timeout= must be seconds of at least 0 or None, got {timeout!r}")
+
+
+def validate_reading_timeout(timeout: float | None) -> None:
+    """Raise ``ConfigError`` for a ``timeout=`` of a stream that is not ``None`` or above 0."""
+    if timeout is not None and not (is_number(timeout) and timeout > 0):
+        raise ConfigError(f"stream(timeout=) must be seconds above 0 or None, got {timeout!r}")
+
+
+def normalize_timeout(seconds: float | None) -> float | None:
+    """Return ``None``, which is no limit, for more seconds than a clock can be set to."""
+    return None if seconds is None or seconds > _MAX_TIMEOUT else seconds

@@ -24,7 +24,7 @@ class CompletionProgress(Struct, frozen=True, kw_only=True):
     total: int
     """All handles."""
     handle: TaskHandle[Any]
-    """The last of them."""
+    """The handle whose wait ended last."""
     error: Exception | None
     """What ended its wait without an outcome, such as ``TaskTimeoutError``; ``None`` for a task
     that ended, failed ones included.
@@ -37,84 +37,89 @@ OnProgress = Callable[[CompletionProgress], object]
 def as_completed(handles: Iterable[H], *, progress: OnProgress | None = None) -> AsyncIterator[H]:
     """Iterate over ``handles`` as their tasks finish, failed ones included.
 
-    Await each handle that comes for its result or its error: it answers at once. A handle whose
-    wait ended without an outcome, such as ``TaskTimeoutError``, comes too. ``progress`` is called
-    with a ``CompletionProgress`` for each handle, as soon as it is done and however long the loop
-    takes; what it raises comes out of the loop. No task of the event loop is made, so a hundred
-    thousand handles are fine. Several tasks may take from one iterator; each handle goes to one of
-    them. Leaving the loop ends the remaining waits; the tasks go on at the service.
+    Await each handle for its result or its error: it returns at once. A handle whose wait ended
+    without an outcome, such as by ``TaskTimeoutError``, is yielded too. No task of the event loop
+    is created, so a hundred thousand handles are fine. Several tasks may iterate at once; each
+    handle goes to one of them. Leaving the loop ends the remaining waits; the tasks go on at the
+    service.
+
+    Args:
+        handles: The handles; repeated ones are yielded once.
+        progress: Called for each handle as soon as it is done, even while the body of the loop
+            runs. An error that it raises is raised by the loop.
     """
     return _AsCompleted(handles, progress)
 
 
 class _AsCompleted(Uncopied, Generic[H]):
-    """Waits for every handle at once, from the first step on."""
+    """Starts to wait for every handle at its first step."""
 
     _instead = "call as_completed() again"
 
     def __init__(self, handles: Iterable[H], progress: OnProgress | None) -> None:
         self._handles = list(dict.fromkeys(handles))
-        self._arrivals: _CompletionQueue[H] | None = None
+        self._queue: _CompletionQueue[H] | None = None
         self._progress = progress
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> H:
-        arrivals = self._arrivals or self._begin()
+        queue = self._queue or self._begin()
         # The traceback of a cancelled step would keep the iterator, and so its waits, alive.
         del self
-        return await arrivals.next()
+        return await queue.next()
 
     def _begin(self) -> "_CompletionQueue[H]":
-        arrivals: _CompletionQueue[H] = _CompletionQueue(len(self._handles), self._progress)
-        self._arrivals = arrivals
+        queue: _CompletionQueue[H] = _CompletionQueue(len(self._handles), self._progress)
+        self._queue = queue
         try:
             for handle in self._handles:
-                arrivals.expect(handle)
+                queue.add(handle)
         except BaseException:
-            arrivals.leave()
+            queue.close()
             raise
-        return arrivals
+        return queue
 
     def __del__(self) -> None:
-        # Nothing that waits knows this iterator, so it goes as soon as its loop is left.
-        arrivals = getattr(self, "_arrivals", None)
-        if arrivals is not None:
-            arrivals.leave()
+        # The waiters refer to the queue and not to this iterator, which is therefore freed when
+        # its loop is left (by reference counts in CPython).
+        queue = getattr(self, "_queue", None)
+        if queue is not None:
+            queue.close()
 
 
 class _CompletionQueue(Generic[H]):
-    """The handles that are done, and those that are waited for."""
+    """The handles that are done, and the waits for the others."""
 
     def __init__(self, total: int, progress: OnProgress | None) -> None:
         self._total = total
         self._progress = progress
-        # The poller tells of arrivals, in no context of anybody's; progress is its caller's.
+        # The poller wakes waiters in an empty context; `progress` runs in that of its caller.
         self._context = copy_context()
-        self._done = 0
+        self._done_count = 0
         self._left = total
-        self._expected: set[_Subscription[H]] = set()
-        self._arrived: deque[H] = deque()
-        self._news = asyncio.Event()
-        self._failure: Exception | None = None
+        self._subscriptions: set[_Subscription[H]] = set()
+        self._done: deque[H] = deque()
+        self._changed = asyncio.Event()
+        self._progress_error: Exception | None = None
 
-    def expect(self, handle: H) -> None:
+    def add(self, handle: H) -> None:
         """Wait for ``handle``."""
         if handle.done():
-            self._arrive(handle, None)
+            self._append(handle, None)
             return
-        waiter = _Subscription(handle, self)
-        self._expected.add(waiter)
-        handle._subscribe(waiter, handle._resolve_timeout())
+        subscription = _Subscription(handle, self)
+        self._subscriptions.add(subscription)
+        handle._subscribe(subscription, handle._resolve_timeout())
 
-    def arrived(self, waiter: "_Subscription[H]", error: Exception | None) -> None:
-        """Take in that a wait is over."""
-        if waiter not in self._expected:
+    def on_done(self, subscription: "_Subscription[H]", error: Exception | None) -> None:
+        """Queue the handle of a wait that has ended."""
+        if subscription not in self._subscriptions:
             return
-        self._expected.discard(waiter)
-        waiter.awaited._unsubscribe(waiter)
-        self._arrive(waiter.awaited, error)
+        self._subscriptions.discard(subscription)
+        subscription.handle._unsubscribe(subscription)
+        self._append(subscription.handle, error)
 
     async def next(self) -> H:
         """Return the next handle that is done; ``StopAsyncIteration`` after the last.
@@ -122,51 +127,49 @@ class _CompletionQueue(Generic[H]):
         Several tasks may wait here: each handle goes to one of them.
         """
         while self._left:
-            if self._failure is not None:
-                failure, self._failure = self._failure, None
-                raise failure
-            if self._arrived:
+            if self._progress_error is not None:
+                error, self._progress_error = self._progress_error, None
+                raise error
+            if self._done:
                 self._left -= 1
                 if not self._left:
-                    self._news.set()  # for whoever else waits, and would wait for ever
-                return self._arrived.popleft()
-            self._news.clear()
-            await self._news.wait()
+                    self._changed.set()  # the other tasks that wait here must end too
+                return self._done.popleft()
+            self._changed.clear()
+            await self._changed.wait()
         raise StopAsyncIteration
 
-    def leave(self) -> None:
-        """End the waits that are under way; nothing more comes."""
+    def close(self) -> None:
+        """End the waits that are under way; no more handles are returned."""
         self._left = 0
-        expected, self._expected = self._expected, set()
-        for waiter in expected:
-            waiter.awaited._unsubscribe(waiter)
+        subscriptions, self._subscriptions = self._subscriptions, set()
+        for subscription in subscriptions:
+            subscription.handle._unsubscribe(subscription)
 
-    def _arrive(self, handle: H, error: Exception | None) -> None:
-        self._done += 1
-        self._arrived.append(handle)
+    def _append(self, handle: H, error: Exception | None) -> None:
+        self._done_count += 1
+        self._done.append(handle)
         if self._progress is not None:
+            event = CompletionProgress(
+                done=self._done_count, total=self._total, handle=handle, error=error
+            )
             try:
-                self._context.run(
-                    self._progress,
-                    CompletionProgress(
-                        done=self._done, total=self._total, handle=handle, error=error
-                    ),
-                )
-            except Exception as failure:  # noqa: BLE001 raised in the loop that it belongs to
-                self._failure = failure
-        self._news.set()
+                self._context.run(self._progress, event)
+            except Exception as failure:  # noqa: BLE001 raised by `next`
+                self._progress_error = failure
+        self._changed.set()
 
 
 class _Subscription(Waiter, Generic[H]):
-    """One handle that is waited for."""
+    """Waits for one handle."""
 
-    __slots__ = ("_arrivals", "awaited")
+    __slots__ = ("_queue", "handle")
 
-    def __init__(self, handle: H, arrivals: _CompletionQueue[H]) -> None:
+    def __init__(self, handle: H, queue: _CompletionQueue[H]) -> None:
         super().__init__(handle._find_tracked())
-        self.awaited: H = handle
-        self._arrivals = arrivals
+        self.handle: H = handle
+        self._queue = queue
 
     def wake(self, error: Exception | None) -> None:
-        """Let the handle arrive."""
-        self._arrivals.arrived(self, error)
+        """Queue the handle."""
+        self._queue.on_done(self, error)

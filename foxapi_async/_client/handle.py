@@ -6,7 +6,6 @@ from typing import Any, Generic, Protocol, Self, TypeVar, final
 
 from msgspec import UNSET, UnsetType
 
-from foxapi_async._client.patience import normalize_timeout, validate_timeout
 from foxapi_async._client.polling.tracked_task import (
     ChangeWaiter,
     FutureWaiter,
@@ -19,6 +18,7 @@ from foxapi_async._client.uncopied import Uncopied
 from foxapi_async._protocol.task_status import classify
 from foxapi_async._wire.results import MediaResult
 from foxapi_async._wire.task import Task
+from foxapi_async.config import normalize_timeout, validate_timeout
 from foxapi_async.errors import UnboundHandleError
 
 R = TypeVar("R")

@@ -12,7 +12,6 @@ from typing import Any, Self, cast, final
 from weakref import ref
 
 from foxapi_async._client.handle import TaskHandle
-from foxapi_async._client.patience import normalize_timeout, validate_reading_timeout
 from foxapi_async._client.polling.tracked_task import Waiter
 from foxapi_async._client.service import Service
 from foxapi_async._client.streaming.delta_reader import DeltaReader, ReadState
@@ -24,6 +23,7 @@ from foxapi_async._protocol.cursor import Cursor
 from foxapi_async._wire.chunk import Delta
 from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async._wire.task import Task
+from foxapi_async.config import normalize_timeout, validate_reading_timeout
 from foxapi_async.errors import (
     ConfigError,
     StreamConsumedError,

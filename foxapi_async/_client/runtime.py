@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 
 from foxapi_async._client.admission import AdmissionControl
 from foxapi_async._client.polling.poller import Poller
+from foxapi_async._client.stats import Stats
 from foxapi_async._client.streaming.idle_watchdog import IdleWatchdog
 from foxapi_async._client.submitter import Submitter
 from foxapi_async._clock import Clock
@@ -115,6 +116,29 @@ class Runtime:
         return (
             f"<Runtime{state} streams={len(self.streams)} unclaimed={len(self.unclaimed)} "
             f"{self.poller} {self.admission} {self.submitter}>"
+        )
+
+    def stats(self) -> Stats:
+        """Return the counters."""
+        admission, poller, metrics = self.admission, self.poller, self.poller.metrics
+        return Stats(
+            submits=self.submitter.submits,
+            submits_in_flight=self.submitter.in_flight,
+            waiting_for_room=admission.waiting,
+            paused=admission.paused,
+            tasks=admission.tasks,
+            unfinished=admission.unfinished,
+            unclaimed=len(self.unclaimed),
+            waiting=poller.waiting,
+            polls=metrics.gets,
+            polls_in_flight=poller.in_flight,
+            polls_ready=poller.queued,
+            polls_per_task=metrics.polls_per_task,
+            faults=metrics.faults,
+            lateness=metrics.lateness,
+            delay=metrics.detection_delay,
+            polls_per_second=poller.polls_per_second,
+            streams=len(self.streams),
         )
 
     async def aclose(self) -> None:

@@ -1,8 +1,11 @@
 """The session: what you open, use and close."""
 # pyright: reportPrivateUsage=false
 
+import asyncio
+import os
 import ssl as _ssl
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
 from os import PathLike
@@ -19,7 +22,7 @@ from foxapi_async._client.resources.tasks import Tasks
 from foxapi_async._client.runtime import Runtime
 from foxapi_async._client.service import Options, Service
 from foxapi_async._client.settings import check_settings, hooks_of
-from foxapi_async._client.stats import Stats, read_stats
+from foxapi_async._client.stats import Stats
 from foxapi_async._client.uncopied import Uncopied
 from foxapi_async._clock import Clock, LoopClock
 from foxapi_async._journal import make_recorder
@@ -113,6 +116,7 @@ class FoxSession(Uncopied):
             hooks=hooks_of(hooks),
         )
         self._owner = True
+        self._created_at = _creation_stack() if _is_debug_mode() else ""
         self._adopt(Service(account, options, Runtime(transport, clock, limits)))
 
     def _adopt(self, service: Service) -> None:
@@ -180,7 +184,7 @@ class FoxSession(Uncopied):
 
     def stats(self) -> Stats:
         """Return what this session has done so far and what it is doing now."""
-        return read_stats(self._service.runtime)
+        return self._service.runtime.stats()
 
     async def aclose(self) -> None:
         """Close the session; further calls do nothing.
@@ -215,15 +219,29 @@ class FoxSession(Uncopied):
         return f"<FoxSession {self._service.account.origin}{state}>"
 
     def __del__(self) -> None:
-        # The interpreter may be half gone, or the constructor may have refused its arguments.
+        # Modules may be gone at interpreter exit; `_service` is missing if `__init__` raised.
         service = getattr(self, "_service", None)
         if service is None or sys.is_finalizing() or not self._owner:
             return
         runtime = service.runtime
         if runtime.loop is not None and not runtime.closed:
             warnings.warn(
-                f"unclosed {self!r}: use `async with` or call aclose()",
+                f"unclosed {self!r}: use `async with` or call aclose(){self._created_at}",
                 ResourceWarning,
                 stacklevel=1,
                 source=self,
             )
+
+
+def _is_debug_mode() -> bool:
+    """Tell whether asyncio's debug mode is on, which is also known outside a loop."""
+    try:
+        return asyncio.get_running_loop().get_debug()
+    except RuntimeError:
+        return sys.flags.dev_mode or bool(os.environ.get("PYTHONASYNCIODEBUG"))
+
+
+def _creation_stack() -> str:
+    """Return the stack of the code that builds a session, for the warning of an unclosed one."""
+    stack = traceback.extract_stack(sys._getframe(2))
+    return "\nIt was created at (most recent call last):\n" + "".join(stack.format()).rstrip()

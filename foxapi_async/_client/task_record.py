@@ -1,11 +1,11 @@
 """What is known of one task, shared by its handles, the poller, admission and its streams."""
 
 from contextvars import Context
-from typing import Any, Literal, Protocol
+from copy import copy
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from msgspec import DecodeError
 
-from foxapi_async._client.outcome import Outcome
 from foxapi_async._protocol.completion_merge import lacks_streamed_member, merge_completions
 from foxapi_async._protocol.task_status import TaskState, classify, task_error
 from foxapi_async._transport import Account, excerpt
@@ -16,6 +16,25 @@ from foxapi_async.errors import FoxAPIError, InvalidResponseError, StreamInterru
 
 Kind = Literal["llm", "image", "video", "audio", "document"]
 """What a task makes; it decides the type of its result."""
+
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Outcome(Generic[R_co]):
+    """The result of a task, or its error."""
+
+    __slots__ = ("_value", "error")
+
+    def __init__(self, value: R_co | None = None, error: Exception | None = None) -> None:
+        self._value = value
+        self.error: Exception | None = error
+
+    def get(self) -> R_co:
+        """Return the result, or raise a copy of the error: raising adds frames to a traceback."""
+        if self.error is not None:
+            raise copy(self.error)
+        return self._value  # type: ignore[return-value]  # no error: the value was given
 
 
 class TaskListener(Protocol):

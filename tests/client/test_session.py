@@ -154,6 +154,39 @@ async def test_a_session_that_is_dropped_open_warns(gateway: Gateway) -> None:
         gc.collect()
 
 
+@pytest.mark.parametrize("debug", [True, False])
+async def test_the_warning_of_an_unclosed_session_says_where_it_was_created(
+    gateway: Gateway, debug: bool
+) -> None:
+    """In asyncio's debug mode it has the stack of the constructor's caller, otherwise none."""
+    asyncio.get_running_loop().set_debug(debug)
+    dropped = FoxSession(KEY, base_url=gateway.url)
+    dropped._service.runtime.enter()
+    with pytest.warns(ResourceWarning, match="unclosed") as caught:
+        del dropped
+        gc.collect()
+    (text,) = (str(one.message) for one in caught if "FoxSession" in str(one.message))
+    assert ("It was created at" in text) is debug
+    assert ("dropped = FoxSession(KEY" in text) is debug
+    assert KEY not in text
+
+
+async def test_the_parts_of_a_session_show_their_counts(gateway: Gateway) -> None:
+    """The repr of the runtime, the poller, admission and the submitter has counts, and no text."""
+    async with FoxSession(KEY, base_url=gateway.url, limits=Limits(max_unfinished=5)) as fox:
+        handle = await fox.llm.submit(model="gpt-5.5", messages="count 1 to 3")
+        wait = asyncio.create_task(handle.result())
+        await asyncio.sleep(0)
+        runtime = fox._service.runtime
+        shown = repr(runtime)
+        assert "<Poller waiters=1 scheduled=1 queued=0 in_flight=0>" in shown
+        assert "<AdmissionControl waiting=0 in_flight=0 unfinished=1>" in shown
+        assert "<Submitter submits=1 in_flight=0>" in shown
+        assert handle.id not in shown
+        await wait
+    assert repr(runtime).startswith("<Runtime closed streams=0 unclaimed=0 <Poller closed ")
+
+
 async def test_a_copy_shares_and_overrides() -> None:
     """with_options changes what it names, shares the rest, and closes nothing."""
     async with Gateway(api_keys=[KEY]) as gateway, FoxSession(KEY, base_url=gateway.url) as fox:

@@ -5,7 +5,6 @@ import logging
 import random
 from collections.abc import Callable
 
-from foxapi_async._client.poll_metrics import PollMetrics
 from foxapi_async._client.polling.tracked_task import (
     Phase,
     TaskSource,
@@ -14,6 +13,7 @@ from foxapi_async._client.polling.tracked_task import (
     Waiter,
 )
 from foxapi_async._client.polling.worker_pool import Worker, WorkerPool
+from foxapi_async._client.stats import PollMetrics
 from foxapi_async._client.task_record import Kind
 from foxapi_async._clock import Clock, Timer
 from foxapi_async._protocol.bucket_queue import BucketQueue, next_tick, priority

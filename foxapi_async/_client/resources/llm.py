@@ -16,11 +16,6 @@ from foxapi_async._client.params import (
     names_keywords,
     validate,
 )
-from foxapi_async._client.patience import (
-    normalize_timeout,
-    validate_reading_timeout,
-    validate_timeout,
-)
 from foxapi_async._client.recover import UnknownSubmission
 from foxapi_async._client.service import Service
 from foxapi_async._client.streaming.delta_reader import DeltaReader
@@ -31,6 +26,11 @@ from foxapi_async._journal import Entry, EntryId
 from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.task import Task
+from foxapi_async.config import (
+    normalize_timeout,
+    validate_reading_timeout,
+    validate_timeout,
+)
 from foxapi_async.errors import ConfigError, FoxAPIError, TaskError
 
 
