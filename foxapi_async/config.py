@@ -8,7 +8,7 @@ import math
 import os
 from ipaddress import ip_address
 from numbers import Integral, Real
-from typing import Any, Literal, Protocol, TypeGuard
+from typing import Any, Final, Literal, Protocol, TypeGuard
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -31,11 +31,10 @@ Validation = Literal["known", "strict", "off"]
 
 
 # Thirty years: a longer timeout needs no timer.
-_MAX_TIMEOUT = 1e9
+_MAX_TIMEOUT: Final = 1e9
 
-_SWITCHES = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(
-    ("0", "false", "no", "off"), False
-)
+_ON: Final = frozenset({"1", "true", "yes", "on"})
+_OFF: Final = frozenset({"0", "false", "no", "off"})
 
 
 class SecretString(Protocol):
@@ -70,10 +69,10 @@ def environment_switch(name: str, *, default: bool) -> bool:
     text = environment(name)
     if text is None:
         return default
-    value = _SWITCHES.get(text.lower())
-    if value is None:
+    value = text.lower()
+    if value not in _ON | _OFF:
         raise ConfigError(f"{name} must be 1 or 0, got {text[:40]!r}")
-    return value
+    return value in _ON
 
 
 def is_number(value: object) -> TypeGuard[float]:

@@ -45,8 +45,9 @@ async def events(request: Request) -> Response:
     cursor = request.headers.get("Last-Event-ID") or request.query_params.get("cursor")
     if cursor == OVER:
         return Response(status_code=204)  # The browser had the last event: do not reconnect.
+    task_id: str = request.path_params["task_id"]
     try:
-        handle = fox.tasks.handle(request.path_params["task_id"])
+        handle = fox.tasks.handle(task_id)
         await handle.refresh()
         stream = handle.stream(resume=cursor)
     except (InvalidTaskIdError, NotFoundError):

@@ -2,7 +2,6 @@
 # pyright: reportPrivateUsage=false
 
 import asyncio
-import os
 import ssl as _ssl
 import sys
 import traceback
@@ -37,6 +36,7 @@ from foxapi_async.config import (
     Timeouts,
     URLObject,
     Validation,
+    environment,
 )
 from foxapi_async.hooks import Hook
 
@@ -238,7 +238,7 @@ def _is_debug_mode() -> bool:
     try:
         return asyncio.get_running_loop().get_debug()
     except RuntimeError:
-        return sys.flags.dev_mode or bool(os.environ.get("PYTHONASYNCIODEBUG"))
+        return sys.flags.dev_mode or environment("PYTHONASYNCIODEBUG") is not None
 
 
 def _creation_stack() -> str:

@@ -324,6 +324,6 @@ async def test_a_task_gives_a_handle_of_its_kind(fox: FoxSession, gateway: Gatew
         with pytest.raises(ConfigError, match="kind must be one of"):
             other.tasks.handle(
                 Task(id="task-llm-1-abcdefgh", type="llm", status="pending"), "image"
-            )  # type: ignore[call-overload]
+            )
         with pytest.raises(ConfigError, match="kind must be one of"):
             other.tasks.handle(handle.id, "poem")  # type: ignore[call-overload]

@@ -135,7 +135,7 @@ async def test_no_damage_misleads_or_pays_twice(
                 found |= {lost.entry for lost in (*recovery.unknown, *recovery.unreadable)}
                 assert len(found) == len(ROWS), name
                 for row in ROWS:
-                    entry, end = whole[row["key"] or ""], await ends(fox, row)
+                    entry, end = whole[row.get("key") or ""], await ends(fox, row)
                     if entry.stage is Stage.UNKNOWN:
                         assert end.startswith(("SubmitOutcomeUnknownError", "JournalError")), name
                     else:
@@ -335,7 +335,7 @@ async def test_a_journal_without_checksums_gets_them(
                 str(whole["row-3"].id)
             ]
             for row in (ROWS[0], ROWS[5]):
-                assert (await fox.llm.submit(**row)).id == whole[row["key"] or ""].task_id
+                assert (await fox.llm.submit(**row)).id == whole[row.get("key") or ""].task_id
             with pytest.raises(JournalError, match="cannot be read"):
                 await fox.llm.submit(**ROWS[3])
     assert gateway.stats.submits == posts

@@ -25,6 +25,11 @@ GOOD: LLMParams = {"model": "gpt-5.5", "messages": "count 1 to 3", "key": "row-1
 FAILING: LLMParams = {**GOOD, "messages": "[[fail:content_policy_violation]]"}
 
 
+def again(params: LLMParams, *, retry_failed: bool = True) -> LLMParams:
+    """Return ``params`` with ``retry_failed``."""
+    return {**params, "retry_failed": retry_failed}
+
+
 async def fail(fox: Any) -> str:
     """Submit what fails under the key, and return its task's id."""
     with pytest.raises(TaskFailedError) as caught:
@@ -43,13 +48,15 @@ async def test_a_failed_key_is_tried_again_on_demand(
         first = await fail(fox)
         assert await fail(fox) == first
         assert gateway.stats.submits == 1
-        handle = await fox.llm.submit(**FAILING, retry_failed=True)
+        handle = await fox.llm.submit(**again(FAILING))
         assert handle.id != first
         with pytest.raises(TaskFailedError):
             await handle
-        assert (await fox.llm.generate(**GOOD, retry_failed=True)).text == "1, 2, 3"
+        assert (await fox.llm.generate(**again(GOOD))).text == "1, 2, 3"
         for retry_failed in (True, False):
-            assert (await fox.llm.generate(**GOOD, retry_failed=retry_failed)).text == "1, 2, 3"
+            assert (
+                await fox.llm.generate(**again(GOOD, retry_failed=retry_failed))
+            ).text == "1, 2, 3"
     assert gateway.stats.submits == 3
 
 
@@ -59,7 +66,7 @@ async def test_a_failed_entry_stays_without_its_key(
     """What failed is still in the journal after it was tried again, by any session, also live."""
     async with open_fox() as fox:
         first = await fail(fox)
-    async with open_fox() as fox, fox.llm.stream(**GOOD, retry_failed=True) as stream:
+    async with open_fox() as fox, fox.llm.stream(**again(GOOD)) as stream:
         assert "".join([delta.text async for delta in stream]) == "1, 2, 3"
         assert (await stream.handle).text == "1, 2, 3"
     async with open_journal(file) as journal:
@@ -80,7 +87,7 @@ async def test_retries_at_once_pay_once(open_fox: Any, gateway: Gateway) -> None
     try:
         for fox in foxes:
             await fox.recover()
-        retrying = [fox.llm.submit(**GOOD, retry_failed=True) for fox in foxes for _ in range(4)]
+        retrying = [fox.llm.submit(**again(GOOD)) for fox in foxes for _ in range(4)]
         handles = await asyncio.gather(*retrying)
     finally:
         for fox in foxes:
