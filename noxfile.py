@@ -1,12 +1,13 @@
-"""The only way in: laptops and CI run the same sessions.
+"""The sessions that developers and CI run.
 
-``nox`` runs the CI set, ``nox -s tests -- -k poller`` hands its arguments on to pytest, ``nox -l``
-lists the sessions.
+``nox`` runs the sessions of CI, ``nox -s tests -- -k poller`` passes its arguments on to pytest,
+``nox -l`` lists the sessions.
 """
 
 import atexit
 import os
 import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from shutil import rmtree, which
@@ -16,7 +17,7 @@ import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["lint", "types", "layers", "tests", "docs", "demo"]
-# A laptop with one Python runs that one; `nox` itself would call the others missing and fail in CI.
+# `matrix` runs on the Pythons that are installed; nox would fail in CI for each that is missing.
 nox.options.error_on_missing_interpreters = False
 
 ROOT = Path(__file__).parent
@@ -25,20 +26,20 @@ PYTHONS = nox.project.python_versions(PROJECT)
 
 
 def install_group(session: nox.Session, name: str, *more: str) -> None:
-    """Install a dependency group. nox reads it, because the pip of Python 3.11 cannot."""
+    """Install a dependency group. nox reads it, because pip of Python 3.11 has no ``--group``."""
     session.install(*nox.project.dependency_groups(PROJECT, name), *more)
 
 
 @cache
 def wheels() -> Path:
-    """Return the folder of this run's one wheel."""
+    """Return the folder of the wheel; all sessions of one run share it."""
     folder = Path(mkdtemp(prefix="foxapi-wheel-"))
     atexit.register(rmtree, folder)
     return folder
 
 
 def wheel(session: nox.Session, extras: str) -> str:
-    """Return the requirement of the one wheel that every session tests, built at the first call."""
+    """Return the requirement of the wheel with ``extras``. The first call builds the wheel."""
     if not list(wheels().iterdir()):
         session.run(
             *("python", "-m", "pip", "wheel", "--quiet", "--no-deps"),
@@ -48,14 +49,15 @@ def wheel(session: nox.Session, extras: str) -> str:
     return f"foxapi-async[{extras}] @ {built.as_uri()}"
 
 
-def run_tests(session: nox.Session, *options: str, profile: str = "ci") -> None:
+def run_tests(
+    session: nox.Session, *options: str, runner: Sequence[str] = ("pytest",), profile: str = "ci"
+) -> None:
     """Run pytest on the installed wheel, from a folder where the checkout cannot be imported."""
-    install_group(session, "test", wheel(session, "all"))
     paths = [word for word in session.posargs if (ROOT / word.partition("::")[0]).exists()]
     words = [word for word in session.posargs if word not in paths]
     session.chdir(session.create_tmp())
     session.run(
-        *("pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), "-n2"),
+        *(*runner, "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), "-n2"),
         *options,
         *words,
         *(str(ROOT / path) for path in paths or ["tests"]),
@@ -65,7 +67,7 @@ def run_tests(session: nox.Session, *options: str, profile: str = "ci") -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Run ruff: its rules and its format."""
+    """Run ruff: rules and format."""
     install_group(session, "lint")
     session.run("ruff", "check", *session.posargs)
     session.run("ruff", "format", "--check")
@@ -73,7 +75,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Run mypy and pyright, and hold the public surface at 100 % typed."""
+    """Run mypy and pyright, and check that the whole public API is typed."""
     install_group(session, "types", "-e", ".[all]")
     session.run("mypy")
     session.run("pyright")
@@ -82,7 +84,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def layers(session: nox.Session) -> None:
-    """Hold the imports to the house's layers."""
+    """Check with import-linter that imports go strictly down."""
     install_group(session, "layers")
     session.run("lint-imports", "--no-cache")
 
@@ -90,70 +92,106 @@ def layers(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests on the Python that runs nox."""
+    install_group(session, "test", wheel(session, "all"))
     run_tests(session)
 
 
-@nox.session(python=PYTHONS)
+@nox.session(python=False)
 def matrix(session: nox.Session) -> None:
     """Run the tests on every supported Python that this machine has."""
-    run_tests(session)
+    for version in PYTHONS:
+        run_on(session, version, find_python(session, version))
 
 
 @nox.session(python=False)
 def newest(session: nox.Session) -> None:
     """Run the tests on the newest Python that this machine has beside the one that runs nox."""
-    other = newest_other_python(session)
-    if other is None:
-        session.skip("this machine has no other supported Python")
-    session.run("nox", "-s", "tests", "--force-python", other, "--", *session.posargs)
-
-
-def newest_other_python(session: nox.Session) -> str | None:
-    """Find it on the PATH or under pyenv, whose shims stand there also for what they do not run."""
     own = f"{sys.version_info.major}.{sys.version_info.minor}"
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-    tell = "import sys; print(*sys.version_info[:2], sep='.')"
     for version in reversed(PYTHONS):
-        found = [
-            which(f"python{version}"),
-            *sorted(map(str, pyenv.glob(f"{version}.*/bin/python"))),
-        ]
-        for python in filter(None, found if version != own else ()):
-            told = session.run(
-                *(python, "-c", tell), external=True, silent=True, success_codes=range(256)
-            )
-            if str(told).strip() == version:
-                return python
+        python = find_python(session, version) if version != own else None
+        if python is not None:
+            return run_on(session, version, python)
+    return session.skip("this machine has no other supported Python")
+
+
+def run_on(session: nox.Session, version: str, python: str | None) -> None:
+    """Run the session ``tests`` on ``python``; say so where there is none."""
+    if python is None:
+        session.warn(f"Python {version} is not installed: skipped")
+    else:
+        session.run("nox", "-s", "tests", "--force-python", python, "--", *session.posargs)
+
+
+def find_python(session: nox.Session, version: str) -> str | None:
+    """Return an interpreter of ``version`` from the PATH or from pyenv.
+
+    Each candidate is run: pyenv puts shims on the PATH for versions that are not active.
+    """
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    candidates = [which(f"python{version}"), *map(str, pyenv.glob(f"{version}.*/bin/python"))]
+    for python in filter(None, candidates):
+        found = session.run(
+            *(python, "-c", "import sys; print(*sys.version_info[:2], sep='.')"),
+            external=True,
+            silent=True,
+            success_codes=range(256),
+        )
+        if str(found).strip() == version:
+            return python
     return None
 
 
 @nox.session
+def coverage(session: nox.Session) -> None:
+    """Measure the branches of the package that the tests run, those in subprocesses included.
+
+    It fails below the floor in pyproject.toml.
+    """
+    install_group(session, "coverage", wheel(session, "all"))
+    config = f"--rcfile={ROOT / 'pyproject.toml'}"
+    run_tests(session, runner=("coverage", "run", config, "-m", "pytest"))
+    session.run("coverage", "combine", "--quiet", config)
+    session.run("coverage", "report", config)
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """Run the tests with the lowest supported version of each dependency."""
+    session.install("uv")
+    constraints = Path(session.create_tmp()) / "lowest.txt"
+    session.run(
+        *("uv", "pip", "compile", "--quiet", "--resolution", "lowest-direct"),
+        *("--python", sys.executable, "--all-extras", "--output-file", str(constraints)),
+        str(ROOT / "pyproject.toml"),
+    )
+    install_group(session, "test", wheel(session, "all"), "--constraint", str(constraints))
+    run_tests(session)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation; a broken link or an unknown name fails it."""
+    """Build the documentation; a broken link or an unknown name is an error."""
     install_group(session, "docs")
     session.run("mkdocs", "build", "--strict", *session.posargs)
 
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Run what the README promises first."""
+    """Run ``foxapi demo``, the first command of the README."""
     session.install(".[cli]")
     session.run("foxapi", "demo", *session.posargs)
 
 
 @nox.session
 def canary(session: nox.Session) -> None:
-    """Run the tests of HTTP on aiohttp's newest pre-release: what breaks there breaks soon.
-
-    Without a pre-release on PyPI, `pip install --pre` finds the newest release.
-    """
+    """Run the tests of HTTP with the newest pre-release of aiohttp, or its newest release."""
     install_group(session, "test", wheel(session, "all"))
     session.install("--pre", "--upgrade", "aiohttp")
     session.run("python", "-c", "import aiohttp; print('aiohttp', aiohttp.__version__)")
     session.chdir(session.create_tmp())
     session.run(
         *("pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), "-n2"),
-        # What is only deprecated there is no news.
+        # Deprecations do not break anything yet.
         *("-o", "filterwarnings=ignore::DeprecationWarning"),
         *(session.posargs or [str(ROOT / "tests/transport"), str(ROOT / "tests/client")]),
         env={"FOXAPI_TEST_WHEEL": "1", "PYTHONPATH": ""},
@@ -163,6 +201,7 @@ def canary(session: nox.Session) -> None:
 @nox.session
 def soak(session: nox.Session) -> None:
     """Run the long tests: many random trials, kills at random instants, hours of virtual time."""
+    install_group(session, "test", wheel(session, "all"))
     run_tests(session, "-m", "soak", "--timeout=1800", profile="soak")
 
 
@@ -170,7 +209,7 @@ def soak(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """Send mutated requests to a gateway for ten minutes; ``-- --seconds 60 --seed 7`` changes it.
 
-    The seed is printed first, and a failure tells how to send its request again.
+    The first line shows the seed. A failure shows the command that sends its request again.
     """
     session.install(wheel(session, "gateway"))
     session.chdir(session.create_tmp())
@@ -183,9 +222,9 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Answer the questions of ``benchmarks/`` anew, on the wheel: all of them, or those named."""
+    """Run the benchmarks on the wheel: all of them, or those that are named."""
     install_group(session, "bench", wheel(session, "all"))
-    # Two wheels are compared by hand: `python benchmarks/bench_compare.py OLD NEW`.
+    # bench_compare needs two wheels: `python benchmarks/bench_compare.py OLD NEW`.
     every = {path.stem for path in (ROOT / "benchmarks").glob("bench_*.py")} - {"bench_compare"}
     names = session.posargs or every
     for name in sorted(names):
