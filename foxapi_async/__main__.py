@@ -2,18 +2,18 @@
 
 import sys
 
-_TERMINAL = frozenset({"rich", "typer"})
+_CLI_EXTRA = frozenset({"rich", "typer"})
 
 
 def main() -> int:
     """Run the command line of this process and return its exit code.
 
-    Without the ``cli`` extra it tells its version, or says what to install, and nothing else.
+    Without the ``cli`` extra it supports ``--version`` only, and otherwise says what to install.
     """
     try:
         from foxapi_async.cli.app import run_command_line
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _TERMINAL:
+        if (error.name or "").partition(".")[0] not in _CLI_EXTRA:
             raise
         if sys.argv[1:] in (["--version"], ["-V"]):
             from foxapi_async import __version__

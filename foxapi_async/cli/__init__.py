@@ -1,6 +1,6 @@
-"""The ``foxapi`` command: one module for each command, loaded when it is used.
+"""The ``foxapi`` command. Each subcommand is one module, which is loaded when it is used.
 
-A command writes twice: ``Screen.record`` for programs, as lines of JSON, and ``Screen.print`` for
-people; the screen shows one of the two. ``running.run`` is where every error becomes a line on
-stderr and an exit code.
+A command writes each result twice: ``Screen.record`` writes JSON lines for programs and
+``Screen.print`` writes text for people. The screen shows one of the two. ``runner.run`` turns every
+error into lines on stderr and an exit code.
 """

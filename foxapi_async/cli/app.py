@@ -1,4 +1,4 @@
-"""From the arguments of the command line to the command that they name."""
+"""The Typer application: find the command that the arguments name, and run it."""
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -6,24 +6,24 @@ from typing import Annotated, Final
 
 import typer
 
-from foxapi_async.cli.exit_codes import ExitCode, OutputError
-from foxapi_async.cli.output import abandon_stdout, configure_output, tell, writing_stdout
+from foxapi_async.cli.errors import ExitCode, OutputError
+from foxapi_async.cli.output import abandon_stdout, configure_output, write_stderr, writing_stdout
 
 COMMANDS: Final = ("demo", "serve", "submit", "stream", "wait", "task", "models", "journal")
-"""Every command, in the order of the help; each is ``command`` in the module of its name."""
+"""The commands in the order of the help. Each is ``command`` in the module of its name."""
 
 _HELP: Final = (
-    "Submit generations to FoxAPI, wait for them and follow them live.\n\n"
-    "FOXAPI_API_KEY holds the key, FOXAPI_BASE_URL another address than the service's own. Answers "
-    "are lines of JSON when stdout is not a terminal; messages go to stderr.\n\n"
-    "Exit codes: 0 done, 1 the task failed, 2 bad usage or a refused request, 3 the service could "
-    "not be reached, 4 unknown whether a submit was accepted, 74 stdout could not be written, "
-    "124 the wait ran out, 130 Ctrl-C."
+    "Submit generations to FoxAPI, wait for them and stream them.\n\n"
+    "FOXAPI_API_KEY is the API key, FOXAPI_BASE_URL the address of another server. Results are "
+    "lines of JSON if stdout is not a terminal; messages go to stderr.\n\n"
+    "Exit codes: 0 done, 1 the task failed, 2 wrong usage or a refused request, 3 the service was "
+    "not reached, 4 unknown whether a submit was accepted, 74 stdout could not be written, "
+    "124 the wait timed out, 130 Ctrl-C."
 )
 
 
 def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
-    """Build the application with the named commands, and load no others."""
+    """Build the application with the named commands. Other commands are not loaded."""
     app = typer.Typer(
         help=_HELP,
         invoke_without_command=True,
@@ -41,8 +41,8 @@ def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
     return app
 
 
-def load_command(name: str) -> Callable[..., None] | typer.Typer:  # noqa: PLR0911 one each
-    """Load the module of a command. The imports are spelt out for tools that freeze programs."""
+def load_command(name: str) -> Callable[..., None] | typer.Typer:  # noqa: PLR0911 one return for each
+    """Import the module of a command. PyInstaller finds import statements only."""
     match name:
         case "demo":
             from foxapi_async.cli import demo
@@ -85,9 +85,9 @@ def run_command_line(arguments: Sequence[str]) -> int:
     named = arguments[0] if arguments else ""
     try:
         configure_output()
-        # The other commands are needed only to list them, or to guess which one was meant.
+        # The other commands are needed to list them, or to suggest one for a misspelt name.
         app = build_app([named] if named in COMMANDS else COMMANDS)
-        # Commands tell their own errors; what the system refuses here is a help or a version.
+        # Commands report their own errors. An error here is one of --help or --version.
         with writing_stdout():
             code = typer.main.get_command(app).main(
                 list(arguments), prog_name="foxapi", standalone_mode=False
@@ -98,16 +98,16 @@ def run_command_line(arguments: Sequence[str]) -> int:
         return ExitCode.OK
     except OutputError as error:
         abandon_stdout()
-        tell(f"foxapi: {error}\n")
+        write_stderr(f"foxapi: {error}\n")
         return ExitCode.UNWRITABLE
     except (KeyboardInterrupt, typer.Abort):
         return ExitCode.INTERRUPTED
     except Exception as error:
-        # typer's own errors have no public base class, but they all describe themselves.
+        # The errors of typer have no public base class, but all have format_message().
         describe = getattr(error, "format_message", None)
         if describe is None:
             raise
-        _complain_of_usage(describe(), getattr(error, "ctx", None))
+        _report_usage_error(describe(), getattr(error, "ctx", None))
         return ExitCode.REFUSED
     return code if isinstance(code, int) else ExitCode.OK
 
@@ -116,10 +116,10 @@ def _root(
     context: typer.Context,
     *,
     version: Annotated[
-        bool, typer.Option("--version", "-V", help="Show the version and leave.", is_eager=True)
+        bool, typer.Option("--version", "-V", help="Show the version and exit.", is_eager=True)
     ] = False,
 ) -> None:
-    """Show the version or the help when no command is named."""
+    """Show the version, or the help if no command is named."""
     if version:
         from foxapi_async import __version__
 
@@ -129,7 +129,7 @@ def _root(
         typer.echo(context.get_help())
 
 
-def _complain_of_usage(message: str, context: typer.Context | None) -> None:
+def _report_usage_error(message: str, context: typer.Context | None) -> None:
     path = context.command_path if context is not None else "foxapi"
     text = " ".join(message.split())
-    tell(f"{path}: {text}\n{path} --help tells what it takes\n")
+    write_stderr(f"{path}: {text}\n`{path} --help` lists the options\n")

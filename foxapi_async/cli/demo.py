@@ -1,4 +1,4 @@
-"""``foxapi demo``: the whole idea in a few seconds, against a gateway of its own."""
+"""``foxapi demo``: three examples in a few seconds, against a local gateway."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from foxapi_async import __version__
-from foxapi_async.cli.demo_display import Stage
-from foxapi_async.cli.exit_codes import ExitCode
+from foxapi_async.cli.demo_display import DemoDisplay
+from foxapi_async.cli.errors import ExitCode
 from foxapi_async.cli.output import Screen
 from foxapi_async.cli.runner import run
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from foxapi_async.gateway import Gateway
 
 _MANY: Final = 200
-# A task is in the queue for a moment and then writes slowly enough to be watched.
+# Short enough for a demo, and slow enough to see the text appear.
 _QUEUE_DELAY: Final = 0.1
 _TOKEN_DELAY: Final = 0.045
 _SLOWEST: Final = 20
@@ -43,9 +43,11 @@ completions = await asyncio.gather(*handles)"""
 
 def command(
     *,
-    json: Annotated[bool, typer.Option("--json", help="Tell each step as a line of JSON.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print each step as a line of JSON.")
+    ] = False,
 ) -> None:
-    """See it work within seconds, without an account."""
+    """Show the main features in a few seconds, without an account."""
     screen = Screen(json=json)
 
     def start() -> Coroutine[Any, Any, ExitCode]:
@@ -53,23 +55,25 @@ def command(
         from foxapi_async.gateway import Gateway
 
         gateway = Gateway(queue_delay=_QUEUE_DELAY, token_delay=_TOKEN_DELAY)
-        return Demo(screen).play(gateway, lambda: FoxSession("sk-demo", base_url=gateway.url))
+        return Demo(screen).run(gateway, lambda: FoxSession("sk-demo", base_url=gateway.url))
 
     run(screen, start)
 
 
 class Demo:
-    """Plays three steps and tells what they took."""
+    """Runs three examples and shows how long they took."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
-        self._stage = Stage(screen.out)
+        self._display = DemoDisplay(screen.out)
         self._seconds: list[float] = []
 
-    async def play(self, gateway: "Gateway", session: "Callable[[], FoxSession]") -> ExitCode:
-        """Play the demo against a gateway on a free port; nothing leaves this machine."""
+    async def run(self, gateway: "Gateway", session: "Callable[[], FoxSession]") -> ExitCode:
+        """Run the demo against a gateway on a free port of this machine."""
         async with gateway, session() as fox:
-            self._stage.open(f"foxapi-async {__version__}", f"against a gateway at {gateway.url}")
+            self._display.header(
+                f"foxapi-async {__version__}", f"against a local gateway at {gateway.url}"
+            )
             started = perf_counter()
             await self._await_one(fox)
             await self._follow_one(fox)
@@ -80,36 +84,36 @@ class Demo:
         return ExitCode.OK
 
     async def _await_one(self, fox: "FoxSession") -> None:
-        self._stage.step(1, "Submit a generation and await its handle", _AWAIT)
+        self._display.step(1, "Submit a generation and await its handle", _AWAIT)
         started = perf_counter()
         handle = await fox.llm.submit(
             model="claude-opus-4-7", messages="count 1 to 3", max_tokens=64
         )
-        self._stage.line(handle.id, "dim")
+        self._display.line(handle.id, "dim")
         completion = await handle
-        self._stage.line(completion.text)
-        seconds = self._took(started)
+        self._display.line(completion.text)
+        seconds = self._add_duration(started)
         self._screen.record(
             step="await", id=handle.id, text=completion.text, seconds=round(seconds, 3)
         )
 
     async def _follow_one(self, fox: "FoxSession") -> None:
-        self._stage.step(2, "Follow a thinking model live, reasoning first", _FOLLOW)
+        self._display.step(2, "Follow a thinking model live, reasoning first", _FOLLOW)
         started = perf_counter()
         handle = await fox.llm.submit(model="kimi-k2.6", messages="count 1 to 5", stream=True)
-        self._stage.line(handle.id, "dim")
-        prose = self._stage.prose()
+        self._display.line(handle.id, "dim")
+        writer = self._display.text_writer()
         was_thinking = False
         async with handle.stream() as stream:
             async for delta in stream:
                 if delta.text and was_thinking:
-                    prose.end()
+                    writer.end()
                 was_thinking = bool(delta.reasoning)
-                prose.write(delta.reasoning, "dim italic")
-                prose.write(delta.text)
-            prose.end()
+                writer.write(delta.reasoning, "dim italic")
+                writer.write(delta.text)
+            writer.end()
             completion = await stream.completion()
-        seconds = self._took(started)
+        seconds = self._add_duration(started)
         self._screen.record(
             step="stream",
             id=handle.id,
@@ -120,12 +124,12 @@ class Demo:
         )
 
     async def _fan_out(self, fox: "FoxSession") -> None:
-        self._stage.step(3, f"Fan out {_MANY} generations and gather them", _FAN_OUT)
+        self._display.step(3, f"Fan out {_MANY} generations and gather them", _FAN_OUT)
         from foxapi_async import as_completed
 
         prompts = [f"count 1 to {3 + number % _SLOWEST}" for number in range(_MANY)]
         started = perf_counter()
-        with self._stage.progress(_MANY, "accepted", "finished") as counters:
+        with self._display.progress(_MANY, "accepted", "finished") as counters:
             began: dict[TaskHandle[Any], float] = {}
 
             async def submit(prompt: str) -> None:
@@ -134,7 +138,7 @@ class Demo:
                 counters["accepted"].step()
 
             def finished(progress: "CompletionProgress") -> None:
-                self._took(began[progress.handle])
+                self._add_duration(began[progress.handle])
                 counters["finished"].step()
 
             await asyncio.gather(*map(submit, prompts))
@@ -142,18 +146,18 @@ class Demo:
             completions = [await done async for done in as_completed(began, progress=finished)]
         seconds = perf_counter() - started
         if not self._screen.out.is_terminal:
-            self._stage.line(f"{len(began)} accepted after {accepted:.2f} s")
-            self._stage.line(f"{len(completions)} finished after {seconds:.2f} s")
+            self._display.line(f"{len(began)} accepted after {accepted:.2f} s")
+            self._display.line(f"{len(completions)} finished after {seconds:.2f} s")
         self._screen.record(step="gather", tasks=len(completions), seconds=round(seconds, 3))
 
-    def _took(self, started: float) -> float:
-        """Note the time from a submit to its result."""
+    def _add_duration(self, started: float) -> float:
+        """Record the seconds from a submit to its result, and return them."""
         self._seconds.append(perf_counter() - started)
         return self._seconds[-1]
 
     def _show_figures(self, tasks: int, seconds: float, gets: int) -> None:
         typical = median(self._seconds)
-        self._stage.figures(
+        self._display.figures(
             {
                 "tasks": f"{tasks}",
                 "wall time": f"{seconds:.2f} s",
@@ -161,7 +165,7 @@ class Demo:
                 "median time to result": f"{typical:.2f} s",
             }
         )
-        self._stage.close("Next: `foxapi serve` keeps the gateway running for your own program.")
+        self._display.footer("Next: `foxapi serve` keeps the gateway running for your own program.")
         self._screen.record(
             step="total",
             tasks=tasks,

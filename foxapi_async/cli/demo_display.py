@@ -1,4 +1,4 @@
-"""The stage of the demo: its steps, the code of each, and what comes of it, for people to watch."""
+"""What the demo shows: its steps, the code of each step and the results."""
 
 import re
 from collections.abc import Generator, Mapping
@@ -15,25 +15,25 @@ from rich.table import Table
 from rich.text import Text
 
 _INDENT: Final = 5
-_WIDEST: Final = 88
+_MAX_WIDTH: Final = 88
 _BAR_WIDTH: Final = 40
 _WORDS: Final = re.compile(r"\n|[^\S\n]*[^\s]+|[^\S\n]+")
 
 
-class Stage:
-    """Draws on a console; on one that is no terminal it writes plain lines."""
+class DemoDisplay:
+    """Draws on a terminal, or writes plain lines to any other console."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._width = min(console.width, _WIDEST)
+        self._width = min(console.width, _MAX_WIDTH)
 
-    def open(self, title: str, subtitle: str) -> None:
-        """Say what is to be seen."""
+    def header(self, title: str, subtitle: str) -> None:
+        """Show the title of the demo."""
         self._console.print()
         self._console.print(Text.assemble("  ", (title, "bold"), "  ", (subtitle, "dim")))
 
     def step(self, number: int, title: str, code: str) -> None:
-        """Begin a step with the code that it is about to run."""
+        """Show the title of a step and the code that it runs."""
         self._console.print()
         self._console.print(Text.assemble(f"  {number}  ", (title, "bold")), style="cyan")
         self._console.print()
@@ -45,16 +45,16 @@ class Stage:
         self._console.print()
 
     def line(self, text: str, style: str = "") -> None:
-        """Show a line of what came of it."""
+        """Show a line of the result."""
         self._indented(Text(text, style))
 
-    def prose(self) -> "Prose":
-        """Return where to write text as it comes."""
-        return Prose(self._console, self._width)
+    def text_writer(self) -> "TextWriter":
+        """Return a writer for text that arrives in pieces."""
+        return TextWriter(self._console, self._width)
 
     @contextmanager
     def progress(self, total: int, *names: str) -> Generator[Mapping[str, "Counter"], None, None]:
-        """Show a bar for each name, and give what counts it on."""
+        """Show a progress bar for each name while inside, and yield their counters."""
         bars = Progress(
             TextColumn(" " * _INDENT + "{task.description}"),
             BarColumn(bar_width=_BAR_WIDTH, complete_style="cyan", finished_style="green"),
@@ -68,7 +68,7 @@ class Stage:
             yield {name: Counter(bars, name.ljust(width), total) for name in names}
 
     def figures(self, rows: Mapping[str, str]) -> None:
-        """Show what it all came to."""
+        """Show the figures of the whole demo."""
         table = Table(box=box.ROUNDED, show_header=False, border_style="dim", padding=(0, 2))
         table.add_column()
         table.add_column(justify="right", style="bold")
@@ -81,8 +81,8 @@ class Stage:
         for name, value in rows.items():
             self.line(f"{name:<24}{value:>10}")
 
-    def close(self, text: str) -> None:
-        """Say where to go from here."""
+    def footer(self, text: str) -> None:
+        """Show what to try next."""
         self._console.print()
         self.line(text, "dim")
         self._console.print()
@@ -92,15 +92,15 @@ class Stage:
 
 
 class _Seconds(ProgressColumn):
-    """The time from the first step of a bar to its last."""
+    """The seconds from the first step of a bar to its last."""
 
     def render(self, task: Task) -> Text:
-        """Show tenths: all of it takes a few seconds."""
+        """Return the seconds with one decimal."""
         return Text(f"{task.finished_time or task.elapsed or 0:>4.1f} s", "dim")
 
 
 class Counter:
-    """Counts one bar on; it starts at the first step."""
+    """The counter of a progress bar. Its time starts at the first step."""
 
     def __init__(self, bars: Progress, description: str, total: int) -> None:
         self._bars = bars
@@ -108,15 +108,15 @@ class Counter:
         self._is_started = False
 
     def step(self) -> None:
-        """Count one."""
+        """Advance the bar by one."""
         if not self._is_started:
             self._is_started = True
             self._bars.start_task(self._task)
         self._bars.advance(self._task)
 
 
-class Prose:
-    """Text that comes in pieces, set in lines of whole words."""
+class TextWriter:
+    """Writes text that arrives in pieces, and breaks lines between words."""
 
     def __init__(self, console: Console, width: int) -> None:
         self._console = console
@@ -124,7 +124,7 @@ class Prose:
         self._column = 0
 
     def write(self, text: str, style: str = "") -> None:
-        """Show a piece at once."""
+        """Write a piece."""
         for word in _WORDS.findall(text):
             if word == "\n":
                 self.end()
@@ -136,7 +136,7 @@ class Prose:
             self._console.print(Text(shown, style), end="", soft_wrap=True)
 
     def end(self) -> None:
-        """End the line if there is anything in it."""
+        """End the line unless it is empty."""
         if self._column:
             self._console.print()
         self._column = 0

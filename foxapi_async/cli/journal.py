@@ -1,4 +1,4 @@
-"""``foxapi journal``: look into a journal, go on with it, tidy it up."""
+"""``foxapi journal``: inspect a journal, resume its tasks, delete entries."""
 
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
@@ -9,12 +9,12 @@ import msgspec
 import typer
 
 from foxapi_async.cli import options
-from foxapi_async.cli.exit_codes import ExitCode, UsageError
-from foxapi_async.cli.moment import local_time
-from foxapi_async.cli.output import Screen
+from foxapi_async.cli.errors import ExitCode, UsageError
+from foxapi_async.cli.journal_settle import confirm, forget_unknown, retry_unknown, unsettled
+from foxapi_async.cli.output import Screen, local_time
+from foxapi_async.cli.render import key_values, table
 from foxapi_async.cli.runner import Session, open_session, run
-from foxapi_async.cli.settling import confirm, forget_unknown, retry_unknown, unsettled
-from foxapi_async.cli.waiting import wait_for
+from foxapi_async.cli.wait import wait_for
 from foxapi_async.errors import JournalError
 from foxapi_async.journal import Entry, EntryId, Journal, Stage, open_journal
 
@@ -25,12 +25,12 @@ Opened = AbstractAsyncContextManager[Journal]
 
 _DAY: Final = 86_400.0
 _MONTH: Final = 30.0
-_UNDER_WAY: Final = frozenset({Stage.SENT, Stage.ACCEPTED})
-_DOUBTFUL: Final = frozenset({Stage.UNKNOWN, Stage.UNREADABLE})
+_IN_PROGRESS: Final = frozenset({Stage.SENT, Stage.ACCEPTED})
+_MAYBE_BILLED: Final = frozenset({Stage.UNKNOWN, Stage.UNREADABLE})
 
 command: typer.Typer = typer.Typer(
-    help="Look into a journal, go on with it, tidy it up.\n\nOnly `resume`, and `settle` with "
-    "`--retry-unknown`, need the service.",
+    help="Inspect a journal, resume its tasks, delete entries.\n\nOnly `resume` and "
+    "`settle --retry-unknown` send requests.",
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
@@ -43,13 +43,11 @@ def _root(context: typer.Context) -> None:
         typer.echo(context.get_help())
 
 
-File = Annotated[str, typer.Argument(metavar="FILE", help="The journal, such as tasks.db.")]
+File = Annotated[str, typer.Argument(metavar="FILE", help="The journal file, such as tasks.db.")]
 Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="An entry, a key or a task id, as `list` shows them.")
+    str, typer.Argument(metavar="NAME", help="An entry, a key or a task id from `list`.")
 ]
-
-
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 
 @command.command("list")
@@ -58,18 +56,18 @@ def list_entries(
     file: File,
     stage: Annotated[
         list[Stage] | None,
-        typer.Option("--stage", metavar="STAGE", help="Only those at this stage; repeatable."),
+        typer.Option("--stage", metavar="STAGE", help="Only entries at this stage; repeatable."),
     ] = None,
     json: options.AsJSON = None,
 ) -> None:
-    """List what was submitted, and what became of it."""
+    """List the submissions and their stages."""
     screen = Screen(json=json)
     run(screen, lambda: _list(screen, open_journal(file), stage or (), file))
 
 
 @command.command("show")
 def show_entry(*, file: File, name: Name, json: options.AsJSON = None) -> None:
-    """Show one submission with its request, as long as it is kept, and its result."""
+    """Show a submission with its result, and with its request while the journal keeps it."""
     screen = Screen(json=json)
     run(screen, lambda: _show(screen, open_journal(file), name))
 
@@ -78,24 +76,21 @@ def show_entry(*, file: File, name: Name, json: options.AsJSON = None) -> None:
 def resume(
     *,
     file: File,
-    timeout: Annotated[
-        float | None,
-        typer.Option("--timeout", metavar="SECONDS", min=0, help="The most seconds to wait."),
-    ] = None,
+    timeout: options.WaitTimeout = None,
     lost: Annotated[
-        bool, typer.Option("--lost", help="Wait also for those that the service did not know.")
+        bool, typer.Option("--lost", help="Also wait for tasks that the service did not find.")
     ] = False,
     json: options.AsJSON = None,
 ) -> None:
-    """Wait for every task that is not finished, and show each result.
+    """Wait for every task that is not finished and show each result.
 
-    The exit code is the largest of theirs, and 4 if the outcome of a submission is unknown, or
-    an entry cannot be read.
+    The exit code is the largest of the exit codes of all tasks. It is at least 4 if the outcome of
+    a submission is unknown or an entry cannot be read.
     """
     screen = Screen(json=json)
 
     def start() -> Coroutine[Any, Any, ExitCode]:
-        session = open_session(screen, patience=timeout, journal=file)
+        session = open_session(screen, wait_timeout=timeout, journal=file)
         return _resume(screen, open_journal(file), session, file, lost=lost)
 
     run(screen, start)
@@ -103,7 +98,7 @@ def resume(
 
 @command.command()
 def export(*, file: File) -> None:
-    """Write everything that is in the journal as lines of JSON, prompts and answers included."""
+    """Write the whole journal as lines of JSON, prompts and answers included."""
     screen = Screen(json=True)
     run(screen, lambda: _export(screen, open_journal(file)))
 
@@ -118,7 +113,7 @@ def prune(
             "--older-than",
             metavar="DAYS",
             min=0,
-            help="How old they must be: 30 days, or any age with `--stage`.",
+            help="Delete entries older than this: 30 days, or any age with `--stage`.",
             show_default=False,
         ),
     ] = None,
@@ -127,7 +122,7 @@ def prune(
         typer.Option(
             "--stage",
             metavar="STAGE",
-            help="Delete what is at this stage instead, such as `failed`; repeatable.",
+            help="Delete entries at this stage instead, such as `failed`; repeatable.",
         ),
     ] = None,
     entry: Annotated[
@@ -135,22 +130,22 @@ def prune(
         typer.Option("--entry", metavar="ENTRY", help="Delete this entry instead; repeatable."),
     ] = None,
     lost: Annotated[
-        bool, typer.Option("--lost", help="Delete also those that the service knows no more.")
+        bool, typer.Option("--lost", help="Also delete tasks that the service no longer finds.")
     ] = False,
     yes: Yes = False,
     json: options.AsJSON = None,
 ) -> None:
-    """Delete submissions that are finished or were refused; their keys are free again.
+    """Delete submissions that are finished or were refused; their keys can be used again.
 
-    What may be billed, at the stages `unknown` and `unreadable`, is deleted only by `--stage` or
-    `--entry`: look into your account first.
+    Entries at the stages `unknown` and `unreadable` may be billed. They are deleted only by
+    `--stage` or `--entry`: check your account first.
     """
     screen = Screen(json=json)
     ids = [_entry_id(name) for name in entry or ()]
     stages = {*(stage or ())}
-    if stages & _UNDER_WAY:
+    if stages & _IN_PROGRESS:
         raise typer.BadParameter(
-            f"--stage {min(stages & _UNDER_WAY)}: these are under way; delete one by --entry"
+            f"--stage {min(stages & _IN_PROGRESS)}: these tasks are in progress; use --entry"
         )
     if stages and lost:
         stages.add(Stage.LOST)
@@ -159,11 +154,11 @@ def prune(
     async def delete(journal: Journal) -> int:
         if ids:
             return await journal.delete(ids)
-        if doubtful := stages & _DOUBTFUL:
-            found = await journal.entries(stages=doubtful, omit_bodies=True)
-            count = sum(entry.stage in doubtful and entry.sent_at < before for entry in found)
+        if maybe_billed := stages & _MAYBE_BILLED:
+            found = await journal.entries(stages=maybe_billed, omit_bodies=True)
+            count = sum(entry.stage in maybe_billed and entry.sent_at < before for entry in found)
             if count:
-                confirm(screen, f"{count} submissions that may be billed are forgotten.", yes=yes)
+                confirm(screen, f"{count} submissions that may be billed are deleted.", yes=yes)
         return await journal.prune(before, lost=lost, stages=stages or None)
 
     run(screen, lambda: _prune(screen, open_journal(file), delete, len(set(ids))))
@@ -175,7 +170,7 @@ def settle(
     file: File,
     forget: Annotated[
         bool,
-        typer.Option("--forget-unknown", help="Delete them: their keys are free again."),
+        typer.Option("--forget-unknown", help="Delete them; their keys can be used again."),
     ] = False,
     retry: Annotated[
         bool,
@@ -188,13 +183,13 @@ def settle(
 ) -> None:
     """Settle all submissions whose outcome is unknown, such as after a `kill -9`.
 
-    Each may have been accepted, and then it is billed: look into your account first. Without an
-    option they are listed, and the exit code is 4 if there are any. Those whose task id was seen
-    stay: `resume` waits for them.
+    Each may have been accepted, and is then billed: check your account first. Without an option
+    they are listed, and the exit code is 4 if there are any. Submissions with a task id are not
+    touched: `resume` waits for them.
     """
     screen = Screen(json=json)
     if forget and retry:
-        raise typer.BadParameter("take either --forget-unknown or --retry-unknown")
+        raise typer.BadParameter("use either --forget-unknown or --retry-unknown")
     if retry:
 
         def start() -> Coroutine[Any, Any, ExitCode]:
@@ -213,7 +208,7 @@ async def _list(screen: Screen, opened: Opened, stages: Collection[Stage], file:
         entries = await journal.entries(stages=stages or None, omit_bodies=True)
     _show_entries(screen, entries, file)
     if not entries:
-        screen.note("nothing was submitted" if not stages else "nothing is at this stage")
+        screen.note("the journal has no entries" if not stages else "no entries are at this stage")
     return ExitCode.OK
 
 
@@ -221,11 +216,11 @@ def _show_entries(screen: Screen, entries: Collection[Entry], file: str) -> None
     for entry in entries:
         screen.record(**_members(entry))
     if entries:
-        screen.print(_table(entries))
+        screen.print(_entry_table(entries))
     for entry in entries:
         if entry.stage is Stage.UNREADABLE:
             screen.note(
-                f"{entry.id}: {entry.fault}; look for it in your account, then delete it with "
+                f"{entry.id}: {entry.fault}; check your account, then delete it with "
                 f"`foxapi journal prune {file} --entry {entry.id}`",
                 "",
             )
@@ -236,10 +231,10 @@ async def _show_unknown(screen: Screen, opened: Opened, file: str) -> ExitCode:
         unknown = await unsettled(journal)
     _show_entries(screen, unknown, file)
     if not unknown:
-        screen.note("nothing is unknown")
+        screen.note("no submission is unknown")
         return ExitCode.OK
     screen.note(
-        f"{len(unknown)} unknown: look in your account for them, then `foxapi journal settle {file}"
+        f"{len(unknown)} unknown: check your account, then `foxapi journal settle {file}"
         "` with --forget-unknown or --retry-unknown",
         "",
     )
@@ -250,35 +245,35 @@ async def _show(screen: Screen, opened: Opened, name: str) -> ExitCode:
     async with opened as journal:
         found = await journal.lookup(name)
     if not found:
-        raise UsageError(f"NAME {name[:80]!r}: there is no such entry, key or task id")
+        raise UsageError(f"NAME {name[:80]!r}: the journal has no such entry, key or task id")
     for entry in found:
         members = _members(entry) | _contents(entry)
         screen.record(**members)
-        screen.print(_sheet(members))
+        screen.print(_field_table(members))
     return ExitCode.OK
 
 
 async def _resume(
     screen: Screen, opened: Opened, session: Session, file: str, *, lost: bool
 ) -> ExitCode:
-    # A file that is not there, or is no journal, is told of before the service is asked.
+    # A missing or invalid file is an error before any request is sent.
     async with opened as journal:
-        gone = len(await journal.entries(stages={Stage.LOST}, omit_bodies=True))
+        lost_before = len(await journal.entries(stages={Stage.LOST}, omit_bodies=True))
     async with session as fox:
         recovery = await fox.recover(finished=lost)
         handles = [handle for handle in recovery.handles if not handle.done()]
         code = await wait_for(screen, handles) if handles else ExitCode.OK
         for entry in recovery.unreadable:
             screen.note(f"{entry.entry}: {entry.fault}; {entry.advice}", "")
-        for doubt in recovery.unknown:
-            named = f" (key {doubt.key})" if doubt.key is not None else ""
-            screen.note(f"{doubt.entry}{named}: {doubt.fault}; {doubt.advice}", "")
-        if gone and not lost:
+        for submission in recovery.unknown:
+            named = f" (key {submission.key})" if submission.key is not None else ""
+            screen.note(f"{submission.entry}{named}: {submission.fault}; {submission.advice}", "")
+        if lost_before and not lost:
             screen.note(
-                f"{gone} lost earlier: `foxapi journal resume {file} --lost` asks again", ""
+                f"{lost_before} lost earlier: `foxapi journal resume {file} --lost` asks again", ""
             )
         elif not handles and not recovery.unknown and not recovery.unreadable:
-            screen.note("everything is finished")
+            screen.note("all tasks are finished")
     return max(code, ExitCode.UNKNOWN) if recovery.unknown or recovery.unreadable else code
 
 
@@ -338,9 +333,7 @@ def _content(entry: Entry, name: str, content: bytes | None) -> Any:
         raise JournalError(f"the {name} of entry {entry.id} is damaged") from None
 
 
-def _table(entries: Iterable[Entry]) -> "Text":
-    from foxapi_async.cli.table import table
-
+def _entry_table(entries: Iterable[Entry]) -> "Text":
     # The ids come first, so that a terminal of 80 columns breaks none of them.
     return table(
         ("entry", "task", "stage", "sent", "key", "model"),
@@ -358,10 +351,8 @@ def _table(entries: Iterable[Entry]) -> "Text":
     )
 
 
-def _sheet(members: dict[str, Any]) -> "Text":
-    from foxapi_async.cli.table import sheet
-
-    return sheet({name: _shown(name, value) for name, value in members.items()})
+def _field_table(members: dict[str, Any]) -> "Text":
+    return key_values({name: _shown(name, value) for name, value in members.items()})
 
 
 def _shown(name: str, value: Any) -> str:

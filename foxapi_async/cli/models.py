@@ -1,4 +1,4 @@
-"""``foxapi models``: the models that can be used, and their rules."""
+"""``foxapi models``: list the models and what each accepts."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from foxapi_async.cli import options
-from foxapi_async.cli.exit_codes import ExitCode
+from foxapi_async.cli.errors import ExitCode
 from foxapi_async.cli.output import Screen
+from foxapi_async.cli.render import table
 from foxapi_async.cli.runner import Session, open_session, run
-from foxapi_async.cli.table import table
 
 if TYPE_CHECKING:
     from foxapi_async import CatalogModel
@@ -26,11 +26,11 @@ _MAX_TOKENS = {
 def command(
     *,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Ask nobody; show the models that foxapi knows.")
+        bool, typer.Option("--offline", help="Send no request; list the models that foxapi knows.")
     ] = False,
     json: options.AsJSON = None,
 ) -> None:
-    """List the models of this key, with the rules of each."""
+    """List the models of this API key and what each accepts."""
     screen = Screen(json=json)
     run(screen, lambda: _list(screen, None if offline else open_session(screen), _known()))
 
@@ -48,7 +48,7 @@ async def _list(
         screen.record(**row)
     screen.print(table(_HEADER, map(_cells, rows)))
     if not rows:
-        screen.note("the service offers no model to this key")
+        screen.note("the service offers no model to this API key")
     return ExitCode.OK
 
 
@@ -59,7 +59,7 @@ def _known() -> "Mapping[str, CatalogModel]":
 
 
 def _row(name: str, capabilities: Iterable[str], rules: "CatalogModel | None") -> dict[str, Any]:
-    """Return one model; what the catalog does not know is null."""
+    """Return the record of a model; members that the catalog does not know are null."""
     return {
         "id": name,
         "capabilities": list(capabilities),

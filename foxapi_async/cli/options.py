@@ -1,4 +1,4 @@
-"""The options that several commands share, and the request that they describe."""
+"""Options that several commands share, and the request that they describe."""
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -8,14 +8,14 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 
-from foxapi_async.cli.exit_codes import UsageError
+from foxapi_async.cli.errors import UsageError
 from foxapi_async.types import ContentBlock, GenerationRequest
 
 AsJSON = Annotated[
     bool | None,
     typer.Option(
         "--json/--text",
-        help="Write lines of JSON, or text; JSON is the default when stdout is no terminal.",
+        help="Write lines of JSON, or text; the default is JSON unless stdout is a terminal.",
         show_default=False,
     ),
 ]
@@ -23,7 +23,7 @@ Prompt = Annotated[
     str | None,
     typer.Argument(
         metavar="PROMPT",
-        help="What to say to the model; `-` or nothing reads stdin.",
+        help="The prompt; `-` or nothing reads stdin.",
         show_default=False,
     ),
 ]
@@ -35,18 +35,19 @@ Temperature = Annotated[
     float | None, typer.Option("--temperature", metavar="X", help="Sampling temperature.")
 ]
 System = Annotated[str | None, typer.Option("--system", metavar="TEXT", help="The system message.")]
-_MEDIUM: Final = "URL|PATH"
+_SOURCE: Final = "URL|PATH"
 Images = Annotated[
-    list[str] | None, typer.Option("--image", metavar=_MEDIUM, help="An image; repeatable.")
+    list[str] | None, typer.Option("--image", metavar=_SOURCE, help="An image; repeatable.")
 ]
 Videos = Annotated[
-    list[str] | None, typer.Option("--video", metavar=_MEDIUM, help="A video; repeatable.")
+    list[str] | None, typer.Option("--video", metavar=_SOURCE, help="A video; repeatable.")
 ]
 Audios = Annotated[
-    list[str] | None, typer.Option("--audio", metavar=_MEDIUM, help="A recording; repeatable.")
+    list[str] | None,
+    typer.Option("--audio", metavar=_SOURCE, help="An audio recording; repeatable."),
 ]
 Files = Annotated[
-    list[str] | None, typer.Option("--file", metavar=_MEDIUM, help="A document; repeatable.")
+    list[str] | None, typer.Option("--file", metavar=_SOURCE, help="A document; repeatable.")
 ]
 Params = Annotated[
     list[str] | None,
@@ -57,23 +58,27 @@ Journal = Annotated[
     typer.Option(
         "--journal",
         metavar="FILE",
-        help="Write it down there, so that --key never pays twice; see `foxapi journal`.",
+        help="Record the submission there, so that --key is billed once; see `foxapi journal`.",
     ),
+]
+WaitTimeout = Annotated[
+    float | None,
+    typer.Option("--timeout", metavar="SECONDS", min=0, help="The most seconds to wait."),
 ]
 RetryFailed = Annotated[
     bool,
     typer.Option(
-        "--retry-failed", help="Submit anew if the task of --key failed or was cancelled."
+        "--retry-failed", help="Submit again if the task of --key failed or was cancelled."
     ),
 ]
 Key = Annotated[
-    str | None, typer.Option("--key", metavar="TEXT", help="Your own key of this submission.")
+    str | None, typer.Option("--key", metavar="TEXT", help="An idempotency key of your own.")
 ]
 
 _MEMBERS: Final = frozenset(GenerationRequest.__struct_fields__) - {"_extra", "sync"}
 _OPTION_OF: Final = {
     "model": "the argument MODEL",
-    "messages": "PROMPT, --system, --image and their like",
+    "messages": "PROMPT, --system, --image and the other media options",
     "stream": "--stream, or `foxapi stream`",
     "key": "--key",
     "retry_failed": "--retry-failed",
@@ -81,12 +86,12 @@ _OPTION_OF: Final = {
 
 
 def read_prompt(prompt: str | None) -> str:
-    """Return the prompt: the argument, or all of stdin for ``-`` and for none on a pipe."""
+    """Return the prompt: the argument, or stdin for ``-`` or if there is no argument."""
     if prompt is None and sys.stdin is not None and sys.stdin.isatty():
         raise UsageError("PROMPT is missing: give it as an argument, or pipe it in")
     text = _stdin() if prompt is None or prompt == "-" else prompt
     if not text.strip():
-        raise UsageError("PROMPT is empty: say something to the model")
+        raise UsageError("PROMPT is empty: write a prompt")
     return text
 
 
@@ -116,10 +121,12 @@ def request_params(
     key: str | None = None,
     retry_failed: bool = False,
 ) -> dict[str, Any]:
-    """Return the keywords for ``fox.llm.submit`` that the options describe.
+    """Return the keyword arguments for ``fox.llm.submit`` that the options describe.
 
-    Files are read here, so call it outside an event loop. ``UsageError`` names the option that
-    cannot be used.
+    It reads files, so call it outside an event loop.
+
+    Raises:
+        UsageError: an option is wrong; the message names it.
     """
     media = [
         *_blocks("image", images),
@@ -146,7 +153,7 @@ def request_params(
             keywords.setdefault("extra", {})[name] = value
     if retry_failed:
         if key is None:
-            raise UsageError("--retry-failed needs --key: without one each submission is new")
+            raise UsageError("--retry-failed needs --key: without a key each submission is new")
         keywords["retry_failed"] = True
     return {"model": model, "messages": messages, **keywords}
 
@@ -160,13 +167,13 @@ def _named_values(params: Iterable[str]) -> Iterable[tuple[str, Any]]:
             yield name, msgspec.json.decode(value)
         except (msgspec.DecodeError, UnicodeError):
             raise UsageError(
-                f"--param {name}: the value is not JSON; a text needs its quotes, "
+                f"--param {name}: the value is not JSON; a string needs quotes, "
                 f"as in '{name}=\"…\"'"
             ) from None
 
 
 def _blocks(kind: str, sources: Sequence[str] | None) -> Iterable[ContentBlock]:
-    """Build a block of each URL, data URI or path."""
+    """Build a content block from each URL, data URI or path."""
     if not sources:
         return
     import foxapi_async

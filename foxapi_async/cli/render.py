@@ -1,13 +1,19 @@
-"""An answer in two shapes: members of a JSON object, and words for people."""
+"""Answers as members of a JSON object and as text, and tables for people."""
 
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
-from foxapi_async.cli.output import Screen
+from rich.cells import cell_len
+from rich.text import Text
+
+from foxapi_async.cli.output import Screen, printable
 from foxapi_async.types import ChatCompletion, Choice
+
+_GAP: Final = 2
 
 
 def answer_members(completion: ChatCompletion) -> dict[str, Any]:
-    """Return what a program wants of an answer; ``choices`` are there if there are several."""
+    """Return the members of an answer; ``choices`` is one of them if there are several."""
     members: dict[str, Any] = {
         "model": completion.model,
         "text": completion.text,
@@ -22,16 +28,50 @@ def answer_members(completion: ChatCompletion) -> dict[str, Any]:
 
 
 def show_answer(screen: Screen, completion: ChatCompletion) -> None:
-    """Show the text of each choice, and the calls that the model asks for."""
+    """Show the text and the tool calls of each choice."""
     for choice in completion.choices:
-        screen.print(_said(choice))
+        screen.print(_choice_text(choice))
     if not completion.text and completion.finish_reason == "length":
         screen.note("the answer is empty: --max-tokens was used up before it began")
 
 
-def _said(choice: Choice) -> str:
+def _choice_text(choice: Choice) -> str:
     message = choice.message
     calls = (
         f"{call.function.name}({call.function.arguments})" for call in message.tool_calls or ()
     )
     return "\n".join(filter(None, (message.content or message.refusal, *calls)))
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Text:
+    """Return a line for the header and a line for each row. No cell is cut or wrapped.
+
+    A terminal that is too narrow wraps the lines itself, so a cell can be copied whole.
+    """
+    head, *lines = _aligned([header, *rows])
+    return Text("\n").join([Text(head, "bold"), *map(Text, lines)])
+
+
+def key_values(members: Mapping[str, str]) -> Text:
+    """Return a line for each member that is not empty: its name dimmed, its value whole."""
+    width = max(map(cell_len, members), default=0) + _GAP
+    cells = {name: _cell(value) for name, value in members.items()}
+    return Text("\n").join(
+        Text.assemble((name.ljust(width), "dim"), value) for name, value in cells.items() if value
+    )
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    cells = [[_cell(cell) for cell in row] for row in rows]
+    widths = [max(map(cell_len, column)) + _GAP for column in zip(*cells, strict=True)]
+    return [
+        "".join(
+            cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in cells
+    ]
+
+
+def _cell(text: str) -> str:
+    """Return ``text`` on one line, without characters that steer a terminal."""
+    return printable(text).replace("\n", r"\n").replace("\t", r"\t")

@@ -1,4 +1,4 @@
-"""Runs a command to its end: the event loop, Ctrl-C, and every error as a line and an exit code."""
+"""Run a command: the event loop, the session, Ctrl-C, and an exit code for every error."""
 
 import asyncio
 import sys
@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from foxapi_async.cli.error_report import explain, shortened
-from foxapi_async.cli.exit_codes import ExitCode, OutputError, exit_code
+from foxapi_async.cli.errors import ExitCode, OutputError, UsageError, exit_code, explain, one_line
 from foxapi_async.cli.output import Screen, abandon_stdout
 from foxapi_async.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from foxapi_async import FoxSession
+    from foxapi_async import FoxSession, LLMHandle
     from foxapi_async.hooks import Event
 
 Command = Callable[[], Coroutine[Any, Any, ExitCode]]
@@ -23,10 +22,10 @@ Session = AbstractAsyncContextManager["FoxSession"]
 
 
 def run(screen: Screen, command: Command) -> NoReturn:
-    """Run ``command`` in an event loop and leave with its exit code.
+    """Run ``command`` in an event loop and exit with its exit code.
 
-    Ctrl-C leaves at once and names the tasks that go on at the service. A reader of stdout that has
-    gone ends the command quietly.
+    Ctrl-C ends the command at once and prints the tasks that go on at the service. A closed pipe
+    on stdout ends it without a message.
     """
     try:
         with warnings.catch_warnings():
@@ -34,29 +33,29 @@ def run(screen: Screen, command: Command) -> NoReturn:
             code = asyncio.run(command())
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED
-        screen.note_owed()
+        screen.print_pending()
     except BrokenPipeError:
-        # The reader has what it wanted. What the network breaks is an error of the SDK's own.
+        # Only stdout raises this: broken connections are errors of the SDK.
         abandon_stdout()
         code = ExitCode.OK
     except OutputError as error:
         abandon_stdout()
         code = report_error(screen, error)
-        screen.note_owed()
-    except Exception as error:  # noqa: BLE001 the border: a user is never shown a traceback
+        screen.print_pending()
+    except Exception as error:  # noqa: BLE001 users see no traceback
         code = report_error(screen, error)
         if exit_code(error) is None:
-            screen.note_owed()
+            screen.print_pending()
     raise typer.Exit(code)
 
 
 def report_error(screen: Screen, error: Exception) -> ExitCode:
-    """Say what went wrong and what to do about it, and return the exit code that says the same."""
+    """Print the error and what to do about it to stderr, and return its exit code."""
     code = exit_code(error)
     if code is None:
         if sys.flags.dev_mode:
             raise error
-        # Its text may hold anything, a prompt included.
+        # The message may hold anything, a prompt included.
         screen.note(
             f"foxapi: a mistake in foxapi itself ({type(error).__name__}); "
             "`python -X dev -m foxapi_async` shows where",
@@ -71,45 +70,63 @@ def report_error(screen: Screen, error: Exception) -> ExitCode:
 
 
 def open_session(
-    screen: Screen, *, patience: float | None = None, journal: str | None = None
+    screen: Screen, *, wait_timeout: float | None = None, journal: str | None = None
 ) -> Session:
-    """Build the session of a command, for the account in the environment; enter it to use it.
+    """Build the session of a command for the account in the environment.
 
-    Call it before the loop runs, because importing the SDK takes its time. ``patience`` bounds each
-    wait for a result; ``journal`` names the file in which submissions are written down.
+    Call it before the event loop runs, because it imports the SDK, which blocks.
+
+    Args:
+        screen: Gets a message for each new reason why a task cannot be polled.
+        wait_timeout: The most seconds of each wait for a result.
+        journal: The file that records submissions.
     """
     from foxapi_async import FoxSession, Timeouts
 
     fox = FoxSession(
-        timeouts=Timeouts(wait=patience), journal=journal, hooks=[_tell_faults(screen)]
+        timeouts=Timeouts(wait=wait_timeout), journal=journal, hooks=[_failure_hook(screen)]
     )
-    return _opened(screen, fox)
+    return _entered(screen, fox)
 
 
-def _tell_faults(screen: Screen) -> Callable[["Event"], None]:
-    """Return a hook that tells at once why nothing is learnt of a task, each reason once.
+async def submit(
+    screen: Screen, fox: "FoxSession", params: dict[str, Any], *, stream: bool
+) -> "LLMHandle":
+    """Submit the generation. From then on, Ctrl-C prints its id."""
+    for name in params.get("extra", ()):
+        screen.note(f"--param {name}: not a parameter that foxapi knows, sent unchanged")
+    try:
+        handle = await fox.llm.submit(**params, stream=stream)
+    except TypeError as error:
+        raise UsageError(str(error)) from None
+    screen.remember(handle.id)
+    return handle
 
-    The session asks again for minutes, and a wrong address is never mended by patience.
+
+def _failure_hook(screen: Screen) -> Callable[["Event"], None]:
+    """Return a hook that prints why a task cannot be polled, each reason once.
+
+    The session polls again for minutes, which does not help if the address is wrong.
     """
     from foxapi_async.hooks import TaskCheckFailed
 
-    told: set[str] = set()
+    printed: set[str] = set()
 
-    def hear(event: "Event") -> None:
-        # That a task is not known is said at the end, which comes soon.
+    def on_event(event: "Event") -> None:
+        # An unknown task ends the command soon, with an error of its own.
         if not isinstance(event, TaskCheckFailed) or event.error == NotFoundError.__name__:
             return
-        if event.message not in told:
-            told.add(event.message)
+        if event.message not in printed:
+            printed.add(event.message)
             hint = "if it stays so, check the network and FOXAPI_BASE_URL"
-            screen.note(f"{shortened(event.message)}; asking again: {hint}", "yellow")
+            screen.note(f"{one_line(event.message)}; asking again: {hint}", "yellow")
 
-    return hear
+    return on_event
 
 
 @asynccontextmanager
-async def _opened(screen: Screen, fox: "FoxSession") -> AsyncGenerator["FoxSession", None]:
-    """Use a session; a submission that Ctrl-C overtakes gets a few seconds to tell its id."""
+async def _entered(screen: Screen, fox: "FoxSession") -> AsyncGenerator["FoxSession", None]:
+    """Enter a session. A submit that Ctrl-C interrupts has a few seconds to return its id."""
     try:
         async with fox:
             try:
@@ -120,4 +137,4 @@ async def _opened(screen: Screen, fox: "FoxSession") -> AsyncGenerator["FoxSessi
                 raise
     finally:
         for handle in fox.unclaimed:
-            screen.owe(handle.id)
+            screen.remember(handle.id)

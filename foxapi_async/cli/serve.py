@@ -1,38 +1,108 @@
-"""``foxapi serve``: the local gateway on its own."""
+"""``foxapi serve``: run the local gateway."""
 
 import asyncio
 import errno
+import re
 import signal
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from enum import StrEnum
+from pathlib import Path
+from time import time
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from foxapi_async.cli.exit_codes import ExitCode, UsageError
+import typer
+
+from foxapi_async.cli.errors import ExitCode, UsageError
 from foxapi_async.cli.output import Screen
 from foxapi_async.cli.runner import run
-from foxapi_async.cli.serving import (
-    AllowedHosts,
-    APIKeys,
-    AsJSON,
-    Clock,
-    ClockKind,
-    Data,
-    FaultRules,
-    FaultsFile,
-    Host,
-    Log,
-    Port,
-    QueueDelay,
-    Seed,
-    TokensPerSecond,
-    build_gateway,
-    read_key,
-)
 
 if TYPE_CHECKING:
     from foxapi_async.gateway import Gateway
 
 _ANY_KEY: Final = "sk-local"
+_MAX_CREDIT_DIGITS: Final = 15
+# A number that is no count. A word after `=` belongs to the key.
+_NUMBER: Final = re.compile(r"[+-]\d+(\.\d*)?|\d+\.\d*")
+
+
+class ClockKind(StrEnum):
+    """The clock of the gateway."""
+
+    REAL = "real"
+    MANUAL = "manual"
+
+
+class LogFormat(StrEnum):
+    """The format of the access log."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+Host = Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Listen at this address.")]
+Port = Annotated[
+    int,
+    typer.Option(
+        "--port", metavar="N", min=0, max=65535, help="Listen at this port; 0 takes a free one."
+    ),
+]
+QueueDelay = Annotated[
+    float,
+    typer.Option(
+        "--queue-delay", metavar="SECONDS", min=0, help="Seconds before a task is processed."
+    ),
+]
+TokensPerSecond = Annotated[
+    float,
+    typer.Option(
+        "--tokens-per-second", metavar="N", min=0.01, help="Tokens that a model writes per second."
+    ),
+]
+APIKeys = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--api-key",
+        metavar="KEY[=CREDITS]",
+        help="Accept only this key, with this many credits; repeatable. Without: any key.",
+    ),
+]
+AllowedHosts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-host",
+        metavar="NAME",
+        help="Accept this host name besides localhost; repeatable.",
+    ),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="FILE", help="Keep tasks and streams in this file."),
+]
+FaultRules = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fault",
+        metavar="RULE",
+        help="Inject a fault, such as submit:503:nth=2; repeatable.",
+    ),
+]
+FaultsFile = Annotated[
+    Path | None, typer.Option("--faults", metavar="FILE", help="A TOML file of fault rules.")
+]
+Seed = Annotated[
+    int | None,
+    typer.Option("--seed", metavar="N", help="Repeat the ids and the faults of another run."),
+]
+Clock = Annotated[
+    ClockKind,
+    typer.Option("--clock", help="Real time, or a clock that POST /_gateway/clock moves."),
+]
+Log = Annotated[
+    LogFormat | None,
+    typer.Option("--log", help="Write a line to stderr for each response.", show_default=False),
+]
+AsJSON = Annotated[bool, typer.Option("--json", help="Print the address as a line of JSON.")]
 
 
 def command(
@@ -51,20 +121,20 @@ def command(
     log: Log = None,
     json: AsJSON = False,
 ) -> None:
-    """Serve FoxAPI's contract on this machine until Ctrl-C.
+    """Serve the API of FoxAPI on this machine until Ctrl-C.
 
-    No account and no bill: the models are simulated. The first line is the address, the next are
-    for the shell of the program that is to use it.
+    It needs no account and bills nothing: the models are simulated. The first line is the address,
+    the next lines set up the shell of the program that uses it.
     """
     screen = Screen(json=json)
 
     def start() -> Coroutine[Any, Any, ExitCode]:
         from foxapi_async.config import is_loopback
 
-        keys = dict(map(read_key, api_key or ()))
+        keys = dict(map(parse_key, api_key or ()))
         if not keys and not is_loopback(host):
-            raise UsageError(f"--host {host} lets other machines in: guard it by --api-key KEY")
-        gateway = build_gateway(
+            raise UsageError(f"--host {host} admits other machines: add --api-key KEY")
+        gateway = _build_gateway(
             host,
             port,
             keys=keys,
@@ -83,15 +153,62 @@ def command(
     run(screen, start)
 
 
+def parse_key(text: str) -> tuple[str, int | None]:
+    """Split ``KEY=CREDITS`` into the key and the credits; without a count they are ``None``.
+
+    Raises:
+        UsageError: the credits are a number but no count. The message does not show the key.
+    """
+    key, equals, credits_text = text.rpartition("=")
+    is_count = credits_text.isascii() and credits_text.isdigit()
+    if equals and key and is_count and len(credits_text) <= _MAX_CREDIT_DIGITS:
+        return key, int(credits_text)
+    if key and _NUMBER.fullmatch(credits_text):
+        raise UsageError("--api-key KEY=CREDITS: write the credits as a whole number, 0 or more")
+    return text, None
+
+
+def _build_gateway(
+    host: str,
+    port: int,
+    *,
+    keys: "dict[str, int | None]",
+    hosts: "Sequence[str]",
+    faults: "Sequence[str]",
+    faults_file: Path | None,
+    seed: int | None,
+    clock: ClockKind,
+    log: LogFormat | None,
+    **settings: Any,
+) -> "Gateway":
+    """Build the gateway of the options. ``ConfigError`` names an option that is wrong."""
+    from foxapi_async.gateway import FaultRule, Gateway, load_faults
+    from foxapi_async.testing import ManualClock
+
+    rules, file_seed = load_faults(faults_file) if faults_file is not None else ((), None)
+    if clock is ClockKind.MANUAL:
+        settings["clock"] = ManualClock(unix=time())
+    return Gateway(
+        host,
+        port,
+        api_keys=keys,
+        hosts=tuple(hosts),
+        faults=(*rules, *map(FaultRule.of, faults)),
+        seed=file_seed if seed is None else seed,
+        log=None if log is None else log.value,
+        **settings,
+    )
+
+
 async def _serve(screen: Screen, gateway: "Gateway", port: int, *, guarded: bool) -> ExitCode:
     try:
         await gateway.__aenter__()
     except OSError as error:
-        raise UsageError(_no_listening(gateway.host, port, error)) from None
+        raise UsageError(_listen_error(gateway.host, port, error)) from None
     stop = asyncio.Event()
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
-            # Windows has no handlers in the loop; Ctrl-C ends the command there as any other.
+            # Event loops on Windows have no signal handlers. There, Ctrl-C raises.
             with suppress(NotImplementedError):
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
         _announce(screen, gateway, guarded=guarded)
@@ -101,14 +218,14 @@ async def _serve(screen: Screen, gateway: "Gateway", port: int, *, guarded: bool
     return ExitCode.OK
 
 
-def _no_listening(host: str, port: int, error: OSError) -> str:
-    """Say why nothing listens. The system's own words would repeat the address as a tuple."""
+def _listen_error(host: str, port: int, error: OSError) -> str:
+    """Return why the gateway cannot listen. The system's message shows the address as a tuple."""
     where = f"cannot listen at {host}, port {port}"
     if error.errno == errno.EADDRINUSE:
         return f"{where}: another program has the port; choose --port N, or --port 0 for a free one"
     if error.errno == errno.EACCES:
         return f"{where}: this port is for administrators; choose --port N above 1023"
-    # asyncio gives no number where it went on to the next address, and there was none.
+    # asyncio gives no number if it tried several addresses.
     if error.errno in {errno.EADDRNOTAVAIL, None}:
         return f"{where}: this machine has no such address; choose another --host"
     return f"{where}: {error.strerror or 'it cannot be used'}; try another --host, or --port 0"
@@ -118,7 +235,7 @@ def _announce(screen: Screen, gateway: "Gateway", *, guarded: bool) -> None:
     from foxapi_async.config import is_loopback
 
     environment = {"FOXAPI_BASE_URL": gateway.url}
-    # A key that was given is the giver's to tell.
+    # A key of --api-key is a secret.
     environment["FOXAPI_API_KEY"] = "YOUR_KEY" if guarded else _ANY_KEY
     if not is_loopback(gateway.host):
         environment["FOXAPI_ALLOW_HTTP"] = "1"
@@ -128,5 +245,5 @@ def _announce(screen: Screen, gateway: "Gateway", *, guarded: bool) -> None:
         screen.print(f"export {name}={value}")
     if gateway.faults:
         rules = ", ".join(map(str, gateway.faults.rules))
-        screen.note(f"on purpose, by seed {gateway.faults.seed}: {rules}")
+        screen.note(f"faults, by seed {gateway.faults.seed}: {rules}")
     screen.note("Ctrl-C stops it")

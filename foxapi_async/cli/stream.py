@@ -1,4 +1,4 @@
-"""``foxapi stream``: follow a generation live."""
+"""``foxapi stream``: show a generation while the model writes it."""
 
 import shlex
 from collections.abc import Coroutine
@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from foxapi_async.cli import options
-from foxapi_async.cli.exit_codes import ExitCode, UsageError
+from foxapi_async.cli.errors import ExitCode, UsageError
 from foxapi_async.cli.output import Screen
 from foxapi_async.cli.render import answer_members
-from foxapi_async.cli.runner import Session, open_session, run
-from foxapi_async.cli.submitting import submit
+from foxapi_async.cli.runner import Session, open_session, run, submit
 from foxapi_async.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,11 +25,11 @@ def command(
     ] = None,
     prompt: options.Prompt = None,
     task: Annotated[
-        str | None, typer.Option("--task", metavar="ID", help="Follow this task; submit nothing.")
+        str | None, typer.Option("--task", metavar="ID", help="Stream this task; submit nothing.")
     ] = None,
     resume: Annotated[
         str | None,
-        typer.Option("--resume", metavar="CURSOR", help="With --task: go on from this place."),
+        typer.Option("--resume", metavar="CURSOR", help="With --task: resume at this cursor."),
     ] = None,
     max_tokens: options.MaxTokens = None,
     temperature: options.Temperature = None,
@@ -45,10 +44,10 @@ def command(
     journal: options.Journal = None,
     json: options.AsJSON = None,
 ) -> None:
-    """Submit a generation and show its answer as it is written.
+    """Submit a generation and show the answer while the model writes it.
 
-    The thinking is dimmed. With --task nothing is submitted, nor billed: a stream can be read again
-    for 15 minutes after its end.
+    Reasoning is dimmed. With --task nothing is submitted or billed: a stream can be read again for
+    15 minutes after its end.
     """
     screen = Screen(json=json)
 
@@ -58,9 +57,9 @@ def command(
                 raise UsageError("MODEL and --task exclude each other: leave one out")
             return _attach(screen, open_session(screen), task, resume)
         if model is None:
-            raise UsageError("MODEL is missing: name it, or a task that is there by --task ID")
+            raise UsageError("MODEL is missing: name a model, or an existing task by --task ID")
         if resume is not None:
-            raise UsageError("--resume needs the task that it belongs to: add --task ID")
+            raise UsageError("--resume needs the task of the cursor: add --task ID")
         params = options.request_params(
             model=model,
             prompt=options.read_prompt(prompt),
@@ -98,24 +97,24 @@ async def _attach(screen: Screen, session: Session, task_id: str, resume: str | 
 async def _follow(screen: Screen, stream: "ChatStream") -> ExitCode:
     task_id = stream.handle.id
     screen.note(task_id)
-    screen.owe(
+    screen.remember(
         task_id, lambda: f"foxapi stream --task {task_id} --resume {shlex.quote(stream.cursor)}"
     )
     async with stream:
-        page = _Page(screen)
+        printer = _DeltaPrinter(screen)
         try:
             async for delta in stream:
                 screen.record(**_members(delta))
-                page.add(delta)
+                printer.add(delta)
         finally:
-            page.end()
+            printer.end()
         completion = await stream.completion()
     screen.record(
         id=task_id, offset=stream.offset, cursor=stream.cursor, **answer_members(completion)
     )
-    screen.settle(task_id)
+    screen.forget(task_id)
     if not stream.reasoning_complete:
-        screen.note("some of the reasoning was lost with its connection")
+        screen.note("some of the reasoning was lost with the connection")
     return ExitCode.OK
 
 
@@ -132,8 +131,8 @@ def _members(delta: "Delta") -> dict[str, Any]:
     return members
 
 
-class _Page:
-    """Shows reasoning and answer one after the other, each from the beginning of a line."""
+class _DeltaPrinter:
+    """Prints reasoning and text one after the other, each from the beginning of a line."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
@@ -141,7 +140,7 @@ class _Page:
         self._kind = ""
 
     def add(self, delta: "Delta") -> None:
-        """Show what the chunk adds to the first choice, or to the call that it asks for."""
+        """Print what the chunk adds to the text, the reasoning or the tool calls of choice 0."""
         if delta.index:
             return
         calls = "".join(

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from foxapi_async.cli import options
-from foxapi_async.cli.exit_codes import ExitCode
+from foxapi_async.cli.errors import ExitCode
 from foxapi_async.cli.output import Screen
-from foxapi_async.cli.runner import Session, open_session, run
-from foxapi_async.cli.submitting import is_thinking, submit
-from foxapi_async.cli.waiting import wait_for
+from foxapi_async.cli.runner import Session, open_session, run, submit
+from foxapi_async.cli.wait import wait_for
 
 if TYPE_CHECKING:
     from foxapi_async import LLMHandle
@@ -32,14 +31,18 @@ def command(
     retry_failed: options.RetryFailed = False,
     journal: options.Journal = None,
     stream: Annotated[
-        bool, typer.Option("--stream", help="Let `foxapi stream --task` follow the answer.")
+        bool,
+        typer.Option(
+            "--stream", help="Let `foxapi stream --task` read the answer while it is written."
+        ),
     ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the result and show it.")] = False,
     json: options.AsJSON = None,
 ) -> None:
     """Submit a generation and show its task id.
 
-    It is billed when it is accepted. `foxapi wait` gets the result, from any shell, any day.
+    It is billed when the service accepts it. `foxapi wait` gets the result, also from another shell
+    and later.
     """
     screen = Screen(json=json)
 
@@ -58,8 +61,8 @@ def command(
             key=key,
             retry_failed=retry_failed,
         )
-        # The stored answer of a thinking model lacks its reasoning, and may lack its text too.
-        streamed = stream or (wait and is_thinking(model))
+        # The stored answer of a thinking model lacks the reasoning, and may lack the text too.
+        streamed = stream or (wait and _is_thinking(model))
         return _submit(
             screen, open_session(screen, journal=journal), params, stream=streamed, wait=wait
         )
@@ -85,9 +88,16 @@ def _show_accepted(screen: Screen, handle: "LLMHandle", *, stream: bool) -> None
         screen.record(**(task.to_dict() if task is not None else {"id": handle.id}))
         screen.print(handle.id)
     except BrokenPipeError:
-        # Nobody has read the id, and it is all that leads to what was paid for.
+        # The id was not read, and nothing else leads to the result, which is billed.
         screen.note(handle.id, "")
         raise
     if not screen.is_json:
-        follow = f", or follow it: foxapi stream --task {handle.id}" if stream else ""
+        follow = f", or stream it: foxapi stream --task {handle.id}" if stream else ""
         screen.note(f"get the result: foxapi wait {handle.id}{follow}")
+
+
+def _is_thinking(model: str) -> bool:
+    """Return whether the catalog lists ``model`` as a model that reasons before it answers."""
+    from foxapi_async import catalog
+
+    return any(item.id == model and item.thinking for item in catalog())

@@ -1,16 +1,14 @@
-"""``foxapi task``: look at a task."""
+"""``foxapi task``: show the state of a task."""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from foxapi_async.cli import options
-from foxapi_async.cli.exit_codes import ExitCode
-from foxapi_async.cli.moment import local_time
-from foxapi_async.cli.output import Screen
-from foxapi_async.cli.render import show_answer
+from foxapi_async.cli.errors import ExitCode
+from foxapi_async.cli.output import Screen, local_time
+from foxapi_async.cli.render import key_values, show_answer
 from foxapi_async.cli.runner import Session, open_session, run
-from foxapi_async.cli.table import sheet
 
 if TYPE_CHECKING:
     from foxapi_async import Task
@@ -18,27 +16,27 @@ if TYPE_CHECKING:
 
 def command(
     *,
-    task_id: Annotated[str, typer.Argument(metavar="ID", help="The task's id.")],
+    task_id: Annotated[str, typer.Argument(metavar="ID", help="The id of the task.")],
     json: options.AsJSON = None,
 ) -> None:
-    """Look at a task once and show it as it is now."""
+    """Poll a task once and show its state."""
     screen = Screen(json=json)
-    run(screen, lambda: _look(screen, open_session(screen), task_id))
+    run(screen, lambda: _show(screen, open_session(screen), task_id))
 
 
-async def _look(screen: Screen, session: Session, task_id: str) -> ExitCode:
+async def _show(screen: Screen, session: Session, task_id: str) -> ExitCode:
     async with session as fox:
         handle = fox.tasks.handle(task_id)
         task = await handle.refresh()
         screen.record(**task.to_dict())
-        screen.print(sheet(_shown(task)))
+        screen.print(key_values(_fields(task)))
         if handle.done() and task.error is None:
             screen.print()
             show_answer(screen, await handle)
     return ExitCode.OK
 
 
-def _shown(task: "Task") -> dict[str, str]:
+def _fields(task: "Task") -> dict[str, str]:
     return {
         "id": task.id,
         "model": task.model,

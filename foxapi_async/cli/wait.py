@@ -1,35 +1,148 @@
-"""``foxapi wait``: wait for tasks that were submitted anywhere."""
+"""``foxapi wait``: wait for tasks, whichever process submitted them."""
 
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
 
 from foxapi_async.cli import options
-from foxapi_async.cli.exit_codes import ExitCode
-from foxapi_async.cli.output import Screen
-from foxapi_async.cli.runner import Session, open_session, run
-from foxapi_async.cli.waiting import wait_for
+from foxapi_async.cli.errors import ExitCode
+from foxapi_async.cli.output import Screen, printable
+from foxapi_async.cli.render import answer_members, show_answer
+from foxapi_async.cli.runner import Session, open_session, report_error, run
+from foxapi_async.errors import FoxAPIError
+from foxapi_async.types import ChatCompletion
+
+if TYPE_CHECKING:
+    from foxapi_async import CompletionProgress, LLMHandle, TaskHandle
+
+_BAR_WIDTH: Final = 24
 
 
 def command(
     *,
-    task_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="The tasks' ids.")],
-    timeout: Annotated[
-        float | None,
-        typer.Option("--timeout", metavar="SECONDS", min=0, help="The most seconds to wait."),
-    ] = None,
+    task_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="The ids of the tasks.")],
+    timeout: options.WaitTimeout = None,
     json: options.AsJSON = None,
 ) -> None:
     """Wait for tasks and show each result as its task finishes.
 
-    With several tasks the exit code is the largest of theirs.
+    The exit code is the largest of the exit codes of all tasks.
     """
     screen = Screen(json=json)
-    run(screen, lambda: _wait(screen, open_session(screen, patience=timeout), task_ids))
+    run(screen, lambda: _wait(screen, open_session(screen, wait_timeout=timeout), task_ids))
 
 
 async def _wait(screen: Screen, session: Session, task_ids: Sequence[str]) -> ExitCode:
     async with session as fox:
         handles = [fox.tasks.handle(task_id) for task_id in dict.fromkeys(task_ids)]
         return await wait_for(screen, handles)
+
+
+async def wait_for(screen: Screen, handles: "Sequence[LLMHandle]") -> ExitCode:
+    """Show each result as its task finishes, and return the largest of the exit codes."""
+    from foxapi_async import as_completed
+
+    codes = [ExitCode.OK]
+    for handle in handles:
+        screen.remember(handle.id)
+    status = _WaitStatus(handles)
+    with _live(screen, status) as live:
+        async for handle in as_completed(handles, progress=status.on_progress):
+            outcome = await _outcome(handle, status)
+            # stdout and stderr may be the same terminal, where a line would break the drawing.
+            live.stop()
+            if len(handles) > 1:
+                screen.note(handle.id)
+            codes.append(_show(screen, handle, outcome))
+            screen.forget(handle.id)
+            if len(codes) <= len(handles):
+                live.start()
+    return max(codes)
+
+
+async def _outcome(handle: "LLMHandle", status: "_WaitStatus") -> ChatCompletion | FoxAPIError:
+    """Return the result of the task, or the error that ended it or the wait for it."""
+    error = status.errors.pop(handle, None)
+    if isinstance(error, FoxAPIError):
+        return error
+    if error is not None:
+        raise error
+    try:
+        return await handle
+    except FoxAPIError as failure:
+        return failure
+
+
+def _show(screen: Screen, handle: "LLMHandle", outcome: ChatCompletion | FoxAPIError) -> ExitCode:
+    if isinstance(outcome, FoxAPIError):
+        error = {
+            "type": type(outcome).__name__,
+            "code": getattr(outcome, "code", None),
+            "message": str(outcome),
+        }
+        screen.record(id=handle.id, status=handle.status, error=error)
+        return report_error(screen, outcome)
+    screen.record(id=handle.id, status=handle.status, **answer_members(outcome))
+    show_answer(screen, outcome)
+    return ExitCode.OK
+
+
+class _WaitStatus:
+    """The line that a terminal shows during a wait."""
+
+    def __init__(self, handles: "Sequence[LLMHandle]") -> None:
+        self._handles = handles
+        self._done = 0
+        self._started_at = monotonic()
+        self._spinner = Spinner("dots", style="cyan")
+        self.errors: dict[TaskHandle[Any], Exception] = {}
+
+    def on_progress(self, progress: "CompletionProgress") -> None:
+        """Count a task that finished, or whose wait failed."""
+        self._done = progress.done
+        if progress.error is not None:
+            self.errors[progress.handle] = progress.error
+
+    def __rich__(self) -> Table:
+        line = Table.grid(padding=(0, 1))
+        seconds = Text(f"{monotonic() - self._started_at:.1f} s", "dim")
+        line.add_row(self._spinner, *self._columns(), seconds)
+        return line
+
+    def _columns(self) -> tuple[Text, ProgressBar, Text]:
+        total = len(self._handles)
+        if total == 1:
+            handle = self._handles[0]
+            bar = _bar(handle.progress, 100)
+            return Text(printable(handle.status or "asking")), bar, Text(f"{handle.progress} %")
+        return Text("finished"), _bar(self._done, total), Text(f"{self._done}/{total}")
+
+
+def _bar(completed: int, total: int) -> ProgressBar:
+    return ProgressBar(total=total, completed=completed, width=_BAR_WIDTH, complete_style="cyan")
+
+
+@contextmanager
+def _live(screen: Screen, status: _WaitStatus) -> Generator[Live, None, None]:
+    """Draw ``status`` on stderr if stderr is a terminal."""
+    live = Live(
+        status if screen.err.is_terminal else "",
+        console=screen.err if screen.err.is_terminal else Console(quiet=True),
+        auto_refresh=screen.err.is_terminal,
+        refresh_per_second=10,
+        transient=True,
+        # A program may read stdout.
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    with live:
+        yield live

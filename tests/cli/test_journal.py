@@ -46,7 +46,7 @@ async def test_resume_waits_for_all(gateway: Gateway, foxapi: Any, file: str) ->
     assert [record["text"] for record in done.records] == ["1, 2, 3"] * 3
     again = await foxapi("journal", "resume", file)
     assert (again.code, again.out) == (0, "")
-    assert "everything is finished" in again.err
+    assert "all tasks are finished" in again.err
     stages = {record["stage"] for record in (await foxapi("journal", "list", file)).records}
     assert stages == {"completed"}
     assert gateway.stats.submits == 3
@@ -107,7 +107,7 @@ async def test_a_lost_task_is_resumed_on_demand(serve: Any, foxapi: Any, file: s
     done = await foxapi("journal", "resume", file, "--lost")
     assert (done.code, [record["text"] for record in done.records]) == (0, ["1, 2, 3"])
     again = await foxapi("journal", "resume", file, "--lost")
-    assert (again.code, "everything is finished" in again.err) == (0, True)
+    assert (again.code, "all tasks are finished" in again.err) == (0, True)
     assert gateway.stats.submits == 1
 
 

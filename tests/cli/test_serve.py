@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from foxapi_async.cli.serving import read_key
+from foxapi_async.cli.serve import parse_key
 from foxapi_async.gateway import Gateway
 
 Spawn = Callable[..., subprocess.Popen[str]]
@@ -55,7 +55,7 @@ def test_serve_does_what_it_is_told(spawn: Spawn, tmp_path: Path) -> None:
             "FOXAPI_API_KEY": "YOUR_KEY",
         }
         assert process.stderr.readline() == (
-            "on purpose, by seed 7: models:503:nth=1, query:html:nth=2\n"
+            "faults, by seed 7: models:503:nth=1, query:html:nth=2\n"
         )
         assert caller.call("GET", MODELS)[0] == 503
         assert caller.call("GET", MODELS)[0] == 200
@@ -80,8 +80,8 @@ def test_serve_listens_within_a_second_of_its_imports(environment: Callable[[], 
     code = (
         "import os, signal, sys, time\n"
         "import foxapi_async.cli.serve, foxapi_async.gateway.app, foxapi_async.testing\n"
-        "from foxapi_async.cli import app, screen\n"
-        "class Watched(screen.Screen):\n"
+        "from foxapi_async.cli import app, output\n"
+        "class Watched(output.Screen):\n"
         "    def record(self, **members):\n"
         "        super().record(**members)\n"
         "        sys.stderr.write(f'{time.process_time() - started}\\n')\n"
@@ -147,7 +147,7 @@ async def test_a_taken_port_is_told_by_its_reason(gateway: Gateway, foxapi: Any)
 )
 def test_a_key_is_told_from_its_credits(text: str, expected: tuple[str, int | None]) -> None:
     """Credits are the number behind the last ``=``; all else belongs to the key."""
-    assert read_key(text) == expected
+    assert parse_key(text) == expected
 
 
 @pytest.mark.parametrize("text", ["sk-own-secret=-1", "sk-own-secret=2.5", "sk-own-secret=+3"])

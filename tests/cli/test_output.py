@@ -10,7 +10,7 @@ import pytest
 from rich.text import Text
 
 from foxapi_async.cli.output import Screen, printable
-from foxapi_async.cli.table import sheet, table
+from foxapi_async.cli.render import key_values, table
 from foxapi_async.types import ModelInfo, Task
 
 # What a terminal obeys, hides, or shows in another order.
@@ -62,7 +62,7 @@ def test_a_cell_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     task_id, value = "task-llm-1776874565-yq3szvcu", '{"text": "a  b", "is": [1, 2, 3]}'
     with screen.out.capture() as shown:
         screen.print(table(["task", "say"], [[task_id, value], ["你好", "a\nb\x1b[2J"]]))
-        screen.print(sheet({"id": task_id, "nothing": "", "answer": value}))
+        screen.print(key_values({"id": task_id, "nothing": "", "answer": value}))
     lines = re.sub(r"\x1b\[\d*m", "", shown.get()).splitlines()
     width = len(task_id)
     assert lines == [
@@ -105,10 +105,10 @@ def test_what_is_owed_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     """Whoever leaves early is told one command for all tasks that are to be waited for."""
     screen = Screen(json=True)
     for task_id in ("task-a", "task-b", "task-c"):
-        screen.owe(task_id)
-    screen.owe("task-b", lambda: "foxapi stream --task task-b")
-    screen.settle("task-a")
-    screen.note_owed()
+        screen.remember(task_id)
+    screen.remember("task-b", lambda: "foxapi stream --task task-b")
+    screen.forget("task-a")
+    screen.print_pending()
     first, second = capsys.readouterr().err.splitlines()
     assert first.endswith("foxapi stream --task task-b")
     assert second.endswith("foxapi wait task-c")
@@ -117,7 +117,7 @@ def test_what_is_owed_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
 def test_any_encoding_will_do(environment: Callable[[], dict[str, str]]) -> None:
     """Records are UTF-8 whatever the locale says, and no text fails to be written."""
     code = (
-        "from foxapi_async.cli.output import Screen, tame_output; tame_output(); "
+        "from foxapi_async.cli.output import Screen, configure_output; configure_output(); "
         r"s = Screen(); s.record(text='é\udce9'); s.note('é')"
     )
     done = subprocess.run(

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from foxapi_async import errors
-from foxapi_async.cli.exit_codes import EXIT_CODES, ExitCode, UsageError, exit_code
+from foxapi_async.cli.errors import EXIT_CODES, ExitCode, UsageError, exit_code
 from foxapi_async.gateway import Gateway
 
 EXPECTED = {
@@ -218,7 +218,7 @@ async def test_a_mistake_of_ours_is_one_line(
     def broken(*_: object) -> None:
         raise KeyError("my secret prompt")
 
-    monkeypatch.setattr("foxapi_async.cli.submit.is_thinking", broken)
+    monkeypatch.setattr("foxapi_async.cli.submit._is_thinking", broken)
     done = await foxapi("submit", "gpt-5.5", "my secret prompt", "--wait")
     assert done.code == 3
     assert "KeyError" in done.err
