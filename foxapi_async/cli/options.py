@@ -176,9 +176,9 @@ def _blocks(kind: str, sources: Sequence[str] | None) -> Iterable[ContentBlock]:
     """Build a content block from each URL, data URI or path."""
     if not sources:
         return
-    import foxapi_async
+    from foxapi_async import content
 
-    build: Callable[[str | Path], ContentBlock] = getattr(foxapi_async, kind)
+    build: Callable[[str | Path], ContentBlock] = getattr(content, kind)
     for source in sources:
         is_url = source.startswith(("http://", "https://", "data:"))
         try:

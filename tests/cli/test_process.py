@@ -26,7 +26,7 @@ from foxapi_async.gateway import Gateway
 Spawn = Callable[..., subprocess.Popen[str]]
 Environment = Callable[[], dict[str, str]]
 
-PUBLIC = {"config", "errors", "gateway", "hooks", "journal", "testing", "types"}
+PUBLIC = {"config", "content", "errors", "gateway", "hooks", "journal", "testing", "types"}
 
 FOXAPI = f"{sys.executable} -P -m foxapi_async"
 
