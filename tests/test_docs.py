@@ -136,7 +136,7 @@ def test_shell_blocks_can_be_pasted(checkout: Path) -> None:
 def test_serve_is_documented(checkout: Path) -> None:
     """Every option of ``foxapi serve`` stands in the reference of the command."""
     page = (checkout / "docs/reference/cli.md").read_text("utf-8")
-    source = (checkout / "foxapi_async/cli/serving.py").read_text("utf-8")
+    source = (checkout / "foxapi_async/cli/serve.py").read_text("utf-8")
     options = set(re.findall(r'"(--[a-z-]+)"', source))
     assert options
     assert options <= set(re.findall(r"--[a-z-]+", page))
