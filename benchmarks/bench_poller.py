@@ -34,17 +34,17 @@ def ids(number: int) -> list[str]:
 
 
 class Even:
-    """A pacer that spreads the first looks over the interval, so that the rate is even."""
+    """A pacer that spreads the first polls over the interval, so that the rate is even."""
 
     def __init__(self, interval: float) -> None:
         self._interval = interval
 
-    def interval(self, look: Any, roll: float) -> float:
-        """Return the interval, cut at random before the first look."""
-        return self._interval if look.polls else self._interval * roll
+    def interval(self, context: Any, rand: float) -> float:
+        """Return the interval; the first one is random."""
+        return self._interval if context.polls else self._interval * rand
 
     def learn(self, model: str, age: float, unfinished_at: float) -> None:
-        """Learn nothing."""
+        """Do nothing: the interval is fixed."""
 
 
 async def ours(origin: str, handles: int, rate: float) -> dict[str, float]:

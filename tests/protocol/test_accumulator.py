@@ -1,4 +1,4 @@
-"""What deltas add up to does not depend on how they were cut."""
+"""Laws of accumulating deltas, and of merging them with the stored result."""
 
 import json
 from itertools import pairwise
@@ -74,7 +74,7 @@ chunks = st.fixed_dictionaries(
 
 
 def fold(stream: list[dict[str, Any]]) -> dict[str, Any]:
-    """Add up chunks naively, member by member, as JSON."""
+    """Accumulate chunks naively, member by member, as JSON."""
     head = next((item for item in stream if item["id"] or item.get("model")), {})
     whole: dict[str, Any] = {
         "id": head.get("id", ""),
@@ -99,7 +99,7 @@ def fold(stream: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def fold_choice(choice: dict[str, Any], piece: dict[str, Any]) -> None:
-    """Add one piece of a choice."""
+    """Add the choice of one chunk."""
     for name in ("finish_reason", "seat"):
         if piece.get(name) is not None:
             choice[name] = piece[name]
@@ -125,13 +125,15 @@ def fold_choice(choice: dict[str, Any], piece: dict[str, Any]) -> None:
 
 
 def read(stream: list[dict[str, Any]]) -> list[Delta]:
-    """Build deltas as they come from the wire."""
+    """Decode deltas from JSON."""
     return [delta_decoder.decode(json.dumps(item).encode()) for item in stream]
 
 
 @given(st.lists(chunks, max_size=12), st.lists(st.integers(0, 12), max_size=3))
-def test_deltas_add_up_as_a_naive_fold(stream: list[dict[str, Any]], cuts: list[int]) -> None:
-    """Texts, tool calls, finish reasons, usage and unknown members are those of the naive fold."""
+def test_deltas_accumulate_as_in_the_naive_fold(
+    stream: list[dict[str, Any]], cuts: list[int]
+) -> None:
+    """All members equal those of the naive fold, for any batches of deltas."""
     accumulator = Accumulator()
     found = read(stream)
     places = sorted({0, *(min(cut, len(found)) for cut in cuts), len(found)})
@@ -148,7 +150,7 @@ def test_deltas_add_up_as_a_naive_fold(stream: list[dict[str, Any]], cuts: list[
 
 @given(st.text('{}"a你', min_size=1), st.lists(st.integers(0, 40)))
 def test_tool_calls_merge_wherever_they_are_split(arguments: str, cuts: list[int]) -> None:
-    """A call's arguments are whole again, and two calls do not mix."""
+    """The arguments of two interleaved calls are joined, each with its own parts."""
     accumulator = Accumulator()
     places = sorted({0, len(arguments), *(cut % len(arguments) for cut in cuts)})
     for start, end in pairwise(places):
@@ -159,21 +161,21 @@ def test_tool_calls_merge_wherever_they_are_split(arguments: str, cuts: list[int
             }
             if start == 0:
                 call |= {"id": f"call-{index}", "type": "function"}
-                call["function"]["name"] = "look"
+                call["function"]["name"] = "search"
             message = {"tool_calls": [call]}
             accumulator.extend(read([{"id": "c", "choices": [{"index": 0, "delta": message}]}]))
     tool_calls = accumulator.completion().message.tool_calls or ()
     assert [(whole.id, whole.function.name) for whole in tool_calls] == [
-        ("call-0", "look"),
-        ("call-1", "look"),
+        ("call-0", "search"),
+        ("call-1", "search"),
     ]
     for index, whole in enumerate(tool_calls):
         parts = (f"{arguments[start:end]}{index}" for start, end in pairwise(places))
         assert whole.function.arguments == "".join(parts)
 
 
-def test_snapshots_do_not_change_what_follows() -> None:
-    """A completion taken on the way is its own value."""
+def test_a_snapshot_is_independent() -> None:
+    """Later deltas do not change an earlier completion, nor the other way round."""
     accumulator = Accumulator()
     (delta,) = read(
         [
@@ -193,20 +195,20 @@ def test_snapshots_do_not_change_what_follows() -> None:
     assert accumulator.completion().choices[0].logprobs == {"content": [1, 1], "n": 2}
 
 
-def test_nothing_adds_up_to_an_empty_completion() -> None:
-    """A stream without a chunk has an answer that says nothing."""
+def test_without_a_delta_the_completion_is_empty() -> None:
+    """An accumulator without a delta gives a completion without choices."""
     completion = Accumulator().completion()
     assert (completion.text, completion.choices, completion.source) == ("", (), "stream")
 
 
 def stored(message: dict[str, Any], **members: Any) -> ChatCompletion:
-    """Read a stored result of one choice."""
+    """Decode a stored result of one choice."""
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
     whole = {"id": "stored", "choices": [choice], "usage": {"total_tokens": 9}} | members
     return decode_completion(Raw(json.dumps(whole).encode()))
 
 
-def streamed(message: dict[str, Any], **members: Any) -> ChatCompletion:
+def accumulated(message: dict[str, Any], **members: Any) -> ChatCompletion:
     """Accumulate a stream of one chunk."""
     accumulator = Accumulator()
     choice = {"index": 0, "delta": message, "finish_reason": "length"}
@@ -215,7 +217,7 @@ def streamed(message: dict[str, Any], **members: Any) -> ChatCompletion:
 
 
 @pytest.mark.parametrize(
-    ("kept", "heard", "text", "reasoning", "source"),
+    ("stored_message", "streamed_message", "text", "reasoning", "source"),
     [
         ({"content": "a"}, {"content": "a"}, "a", "", "task"),
         ({"content": "a"}, {"content": "b"}, "a", "", "task"),
@@ -228,11 +230,15 @@ def streamed(message: dict[str, Any], **members: Any) -> ChatCompletion:
     ],
 )
 def test_the_stored_content_wins_unless_it_is_empty(
-    kept: dict[str, Any], heard: dict[str, Any], text: str, reasoning: str, source: Source
+    stored_message: dict[str, Any],
+    streamed_message: dict[str, Any],
+    text: str,
+    reasoning: str,
+    source: Source,
 ) -> None:
-    """The stream adds what the service forgot, and ``source`` tells whose words they are."""
-    task = stored(kept)
-    completion = merge_completions(task, streamed(heard))
+    """Members that the stored result lacks come from the stream, and ``source`` says so."""
+    task = stored(stored_message)
+    completion = merge_completions(task, accumulated(streamed_message))
     assert (completion.text, completion.reasoning) == (text, reasoning)
     assert completion.source == source
     assert completion.raw == task.raw
@@ -241,7 +247,7 @@ def test_the_stored_content_wins_unless_it_is_empty(
 
 
 @pytest.mark.parametrize(
-    ("kept", "heard", "is_lacking"),
+    ("stored_message", "streamed_message", "is_lacking"),
     [
         ({"content": "a"}, {"content": "b"}, False),
         ({"content": ""}, {"content": "b"}, True),
@@ -253,55 +259,57 @@ def test_the_stored_content_wins_unless_it_is_empty(
         ({}, {}, False),
     ],
 )
-def test_a_stored_answer_lacks_what_its_stream_had(
-    kept: dict[str, Any], heard: dict[str, Any], *, is_lacking: bool
+def test_a_stored_result_may_lack_a_streamed_member(
+    stored_message: dict[str, Any], streamed_message: dict[str, Any], *, is_lacking: bool
 ) -> None:
-    """Text, refusal and tool calls of a part of the stream, of which the stored answer has none."""
-    assert lacks_streamed_member(stored(kept), streamed(heard)) is is_lacking
+    """A text, refusal or tool call is lacking if the stream has one and the result has none."""
+    assert (
+        lacks_streamed_member(stored(stored_message), accumulated(streamed_message)) is is_lacking
+    )
 
 
-def test_without_a_stream_the_stored_result_is_the_answer() -> None:
-    """Nothing is copied and nothing changes."""
+def test_without_a_stream_the_stored_result_is_returned() -> None:
+    """Without a streamed completion the stored one is returned as the same object."""
     task = stored({"content": "a"})
     assert merge_completions(task, None) is task
 
 
-def test_every_choice_is_completed() -> None:
-    """Choices are matched by index; one that only the stream has is added."""
-    heard = streamed(
+def test_every_choice_is_merged() -> None:
+    """Choices are merged by index; a choice that only the stream has is added."""
+    streamed = accumulated(
         {"reasoning_content": "r0"},
         choices=[
             {"index": index, "delta": {"content": f"t{index}", "reasoning_content": f"r{index}"}}
             for index in (2, 0)
         ],
     )
-    kept = stored(
+    task = stored(
         {},
         choices=[{"index": index, "message": {"content": f"s{index}"}} for index in (1, 0)],
     )
-    completion = merge_completions(kept, heard)
-    said = [
+    completion = merge_completions(task, streamed)
+    contents = [
         (choice.index, choice.message.content, choice.message.reasoning_content)
         for choice in completion.choices
     ]
-    assert said == [(0, "s0", "r0"), (1, "s1", None), (2, "t2", "r2")]
+    assert contents == [(0, "s0", "r0"), (1, "s1", None), (2, "t2", "r2")]
     assert completion.source == "task+stream"
 
 
 def test_members_that_only_the_stream_has_are_taken() -> None:
     """Tool calls, finish reason and usage that the task lacks come from the stream."""
     call = {"index": 0, "id": "1", "function": {"name": "f", "arguments": "{}"}}
-    heard = streamed({"tool_calls": [call]}, usage={"total_tokens": 3})
-    kept = stored({}, usage=None, choices=[{"index": 0, "message": {"content": ""}}])
-    completion = merge_completions(kept, heard)
-    assert completion.message.tool_calls == heard.message.tool_calls
-    assert (completion.finish_reason, completion.usage) == ("length", heard.usage)
+    streamed = accumulated({"tool_calls": [call]}, usage={"total_tokens": 3})
+    task = stored({}, usage=None, choices=[{"index": 0, "message": {"content": ""}}])
+    completion = merge_completions(task, streamed)
+    assert completion.message.tool_calls == streamed.message.tool_calls
+    assert (completion.finish_reason, completion.usage) == ("length", streamed.usage)
     assert completion.source == "stream"
 
 
 @given(st.text("ab"), st.text("ab"))
 def test_a_suffix_is_missing_only_after_a_prefix(delivered: str, text: str) -> None:
-    """What was delivered and what is missing make the stored text, or nothing is handed over."""
+    """The delivered text and the suffix are the stored text; otherwise there is no suffix."""
     suffix = missing_suffix(delivered, text)
     assert (suffix is not None) == text.startswith(delivered)
     assert suffix is None or delivered + suffix == text

@@ -1,4 +1,4 @@
-"""Laws of fingerprints: the same question, the same fingerprint."""
+"""Laws of the fingerprint of a request."""
 
 import json
 from typing import Any
@@ -21,24 +21,24 @@ def body(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
-def turned_round(value: Any) -> Any:
-    """Return the same JSON with every object's members in the opposite order."""
+def reversed_members(value: Any) -> Any:
+    """Return the same value with the members of every object reversed."""
     if isinstance(value, dict):
-        return {name: turned_round(member) for name, member in reversed(value.items())}
-    return [turned_round(item) for item in value] if isinstance(value, list) else value
+        return {name: reversed_members(member) for name, member in reversed(value.items())}
+    return [reversed_members(item) for item in value] if isinstance(value, list) else value
 
 
 @given(requests)
 def test_the_order_of_members_does_not_matter(request: dict[str, Any]) -> None:
-    """Two texts of one JSON value have one fingerprint, of 32 hexadecimal digits."""
-    mark = fingerprint(body(request))
-    assert mark == fingerprint(body(turned_round(request)))
-    assert len(bytes.fromhex(mark)) == 16
+    """Equal JSON values have the same fingerprint of 32 hexadecimal digits."""
+    digest = fingerprint(body(request))
+    assert digest == fingerprint(body(reversed_members(request)))
+    assert len(bytes.fromhex(digest)) == 16
 
 
 @given(requests, requests)
 def test_another_request_has_another_fingerprint(one: dict[str, Any], two: dict[str, Any]) -> None:
-    """Two requests have one fingerprint only if they ask the same."""
+    """Two requests have the same fingerprint only if they are equal."""
     for request in (one, two):
         request.pop("stream", None)
     same = json.dumps(one, sort_keys=True) == json.dumps(two, sort_keys=True)
@@ -46,7 +46,7 @@ def test_another_request_has_another_fingerprint(one: dict[str, Any], two: dict[
 
 
 @given(requests, st.booleans())
-def test_how_the_answer_comes_does_not_matter(request: dict[str, Any], streamed: bool) -> None:
-    """A question that is streamed is the same question."""
+def test_the_member_stream_does_not_matter(request: dict[str, Any], streamed: bool) -> None:
+    """A request with ``stream`` has the same fingerprint as without."""
     request.pop("stream", None)
     assert fingerprint(body(request)) == fingerprint(body({**request, "stream": streamed}))

@@ -1,4 +1,4 @@
-"""Laws of what is learnt from the durations of tasks."""
+"""Laws of learning the hazard from the durations of tasks."""
 
 from math import exp, inf, log, pi, sqrt
 from statistics import NormalDist
@@ -23,15 +23,15 @@ def taught(seen: list[float]) -> Hazard:
 
 
 @given(durations, ages, steps)
-def test_time_goes_on(seen: list[float], age: float, step: float) -> None:
-    """Whatever was seen, a step leads to a later age, and a longer step to no earlier one."""
+def test_advance_is_monotonic(seen: list[float], age: float, step: float) -> None:
+    """A step gives a later age, and a longer step no earlier age, after any durations."""
     hazard = taught(seen)
     assert age < hazard.advance(age, step) <= hazard.advance(age, 2 * step) < inf
 
 
 @given(durations, ages, steps, st.floats(min_value=0.01, max_value=0.99))
 def test_steps_add_up(seen: list[float], age: float, step: float, share: float) -> None:
-    """Two steps lead to where their sum does, so no age counts twice and none is left out."""
+    """Two steps give the same age as their sum."""
     hazard = taught(seen)
     halfway = hazard.advance(age, share * step)
     whole = hazard.advance(age, step)
@@ -39,8 +39,8 @@ def test_steps_add_up(seen: list[float], age: float, step: float, share: float) 
 
 
 @given(ages, steps, st.floats(min_value=1, max_value=100))
-def test_the_unknown_has_no_scale(age: float, step: float, scale: float) -> None:
-    """While nothing was seen, time measured from 1 s before the task stretches with its age."""
+def test_an_unknown_hazard_has_no_scale(age: float, step: float, scale: float) -> None:
+    """Without durations the hazard is that of a task of unknown scale, from an onset of 1 s."""
     step = min(step, 1.0)
     hazard = Hazard()
     stretched = hazard.advance(scale * (age + 1) - 1, sqrt(scale) * step)
@@ -52,14 +52,14 @@ def test_the_unknown_has_no_scale(age: float, step: float, scale: float) -> None
 def test_only_the_last_durations_count(
     early: list[float], late: list[float], age: float, step: float
 ) -> None:
-    """What was seen before the last 256 durations is forgotten."""
-    early = early[: len(early) // 8 * 8]  # so that both take in the last batch at the same time
+    """Durations before the last 256 have no influence."""
+    early = early[: len(early) // 8 * 8]  # so that both rebuild after the same duration
     late = (late * MAX_DURATIONS)[:MAX_DURATIONS]
     assert taught(early + late).advance(age, step) == taught(late).advance(age, step)
 
 
 def test_memory_is_bounded() -> None:
-    """Ten thousand durations leave no more behind than the last 256, and some forty knots."""
+    """After 10,000 durations there are 256 durations and at most 40 knots."""
     many = taught([1 + number * 0.618 % 1 for number in range(10_000)])
     lengths = [
         len(getattr(many, name)) for name in ("_durations", "_sorted", "_ages", "_inverse_slopes")
@@ -83,7 +83,7 @@ def lognormal_integral(median: float, sigma: float, age: float) -> float:
 
 @pytest.mark.parametrize("median", [0.5, 6.0, 90.0])
 def test_a_known_distribution_is_learnt(median: float) -> None:
-    """The integral between the tenth and the ninetieth percentile is that of the truth."""
+    """Between the 10th and the 90th percentile the integral is within 2% of the true one."""
     sigma = 0.5
     early, late = median * exp(-1.2816 * sigma), median * exp(1.2816 * sigma)
     truth = lognormal_integral(median, sigma, late) - lognormal_integral(median, sigma, early)

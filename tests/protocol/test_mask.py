@@ -1,4 +1,4 @@
-"""No text shows a key, whatever was done to it before."""
+"""Laws of the mask: no text shows a key, in any escaped form."""
 
 import json
 from collections.abc import Callable
@@ -61,7 +61,7 @@ def shown(text: str, key: str) -> list[str]:
 def test_no_cut_of_any_spelling_shows_eight_characters_in_a_row(
     key: str, before: str, after: str, escape: str, cut: tuple[int, int]
 ) -> None:
-    """Cut before it is masked, and after: as it is read, no part of the key is left."""
+    """Cutting a text before and after masking shows no part of the key, escaped or not."""
     mask = Mask(key)
     text = before + ESCAPES[escape](key) + after
     for part in (text[cut[0] :], text[: cut[0]], text[min(cut) : max(cut)], text):
@@ -73,8 +73,8 @@ def test_no_cut_of_any_spelling_shows_eight_characters_in_a_row(
 
 
 @pytest.mark.parametrize("escape", ESCAPES)
-def test_a_whole_key_is_shown_by_its_ends(escape: str) -> None:
-    """So that its owner can tell which it is."""
+def test_a_whole_key_is_replaced_by_its_ends(escape: str) -> None:
+    """The placeholder of a whole key shows its ends, so that its owner recognises it."""
     text = f"bad key {ESCAPES[escape](KEY)}, sorry"
     assert Mask(KEY).text(text) == "bad key sk-f…kQs4, sorry"
     assert Mask(KEY).name(text) == "bad key sk-f…kQs4, sorry"
@@ -82,29 +82,29 @@ def test_a_whole_key_is_shown_by_its_ends(escape: str) -> None:
 
 
 @given(texts)
-def test_what_shares_nothing_with_the_key_stays(text: str) -> None:
-    """Other texts are as they were."""
+def test_other_texts_are_not_changed(text: str) -> None:
+    """A text that has no part of the key is returned unchanged."""
     assert Mask(KEY).text(text) == text
     assert Mask(KEY).name(text) == text
 
 
 def test_names_may_share_a_word_with_the_key() -> None:
-    """A state or a model keeps its name, whatever word somebody's key is made of."""
+    """The name of a status or a model may be a word of the key."""
     mask = Mask("image-processing-team-key")
     assert mask.name("processing") == "processing"
     assert mask.text("processing") == "…"
     assert mask.name("x image-processing-team-key") == "x imag…-key"
 
 
-def test_tiny_keys_garble_nothing() -> None:
-    """Three characters are no secret."""
+def test_a_key_of_three_characters_is_not_masked() -> None:
+    """A key that is too short to be a secret is not masked."""
     assert Mask("abc").text("abcabc") == "abcabc"
     assert not Mask("abc").may_contain(b"abc \\u0061")
     assert Mask("abcd").text("xabcdx") == "x…x"
 
 
-def test_shapes_are_masked_for_errors_and_wholly_for_the_journal() -> None:
-    """In an answer the results stay the user's own; what is written down holds no key at all."""
+def test_structs_are_masked_for_errors_and_for_the_journal() -> None:
+    """``struct`` leaves raw results unchanged; ``record`` masks every member."""
     hidden = ESCAPES["JSON in full"](KEY)
     data = (
         f'{{"id":"task-1","status":"failed","error":{{"message":"bad {hidden}","code":"c"}},'
@@ -130,7 +130,7 @@ def test_shapes_are_masked_for_errors_and_wholly_for_the_journal() -> None:
 
 
 def test_nothing_is_copied_where_nothing_is_masked() -> None:
-    """An answer without the key stays the object that it is, byte by byte."""
+    """A value without the key is returned as the same object."""
     data = msgspec.json.encode({"id": "t", "status": "s", "results": [{"a": "b % \\u00e9"}]})
     task = task_decoder.decode(data)
     mask = Mask(KEY)
@@ -141,7 +141,7 @@ def test_nothing_is_copied_where_nothing_is_masked() -> None:
 
 @given(st.recursive(texts | st.integers() | st.floats() | st.none(), st.lists, max_leaves=5))
 def test_json_stays_json(value: object) -> None:
-    """Whatever is masked in JSON, it can be read."""
+    """Masked JSON is valid JSON."""
     data = json.dumps([value, KEY]).encode()
     masked = json.loads(Mask(KEY).json(data))
     assert masked[1] == "sk-f…kQs4"

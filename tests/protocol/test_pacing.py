@@ -21,7 +21,7 @@ from foxapi_async.config import Adaptive, Exponential, Fixed, PollPolicy
 from foxapi_async.errors import ConfigError
 
 positive = st.floats(min_value=1e-3, max_value=1e6)
-rolls = st.floats(min_value=0, max_value=1, exclude_max=True)
+rands = st.floats(min_value=0, max_value=1, exclude_max=True)
 fixed = st.builds(Fixed, seconds=positive)
 exponential = st.builds(
     Exponential,
@@ -30,12 +30,12 @@ exponential = st.builds(
     max_delay=positive,
     jitter=st.floats(min_value=0, max_value=1, exclude_max=True),
 )
-prices = st.floats(min_value=1e-6, max_value=1e6)
-adaptive = st.builds(Adaptive, poll_cost=prices)
+costs = st.floats(min_value=1e-6, max_value=1e6)
+adaptive = st.builds(Adaptive, poll_cost=costs)
 anything = st.floats(allow_nan=True, allow_infinity=True)
 durations = st.lists(st.floats(min_value=0.05, max_value=1000), max_size=80)
 ages = st.floats(min_value=0, max_value=2000)
-looks = st.builds(
+contexts = st.builds(
     PollContext,
     model=st.sampled_from(["", "m", "other"]),
     age=anything,
@@ -46,93 +46,93 @@ looks = st.builds(
 
 
 def plain(polls: int = 0, age: float = 0.0) -> PollContext:
-    """Return a look at a task that gives no hints."""
+    """Return the context of a poll without hints."""
     return PollContext(model="m", age=age, polls=polls)
 
 
-def taught(price: float, seen: Iterable[float]) -> Pacer:
-    """Return an adaptive pacer that was told when tasks of one model finished."""
-    learner = create_pacer(Adaptive(price))
+def taught(cost: float, seen: Iterable[float]) -> Pacer:
+    """Return an adaptive pacer that has learnt these durations of one model."""
+    learner = create_pacer(Adaptive(cost))
     for duration in seen:
         learner.learn("m", duration, duration)
     return learner
 
 
 def shares(count: int, stride: float) -> list[float]:
-    """Return numbers that fill (0, 1) evenly, in an order that looks like chance."""
+    """Return numbers that fill (0, 1) evenly, in an irregular order."""
     return [(number * stride + 0.5) % 1 for number in range(count)]
 
 
 def schedule(learner: Pacer, until: float) -> list[float]:
-    """Return the ages at which a task would be looked at, without chance."""
+    """Return the ages at which a task is polled, without jitter."""
     planned = [0.0]
     while planned[-1] < until:
         planned.append(planned[-1] + learner.interval(plain(age=planned[-1]), 0.5))
     return planned[1:]
 
 
-@given(fixed | exponential | adaptive, durations, looks, rolls)
+@given(fixed | exponential | adaptive, durations, contexts, rands)
 def test_every_interval_is_bounded(
-    pacing: Fixed | Exponential | Adaptive, seen: list[float], look: PollContext, roll: float
+    pacing: Fixed | Exponential | Adaptive, seen: list[float], context: PollContext, rand: float
 ) -> None:
-    """No settings, no hints and nothing learnt make an interval vanish or exceed 30 seconds."""
+    """For any settings, hints and learnt durations an interval is within (0, 30] seconds."""
     learner = create_pacer(pacing)
     for duration in seen:
         learner.learn("m", duration, 0.0)
-    assert 0 < learner.interval(look, roll) <= MAX_INTERVAL
+    assert 0 < learner.interval(context, rand) <= MAX_INTERVAL
 
 
-@given(fixed | exponential | adaptive, durations, looks, rolls)
+@given(fixed | exponential | adaptive, durations, contexts, rands)
 def test_equal_pacers_agree(
-    pacing: Fixed | Exponential | Adaptive, seen: list[float], look: PollContext, roll: float
+    pacing: Fixed | Exponential | Adaptive, seen: list[float], context: PollContext, rand: float
 ) -> None:
-    """An interval depends on what was learnt, the look and the roll, and on nothing else."""
+    """An interval depends only on the learnt durations, the context and ``rand``."""
     first, second = create_pacer(pacing), create_pacer(pacing)
     for duration in seen:
         first.learn("m", duration, duration / 2)
         second.learn("m", duration, duration / 2)
-        first.interval(look, 0.9)
-    assert first.interval(look, roll) == second.interval(look, roll)
+        first.interval(context, 0.9)
+    assert first.interval(context, rand) == second.interval(context, rand)
 
 
-def test_intervals_grow_to_the_cap() -> None:
-    """Each interval is the factor times the one before, until the cap."""
+def test_intervals_grow_to_the_maximum() -> None:
+    """Each interval is ``multiplier`` times the one before, up to ``max_delay``."""
     growing = create_pacer(Exponential(initial=1, multiplier=2, max_delay=5, jitter=0))
     assert [growing.interval(plain(n), 0.5) for n in range(5)] == [1, 2, 4, 5, 5]
 
 
-@given(fixed, rolls)
-def test_a_fixed_interval_is_drawn_once(pacing: Fixed, roll: float) -> None:
-    """Tasks submitted together start apart, and then each is looked at as often as was asked."""
+@given(fixed, rands)
+def test_only_the_first_fixed_interval_is_random(pacing: Fixed, rand: float) -> None:
+    """The first interval is random, so that tasks spread; all others are fixed."""
     steady = create_pacer(pacing)
     longest = min(pacing.seconds, MAX_INTERVAL)
-    assert longest / 2 <= steady.interval(plain(0), roll) <= longest
-    assert steady.interval(plain(1), roll) == longest
+    assert longest / 2 <= steady.interval(plain(0), rand) <= longest
+    assert steady.interval(plain(1), rand) == longest
 
 
 @given(adaptive, durations, ages)
-def test_tasks_submitted_together_part(pacing: Adaptive, seen: list[float], age: float) -> None:
-    """The roll spreads every adaptive interval by a tenth to both sides, the longest ones too."""
+def test_jitter_spreads_the_polls_of_tasks(pacing: Adaptive, seen: list[float], age: float) -> None:
+    """``rand`` changes every adaptive interval by at most a tenth, the longest ones too."""
     learner = taught(pacing.poll_cost, seen)
-    soonest, middle, latest = (learner.interval(plain(age=age), roll) for roll in (0, 0.5, 1))
+    soonest, middle, latest = (learner.interval(plain(age=age), rand) for rand in (0, 0.5, 1))
     if middle > 2 * MIN_INTERVAL:
         assert soonest == pytest.approx(0.9 * middle)
         assert latest == pytest.approx(1.1 * middle)
 
 
-@given(adaptive, durations, ages, rolls, st.integers(), st.none() | anything)
+@given(adaptive, durations, ages, rands, st.integers(), st.none() | anything)
 def test_hints_only_shorten(
     pacing: Adaptive,
     seen: list[float],
     age: float,
-    roll: float,
+    rand: float,
     progress: int,
     estimated: float | None,
 ) -> None:
-    """Whatever progress and estimate the service gives, the look comes no later for it."""
+    """No progress and no estimate of the service makes an interval longer."""
     learner = taught(pacing.poll_cost, seen)
     hinted = PollContext(model="m", age=age, polls=3, progress=progress, estimated=estimated)
-    assert learner.interval(hinted, roll) <= learner.interval(plain(age=age), roll)
+    assert learner.interval(hinted, rand) <= learner.interval(plain(age=age), rand)
 
 
 @pytest.mark.parametrize(
@@ -144,16 +144,18 @@ def test_hints_only_shorten(
         ({"progress": 95, "estimated": 60.0}, 40 * 5 / 95),
     ],
 )
-def test_a_look_comes_when_the_hints_say_done(hints: dict[str, float], remaining: float) -> None:
-    """An interval that would step over the end that the service foretells stops at it."""
+def test_a_poll_comes_when_the_hints_predict_the_end(
+    hints: dict[str, float], remaining: float
+) -> None:
+    """An interval ends at the time at which the hints predict the end of the task."""
     learner = taught(0.05, [300.0] * 64)
     assert learner.interval(plain(age=40), 0.5) > 15
     hinted = PollContext(model="m", age=40, polls=3, **hints)  # type: ignore[arg-type]
     assert learner.interval(hinted, 0.5) == pytest.approx(remaining)
 
 
-def test_hints_that_do_not_come_true_cost_little() -> None:
-    """A task that stands at 100 percent for ten minutes is looked at ever more seldom."""
+def test_wrong_hints_cost_few_polls() -> None:
+    """A task that stays at 100 percent for ten minutes is polled less and less often."""
     learner = taught(0.05, [700.0] * 64)
     age, polls = 10.0, 0
     while age < 600:
@@ -162,56 +164,56 @@ def test_hints_that_do_not_come_true_cost_little() -> None:
     assert polls < 210
 
 
-@given(durations, ages, rolls, prices, st.floats(min_value=1, max_value=100))
-def test_a_higher_price_never_looks_sooner(
-    seen: list[float], age: float, roll: float, price: float, factor: float
+@given(durations, ages, rands, costs, st.floats(min_value=1, max_value=100))
+def test_a_higher_poll_cost_never_polls_sooner(
+    seen: list[float], age: float, rand: float, cost: float, growth: float
 ) -> None:
-    """When a look costs more, no interval gets shorter."""
-    cheap, dear = taught(price, seen), taught(price * factor, seen)
-    assert cheap.interval(plain(age=age), roll) <= dear.interval(plain(age=age), roll) * (1 + 1e-9)
+    """A higher ``poll_cost`` makes no interval shorter."""
+    cheap, dear = taught(cost, seen), taught(cost * growth, seen)
+    assert cheap.interval(plain(age=age), rand) <= dear.interval(plain(age=age), rand) * (1 + 1e-9)
 
 
 @given(st.floats(min_value=0.01, max_value=1), ages)
-def test_an_unknown_model_is_looked_at_by_its_age(price: float, age: float) -> None:
-    """While nothing is known, an interval is about the root of twice the price times the age."""
-    cold = create_pacer(Adaptive(price))
-    expected = (2 * price * (age + 1)) ** 0.5 + price / 2
+def test_the_interval_of_an_unknown_model_depends_on_the_age(cost: float, age: float) -> None:
+    """Without durations, an interval is about the root of twice the poll cost times the age."""
+    cold = create_pacer(Adaptive(cost))
+    expected = (2 * cost * (age + 1)) ** 0.5 + cost / 2
     assert cold.interval(plain(age=age), 0.5) == pytest.approx(min(expected, MAX_INTERVAL / 1.1))
 
 
-def test_looks_gather_where_tasks_finish() -> None:
-    """A model of two kinds of task is looked at when either kind finishes, seldom in between."""
-    quick, slow = NormalDist(2, 0.2), NormalDist(20, 1)
-    rolls = shares(128, 0.618034)
-    seen = [kind.inv_cdf(share) for share in rolls for kind in (quick, slow)]
+def test_polls_concentrate_where_tasks_finish() -> None:
+    """With two kinds of task, polls concentrate on the usual ends of both kinds."""
+    fast, slow = NormalDist(2, 0.2), NormalDist(20, 1)
+    rands = shares(128, 0.618034)
+    seen = [kind.inv_cdf(share) for share in rands for kind in (fast, slow)]
     planned = schedule(taught(0.01, seen), 22)
     assert sum(1.5 <= age <= 2.6 for age in planned) >= 4
     assert sum(18 <= age <= 22 for age in planned) >= 8
     assert sum(4 <= age <= 16 for age in planned) <= 6
 
 
-@pytest.mark.parametrize("price", [0.01, 0.05, 0.2])
-def test_seeing_less_hardly_matters(price: float) -> None:
-    """A pacer that saw tasks finish between two of its own looks paces like one that was told."""
-    seeing, told = create_pacer(Adaptive(price)), create_pacer(Adaptive(price))
-    chance = iter(shares(100_000, 0.414214))
+@pytest.mark.parametrize("cost", [0.01, 0.05, 0.2])
+def test_learning_from_polls_is_nearly_as_good_as_exact_ends(cost: float) -> None:
+    """A pacer that knows ends only between its own polls paces like one with exact ends."""
+    polling, exact = create_pacer(Adaptive(cost)), create_pacer(Adaptive(cost))
+    jitter = iter(shares(100_000, 0.414214))
     normal = NormalDist(log(20), 0.5)
     for share in shares(512, 0.618034):
         duration = exp(normal.inv_cdf(share))
         age = unfinished_at = 0.0
         while age < duration:
             unfinished_at = age
-            age += seeing.interval(plain(age=age), next(chance))
-        seeing.learn("m", age, unfinished_at)
-        told.learn("m", duration, duration)
-    assert len(schedule(seeing, 60)) == pytest.approx(len(schedule(told, 60)), rel=0.1, abs=1)
+            age += polling.interval(plain(age=age), next(jitter))
+        polling.learn("m", age, unfinished_at)
+        exact.learn("m", duration, duration)
+    assert len(schedule(polling, 60)) == pytest.approx(len(schedule(exact, 60)), rel=0.1, abs=1)
     for age in (10.0, 20.0, 30.0):
-        interval = seeing.interval(plain(age=age), 0.5)
-        assert interval == pytest.approx(told.interval(plain(age=age), 0.5), rel=0.35)
+        interval = polling.interval(plain(age=age), 0.5)
+        assert interval == pytest.approx(exact.interval(plain(age=age), 0.5), rel=0.35)
 
 
-def test_a_task_nobody_waited_for_teaches_nothing() -> None:
-    """Handles awaited one after another, long after their tasks finished, mislead nobody."""
+def test_a_task_that_was_not_polled_teaches_nothing() -> None:
+    """Tasks that were first polled long after their end change no interval."""
     learner = create_pacer(Adaptive())
     before = schedule(learner, 60)
     for _ in range(100):
@@ -220,11 +222,11 @@ def test_a_task_nobody_waited_for_teaches_nothing() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["m", "", "x" * 257]), anything, anything)))
-def test_nonsense_teaches_nothing(told: list[tuple[str, float, float]]) -> None:
-    """Ages that are negative, infinite or no number, and names that are none, change nothing."""
+def test_impossible_durations_teach_nothing(samples: list[tuple[str, float, float]]) -> None:
+    """Negative, infinite and NaN ages, and invalid names, change no interval."""
     learner = taught(0.05, [5.0, 6.0, 7.0])
     before = schedule(learner, 30)
-    for model, age, unfinished_at in told:
+    for model, age, unfinished_at in samples:
         if model != "m" or not 0 <= unfinished_at <= age <= 1e6:
             learner.learn(model, age, unfinished_at)
     for age, unfinished_at in (
@@ -240,7 +242,7 @@ def test_nonsense_teaches_nothing(told: list[tuple[str, float, float]]) -> None:
 
 
 def test_models_do_not_mix() -> None:
-    """What one model teaches changes no other model's intervals."""
+    """The durations of one model change no interval of another model."""
     learner = taught(0.05, [90.0] * 64)
     other = PollContext(model="other", age=10.0, polls=1)
     assert learner.interval(other, 0.5) == create_pacer(Adaptive(0.05)).interval(other, 0.5)
@@ -248,7 +250,7 @@ def test_models_do_not_mix() -> None:
 
 
 def test_only_the_latest_models_are_remembered() -> None:
-    """However many names the service invents, the 64 models last heard of are what is kept."""
+    """Only the 64 models with the latest durations are kept."""
     learner = AdaptivePacer(Adaptive(0.05))
     cold = learner.interval(plain(age=10.0), 0.5)
     for duration in [90.0] * 32:
@@ -261,20 +263,20 @@ def test_only_the_latest_models_are_remembered() -> None:
 
 
 @pytest.mark.parametrize("jitter", [1, 1.5])
-def test_a_jitter_that_could_end_in_no_interval_is_refused(jitter: float) -> None:
-    """A share of a whole interval would allow looks without a pause."""
+def test_a_jitter_of_a_whole_interval_is_rejected(jitter: float) -> None:
+    """A jitter of 1 or more would allow polls without a delay, and raises ``ConfigError``."""
     with pytest.raises(ConfigError, match=r"Exponential\.jitter"):
         Exponential(jitter=jitter)
 
 
-@pytest.mark.parametrize("price", [0, -1, nan, inf, "0.05"])
-def test_a_price_that_is_none_is_refused(price: float) -> None:
-    """A look costs more than nothing, and a finite number of seconds."""
+@pytest.mark.parametrize("cost", [0, -1, nan, inf, "0.05"])
+def test_an_invalid_poll_cost_is_rejected(cost: float) -> None:
+    """``poll_cost`` must be a positive, finite number."""
     with pytest.raises(ConfigError, match=r"Adaptive\.poll_cost"):
-        Adaptive(price)
+        Adaptive(cost)
 
 
-def test_a_pacing_that_is_none_is_refused() -> None:
-    """The error names the setting and what it may be."""
+def test_an_invalid_pacing_is_rejected() -> None:
+    """The error names the setting and the allowed values."""
     with pytest.raises(ConfigError, match=r"PollPolicy\.pacing must be Adaptive"):
         PollPolicy(pacing=0.5)  # type: ignore[arg-type]

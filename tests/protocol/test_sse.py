@@ -1,4 +1,4 @@
-"""Bytes become events and deltas, however the network cut them."""
+"""Laws of decoding bytes to events and deltas, for any split of the bytes."""
 
 import json
 import tracemalloc
@@ -33,16 +33,16 @@ TEXTS = [
 
 
 class Reading(NamedTuple):
-    """What a stream says."""
+    """The decoded content of a stream."""
 
     deltas: list[Delta]
     done: StreamDone | None = None
-    fault: StreamErrorEvent | None = None
+    error_event: StreamErrorEvent | None = None
     is_bad: bool = False
 
 
 def lines_of(stream: bytes) -> Iterator[tuple[bytes, bool]]:
-    """Yield each line and whether it was ended, one byte after the other."""
+    """Yield each line and whether it has a line end, byte by byte."""
     line = bytearray()
     after_cr = False
     for byte in stream.removeprefix(b"\xef\xbb\xbf"):
@@ -60,7 +60,7 @@ def lines_of(stream: bytes) -> Iterator[tuple[bytes, bool]]:
 
 
 def reference(stream: bytes, limit: int = ROOMY) -> tuple[list[ServerEvent], bool, bool]:
-    """Interpret a stream by the letter of the standard: events, over the limit, a frame pending."""
+    """Return the events by the standard, whether one is over the limit, and one is pending."""
     events: list[ServerEvent] = []
     name, data, size = "", "", 0
     has_data = False
@@ -89,7 +89,7 @@ def reference(stream: bytes, limit: int = ROOMY) -> tuple[list[ServerEvent], boo
 
 
 def reference_reading(stream: bytes, limit: int = ROOMY) -> Reading:
-    """Read the chunks of a stream from the events that the standard finds in it."""
+    """Decode the chunks from the events of ``reference``."""
     events, is_over, _ = reference(stream, limit)
     found: list[Delta] = []
     for event in events:
@@ -98,7 +98,7 @@ def reference_reading(stream: bytes, limit: int = ROOMY) -> Reading:
             total = members_of(data).get("total_chunks")
             return Reading(found, done=StreamDone(total_chunks=total))
         if event.name == "error":
-            return Reading(found, fault=StreamErrorEvent(message=message_of(data)))
+            return Reading(found, error_event=StreamErrorEvent(message=message_of(data)))
         if event.name not in {"chunk", "message"} or data in {b"", b"null"}:
             continue
         if data == b"[DONE]":
@@ -108,13 +108,13 @@ def reference_reading(stream: bytes, limit: int = ROOMY) -> Reading:
         except DecodeError:
             return Reading(found, is_bad=True)
         if "error" in delta.extra:
-            return Reading(found, fault=StreamErrorEvent(message=message_of(data)))
+            return Reading(found, error_event=StreamErrorEvent(message=message_of(data)))
         found.append(delta)
     return Reading(found, is_bad=is_over)
 
 
 def members_of(data: bytes) -> dict[str, Any]:
-    """Return the members of a JSON object, none if it is not one."""
+    """Return the members of a JSON object; empty for any other value."""
     try:
         value = json.loads(data)
     except ValueError:
@@ -123,7 +123,7 @@ def members_of(data: bytes) -> dict[str, Any]:
 
 
 def message_of(data: bytes) -> str:
-    """Return the message in the data of an error, or all of it."""
+    """Return the message in the data of an error, or the data."""
     members = members_of(data)
     inner = members.get("error", members)
     message = inner.get("message") if isinstance(inner, dict) else inner
@@ -131,7 +131,7 @@ def message_of(data: bytes) -> str:
 
 
 def read(pieces: Iterable[bytes], limit: int = ROOMY) -> Reading:
-    """Read the pieces with the decoder under test."""
+    """Decode the pieces with ``ChunkDecoder``."""
     decoder = ChunkDecoder(limit)
     found: list[Delta] = []
     for piece in pieces:
@@ -139,25 +139,27 @@ def read(pieces: Iterable[bytes], limit: int = ROOMY) -> Reading:
         found.extend(decoder.feed(piece))
     assert decoder.ended == any((decoder.done, decoder.error_event, decoder.error))
     done = decoder.done and StreamDone(total_chunks=decoder.done.total_chunks)
-    fault = decoder.error_event and StreamErrorEvent(message=decoder.error_event.message.strip())
-    return Reading(found, done, fault, decoder.error is not None)
+    error_event = decoder.error_event and StreamErrorEvent(
+        message=decoder.error_event.message.strip()
+    )
+    return Reading(found, done, error_event, decoder.error is not None)
 
 
 def read_events(pieces: Iterable[bytes], limit: int = ROOMY) -> tuple[list[ServerEvent], bool]:
-    """Read the pieces' events, and whether a frame was too long."""
+    """Return the events of the pieces, and whether a frame is over the limit."""
     decoder = EventDecoder(limit)
     events = [event for piece in pieces for event in events_in(decoder, piece)]
     return events, decoder.error is not None
 
 
 def events_in(decoder: EventDecoder, data: bytes) -> list[ServerEvent]:
-    """Return the events that ``data`` completes."""
+    """Return the events that end in ``data``."""
     frames = decoder.split_block(decoder.extract_block(data))
     return [event for event in map(decode_frame, frames) if event is not None]
 
 
 def split(stream: bytes, cuts: Iterable[int]) -> list[bytes]:
-    """Cut a stream at the given places."""
+    """Split a stream at the given positions."""
     places = sorted({0, len(stream), *(cut % (len(stream) + 1) for cut in cuts)})
     return [stream[start:end] for start, end in pairwise(places)]
 
@@ -170,7 +172,7 @@ def chunk_json(text: str, *, is_ascii: bool, **members: object) -> bytes:
 
 @st.composite
 def frames(draw: st.DrawFn) -> list[bytes]:
-    """Draw one frame of any dialect as its lines, blank ones included; often the usual shape."""
+    """Draw the lines of one frame of any dialect, mostly of the usual one."""
     data = chunk_json(draw(st.sampled_from(TEXTS)), is_ascii=draw(st.booleans()))
     usual = [b"event: chunk", b"data: " + data, b""]
     middle = data.index(b":") + 1
@@ -214,7 +216,7 @@ def frames(draw: st.DrawFn) -> list[bytes]:
 
 
 def ends() -> st.SearchStrategy[list[bytes]]:
-    """Draw a frame that ends a stream, well or badly."""
+    """Draw a frame that ends a stream, with success or an error."""
     return st.sampled_from(
         [
             [b"event: done", b'data: {"total_chunks":3}', b""],
@@ -238,7 +240,7 @@ def ends() -> st.SearchStrategy[list[bytes]]:
 
 @st.composite
 def streams(draw: st.DrawFn) -> bytes:
-    """Draw a stream: frames, perhaps an end and more after it, in any kind of line ends."""
+    """Draw a stream with any line ends: frames, and perhaps an end and frames after it."""
     parts = draw(st.lists(frames(), max_size=8))
     if draw(st.booleans()):
         parts += [draw(ends()), *draw(st.lists(frames(), max_size=2))]
@@ -255,19 +257,19 @@ def streams(draw: st.DrawFn) -> bytes:
 
 
 def cuts() -> st.SearchStrategy[list[int]]:
-    """Draw places to cut a stream at."""
+    """Draw positions to split a stream at."""
     return st.lists(st.integers(0, 2000), max_size=12)
 
 
 def at_frames(stream: bytes) -> list[bytes]:
-    """Cut a stream after every blank line, as a server that flushes each frame does."""
+    """Split a stream after every frame."""
     pieces = stream.replace(b"\n\n", b"\n\n\0").split(b"\0")
     return [piece for piece in pieces if piece]
 
 
 @given(stream=streams(), places=cuts())
 def test_any_split_gives_the_events_of_the_standard(stream: bytes, places: list[int]) -> None:
-    """The events are those that the standard finds byte by byte, however TCP cut the stream."""
+    """For any split, the events are those of the standard."""
     events, _, is_pending = reference(stream)
     single = [stream[at : at + 1] for at in range(len(stream))]
     for pieces in ([stream], split(stream, places), single, at_frames(stream)):
@@ -279,14 +281,14 @@ def test_any_split_gives_the_events_of_the_standard(stream: bytes, places: list[
 
 @given(text=st.binary(max_size=60), places=cuts())
 def test_garbage_gives_the_events_of_the_standard(text: bytes, places: list[int]) -> None:
-    """No bytes break the decoder."""
+    """Any bytes give the events of the standard."""
     stream = b"data: " + text + b"\n\n" + text
     assert read_events(split(stream, places))[0] == reference(stream)[0]
 
 
 @given(stream=streams(), places=cuts())
-def test_fast_tiers_equal_the_slow_rules(stream: bytes, places: list[int]) -> None:
-    """Every tier gives the deltas and the end that the rules alone give, at any cut."""
+def test_the_fast_paths_equal_the_reference(stream: bytes, places: list[int]) -> None:
+    """For any split, the deltas and the end are those of the reference."""
     expected = reference_reading(stream)
     single = [stream[at : at + 1] for at in range(len(stream))]
     for pieces in ([stream], split(stream, places), single, at_frames(stream)):
@@ -297,7 +299,7 @@ def test_fast_tiers_equal_the_slow_rules(stream: bytes, places: list[int]) -> No
 def test_the_limit_does_not_depend_on_the_cuts(
     stream: bytes, places: list[int], limit: int
 ) -> None:
-    """What comes before a frame that is too long is delivered, and nothing after it."""
+    """For any split, exactly the events before a frame over the limit are delivered."""
     events, is_over, _ = reference(stream, limit)
     expected = reference_reading(stream, limit)
     single = [stream[at : at + 1] for at in range(len(stream))]
@@ -311,20 +313,20 @@ def test_the_limit_does_not_depend_on_the_cuts(
     data=st.text(st.characters(exclude_characters="\r", exclude_categories=["Cs"])),
     places=cuts(),
 )
-def test_what_is_encoded_is_decoded(name: str, data: str, places: list[int]) -> None:
-    """An event that the gateway sends is the event that the client reads."""
+def test_an_encoded_event_is_decoded(name: str, data: str, places: list[int]) -> None:
+    """Decoding an encoded event gives the same event."""
     frame = encode_event(name, data.encode())
     expected = ServerEvent(name, data.encode())
     assert read_events(split(frame * 2, places))[0] == [expected] * 2
 
 
 def test_an_encoded_event_cannot_leave_its_frame() -> None:
-    """Every kind of line end in the data starts a line of data."""
+    """Each line end in the data starts another ``data`` line."""
     frame = encode_event("chunk", b"a\n\nevent: done\r\ndata: b\rc")
     assert frame == b"event: chunk\ndata: a\ndata: \ndata: event: done\ndata: data: b\ndata: c\n\n"
 
 
-def test_fields_of_the_standard() -> None:
+def test_other_fields_change_no_event() -> None:
     """``id``, ``retry`` and unknown fields change no event, whatever their values."""
     stream = b"id: 1\nretry: 250\ndata: a\n\nid: 2\0\nretry: x\ndata: b\n\n"
     stream += b"id\nretry: " + b"9" * 5000 + b"\ndata:  c\n\nData: d\n\n"
@@ -333,14 +335,14 @@ def test_fields_of_the_standard() -> None:
 
 
 def test_unicode_line_separators_are_text() -> None:
-    """U+2028 and U+0085 end lines for ``str.splitlines``, and not in an event stream."""
+    """U+2028 and U+0085 do not end a line of an event stream."""
     data = chunk_json("a\u2028b\u2029c\x85d", is_ascii=False)
     (delta,) = ChunkDecoder(ROOMY).feed(encode_event("chunk", data))
     assert delta.text == "a\u2028b\u2029c\x85d"
 
 
-def test_an_unreadable_frame_is_kept_until_the_deltas_before_it_are_delivered() -> None:
-    """The head of what came is in the error, and the good chunks of the same read are returned."""
+def test_the_deltas_before_an_invalid_frame_are_returned() -> None:
+    """The deltas before it are returned, and the error has an excerpt of the frame."""
     good = encode_event("chunk", chunk_json("a", is_ascii=True))
     decoder = ChunkDecoder(ROOMY)
     found = decoder.feed(good * 2 + encode_event("chunk", b"<html>" + b"x" * 1000) + good)
@@ -352,7 +354,7 @@ def test_an_unreadable_frame_is_kept_until_the_deltas_before_it_are_delivered() 
 
 
 def test_unknown_members_are_kept() -> None:
-    """A member that this SDK does not know is in ``extra``, in every chunk and for all tiers."""
+    """Every chunk has its unknown members in ``extra``."""
     new = chunk_json("a", is_ascii=True, provider="x")
     old = chunk_json("b", is_ascii=True)
     decoder = ChunkDecoder(ROOMY)
@@ -363,8 +365,8 @@ def test_unknown_members_are_kept() -> None:
 
 
 @pytest.mark.parametrize("newline", [b"\n", b"\r\n"])
-def test_a_long_frame_is_an_error_and_not_memory(newline: bytes) -> None:
-    """A frame that never ends is refused, and no more than the limit is ever held."""
+def test_a_frame_over_the_limit_is_an_error(newline: bytes) -> None:
+    """A frame without an end is an error at the limit, which bounds the memory."""
     decoder = ChunkDecoder(1 << 20)
     piece = b"x" * 1022 + newline
     tracemalloc.start()
@@ -378,7 +380,7 @@ def test_a_long_frame_is_an_error_and_not_memory(newline: bytes) -> None:
 
 
 def test_blank_events_are_no_chunks() -> None:
-    """Null and empty data are counted apart, and make the stream start over; comments do not."""
+    """Events with null or empty data are counted, and require a full replay."""
     decoder = ChunkDecoder(ROOMY)
     good = encode_event("chunk", chunk_json("a", is_ascii=True))
     assert not decoder.feed(b": ping\n\nevent: ping\ndata: null\n\n")
@@ -394,10 +396,10 @@ def test_blank_events_are_no_chunks() -> None:
     member=st.sampled_from(["content", "reasoning_content", "refusal", "arguments"]),
     is_one_read=st.booleans(),
 )
-def test_a_character_that_was_cut_in_two_is_one_again(
+def test_a_split_surrogate_pair_is_joined(
     text: str, cuts: list[int], member: str, *, is_one_read: bool
 ) -> None:
-    """Wherever a text is cut between its UTF-16 units, the deltas join to it."""
+    """A text that is split between UTF-16 units is whole in the completion."""
     units = text.encode("utf-16-le")
     places = sorted({0, len(units), *(cut * 2 % len(units) for cut in cuts)})
     stream: list[bytes] = []
@@ -433,10 +435,8 @@ def test_a_character_that_was_cut_in_two_is_one_again(
         (["\\\\ud83d", "\\\\ude00"], ["\\ud83d", "\\ude00"]),
     ],
 )
-def test_a_half_without_another_is_the_replacement_character(
-    texts: list[str], expected: list[str]
-) -> None:
-    """No half of a character reaches a reader, and none ends a stream."""
+def test_a_lone_surrogate_is_replaced(texts: list[str], expected: list[str]) -> None:
+    """A lone surrogate becomes U+FFFD and is no error."""
     decoder = ChunkDecoder(ROOMY)
     found: list[Delta] = []
     for text in texts:
@@ -446,8 +446,8 @@ def test_a_half_without_another_is_the_replacement_character(
     assert not decoder.ended
 
 
-def test_both_dialects_end() -> None:
-    """FoxAPI's ``done`` has the total, ``[DONE]`` has none, and nothing comes after either."""
+def test_the_end_of_both_dialects_is_recognised() -> None:
+    """FoxAPI's ``done`` has the total, ``[DONE]`` has none, and both end the stream."""
     data = chunk_json("a", is_ascii=True)
     for stream, done in (
         (
@@ -460,8 +460,8 @@ def test_both_dialects_end() -> None:
         assert (len(reading.deltas), reading.done) == (1, done)
 
 
-def shapes() -> Sequence[bytes]:
-    """Return streams whose frames are all alike."""
+def dialects() -> Sequence[bytes]:
+    """Return one frame in each dialect."""
     data = chunk_json("a", is_ascii=True)
     return [
         encode_event("chunk", data),
@@ -473,10 +473,10 @@ def shapes() -> Sequence[bytes]:
     ]
 
 
-@pytest.mark.parametrize("frame", shapes())
+@pytest.mark.parametrize("frame", dialects())
 @settings(max_examples=20)
 @given(sizes=st.lists(st.integers(1, 5), max_size=6))
-def test_alike_frames_in_any_number_per_read(frame: bytes, sizes: list[int]) -> None:
-    """The quick tiers read one frame or many, in every dialect that they learn."""
+def test_a_read_may_have_any_number_of_equal_frames(frame: bytes, sizes: list[int]) -> None:
+    """One or several frames in a read are decoded, in every dialect."""
     reading = read([frame * size for size in sizes])
     assert [delta.text for delta in reading.deltas] == ["a"] * sum(sizes)

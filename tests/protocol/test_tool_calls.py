@@ -1,4 +1,4 @@
-"""Laws of tool calls that come in pieces."""
+"""Laws of tool calls in pieces."""
 
 import json
 from typing import Any
@@ -20,22 +20,22 @@ def piece(name: str | None = None, arguments: str | None = None, **members: Any)
 
 
 def stream_of(*pieces: dict[str, Any]) -> list[Delta]:
-    """Return a stream with one piece a chunk."""
+    """Return one chunk for each piece."""
     choices = [{"index": 0, "delta": {"tool_calls": [one]}} for one in pieces]
     return [
         delta_decoder.decode(json.dumps({"id": "c", "choices": [one]}).encode()) for one in choices
     ]
 
 
-def summed(stream: list[Delta]) -> ChatCompletion:
-    """Return what deltas add up to."""
+def accumulated(stream: list[Delta]) -> ChatCompletion:
+    """Return the accumulated completion."""
     accumulator = Accumulator()
     accumulator.extend(stream)
     return accumulator.completion()
 
 
 def calls(completion: ChatCompletion) -> list[tuple[str, str, str]]:
-    """Return id, name and arguments of each call."""
+    """Return the id, the name and the arguments of each call."""
     return [
         (call.id, call.function.name, call.function.arguments)
         for call in completion.message.tool_calls or ()
@@ -43,7 +43,7 @@ def calls(completion: ChatCompletion) -> list[tuple[str, str, str]]:
 
 
 def by_index(stream: list[Delta]) -> dict[int, str]:
-    """Join arguments as a reader of the deltas does."""
+    """Join the arguments of the deltas by index."""
     joined: dict[int, str] = {}
     for delta in stream:
         for one in delta.tool_calls:
@@ -70,7 +70,7 @@ STREAMS = {
         piece(None, OSLO[5:], id="call_0"),
         piece(None, ROME[5:], id="call_1"),
     ],
-    "an index that is null, and ids that are told once": [
+    "an index that is null, and ids that are sent once": [
         piece("weather", OSLO[:5], index=None, id="call_0"),
         piece(None, OSLO[5:], index=None),
         piece("weather", ROME[:5], index=None, id="call_1"),
@@ -98,54 +98,57 @@ STREAMS = {
 
 @pytest.mark.parametrize("pieces", STREAMS.values(), ids=STREAMS.keys())
 def test_two_calls_stay_two(pieces: list[dict[str, Any]]) -> None:
-    """However a service tells its calls apart, they are two, in the sum and in the deltas."""
+    """Two calls are separated in every dialect, in the completion and in the deltas."""
     stream = stream_of(*pieces)
-    assert calls(summed(stream)) == TWO
+    assert calls(accumulated(stream)) == TWO
     delivered = list(Cursor().accept(stream))
     assert by_index(delivered) == {0: OSLO, 1: ROME}
-    assert calls(summed(delivered)) == TWO
+    assert calls(accumulated(delivered)) == TWO
 
 
 @pytest.mark.parametrize("count", range(1, 5))
-def test_the_rest_of_two_calls_makes_them_whole(count: int) -> None:
-    """What a stored answer has beyond the pieces that came goes on the calls that it belongs to."""
-    came = stream_of(*STREAMS["new ids at one index, in pieces"])
-    whole = summed(came)
-    said = summed(came[:count])
-    rest = missing_deltas(whole, said, "")
+def test_the_missing_deltas_complete_two_calls(count: int) -> None:
+    """The missing deltas continue the calls of which only the first pieces were streamed."""
+    stream = stream_of(*STREAMS["new ids at one index, in pieces"])
+    whole = accumulated(stream)
+    streamed = accumulated(stream[:count])
+    rest = missing_deltas(whole, streamed, "")
     assert rest is not None
-    again = summed([*came[:count], Delta(id="c", choices=rest)])
+    again = accumulated([*stream[:count], Delta(id="c", choices=rest)])
     assert calls(again) == TWO
 
 
-def test_arguments_that_were_written_otherwise_are_the_same() -> None:
-    """A stored answer may write the JSON of a call's arguments in its own way."""
-    said = summed(stream_of(piece("weather", OSLO, index=0, id="call_0")))
-    stored = summed(stream_of(piece("weather", '{ "city": "Oslo" }', index=0, id="call_0")))
-    assert missing_deltas(stored, said, "") == ()
-    assert missing_deltas(summed(stream_of(piece("weather", ROME, index=0))), said, "") is None
+def test_arguments_are_compared_as_json() -> None:
+    """Equal JSON arguments with other white space are the same arguments."""
+    streamed = accumulated(stream_of(piece("weather", OSLO, index=0, id="call_0")))
+    stored = accumulated(stream_of(piece("weather", '{ "city": "Oslo" }', index=0, id="call_0")))
+    assert missing_deltas(stored, streamed, "") == ()
+    assert (
+        missing_deltas(accumulated(stream_of(piece("weather", ROME, index=0))), streamed, "")
+        is None
+    )
 
 
-def test_a_choice_that_is_not_stored_goes_on_nowhere() -> None:
-    """Words of a further choice that the stored answer lacks are no part of it."""
+def test_a_streamed_choice_that_is_not_stored_cannot_continue() -> None:
+    """If the stored result lacks a streamed choice, there are no missing deltas."""
     message = CompletionMessage(content="a")
     stored = ChatCompletion(choices=(Choice(message=message),))
-    said = ChatCompletion(choices=(Choice(message=message), Choice(index=1, message=message)))
-    assert missing_deltas(stored, said, "") is None
+    streamed = ChatCompletion(choices=(Choice(message=message), Choice(index=1, message=message)))
+    assert missing_deltas(stored, streamed, "") is None
 
 
-def test_a_cursor_alone_knows_one_text_and_nothing_else() -> None:
-    """Where only the position is known, calls and further choices cannot be gone on with."""
+def test_a_digest_alone_can_continue_one_text_only() -> None:
+    """Without the streamed completion, tool calls and other choices cannot be continued."""
     text = CompletionMessage(content="ab")
     assert missing_deltas(ChatCompletion(choices=(Choice(message=text),)), None, "b")
     both = ChatCompletion(choices=(Choice(message=text), Choice(index=1, message=text)))
     assert missing_deltas(both, None, "b") is None
-    assert missing_deltas(summed(stream_of(*STREAMS["names in pieces"])), None, "") is None
+    assert missing_deltas(accumulated(stream_of(*STREAMS["names in pieces"])), None, "") is None
 
 
 @pytest.mark.parametrize("values", [([1], 2), (2, [1]), ([1], None), ({"a": 1}, [1]), ("x", 5)])
-def test_logprobs_of_any_type_add_up(values: tuple[Any, Any]) -> None:
-    """A list in one chunk and something else in the next is no error, and the list stays."""
+def test_logprobs_of_any_type_accumulate(values: tuple[Any, Any]) -> None:
+    """Logprobs of different types are no error, and a list is kept."""
     stream = [
         delta_decoder.decode(
             json.dumps(
@@ -154,7 +157,7 @@ def test_logprobs_of_any_type_add_up(values: tuple[Any, Any]) -> None:
         )
         for value in values
     ]
-    logprobs = summed(stream).choices[0].logprobs
+    logprobs = accumulated(stream).choices[0].logprobs
     assert logprobs is not None
     lists = [value for value in values if isinstance(value, list)]
     assert logprobs["content"] == (lists[0] if lists else values[-1])

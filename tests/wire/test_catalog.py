@@ -1,4 +1,4 @@
-"""Laws of the catalog: the seed's table, and one check for client and gateway."""
+"""Laws of the catalog and of the check that client and gateway share."""
 
 import pytest
 
@@ -20,7 +20,7 @@ SEED = {
 
 
 def request(model: str, *types: str, max_tokens: int | None = None) -> GenerationRequest:
-    """Return a request with one block of each type."""
+    """Return a request with one content part of each type."""
     blocks = [{"type": name, name: "x" if name == "text" else {"url": "u"}} for name in types]
     body: dict[str, object] = {"model": model, "messages": [{"role": "user", "content": blocks}]}
     return request_decoder.convert(
@@ -29,7 +29,7 @@ def request(model: str, *types: str, max_tokens: int | None = None) -> Generatio
 
 
 def test_the_catalog_is_the_seeds_table() -> None:
-    """Eight models, in the seed's order, with its rules."""
+    """The catalog has the eight models of the seed, in its order and with its rules."""
     assert [model.id for model in catalog()] == list(SEED)
     for model in catalog():
         assert (len(model.content_types), model.max_tokens, model.thinking) == SEED[model.id]
@@ -39,7 +39,7 @@ def test_the_catalog_is_the_seeds_table() -> None:
 @pytest.mark.parametrize("model", SEED)
 @pytest.mark.parametrize("block", ["text", "image_url", "video_url", "audio_url", "file_url"])
 def test_content_types_follow_the_table(model: str, block: str) -> None:
-    """A block is refused exactly where the seed's table has a cross."""
+    """A content type is rejected exactly if the table of the seed does not allow it."""
     codes = [item.code for item in check(request(model, block, max_tokens=64))]
     expected = [] if block in MODELS[model].content_types else ["unsupported_content_type"]
     assert codes == expected
@@ -59,14 +59,14 @@ def test_content_types_follow_the_table(model: str, block: str) -> None:
     ],
 )
 def test_max_tokens_follow_the_table(model: str, max_tokens: int | None, params: list[str]) -> None:
-    """GPT models want 16 if any, Claude models want some, the others have no rule."""
+    """GPT models need at least 16, Claude models need a value, the others have no rule."""
     violations = check(request(model, "text", max_tokens=max_tokens))
     assert [item.param for item in violations] == params
     assert {item.code for item in violations} <= {"invalid_param"}
 
 
-def test_violations_come_all_at_once_in_the_servers_order() -> None:
-    """Content types before max_tokens, each block by its place (contract §7.1)."""
+def test_all_violations_are_returned_in_the_order_of_the_service() -> None:
+    """Content types come before ``max_tokens``, in the order of the parts (contract §7.1)."""
     violations = check(request("claude-opus-4-6", "text", "video_url", "audio_url"))
     assert [item.param for item in violations] == [
         "messages[0].content[1].type",
@@ -75,15 +75,15 @@ def test_violations_come_all_at_once_in_the_servers_order() -> None:
     ]
 
 
-def test_unknown_models_are_the_servers_to_judge() -> None:
-    """A model outside the catalog is a violation for the strict alone."""
+def test_an_unknown_model_is_a_violation_only_if_strict() -> None:
+    """A model outside the catalog is a violation only if the check is strict."""
     unknown = request("gpt-6", "audio_url")
     assert [item.code for item in check(unknown)] == ["model_not_supported"]
     assert check(unknown, strict=False) == ()
 
 
 def test_the_bare_minimum_is_checked_for_every_model() -> None:
-    """A model and a message must be there, and a block needs the member that it names."""
+    """A request needs a model and a message, and a part needs the member of its type."""
     assert [
         item.param for item in check(request_decoder.convert({"model": "", "messages": []}))
     ] == [
@@ -98,13 +98,13 @@ def test_the_bare_minimum_is_checked_for_every_model() -> None:
 
 
 def conversation(*messages: dict[str, object]) -> tuple[Violation, ...]:
-    """Return what the catalog has against the messages."""
+    """Return the violations of the messages."""
     return check(request_decoder.convert({"model": "gemini-3-pro-preview", "messages": messages}))
 
 
 @pytest.mark.parametrize("role", ["usr", "User", "human", "", "assistant "])
 def test_an_unknown_role_is_a_violation(role: str) -> None:
-    """OpenAI's roles are known, in lower case, and no other."""
+    """Only OpenAI's roles in lower case are valid."""
     (violation,) = conversation({"role": role, "content": "hi"})
     assert (violation.param, violation.level) == ("messages[0].role", "error")
     assert ("did you mean" in violation.message) is (role not in {"", "human"})
@@ -120,8 +120,8 @@ def test_an_unknown_role_is_a_violation(role: str) -> None:
         [{"role": "assistant"}],
     ],
 )
-def test_a_conversation_that_says_nothing_is_a_violation(messages: list[dict[str, object]]) -> None:
-    """Blank texts alone are no question; beside a text, a medium or a call they are fine."""
+def test_a_conversation_without_content_is_a_violation(messages: list[dict[str, object]]) -> None:
+    """Blank texts alone are a violation; with another text, a media part or a call they are not."""
     (violation,) = conversation(*messages)
     assert violation.param == "messages"
     assert conversation(*messages, {"role": "user", "content": "hi"}) == ()
@@ -132,14 +132,14 @@ def test_a_conversation_that_says_nothing_is_a_violation(messages: list[dict[str
 
 @pytest.mark.parametrize("role", ["system", "developer", "user", "tool"])
 @pytest.mark.parametrize("members", [{}, {"content": None}, {"content": []}])
-def test_who_does_not_answer_needs_content(role: str, members: dict[str, object]) -> None:
-    """Only the model may say nothing, when it calls a tool."""
+def test_only_the_assistant_needs_no_content(role: str, members: dict[str, object]) -> None:
+    """A message of any other role than ``assistant`` needs content."""
     violations = conversation({"role": role, **members})
     assert [item.param for item in violations] == ["messages[0].content"]
 
 
 @pytest.mark.parametrize(
-    ("role", "name", "near"),
+    ("role", "name", "suggestion"),
     [
         ("user", "contents", "content"),
         ("assistant", "Content", "content"),
@@ -149,16 +149,16 @@ def test_who_does_not_answer_needs_content(role: str, members: dict[str, object]
     ],
 )
 def test_a_misspelt_member_of_a_message_is_a_warning(
-    role: str, name: str, near: str | None
+    role: str, name: str, suggestion: str | None
 ) -> None:
-    """A member that nobody knows is named, with the nearest that is known."""
+    """An unknown member is a warning that suggests the most similar known member."""
     (violation,) = conversation({"role": role, "content": "hi", name: "x"})
     assert (violation.param, violation.level) == (f"messages[0].{name}", "warning")
-    assert near is None or repr(near) in violation.message
+    assert suggestion is None or repr(suggestion) in violation.message
 
 
-def test_misspelt_members_of_blocks_are_warnings() -> None:
-    """Blocks and media are looked at too; what merely is new there is not."""
+def test_misspelt_members_of_parts_are_warnings() -> None:
+    """Misspelt members of parts and media are warnings; other unknown members are not."""
     url = {"url": "https://x/1.png", "detial": "high", "fps": 2}
     picture = {"type": "image_url", "image_url": url, "cache_controll": {}, "min_pixels": 4}
     violations = conversation({"role": "user", "content": [picture]})
@@ -168,8 +168,8 @@ def test_misspelt_members_of_blocks_are_warnings() -> None:
     ]
 
 
-def test_members_that_openai_and_its_kind_know_are_no_violations() -> None:
-    """History as providers give it, and as they take it, is left alone."""
+def test_members_of_compatible_services_are_no_violations() -> None:
+    """Messages in the form of OpenAI and compatible services have no violation."""
     assert (
         conversation(
             {"role": "developer", "content": "be kind", "name": "me"},
@@ -196,8 +196,8 @@ def test_members_that_openai_and_its_kind_know_are_no_violations() -> None:
     )
 
 
-def test_what_was_sent_is_quoted_in_part() -> None:
-    """An answer that quotes a wrong name is no longer for a name that is."""
+def test_a_long_value_is_quoted_in_part() -> None:
+    """The message of a violation quotes only the beginning of a long value."""
     for wrong in (request("x" * 5000, "text"), request("gpt-5.5", "x" * 5000)):
         (violation,) = check(wrong)
         assert len(violation.message) < 500

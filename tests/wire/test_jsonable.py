@@ -1,4 +1,4 @@
-"""Laws of what becomes JSON: a plain value is left as it is, and no other is quietly changed."""
+"""Laws of converting values for JSON: no value is changed silently."""
 
 import math
 from collections import OrderedDict, UserDict
@@ -29,25 +29,25 @@ WRONG = st.sampled_from(
 
 
 @given(JSON)
-def test_plain_values_stay_what_they_are(value: Any) -> None:
-    """What JSON can say comes back equal, also by way of its bytes."""
+def test_a_json_value_is_not_changed(value: Any) -> None:
+    """A JSON value is returned equal, also after encoding and decoding."""
     plain = to_jsonable(value)
     assert plain == value
     assert msgspec.json.decode(msgspec.json.encode(plain)) == value
 
 
 @given(JSON, WRONG, st.lists(st.integers(0, 2), max_size=5))
-def test_a_wrong_value_is_found_at_any_depth(value: Any, wrong: object, ways: list[int]) -> None:
-    """Wherever a value stands that JSON cannot say, the path to it is told."""
+def test_a_wrong_value_is_found_at_any_depth(value: Any, wrong: object, steps: list[int]) -> None:
+    """The error for a value without a JSON form has its path, at any depth."""
     path, nested = "", wrong
-    for way in ways:
+    for step in steps:
         dot = "." if path and not path.startswith("[") else ""
-        if way == 0:
+        if step == 0:
             path, nested = f"[1]{dot}{path}", [value, nested]
         else:
             path = f"deep{dot}{path}"
             members = {"before": value, "deep": nested}
-            nested = members if way == 1 else MappingProxyType(members)
+            nested = members if step == 1 else MappingProxyType(members)
     with pytest.raises(NotJSONError) as caught:
         to_jsonable(nested)
     assert caught.value.path == path
@@ -56,14 +56,14 @@ def test_a_wrong_value_is_found_at_any_depth(value: Any, wrong: object, ways: li
 
 @pytest.mark.parametrize("kind", [OrderedDict, UserDict, MappingProxyType])
 def test_any_mapping_is_an_object(kind: Any) -> None:
-    """Members keep their order, whole numbers become names, and unset members are left out."""
+    """A mapping keeps its order, integers become names, and ``UNSET`` members are left out."""
     given = kind({"b": 1, 7: (2,), "c": msgspec.UNSET})
     assert list(to_jsonable(given).items()) == [("b", 1), ("7", [2])]  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("name", [None, True, 1.5, b"x", ("a",), "\ud800"])
-def test_what_is_no_name_is_no_member(name: object) -> None:
-    """Only texts and whole numbers name members, and no two alike."""
+def test_an_invalid_name_is_rejected(name: object) -> None:
+    """A name must be a text or an integer, and must be unique."""
     with pytest.raises(NotJSONError, match="name"):
         to_jsonable({name: 1})
     with pytest.raises(NotJSONError, match="two members"):

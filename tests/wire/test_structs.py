@@ -1,4 +1,4 @@
-"""Laws of the shapes: what is read, what is kept, what is refused."""
+"""Laws of the wire structs: what is decoded, what is kept, and what is rejected."""
 
 import copy
 import json
@@ -41,8 +41,8 @@ values = st.recursive(
 )
 
 
-def test_the_seeds_task_is_read_and_written_whole() -> None:
-    """The seed's example survives reading and writing with its ten members and no other."""
+def test_the_task_of_the_seed_survives_a_round_trip() -> None:
+    """The example of the seed is decoded and encoded with its ten members and no other."""
     task = task_decoder.decode(msgspec.json.encode(SEED_TASK))
     assert task.id == SEED_TASK["id"]
     assert dict(task.extra) == {}
@@ -51,8 +51,8 @@ def test_the_seeds_task_is_read_and_written_whole() -> None:
 
 
 @given(st.dictionaries(st.text(), values))
-def test_unknown_members_are_kept_and_known_ones_never_mislead(members: dict[str, object]) -> None:
-    """Whatever else a task holds is in ``extra`` or in its own member, and never an error."""
+def test_unknown_members_are_kept(members: dict[str, object]) -> None:
+    """An unknown member is in ``extra``, and no member is an error."""
     task = task_decoder.decode(msgspec.json.encode(members | {"id": "t", "status": "odd"}))
     assert (task.id, task.status) == ("t", "odd")
     known = set(task.__struct_fields__)
@@ -63,8 +63,8 @@ def test_unknown_members_are_kept_and_known_ones_never_mislead(members: dict[str
 
 
 @given(st.binary())
-def test_garbage_is_one_kind_of_error(data: bytes) -> None:
-    """Bytes that are no task raise ``DecodeError`` and nothing else."""
+def test_any_bytes_are_a_task_or_a_decode_error(data: bytes) -> None:
+    """Bytes that are no task raise ``DecodeError`` and no other exception."""
     try:
         task = task_decoder.decode(data)
     except msgspec.DecodeError:
@@ -75,14 +75,14 @@ def test_garbage_is_one_kind_of_error(data: bytes) -> None:
 @pytest.mark.parametrize(
     "data", [b"[" * 100_000, b'{"a":' * 100_000, b'{"id":"\xff","status":"x"}', b'{"id":"t"}']
 )
-def test_hostile_bytes_are_refused_calmly(data: bytes) -> None:
-    """Bottomless nesting, broken UTF-8 and a missing status are a ``DecodeError``."""
+def test_hostile_bytes_are_a_decode_error(data: bytes) -> None:
+    """Very deep nesting, invalid UTF-8 and a missing status raise ``DecodeError``."""
     with pytest.raises(msgspec.DecodeError):
         task_decoder.decode(data)
 
 
-def test_a_member_of_the_wrong_type_is_set_aside() -> None:
-    """Only ``id`` and ``status`` can make a task unreadable: a paid task is not lost to a typo."""
+def test_a_member_of_the_wrong_type_is_in_extra() -> None:
+    """A member other than ``id`` and ``status`` with a wrong type is moved to ``extra``."""
     task = task_decoder.decode(
         b'{"id":"t","status":"failed","progress":"half","usage":7,"created":"12"}'
     )
@@ -94,33 +94,34 @@ def test_a_member_of_the_wrong_type_is_set_aside() -> None:
     "results",
     ['["1, 2, 3"]', '"1, 2, 3"', '{"text":"1, 2, 3"}', '[{"choices":[{"text":"1, 2, 3"}]}]'],
 )
-def test_a_result_in_an_odd_place_is_found(results: str) -> None:
-    """A result that is its text alone, or stands where the list should, is an answer as well."""
+def test_a_result_in_another_form_is_found(results: str) -> None:
+    """A bare text, and a result that is not in a list, are results."""
     task = task_decoder.decode(f'{{"id":"t","status":"completed","results":{results}}}'.encode())
     assert task.results is not None
     assert decode_completion(task.results[0]).text == "1, 2, 3"
     assert task_decoder.decode(encode(task)) == task
 
 
-@pytest.mark.parametrize("odd_number", ["NaN", "-Infinity", "1e999"])
-def test_numbers_that_are_no_json_cost_nothing_else(odd_number: str) -> None:
-    """What Python's own JSON writes of NaN and infinity is null, and the rest is read."""
-    choice = f'{{"message":{{"content":"x"}},"logprobs":{{"top":{odd_number}}}}}'
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+def test_numbers_that_are_not_json_become_null(number: str) -> None:
+    """NaN and infinite numbers become null, and all other members are decoded."""
+    choice = f'{{"message":{{"content":"x"}},"logprobs":{{"top":{number}}}}}'
     body = f'{{"id":"t","status":"completed","results":[{{"choices":[{choice}]}}]}}'
-    (result,) = task_decoder.decode(body.encode()).results or ()
-    completion = decode_completion(result)
+    results = task_decoder.decode(body.encode()).results
+    assert results is not None
+    completion = decode_completion(results[0])
     assert (completion.text, completion.choices[0].logprobs) == ("x", {"top": None})
 
 
-def test_choices_without_an_index_are_counted() -> None:
-    """Choices that name no place, or one place twice, have the place that they stand at."""
+def test_choices_without_an_index_are_numbered() -> None:
+    """Choices without an index, or with a repeated one, are numbered in their order."""
     two = b'{"choices":[{"index":null,"message":{"content":"a"}},{"message":{"content":"b"}}]}'
     completion = decode_completion(Raw(two))
     assert [(one.index, one.message.content) for one in completion.choices] == [(0, "a"), (1, "b")]
 
 
 def test_a_task_and_a_chunk_can_be_written_as_json() -> None:
-    """What was read is written with its unknown members at their place, by three ways."""
+    """All three ways to encode a struct keep the unknown members in their objects."""
     body = {**SEED_TASK, "results": [{"n": [1]}], "novel": {"a": None}}
     task = task_decoder.decode(msgspec.json.encode(body))
     assert task.to_dict() | {"usage": None, "task_info": None} == task.to_dict()
@@ -134,7 +135,7 @@ def test_a_task_and_a_chunk_can_be_written_as_json() -> None:
 
 
 def test_extra_members_cannot_be_changed() -> None:
-    """What an answer did not name can be read, and nothing else."""
+    """``extra`` is read-only, and can be copied and pickled."""
     extra = task_decoder.decode(b'{"id":"t","status":"x","novel":1}').extra
     assert pickle.loads(pickle.dumps(extra)) == copy.deepcopy(extra) == {"novel": 1}
     with pytest.raises(TypeError, match="read-only"):
@@ -157,10 +158,10 @@ def test_extra_members_cannot_be_changed() -> None:
         (b'{"content":"hello","new":1}', "hello", None),
     ],
 )
-def test_every_known_form_of_a_result_is_read(
+def test_every_known_form_of_a_result_is_decoded(
     result: bytes, text: str, finish_reason: str | None
 ) -> None:
-    """A full ChatCompletion and the short forms give the same text, and their bytes are kept."""
+    """A full completion and the short forms are decoded, and ``raw`` has their bytes."""
     completion = decode_completion(Raw(result))
     assert (completion.text, completion.finish_reason) == (text, finish_reason)
     assert (completion.source, completion.raw) == ("task", result)
@@ -170,14 +171,14 @@ def test_every_known_form_of_a_result_is_read(
 @pytest.mark.parametrize(
     "result", [b"[]", b"1", b"{}", b"null", b'{"choices":7}', b'{"message":"hi"}']
 )
-def test_a_result_without_a_message_is_refused(result: bytes) -> None:
-    """What holds no answer is not read as an empty one."""
+def test_a_result_without_a_message_is_a_decode_error(result: bytes) -> None:
+    """A result without a message raises ``DecodeError``."""
     with pytest.raises(msgspec.DecodeError):
         decode_completion(Raw(result))
 
 
 def test_json_cannot_forge_the_origin_of_a_completion() -> None:
-    """Members called ``source`` and ``raw`` are extra, whatever they claim."""
+    """Members named ``source`` and ``raw`` do not change the origin."""
     completion = decode_completion(
         Raw(b'{"choices":[],"message":{"content":"x"},"source":"stream","raw":"y","(origin)":1}')
     )
@@ -186,13 +187,13 @@ def test_json_cannot_forge_the_origin_of_a_completion() -> None:
 
 
 def test_repr_of_a_completion_shows_no_text() -> None:
-    """What the model said stays out of logs."""
+    """The repr of a completion does not contain its text."""
     assert "secret" not in repr(decode_completion(Raw(b'{"text":"secret"}')))
     assert repr(ChatCompletion())
 
 
-def test_a_chunk_speaks_for_its_first_choice() -> None:
-    """The short properties of a chunk are always usable, on empty chunks too."""
+def test_the_properties_of_a_chunk_are_those_of_its_first_choice() -> None:
+    """The properties are those of the first choice, and empty for a chunk without one."""
     delta = delta_decoder.decode(
         b'{"choices":[{"index":1,"delta":{"role":"assistant","content":"a","reasoning_content":"b",'
         b'"novel":[1]},"finish_reason":"stop"}],"obfuscation":"zz"}'
@@ -219,8 +220,8 @@ def test_a_chunk_speaks_for_its_first_choice() -> None:
         ("null", ""),
     ],
 )
-def test_a_text_is_read_in_every_form(content: str, text: str) -> None:
-    """Parts are joined, JSON is its own text, and neither a chunk nor a result loses a word."""
+def test_a_text_is_decoded_in_every_form(content: str, text: str) -> None:
+    """Text parts are joined, and any other JSON value becomes its JSON text."""
     message = f'{{"role":null,"content":{content}}}'
     assert delta_decoder.decode(f'{{"choices":[{{"delta":{message}}}]}}'.encode()).text == text
     completion = decode_completion(Raw(f'{{"choices":[{{"message":{message}}}]}}'.encode()))
@@ -229,7 +230,7 @@ def test_a_text_is_read_in_every_form(content: str, text: str) -> None:
     assert json.loads(completion.to_json())["choices"][0]["message"]["role"] == "assistant"
 
 
-# An odd value of a known member is one that none of them has.
+# No known member has one of these values.
 odd: st.SearchStrategy[Any] = st.sampled_from([None, [], [7], True, {"?": [1]}, "odd"])
 MEMBERS = {
     "id": "c",
@@ -247,26 +248,26 @@ CALL = {"id": "call", "type": "function", "function": {"name": "f", "arguments":
 
 @given(st.data())
 def test_no_odd_member_costs_a_paid_answer(data: st.DataObject) -> None:
-    """Whatever optional members hold, at every depth, the answer is read and its text is whole."""
+    """For any values of optional members, at any depth, the completion has its text."""
 
-    def spoilt(members: dict[str, Any]) -> dict[str, Any]:
+    def corrupted(members: dict[str, Any]) -> dict[str, Any]:
         named = data.draw(st.sets(st.sampled_from(sorted(members))))
         return {**members, **{name: data.draw(odd) for name in named}, **data.draw(unknown)}
 
     unknown: st.SearchStrategy[dict[str, Any]]
     unknown = st.sampled_from([{}, {"novel": None}, {"novel": {"a": [1, None]}, "": "x"}])
-    message = spoilt(MESSAGE | {"tool_calls": [spoilt(CALL), data.draw(odd)]})
-    choice = spoilt({"index": 0, "finish_reason": "stop", "logprobs": None})
-    body = spoilt(MEMBERS) | {"choices": [choice | {"message": message | {"content": "truth"}}]}
+    message = corrupted(MESSAGE | {"tool_calls": [corrupted(CALL), data.draw(odd)]})
+    choice = corrupted({"index": 0, "finish_reason": "stop", "logprobs": None})
+    body = corrupted(MEMBERS) | {"choices": [choice | {"message": message | {"content": "text"}}]}
     raw = json.dumps(body).encode()
     completion = decode_completion(Raw(raw))
-    assert completion.text == "truth"
+    assert completion.text == "text"
     assert completion.raw == raw
     assert decode_completion(Raw(encode_completion(completion))) == completion
     assert pickle.loads(pickle.dumps(completion)) == completion
     again = json.loads(completion.to_json())
     assert again == completion.to_dict()
-    assert again["choices"][0]["message"]["content"] == "truth"
+    assert again["choices"][0]["message"]["content"] == "text"
     assert msgspec.json.encode(completion)
     for name, value in body.items():
         if name not in KNOWN_NAMES:
@@ -274,8 +275,8 @@ def test_no_odd_member_costs_a_paid_answer(data: st.DataObject) -> None:
 
 
 @given(st.dictionaries(st.text().filter(lambda name: name not in {"model", "messages"}), values))
-def test_a_request_keeps_what_it_does_not_know(extra: dict[str, object]) -> None:
-    """Unknown members reach the body at their own level, those that look like ours included."""
+def test_a_request_keeps_unknown_members(extra: dict[str, object]) -> None:
+    """Unknown members are in the body of the request, each in its object."""
     body = {"model": "m", "messages": [{"role": "user", "content": "x", "cache": {"(extra)": 1}}]}
     unknown = {f"x-{name}": value for name, value in extra.items()}
     request = request_decoder.convert(body | unknown)
@@ -283,7 +284,7 @@ def test_a_request_keeps_what_it_does_not_know(extra: dict[str, object]) -> None
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "expected"),
     [
         ('{"error":{"message":"m","type":"t","code":"c"}}', ("m", "t", "c", None, True)),
         ('{"error":{"message":"m","code":503}}', ("m", None, "503", None, True)),
@@ -307,30 +308,32 @@ def test_a_request_keeps_what_it_does_not_know(extra: dict[str, object]) -> None
         ('"m"', ("m", None, None, None, False)),
     ],
 )
-def test_every_kind_of_error_body_is_understood(data: str, told: tuple[object, ...]) -> None:
-    """The service's envelope and other frameworks' bodies: every reason is kept (contract §8.1)."""
+def test_every_known_form_of_an_error_body_is_decoded(
+    data: str, expected: tuple[object, ...]
+) -> None:
+    """The members of the envelope and of other frameworks' bodies are found (contract §8.1)."""
     body, enveloped = decode_error(data.encode())
     assert body is not None
-    assert (body.message, body.type, body.code, body.param, enveloped) == told
+    assert (body.message, body.type, body.code, body.param, enveloped) == expected
 
 
 @pytest.mark.parametrize(
     "page", [b"", b"error code: 1010", b"<html>", b"[1]", b"\xff", b"[" * 10_000, b"{}", b"7"]
 )
-def test_a_page_gives_no_reason(page: bytes) -> None:
-    """What a proxy answers with is no error of the service (contract Q6)."""
+def test_a_page_of_a_proxy_is_no_error_body(page: bytes) -> None:
+    """The page of a proxy is not an error of the service (contract Q6)."""
     assert decode_error(page) == (None, False)
 
 
 @given(values)
-def test_no_error_body_is_fatal(value: object) -> None:
-    """Whatever JSON stands in the place of an error is read without an exception."""
+def test_any_error_body_is_decoded(value: object) -> None:
+    """Any JSON value in place of an error is decoded without an exception."""
     for data in (value, {"error": value}, {"detail": value}):
         decode_error(msgspec.json.encode(data))
 
 
-def test_media_results_are_open() -> None:
-    """Outputs keep every member; those with a link are found (contract §9)."""
+def test_media_results_keep_every_member() -> None:
+    """Media results keep every member, and their URLs are found (contract §9)."""
     result = decode_media((Raw(b'{"url":"https://x/1","seed":7}'), Raw(b'{"voice_id":"v"}')))
     assert result.urls == ("https://x/1",)
     assert result.items[1] == {"voice_id": "v"}
@@ -341,8 +344,8 @@ def test_media_results_are_open() -> None:
 
 
 @given(st.text())
-def test_an_id_cannot_leave_its_segment(text: str) -> None:
-    """What counts as a task id is one harmless segment of a path (contract §4.1)."""
+def test_a_task_id_is_one_segment_of_a_path(text: str) -> None:
+    """A valid task id stays in one segment of the path (contract §4.1)."""
     if is_task_id(text):
         assert task_path(text).count("/") == 3
         assert stream_path(text).count("/") == 5
@@ -350,6 +353,6 @@ def test_an_id_cannot_leave_its_segment(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", ".", "..", "a/b", "a?b", "a b", "a\n", "é", "x" * 257])
-def test_texts_that_are_no_ids(text: str) -> None:
-    """Empty, dots alone, separators, white space and length are refused."""
+def test_these_texts_are_no_task_ids(text: str) -> None:
+    """Empty texts, dots alone, separators, white space and long texts are no task ids."""
     assert not is_task_id(text)
