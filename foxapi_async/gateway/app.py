@@ -17,7 +17,7 @@ from foxapi_async.gateway.routes import Routes
 from foxapi_async.gateway.settings import GatewayOptions, GatewaySettings
 from foxapi_async.gateway.sse_response import EventStreams
 from foxapi_async.gateway.stats import GatewayStats
-from foxapi_async.gateway.store import open_store
+from foxapi_async.gateway.store import make_store
 
 SETTINGS: Final = web.AppKey("settings", GatewaySettings)
 STATS: Final = web.AppKey("stats", GatewayStats)
@@ -41,7 +41,7 @@ def make_app(**options: Unpack[GatewayOptions]) -> web.Application:
     """
     settings = GatewaySettings(**options)
     stats = GatewayStats()
-    store = open_store(settings)
+    store = make_store(settings)
     engine = Engine(settings=settings, store=store, stats=stats)
     streams = EventStreams(stats)
     keys = APIKeys(settings.credits, price=settings.price)
@@ -71,7 +71,7 @@ def make_app(**options: Unpack[GatewayOptions]) -> web.Application:
     async def shut_down(_: web.Application) -> None:
         injector.release()
         await engine.aclose()
-        store.cut()
+        store.close_readers()
         streams.abort_stalled()
 
     async def clean_up(_: web.Application) -> None:

@@ -109,7 +109,7 @@ class Routes:
         if request.query_string and request.query.get("sync_upstream", "") not in _BOOLEANS:
             raise APIError.invalid("sync_upstream", "sync_upstream must be true or false")
         task_id = request.match_info["task_id"]
-        snapshot = await self._store.answer(task_id, owner)
+        snapshot = await self._store.snapshot(task_id, owner)
         if snapshot is None:
             raise APIError(404, f"task {task_id!r} was not found")
         return _json(snapshot)

@@ -4,15 +4,16 @@ import asyncio
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import foxapi_async.gateway.store
 from foxapi_async._clock import ManualClock, settle
+from foxapi_async._sql.sqlite import read_pragma
+from foxapi_async._sql.worker import THREAD_NAME
 from foxapi_async._wire.request import GenerationRequest, Message
 from foxapi_async._wire.task import Status, StreamRef, UnifiedTask
 from foxapi_async.errors import ConfigError
@@ -21,9 +22,8 @@ from foxapi_async.gateway.api_errors import APIError
 from foxapi_async.gateway.engine import Engine
 from foxapi_async.gateway.settings import GatewaySettings
 from foxapi_async.gateway.stats import GatewayStats
-from foxapi_async.gateway.store import open_store
+from foxapi_async.gateway.store import SqlStore, make_store
 from foxapi_async.gateway.store.schema import APPLICATION
-from foxapi_async.gateway.store.sql_store import SqlStore
 
 if TYPE_CHECKING:
     from tests.gateway.conftest import Serve, Service
@@ -198,9 +198,10 @@ def other_version(data: Path) -> None:
         (foreign, "another program"),
         (other_version, "schema is number 99, this one's is 1"),
         (lambda data: data.write_text("dear diary, " * 100), "no data file"),
-        (lambda data: data.mkdir(), "cannot"),
+        (lambda data: data.write_text("x"), "was cut off"),
+        (lambda data: data.mkdir(), "is a folder"),
     ],
-    ids=["another program", "another version", "text", "folder"],
+    ids=["another program", "another version", "text", "fragment", "folder"],
 )
 async def test_a_file_of_another_kind_is_refused(
     data: Path, write: Callable[[Path], object], reason: str
@@ -219,16 +220,12 @@ async def test_a_folder_that_is_missing_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere.fox\.db"):
         async with Gateway(data=tmp_path / "nowhere" / "fox.db"):
             pass
-    assert not [thread for thread in threading.enumerate() if "connection" in thread.name]
+    await until(lambda: THREAD_NAME not in {thread.name for thread in threading.enumerate()})
 
 
-@pytest.mark.parametrize("name", ["aiosqlite", "sqlalchemy"])
-def test_a_missing_extra_is_told(data: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_missing_extra_is_told(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the extra a data file is refused with what to install."""
-    for module in [item for item in sys.modules if item.startswith("foxapi_async.gateway.store.")]:
-        monkeypatch.delitem(sys.modules, module)
-        monkeypatch.delattr(foxapi_async.gateway.store, module.rpartition(".")[2])
-    monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
     with pytest.raises(ConfigError, match=r"pip install 'foxapi-async\[gateway\]'"):
         make_app(data=data)
 
@@ -294,7 +291,7 @@ async def test_a_replay_in_progress_outlives_the_retention(data: Path) -> None:
 async def test_a_submit_whose_client_left_is_a_task(data: Path) -> None:
     """A task that is being kept when its client leaves is there, and runs."""
     settings = GatewaySettings(data=data, queue_delay=0, token_delay=0)
-    store, stats = open_store(settings), GatewayStats()
+    store, stats = make_store(settings), GatewayStats()
     engine = Engine(settings=settings, store=store, stats=stats)
     engine.resume(await store.open())
     submit = asyncio.create_task(engine.submit(REQUEST))
@@ -309,7 +306,7 @@ async def test_a_submit_whose_client_left_is_a_task(data: Path) -> None:
 async def test_a_submit_that_is_open_is_answered_at_shutdown(data: Path) -> None:
     """A task that is being kept at shutdown gets its answer, and runs after the restart."""
     settings = GatewaySettings(data=data, queue_delay=0, token_delay=0)
-    store, stats = open_store(settings), GatewayStats()
+    store, stats = make_store(settings), GatewayStats()
     engine = Engine(settings=settings, store=store, stats=stats)
     engine.resume(await store.open())
     submits = [asyncio.create_task(engine.submit(REQUEST)) for _ in range(5)]
@@ -319,7 +316,7 @@ async def test_a_submit_that_is_open_is_answered_at_shutdown(data: Path) -> None
     with pytest.raises(APIError, match="shutting down"):
         await engine.submit(REQUEST)
     await store.aclose()
-    store = open_store(settings)
+    store = make_store(settings)
     found = await store.open()
     assert [item.task for item in found.unfinished] == tasks
     engine = Engine(settings=settings, store=store, stats=stats)
@@ -335,9 +332,11 @@ async def test_what_cannot_be_kept_is_not_seen(data: Path) -> None:
     store, stats = SqlStore(data, settings.clock, retention=900, task_retention=900), GatewayStats()
     engine = Engine(settings=settings, store=store, stats=stats)
     engine.resume(await store.open())
-    connection = store._database._connection
-    (pages,) = [row[0] for row in await connection.execute_fetchall("PRAGMA page_count")]
-    await connection.execute_fetchall(f"PRAGMA max_page_count = {pages + 3}")
+
+    def pragma(text: str) -> Awaitable[Any]:
+        return store._committer.run(lambda tables: read_pragma(tables.connection, text))
+
+    await pragma(f"max_page_count = {await pragma('page_count') + 3}")
     long = Message(role="user", content="tell me of " + "x" * 3000)
     tasks: list[UnifiedTask] = []
     with pytest.raises(APIError, match="cannot store"):
@@ -345,8 +344,8 @@ async def test_what_cannot_be_kept_is_not_seen(data: Path) -> None:
             request = GenerationRequest(model="gpt-5.5", messages=(long,), stream=True)
             tasks.append(await engine.submit(request))
     assert tasks
-    assert await store.answer(tasks[0].id) is not None
-    await connection.execute_fetchall("PRAGMA max_page_count = 100000")
+    assert await store.snapshot(tasks[0].id) is not None
+    await pragma("max_page_count = 100000")
     await engine.aclose()
     await store.aclose()
     store = SqlStore(data, settings.clock, retention=900, task_retention=900)

@@ -17,8 +17,7 @@ from foxapi_async._wire.task import Status, UnifiedTask
 from foxapi_async.gateway.models.schema_merge import UnsatisfiableError
 from foxapi_async.gateway.models.schema_values import generate
 from foxapi_async.gateway.request_validation import MAX_DEPTH, MAX_VALUES
-from foxapi_async.gateway.store import UnstorableError
-from foxapi_async.gateway.store.sql_store import SqlStore
+from foxapi_async.gateway.store import SqlStore, UnstorableError
 
 if TYPE_CHECKING:
     from tests.gateway.conftest import Serve, Service

@@ -14,9 +14,8 @@ from msgspec.structs import replace
 from foxapi_async._clock import ManualClock
 from foxapi_async._wire.request import GenerationRequest, Message
 from foxapi_async._wire.task import Status, StreamRef, UnifiedTask
-from foxapi_async.gateway.store import MemoryStore, Store
+from foxapi_async.gateway.store import MemoryStore, SqlStore, Store
 from foxapi_async.gateway.store.schema import MOST_CHUNKS
-from foxapi_async.gateway.store.sql_store import SqlStore
 
 REQUEST = GenerationRequest(model="gpt-5.5", messages=(Message(role="user", content="hi"),))
 IDS = tuple("abcdef")
@@ -51,10 +50,10 @@ async def test_a_task_is_its_owner_s_alone(store: Store) -> None:
     """To all but its owner a task and its stream are not there, and each pays for his own."""
     assert await store.add(new_task("a"), REQUEST, "ann")
     assert not await store.add(new_task("a"), REQUEST, "bob")
-    assert await store.answer("a", "ann")
+    assert await store.snapshot("a", "ann")
     assert await store.log("a", "ann") is not None
     for other in ("bob", ""):
-        assert await store.answer("a", other) is None
+        assert await store.snapshot("a", other) is None
         assert await store.log("a", other) is None
     assert [await store.spent(name) for name in ("ann", "bob", "")] == [1, 0, 0]
 
@@ -102,7 +101,7 @@ class Pair:
 
     async def add(self, task_id: str, owner: str, *, stream: bool) -> None:
         """Add a task, or find both unwilling."""
-        if task_id in self.frames and await self.memory.answer(task_id, owner) is None:
+        if task_id in self.frames and await self.memory.snapshot(task_id, owner) is None:
             # Memory has forgotten it, a file might not have yet: no gateway gives an id again.
             return
         task = new_task(task_id, stream=stream)
@@ -150,7 +149,7 @@ class Pair:
     async def _seen(self, store: Store, ids: Sequence[str]) -> Seen:
         return {
             (task_id, owner): (
-                await store.answer(task_id, owner),
+                await store.snapshot(task_id, owner),
                 await self._chunks(store, task_id, owner),
             )
             for task_id in ids

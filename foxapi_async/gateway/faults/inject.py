@@ -131,7 +131,7 @@ class FaultInjector:
 
     async def _snapshot(self, request: web.Request, task_id: str) -> bytes | None:
         owner = self._keys.authenticate(request.headers.get(hdrs.AUTHORIZATION))
-        return await self._store.answer(task_id, owner)
+        return await self._store.snapshot(task_id, owner)
 
     def _without_results(self, response: web.StreamResponse, call: CallInfo) -> web.StreamResponse:
         """Remove the results of a completed task if a rule says so."""

@@ -1,15 +1,21 @@
-"""One task in memory."""
+"""Tasks in memory."""
+
+from collections import OrderedDict
+from typing import Final
 
 from foxapi_async._wire.base import encode
 from foxapi_async._wire.task import UnifiedTask
 from foxapi_async.gateway.chunk_log import ChunkLog
 
+# Bytes that a Python object takes beside its content.
+_OVERHEAD: Final = 64
+
 
 class Entry:
     """The newest snapshot of a task and its chunks.
 
-    The JSON is made when it is asked for and kept until the next snapshot; of a task that has ended
-    nothing but the JSON is left. ``key`` is the store's own name for the task.
+    The JSON is encoded on demand and kept until the next snapshot. When the task has ended, only
+    the JSON is kept. ``key`` is the store's own number of the task.
     """
 
     __slots__ = ("_json", "ended", "key", "log", "owner", "task")
@@ -35,9 +41,44 @@ class Entry:
         self._json = None
 
     def finish(self, json: bytes, *, ended: float, closing: bytes) -> None:
-        """Keep the last snapshot, and that alone, and end the log."""
+        """Replace the snapshot by the JSON of the last one, and end the log."""
         self.task = None
         self._json = json
         self.ended = ended
         if self.log is not None:
             self.log.end(closing)
+
+
+class LRUCache:
+    """Ended entries of up to ``capacity`` bytes; the least recently used is dropped first."""
+
+    def __init__(self, capacity: int) -> None:
+        self._free = capacity
+        self._entries: OrderedDict[str, tuple[Entry, int]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, task_id: str) -> Entry | None:
+        """Return an entry, which is the most recently used one then."""
+        found = self._entries.get(task_id)
+        if found is None:
+            return None
+        self._entries.move_to_end(task_id)
+        return found[0]
+
+    def put(self, task_id: str, entry: Entry) -> None:
+        """Add an entry, and drop others to make room for it."""
+        size = _size(entry)
+        self._free -= size
+        self._entries[task_id] = entry, size
+        while self._free < 0:
+            _, (_, dropped) = self._entries.popitem(last=False)
+            self._free += dropped
+
+
+def _size(entry: Entry) -> int:
+    size = len(entry.json) + 8 * _OVERHEAD
+    if entry.log is not None:
+        size += entry.log.size + _OVERHEAD * len(entry.log)
+    return size

@@ -1,4 +1,4 @@
-"""Tasks that are forgotten with the process."""
+"""Tasks that are lost with the process."""
 
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -21,16 +21,16 @@ class MemoryStore:
         self._task_retention = task_retention
         self._entries: dict[str, Entry] = {}
         self._spent: Counter[str] = Counter()
-        # Each retention is one length of time, so what was finished first expires first.
+        # Each retention has one length, so tasks expire in the order in which they end.
         self._finished_logs: deque[tuple[float, str]] = deque()
         self._finished_tasks: deque[tuple[float, str]] = deque()
 
     async def open(self) -> Restored:
-        """Find nothing."""
+        """Return an empty state."""
         return Restored()
 
     async def add(self, task: UnifiedTask, request: GenerationRequest, owner: str = "") -> bool:
-        """Keep a new task and forget those that have expired."""
+        """Add a new task, and drop the expired ones."""
         del request
         self._expire()
         if task.id in self._entries:
@@ -47,7 +47,7 @@ class MemoryStore:
             entry.log.extend(frames)
 
     async def finish(self, task: UnifiedTask, closing: bytes) -> None:
-        """Keep the last snapshot and end the log."""
+        """Replace the snapshot by the last one and end the log."""
         entry = self._entries[task.id]
         now = self._clock.time()
         entry.finish(encode(task), ended=now, closing=closing)
@@ -55,13 +55,13 @@ class MemoryStore:
         if entry.log is not None:
             self._finished_logs.append((now + self._retention, task.id))
 
-    async def answer(self, task_id: str, owner: str = "") -> bytes | None:
+    async def snapshot(self, task_id: str, owner: str = "") -> bytes | None:
         """Return the newest snapshot as JSON."""
         entry = self._find(task_id, owner)
         return entry.json if entry is not None else None
 
     async def log(self, task_id: str, owner: str = "") -> ChunkLog | None:
-        """Return the chunks while they can be read."""
+        """Return the chunks while they are retained."""
         entry = self._find(task_id, owner)
         return entry.log if entry is not None else None
 
@@ -69,14 +69,14 @@ class MemoryStore:
         """Return how many tasks the owner has made."""
         return self._spent[owner]
 
-    def cut(self) -> None:
-        """Cut the readers of unfinished logs off."""
+    def close_readers(self) -> None:
+        """End the logs of running tasks: their readers get no more chunks."""
         for entry in self._entries.values():
             if entry.log is not None and not entry.log.ended:
                 entry.log.end()
 
     async def aclose(self) -> None:
-        """Let go of nothing: it all goes with the store."""
+        """Do nothing: nothing is open."""
 
     def _find(self, task_id: str, owner: str) -> Entry | None:
         self._expire()
@@ -84,7 +84,7 @@ class MemoryStore:
         return entry if entry is not None and entry.owner == owner else None
 
     def _expire(self) -> None:
-        """Forget what is too old: a look at two heads, and constant work for each that goes."""
+        """Drop what is too old, with constant work for each log and task that is dropped."""
         now = self._clock.time()
         while self._finished_logs and self._finished_logs[0][0] <= now:
             entry = self._entries.get(self._finished_logs.popleft()[1])

@@ -1,4 +1,4 @@
-"""What a store of tasks must do."""
+"""The interface of the stores, and the values that they return."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
@@ -8,11 +8,11 @@ from foxapi_async._wire.task import UnifiedTask
 
 
 class StoreError(Exception):
-    """What was to be kept could not be: the disk is full, or gone. Nothing of it is to be seen."""
+    """Nothing can be written or read, for example because the disk is full."""
 
 
 class UnstorableError(Exception):
-    """One task has a value that no row can hold. What belongs to other tasks is kept."""
+    """One task has a value that no row can hold. Other tasks are stored."""
 
 
 class Log(Protocol):
@@ -20,48 +20,48 @@ class Log(Protocol):
 
     @property
     def closing(self) -> bytes:
-        """The event that ends the stream; empty if none ever will. Ask once the chunks end."""
+        """The event that ends the stream, or nothing. It is known once the chunks end."""
         ...
 
     async def read(self, offset: int) -> Sequence[bytes]:
-        """Return some chunks from ``offset`` on once there are any; none means the end."""
+        """Return some chunks from ``offset`` on once there are any; none at the end."""
         ...
 
 
 class Unfinished(NamedTuple):
-    """A task that was running when the store was last used."""
+    """A task that had not ended when the store was last used."""
 
     task: UnifiedTask
     request: GenerationRequest | None
-    """``None`` when it cannot be read any more."""
+    """``None`` if it cannot be read any more."""
 
     frames: Sequence[bytes]
-    """The chunks that it has written."""
+    """The chunks that were written."""
 
 
 class Restored(NamedTuple):
-    """What a store has kept from earlier runs of the gateway."""
+    """What earlier runs of the gateway have left in a store."""
 
     runs: int = 0
-    """How many runs there were."""
+    """The number of earlier runs."""
 
     unfinished: Sequence[Unfinished] = ()
 
 
 class Store(Protocol):
-    """Keeps what the gateway must not forget. What a call has returned from is there to be seen.
+    """Stores the tasks of a gateway. When a call returns, its data is stored and visible.
 
-    Every task has an ``owner``, any text; to another owner the task is not there. A gateway that
-    tells nobody apart uses the empty one. A task has one writer, which waits for each call before
-    the next. ``add``, ``advance`` and ``finish`` raise ``StoreError`` and ``UnstorableError``.
+    Each task has an ``owner``, which is any text; it is invisible to other owners. Without keys the
+    owner is empty. Only one caller writes a task, and it awaits each call before the next.
+    ``add``, ``advance`` and ``finish`` raise ``StoreError`` and ``UnstorableError``.
     """
 
     async def open(self) -> Restored:
-        """Begin; ``ConfigError`` when what was kept cannot be used. To be called first, once."""
+        """Open the store, first and once. ``ConfigError`` if its data cannot be used."""
         ...
 
     async def add(self, task: UnifiedTask, request: GenerationRequest, owner: str = "") -> bool:
-        """Keep a new task, with a log of chunks if it streams; ``False`` when its id is taken."""
+        """Add a new task, with a log of chunks if it streams; ``False`` if its id is taken."""
         ...
 
     async def advance(self, task: UnifiedTask, frames: Sequence[bytes] = ()) -> None:
@@ -69,25 +69,25 @@ class Store(Protocol):
         ...
 
     async def finish(self, task: UnifiedTask, closing: bytes) -> None:
-        """Keep the last snapshot and end the log. Retention is counted from here."""
+        """Store the last snapshot and end the log. Retention begins now."""
         ...
 
-    async def answer(self, task_id: str, owner: str = "") -> bytes | None:
-        """Return the newest snapshot as JSON; ``None`` when the owner has no such task."""
+    async def snapshot(self, task_id: str, owner: str = "") -> bytes | None:
+        """Return the newest snapshot as JSON; ``None`` if the owner has no such task."""
         ...
 
     async def log(self, task_id: str, owner: str = "") -> Log | None:
-        """Return the chunks; ``None`` when there is no such task, no stream, or no longer."""
+        """Return the chunks; ``None`` if the owner has no such task, or it has no stream now."""
         ...
 
     async def spent(self, owner: str) -> int:
-        """Return how many tasks the owner has made, those that have expired included."""
+        """Return how many tasks the owner has made, the expired ones included."""
         ...
 
-    def cut(self) -> None:
-        """Cut the readers of unfinished logs off: no more will be written."""
+    def close_readers(self) -> None:
+        """End the logs of running tasks: their readers get no more chunks."""
         ...
 
     async def aclose(self) -> None:
-        """Keep what is still to be kept and let go of everything. May be called at any time."""
+        """Write what is still waiting, and close the store. It may be called at any time."""
         ...

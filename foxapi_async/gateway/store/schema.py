@@ -4,6 +4,8 @@ from typing import Any, Final
 
 from sqlalchemy import (
     Column,
+    ColumnElement,
+    Dialect,
     Float,
     Index,
     Integer,
@@ -18,123 +20,100 @@ from sqlalchemy import (
     insert,
     null,
     select,
+    type_coerce,
     update,
 )
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.types import NullType
 
-# Says in the file's header whose it is: "FoxA".
+# The mark of this program in the header of the file: "FoxA".
 APPLICATION: Final = 0x466F7841
 VERSION: Final = 1
 
-_dialect: Any = sqlite.dialect(paramstyle="named")
-
-
-def _sql(statement: Any) -> str:
-    return str(statement.compile(dialect=_dialect))
-
-
-_metadata = MetaData()
+METADATA: Final = MetaData()
 
 _task = Table(
     "task",
-    _metadata,
+    METADATA,
     Column("key", Integer, primary_key=True),
     Column("id", Text, nullable=False, unique=True),
     Column("owner", Text, nullable=False),
-    # The newest snapshot as JSON. While chunks come, the newest of them has the progress.
+    # The newest snapshot as JSON. While chunks are written, the last of them has the progress.
     Column("answer", LargeBinary, nullable=False),
-    # What to go on with after a restart; null once the task has ended.
+    # What a restart resumes the task with; null once the task has ended.
     Column("request", LargeBinary),
     # Unix seconds; null while the task runs.
     Column("ended", Float),
-    # The event that ends the stream; null while there is none, if there never is, or no longer.
+    # The event that ends the stream; null while the task runs, without a stream, or once expired.
     Column("closing", LargeBinary),
 )
-_ended = Index("task_ended", _task.c.ended)
-# The tasks that have their chunks still: they are found without a look at those that lost them.
-_replayed = Index("task_replayed", _task.c.ended, sqlite_where=_task.c.closing.is_not(None))
+Index("task_ended", _task.c.ended)
+# Only the tasks that still have their chunks.
+Index("task_replayed", _task.c.ended, sqlite_where=_task.c.closing.is_not(None))
 
 _chunk = Table(
     "chunk",
-    _metadata,
+    METADATA,
     Column("task", Integer, primary_key=True, autoincrement=False),
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("progress", Integer, nullable=False),
     Column("frame", LargeBinary, nullable=False),
-    # The chunks of a task lie side by side, in their order.
+    # The chunks of a task are stored side by side, in their order.
     sqlite_with_rowid=False,
 )
 
-# What is forgotten with the tasks and counts nevertheless.
+# Counts of deleted tasks, which are charged to their owners all the same.
 _spent = Table(
     "spent",
-    _metadata,
+    METADATA,
     Column("owner", Text, primary_key=True),
     Column("tasks", Integer, nullable=False),
     sqlite_with_rowid=False,
 )
-_run = Table("run", _metadata, Column("number", Integer, primary_key=True))
+_run = Table("run", METADATA, Column("number", Integer, primary_key=True))
 
-CREATE: Final = tuple(
-    _sql(item)
-    for item in (
-        *(CreateTable(table) for table in _metadata.sorted_tables),
-        CreateIndex(_ended),
-        CreateIndex(_replayed),
-    )
-)
 
-BEGIN_RUN: Final = _sql(insert(_run))
-RUN: Final = _sql(select(func.max(_run.c.number)))
-LAST_KEY: Final = _sql(select(func.max(_task.c.key)))
+def _stored(*columns: Column[Any]) -> list[ColumnElement[Any]]:
+    """Select columns as the file has them: what is damaged may be of another type."""
+    return [type_coerce(column, NullType()).label(column.name) for column in columns]
 
-_has_ended = bindparam("ended", type_=Float).is_not(None)
-ADD_TASK: Final = _sql(
-    insert(_task)
-    .values(
-        {
-            name: bindparam(name, type_=_task.c[name].type)
-            for name in ("key", "id", "owner", "answer", "request")
-        }
-    )
-    # A taken id is found by the count of rows: an error would undo the whole transaction.
-    .prefix_with("OR IGNORE")
-)
-_ADD_CHUNK: Final = str(insert(_chunk).compile(dialect=sqlite.dialect(paramstyle="qmark")))
-UPDATE_TASK: Final = _sql(
+
+ADD_RUN: Final = insert(_run)
+COUNT_RUNS: Final = select(func.max(_run.c.number))
+LAST_KEY: Final = select(func.max(_task.c.key))
+
+ADD_TASK: Final = insert(_task)
+HAS_ID: Final = select(_task.c.key).where(_task.c.id == bindparam("id"))
+UPDATE_TASK: Final = (
     update(_task)
-    .where(_task.c.key == bindparam("of"))
+    .where(_task.c.key == bindparam("of_key"))
     .values(
-        answer=bindparam("answer"),
-        ended=bindparam("ended"),
-        closing=bindparam("closing"),
-        request=case((_has_ended, null()), else_=_task.c.request),
+        answer=bindparam("new_answer"),
+        ended=bindparam("new_ended", type_=Float()),
+        closing=bindparam("new_closing"),
+        request=case(
+            (bindparam("new_ended", type_=Float()).is_not(None), null()), else_=_task.c.request
+        ),
     )
 )
 # SQLite's own limit is 32766 values in a statement.
 MOST_CHUNKS: Final = 512
 
 
-def add_chunks(rows: int) -> str:
+def add_chunks(rows: int, dialect: Dialect) -> str:
     """Return what inserts so many chunks: task, number, progress and frame of each, in a row.
 
-    One statement instead of many, because the thread that runs it lets go of the interpreter for
-    each, and must wait for the event loop to have it again.
+    One statement instead of many, because SQLite's driver releases the interpreter for each, and
+    then has to wait for the event loop to get it again.
     """
-    head, _, row = _ADD_CHUNK.partition(" VALUES ")
+    head, _, row = str(insert(_chunk).compile(dialect=dialect)).partition(" VALUES ")
     return f"{head} VALUES {', '.join([row] * rows)}"
 
 
-HAS_KEY: Final = _sql(select(_task.c.key).where(_task.c.key == bindparam("key")))
-
-FIND_TASK: Final = _sql(
-    select(_task.c.key, _task.c.owner, _task.c.answer, _task.c.ended, _task.c.closing).where(
-        _task.c.id == bindparam("id")
-    )
-)
-PAGE: Final = _sql(
-    select(_chunk.c.frame)
+FIND_TASK: Final = select(
+    *_stored(_task.c.key, _task.c.owner, _task.c.answer, _task.c.ended, _task.c.closing)
+).where(_task.c.id == bindparam("id"))
+PAGE: Final = (
+    select(*_stored(_chunk.c.frame))
     .where(
         _chunk.c.task == bindparam("task"),
         _chunk.c.number >= bindparam("first"),
@@ -142,36 +121,33 @@ PAGE: Final = _sql(
     )
     .order_by(_chunk.c.number)
 )
-UNFINISHED: Final = _sql(
-    select(_task.c.key, _task.c.id, _task.c.owner, _task.c.answer, _task.c.request)
+UNFINISHED: Final = (
+    select(*_stored(_task.c.key, _task.c.id, _task.c.owner, _task.c.answer, _task.c.request))
     .where(_task.c.ended.is_(None))
     .order_by(_task.c.key)
 )
-CHUNKS_OF: Final = _sql(
-    select(_chunk.c.progress, _chunk.c.frame)
+CHUNKS_OF: Final = (
+    select(*_stored(_chunk.c.progress, _chunk.c.frame))
     .where(_chunk.c.task == bindparam("task"))
     .order_by(_chunk.c.number)
 )
-SPENT: Final = _sql(
+SPENT: Final = (
     select(_task.c.owner, func.count())
     .group_by(_task.c.owner)
     .union_all(select(_spent.c.owner, _spent.c.tasks))
 )
 
-_before = bindparam("before", type_=Float)
-EXPIRED_LOGS: Final = _sql(
-    select(_task.c.key).where(_task.c.closing.is_not(None), _task.c.ended <= _before)
+_before = bindparam("before", type_=Float())
+EXPIRED_LOGS: Final = select(_task.c.key).where(
+    _task.c.closing.is_not(None), _task.c.ended <= _before
 )
-EXPIRED_TASKS: Final = _sql(select(_task.c.key, _task.c.owner).where(_task.c.ended <= _before))
-FORGET_CHUNKS: Final = _sql(delete(_chunk).where(_chunk.c.task == bindparam("task")))
-FORGET_LOG: Final = _sql(
-    update(_task).where(_task.c.key == bindparam("task")).values(closing=null())
-)
-FORGET_TASK: Final = _sql(delete(_task).where(_task.c.key == bindparam("task")))
-KEEP_SPENT: Final = _sql(
-    sqlite.insert(_spent)
-    .values(owner=bindparam("owner"), tasks=bindparam("tasks"))
-    .on_conflict_do_update(
-        index_elements=[_spent.c.owner], set_={"tasks": _spent.c.tasks + bindparam("more")}
-    )
+EXPIRED_TASKS: Final = select(_task.c.key, _task.c.owner).where(_task.c.ended <= _before)
+DELETE_CHUNKS: Final = delete(_chunk).where(_chunk.c.task == bindparam("of_task"))
+DELETE_LOG: Final = update(_task).where(_task.c.key == bindparam("of_task")).values(closing=null())
+DELETE_TASK: Final = delete(_task).where(_task.c.key == bindparam("of_task"))
+ADD_SPENT: Final = insert(_spent)
+INCREASE_SPENT: Final = (
+    update(_spent)
+    .where(_spent.c.owner == bindparam("of_owner"))
+    .values(tasks=_spent.c.tasks + bindparam("more"))
 )

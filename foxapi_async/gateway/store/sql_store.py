@@ -1,59 +1,73 @@
-"""Tasks that outlive the process, in an SQLite file."""
+"""Tasks that outlive the process, in a data file."""
 
 import asyncio
 import logging
-import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeVar
 from weakref import WeakSet
 
 import msgspec
 from msgspec.structs import replace
 
 from foxapi_async._clock import Clock
+from foxapi_async._sql import DatabaseThread, GroupCommitter
 from foxapi_async._wire.base import encode
 from foxapi_async._wire.paths import stream_path
 from foxapi_async._wire.request import GenerationRequest, request_decoder
 from foxapi_async._wire.task import Status, StreamRef, UnifiedTask
 from foxapi_async.errors import ConfigError
-from foxapi_async.gateway.store.database import Database, TaskRow, UnfinishedRow
-from foxapi_async.gateway.store.entry import Entry
-from foxapi_async.gateway.store.group_commit import GroupCommitter
-from foxapi_async.gateway.store.lru import LRUCache
-from foxapi_async.gateway.store.protocol import Log, Restored, StoreError, Unfinished
+from foxapi_async.gateway.store.entry import Entry, LRUCache
+from foxapi_async.gateway.store.protocol import (
+    Log,
+    Restored,
+    StoreError,
+    Unfinished,
+    UnstorableError,
+)
+from foxapi_async.gateway.store.rows import NewTask, Snapshot, TaskChange, TaskRow, UnfinishedRow
+
+if TYPE_CHECKING:
+    from foxapi_async.gateway.store.tables import TaskTables
+
+T = TypeVar("T")
 
 _PAGE: Final = 256
 _CACHE: Final = 32 * 1024 * 1024
-# Expired rows are invisible at once, so that only the size of the file is at stake.
+# Expired rows are invisible at once, so only the size of the file depends on this.
 _PURGE_INTERVAL: Final = 30.0
+# One transaction deletes so many expired tasks, so that others are written in between.
+_PURGE: Final = 200
+# When many tasks write, the next commit waits for more of them.
+_GATHER: Final = 0.002
 
 _logger = logging.getLogger(__name__)
 
-_snapshot = msgspec.json.Decoder(UnifiedTask).decode
+_decode_task = msgspec.json.Decoder(UnifiedTask).decode
 
 
 class StoredLog:
     """The chunks of a task that has ended, read page by page."""
 
-    __slots__ = ("__weakref__", "_database", "closing", "key")
+    __slots__ = ("__weakref__", "_store", "closing", "key")
 
-    def __init__(self, database: Database, key: int, closing: bytes) -> None:
-        self._database = database
+    def __init__(self, store: "SqlStore", key: int, closing: bytes) -> None:
+        self._store = store
         self.key: int = key
         self.closing: bytes = closing
 
     async def read(self, offset: int) -> Sequence[bytes]:
         """Return a page."""
-        return await self._database.page(self.key, offset, offset + _PAGE)
+        return await self._store.page(self.key, offset)
 
 
 class SqlStore:
-    """A store that a ``kill -9`` takes nothing from that was ever seen.
+    """A store that returns only what survives a ``kill -9``.
 
-    Tasks that run are in memory too, with their chunks; of those that have ended as many as
-    ``cache`` bytes hold, the rest is read when it is asked for. One process has the file at a time.
+    Running tasks and their chunks are in memory too, and of the ended ones up to ``cache`` bytes;
+    the others are read on demand. One process has the file at a time.
     """
 
     def __init__(
@@ -71,53 +85,52 @@ class SqlStore:
         self._task_retention = task_retention
         self._running: dict[str, Entry] = {}
         self._recent = LRUCache(cache)
-        self._read: WeakSet[StoredLog] = WeakSet()
+        self._read_logs: WeakSet[StoredLog] = WeakSet()
         self._spent: Counter[str] = Counter()
         self._last_key = 0
         self._next_purge = 0.0
         self._purging: asyncio.Task[None] | None = None
-        self._opened: tuple[Database, GroupCommitter] | None = None
+        self._opened: GroupCommitter[TaskTables] | None = None
 
     @property
-    def _database(self) -> Database:
+    def _committer(self) -> "GroupCommitter[TaskTables]":
         if self._opened is None:
             raise RuntimeError("the store is not open")
-        return self._opened[0]
-
-    @property
-    def _committer(self) -> GroupCommitter:
-        if self._opened is None:
-            raise RuntimeError("the store is not open")
-        return self._opened[1]
+        return self._opened
 
     async def open(self) -> Restored:
-        """Open or create the file and take up the tasks that have not ended."""
-        database = await Database.open(self._path)
+        """Open or create the file and restore the tasks that have not ended."""
+        thread = DatabaseThread(partial(_open, self._path))
+        await thread.open()
+        committer = GroupCommitter(thread, self._clock, gather=_GATHER)
         try:
-            found = await self._take_up(database)
+            restored = await self._restore_all(committer)
         except BaseException:
-            await database.aclose()
+            await committer.aclose()
             raise
-        self._opened = database, GroupCommitter(database)
-        return found
+        self._opened = committer
+        return restored
 
-    async def _take_up(self, database: Database) -> Restored:
+    async def _restore_all(self, committer: "GroupCommitter[TaskTables]") -> Restored:
         try:
-            runs = await database.begin_run()
-            self._last_key = await database.last_key()
-            self._spent = await database.spent()
-            rows = await database.unfinished()
-        except StoreError as error:
+            state = await committer.run(lambda tables: tables.begin_run())
+        except (StoreError, UnstorableError) as error:
             raise ConfigError(str(error)) from None
-        except sqlite3.Error as error:
-            raise ConfigError(f"cannot read the data file {self._path}: {error}") from None
-        return Restored(runs, [await self._restore(database, row) for row in rows])
+        self._last_key = state.last_key
+        self._spent = state.spent
+        unfinished = [await self._restore(committer, row) for row in state.unfinished]
+        return Restored(state.runs, unfinished)
 
-    async def _restore(self, database: Database, row: UnfinishedRow) -> Unfinished:
-        """Take up one task. One that cannot be read is taken up as a task that cannot go on."""
+    async def _restore(
+        self, committer: "GroupCommitter[TaskTables]", row: UnfinishedRow
+    ) -> Unfinished:
+        """Restore one task. One that cannot be read is restored without its request."""
         try:
-            restored = _read(row, await database.chunks(row.key))
-        except (msgspec.MsgspecError, sqlite3.Error, RecursionError, TypeError, ValueError):
+            restored = _read(row, await committer.run(lambda tables: tables.chunks(row.key)))
+        except (
+            *(msgspec.MsgspecError, StoreError, UnstorableError),
+            *(RecursionError, TypeError, ValueError),
+        ):
             _logger.exception("task %s cannot be read from %s", row.id, self._path)
             restored = Unfinished(_unreadable(row), None, ())
         entry = Entry(restored.task, owner=row.owner, key=row.key)
@@ -127,55 +140,49 @@ class SqlStore:
         return restored
 
     async def add(self, task: UnifiedTask, request: GenerationRequest, owner: str = "") -> bool:
-        """Keep a new task, once it is written."""
+        """Store a new task."""
         self._purge()
         self._last_key += 1
         entry = Entry(task, owner=owner, key=self._last_key)
-        self._committer.batch.tasks.append(
-            {
-                "key": entry.key,
-                "id": task.id,
-                "owner": owner,
-                "answer": entry.json,
-                "request": encode(request),
-            }
-        )
-        if not await self._committer.written(entry.key):
+        new = NewTask(entry.key, task.id, owner, entry.json, encode(request))
+        if not await self._committer.write(new):
             return False
         self._running[task.id] = entry
         self._spent[owner] += 1
         return True
 
     async def advance(self, task: UnifiedTask, frames: Sequence[bytes] = ()) -> None:
-        """Replace the snapshot and add chunks, once both are written."""
+        """Store a snapshot and chunks, and then show both."""
         entry = self._running[task.id]
         log = entry.log
+        snapshot = None
+        # The progress of a snapshot is stored with the chunks too.
         if not frames or log is None or entry.task is None or entry.task.status != task.status:
-            self._update(entry, encode(task))
-        if log is not None and frames:
-            self._committer.batch.chunks.extend(
-                (entry.key, number, task.progress, frame)
-                for number, frame in enumerate(frames, len(log))
-            )
-        await self._committer.written(entry.key)
+            snapshot = Snapshot(entry.key, encode(task))
+        first = len(log) if log is not None else 0
+        chunks = [
+            (entry.key, number, task.progress, frame) for number, frame in enumerate(frames, first)
+        ]
+        await self._committer.write(TaskChange(snapshot, chunks if log is not None else ()))
         entry.advance(task)
         if log is not None and frames:
             log.extend(frames)
 
     async def finish(self, task: UnifiedTask, closing: bytes) -> None:
-        """Keep the last snapshot and end the log, once both are written."""
+        """Store the last snapshot and the end of the log, and then show both."""
         entry = self._running[task.id]
         now = self._clock.unix()
         json = encode(task)
-        self._update(entry, json, ended=now, closing=closing if entry.log is not None else None)
-        await self._committer.written(entry.key)
+        stored_closing = closing if entry.log is not None else None
+        snapshot = Snapshot(entry.key, json, ended=now, closing=stored_closing)
+        await self._committer.write(TaskChange(snapshot))
         entry.finish(json, ended=now, closing=closing)
         del self._running[task.id]
-        self._recent.keep(task.id, entry)
+        self._recent.put(task.id, entry)
 
-    async def answer(self, task_id: str, owner: str = "") -> bytes | None:
+    async def snapshot(self, task_id: str, owner: str = "") -> bytes | None:
         """Return the newest snapshot as JSON."""
-        entry = self._running.get(task_id) or self._recent.find(task_id)
+        entry = self._running.get(task_id) or self._recent.get(task_id)
         if entry is not None:
             known = entry.owner == owner and not self._is_over(entry.ended, self._task_retention)
             return entry.json if known else None
@@ -183,94 +190,105 @@ class SqlStore:
         return row.answer if row is not None else None
 
     async def log(self, task_id: str, owner: str = "") -> Log | None:
-        """Return the chunks while they can be read."""
-        entry = self._running.get(task_id) or self._recent.find(task_id)
+        """Return the chunks while they are retained."""
+        entry = self._running.get(task_id) or self._recent.get(task_id)
         if entry is not None:
-            known = entry.owner == owner and not self._is_over(entry.ended, self._shorter)
+            known = entry.owner == owner and not self._is_over(entry.ended, self._log_retention)
             return entry.log if known else None
         row = await self._find(task_id, owner)
-        if row is None or row.closing is None or self._is_over(row.ended, self._shorter):
+        if row is None or row.closing is None or self._is_over(row.ended, self._log_retention):
             return None
-        log = StoredLog(self._database, row.key, row.closing)
-        self._read.add(log)
+        log = StoredLog(self, row.key, row.closing)
+        self._read_logs.add(log)
         return log
+
+    async def page(self, key: int, first: int) -> Sequence[bytes]:
+        """Return the next stored chunks of an ended task from number ``first`` on."""
+        return await self._committer.run(lambda tables: tables.page(key, first, first + _PAGE))
 
     async def spent(self, owner: str) -> int:
         """Return how many tasks the owner has made."""
         return self._spent[owner]
 
-    def cut(self) -> None:
-        """Cut the readers of unfinished logs off."""
+    def close_readers(self) -> None:
+        """End the logs of running tasks: their readers get no more chunks."""
         for entry in self._running.values():
             if entry.log is not None:
                 entry.log.end()
 
     async def aclose(self) -> None:
-        """Write what is still to be written and let go of the file."""
-        if self._opened is None:
+        """Write what is still waiting, and close the file."""
+        committer, self._opened = self._opened, None
+        if committer is None:
             return
-        database, committer = self._opened
-        self._opened = None
         if self._purging is not None:
             await asyncio.wait({self._purging})
-        await committer.drain()
-        await database.aclose()
+        await committer.aclose()
 
     @property
-    def _shorter(self) -> float:
+    def _log_retention(self) -> float:
         return min(self._retention, self._task_retention)
 
     def _is_over(self, ended: float | None, retention: float) -> bool:
         return ended is not None and ended + retention <= self._clock.unix()
 
     async def _find(self, task_id: str, owner: str) -> TaskRow | None:
-        row = await self._database.find(task_id)
+        row = await self._committer.run(lambda tables: tables.find(task_id))
         if row is None or row.owner != owner or self._is_over(row.ended, self._task_retention):
             return None
         return row
 
-    def _update(
-        self,
-        entry: Entry,
-        json: bytes,
-        *,
-        ended: float | None = None,
-        closing: bytes | None = None,
-    ) -> None:
-        self._committer.batch.updates.append(
-            {"of": entry.key, "answer": json, "ended": ended, "closing": closing}
-        )
-
     def _purge(self) -> None:
-        """Forget what has expired, from time to time."""
+        """Delete what has expired, if the last purge was long enough ago."""
         now = self._clock.unix()
         if now < self._next_purge or self._purging is not None:
             return
         self._next_purge = now + _PURGE_INTERVAL
-        self._purging = asyncio.create_task(self._forget(now))
+        self._purging = asyncio.create_task(self._delete_expired(self._committer, now))
 
-    async def _forget(self, now: float) -> None:
+    async def _delete_expired(self, committer: "GroupCommitter[TaskTables]", now: float) -> None:
+        kept = {log.key for log in self._read_logs}
         try:
-            await self._database.purge(
-                logs=now - self._retention,
-                tasks=now - self._task_retention,
-                spare={log.key for log in self._read},
-            )
+            logs = await committer.run(lambda it: it.expired_logs(now - self._retention))
+            tasks = await committer.run(lambda it: it.expired_tasks(now - self._task_retention))
+            for keys in _parts([key for key in logs if key not in kept]):
+                await committer.run(_deleting_logs(keys))
+            for rows in _parts([row for row in tasks if row[0] not in kept]):
+                await committer.run(_deleting_tasks(rows))
         except StoreError:
-            # What has expired is invisible; the file is only larger than it could be.
-            _logger.exception("the expired tasks are still in the file")
+            # What has expired is invisible all the same.
+            _logger.exception("expired tasks could not be deleted from the file")
         finally:
             self._purging = None
 
 
+def _open(path: Path) -> "TaskTables":
+    # In the thread of the database, because SQLAlchemy takes its time to load.
+    from foxapi_async.gateway.store.tables import TaskTables
+
+    return TaskTables.open(path)
+
+
+def _deleting_logs(keys: Sequence[int]) -> "Callable[[TaskTables], None]":
+    return lambda tables: tables.delete_logs(keys)
+
+
+def _deleting_tasks(tasks: Sequence[tuple[int, str]]) -> "Callable[[TaskTables], None]":
+    return lambda tables: tables.delete_tasks(tasks)
+
+
+def _parts(rows: Sequence[T]) -> Iterable[Sequence[T]]:
+    return (rows[start : start + _PURGE] for start in range(0, len(rows), _PURGE))
+
+
 def _read(row: UnfinishedRow, chunks: Sequence[tuple[int, bytes]]) -> Unfinished:
-    """Return a task as it was; ``ValueError`` and the like if the rows say something else."""
-    task = _snapshot(row.answer)
+    """Return a task as it was; raise ``ValueError`` and the like if its rows are damaged."""
+    task = _decode_task(row.answer)
     if task.id != row.id:
         raise ValueError(f"the row says that it is task {task.id!r}")
     if chunks:
         task = replace(task, progress=max(task.progress, chunks[-1][0]))
-    # SQLite has no types of columns: damage may leave a text where bytes were.
+    # SQLite columns have no fixed types: a damaged frame may be text.
     frames = [memoryview(frame).tobytes() for _, frame in chunks]
     return Unfinished(task, _request(row.request), frames)
 
@@ -287,7 +305,7 @@ def _unreadable(row: UnfinishedRow) -> UnifiedTask:
 
 
 def _request(json: bytes) -> GenerationRequest | None:
-    """Read a request again; another version of the package may have written it."""
+    """Decode a stored request, which another version of the package may have written."""
     try:
         return request_decoder.decode(json)
     except msgspec.DecodeError:

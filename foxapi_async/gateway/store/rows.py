@@ -1,0 +1,67 @@
+"""Rows of a data file as plain values: only the thread of the database knows SQL."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+ChunkRow = tuple[int, int, int, bytes]
+"""The key of the task, the number of the chunk, the progress then, and the frame."""
+
+
+class NewTask(NamedTuple):
+    """A task that is to be inserted. The write results in whether its id was free."""
+
+    key: int
+    id: str
+    owner: str
+    answer: bytes
+    request: bytes
+
+
+class Snapshot(NamedTuple):
+    """The newest snapshot of a task as JSON. ``ended`` and ``closing`` are set by the last one."""
+
+    key: int
+    answer: bytes
+    ended: float | None = None
+    closing: bytes | None = None
+
+
+class TaskChange(NamedTuple):
+    """What one task writes at once."""
+
+    snapshot: Snapshot | None
+    chunks: Sequence[ChunkRow] = ()
+
+
+class TaskRow(NamedTuple):
+    """A stored task."""
+
+    key: int
+    owner: str
+    answer: bytes
+    ended: float | None
+    closing: bytes | None
+
+
+class UnfinishedRow(NamedTuple):
+    """A task that had not ended when the file was closed, or its process was killed."""
+
+    key: int
+    id: str
+    owner: str
+    answer: bytes
+    request: bytes
+
+
+class StoredState(NamedTuple):
+    """What a gateway needs to know of its file before it serves."""
+
+    runs: int
+    """The number of earlier runs of the gateway."""
+    last_key: int
+    """The highest key in use."""
+    spent: Counter[str]
+    """The number of tasks of each owner, the expired ones included."""
+    unfinished: Sequence[UnfinishedRow]
+    """The tasks that have not ended, oldest first."""

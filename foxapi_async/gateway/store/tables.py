@@ -1,0 +1,224 @@
+"""The open data file of a gateway. Everything here runs in the thread of the database."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+from foxapi_async._sql import sqlite
+from foxapi_async.errors import ConfigError
+from foxapi_async.gateway.store import schema
+from foxapi_async.gateway.store.protocol import StoreError, UnstorableError
+from foxapi_async.gateway.store.rows import (
+    ChunkRow,
+    NewTask,
+    Snapshot,
+    StoredState,
+    TaskChange,
+    TaskRow,
+    UnfinishedRow,
+)
+
+T = TypeVar("T")
+
+
+class TaskTables:
+    """One connection to a data file, which belongs to this process alone while it is open.
+
+    A committed transaction survives the death of the process. A power cut may undo the last
+    transactions, but never a part of one.
+    """
+
+    def __init__(self, path: Path, connection: Connection) -> None:
+        self._path = path
+        self.connection: Connection = connection
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open or create the file, and lock it; ``ConfigError`` says why it cannot be used."""
+        try:
+            sqlite.prepare_file(path, "the data file", create=True)
+            # Another process that has the file keeps it for long, so waiting is of no use.
+            file = sqlite.open_file(path, ("locking_mode = EXCLUSIVE",), timeout=0)
+            tables = cls(path, file.connect())
+        except sqlite.DatabaseFileError as error:
+            raise ConfigError(str(error)) from None
+        except sqlite.ERRORS as error:
+            raise ConfigError(_reason(path, error)) from None
+        try:
+            tables._lock_and_create()
+        except BaseException as error:
+            tables.close()
+            if isinstance(error, sqlite.ERRORS):
+                raise ConfigError(_reason(path, error)) from None
+            raise
+        return tables
+
+    def _lock_and_create(self) -> None:
+        """Lock the file, check who made it, and create the tables of a new one."""
+        connection = self.connection
+        # The operating system holds the lock for the process: a `kill -9` releases it.
+        sqlite.lock_for_writing(connection, "EXCLUSIVE")
+        application = sqlite.read_pragma(connection, "application_id")
+        version = sqlite.read_pragma(connection, "user_version")
+        tables = connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar()
+        if not application and not version and not tables:
+            schema.METADATA.create_all(connection)
+            connection.exec_driver_sql(f"PRAGMA application_id = {schema.APPLICATION}")
+            connection.exec_driver_sql(f"PRAGMA user_version = {schema.VERSION}")
+        elif application != schema.APPLICATION:
+            raise ConfigError(
+                f"{self._path} is a database of another program: give the gateway a file of its own"
+            )
+        elif version != schema.VERSION:
+            raise ConfigError(
+                f"{self._path} was written by another version of the gateway: its schema is number "
+                f"{version}, this one's is {schema.VERSION}; use that version or another file"
+            )
+        connection.commit()
+        # Only now: these would change the file of another program.
+        sqlite.read_pragma(connection, "journal_mode = WAL")
+        connection.exec_driver_sql("PRAGMA synchronous = NORMAL")
+        connection.commit()
+
+    def translated(self, error: Exception) -> Exception:
+        """Return the error of the store for an error of the database."""
+        if sqlite.is_bad_value(error):
+            translated: Exception = UnstorableError(f"a value cannot be stored in {self._path}")
+        elif isinstance(error, sqlite.ERRORS):
+            # Never the text of SQLAlchemy: it quotes the statement.
+            translated = StoreError(f"the data file {self._path}: {sqlite.cause(error)}")
+        else:
+            return error
+        translated.__cause__ = sqlite.cause(error)
+        return translated
+
+    def is_unstorable(self, error: Exception) -> bool:
+        """Tell whether a value was at fault."""
+        return sqlite.is_bad_value(error)
+
+    def close(self) -> None:
+        """Close the file, which folds the write-ahead log into it."""
+        self.connection.close()
+
+    def write(self, items: Sequence[object]) -> Sequence[object]:
+        """Insert tasks, then chunks, then update snapshots.
+
+        A new task results in whether its id was free, a change in ``True``.
+        """
+        try:
+            return self._write(items, is_careful=False)
+        except IntegrityError:
+            # The id of a new task may be taken, which is rare enough not to look each time.
+            self.connection.rollback()
+        return self._write(items, is_careful=True)
+
+    def _write(self, items: Sequence[object], *, is_careful: bool) -> Sequence[object]:
+        tasks = [item for item in items if isinstance(item, NewTask)]
+        changes = [item for item in items if isinstance(item, TaskChange)]
+        added = iter(self._add_if_free(tasks) if is_careful else self._add(tasks))
+        self._add_chunks([chunk for change in changes for chunk in change.chunks])
+        self._update([change.snapshot for change in changes if change.snapshot is not None])
+        return [next(added) if isinstance(item, NewTask) else True for item in items]
+
+    def _add(self, tasks: Sequence[NewTask]) -> Sequence[bool]:
+        if tasks:
+            self.connection.execute(schema.ADD_TASK, [task._asdict() for task in tasks])
+        return [True] * len(tasks)
+
+    def _add_if_free(self, tasks: Sequence[NewTask]) -> Sequence[bool]:
+        added: list[bool] = []
+        for task in tasks:
+            is_free = self.connection.execute(schema.HAS_ID, {"id": task.id}).first() is None
+            if is_free:
+                self._add([task])
+            added.append(is_free)
+        return added
+
+    def _add_chunks(self, chunks: Sequence[ChunkRow]) -> None:
+        for part in _parts(chunks, schema.MOST_CHUNKS):
+            statement = schema.add_chunks(len(part), self.connection.dialect)
+            self.connection.exec_driver_sql(statement, tuple(chain.from_iterable(part)))
+
+    def _update(self, snapshots: Sequence[Snapshot]) -> None:
+        if snapshots:
+            values = [
+                {
+                    "of_key": snapshot.key,
+                    "new_answer": snapshot.answer,
+                    "new_ended": snapshot.ended,
+                    "new_closing": snapshot.closing,
+                }
+                for snapshot in snapshots
+            ]
+            self.connection.execute(schema.UPDATE_TASK, values)
+
+    def begin_run(self) -> StoredState:
+        """Count this run of the gateway, and return what the earlier ones have left."""
+        runs = self.connection.scalar(schema.COUNT_RUNS) or 0
+        self.connection.execute(schema.ADD_RUN, {"number": runs + 1})
+        spent: Counter[str] = Counter()
+        for owner, tasks in self._rows(schema.SPENT):
+            spent[owner] += tasks
+        return StoredState(
+            runs=runs,
+            last_key=self.connection.scalar(schema.LAST_KEY) or 0,
+            spent=spent,
+            unfinished=[UnfinishedRow(*row) for row in self._rows(schema.UNFINISHED)],
+        )
+
+    def find(self, task_id: str) -> TaskRow | None:
+        """Return a task by its id."""
+        row = self.connection.execute(schema.FIND_TASK, {"id": task_id}).first()
+        return TaskRow(*row) if row is not None else None
+
+    def page(self, key: int, first: int, end: int) -> Sequence[bytes]:
+        """Return the chunks of a task from ``first`` to before ``end``, as many as there are."""
+        return [frame for (frame,) in self._rows(schema.PAGE, task=key, first=first, end=end)]
+
+    def chunks(self, key: int) -> Sequence[tuple[int, bytes]]:
+        """Return the chunks of a task, each after the progress that it brought."""
+        return [(progress, frame) for progress, frame in self._rows(schema.CHUNKS_OF, task=key)]
+
+    def expired_logs(self, before: float) -> Sequence[int]:
+        """Return the keys of the tasks that ended by then and still have chunks."""
+        return [key for (key,) in self._rows(schema.EXPIRED_LOGS, before=before)]
+
+    def expired_tasks(self, before: float) -> Sequence[tuple[int, str]]:
+        """Return the key and the owner of each task that ended by then."""
+        return [(key, owner) for key, owner in self._rows(schema.EXPIRED_TASKS, before=before)]
+
+    def delete_logs(self, keys: Collection[int]) -> None:
+        """Delete the chunks of these tasks."""
+        values = [{"of_task": key} for key in keys]
+        self.connection.execute(schema.DELETE_CHUNKS, values)
+        self.connection.execute(schema.DELETE_LOG, values)
+
+    def delete_tasks(self, tasks: Collection[tuple[int, str]]) -> None:
+        """Delete tasks and their chunks; their owners have spent them all the same."""
+        values = [{"of_task": key} for key, _ in tasks]
+        self.connection.execute(schema.DELETE_CHUNKS, values)
+        self.connection.execute(schema.DELETE_TASK, values)
+        for owner, count in Counter(owner for _, owner in tasks).items():
+            more = {"of_owner": owner, "more": count}
+            if not self.connection.execute(schema.INCREASE_SPENT, more).rowcount:
+                self.connection.execute(schema.ADD_SPENT, {"owner": owner, "tasks": count})
+
+    def _rows(self, statement: Any, **values: object) -> Sequence[Any]:
+        return self.connection.execute(statement, values).all()
+
+
+def _reason(path: Path, error: Exception) -> str:
+    if sqlite.is_locked(error):
+        return f"{path} is in use by another process: stop it, or give this gateway another file"
+    if sqlite.is_no_database(error):
+        return f"{path} is no data file of the gateway: give it a file of its own"
+    return f"cannot use the data file {path}: {sqlite.cause(error)}"
+
+
+def _parts(rows: Sequence[T], size: int) -> Iterable[Sequence[T]]:
+    return (rows[start : start + size] for start in range(0, len(rows), size))
