@@ -3,11 +3,12 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, Final, TypeVar, cast, final
 
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, UnsetType
 from msgspec.json import encode as _encode
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
 from foxapi_async._wire.base import Extra
 
@@ -30,6 +31,13 @@ _ESCAPES: Final = (
 _UNIT: Final = re.compile(_ESCAPES + "|.", re.DOTALL)
 _ESCAPED: Final = re.compile(_ESCAPES)
 _ESCAPED_BYTES: Final = re.compile(_ESCAPES.encode())
+# Escaped quotes and slashes, which most JSON has, matter only for a key with such a character.
+_QUOTABLE: Final = frozenset("\"'/\\")
+_ESCAPED_UNQUOTABLE: Final = re.compile(rb"\\u00[2-7]|\\x[2-7]|%[2-7]|&#")
+
+# What has no text, and raw JSON, which `Mask.struct` leaves as it is.
+_TEXTLESS: Final = frozenset({int, float, bool, type(None), UnsetType, Raw})
+_MAX_NESTING: Final = 8
 
 _QUOTED: Final = 3
 _DECIMAL: Final = 6
@@ -46,30 +54,29 @@ class Mask:
     are nested. A part of the key is masked too, so that a text may be truncated before or after.
     """
 
-    __slots__ = ("_blocks", "_bytes", "_key", "placeholder")
+    __slots__ = ("_blocks", "_bytes", "_is_quotable", "_key", "_name_blocks", "placeholder")
 
     def __init__(self, key: str) -> None:
         self._key = key
         self.placeholder = f"{key[:4]}…{key[-4:]}" if len(key) >= _MIN_SHOWN_LENGTH else _HIDDEN
-        size = (min(_RUN_IN_TEXT, len(key)) + 1) // 2
-        # Every part of the key that counts contains one of these blocks.
-        starts = range(0, len(key) - size + 1, size) if len(key) >= _MIN_SECRET_LENGTH else ()
-        self._blocks = tuple(dict.fromkeys(key[at : at + size] for at in starts))
+        self._blocks = _blocks(key, _RUN_IN_TEXT)
+        self._name_blocks = _blocks(key, _RUN_IN_NAME)
         self._bytes = tuple(block.encode() for block in self._blocks)
+        self._is_quotable = not _QUOTABLE.isdisjoint(key)
 
     def __repr__(self) -> str:
         return f"<Mask {self.placeholder}>"
 
     def text(self, text: str) -> str:
         """Return ``text`` without eight characters of the key in a row."""
-        return self._masked(text, _RUN_IN_TEXT)
+        return self._masked(text, _RUN_IN_TEXT) if _may_contain(self._blocks, text) else text
 
     def name(self, name: str) -> str:
         """Return ``name`` without the key, or without sixteen characters of a longer key in a row.
 
         For values that are compared or sent: a name may share a word with the key.
         """
-        return self._masked(name, _RUN_IN_NAME)
+        return self._masked(name, _RUN_IN_NAME) if _may_contain(self._name_blocks, name) else name
 
     def may_contain(self, data: bytes) -> bool:
         """Tell quickly whether ``data`` could contain the key or a part; no false negatives."""
@@ -78,19 +85,28 @@ class Mask:
         for block in self._bytes:
             if block in data:
                 return True
-        # Every poll runs this, and most responses have none of these characters.
-        may_escape = b"\\" in data or b"%" in data or b"&#" in data
-        return may_escape and bool(_ESCAPED_BYTES.search(data))
+        if self._is_quotable:
+            return bool(_ESCAPED_BYTES.search(data))
+        # These searches are faster than the expression, and most JSON has none of the four texts.
+        may_escape = (
+            b"%" in data or b"&" in data or (b"\\" in data and (b"\\u00" in data or b"\\x" in data))
+        )
+        return may_escape and bool(_ESCAPED_UNQUOTABLE.search(data))
 
-    def _may_be_in(self, text: str) -> bool:
-        for block in self._blocks:
-            if block in text:
-                return True
-        return "\\" in text or "%" in text or "&#" in text
+    def struct(self, value: T, source: bytes) -> T:
+        """Return a masked struct, without masking raw JSON; ``value`` itself if nothing changes.
 
-    def struct(self, value: T) -> T:
-        """Return a masked struct, without masking raw JSON; ``value`` itself if nothing changes."""
-        return cast("T", self._value(value))
+        Every response runs this. So the names of the struct are searched first: they are a small
+        part of a body with results. Only for a struct with other texts, ``source`` is searched,
+        the JSON that ``value`` was decoded from.
+        """
+        names: list[str] = []
+        members = _members(value)
+        if members is not None and _collect_names(members, names, _MAX_NESTING):
+            may_contain = _may_contain(self._name_blocks, " ".join(names))
+        else:
+            may_contain = self.may_contain(source)
+        return cast("T", self._value(value)) if may_contain else value
 
     def record(self, value: T) -> T:
         """Return a masked struct for storage, raw JSON included."""
@@ -159,8 +175,6 @@ class Mask:
         return value
 
     def _masked(self, text: str, least: int) -> str:
-        if not self._may_be_in(text):
-            return text
         spans = self._find(text, min(least, len(self._key)))
         if not spans:
             return text
@@ -195,6 +209,56 @@ class Mask:
                         found.append((start, start + least))
                 at = chars.find(block, at + 1)
         return found
+
+
+def _blocks(key: str, run: int) -> tuple[str, ...]:
+    """Return parts of ``key``, so that every ``run`` characters of it in a row contain one."""
+    if len(key) < _MIN_SECRET_LENGTH:
+        return ()
+    size = (min(_RUN_IN_TEXT, len(key)) + 1) // 2
+    starts = range(0, len(key) - size + 1, min(run, len(key)) - size + 1)
+    return tuple(dict.fromkeys(key[at : at + size] for at in starts))
+
+
+def _may_contain(blocks: Iterable[str], text: str) -> bool:
+    """Tell quickly whether ``text`` could contain one of ``blocks``; no false negatives."""
+    for block in blocks:
+        if block in text:
+            return True
+    return "\\" in text or "%" in text or "&#" in text
+
+
+def _collect_names(values: Iterable[Any], names: list[str], depth: int) -> bool:
+    """Add all texts in ``values`` to ``names``.
+
+    Returns:
+        False if not all texts are names, or if ``values`` are nested deeper than ``depth``.
+    """
+    for value in values:
+        if type(value) is str:
+            names.append(value)
+        elif value and type(value) not in _TEXTLESS:
+            members = _members(value) if depth else None
+            if members is None or not _collect_names(members, names, depth - 1):
+                return False
+    return True
+
+
+def _members(value: Any) -> Iterable[Any] | None:
+    """Return what ``value`` consists of; ``None`` for a struct with a text that is no name."""
+    if isinstance(value, Struct):
+        return astuple(value) if _has_names_only(type(value)) else None
+    if isinstance(value, tuple | list):
+        return cast("Sequence[Any]", value)
+    if isinstance(value, Mapping):
+        members = cast("Mapping[str, Any]", value)
+        return (*members, *members.values())
+    return (str.__str__(value),) if isinstance(value, str) else ()
+
+
+@cache
+def _has_names_only(kind: type[Struct]) -> bool:
+    return _TEXTS.isdisjoint(kind.__struct_fields__)
 
 
 def _unescaped_forms(text: str) -> list[tuple[str, list[Span] | None]]:

@@ -137,21 +137,19 @@ class PooledGet:
             raise ValueError("a control character in a path")
         request = f"GET {target}{self._head}".encode()
         try:
-            return await self._send_twice(request, timeout)
+            try:
+                return await self._send(request, timeout)
+            except aiohttp.ClientConnectorError:
+                raise
+            except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
+                # An idle connection may have died unnoticed: a GET may be sent again.
+                pass
+            return await self._send(request, timeout)
         except _NETWORK_ERRORS:
             raise
         except Exception as error:  # noqa: BLE001 any difference inside aiohttp means: use its API
             _warn(type(self).__name__, error)
             return None
-
-    async def _send_twice(self, request: bytes, timeout: aiohttp.ClientTimeout) -> RawResponse:
-        try:
-            return await self._send(request, timeout)
-        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-            if isinstance(error, aiohttp.ClientConnectorError):
-                raise
-        # An idle connection may have died unnoticed: a GET may be sent again.
-        return await self._send(request, timeout)
 
     async def _send(self, request: bytes, timeout: aiohttp.ClientTimeout) -> RawResponse:
         try:

@@ -154,10 +154,9 @@ def decode(decoder: Decoder[S], response: HTTPResponse) -> S:
     except DecodeError as error:
         reason = str(error)
     else:
-        mask = response.account.mask
-        decoded = mask.struct(decoded) if mask.may_contain(response.body) else decoded
+        decoded = response.account.mask.struct(decoded, response.body)
         if response.request_id is not None and isinstance(decoded, Task):
-            # The struct is new and nobody has seen it: it is as good as frozen.
+            # Allowed on a frozen struct, because no other code has a reference to it yet.
             force_setattr(decoded, "request_id", response.request_id)
         return decoded
     # Raised out here: the decoder's error may quote the body, so it must not be the context.

@@ -220,8 +220,9 @@ class Transport:
                 if opened is None:
                     opened = await self._get(account, path, query, account.headers, timeouts)
                 response = read_if_complete(account, opened, self._max_bytes)
-                if response is None:
-                    response = await read_bounded(account, opened, self._max_bytes, self._clock)
+                if response is not None:
+                    return response
+                response = await read_bounded(account, opened, self._max_bytes, self._clock)
         except TRANSPORT_ERRORS as error:
             failure = translate(error, sent=None, account=account)
         else:

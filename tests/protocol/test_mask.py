@@ -112,7 +112,7 @@ def test_structs_are_masked_for_errors_and_for_the_journal() -> None:
     )
     task = task_decoder.decode(data.encode())
     mask = Mask(KEY)
-    seen = mask.struct(task)
+    seen = mask.struct(task, data.encode())
     assert seen.error is not None
     assert seen.error.message == "bad sk-f…kQs4"
     assert dict(seen.extra) == {"news": {"sk-f…kQs4": 1}}
@@ -129,13 +129,40 @@ def test_structs_are_masked_for_errors_and_for_the_journal() -> None:
     assert KEY.encode() not in encode(mask.record(answer))
 
 
+@given(
+    key=keys,
+    escape=st.sampled_from(sorted(ESCAPES)),
+    cut=st.tuples(st.integers(0, 400), st.integers(0, 400)),
+    depth=st.integers(0, 30),
+)
+def test_every_name_in_a_struct_is_masked_at_any_depth(
+    key: str, escape: str, cut: tuple[int, int], depth: int
+) -> None:
+    """A name in a member, an unknown member or a nested one is masked as a single name is."""
+    part = ESCAPES[escape](key)[min(cut) : max(cut)]
+    nested: object = part
+    for _ in range(depth):
+        nested = {"x": [nested]}
+    members = ({"model": part}, {"news": nested}, {part: 1}, {"stream": {"url": part}})
+    mask = Mask(key)
+    for member in members:
+        data = json.dumps({"id": "t", "status": "s", **member}).encode()
+        seen = mask.struct(task_decoder.decode(data), data)
+        found, expected = (
+            encode(seen).decode(),
+            json.dumps(member).replace(json.dumps(part), json.dumps(mask.name(part))),
+        )
+        for name, value in json.loads(expected).items():
+            assert json.loads(found)[name] == value
+
+
 def test_nothing_is_copied_where_nothing_is_masked() -> None:
     """A value without the key is returned as the same object."""
     data = msgspec.json.encode({"id": "t", "status": "s", "results": [{"a": "b % \\u00e9"}]})
     task = task_decoder.decode(data)
     mask = Mask(KEY)
     assert mask.record(task) is task
-    assert mask.struct(task) is task
+    assert mask.struct(task, data) is task
     assert mask.json(data) is data
 
 
