@@ -80,6 +80,19 @@ def is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float | Real) and not isinstance(value, bool)
 
 
+def is_whole_number(value: object) -> TypeGuard[int]:
+    """Tell whether ``value`` is an integer, numpy's included; a boolean is not."""
+    return isinstance(value, int | Integral) and not isinstance(value, bool)
+
+
+def is_finite(value: float) -> bool:
+    """Tell whether ``value`` is a finite number that fits into a float."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def is_loopback(host: str) -> bool:
     """Tell whether ``host``, a name or an address, can be reached from this machine only."""
     if host == "localhost":
@@ -115,26 +128,14 @@ def _refuse_bad_values(
             continue
         if not is_number(value):
             raise ConfigError(f"{where} must be a number, got {value!r}")
-        if (isinstance(default, int) or name in whole) and not _is_whole(value):
+        if (isinstance(default, int) or name in whole) and not is_whole_number(value):
             raise ConfigError(f"{where} must be a whole number, got {value!r}")
-        if not _is_finite(value) or value < 0:
+        if not is_finite(value) or value < 0:
             raise ConfigError(f"{where} must be finite and not negative, got {value!r}")
         if value == 0 and name in positive:
             raise ConfigError(f"{where} must be more than 0")
         if name == "multiplier" and value < 1:
             raise ConfigError(f"{where} must be at least 1, got {value!r}")
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, Integral)
-
-
-def _is_finite(value: float) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:
-        # An integer that no float can hold.
-        return False
 
 
 class Timeouts(Struct, frozen=True, kw_only=True):

@@ -23,7 +23,7 @@ from foxapi_async._protocol.cursor import Cursor
 from foxapi_async._wire.chunk import Delta
 from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async._wire.task import Task
-from foxapi_async.config import normalize_timeout, validate_reading_timeout
+from foxapi_async.config import is_whole_number, normalize_timeout, validate_reading_timeout
 from foxapi_async.errors import (
     ConfigError,
     StreamConsumedError,
@@ -334,6 +334,6 @@ def _cursor(offset: object, resume: object) -> Cursor:
         if not isinstance(resume, str):
             raise ConfigError(f"stream(resume=) must be the text of a cursor, got {resume!r}")
         return Cursor.parse(resume)
-    if not isinstance(offset, int) or isinstance(offset, bool):
+    if not is_whole_number(offset):
         raise ConfigError(f"stream(offset=) must be a number of chunks, got {offset!r}")
     return Cursor(offset)

@@ -13,7 +13,7 @@ from foxapi_async._wire.completion import CompletionMessage
 from foxapi_async._wire.decode_errors import Problem, parse_error
 from foxapi_async._wire.jsonable import NotJSONError, to_jsonable
 from foxapi_async._wire.request import GenerationRequest, Message, member_names, request_decoder
-from foxapi_async._wire.suggestion import closest
+from foxapi_async._wire.suggestion import closest, suggestion
 from foxapi_async._wire.violation import Violation
 from foxapi_async.config import Validation
 from foxapi_async.errors import RequestValidationError
@@ -227,7 +227,7 @@ def _reject_unknown_keywords(members: Mapping[str, Any], extra: Mapping[str, Any
 
 def _unknown_keyword(name: str) -> str:
     near = closest(name, _KEYWORDS)
-    hint = f"did you mean {near!r}?" if near else "pass it in extra={...} if the service knows it"
+    hint = suggestion(near, "pass it in extra={...} if the service knows it")
     return f"unknown keyword {name!r}; {hint}"
 
 

@@ -1,31 +1,33 @@
 """Decodes the bytes of a stream into deltas (contract §5.2, §6)."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from msgspec import DecodeError
+from msgspec.structs import replace
 
-from foxapi_async._protocol.sse import EventDecoder, decode_frame
-from foxapi_async._protocol.surrogates import SurrogateJoiner
+from foxapi_async._protocol.sse import CR, LF, EventDecoder, decode_frame
+from foxapi_async._wire.base import join_surrogates
 from foxapi_async._wire.chunk import (
     Delta,
+    DeltaChoice,
+    DeltaMessage,
     StreamDone,
     StreamErrorEvent,
+    ToolCallDelta,
     delta_decoder,
     done_decoder,
     error_decoder,
     surrogate_delta_decoder,
 )
-from foxapi_async._wire.error_body import decode_error
+from foxapi_async._wire.error_body import EXCERPT_LENGTH, decode_error
 from foxapi_async.errors import FoxAPIError, InvalidResponseError
 
 _DEFAULT_PREFIX: Final = b"event: chunk\ndata: "
 _CHUNK_NAMES: Final = frozenset({"chunk", "message"})
-_EXCERPT_SIZE: Final = 400
+_TEXT_MEMBERS: Final = ("content", "reasoning_content", "refusal")
 _BLANK_DATA: Final = frozenset({b"", b"null"})
 _SURROGATE_ESCAPE: Final = b"\\ud"
-_LF: Final = 10
-_CR: Final = 13
 _MIN_LENIENT_RUN: Final = 8
 _MAX_LENIENT_RUN: Final = 1024
 # The errors of `decode_strict`; `Decoder.decode` raises `DecodeError` for all of them.
@@ -79,7 +81,7 @@ class ChunkDecoder:
 
     def __init__(self, limit: int) -> None:
         self._events = EventDecoder(limit)
-        self._surrogates = SurrogateJoiner()
+        self._surrogates = _SurrogateJoiner()
         self.blank_events = 0
         self._limit = limit
         # Whether tier 0 may run: the next byte begins a frame, and the stream has not ended.
@@ -106,8 +108,8 @@ class ChunkDecoder:
             # Searching for an integer is eight times faster than searching for `b"\n"`.
             if (
                 size - len(chunk) == self._prefix_size + 2
-                and _LF not in chunk
-                and _CR not in chunk
+                and LF not in chunk
+                and CR not in chunk
                 and size <= self._limit
             ):
                 try:
@@ -138,7 +140,7 @@ class ChunkDecoder:
         ):
             return None
         chunks = block[self._prefix_size : -2].split(self._separator)
-        if _LF in b"".join(chunks):
+        if LF in b"".join(chunks):
             return None
         try:
             return list(map(_decode, chunks))
@@ -150,7 +152,7 @@ class ChunkDecoder:
         read: list[Delta] = []
         for frame in self._events.split_block(block):
             before, prefix, data = frame.partition(self._prefix)
-            if prefix and _LF not in data and _is_ignorable_prefix(before):
+            if prefix and LF not in data and _is_ignorable_prefix(before):
                 delta = self._decode_chunk(data)
             else:
                 delta = self._decode_frame(frame)
@@ -241,6 +243,62 @@ class ChunkDecoder:
             self._set_prefix(prefix)
 
 
+class _SurrogateJoiner:
+    """Joins the surrogate pairs that are split between the texts of two chunks.
+
+    A high surrogate at the end of a text is held back until the next chunk that has a text in the
+    same place. U+FFFD replaces every surrogate without a partner.
+    """
+
+    __slots__ = ("_pending", "found_split")
+
+    def __init__(self) -> None:
+        self._pending: dict[tuple[object, ...], str] = {}
+        # Whether any pair was split.
+        self.found_split: bool = False
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether a surrogate is held back, so that the next chunk has to pass through `join`."""
+        return bool(self._pending)
+
+    def join(self, delta: Delta, raw: Delta) -> Delta:
+        """Return ``delta`` with the texts of ``raw``, which still has its surrogates, joined."""
+        pairs = zip(delta.choices, raw.choices, strict=True)
+        return replace(delta, choices=tuple(self._choice(*pair) for pair in pairs))
+
+    def _choice(self, choice: DeltaChoice, raw: DeltaChoice) -> DeltaChoice:
+        if choice.delta is None or raw.delta is None:
+            return choice
+        changes: dict[str, Any] = {
+            name: self._text(getattr(raw.delta, name), choice.index, name) for name in _TEXT_MEMBERS
+        }
+        if raw.delta.tool_calls:
+            changes["tool_calls"] = self._calls(choice.delta, raw.delta, choice.index)
+        return replace(choice, delta=replace(choice.delta, **changes))
+
+    def _calls(
+        self, message: DeltaMessage, raw: DeltaMessage, index: int
+    ) -> tuple[ToolCallDelta, ...]:
+        pieces: list[ToolCallDelta] = []
+        for piece, whole in zip(message.tool_calls or (), raw.tool_calls or (), strict=True):
+            if piece.function is None or whole.function is None:
+                pieces.append(piece)
+                continue
+            arguments = self._text(whole.function.arguments, index, piece.index, piece.id)
+            pieces.append(replace(piece, function=replace(piece.function, arguments=arguments)))
+        return tuple(pieces)
+
+    def _text(self, text: str | None, *place: object) -> str | None:
+        if text:
+            text = self._pending.pop(place, "") + text
+            if "\ud800" <= text[-1] <= "\udbff":
+                text, self._pending[place] = text[:-1], text[-1]
+                self.found_split = True
+            text = join_surrogates(text)
+        return text
+
+
 def _is_ignorable_prefix(before: bytes) -> bool:
     """Tell whether ``before``, in front of a plain prefix, is empty, an id or a comment."""
     if not before:
@@ -270,4 +328,4 @@ def _decode_error_event(data: bytes) -> StreamErrorEvent:
 
 
 def _excerpt(data: bytes) -> str:
-    return data[:_EXCERPT_SIZE].decode("utf-8", "replace")
+    return data[:EXCERPT_LENGTH].decode("utf-8", "replace")

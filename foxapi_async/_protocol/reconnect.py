@@ -5,6 +5,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from foxapi_async._protocol.retry import exponential_delay
 from foxapi_async._protocol.task_status import PollFailure, classify_error
 from foxapi_async.config import StreamPolicy
 from foxapi_async.errors import APIStatusError, FoxAPIError
@@ -59,11 +60,10 @@ def reconnect_delay(policy: StreamPolicy, disconnect: Disconnect, count: int) ->
     """Return the seconds until the next connection: 0 after the first loss, then growing."""
     if count <= 1 and not disconnect.gone:
         return disconnect.retry_after
-    try:
-        plain = policy.initial * policy.multiplier ** max(count - 2, 0)
-    except OverflowError:
-        plain = policy.max_delay
-    return max(min(plain, policy.max_delay), disconnect.retry_after)
+    plain = exponential_delay(
+        policy.initial, policy.multiplier, policy.max_delay, max(count - 2, 0)
+    )
+    return max(plain, disconnect.retry_after)
 
 
 def should_give_up(policy: StreamPolicy, disconnect: Disconnect, count: int, waited: float) -> bool:

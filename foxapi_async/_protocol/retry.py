@@ -137,11 +137,16 @@ def _is_transient(facts: FailureFacts) -> bool:
 
 def _backoff(attempt: int, policy: RetryPolicy, rand: float) -> float:
     """Return the delay before the next attempt; half of it is fixed, half is random."""
+    full = exponential_delay(policy.initial, policy.multiplier, policy.max_delay, attempt - 1)
+    return full * (0.5 + 0.5 * rand)
+
+
+def exponential_delay(initial: float, multiplier: float, max_delay: float, step: int) -> float:
+    """Return ``initial * multiplier ** step``, at most ``max_delay``."""
     try:
-        full = policy.initial * policy.multiplier ** (attempt - 1)
+        return min(initial * multiplier**step, max_delay)
     except OverflowError:
-        full = policy.max_delay
-    return min(full, policy.max_delay) * (0.5 + 0.5 * rand)
+        return max_delay
 
 
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")

@@ -4,13 +4,13 @@ from typing import Final
 
 from msgspec import Struct
 
+from foxapi_async._wire.error_body import EXCERPT_LENGTH
 from foxapi_async.errors import InvalidResponseError
 
 _BOM: Final = b"\xef\xbb\xbf"
 _BLANK: Final = b"\n\n"
-_LF: Final = 10
-_CR: Final = 13
-_EXCERPT_SIZE: Final = 400
+LF: Final = 10
+CR: Final = 13
 
 
 class ServerEvent(Struct, frozen=True, gc=False):
@@ -77,7 +77,7 @@ class EventDecoder:
         """
         if self._bom_prefix is not None:
             data = self._skip_bom(data)
-        if self._after_cr or _CR in data:
+        if self._after_cr or CR in data:
             data = self._normalize_line_ends(data)
         if not data or self.error:
             return b""
@@ -93,7 +93,7 @@ class EventDecoder:
         # Without a blank line in `data`, `end` is 1. It is right if one LF ends each side of the
         # cut.
         end = data.rfind(_BLANK) + 2
-        if end == 1 and not (partial and partial[-1] == data[0] == _LF):
+        if end == 1 and not (partial and partial[-1] == data[0] == LF):
             end = 0
         block = data[:end]
         if partial and end:
@@ -102,7 +102,7 @@ class EventDecoder:
             partial.clear()
         partial += data[end:]
         if len(partial) >= self._limit:
-            self._reject(bytes(partial[:_EXCERPT_SIZE]))
+            self._reject(bytes(partial[:EXCERPT_LENGTH]))
         return block
 
     def split_block(self, block: bytes) -> list[bytes]:
@@ -112,7 +112,7 @@ class EventDecoder:
         if len(block) > self._limit:
             for number, frame in enumerate(frames):
                 if len(frame) + len(_BLANK) > self._limit:
-                    self._reject(frame[:_EXCERPT_SIZE])
+                    self._reject(frame[:EXCERPT_LENGTH])
                     return frames[:number]
         return frames
 
@@ -129,12 +129,12 @@ class EventDecoder:
         """Replace CR LF and CR by LF. A CR at the end counts at once; an LF after it is dropped."""
         if not data:
             return data
-        if self._after_cr and data[0] == _LF:
+        if self._after_cr and data[0] == LF:
             data = data[1:]
             self._after_cr = False
             if not data:
                 return data
-        self._after_cr = data[-1] == _CR
+        self._after_cr = data[-1] == CR
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
     def _reject(self, head: bytes) -> None:

@@ -19,7 +19,7 @@ from foxapi_async.errors import (
     TaskFailedError,
 )
 
-NOT_FOUND_LIMIT = 3
+NOT_FOUND_LIMIT: Final = 3
 _NO_REASON: Final = "the service gave no reason"
 
 
@@ -157,16 +157,21 @@ class FailureTracker:
         """Whether the last ``NOT_FOUND_LIMIT`` polls did not find the task."""
         return self._not_found >= NOT_FOUND_LIMIT
 
+    def count_not_found(self, failure: PollFailure) -> bool:
+        """Count a failed poll; tell whether ``NOT_FOUND_LIMIT`` in a row did not find the task."""
+        self._not_found = self._not_found + 1 if failure is PollFailure.NOT_FOUND else 0
+        return self.is_not_found
+
     def record_failure(self, failure: PollFailure, now: float, timeout: float) -> bool:
         """Record a failed poll and tell whether the task counts as lost.
 
         It is lost after ``timeout`` seconds of nothing but failures, or when ``NOT_FOUND_LIMIT``
         polls in a row did not find it (contract Q11).
         """
-        self._not_found = self._not_found + 1 if failure is PollFailure.NOT_FOUND else 0
+        is_not_found = self.count_not_found(failure)
         if self._failing_since is None:
             self._failing_since = now
-        return self.is_not_found or now - self._failing_since >= timeout
+        return is_not_found or now - self._failing_since >= timeout
 
     def record_empty_result(self, now: float, grace: float) -> bool:
         """Record a snapshot that is completed without results; tell whether the grace is over.

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from foxapi_async._protocol.retry import FailureFacts
 from foxapi_async._transport.response import HTTPResponse, status_error
+from foxapi_async._wire.error_body import EXCERPT_LENGTH
 from foxapi_async.errors import (
     APIConnectionError,
     APIStatusError,
@@ -22,7 +23,6 @@ from foxapi_async.errors import (
 if TYPE_CHECKING:
     from foxapi_async._transport.account import Account
 
-_MAX_TEXT: Final = 400
 _USERINFO: Final = re.compile(r"//[^/\s@]*@")
 
 _BAD_REQUEST: Final = (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, ValueError)
@@ -152,4 +152,4 @@ def _error_text(error: Exception, account: "Account") -> str:
     # The URL of a proxy may hold a password.
     text = _USERINFO.sub("//", " ".join(text.split()))
     name = type(error).__name__
-    return account.redact(f"{name}: {text}" if text else name)[:_MAX_TEXT]
+    return account.redact(f"{name}: {text}" if text else name)[:EXCERPT_LENGTH]

@@ -13,14 +13,13 @@ from foxapi_async._protocol.retry import parse_retry_after
 from foxapi_async._protocol.status_errors import error_class_for, is_success
 from foxapi_async._transport._aiohttp_private import RawResponse
 from foxapi_async._wire.base import Decoder, WireStruct
-from foxapi_async._wire.error_body import decode_error
+from foxapi_async._wire.error_body import EXCERPT_LENGTH, decode_error
 from foxapi_async._wire.task import Task
 from foxapi_async.errors import APIStatusError, InvalidResponseError
 
 if TYPE_CHECKING:
     from foxapi_async._transport.account import Account
 
-EXCERPT_LENGTH: Final = 400
 _MAX_MESSAGE: Final = 1000
 # Only an excerpt of an error body is kept, so reading more of it is not worth the wait.
 _MAX_ERROR_BODY: Final = 64 * 1024
@@ -166,7 +165,7 @@ def decode(decoder: Decoder[S], response: HTTPResponse) -> S:
 
 
 def excerpt(account: "Account", body: bytes) -> str:
-    """Return the first 400 characters of ``body``, with the key masked."""
+    """Return the beginning of ``body``, with the key masked."""
     # Masked before it is cut: half a key at the edge would not be recognised.
     return account.redact(body[: 16 * EXCERPT_LENGTH].decode(errors="replace"))[:EXCERPT_LENGTH]
 

@@ -16,6 +16,9 @@ from foxapi_async._wire.base import (
     is_object,
 )
 
+EXCERPT_LENGTH: Final = 400
+"""How many characters of a response an error quotes."""
+
 # The members that have the reason: in the contract, in frameworks, in New-API gateways.
 _REASON_MEMBERS: Final = (
     "error",

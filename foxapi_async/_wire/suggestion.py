@@ -1,4 +1,4 @@
-"""Finds the known name that a misspelt one most likely stands for."""
+"""Suggests the known name that is most like a misspelt one."""
 
 from collections.abc import Iterable
 
@@ -18,3 +18,8 @@ def closest(name: str, known: Iterable[str], *, similarity: float = 0.6) -> str 
     from difflib import get_close_matches
 
     return next(iter(get_close_matches(name, list(known), n=1, cutoff=similarity)), None)
+
+
+def suggestion(similar: str | None, otherwise: str) -> str:
+    """Return "did you mean ...?" for a similar name, or ``otherwise`` if there is none."""
+    return f"did you mean {similar!r}?" if similar else otherwise

@@ -1,12 +1,12 @@
 """The settings of a gateway."""
 
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import Final, Literal, TypedDict, cast
 
 from foxapi_async._clock import Clock, LoopClock, is_clock
+from foxapi_async.config import is_finite, is_number, is_whole_number
 from foxapi_async.errors import ConfigError
 from foxapi_async.gateway.faults.rule import FaultRule
 
@@ -84,9 +84,9 @@ class GatewaySettings:
             _check_number("thinking_delay", self.thinking_delay)
         if self.log not in (None, "text", "json"):
             raise _bad("log", "'text', 'json' or None", self.log)
-        if not _is_whole(self.body_limit) or self.body_limit < 1:
+        if not is_whole_number(self.body_limit) or self.body_limit < 1:
             raise _bad("body_limit", "a number of bytes above 0", self.body_limit)
-        if self.seed is not None and not _is_whole(self.seed):
+        if self.seed is not None and not is_whole_number(self.seed):
             raise _bad("seed", "a whole number or None", self.seed)
         if not is_clock(self.clock):
             raise _bad("clock", "an object with time(), unix() and call_at()", self.clock)
@@ -144,18 +144,14 @@ def _rules(value: object) -> tuple[FaultRule, ...]:
     return tuple(FaultRule.of(rule) for rule in cast("Collection[object]", value))
 
 
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def _is_path(value: object) -> bool:
     return value is None or isinstance(value, PathLike) or (isinstance(value, str) and value != "")
 
 
 def _check_number(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not is_number(value):
         raise _bad(name, "a number", value)
-    if not math.isfinite(value) or value < 0:
+    if not is_finite(value) or value < 0:
         raise _bad(name, "finite and not negative", value)
 
 

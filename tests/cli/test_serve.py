@@ -105,7 +105,7 @@ def test_serve_listens_within_a_second_of_its_imports(environment: Callable[[], 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("--fault", "submit:rest"), "did you mean reset"),
+        (("--fault", "submit:rest"), "did you mean 'reset'"),
         (("--faults", "missing.toml"), "missing.toml"),
         (("--api-key", "sk with a blank"), "api_keys[0] must be printable ASCII"),
         (("--allow-host", "http://x"), "hosts must be a list of names"),

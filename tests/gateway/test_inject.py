@@ -388,7 +388,7 @@ async def test_cleared_rules_and_admin_routes_have_no_faults(service: "Service")
 
 async def test_an_invalid_rule_is_a_config_error() -> None:
     """A gateway with an invalid rule cannot be created."""
-    with pytest.raises(Exception, match="did you mean reset"):
+    with pytest.raises(Exception, match="did you mean 'reset'"):
         Gateway(faults=["submit:rest"])
 
 

@@ -211,7 +211,7 @@ def test_synchronous_tests(project: pytest.Pytester) -> None:
         [
             "*foxapi_session is for `async def` tests*",
             "*takes keywords, as in faults=*",
-            "*did you mean reset?*",
+            "*did you mean 'reset'?*",
         ]
     )
 

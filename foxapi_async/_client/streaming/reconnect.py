@@ -19,7 +19,7 @@ from foxapi_async._protocol.reconnect import (
     should_give_up,
 )
 from foxapi_async._protocol.task_status import (
-    NOT_FOUND_LIMIT,
+    FailureTracker,
     PollFailure,
     TaskState,
     classify,
@@ -62,7 +62,7 @@ class ReconnectState:
 
     __slots__ = (
         "_disconnects",
-        "_not_found",
+        "_failures",
         "_offset",
         "_reopen_at",
         "_seen",
@@ -80,7 +80,7 @@ class ReconnectState:
         self._offset = -1
         self._waited = 0.0
         self._reopen_at: float | None = None
-        self._not_found = 0
+        self._failures = FailureTracker()
         self._seen: tuple[str, int] | None = None
 
     def charge(self, offset: int, seconds: float) -> None:
@@ -187,9 +187,8 @@ class ReconnectState:
             failure = classify_error(fault)
             if failure is PollFailure.FATAL:
                 raise
-            self._not_found = self._not_found + 1 if failure is PollFailure.NOT_FOUND else 0
-            if self._not_found >= NOT_FOUND_LIMIT:
-                self._not_found = 0
+            if self._failures.count_not_found(failure):
+                self._failures = FailureTracker()
                 raise TaskLostError(
                     f"the service knows neither the stream nor the task {tracked.id}: {fault}",
                     task_id=tracked.id,
@@ -197,7 +196,7 @@ class ReconnectState:
                     fault=fault,
                 ) from None
             return None
-        self._not_found = 0
+        self._failures = FailureTracker()
         self._service.runtime.poller.publish(tracked, snapshot)
         return snapshot
 

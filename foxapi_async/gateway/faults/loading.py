@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
+from foxapi_async.config import is_whole_number
 from foxapi_async.errors import ConfigError
 from foxapi_async.gateway.faults.rule import FaultRule
 
@@ -28,7 +29,7 @@ def read_faults(value: object) -> tuple[tuple[FaultRule, ...], int | None]:
         if unknown := sorted(members.keys() - _MEMBERS):
             raise ConfigError(f"there is no {unknown[0]!r} beside `faults`; write it into a rule")
         value, seed = members.get("faults", []), members.get("seed")
-    if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
+    if seed is not None and not is_whole_number(seed):
         raise ConfigError(f"seed must be a whole number, got {seed!r}")
     items: list[object] = [value]
     if isinstance(value, list):

@@ -5,7 +5,6 @@ error with this status. A name without a value, such as ``late``, is true. A val
 comma; write a rule that needs one as an object.
 """
 
-import math
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
@@ -13,7 +12,8 @@ import msgspec
 from msgspec import Struct
 
 from foxapi_async._wire.decode_errors import Problem, parse_error
-from foxapi_async._wire.suggestion import closest
+from foxapi_async._wire.suggestion import closest, suggestion
+from foxapi_async.config import is_finite
 from foxapi_async.errors import ConfigError
 from foxapi_async.gateway.faults.catalog import CONDITIONS, FAULT_KINDS, OPTIONS, ROUTES
 
@@ -133,7 +133,7 @@ class FaultRule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_un
         for names, least in ((_POSITIVE, 1), (_NOT_NEGATIVE, 0)):
             for name in names:
                 value: float | None = getattr(self, name)
-                if value is not None and not (math.isfinite(value) and value >= least):
+                if value is not None and not (is_finite(value) and value >= least):
                     raise ConfigError(f"{name} must be {least} or more, got {value!r}")
         if self.probability is not None and not 0 <= self.probability <= 1:
             raise ConfigError(f"probability lies between 0 and 1, got {self.probability!r}")
@@ -161,8 +161,7 @@ def _options_of(fault: str) -> str:
 
 
 def _suggestion(unknown: str, known: Collection[str]) -> str:
-    similar = closest(unknown, known)
-    return f"did you mean {similar}?" if similar else f"choose one of {', '.join(known)}"
+    return suggestion(closest(unknown, known), f"choose one of {', '.join(known)}")
 
 
 def _explain(problem: Problem) -> str:
