@@ -7,9 +7,9 @@ from contextlib import AsyncExitStack
 from typing import Any, Final, Protocol
 
 from foxapi_async._client.admission import AdmissionControl
+from foxapi_async._client.idle_watchdog import IdleWatchdog
 from foxapi_async._client.polling.poller import Poller
 from foxapi_async._client.stats import Stats
-from foxapi_async._client.streaming.idle_watchdog import IdleWatchdog
 from foxapi_async._client.submitter import Submitter
 from foxapi_async._clock import Clock
 from foxapi_async._journal import JournalBackend
