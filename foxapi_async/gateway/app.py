@@ -10,8 +10,8 @@ from foxapi_async.gateway.admin_routes import AdminRoutes
 from foxapi_async.gateway.auth import APIKeys
 from foxapi_async.gateway.engine import Engine
 from foxapi_async.gateway.error_middleware import ErrorMiddleware
-from foxapi_async.gateway.faults.inject import FaultInjector
 from foxapi_async.gateway.faults.plan import Faults
+from foxapi_async.gateway.injection.injector import FaultInjector
 from foxapi_async.gateway.origin_check import OriginCheck
 from foxapi_async.gateway.routes import Routes
 from foxapi_async.gateway.settings import GatewayOptions, GatewaySettings

@@ -16,8 +16,8 @@ from foxapi_async.gateway.api_errors import (
 )
 from foxapi_async.gateway.auth import APIKeys
 from foxapi_async.gateway.faults.catalog import ROUTES
-from foxapi_async.gateway.faults.inject import FaultInjector
 from foxapi_async.gateway.faults.plan import Faults
+from foxapi_async.gateway.injection.injector import FaultInjector
 from foxapi_async.gateway.origin_check import OriginCheck
 
 _MAX_PATH: Final = 300

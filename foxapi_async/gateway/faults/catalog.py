@@ -3,6 +3,8 @@
 The reference page is generated from these tables, so their texts address its readers.
 """
 
+from collections.abc import Mapping
+from enum import StrEnum
 from typing import Final
 
 from msgspec import Struct
@@ -19,6 +21,30 @@ ROUTES: Final = {
 _EVERYWHERE: Final = tuple(ROUTES)
 
 
+class FaultName(StrEnum):
+    """The faults. Other modules use these members, so that each word exists once."""
+
+    STATUS = "status"
+    HTML = "html"
+    EMPTY = "empty"
+    RESET = "reset"
+    EXPIRED = "expired"
+    TRUNCATED = "truncated"
+    SLOW = "slow"
+    STALL = "stall"
+    EMPTY_RESULT = "empty-result"
+    MEMBER = "member"
+    FAIL = "fail"
+    CUT = "cut"
+    TORN = "torn"
+    NO_DONE = "no-done"
+    WRONG_TOTAL = "wrong-total"
+    IGNORE_OFFSET = "ignore-offset"
+    CRLF = "crlf"
+    COMMENTS = "comments"
+    UNKNOWN_EVENTS = "unknown-events"
+
+
 class FaultKind(Struct, frozen=True, kw_only=True):
     """One fault."""
 
@@ -32,8 +58,8 @@ class FaultKind(Struct, frozen=True, kw_only=True):
     """It replaces the response, so only the first rule of this kind acts on a call."""
 
 
-FAULT_KINDS: Final = {
-    "status": FaultKind(
+FAULT_KINDS: Final[Mapping[str, FaultKind]] = {
+    FaultName.STATUS: FaultKind(
         description=(
             "Responds with an error in the envelope of the service. `submit:503` is short for "
             "`submit:status:status=503`."
@@ -42,7 +68,7 @@ FAULT_KINDS: Final = {
         options=("status", "code", "message", "retry_after", "late"),
         replaces_response=True,
     ),
-    "html": FaultKind(
+    FaultName.HTML: FaultKind(
         description=(
             "Responds with an HTML page, as a proxy or a login portal does. The default status "
             "is 200."
@@ -51,13 +77,13 @@ FAULT_KINDS: Final = {
         options=("status", "late"),
         replaces_response=True,
     ),
-    "empty": FaultKind(
+    FaultName.EMPTY: FaultKind(
         description="Responds without a body. The default status is 200.",
         routes=_EVERYWHERE,
         options=("status", "late"),
         replaces_response=True,
     ),
-    "reset": FaultKind(
+    FaultName.RESET: FaultKind(
         description=(
             "Resets the connection after the request was received. The request is processed "
             "only with `late`."
@@ -66,12 +92,12 @@ FAULT_KINDS: Final = {
         options=("late",),
         replaces_response=True,
     ),
-    "expired": FaultKind(
+    FaultName.EXPIRED: FaultKind(
         description="Responds with 404, as after the retention of the task or of its stream.",
         routes=("query", "stream"),
         replaces_response=True,
     ),
-    "truncated": FaultKind(
+    FaultName.TRUNCATED: FaultKind(
         description=(
             "Announces the length of the whole body, sends `size` bytes of it (default: half) "
             "and closes the connection."
@@ -80,7 +106,7 @@ FAULT_KINDS: Final = {
         options=("size",),
         replaces_response=True,
     ),
-    "slow": FaultKind(
+    FaultName.SLOW: FaultKind(
         description=(
             "Sends the body in pieces of `size` bytes and waits `seconds` (default: 1) before "
             "each. The pieces of a stream may end in the middle of an event."
@@ -88,7 +114,7 @@ FAULT_KINDS: Final = {
         routes=_EVERYWHERE,
         options=("seconds", "size"),
     ),
-    "stall": FaultKind(
+    FaultName.STALL: FaultKind(
         description=(
             "Sends nothing for `seconds`, or until the client disconnects. A stream stalls "
             "before chunk number `chunk`, or after `each` chunks of the connection."
@@ -96,14 +122,14 @@ FAULT_KINDS: Final = {
         routes=_EVERYWHERE,
         options=("seconds", "chunk", "each", "late"),
     ),
-    "empty-result": FaultKind(
+    FaultName.EMPTY_RESULT: FaultKind(
         description=(
             "Shows a completed task without results in its first `polls` (default: 3) queries."
         ),
         routes=("query",),
         options=("polls",),
     ),
-    "member": FaultKind(
+    FaultName.MEMBER: FaultKind(
         description=(
             "Removes `member` from the JSON object of the response, or sets it to `value`, as "
             "in `submit:member:member=status` and "
@@ -112,12 +138,12 @@ FAULT_KINDS: Final = {
         routes=("submit", "query", "models"),
         options=("member", "value"),
     ),
-    "fail": FaultKind(
+    FaultName.FAIL: FaultKind(
         description="Creates a task that fails with `code` after writing `chunk` tokens.",
         routes=("submit",),
         options=("code", "chunk"),
     ),
-    "cut": FaultKind(
+    FaultName.CUT: FaultKind(
         description=(
             "Closes the connection before chunk number `chunk`, or after `each` chunks of the "
             "connection."
@@ -125,29 +151,29 @@ FAULT_KINDS: Final = {
         routes=("stream",),
         options=("chunk", "each"),
     ),
-    "torn": FaultKind(
+    FaultName.TORN: FaultKind(
         description="Like `cut`, but sends half of the next event first.",
         routes=("stream",),
         options=("chunk", "each"),
     ),
-    "no-done": FaultKind(
+    FaultName.NO_DONE: FaultKind(
         description="Ends the stream cleanly without its last event.",
         routes=("stream",),
     ),
-    "wrong-total": FaultKind(
+    FaultName.WRONG_TOTAL: FaultKind(
         description="Reports `total` chunks in the last event (default: one too many).",
         routes=("stream",),
         options=("total",),
     ),
-    "ignore-offset": FaultKind(
+    FaultName.IGNORE_OFFSET: FaultKind(
         description="Sends the stream from its beginning and ignores `offset`.",
         routes=("stream",),
     ),
-    "crlf": FaultKind(description="Ends lines with CR LF.", routes=("stream",)),
-    "comments": FaultKind(
+    FaultName.CRLF: FaultKind(description="Ends lines with CR LF.", routes=("stream",)),
+    FaultName.COMMENTS: FaultKind(
         description="Sends comments, `id` and `retry` lines between the events.", routes=("stream",)
     ),
-    "unknown-events": FaultKind(
+    FaultName.UNKNOWN_EVENTS: FaultKind(
         description="Sends events with an unknown name between the others.", routes=("stream",)
     ),
 }

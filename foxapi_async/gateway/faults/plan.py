@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from foxapi_async.gateway.faults.catalog import FAULT_KINDS
+from foxapi_async.gateway.faults.catalog import FAULT_KINDS, FaultName
 from foxapi_async.gateway.faults.rule import FaultRule
 
 _DEFAULT_POLLS: Final = 3
@@ -36,9 +36,9 @@ def matches(rule: FaultRule, call: CallInfo) -> bool:
         return False
     if rule.task not in {None, call.task} or rule.model not in {None, call.model}:
         return False
-    if call.completed != (rule.fault == "empty-result"):
+    if call.completed != (rule.fault == FaultName.EMPTY_RESULT):
         return False
-    if rule.fault == "ignore-offset":
+    if rule.fault == FaultName.IGNORE_OFFSET:
         return call.offset > 0
     # A stream that was cut at a chunk is resumed there, and must get past it.
     return rule.chunk is None or call.offset <= max(0, rule.chunk - 1)
@@ -83,7 +83,7 @@ class _RuleState:
             rand = Random(f"{seed}/{self.number}/{self.seen}").random()  # noqa: S311 no secret
         if not fires(rule, seen=self.seen, hits=self.hits, rand=rand):
             return False
-        if rule.fault == "empty-result" and not self._is_empty(call.task or ""):
+        if rule.fault == FaultName.EMPTY_RESULT and not self._is_empty(call.task or ""):
             return False
         self.hits += 1
         return True

@@ -15,7 +15,7 @@ from foxapi_async._wire.decode_errors import Problem, parse_error
 from foxapi_async._wire.suggestion import closest, suggestion
 from foxapi_async.config import is_finite
 from foxapi_async.errors import ConfigError
-from foxapi_async.gateway.faults.catalog import CONDITIONS, FAULT_KINDS, OPTIONS, ROUTES
+from foxapi_async.gateway.faults.catalog import CONDITIONS, FAULT_KINDS, OPTIONS, ROUTES, FaultName
 
 _POSITIVE: Final = ("nth", "every", "times", "size", "polls", "each")
 _NOT_NEGATIVE: Final = ("retry_after", "seconds", "chunk", "total")
@@ -113,20 +113,21 @@ class FaultRule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_un
 
     def _check_required(self) -> None:
         """Raise ``ConfigError`` if an option that the fault needs is missing or invalid."""
-        if self.fault == "status" and self.status is None:
+        if self.fault == FaultName.STATUS and self.status is None:
             raise ConfigError("status needs a status; write it in its place, as in submit:503")
-        if self.fault == "fail" and not _is_code(self.code or ""):
+        if self.fault == FaultName.FAIL and not _is_code(self.code or ""):
             raise ConfigError("fail needs a code of letters and _, as in submit:fail:code=timeout")
-        if self.fault == "member":
+        if self.fault == FaultName.MEMBER:
             if not self.member:
                 raise ConfigError("member needs the name of a member, as in query:member:member=id")
             if self.value is not None and not _is_json(self.value):
                 raise ConfigError(
                     f'value must be JSON, such as null, 5 or "text", got {self.value!r}'
                 )
-        if self.fault in {"cut", "torn"} and self.chunk is self.each is None:
+        if self.fault in {FaultName.CUT, FaultName.TORN} and self.chunk is self.each is None:
             raise ConfigError(f"{self.fault} needs chunk or each, as in stream:{self.fault}:each=5")
-        if self.fault == "stall" and self.on != "stream" and not self.chunk is self.each is None:
+        is_response = self.fault == FaultName.STALL and self.on != "stream"
+        if is_response and not self.chunk is self.each is None:
             raise ConfigError(f"stall takes chunk and each on a stream, not on {self.on}")
 
     def _check_numbers(self) -> None:
@@ -197,7 +198,7 @@ def _read_short_form(text: str) -> dict[str, str]:
         raise ConfigError("write ROUTE:FAULT, as in submit:503 or stream:cut:chunk=5")
     fields = {"on": route, "fault": fault.replace("_", "-")}
     if fault.isascii() and fault.isdigit():
-        fields |= {"fault": "status", "status": fault}
+        fields |= {"fault": FaultName.STATUS.value, "status": fault}
     for option in options.split(",") if options else ():
         name, equals, value = (part.strip() for part in option.partition("="))
         if not name:
@@ -213,7 +214,7 @@ def _read_short_form(text: str) -> dict[str, str]:
 def _write_short_form(fields: Mapping[str, Any]) -> str:
     rest = dict(fields)
     route, fault = rest.pop("on"), rest.pop("fault")
-    if fault == "status":
+    if fault == FaultName.STATUS:
         fault = rest.pop("status")
     options = ",".join(
         name if value is True else f"{name}={_number(value)}" for name, value in rest.items()

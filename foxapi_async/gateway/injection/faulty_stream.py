@@ -6,13 +6,15 @@ from typing import Final
 from aiohttp import web
 
 from foxapi_async._protocol.sse import encode_event
-from foxapi_async.gateway.faults.delays import FaultDelays
+from foxapi_async.gateway.faults.catalog import FaultName
 from foxapi_async.gateway.faults.rule import FaultRule
+from foxapi_async.gateway.injection.delays import FaultDelays
 from foxapi_async.gateway.sse_response import HEADERS
 from foxapi_async.gateway.stats import GatewayStats
 from foxapi_async.gateway.store import Log
 
 _TOTAL_CHUNKS: Final = re.compile(rb'"total_chunks":(\d+)')
+_INTERRUPTIONS: Final = {FaultName.CUT, FaultName.TORN, FaultName.STALL}
 _COMMENT: Final = b": a comment\nid: %d\nretry: 3000\n\n"
 
 
@@ -40,9 +42,7 @@ class FaultyStream:
         self._delays = delays
         self._stats = stats
         self._rules = {rule.fault: rule for rule in reversed(rules)}
-        self._interruptions = tuple(
-            rule for rule in rules if rule.fault in {"cut", "torn", "stall"}
-        )
+        self._interruptions = tuple(rule for rule in rules if rule.fault in _INTERRUPTIONS)
         self._response = web.StreamResponse(headers=HEADERS)
 
     async def serve(self, log: Log, offset: int) -> web.StreamResponse:
@@ -51,7 +51,7 @@ class FaultyStream:
         self._stats.streams += 1
         self._stats.streams_open += 1
         try:
-            if await self._send(log, 0 if "ignore-offset" in self._rules else offset):
+            if await self._send(log, 0 if FaultName.IGNORE_OFFSET in self._rules else offset):
                 await self._response.write_eof()
         except ConnectionResetError:
             # The client disconnected. It may resume the stream later.
@@ -72,7 +72,7 @@ class FaultyStream:
         if log.closing:
             if not await self._interrupt(number, first, log.closing):
                 return False
-            if "no-done" not in self._rules:
+            if FaultName.NO_DONE not in self._rules:
                 await self._write(self._decorated(self._closing(log.closing), number))
         return True
 
@@ -81,10 +81,10 @@ class FaultyStream:
         for rule in self._interruptions:
             if number != _chunk_number(rule, first):
                 continue
-            if rule.fault == "stall":
+            if rule.fault == FaultName.STALL:
                 await self._delays.stall(rule)
                 continue
-            if rule.fault == "torn":
+            if rule.fault == FaultName.TORN:
                 await self._write(frame[: len(frame) // 2])
             if self._request.transport is not None:
                 # `close` sends what was written before, but not the end of the chunked body.
@@ -93,14 +93,14 @@ class FaultyStream:
         return True
 
     def _decorated(self, frame: bytes, number: int) -> bytes:
-        if "comments" in self._rules:
+        if FaultName.COMMENTS in self._rules:
             frame = _COMMENT % number + frame
-        if "unknown-events" in self._rules:
+        if FaultName.UNKNOWN_EVENTS in self._rules:
             frame = encode_event("heartbeat", b'{"alive":true}') + frame
-        return frame.replace(b"\n", b"\r\n") if "crlf" in self._rules else frame
+        return frame.replace(b"\n", b"\r\n") if FaultName.CRLF in self._rules else frame
 
     def _closing(self, frame: bytes) -> bytes:
-        rule = self._rules.get("wrong-total")
+        rule = self._rules.get(FaultName.WRONG_TOTAL)
         if rule is None:
             return frame
         total = rule.total
@@ -110,7 +110,7 @@ class FaultyStream:
         )
 
     async def _write(self, data: bytes) -> None:
-        slow = self._rules.get("slow")
+        slow = self._rules.get(FaultName.SLOW)
         if slow is None:
             await self._response.write(data)
         else:

@@ -15,10 +15,11 @@ from foxapi_async._wire.error_body import ErrorBody
 from foxapi_async._wire.request import ContentBlock, GenerationRequest
 from foxapi_async.gateway.api_errors import APIError, error_response, error_type
 from foxapi_async.gateway.auth import APIKeys
-from foxapi_async.gateway.faults.delays import FaultDelays
-from foxapi_async.gateway.faults.faulty_stream import FaultyStream
+from foxapi_async.gateway.faults.catalog import FaultName
 from foxapi_async.gateway.faults.plan import CallInfo, Faults
 from foxapi_async.gateway.faults.rule import FaultRule
+from foxapi_async.gateway.injection.delays import FaultDelays
+from foxapi_async.gateway.injection.faulty_stream import FaultyStream
 from foxapi_async.gateway.routes import CHANGE_GENERATION, STREAM_SENDER, ChangeGeneration
 from foxapi_async.gateway.sse_response import read_offset
 from foxapi_async.gateway.stats import GatewayStats
@@ -61,7 +62,7 @@ class FaultInjector:
         early = [rule for rule in rules if not rule.late]
         if route != "stream":
             for rule in early:
-                if rule.fault == "stall":
+                if rule.fault == FaultName.STALL:
                     await self._delays.stall(rule)
         for rule in early:
             replacement = _replacement(request, rule)
@@ -70,14 +71,14 @@ class FaultInjector:
                     # The handler, which counts submits and reads the body, is not called.
                     self._stats.submits += 1
                     await request.read()
-                return replacement if rule.fault != "reset" else _reset(request)
+                return replacement if rule.fault != FaultName.RESET else _reset(request)
         if route == "stream":
             if rules:
                 request[STREAM_SENDER] = FaultyStream(
                     request, rules, delays=self._delays, stats=self._stats
                 )
             return await handler(request)
-        failing = next((rule for rule in rules if rule.fault == "fail"), None)
+        failing = next((rule for rule in rules if rule.fault == FaultName.FAIL), None)
         if failing is not None:
             request[CHANGE_GENERATION] = _forcing_failure(failing)
         response = await handler(request)
@@ -97,18 +98,18 @@ class FaultInjector:
         if call.on == "query" and self._faults:
             response = self._without_results(response, call)
         for rule in rules:
-            if rule.fault == "stall" and rule.late:
+            if rule.fault == FaultName.STALL and rule.late:
                 await self._delays.stall(rule)
-            elif rule.fault == "reset":
+            elif rule.fault == FaultName.RESET:
                 return _reset(request)
-            elif rule.fault == "truncated":
+            elif rule.fault == FaultName.TRUNCATED:
                 return await _truncated(request, response, rule)
-            elif rule.fault == "member":
+            elif rule.fault == FaultName.MEMBER:
                 response = _with_member(response, rule)
             else:
                 response = _replacement(request, rule) or response
         for rule in rules:
-            if rule.fault == "slow":
+            if rule.fault == FaultName.SLOW:
                 return await self._slow(request, response, rule)
         return response
 
@@ -181,7 +182,7 @@ def _forcing_failure(rule: FaultRule) -> ChangeGeneration:
 def _replacement(request: web.Request, rule: FaultRule) -> web.Response | None:
     """Return the response that a rule sends in place of the handler's, or ``None``."""
     status = rule.status or 200
-    if rule.fault == "status":
+    if rule.fault == FaultName.STATUS:
         message = rule.message or f"a fault on purpose: {rule}"
         response = error_response(
             status, ErrorBody(message=message, type=error_type(status), code=rule.code)
@@ -190,14 +191,14 @@ def _replacement(request: web.Request, rule: FaultRule) -> web.Response | None:
             retry_after = f"{rule.retry_after:.3f}".rstrip("0").rstrip(".")
             response.headers[hdrs.RETRY_AFTER] = retry_after
         return response
-    if rule.fault == "html":
+    if rule.fault == FaultName.HTML:
         return web.Response(status=status, body=_PAGE, content_type="text/html")
-    if rule.fault == "empty":
+    if rule.fault == FaultName.EMPTY:
         return web.Response(status=status, content_type="application/json")
-    if rule.fault == "expired":
+    if rule.fault == FaultName.EXPIRED:
         task_id = request.match_info.get("task_id")
         raise APIError(404, f"task {task_id!r} was not found: its retention is over")
-    return web.Response() if rule.fault == "reset" else None
+    return web.Response() if rule.fault == FaultName.RESET else None
 
 
 def _reset(request: web.Request) -> web.Response:
