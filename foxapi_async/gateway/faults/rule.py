@@ -100,7 +100,7 @@ class FaultRule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_un
             raise ConfigError(f"there is no route {self.on!r}; {_suggestion(self.on, ROUTES)}")
         kind = FAULT_KINDS.get(self.fault)
         if kind is None:
-            hint = _suggestion(self.fault, FAULT_KINDS)
+            hint = _suggestion(self.fault, [name.value for name in FaultName])
             raise ConfigError(f"there is no fault {self.fault!r}; {hint}")
         if self.on not in kind.routes:
             raise ConfigError(f"{self.fault} works on {' or '.join(kind.routes)}, not {self.on}")
