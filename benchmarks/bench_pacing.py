@@ -145,20 +145,20 @@ def learnt(price: float, distribution: Distribution) -> Pacer:
 def microseconds() -> dict[str, float]:
     """Return the CPU time of one decision and of one lesson; the best of many rounds."""
     learner, dice = learnt(0.05, LLM), Random(2)
-    looks = [PollContext("model", LLM.draw(dice), 3) for _ in range(1000)]
-    hinted = [PollContext("model", look.age, 3, 40, 30.0) for look in looks]
+    contexts = [PollContext("model", LLM.draw(dice), 3) for _ in range(1000)]
+    hinted = [PollContext("model", context.age, 3, 40, 30.0) for context in contexts]
     lessons = [LLM.draw(dice) for _ in range(1000)]
 
     def decide(asked: list[PollContext]) -> None:
-        for look in asked:
-            learner.interval(look, 0.3)
+        for context in asked:
+            learner.interval(context, 0.3)
 
     def teach() -> None:
         for duration in lessons:
             learner.learn("model", duration, 0.9 * duration)
 
     subjects: dict[str, Callable[[], None]] = {
-        "decision": lambda: decide(looks),
+        "decision": lambda: decide(contexts),
         "hinted": lambda: decide(hinted),
         "lesson": teach,
     }

@@ -55,11 +55,11 @@ def draw_looks(path: Path, distribution: Distribution, policies: dict[str, Pacer
 
 
 def planned(policy: Pacer, until: float) -> list[float]:
-    """Return the ages of the looks at a task that does not finish."""
+    """Return the ages at which a task that does not finish is polled."""
     ages = [0.0]
     while ages[-1] < until:
-        look = PollContext("model", ages[-1], len(ages) - 1)
-        ages.append(ages[-1] + policy.interval(look, 0.5))
+        context = PollContext("model", ages[-1], len(ages) - 1)
+        ages.append(ages[-1] + policy.interval(context, 0.5))
     return ages[1:-1]
 
 

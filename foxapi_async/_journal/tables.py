@@ -15,7 +15,7 @@ from foxapi_async._journal.records import FAILED, Entry, EntryId, Intent, Stage
 from foxapi_async._journal.row import read
 from foxapi_async._journal.schema import SUBMISSIONS, Mismatch, check_columns, damaged, migrate
 from foxapi_async._journal.seal import RESEAL, reseal, sealed
-from foxapi_async._journal.writes import Change, Claim, Lookup, Statement, Values, at
+from foxapi_async._journal.writes import Claim, Lookup, Statement, Values, Write, at
 from foxapi_async._sql import sqlite
 from foxapi_async.errors import JournalError
 
@@ -68,7 +68,7 @@ class JournalTables:
             if isinstance(error, Mismatch):
                 raise JournalError(f"the journal {path} {error}") from None
             if isinstance(error, Exception):
-                raise tables.translated(error) from sqlite.cause(error)
+                raise tables.translate_error(error) from sqlite.cause(error)
             raise
         return tables
 
@@ -96,7 +96,7 @@ class JournalTables:
             raise Mismatch(damaged(found))
         self._is_checked = True
 
-    def translated(self, error: Exception) -> Exception:
+    def translate_error(self, error: Exception) -> Exception:
         """Return the ``JournalError`` for an error of the database."""
         return _translated(self.path, error)
 
@@ -109,7 +109,7 @@ class JournalTables:
         self.connection.close()
 
     def write(self, items: Sequence[object]) -> Sequence[object]:
-        """Insert claims, make changes, then look keys up.
+        """Insert claims, execute writes, then look keys up.
 
         A claim results in ``None``, or in the entry that holds its key; a lookup in the entry.
         """
@@ -137,7 +137,7 @@ class JournalTables:
             if claims:
                 rows = [_row(Entry.of(claim.id, claim.intent)) for claim in claims]
                 self.connection.execute(statements.INSERT, rows)
-        self._change(item for item in items if isinstance(item, Change))
+        self._write_rows(item for item in items if isinstance(item, Write))
         found = self._find(item for item in items if isinstance(item, Lookup))
         left = iter(holders)
         return [
@@ -149,10 +149,10 @@ class JournalTables:
             for item in items
         ]
 
-    def _change(self, changes: Iterable[Change]) -> None:
-        """Make the changes of each kind together, in the order of the kinds."""
+    def _write_rows(self, writes: Iterable[Write]) -> None:
+        """Execute the writes of each kind together, in the order of the kinds."""
         kinds: dict[Statement, list[Values]] = {}
-        for statement, values in changes:
+        for statement, values in writes:
             kinds.setdefault(statement, []).append(values)
         for statement in sorted(kinds):
             self.connection.execute(statements.CHANGES[statement], kinds[statement])
@@ -312,9 +312,9 @@ def _translated(path: str, error: Exception) -> JournalError:
         return error
     if isinstance(error, Mismatch):
         return JournalError(f"the journal {path} {error}")
-    translated = JournalError(f"the journal {path}: {sqlite.meaning(error)}")
-    translated.__cause__ = sqlite.cause(error)
-    return translated
+    journal_error = JournalError(f"the journal {path}: {sqlite.meaning(error)}")
+    journal_error.__cause__ = sqlite.cause(error)
+    return journal_error
 
 
 def _is_free(holder: Entry, intent: Intent) -> bool:

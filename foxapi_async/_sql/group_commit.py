@@ -215,7 +215,7 @@ def _attempt(tables: Tables, work: Callable[[], R]) -> "R | _Failure":
             connection.rollback()
             raise
     except Exception as error:  # noqa: BLE001 the caller raises it
-        return _Failure(tables.translated(error), tables.is_unstorable(error))
+        return _Failure(tables.translate_error(error), tables.is_unstorable(error))
     return result
 
 

@@ -33,7 +33,7 @@ class Tables(Protocol):
         """
         ...
 
-    def translated(self, error: Exception) -> Exception:
+    def translate_error(self, error: Exception) -> Exception:
         """Return what the user is to see in place of an error of the database."""
         ...
 
@@ -125,7 +125,7 @@ def _serve(
     try:
         tables.close()
     except Exception as error:  # noqa: BLE001 the caller of `aclose` raises it
-        on_close(tables.translated(error))
+        on_close(tables.translate_error(error))
     else:
         on_close(None)
 

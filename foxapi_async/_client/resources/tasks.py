@@ -67,13 +67,13 @@ class Tasks:
 
 
 def _kind_of(task: Task | None, kind: str | None) -> Kind:
-    told = task.type if task is not None else None
+    of_task = task.type if task is not None else None
     # Older answers name the type of a language model "text" (contract §15).
-    told = "llm" if told == "text" else told
-    found = kind or told or "llm"
-    if found not in _KINDS or (kind and told and kind != told):
+    of_task = "llm" if of_task == "text" else of_task
+    found = kind or of_task or "llm"
+    if found not in _KINDS or (kind and of_task and kind != of_task):
         raise ConfigError(
-            f"tasks.handle(kind={kind!r}) of a task of type {told!r}: "
+            f"tasks.handle(kind={kind!r}) of a task of type {of_task!r}: "
             f"kind must be one of {', '.join(_KINDS)}, and that of the task"
         )
     return found

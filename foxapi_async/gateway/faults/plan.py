@@ -164,7 +164,7 @@ class Faults:
         Of the faults that replace the response, only the first acts. The rules of the others count
         the call too.
         """
-        acting: list[FaultRule] = []
+        active: list[FaultRule] = []
         is_replaced = False
         for state in self._states:
             if not matches(state.rule, call):
@@ -172,9 +172,9 @@ class Faults:
             state.seen += 1
             replaces = FAULT_KINDS[state.rule.fault].replaces_response
             if not (replaces and is_replaced) and state.fires(call, self.seed):
-                acting.append(state.rule)
+                active.append(state.rule)
                 is_replaced = is_replaced or replaces
-        return tuple(acting)
+        return tuple(active)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the seed and the rules with their counters: the body of ``/_gateway/faults``."""

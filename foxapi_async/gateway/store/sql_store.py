@@ -19,7 +19,6 @@ from foxapi_async._wire.paths import stream_path
 from foxapi_async._wire.request import GenerationRequest, request_decoder
 from foxapi_async._wire.task import Status, StreamRef, UnifiedTask
 from foxapi_async.errors import ConfigError
-from foxapi_async.gateway.store.entry import Entry, LRUCache
 from foxapi_async.gateway.store.protocol import (
     Log,
     Restored,
@@ -28,6 +27,7 @@ from foxapi_async.gateway.store.protocol import (
     UnstorableError,
 )
 from foxapi_async.gateway.store.rows import NewTask, Snapshot, TaskChange, TaskRow, UnfinishedRow
+from foxapi_async.gateway.store.stored_task import LRUCache, StoredTask
 
 if TYPE_CHECKING:
     from foxapi_async.gateway.store.tables import TaskTables
@@ -83,7 +83,7 @@ class SqlStore:
         self._clock = clock
         self._retention = retention
         self._task_retention = task_retention
-        self._running: dict[str, Entry] = {}
+        self._running: dict[str, StoredTask] = {}
         self._recent = LRUCache(cache)
         self._read_logs: WeakSet[StoredLog] = WeakSet()
         self._spent: Counter[str] = Counter()
@@ -133,68 +133,68 @@ class SqlStore:
         ):
             _logger.exception("task %s cannot be read from %s", row.id, self._path)
             restored = Unfinished(_unreadable(row), None, ())
-        entry = Entry(restored.task, owner=row.owner, key=row.key)
-        if entry.log is not None:
-            entry.log.extend(restored.frames)
-        self._running[row.id] = entry
+        stored = StoredTask(restored.task, owner=row.owner, key=row.key)
+        if stored.log is not None:
+            stored.log.extend(restored.frames)
+        self._running[row.id] = stored
         return restored
 
     async def add(self, task: UnifiedTask, request: GenerationRequest, owner: str = "") -> bool:
         """Store a new task."""
         self._purge()
         self._last_key += 1
-        entry = Entry(task, owner=owner, key=self._last_key)
-        new = NewTask(entry.key, task.id, owner, entry.json, encode(request))
+        stored = StoredTask(task, owner=owner, key=self._last_key)
+        new = NewTask(stored.key, task.id, owner, stored.json, encode(request))
         if not await self._committer.write(new):
             return False
-        self._running[task.id] = entry
+        self._running[task.id] = stored
         self._spent[owner] += 1
         return True
 
     async def advance(self, task: UnifiedTask, frames: Sequence[bytes] = ()) -> None:
         """Store a snapshot and chunks, and then show both."""
-        entry = self._running[task.id]
-        log = entry.log
+        stored = self._running[task.id]
+        log = stored.log
         snapshot = None
         # The progress of a snapshot is stored with the chunks too.
-        if not frames or log is None or entry.task is None or entry.task.status != task.status:
-            snapshot = Snapshot(entry.key, encode(task))
+        if not frames or log is None or stored.task is None or stored.task.status != task.status:
+            snapshot = Snapshot(stored.key, encode(task))
         first = len(log) if log is not None else 0
         chunks = [
-            (entry.key, number, task.progress, frame) for number, frame in enumerate(frames, first)
+            (stored.key, number, task.progress, frame) for number, frame in enumerate(frames, first)
         ]
         await self._committer.write(TaskChange(snapshot, chunks if log is not None else ()))
-        entry.advance(task)
+        stored.advance(task)
         if log is not None and frames:
             log.extend(frames)
 
     async def finish(self, task: UnifiedTask, closing: bytes) -> None:
         """Store the last snapshot and the end of the log, and then show both."""
-        entry = self._running[task.id]
+        stored = self._running[task.id]
         now = self._clock.unix()
         json = encode(task)
-        stored_closing = closing if entry.log is not None else None
-        snapshot = Snapshot(entry.key, json, ended=now, closing=stored_closing)
+        stored_closing = closing if stored.log is not None else None
+        snapshot = Snapshot(stored.key, json, ended=now, closing=stored_closing)
         await self._committer.write(TaskChange(snapshot))
-        entry.finish(json, ended=now, closing=closing)
+        stored.finish(json, ended=now, closing=closing)
         del self._running[task.id]
-        self._recent.put(task.id, entry)
+        self._recent.put(task.id, stored)
 
     async def snapshot(self, task_id: str, owner: str = "") -> bytes | None:
         """Return the newest snapshot as JSON."""
-        entry = self._running.get(task_id) or self._recent.get(task_id)
-        if entry is not None:
-            known = entry.owner == owner and not self._is_over(entry.ended, self._task_retention)
-            return entry.json if known else None
+        stored = self._running.get(task_id) or self._recent.get(task_id)
+        if stored is not None:
+            known = stored.owner == owner and not self._is_over(stored.ended, self._task_retention)
+            return stored.json if known else None
         row = await self._find(task_id, owner)
         return row.answer if row is not None else None
 
     async def log(self, task_id: str, owner: str = "") -> Log | None:
         """Return the chunks while they are retained."""
-        entry = self._running.get(task_id) or self._recent.get(task_id)
-        if entry is not None:
-            known = entry.owner == owner and not self._is_over(entry.ended, self._log_retention)
-            return entry.log if known else None
+        stored = self._running.get(task_id) or self._recent.get(task_id)
+        if stored is not None:
+            known = stored.owner == owner and not self._is_over(stored.ended, self._log_retention)
+            return stored.log if known else None
         row = await self._find(task_id, owner)
         if row is None or row.closing is None or self._is_over(row.ended, self._log_retention):
             return None
@@ -212,9 +212,9 @@ class SqlStore:
 
     def close_readers(self) -> None:
         """End the logs of running tasks: their readers get no more chunks."""
-        for entry in self._running.values():
-            if entry.log is not None:
-                entry.log.end()
+        for stored in self._running.values():
+            if stored.log is not None:
+                stored.log.end()
 
     async def aclose(self) -> None:
         """Write what is still waiting, and close the file."""

@@ -85,17 +85,17 @@ class TaskTables:
         connection.exec_driver_sql("PRAGMA synchronous = NORMAL")
         connection.commit()
 
-    def translated(self, error: Exception) -> Exception:
+    def translate_error(self, error: Exception) -> Exception:
         """Return the error of the store for an error of the database."""
         if sqlite.is_bad_value(error):
-            translated: Exception = UnstorableError(f"a value cannot be stored in {self._path}")
+            store_error: Exception = UnstorableError(f"a value cannot be stored in {self._path}")
         elif isinstance(error, sqlite.ERRORS):
             # Never the text of SQLAlchemy: it quotes the statement.
-            translated = StoreError(f"the data file {self._path}: {sqlite.cause(error)}")
+            store_error = StoreError(f"the data file {self._path}: {sqlite.cause(error)}")
         else:
             return error
-        translated.__cause__ = sqlite.cause(error)
-        return translated
+        store_error.__cause__ = sqlite.cause(error)
+        return store_error
 
     def is_unstorable(self, error: Exception) -> bool:
         """Tell whether a value was at fault."""

@@ -11,7 +11,7 @@ from foxapi_async.gateway.chunk_log import ChunkLog
 _OVERHEAD: Final = 64
 
 
-class Entry:
+class StoredTask:
     """The newest snapshot of a task and its chunks.
 
     The JSON is encoded on demand and kept until the next snapshot. When the task has ended, only
@@ -50,35 +50,35 @@ class Entry:
 
 
 class LRUCache:
-    """Ended entries of up to ``capacity`` bytes; the least recently used is dropped first."""
+    """Ended tasks of up to ``capacity`` bytes; the least recently used is dropped first."""
 
     def __init__(self, capacity: int) -> None:
         self._free = capacity
-        self._entries: OrderedDict[str, tuple[Entry, int]] = OrderedDict()
+        self._tasks: OrderedDict[str, tuple[StoredTask, int]] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._tasks)
 
-    def get(self, task_id: str) -> Entry | None:
-        """Return an entry, which is the most recently used one then."""
-        found = self._entries.get(task_id)
+    def get(self, task_id: str) -> StoredTask | None:
+        """Return a stored task, which is the most recently used one then."""
+        found = self._tasks.get(task_id)
         if found is None:
             return None
-        self._entries.move_to_end(task_id)
+        self._tasks.move_to_end(task_id)
         return found[0]
 
-    def put(self, task_id: str, entry: Entry) -> None:
-        """Add an entry, and drop others to make room for it."""
-        size = _size(entry)
+    def put(self, task_id: str, stored: StoredTask) -> None:
+        """Add a stored task, and drop others to make room for it."""
+        size = _size(stored)
         self._free -= size
-        self._entries[task_id] = entry, size
+        self._tasks[task_id] = stored, size
         while self._free < 0:
-            _, (_, dropped) = self._entries.popitem(last=False)
+            _, (_, dropped) = self._tasks.popitem(last=False)
             self._free += dropped
 
 
-def _size(entry: Entry) -> int:
-    size = len(entry.json) + 8 * _OVERHEAD
-    if entry.log is not None:
-        size += entry.log.size + _OVERHEAD * len(entry.log)
+def _size(stored: StoredTask) -> int:
+    size = len(stored.json) + 8 * _OVERHEAD
+    if stored.log is not None:
+        size += stored.log.size + _OVERHEAD * len(stored.log)
     return size
