@@ -119,7 +119,10 @@ def run_on(session: nox.Session, version: str, python: str | None) -> None:
     if python is None:
         session.warn(f"Python {version} is not installed: skipped")
     else:
-        session.run("nox", "-s", "tests", "--force-python", python, "--", *session.posargs)
+        session.run(
+            *(sys.executable, "-m", "nox", "-s", "tests", "--force-python", python),
+            *("--", *session.posargs),
+        )
 
 
 def find_python(session: nox.Session, version: str) -> str | None:
