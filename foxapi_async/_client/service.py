@@ -27,7 +27,13 @@ from foxapi_async._wire.paths import (
     task_path,
 )
 from foxapi_async._wire.results import ModelInfo, model_list_decoder
-from foxapi_async._wire.task import Task, query_decoder, submit_decoder, with_pending_status
+from foxapi_async._wire.task import (
+    Task,
+    changed,
+    query_decoder,
+    submit_decoder,
+    with_pending_status,
+)
 from foxapi_async.config import (
     PollPolicy,
     RetryPolicy,
@@ -331,4 +337,4 @@ def _same_task(task: Task, task_id: str) -> Task:
         raise InvalidResponseError(
             f"asked for task {task_id}, the service answered with {str(said)[:80]!r}"
         )
-    return structs.replace(task, id=task_id)
+    return changed(task, id=task_id)

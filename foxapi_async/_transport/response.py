@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import aiohttp
 from msgspec import DecodeError, Struct
-from msgspec.structs import force_setattr
 from multidict import istr
 
 from foxapi_async._clock import Clock
@@ -14,7 +13,7 @@ from foxapi_async._protocol.status_errors import error_class_for, is_success
 from foxapi_async._transport._aiohttp_private import RawResponse
 from foxapi_async._wire.base import Decoder, WireStruct
 from foxapi_async._wire.error_body import EXCERPT_LENGTH, decode_error
-from foxapi_async._wire.task import Task
+from foxapi_async._wire.task import Task, set_request_id
 from foxapi_async.errors import APIStatusError, InvalidResponseError
 
 if TYPE_CHECKING:
@@ -155,8 +154,7 @@ def decode(decoder: Decoder[S], response: HTTPResponse) -> S:
     else:
         decoded = response.account.mask.struct(decoded, response.body)
         if response.request_id is not None and isinstance(decoded, Task):
-            # Allowed on a frozen struct, because no other code has a reference to it yet.
-            force_setattr(decoded, "request_id", response.request_id)
+            set_request_id(decoded, response.request_id)
         return decoded
     # Raised out here: the decoder's error may quote the body, so it must not be the context.
     what = "an empty body" if not response.body else _describe(response.body)

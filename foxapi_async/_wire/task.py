@@ -1,7 +1,7 @@
 """The unified task, the response to every submit and every query (contract §3.5, §4)."""
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, Raw
@@ -9,6 +9,8 @@ from msgspec.structs import replace
 
 from foxapi_async._wire.base import Decoder, ResponseStruct, coerces
 from foxapi_async._wire.error_body import ErrorBody, extract_error_or_json
+
+_REQUEST_ID: Final = "request_id"
 
 
 class Status(StrEnum):
@@ -88,17 +90,23 @@ def _coerce_task(name: str, value: Any) -> Any:
     return UNSET
 
 
-class Task(UnifiedTask, frozen=True, kw_only=True, gc=False):
+# `dict` has room for the id of the HTTP request, which is no member of the JSON object. msgspec
+# allows `dict` with `gc` only.
+class Task(UnifiedTask, frozen=True, kw_only=True, gc=True, dict=True):
     """A snapshot of a task as the service sent it."""
 
     usage: TaskUsage | None = None
     """The cost of the task, or ``None``."""
     task_info: TaskInfo | None = None
     """Hints about the progress of a media task, or ``None``."""
-    request_id: str | None = None
-    """The id of the HTTP request that brought this snapshot, as the header ``x-request-id`` says;
-    ``None`` if there was none.
-    """
+
+    @property
+    def request_id(self) -> str | None:
+        """The id of the HTTP request that brought this snapshot (header ``x-request-id``).
+
+        ``None`` if the response had none. It is not compared, not encoded and not copied.
+        """
+        return self.__dict__.get(_REQUEST_ID)
 
 
 task_decoder = Decoder(Task)
@@ -115,4 +123,17 @@ def with_pending_status(task: Task) -> Task:
     """
     if task.status.strip() or (task.object and not task.object.endswith("task")):
         return task
-    return replace(task, status=Status.PENDING.value)
+    return changed(task, status=Status.PENDING.value)
+
+
+def changed(task: Task, **members: Any) -> Task:
+    """Return a copy of ``task`` with other members and the same request id."""
+    copy = replace(task, **members)
+    if task.request_id is not None:
+        set_request_id(copy, task.request_id)
+    return copy
+
+
+def set_request_id(task: Task, request_id: str) -> None:
+    """Set the request id of a task that was just decoded or copied."""
+    task.__dict__[_REQUEST_ID] = request_id

@@ -538,3 +538,13 @@ async def test_a_success_has_its_request_id(fox: FoxSession) -> None:
     assert handle.task.request_id not in {None, handle.request_id}
     assert fox.tasks.handle(handle.id).request_id == handle.request_id
     assert (await fox.tasks.get(handle.id)).request_id
+
+
+async def test_the_request_id_is_no_member_of_the_task(fox: FoxSession) -> None:
+    """Snapshots that differ in their request only are equal, and their JSON is the service's."""
+    handle = await fox.llm.submit(model="gpt-5.5", messages="count 1 to 2")
+    await handle
+    first, second = await fox.tasks.get(handle.id), await fox.tasks.get(handle.id)
+    assert first.request_id != second.request_id
+    assert first == second
+    assert "request_id" not in first.to_dict()

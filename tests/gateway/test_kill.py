@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 import pytest
-from msgspec.structs import replace
 
 from foxapi_async import FoxSession, LLMHandle
 from foxapi_async._wire.base import encode
@@ -108,7 +107,7 @@ async def answers(fox: FoxSession, ids: list[str]) -> dict[str, bytes]:
     """Return the snapshots of some tasks."""
     tasks = await asyncio.gather(*(fox.tasks.get(task_id) for task_id in ids))
     # Each response has a request id of its own.
-    return {task.id: encode(replace(task, request_id=None)) for task in tasks}
+    return {task.id: encode(task) for task in tasks}
 
 
 async def undergo(ordeal: Ordeal, data: Path) -> None:
