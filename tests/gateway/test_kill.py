@@ -106,7 +106,6 @@ async def wait(handle: LLMHandle) -> str:
 async def answers(fox: FoxSession, ids: list[str]) -> dict[str, bytes]:
     """Return the snapshots of some tasks."""
     tasks = await asyncio.gather(*(fox.tasks.get(task_id) for task_id in ids))
-    # Each response has a request id of its own.
     return {task.id: encode(task) for task in tasks}
 
 
