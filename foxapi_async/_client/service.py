@@ -59,6 +59,7 @@ from foxapi_async.hooks import (
 
 _log = logging.getLogger("foxapi_async")
 
+R = TypeVar("R")
 S = TypeVar("S", bound=WireStruct)
 
 _UPSTREAM = {"sync_upstream": "true"}
@@ -211,6 +212,10 @@ class Service:
         if (event_sink := self.event_sink_in(context)) is not None:
             event_sink(event)
 
+    def masked(self, record: R) -> R:
+        """Return ``record`` as the journal may keep it: without the API key in a file."""
+        return self.account.mask.record(record) if self.options.journal.is_durable else record
+
     # What happens to tasks
 
     def task_updated(self, record: TaskRecord, context: Context | None) -> None:
@@ -260,7 +265,7 @@ class Service:
             streamed_completion=record.streamed if partial is None else partial,
             stream_was_cut=partial is not None,
         )
-        self.options.journal.record_finished(self.account.mask.record(end))
+        self.options.journal.record_finished(self.masked(end))
 
     def poll_failed(self, record: TaskRecord, error: FoxAPIError, context: Context | None) -> None:
         """Emit ``TaskCheckFailed``."""
@@ -294,8 +299,9 @@ class Service:
         # The task has finished too, so that the next poll brings the outcome.
         self.runtime.poller.poll_now(tracked)
         if not tracked.waiters:
-            masked = self.account.mask.record(completion)
-            self.options.journal.record_streamed(self.account.base, tracked.id, masked)
+            self.options.journal.record_streamed(
+                self.account.base, tracked.id, self.masked(completion)
+            )
 
     async def _fetch(self, path: str, reader: Decoder[S]) -> S:
         self.runtime.enter()

@@ -146,8 +146,7 @@ class Submission:
             await self._record(journal.record_unknown(entry_id, bug))
             raise
         _log.info("accepted: task %s, model %s", task.id, task.model)
-        kept = service.account.mask.record(task)
-        await self._record(journal.record_accepted(entry_id, kept), task)
+        await self._record(journal.record_accepted(entry_id, service.masked(task)), task)
         if (event_sink := service.event_sink) is not None:
             event_sink(TaskSubmitted(task_id=task.id, model=self._request.model, key=self._key))
         return task

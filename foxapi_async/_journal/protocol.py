@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from itertools import count
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -19,6 +19,11 @@ class JournalBackend(Protocol):
 
     A method that raises ``JournalError`` before the POST stops the submission there.
     """
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether records outlive the process. The caller masks the API key in such records."""
+        ...
 
     async def open(self) -> None:
         """Open the file; further calls do nothing."""
@@ -94,6 +99,8 @@ class InMemoryJournal:
     A forgotten key would be billed twice, so each is kept, in about 350 bytes. A submission without
     a key takes no memory.
     """
+
+    is_durable: Final = False
 
     def __init__(self) -> None:
         self._numbers = count(1)

@@ -27,6 +27,7 @@ class TaskState(Enum):
     """The state of a task. A state that ``is_final`` never changes."""
 
     RUNNING = ("running", False)
+    UNKNOWN = ("unknown", False)
     EMPTY = ("empty", False)
     COMPLETED = ("completed", True)
     FAILED = ("failed", True)
@@ -73,30 +74,24 @@ def classify(task: Task) -> TaskState:
     """Return the state of ``task``.
 
     A completed task without results is ``EMPTY``: the results follow seconds later (contract Q2).
-    An unknown status counts as ``RUNNING``.
+    A status that is not known here is ``UNKNOWN``: the task may still be running.
     """
-    state = _known_state(task)
-    if state is TaskState.COMPLETED and all(
-        bytes(result) == b"null" for result in task.results or ()
-    ):
+    state = _STATES.get(task.status) or _state_of_spelling(task)
+    if state is TaskState.COMPLETED:
+        for result in task.results or ():
+            if bytes(result) != b"null":
+                return state
         return TaskState.EMPTY
-    return state or TaskState.RUNNING
+    return state
 
 
-def is_known_status(task: Task) -> bool:
-    """Tell whether ``classify`` knows the status of ``task``."""
-    return _known_state(task) is not None
-
-
-def _known_state(task: Task) -> TaskState | None:
-    state = _STATES.get(task.status)
-    if state is not None:
-        return state
+def _state_of_spelling(task: Task) -> TaskState:
+    """Return the state for a status in another case, or with blanks or hyphens."""
     word = task.status.strip().lower().replace("-", "_").replace(" ", "_")
     # The status "error" may be temporary: it is final only with an error object.
     if word in _ERRORS and task.error is not None:
         return TaskState.FAILED
-    return _STATES.get(word)
+    return _STATES.get(word, TaskState.UNKNOWN)
 
 
 def classify_error(error: FoxAPIError) -> PollFailure:

@@ -241,13 +241,17 @@ _choices = Decoder(Choice)
 
 def with_origin(completion: ChatCompletion, source: Source, raw: bytes) -> ChatCompletion:
     """Return a copy of ``completion`` with this origin."""
-    copy = replace(completion)
-    vars(copy)["_known_origin"] = _Origin(source, raw)
-    return copy
+    return _set_origin(replace(completion), source, raw)
+
+
+def _set_origin(completion: ChatCompletion, source: Source, raw: bytes) -> ChatCompletion:
+    """Set the origin of a completion that has just been built, and return it."""
+    vars(completion)["_known_origin"] = _Origin(source, raw)
+    return completion
 
 
 def _unpickle(members: dict[str, Any], source: Source, raw: bytes) -> ChatCompletion:
-    return with_origin(ChatCompletion(**members), source, raw)
+    return _set_origin(ChatCompletion(**members), source, raw)
 
 
 def decode_completion(result: Raw) -> ChatCompletion:
@@ -257,13 +261,16 @@ def decode_completion(result: Raw) -> ChatCompletion:
     """
     raw = bytes(result)
     if raw[:1] in {b'"', b"["}:
-        return with_origin(_from_text(decode_json(raw)), "task", raw)
+        return _set_origin(_from_text(decode_json(raw)), "task", raw)
     completion = _completions.decode(raw)
     choices = completion.choices or (_from_short_form(completion.extra),)
-    choices = tuple(_with_legacy_text(choice) for choice in choices)
-    if len({choice.index for choice in choices}) < len(choices):
+    if any(choice.message.content is None for choice in choices):
+        choices = tuple(_with_legacy_text(choice) for choice in choices)
+    if len(choices) > 1 and len({choice.index for choice in choices}) < len(choices):
         choices = tuple(replace(choice, index=n) for n, choice in enumerate(choices))
-    return with_origin(replace(completion, choices=choices), "task", raw)
+    if choices is not completion.choices:
+        completion = replace(completion, choices=choices)
+    return _set_origin(completion, "task", raw)
 
 
 def _with_legacy_text(choice: Choice) -> Choice:

@@ -24,7 +24,6 @@ from foxapi_async._protocol.task_status import (
     PollFailure,
     TaskState,
     classify_error,
-    is_known_status,
     task_error,
 )
 from foxapi_async._wire.task import Task
@@ -358,7 +357,7 @@ class Poller:
         else:
             tracked.failures = None
             tracked.unfinished_at = tracked.age(now)
-            if not is_known_status(task):
+            if state is TaskState.UNKNOWN:
                 tracked.report_unknown_status(task)
             for waiter in changed:
                 waiter.wake(None)

@@ -258,7 +258,9 @@ class TrackedTask(TaskRecord):
     def publish(self, task: Task) -> list[Waiter]:
         """Record a snapshot; return the waiters that it wakes because it is a change."""
         self.error = None
-        changed = [waiter for waiter in self.waiters if waiter.matches(task)]
+        changed = [
+            waiter for waiter in self.waiters if waiter.wants_changes and waiter.matches(task)
+        ]
         self.observe(task)
         return changed
 
