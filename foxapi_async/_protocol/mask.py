@@ -37,6 +37,8 @@ _ESCAPED_UNQUOTABLE: Final = re.compile(rb"\\u00[2-7]|\\x[2-7]|%[2-7]|&#")
 
 # What has no text, and raw JSON, which `Mask.struct` leaves as it is.
 _TEXTLESS: Final = frozenset({int, float, bool, type(None), UnsetType, Raw})
+# Up to this length, a search takes less time than the collection of the names.
+_SHORT_BODY: Final = 400
 _MAX_NESTING: Final = 8
 
 _QUOTED: Final = 3
@@ -54,14 +56,14 @@ class Mask:
     are nested. A part of the key is masked too, so that a text may be truncated before or after.
     """
 
-    __slots__ = ("_blocks", "_bytes", "_is_quotable", "_key", "_name_blocks", "placeholder")
+    __slots__ = ("_blocks", "_byte_blocks", "_is_quotable", "_key", "_name_blocks", "placeholder")
 
     def __init__(self, key: str) -> None:
         self._key = key
         self.placeholder = f"{key[:4]}…{key[-4:]}" if len(key) >= _MIN_SHOWN_LENGTH else _HIDDEN
         self._blocks = _blocks(key, _RUN_IN_TEXT)
         self._name_blocks = _blocks(key, _RUN_IN_NAME)
-        self._bytes = tuple(block.encode() for block in self._blocks)
+        self._byte_blocks = tuple(block.encode().decode("latin-1") for block in self._blocks)
         self._is_quotable = not _QUOTABLE.isdisjoint(key)
 
     def __repr__(self) -> str:
@@ -82,27 +84,32 @@ class Mask:
         """Tell quickly whether ``data`` could contain the key or a part; no false negatives."""
         if not self._blocks:
             return False
-        for block in self._bytes:
-            if block in data:
+        # On a `str`, `in` is four times as fast as on bytes, where it first tries an integer.
+        text = data.decode("latin-1")
+        for block in self._byte_blocks:
+            if block in text:
                 return True
         if self._is_quotable:
             return bool(_ESCAPED_BYTES.search(data))
         # These searches are faster than the expression, and most JSON has none of the four texts.
         may_escape = (
-            b"%" in data or b"&" in data or (b"\\" in data and (b"\\u00" in data or b"\\x" in data))
+            "%" in text or "&" in text or ("\\" in text and ("\\u00" in text or "\\x" in text))
         )
         return may_escape and bool(_ESCAPED_UNQUOTABLE.search(data))
 
     def struct(self, value: T, source: bytes) -> T:
         """Return a masked struct, without masking raw JSON; ``value`` itself if nothing changes.
 
-        Every response runs this. So the names of the struct are searched first: they are a small
-        part of a body with results. Only for a struct with other texts, ``source`` is searched,
-        the JSON that ``value`` was decoded from.
+        Every response runs this. ``source``, the JSON that ``value`` was decoded from, is searched
+        if it is short. Of a longer one, with results, only the names of the struct are searched;
+        a struct with other texts needs the search of ``source``.
         """
         names: list[str] = []
-        members = _members(value)
-        if members is not None and _collect_names(members, names, _MAX_NESTING):
+        if (
+            len(source) > _SHORT_BODY
+            and (members := _members(value)) is not None
+            and _collect_names(members, names, _MAX_NESTING)
+        ):
             may_contain = _may_contain(self._name_blocks, " ".join(names))
         else:
             may_contain = self.may_contain(source)

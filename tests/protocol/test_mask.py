@@ -134,11 +134,12 @@ def test_structs_are_masked_for_errors_and_for_the_journal() -> None:
     escape=st.sampled_from(sorted(ESCAPES)),
     cut=st.tuples(st.integers(0, 400), st.integers(0, 400)),
     depth=st.integers(0, 30),
+    padding=st.sampled_from([0, 1000]),
 )
 def test_every_name_in_a_struct_is_masked_at_any_depth(
-    key: str, escape: str, cut: tuple[int, int], depth: int
+    key: str, escape: str, cut: tuple[int, int], depth: int, padding: int
 ) -> None:
-    """A name in a member, an unknown member or a nested one is masked as a single name is."""
+    """A name at any depth of a short or a long body is masked as a single name is."""
     part = ESCAPES[escape](key)[min(cut) : max(cut)]
     nested: object = part
     for _ in range(depth):
@@ -146,7 +147,7 @@ def test_every_name_in_a_struct_is_masked_at_any_depth(
     members = ({"model": part}, {"news": nested}, {part: 1}, {"stream": {"url": part}})
     mask = Mask(key)
     for member in members:
-        data = json.dumps({"id": "t", "status": "s", **member}).encode()
+        data = json.dumps({"id": "t", "status": "s", **member}).encode() + b" " * padding
         seen = mask.struct(task_decoder.decode(data), data)
         found, expected = (
             encode(seen).decode(),
