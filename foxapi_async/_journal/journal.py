@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec.structs import replace
 
@@ -28,8 +28,6 @@ class Journal:
 
     Every method raises ``JournalError`` if the file cannot be read or written.
     """
-
-    is_durable: Final = True
 
     def __init__(
         self, location: JournalURL, *, clock: Clock | None = None, create: bool = True
