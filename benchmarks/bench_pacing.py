@@ -36,7 +36,7 @@ COST_GOAL = 1.15
 DECISION_GOAL = 1.5  # microseconds
 BACKOFF = Exponential(initial=0.5, multiplier=1.5, max_delay=10, jitter=0.1)
 FEWER = 0.9
-LEARNING = 100  # tasks at the start of a run that are told apart from the rest
+LEARNING = 100  # tasks at the start of a run that are reported apart from the rest
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ PAGE = 256
 
 
 def bare() -> web.Application:
-    """Build what anybody would write: decode, keep in a dict, encode; and write chunks."""
+    """Build a minimal server: decode, keep in a dict, encode; and write chunks."""
     tasks: dict[str, UnifiedTask] = {}
     requests = msgspec.json.Decoder(GenerationRequest)
 

@@ -42,14 +42,14 @@ class Stream:
         answer = json.loads(await self._connection.ask(submit))
         self.path = answer["stream"]["url"]
         if self._subject == "bare":
-            # It simulates nothing, and has to be told.
+            # It simulates nothing, so the model is given.
             self.path += f"?count={self.chunks}"
 
     def listen(self) -> None:
         """Ask for the stream."""
         is_paced = self._subject == "bare" and self._opened
         path = f"{self.path}&pace={PACE}&queue={QUEUE}" if is_paced else self.path
-        self._connection.on_data = self._hear
+        self._connection.on_data = self._on_data
         self._connection.send(request("GET", path))
 
     def again(self, connection: Connection) -> "Stream":
@@ -60,7 +60,7 @@ class Stream:
         """Give for each chunk when it came and when it was due."""
         return ((came, self._opened + QUEUE + PACE * n) for n, came in enumerate(self.came, 1))
 
-    def _hear(self, data: bytes) -> None:
+    def _on_data(self, data: bytes) -> None:
         """Take what a read brings; the last piece of a chunked body ends it."""
         # A mark may be cut by a read, and what is left of it is never a whole one.
         data = self._tail + data

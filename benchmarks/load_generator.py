@@ -21,7 +21,7 @@ class Connection(asyncio.Protocol):
             self._transport = transport
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell who waits."""
+        """Wake the waiters."""
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(exc or ConnectionResetError("the server hung up"))
 

@@ -2,7 +2,7 @@
 
 Hands every piece of text to a meter. When each stream has brought its first ``SIZE`` frames, the
 meter lets the server go on, and counts the CPU time from then on to the last frame of all:
-requests, heads and imports are not in it, whoever made them. Prints it as JSON, per frame between
+requests, headers and imports are not included. Prints it as JSON, per frame between
 the two, and how much memory the streams took.
 """
 
@@ -30,7 +30,7 @@ SUBJECTS: Final = (OURS, FLOOR, BY_HAND, HTTPX_SSE, OPENAI)
 # A pool of httpx looks at all its connections for each request, so that a thousand in one take a
 # minute to set up: each so many streams have a client of their own.
 POOL: Final = 100
-# What somebody sets who reads streams of unknown length: nothing but a limit to connecting.
+# Usual settings for streams of unknown length: only connecting has a timeout.
 PATIENT: Final = aiohttp.ClientTimeout(total=None, connect=10)
 FRAME: Final = b"event: chunk"
 
@@ -116,7 +116,7 @@ async def count_bytes(base: str, meter: Meter) -> AsyncIterator[Read]:
 
 @asynccontextmanager
 async def by_hand(base: str, meter: Meter) -> AsyncIterator[Read]:
-    """Read line by line, as the loop looks that everybody writes first."""
+    """Read line by line, with the simplest loop."""
     async with plain_session() as http:
 
         async def read(_: int) -> None:

@@ -2,8 +2,8 @@
 
 The session, the request, the response, the C parser and the ``StreamReader`` are aiohttp's; only
 the connection is ours, and a loop that asks no kernel whether anything is ready: system calls cost
-more than all that is to be compared. That is hard on us and easy on nobody: the call would be the
-same for each subject, and to leave it in brings every ratio nearer to 1. So each read has exactly
+more than all that is to be compared. The system call would be the same for
+each subject, and would bring every ratio nearer to 1. So each read has exactly
 the size that was asked for, and what is measured is what a reader adds to a wake-up; what the
 feeding loop itself costs is subtracted. Prints nanoseconds of CPU per frame as JSON.
 """
@@ -127,7 +127,7 @@ class Wires(aiohttp.BaseConnector):
 
     def __init__(self) -> None:
         super().__init__(limit=0, force_close=True)
-        self.inlets: list[Callable[[bytes], None]] = []
+        self.raw_streams: list[Callable[[bytes], None]] = []
 
     async def _create_connection(
         self, req: object, traces: object, timeout: object
@@ -135,7 +135,7 @@ class Wires(aiohttp.BaseConnector):
         del req, traces, timeout
         protocol = ResponseHandler(asyncio.get_running_loop())
         protocol.connection_made(Wire(protocol))
-        self.inlets.append(protocol.data_received)
+        self.raw_streams.append(protocol.data_received)
         return protocol
 
 
@@ -166,7 +166,7 @@ async def ours(fox: FoxSession, number: int, sums: Sums) -> int:
 
 
 async def by_hand(http: aiohttp.ClientSession, sums: Sums) -> int:
-    """Read line by line, as the loop looks that everybody writes first."""
+    """Read line by line, with the simplest loop."""
     text: list[str] = []
     sums.append(lambda: "".join(text))
     async with http.get(URL, timeout=PATIENT) as response:
@@ -203,9 +203,9 @@ async def run(name: str, reads: list[bytes], shape: Shape) -> float:
         }
         readers = [asyncio.create_task(subjects[name](at)) for at in range(shape.streams)]
         await settle(200)
-        used = await feed_all(wires.inlets, reads, sums)
-        for inlet in wires.inlets:
-            inlet(http_chunk(done(shape.count)) + END)
+        used = await feed_all(wires.raw_streams, reads, sums)
+        for raw_stream in wires.raw_streams:
+            raw_stream(http_chunk(done(shape.count)) + END)
         lengths = set(await asyncio.gather(*readers))
     if name != FLOOR and lengths != {shape.length}:
         raise RuntimeError(f"{name} read {lengths} characters of {shape.length}")
@@ -213,19 +213,19 @@ async def run(name: str, reads: list[bytes], shape: Shape) -> float:
 
 
 async def feed_all(
-    inlets: Sequence[Callable[[bytes], object]],
+    raw_streams: Sequence[Callable[[bytes], object]],
     reads: list[bytes],
     sums: Sequence[Callable[[], object]] = (),
 ) -> float:
     """Hand each read to every connection in turn; return the CPU seconds that all took.
 
-    What came is added up at the end: whoever does that late is not to gain by it.
+    The deltas are accumulated at the end, so that no client gains by doing that late.
     """
     gc.collect()
     began = time.process_time()
     for data in reads:
-        for inlet in inlets:
-            inlet(data)
+        for raw_stream in raw_streams:
+            raw_stream(data)
         # One turn in which the reader wakes, and one more in case it needs two.
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -252,8 +252,8 @@ async def adding_up(reads: list[bytes], shape: Shape, every: int) -> float:
 
         reader = asyncio.create_task(read())
         await settle()
-        (inlet,) = wires.inlets
-        used = await feed_all([inlet], [*reads, http_chunk(done(shape.count)) + END])
+        (raw_stream,) = wires.raw_streams
+        used = await feed_all([raw_stream], [*reads, http_chunk(done(shape.count)) + END])
         await reader
     if length != shape.length:
         raise RuntimeError(f"{length} characters were added up of {shape.length}")

@@ -4,7 +4,7 @@
 ``WRITES`` writes of ``FRAMES`` frames in one HTTP chunk, and then the end. ``PACE`` is the pause in
 seconds after a few writes, each to another connection; 0 is as fast as the client can read, and one
 HTTP chunk per frame. After the first write to each it waits until the client says ``GO`` on a
-connection of its own, so that nobody's setting up is measured. Prints its port when it listens.
+connection of its own, so that no set-up is measured. Prints its port when it listens.
 """
 
 import asyncio

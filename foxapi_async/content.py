@@ -56,7 +56,7 @@ def image(source: MediaSource, *, mime: str | None = None) -> ContentBlock:
     Pillow is written as PNG.
 
     The first bytes tell the media type, a file's name only where they do not; ``mime`` overrides
-    both. ``ValueError`` for nothing, for what is no image, and for what cannot be told;
+    both. ``ValueError`` for no content, another kind of content, or an unknown media type;
     ``TypeError`` for a source of another type; ``OSError`` for a file that cannot be read.
     """
     return ContentBlock(type="image_url", image_url=_media_url(source, "image", mime))

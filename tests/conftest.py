@@ -126,7 +126,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     """Blame the test that leaked, not one that happens to run when the collector does."""
     yield
     # `__del__` cannot raise: a ResourceWarning that the filters turned into an error, and a task
-    # whose exception nobody read, end in these two places. By now the test's loop is closed too.
+    # whose exception was never retrieved, end in these two hooks. The loop of the test is closed.
     unraisable: list[str] = []
 
     def keep(report: "sys.UnraisableHookArgs") -> None:
@@ -208,7 +208,7 @@ def no_blocking() -> Iterator[None]:
     """Raise ``BlockingError`` where a call would stop the running loop."""
     # It already allows what cannot be avoided: imports, and reading sources to format a traceback.
     with blockbuster_ctx() as forbidden:
-        # A test that overruns is told of in the middle of its loop.
+        # The timeout of a test is raised inside its loop.
         for function in forbidden.functions.values():
             function.can_block_in("pytest_timeout.py", "timeout_sigalrm")
         yield

@@ -17,7 +17,7 @@ from foxapi_async._wire.request import GenerationRequest, Message
 from foxapi_async._wire.task import Task
 from foxapi_async._wire.violation import Violation
 
-PROMPT = "a prompt that nobody else may see"
+PROMPT = "a secret prompt"
 KEY = "sk-0123456789abcdef"
 
 TASK = Task(

@@ -29,7 +29,7 @@ def command(example: Path) -> tuple[str, ...]:
     return ("-m", "pytest", "-q", "-c", os.devnull, *mode, *plugin, str(example))
 
 
-# A server ends when it is told to: `test_relay_examples` runs them.
+# The servers do not end by themselves: `test_relay_examples` runs them.
 PROGRAMS = sorted(set(EXAMPLES.glob("*.py")) - set(EXAMPLES.glob("streaming_web*.py")))
 
 

@@ -100,7 +100,7 @@ def test_only_config_reads_the_environment(package: Path) -> None:
         if name != "config.py":
             named = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
             named |= {item for _, item in imported(tree)}
-            # typer reads variables when it is told their names.
+            # typer reads the variables that `envvar` names.
             named |= {node.arg or "" for node in ast.walk(tree) if isinstance(node, ast.keyword)}
             assert not named & {"environ", "environb", "getenv", "envvar"}, name
 

@@ -34,7 +34,7 @@ class Event(NamedTuple):
 
 
 class Visitor:
-    """Somebody who asks, and reads events as often as wanted."""
+    """A client of the relay that reads its events on demand."""
 
     def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
         self.http = http
@@ -146,7 +146,7 @@ async def test_a_relay_refuses_before_its_head(visitor: Visitor) -> None:
     assert await visitor.status(path, "no cursor") == 400
 
 
-async def test_a_visitor_who_leaves_disturbs_nobody(visitor: Visitor) -> None:
+async def test_a_visitor_that_disconnects_disturbs_no_other(visitor: Visitor) -> None:
     """A relay whose reader leaves in the middle ends quietly, and serves the next one."""
     path = await visitor.ask("count 1 to 50")
     for most in (1, 2, 9):

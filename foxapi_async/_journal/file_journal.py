@@ -10,7 +10,7 @@ from foxapi_async._journal.journal_url import JournalURL
 from foxapi_async._journal.process_lock import ProcessLock, remove_stale
 from foxapi_async._journal.protocol import error_text
 from foxapi_async._journal.records import Entry, EntryId, FinalRecord, Intent, Stage
-from foxapi_async._journal.writes import Claim, Lookup, Write
+from foxapi_async._journal.writes import Claim, EntryUpdate, Lookup
 from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async._wire.task import Task
 from foxapi_async.errors import FoxAPIError, JournalError, SessionClosedError
@@ -52,50 +52,50 @@ class FileJournal(Journal):
             holder = await committer.write(Claim(entry_id, intent))
         except asyncio.CancelledError:
             # It may be on its way into the file, and must not stay there as `SENT`.
-            committer.write_soon(Write.refused(entry_id, "cancelled before it was sent"))
+            committer.write_soon(EntryUpdate.refused(entry_id, "cancelled before it was sent"))
             raise
         return holder or entry_id
 
     async def record_accepted(self, entry_id: EntryId, task: Task) -> None:
         """Commit the task's id and snapshot; the request is deleted."""
-        await self._write(Write.accepted(entry_id, task))
+        await self._write(EntryUpdate.accepted(entry_id, task))
 
     async def record_refused(
         self, entry_id: EntryId, fault: FoxAPIError | SessionClosedError
     ) -> None:
         """Commit that the key is free; the request is deleted."""
-        await self._write(Write.refused(entry_id, error_text(fault)))
+        await self._write(EntryUpdate.refused(entry_id, error_text(fault)))
 
     async def record_unknown(
         self, entry_id: EntryId, fault: FoxAPIError, task_id: str | None = None
     ) -> None:
         """Commit that the request may have been accepted, and as which task."""
-        await self._write(Write.unknown(entry_id, error_text(fault), task_id))
+        await self._write(EntryUpdate.unknown(entry_id, error_text(fault), task_id))
 
     def record_finished(self, record: FinalRecord) -> None:
         """Write the result with the next commit."""
         # A journal that is not open has no entry of the task.
         if self._committer is not None and not self._closed:
-            self._committer.write_soon(Write.finished(record, self._clock.unix()))
+            self._committer.write_soon(EntryUpdate.finished(record, self._clock.unix()))
 
     def record_streamed(self, service: str, task_id: str, completion: ChatCompletion) -> None:
         """Write with the next commit what a stream delivered to its end."""
         if self._committer is not None and not self._closed:
-            self._committer.write_soon(Write.streamed(service, task_id, completion))
+            self._committer.write_soon(EntryUpdate.streamed(service, task_id, completion))
 
     def record_lost(self, service: str, task_id: str, fault: FoxAPIError) -> None:
         """Write with the next commit that the service does not know the task."""
         if self._committer is not None and not self._closed:
-            self._committer.write_soon(Write.lost(service, task_id, error_text(fault)))
+            self._committer.write_soon(EntryUpdate.lost(service, task_id, error_text(fault)))
 
     async def _find(self, service: str, key: str) -> Entry | None:
         committer = await self._opened()
         entry: Entry | None = await committer.write(Lookup(service, key))
         return entry
 
-    async def _write(self, write: Write) -> None:
+    async def _write(self, update: EntryUpdate) -> None:
         committer = await self._opened()
-        await committer.write(write, keep=True)
+        await committer.write(update, keep=True)
 
     async def _begin_run(self) -> None:
         async with self._lock:

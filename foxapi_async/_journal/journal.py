@@ -212,8 +212,8 @@ class Journal:
             return await asyncio.to_thread(is_alive, self._path, run)
         except OSError as error:
             raise JournalError(
-                f"the journal {self._path}: whether the process that wrote an entry is alive "
-                f"cannot be told ({error.strerror})"
+                f"the journal {self._path}: cannot determine whether the process of an entry is "
+                f"alive ({error.strerror})"
             ) from error
 
     async def _vacuum(self) -> None:

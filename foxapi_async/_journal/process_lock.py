@@ -29,9 +29,9 @@ else:
     import fcntl
 
     def _lock(file: int, *, shared: bool) -> bool:
-        """Lock ``file`` if nobody stands against it, until it is closed."""
-        # flock and not lockf: it belongs to this opening of the file, so that looking at another
-        # session of the same process is like looking at a stranger.
+        """Lock ``file`` until it is closed; return whether the lock was free."""
+        # flock, not lockf: the lock belongs to this open file, so that other sessions of the same
+        # process are treated like other processes.
         try:
             fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -40,33 +40,33 @@ else:
 
 
 class ProcessLock:
-    """One opening of a journal by one process. All its methods touch the disk."""
+    """Marks a journal as open in one process, by a locked file. All methods block on the disk."""
 
     def __init__(self, journal: str) -> None:
-        """Take a name that nobody has, and lock its file."""
+        """Create a file with a new name, and lock it."""
         while True:
             self.name: str = token_hex(_ID_BYTES)
             self._path = Path(_path(journal, self.name))
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-            # Whoever looked at the file before it was locked took it for a dead one's.
+            # Between create and lock, another process may have removed the unlocked file.
             if _lock(self._file, shared=False) and _is_there(self._path, self._file):
                 break
             os.close(self._file)
-        # Also when the journal is dropped without being closed: then nobody can write any more.
-        self._finalizer = finalize(self, _let_go, self._file, self._path)
+        # Also if the journal is collected without `close`, because it cannot write any more.
+        self._finalizer = finalize(self, _release, self._file, self._path)
         _OPEN.add(self)
 
     def end(self) -> None:
-        """Let go: what this run has not settled is now anybody's to call unknown.
+        """Release the lock: other processes may mark the pending entries as unknown.
 
-        Further calls do nothing, and neither does one in a fork.
+        Further calls, and calls in a fork, do nothing.
         """
         _OPEN.discard(self)
         self._finalizer()
 
-    def forget(self) -> None:
-        """Close the file in a fork, where it would outlive the process that it stands for."""
-        # Not even at the end of the fork may the file be removed: it is the parent's.
+    def detach_after_fork(self) -> None:
+        """Close the file in a fork, which would keep the lock of the parent otherwise."""
+        # The fork must not remove the file at its exit, because it is the parent's.
         if self._finalizer.detach() is not None:
             os.close(self._file)
 
@@ -74,24 +74,24 @@ class ProcessLock:
 _OPEN: WeakSet[ProcessLock] = WeakSet()
 
 
-def _forget_all() -> None:
-    for run in list(_OPEN):
-        run.forget()
+def _detach_all() -> None:
+    for lock in list(_OPEN):
+        lock.detach_after_fork()
     _OPEN.clear()
 
 
 if sys.platform != "win32":
-    os.register_at_fork(after_in_child=_forget_all)
+    os.register_at_fork(after_in_child=_detach_all)
 
 
 def is_alive(journal: str, name: str) -> bool:
-    """Tell whether the process of a run is alive and still has the journal open."""
+    """Tell whether the process of lock ``name`` is alive and has the journal open."""
     try:
         file = os.open(_path(journal, name), os.O_RDWR)
     except FileNotFoundError:
         return False
     except PermissionError:
-        # Another user's run: nobody here can tell, and only a dead one's intents are given up.
+        # The process of another user counts as alive, so its pending entries are kept.
         return True
     try:
         return not _lock(file, shared=True)
@@ -100,7 +100,7 @@ def is_alive(journal: str, name: str) -> bool:
 
 
 def remove_stale(journal: str) -> None:
-    """Remove the files of runs that were killed."""
+    """Remove the files of processes that were killed."""
     place = Path(journal)
     for path in place.parent.glob(_path(escape(place.name), "[0-9a-f]" * (2 * _ID_BYTES))):
         try:
@@ -113,12 +113,12 @@ def remove_stale(journal: str) -> None:
             os.close(file)
             _remove(path)
         else:
-            # While it is locked: a run that has just made the file would lose it otherwise.
+            # Removed while locked, because its process may have created it just now.
             _remove(path)
             os.close(file)
 
 
-def _let_go(file: int, path: Path) -> None:
+def _release(file: int, path: Path) -> None:
     os.close(file)
     _remove(path)
 

@@ -15,7 +15,7 @@ from foxapi_async._journal.records import FAILED, Entry, EntryId, Intent, Stage
 from foxapi_async._journal.row import read
 from foxapi_async._journal.schema import SUBMISSIONS, Mismatch, check_columns, damaged, migrate
 from foxapi_async._journal.seal import RESEAL, reseal, sealed
-from foxapi_async._journal.writes import Claim, Lookup, Statement, Values, Write, at
+from foxapi_async._journal.writes import Claim, EntryUpdate, Lookup, Statement, Values, at
 from foxapi_async._sql import sqlite
 from foxapi_async.errors import JournalError
 
@@ -109,7 +109,7 @@ class JournalTables:
         self.connection.close()
 
     def write(self, items: Sequence[object]) -> Sequence[object]:
-        """Insert claims, execute writes, then look keys up.
+        """Insert claims, execute updates, then look keys up.
 
         A claim results in ``None``, or in the entry that holds its key; a lookup in the entry.
         """
@@ -137,7 +137,7 @@ class JournalTables:
             if claims:
                 rows = [_row(Entry.of(claim.id, claim.intent)) for claim in claims]
                 self.connection.execute(statements.INSERT, rows)
-        self._write_rows(item for item in items if isinstance(item, Write))
+        self._update(item for item in items if isinstance(item, EntryUpdate))
         found = self._find(item for item in items if isinstance(item, Lookup))
         left = iter(holders)
         return [
@@ -149,10 +149,10 @@ class JournalTables:
             for item in items
         ]
 
-    def _write_rows(self, writes: Iterable[Write]) -> None:
-        """Execute the writes of each kind together, in the order of the kinds."""
+    def _update(self, updates: Iterable[EntryUpdate]) -> None:
+        """Execute the updates of each kind together, in the order of the kinds."""
         kinds: dict[Statement, list[Values]] = {}
-        for statement, values in writes:
+        for statement, values in updates:
             kinds.setdefault(statement, []).append(values)
         for statement in sorted(kinds):
             self.connection.execute(statements.CHANGES[statement], kinds[statement])

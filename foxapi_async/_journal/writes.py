@@ -12,7 +12,7 @@ Values = dict[str, Any]
 
 
 class Statement(IntEnum):
-    """The kinds of writes, in the order in which they happen to an entry."""
+    """The kinds of updates, in the order in which they happen to an entry."""
 
     MARK_ACCEPTED = 0
     MARK_REFUSED = 1
@@ -36,14 +36,14 @@ class Lookup(NamedTuple):
     key: str
 
 
-class Write(NamedTuple):
-    """A write to the rows that its values match. One that matches no row changes nothing."""
+class EntryUpdate(NamedTuple):
+    """An update of the rows that its values match. One that matches no row changes nothing."""
 
     statement: Statement
     values: Values
 
     @classmethod
-    def accepted(cls, entry_id: EntryId, task: Task) -> "Write":
+    def accepted(cls, entry_id: EntryId, task: Task) -> "EntryUpdate":
         """Store the task; the request is deleted."""
         values = {
             **at(entry_id),
@@ -54,24 +54,24 @@ class Write(NamedTuple):
         return cls(Statement.MARK_ACCEPTED, values)
 
     @classmethod
-    def refused(cls, entry_id: EntryId, error: str) -> "Write":
+    def refused(cls, entry_id: EntryId, error: str) -> "EntryUpdate":
         """Set the key free; the request is deleted."""
         return cls(Statement.MARK_REFUSED, {**at(entry_id), "new_fault": error})
 
     @classmethod
-    def unknown(cls, entry_id: EntryId, error: str, task_id: str | None) -> "Write":
+    def unknown(cls, entry_id: EntryId, error: str, task_id: str | None) -> "EntryUpdate":
         """Store that the outcome is unknown; ``task_id`` is the id of the task, if one was seen."""
         values = {**at(entry_id), "new_fault": error, "new_task_id": task_id}
         return cls(Statement.MARK_UNKNOWN, values)
 
     @classmethod
-    def lost(cls, service: str, task_id: str, error: str) -> "Write":
+    def lost(cls, service: str, task_id: str, error: str) -> "EntryUpdate":
         """Store that the service does not know the task."""
         values = {"of_service": service, "of_task_id": task_id, "new_fault": error}
         return cls(Statement.MARK_LOST, values)
 
     @classmethod
-    def streamed(cls, service: str, task_id: str, completion: ChatCompletion) -> "Write":
+    def streamed(cls, service: str, task_id: str, completion: ChatCompletion) -> "EntryUpdate":
         """Store what a stream delivered to its end."""
         values = {
             "of_service": service,
@@ -82,7 +82,7 @@ class Write(NamedTuple):
         return cls(Statement.STORE_STREAMED, values)
 
     @classmethod
-    def finished(cls, record: FinalRecord, now: float) -> "Write":
+    def finished(cls, record: FinalRecord, now: float) -> "EntryUpdate":
         """Store how a task ended."""
         completion = record.streamed_completion
         values = {

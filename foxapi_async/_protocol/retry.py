@@ -121,8 +121,8 @@ def _may_retry(effect: Effect, facts: FailureFacts, policy: RetryPolicy) -> bool
         return False
     if effect is Effect.READ or facts.never_sent:
         return True
-    # A 429 that is sent after the acceptance cannot be told from one before it, so the policy
-    # decides (contract §8.4).
+    # A 429 from after the acceptance looks like one from before it, so the policy decides
+    # (contract §8.4).
     return policy.resubmit_on_429 == "always" or (
         policy.resubmit_on_429 == "envelope" and facts.rate_limited
     )

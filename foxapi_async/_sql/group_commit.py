@@ -186,7 +186,7 @@ def _write_and_read(
     writes: Sequence[Write], reads: Sequence[_Read], tables: Tables
 ) -> tuple[Sequence[object], Sequence[object]]:
     """Make one trip; return the results of the writes and of the reads. It runs in the thread."""
-    written = _commit(tables, [write.item for write in writes]) if writes else []
+    written: Sequence[object] = _commit(tables, [write.item for write in writes]) if writes else []
     for write, result in zip(writes, written, strict=True):
         if write.is_kept and isinstance(result, _Failure) and not result.is_unstorable:
             return written, [result] * len(reads)

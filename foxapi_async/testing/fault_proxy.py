@@ -98,10 +98,10 @@ class FaultProxy:
 
     @asynccontextmanager
     async def unreachable(self) -> AsyncGenerator[None, None]:
-        """Refuse to connect while inside, as if nobody listened; what is open already stays."""
+        """Refuse new connections inside the block; open connections stay."""
         port = self.port
         await self._stop_accepting()
-        # Bound and not listening: connecting is refused, and nobody else can take the port.
+        # A bound socket that does not listen refuses connections, and keeps the port.
         listener = bind(port)
         try:
             yield

@@ -10,7 +10,7 @@ import pytest
 
 BILLED = ("llm.submit", "llm.generate", "llm.stream")
 UNBILLED = ("await handle", "handle.stream", "tasks.get", "models.list")
-# A refusal after acceptance cannot be told from one before it; the task is billed once.
+# A rejection after acceptance looks like one before it; the task is billed once.
 AMBIGUOUS_FAULTS = ("429 after acceptance",)
 
 

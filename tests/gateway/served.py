@@ -12,7 +12,7 @@ async def main(data: str, port: str, token_delay: str) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with Gateway(port=int(port), data=data, token_delay=float(token_delay)) as gateway:
-        print(gateway.port, flush=True)  # noqa: T201 whoever started it waits for this line
+        print(gateway.port, flush=True)  # noqa: T201 the parent waits for this line
         await stop.wait()
 
 

@@ -182,7 +182,7 @@ def content(data: Path) -> bytes:
 
 
 def foreign(data: Path) -> None:
-    """Write somebody else's database."""
+    """Write the database of another program."""
     execute(data, "CREATE TABLE task (id TEXT)")
 
 
@@ -215,7 +215,7 @@ async def test_a_file_of_another_kind_is_refused(
     assert await asyncio.to_thread(content, data) == before
 
 
-async def test_a_folder_that_is_missing_is_told(tmp_path: Path) -> None:
+async def test_a_missing_folder_of_the_data_file_is_reported(tmp_path: Path) -> None:
     """A path that no file can be made at is an error that names it, and leaves no thread."""
     with pytest.raises(ConfigError, match=r"nowhere.fox\.db"):
         async with Gateway(data=tmp_path / "nowhere" / "fox.db"):
@@ -223,15 +223,15 @@ async def test_a_folder_that_is_missing_is_told(tmp_path: Path) -> None:
     await until(lambda: THREAD_NAME not in {thread.name for thread in threading.enumerate()})
 
 
-def test_a_missing_extra_is_told(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_reported(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the extra a data file is refused with what to install."""
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)
     with pytest.raises(ConfigError, match=r"pip install 'foxapi-async\[gateway\]'"):
         make_app(data=data)
 
 
-async def test_retention_goes_on_while_nobody_serves(serve: "Serve", data: Path) -> None:
-    """Retention is counted in wall time from the end of a task, whoever runs meanwhile."""
+async def test_retention_goes_on_without_a_gateway(serve: "Serve", data: Path) -> None:
+    """Retention is counted in wall time from the end of a task, with or without a gateway."""
     one = await serve(data=data, clock=ManualClock(unix=1000))
     task = await one.submit(stream=True)
     await one.finished(task["id"])
@@ -262,7 +262,7 @@ async def test_what_has_expired_leaves_the_file(serve: "Serve", data: Path) -> N
 
 
 async def test_a_replay_in_progress_outlives_the_retention(data: Path) -> None:
-    """Chunks that somebody is reading stay until he has read them, and go after that."""
+    """Chunks stay until their reader has read them, and are dropped after that."""
     clock = ManualClock()
     store = SqlStore(data, clock, retention=10, task_retention=1000, cache=0)
     await store.open()

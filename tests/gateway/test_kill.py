@@ -66,8 +66,8 @@ class Child:
         return await self._process.wait()
 
 
-class Tally:
-    """Counts the deltas that all clients got, and wakes who waits for so many."""
+class DeltaCounter:
+    """Counts the deltas of all clients, and wakes the waiters for a count."""
 
     def __init__(self) -> None:
         self.deltas = 0
@@ -88,13 +88,13 @@ class Tally:
             await self._reached.wait()
 
 
-async def follow(handle: LLMHandle, tally: Tally) -> str:
+async def follow(handle: LLMHandle, counter: DeltaCounter) -> str:
     """Read a stream to its end, whatever happens on the way."""
     text = ""
     async with handle.stream() as stream:
         async for delta in stream:
             text += delta.text
-            tally.add()
+            counter.add()
     return text
 
 
@@ -121,7 +121,7 @@ async def undergo(ordeal: Ordeal, data: Path) -> None:
         streaming=StreamPolicy(initial=0.05, max_delay=0.5),
         limits=Limits(streams=ordeal.streams + 10, polls_per_second=None),
     )
-    tally = Tally()
+    counter = DeltaCounter()
     expected = ", ".join(map(str, range(1, ordeal.numbers + 1)))
     async with session as fox, child:
         first = await fox.llm.submit(model="gpt-5.5", messages="count 1 to 2")
@@ -133,12 +133,12 @@ async def undergo(ordeal: Ordeal, data: Path) -> None:
                 for number in range(ordeal.tasks)
             )
         )
-        followed = [follow(handle, tally) for handle in handles[: ordeal.streams]]
+        followed = [follow(handle, counter) for handle in handles[: ordeal.streams]]
         waited = [wait(handle) for handle in handles[ordeal.streams :]]
         clients = [asyncio.create_task(client) for client in (*followed, *waited)]
         total = ordeal.streams * ordeal.numbers
         for number in range(1, ordeal.kills + 1):
-            await tally.reach(total * number // (ordeal.kills + 1))
+            await counter.reach(total * number // (ordeal.kills + 1))
             ended = [first.id, *(handle.id for handle in handles if handle.done())]
             before = await answers(fox, ended)
             assert await child.end(signal.SIGKILL) == -signal.SIGKILL
@@ -147,7 +147,7 @@ async def undergo(ordeal: Ordeal, data: Path) -> None:
         assert set(await asyncio.gather(*clients)) == {expected}
         # Every stream once more, from the file.
         again = [fox.tasks.handle(handle.id) for handle in handles[: min(50, ordeal.streams)]]
-        replays = [follow(handle, tally) for handle in again]
+        replays = [follow(handle, counter) for handle in again]
         assert set(await asyncio.gather(*replays)) == {expected}
         assert await child.end(signal.SIGTERM) == 0
     tasks, running, chunks = await asyncio.to_thread(totals, data)
@@ -166,7 +166,7 @@ def totals(data: Path) -> tuple[int, int, int]:
     return found
 
 
-async def test_a_kill_costs_nobody_anything(tmp_path: Path) -> None:
+async def test_a_kill_loses_nothing(tmp_path: Path) -> None:
     """After a ``kill -9`` every client goes on by itself; nothing is lost or made twice."""
     ordeal = Ordeal(tasks=30, streams=20, numbers=40, token_delay=0.02, kills=1)
     await undergo(ordeal, tmp_path / "fox.db")
@@ -174,7 +174,7 @@ async def test_a_kill_costs_nobody_anything(tmp_path: Path) -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
-async def test_three_kills_cost_nobody_anything(tmp_path: Path) -> None:
+async def test_three_kills_lose_nothing(tmp_path: Path) -> None:
     """The same with 5,000 tasks and 1,000 open streams, three times over."""
     ordeal = Ordeal(tasks=5000, streams=1000, numbers=150, token_delay=0.2, kills=3)
     await undergo(ordeal, tmp_path / "fox.db")

@@ -81,7 +81,7 @@ async def test_any_number_of_chunks_is_kept_in_its_order(tmp_path: Path) -> None
 
 
 class Pair:
-    """Two stores that are told the same, one of which may be closed and opened again."""
+    """Two stores with the same calls, one of which may be closed and opened again."""
 
     def __init__(self, path: Path, cache: int) -> None:
         self.clock = ManualClock()

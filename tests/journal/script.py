@@ -28,17 +28,17 @@ from foxapi_async import (
 from foxapi_async.errors import FoxAPIError
 
 KEY = "sk-secret-0123456789abcdef"
-QUICK = PollPolicy(pacing=Exponential(initial=0.01, multiplier=1.5, max_delay=0.2))
+FAST_POLLING = PollPolicy(pacing=Exponential(initial=0.01, multiplier=1.5, max_delay=0.2))
 WRONG = 3
 
 
 def session(url: str, file: str) -> FoxSession:
-    """Open a session that loses patience soon with what stalls."""
+    """Open a session with short timeouts."""
     return FoxSession(
         KEY,
         base_url=url,
         journal=file,
-        polling=QUICK,
+        polling=FAST_POLLING,
         retry=RetryPolicy(initial=0.01, max_delay=0.05),
         timeouts=Timeouts(read=2, submit=2),
         streaming=StreamPolicy(idle_timeout=2, initial=0.01, max_delay=0.05, give_up_after=10),
@@ -90,7 +90,7 @@ async def rows(fox: FoxSession, some: range, at_once: int) -> list[int]:
 
 
 async def recover(fox: FoxSession) -> dict[str, object]:
-    """Await all that earlier runs left, and tell what came of it."""
+    """Await the tasks of earlier runs, and print their results."""
     recovery = await fox.recover()
 
     async def end(handle: LLMHandle) -> str:

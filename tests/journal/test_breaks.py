@@ -1,4 +1,4 @@
-"""Laws of what breaks between the intent and the answer: nobody waits for ever or is misled."""
+"""Laws of failures between the intent and the response: no waiter hangs or is misled."""
 
 import asyncio
 import contextlib
@@ -77,7 +77,7 @@ async def test_a_key_waits_for_no_write_that_failed(
 async def test_a_close_during_a_post_leaves_it_unknown(
     open_fox: Any, fault_proxy: FaultProxy, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A caller whose POST was let go of at the close is told that it may have been accepted."""
+    """A POST that is cancelled at the close raises ``SubmitOutcomeUnknownError`` in its caller."""
     monkeypatch.setattr(submitter, "_CLOSE_TIMEOUT", 0.0)
     events: list[Event] = []
     fault_proxy.on("POST", "*", Stall(response=0), times=1)
@@ -114,7 +114,7 @@ async def test_a_cancelled_close_closes_the_file(
     assert gateway.stats.submits == 1
 
 
-async def test_stages_are_those_that_are_told(file: Path) -> None:
+async def test_stages_are_those_of_the_reference(file: Path) -> None:
     """What died with its process is found as unknown, and not as sent."""
     journal = FileJournal(JournalURL(str(file)))
     await journal.record_intent(INTENT)
@@ -126,7 +126,7 @@ async def test_stages_are_those_that_are_told(file: Path) -> None:
 
 
 async def test_what_is_under_way_is_not_dropped(file: Path) -> None:
-    """Nobody can delete an entry that a living process has just sent; afterwards they can."""
+    """An entry that a living process has just sent cannot be deleted; later it can."""
     one, two = FileJournal(JournalURL(str(file))), FileJournal(JournalURL(str(file)))
     entry_id = await one.record_intent(INTENT)
     assert isinstance(entry_id, EntryId)
@@ -196,8 +196,8 @@ async def test_a_driver_that_fails_in_its_own_way_hides_no_id(
         assert await fox.llm.submit(**KEYED) is handle
 
 
-async def test_a_journal_without_its_table_is_told(file: Path) -> None:
-    """A file that lacks what its version says is damaged, and is told so."""
+async def test_a_journal_without_its_table_is_reported(file: Path) -> None:
+    """A file without the table of its version is reported as damaged."""
 
     def damage() -> None:
         connection = sqlite3.connect(file)
@@ -247,7 +247,7 @@ def apart() -> Iterator[BackgroundGateway]:
 async def test_a_cancel_of_every_task_loses_nothing(
     open_fox: Any, apart: BackgroundGateway, tmp_path: Path
 ) -> None:
-    """Whoever cancels every task of the loop leaves a journal that goes on, and no key in limbo."""
+    """Cancelling every task of the loop leaves a working journal, and no key unresolved."""
     known = unknown = 0
     for turns in range(0, 60, 3):
         async with open_fox(base_url=apart.url, journal=tmp_path / f"{turns}.db") as fox:

@@ -1,4 +1,4 @@
-"""Laws of a journal that the disk has damaged: it is told, and no key in it is paid for again."""
+"""Laws of a damaged journal: the damage is reported, and no key is billed twice."""
 
 import asyncio
 import re
@@ -109,7 +109,7 @@ async def test_no_damage_misleads_or_pays_twice(
     original = await asyncio.to_thread(file.read_bytes)
     posts = fault_proxy.count("POST")
     names = {str(entry.id): entry for entry in whole.values()}
-    told = 0
+    reported = 0
     for name, damage in damages(len(original)):
         data = bytearray(original)
         damage(data)
@@ -119,14 +119,14 @@ async def test_no_damage_misleads_or_pays_twice(
                 entries = await journal.entries()
                 assert [entry async for entry in journal.scan()] == entries, name
         except JournalError:
-            told += 1
+            reported += 1
         else:
             assert len(entries) == len(names), name
             for entry in entries:
                 if entry.stage is not Stage.UNREADABLE:
                     assert names[str(entry.id)] == entry, name
                 else:
-                    told += 1
+                    reported += 1
                     assert str(entry.id) in names, name
         try:
             async with open_fox(base_url=fault_proxy.url) as fox:
@@ -145,7 +145,7 @@ async def test_no_damage_misleads_or_pays_twice(
         assert fault_proxy.count("POST") == posts, name
         await asyncio.to_thread(shutil.rmtree, file.parent)
         await asyncio.to_thread(file.parent.mkdir)
-    assert told > FLIPS / 10
+    assert reported > FLIPS / 10
 
 
 @pytest.mark.parametrize(
@@ -235,8 +235,8 @@ async def test_damage_is_not_written_over(
         await asyncio.to_thread(execute, file, change)
         await handle
     async with open_journal(file) as journal:
-        (told,) = await journal.lookup("row-2")
-    assert (told.stage, told.id) == (Stage.UNREADABLE, entry.id)
+        (found,) = await journal.lookup("row-2")
+    assert (found.stage, found.id) == (Stage.UNREADABLE, entry.id)
     assert gateway.stats.submits == len(ROWS)
 
 
@@ -300,16 +300,16 @@ async def test_an_index_that_has_lost_a_key_stops_submitting(
         file.write_bytes(data[:at] + b"rov" + data[at + 3 :])
 
     await asyncio.to_thread(damage)
-    told = ""
+    reported = ""
     try:
         async with open_fox(base_url=fault_proxy.url) as fox:
-            told = await ends(fox, ROWS[3])
+            reported = await ends(fox, ROWS[3])
     except JournalError as error:
         assert not is_large
-        told = f"JournalError: {error}"
+        reported = f"JournalError: {error}"
     # The index that is whole may be the one that is asked: then the task is found.
-    found = is_large and told == entry.task_id
-    assert found or re.search(r"JournalError: .*is damaged.*\.recover", told)
+    found = is_large and reported == entry.task_id
+    assert found or re.search(r"JournalError: .*is damaged.*\.recover", reported)
     assert fault_proxy.count("POST") == posts
 
 

@@ -119,10 +119,10 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 @pytest.mark.parametrize(
-    ("way", "told"), [("session", ["{False}"]), ("door", ["JournalError", "{False}"])]
+    ("way", "output"), [("session", ["{False}"]), ("door", ["JournalError", "{False}"])]
 )
 def test_a_loop_does_not_wait_for_what_a_journal_loads(
-    tmp_path: Path, way: str, told: list[str]
+    tmp_path: Path, way: str, output: list[str]
 ) -> None:
     """The first journal of a process loads its libraries in a thread when a loop is running."""
     done = subprocess.run(
@@ -132,7 +132,7 @@ def test_a_loop_does_not_wait_for_what_a_journal_loads(
         timeout=100,
         check=False,
     )
-    assert done.stdout.splitlines() == told, done.stderr
+    assert done.stdout.splitlines() == output, done.stderr
 
 
 def foreign(path: Path) -> None:
@@ -160,7 +160,7 @@ def newer(path: Path) -> None:
     ],
 )
 async def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path, make: Any, why: str) -> None:
-    """A file of another kind is told by its path, at the opening, and keeps its content."""
+    """Opening a file of another kind raises an error with its path, and does not change it."""
     path = tmp_path / "tasks.db"
     await asyncio.to_thread(make, path)
     before = await asyncio.to_thread(lambda: path.is_file() and path.read_bytes())
@@ -173,7 +173,7 @@ async def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path, make: Any
 
 
 @pytest.mark.parametrize("folder", ["no", "file", "x" * 300])
-async def test_a_folder_that_is_not_there_is_told(tmp_path: Path, folder: str) -> None:
+async def test_a_missing_folder_of_the_journal_is_reported(tmp_path: Path, folder: str) -> None:
     """A journal makes no folders, and says which one is missing."""
     await asyncio.to_thread((tmp_path / "file").touch)
     why = "name is too long" if len(folder) > 255 else f"no folder .*{folder}; make it first"
@@ -184,7 +184,7 @@ async def test_a_folder_that_is_not_there_is_told(tmp_path: Path, folder: str) -
 
 @contextmanager
 def powerless() -> Iterator[None]:
-    """Be nobody while inside, if this is root, whom no mode stops."""
+    """Run the block as an unprivileged user, because file modes do not restrict root."""
     if os.getuid():
         yield
         return
@@ -220,7 +220,7 @@ def test_rights_that_are_missing_are_named(
     file_mode: int | None, folder_mode: int, why: str
 ) -> None:
     """A journal that this process may not write to is refused at the opening, with the fix."""
-    # Not pytest's own folder, which nobody but its owner may enter.
+    # Not pytest's own folder, which only its owner may enter.
     with TemporaryDirectory() as place:
         Path(place).chmod(0o755)
         path = Path(place, "folder", "tasks.db")
@@ -271,7 +271,7 @@ def test_tables_grow_up_with_their_rows(tmp_path: Path) -> None:
 
 
 def test_a_run_lives_until_it_ends(tmp_path: Path) -> None:
-    """A run is alive for everyone while it is open, and nobody sweeps its mark away."""
+    """An open journal counts as alive for every process, and its lock file is not removed."""
     journal = str(tmp_path / "tasks [1].db")
     run = ProcessLock(journal)
     dead = tmp_path / "tasks [1].db-run-0123456789"

@@ -1,4 +1,4 @@
-"""Laws of forks and of sessions that nobody closed: they mislead and harm nobody."""
+"""Laws of forks and of sessions that were not closed: they do no harm."""
 
 import asyncio
 import gc
@@ -54,7 +54,7 @@ asyncio.run(main(Path(sys.argv[1])))
 """
 
 
-def test_a_fork_is_told_and_does_no_harm(tmp_path: Path) -> None:
+def test_a_fork_raises_and_does_no_harm(tmp_path: Path) -> None:
     """A session that is used in a fork says so, and the one of the parent goes on."""
     done = subprocess.run(
         [sys.executable, "-P", "-c", FORKING, str(tmp_path / "tasks.db")],
@@ -81,14 +81,14 @@ async def intend(journal: FileJournal) -> None:
 
 
 async def look(file: Path) -> Stage:
-    """Return what another session is told of it."""
+    """Return the stage that another session reads."""
     journal = FileJournal(JournalURL(str(file)))
     (entry,) = await journal.entries()
     await journal.aclose()
     return entry.stage
 
 
-def test_a_journal_that_nobody_closed_lets_go(file: Path) -> None:
+def test_a_journal_that_was_not_closed_releases_its_lock(file: Path) -> None:
     """What a dropped journal had sent is unknown to others in the same process, at once."""
     dropped = FileJournal(JournalURL(str(file)))
     asyncio.run(intend(dropped))

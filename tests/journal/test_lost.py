@@ -49,9 +49,9 @@ async def test_a_task_that_is_unknown_is_set_aside(
                 await wait(again)
             assert isinstance(caught.value.fault, NotFoundError)
         warnings = {r.getMessage() for r in caplog.records if r.levelname == "WARNING"}
-        (told,) = (text for text in warnings if "does not know" in text)
-        assert handle.id in told
-        assert "account" in told
+        (warning,) = (text for text in warnings if "does not know" in text)
+        assert handle.id in warning
+        assert "account" in warning
         async with open_fox(base_url=gateway.url) as fox:
             assert await stages(fox) == {"row-17": Stage.LOST}
             assert (await fox.recover()).handles == ()

@@ -128,7 +128,7 @@ async def settle(journal: FileJournal, model: Model, what: str, choice: int) -> 
             journal.record_lost(SERVICE, task.id, FoxAPIError("404"))
             if model.stages[entry_id] is Stage.ACCEPTED:
                 model.stages[entry_id] = Stage.LOST
-        await journal.record_accepted(EntryId("nobody", 1), task)  # the next commit takes it along
+        await journal.record_accepted(EntryId("unknown", 1), task)  # the next commit takes it along
 
 
 @settings(max_examples=40)

@@ -73,9 +73,9 @@ async def test_two_processes_pay_for_a_key_once(
     # Both have begun, and every answer is held back: who finds the key taken has to wait.
     await fault_proxy.wait_for_stalls(rows)
     fault_proxy.release()
-    told = [(await process.communicate())[0].split() for process in children]
+    outputs = [(await process.communicate())[0].split() for process in children]
     assert [process.returncode for process in children] == [0, 0]
-    assert told[0] == told[1]
-    assert len(set(told[0])) == rows
+    assert outputs[0] == outputs[1]
+    assert len(set(outputs[0])) == rows
     paid = before + rows
     assert (fault_proxy.count("POST"), gateway.stats.submits, gateway.stats.tasks) == (paid,) * 3

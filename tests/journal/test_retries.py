@@ -1,4 +1,4 @@
-"""Laws of sending again on demand: what failed, and what nobody knows. Each is sent once."""
+"""Laws of repeating failed and unknown submissions on demand: each is sent once."""
 
 import asyncio
 from pathlib import Path
@@ -158,7 +158,7 @@ async def test_a_resubmission_that_is_lost_too_is_unknown_again(
             await fox.llm.resubmit(lost)
         (again,) = (await fox.recover()).unknown
         assert (again.entry != lost.entry, again.request) == (True, lost.request)
-        # What is under the key now is another submission, of which nobody asked to send it again.
+        # The key now has another submission, which was not to be repeated.
         with pytest.raises(SubmitOutcomeUnknownError):
             await fox.llm.resubmit(lost)
         assert (await (await fox.llm.resubmit(again))).text == "1, 2, 3"
@@ -193,7 +193,7 @@ async def test_an_id_that_was_seen_is_kept(open_fox: Any, gateway: Gateway, file
     assert gateway.stats.submits == 1
 
 
-async def test_prune_takes_the_stages_that_it_is_told(
+async def test_prune_deletes_the_given_stages(
     open_fox: Any, fault_proxy: FaultProxy, file: Path
 ) -> None:
     """Pruning by stage frees the keys of this stage alone, and nothing that is under way."""

@@ -155,7 +155,7 @@ async def test_a_key_that_was_never_sent_is_free(
 async def test_an_unknown_outcome_stays_unknown(
     open_fox: Any, fault_proxy: FaultProxy, gateway: Gateway
 ) -> None:
-    """A lost answer is told again for its key, by any session, and listed with its request."""
+    """An unknown outcome is raised again for its key by any session, and is listed."""
     fault_proxy.on("POST", "*", Reset(request=WHOLE))
     errors = []
     for _ in range(2):
@@ -365,7 +365,7 @@ async def test_a_failing_write_hides_no_id(
     caplog: pytest.LogCaptureFixture,
     gateway: Gateway,
 ) -> None:
-    """An id that cannot be written down is returned, logged, told, and written down later."""
+    """An id that cannot be written is returned, logged and emitted, and written later."""
     events: list[Event] = []
     fault_proxy.on("POST", "*", Stall(response=0), times=1)
     async with open_fox(base_url=fault_proxy.url, hooks=[events.append]) as fox:

@@ -116,7 +116,7 @@ class Place:
     async def recover(self, written: Any) -> tuple[int, int]:
         """Let the script go on with all that is open, and hold what it finds against the books.
 
-        Returns how many tasks were awaited, and how many submissions nobody knows about.
+        Returns how many tasks were awaited, and how many submissions are unknown.
         """
         await self.script.start(0, 0, what="recover")
         assert await self.script.end() == 0

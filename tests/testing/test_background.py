@@ -34,7 +34,7 @@ def test_a_gateway_that_cannot_start_says_why_at_once(monkeypatch: pytest.Monkey
     assert "127.0.0.1" in caught.value.__notes__[0]
 
 
-def test_a_taken_port_is_told_where_the_gateway_is_entered() -> None:
+def test_a_taken_port_raises_where_the_gateway_is_entered() -> None:
     """What the system refuses in the gateway's thread is raised in the test's."""
     with BackgroundGateway() as first:
         port = int(first.url.rpartition(":")[2])
@@ -71,8 +71,8 @@ def test_a_task_is_billed_though_its_client_has_left(monkeypatch: pytest.MonkeyP
             )
             assert begun.wait(5)
         left.set()
-        patience = monotonic() + 5
-        while not gateway.billed and monotonic() < patience:
+        deadline = monotonic() + 5
+        while not gateway.billed and monotonic() < deadline:
             pass
         assert gateway.stats.tasks == 1
         [task_id] = gateway.billed

@@ -202,7 +202,7 @@ async def test_requests_pass_untouched_and_share_a_connection(
 
 
 async def test_pipelined_requests_keep_their_own_answers(fault_proxy: FaultProxy) -> None:
-    """Requests written at once are told apart, and each answer is counted with its own."""
+    """Pipelined requests are separated, and each response is counted with its request."""
     client = await talk(fault_proxy, get("/1") + get("/2") + post(b"abc"))
     await fault_proxy.wait_until(lambda: sum(one.finished for one in fault_proxy.exchanges) == 3)
     assert [exchange.bytes_down for exchange in fault_proxy.exchanges] == [len(TEN), len(TEN), 41]
@@ -491,7 +491,9 @@ async def test_server_can_be_made_to_ignore_a_parameter(
     assert origin.requests == [("/stream", b"")]
 
 
-async def test_refused_connection_reaches_nobody(origin: Origin, fault_proxy: FaultProxy) -> None:
+async def test_a_refused_connection_does_not_reach_the_origin(
+    origin: Origin, fault_proxy: FaultProxy
+) -> None:
     """A refusal resets the next connection as it is accepted, and uses up no other step."""
     fault_proxy.script(RefuseConnection(), RefuseConnection(), CannedResponse(b"third"))
     for _ in range(2):
@@ -505,7 +507,7 @@ async def test_refused_connection_reaches_nobody(origin: Origin, fault_proxy: Fa
 
 
 async def test_unreachable_proxy_refuses_to_connect(fault_proxy: FaultProxy) -> None:
-    """While unreachable nobody can connect, what is open goes on, and the port stays the same."""
+    """While unreachable, new connections are refused, open ones go on, and the port is kept."""
     client = await talk(fault_proxy, get("/ten"))
     await fault_proxy.wait_until(lambda: fault_proxy.bytes_down == len(TEN))
     for size in (2 * len(TEN), 3 * len(TEN)):
@@ -521,7 +523,7 @@ async def test_unreachable_proxy_refuses_to_connect(fault_proxy: FaultProxy) -> 
 
 
 async def test_server_that_is_down_looks_like_a_reset(unused_tcp_port: int) -> None:
-    """Where nobody listens behind the proxy, clients are reset."""
+    """If nothing listens behind the proxy, clients are reset."""
     async with FaultProxy(f"http://127.0.0.1:{unused_tcp_port}") as fault_proxy:
         client = await talk(fault_proxy, get("/ten"))
         assert isinstance(await client.ended, ConnectionResetError)
@@ -636,7 +638,7 @@ async def test_failure_of_the_test_comes_first(origin: Origin) -> None:
     assert "the proxy failed too" in caught.value.__notes__[0]
 
 
-async def test_who_waits_is_told_that_the_proxy_is_closed(origin: Origin) -> None:
+async def test_waiters_raise_when_the_proxy_closes(origin: Origin) -> None:
     """A wait that can no longer come true ends with an error."""
     async with FaultProxy(origin.url) as fault_proxy:
         waiting = asyncio.create_task(fault_proxy.wait_for_requests(1))

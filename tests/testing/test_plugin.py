@@ -237,7 +237,7 @@ def test_asynchronous_tests(project: pytest.Pytester, plugin: str) -> None:
 
 
 def test_a_test_that_is_run_again_has_a_new_session(project: pytest.Pytester) -> None:
-    """A rerun of a failed test works as its first run; a test of many calls is told the way."""
+    """A rerun of a failed test works as its first run; a test with many calls gets advice."""
     project.makepyfile(conftest=RERUN, test_flaky=FLAKY)
     strict = ("--asyncio-mode=strict", "-o", "asyncio_default_fixture_loop_scope=function")
     done = project.runpytest_subprocess(*LOADED, *QUIET, *strict)

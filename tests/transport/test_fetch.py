@@ -148,7 +148,7 @@ async def test_retry_after_over_the_cap(server: "Server", read: RequestSpec, sen
     ("headers", "wait"),
     [({}, None), ({"Retry-After": "7"}, 7.0), ({"retry-after-ms": "250"}, 0.25)],
 )
-async def test_successes_may_ask_for_patience(
+async def test_successes_may_have_a_retry_after(
     *,
     server: "Server",
     account: Account,

@@ -13,9 +13,9 @@ from foxapi_async._transport.payload import SingleUsePayload
 class Wire:
     """A writer in place of aiohttp's that records its chunks."""
 
-    def __init__(self, *, closing: bool = False, spoilt: bool = False) -> None:
+    def __init__(self, *, closing: bool = False, has_unread_data: bool = False) -> None:
         self.transport = SimpleNamespace(is_closing=lambda: closing)
-        self.protocol = SimpleNamespace(should_close=spoilt)
+        self.protocol = SimpleNamespace(should_close=has_unread_data)
         self.written: list[bytes] = []
         self.started: list[bool] = []
         self.payload: SingleUsePayload | None = None
@@ -55,7 +55,12 @@ async def test_it_is_written_once() -> None:
 
 @pytest.mark.parametrize(
     "wire",
-    [Wire(closing=True), Wire(spoilt=True), SimpleNamespace(), SimpleNamespace(transport=None)],
+    [
+        Wire(closing=True),
+        Wire(has_unread_data=True),
+        SimpleNamespace(),
+        SimpleNamespace(transport=None),
+    ],
 )
 async def test_a_dead_connection_gets_nothing(wire: Any) -> None:
     """On a connection that has ended, or has unread bytes, nothing is written."""

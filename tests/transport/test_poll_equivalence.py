@@ -62,8 +62,8 @@ STATUSES = {
     "a status of four digits": b"HTTP/1.1 2000 OK\r\nContent-Length: 2\r\n\r\n{}",
     "a status of two digits": b"HTTP/1.1 20 OK\r\nContent-Length: 2\r\n\r\n{}",
     "status zero": b"HTTP/1.1 000 OK\r\nContent-Length: 2\r\n\r\n{}",
-    "patience": response(200, TASK, {"Retry-After": "3"}),
-    "patience of hours": response(200, TASK, {"retry-after-ms": "1e9"}),
+    "retry-after": response(200, TASK, {"Retry-After": "3"}),
+    "retry-after of hours": response(200, TASK, {"retry-after-ms": "1e9"}),
     "a request id": response(500, b"", {"x-request-id": "abc"}),
 }
 HEADS_BEFORE = {
@@ -178,9 +178,9 @@ ENDS = {
     "an answer and half a one": response() + response(200, b"another")[:30],
     "an answer and junk": response() + b"junk\r\n\r\n",
     "an answer and a newline": response() + b"\r\n",
-    "an end that was told": response(headers={"Connection": "close"}),
-    "an end that was told twice": response(headers={"Connection": "close, keep-alive"}),
-    "a keep that was told": response(headers={"Connection": "keep-alive", "Keep-Alive": "max=1"}),
+    "a close header": response(headers={"Connection": "close"}),
+    "a close header with another value": response(headers={"Connection": "close, keep-alive"}),
+    "a keep-alive header": response(headers={"Connection": "keep-alive", "Keep-Alive": "max=1"}),
 }
 
 

@@ -114,8 +114,8 @@ async def test_a_cancelled_wait_loses_nothing(server: "Server", body: StreamBody
 @pytest.mark.parametrize("name", ["_read_nowait_chunk", "feed_data", "set_exception"])
 async def test_another_aiohttp(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """With an aiohttp that works in another way inside, streams work by its public API."""
-    spoilt = type("Spoilt", (aiohttp.StreamReader,), {name: lambda *_: None})
-    monkeypatch.setattr(aiohttp, "StreamReader", spoilt)
+    changed = type("Changed", (aiohttp.StreamReader,), {name: lambda *_: None})
+    monkeypatch.setattr(aiohttp, "StreamReader", changed)
     async with (
         Gateway(queue_delay=0, token_delay=0) as gateway,
         FoxSession(api_key="sk-of-the-test-0123456789", base_url=gateway.url) as fox,

@@ -102,7 +102,7 @@ async def test_bomb_a_stream(
 
 
 @pytest.mark.parametrize("encoding", ["br", "zstd"])
-async def test_packings_that_nobody_asked_for(
+async def test_encodings_that_were_not_requested(
     server: "Server", account: Account, small_transport: Transport, read: RequestSpec, encoding: str
 ) -> None:
     """A body that claims to be brotli or zstandard is an error of the connection."""

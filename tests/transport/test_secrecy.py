@@ -164,9 +164,9 @@ def test_what_an_answer_repeats_is_masked_but_for_the_users_data() -> None:
         "news": {KEY: KEY},
     }
     task = decode(task_decoder, HTTPResponse(Account.resolve(KEY), 200, msgspec.json.encode(body)))
-    told = task.error
-    assert told is not None
-    shown: list[Any] = [task.id, task.status, task.model, task.extra, told, told.extra]
+    error_body = task.error
+    assert error_body is not None
+    shown: list[Any] = [task.id, task.status, task.model, task.extra, error_body, error_body.extra]
     assert KEY not in repr(shown)
     assert task.results is not None
     assert KEY.encode() in bytes(task.results[0])
@@ -183,7 +183,7 @@ def test_errors_keep_no_account(account: Account) -> None:
 # Events of requests
 
 
-async def test_each_attempt_is_told(
+async def test_each_attempt_is_emitted(
     server: "Server",
     account: Account,
     transport: Transport,
@@ -209,7 +209,7 @@ async def test_each_attempt_is_told(
     ]
 
 
-async def test_single_attempts_are_told(
+async def test_single_attempts_are_emitted(
     server: "Server", account: Account, transport: Transport, clock: ManualClock
 ) -> None:
     """Polls and streams emit the events of their attempt, failed and cancelled ones too."""

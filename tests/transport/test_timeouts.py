@@ -10,7 +10,7 @@ from foxapi_async._transport.timeouts import TimeoutScheduler
 
 async def wait(deadlines: TimeoutScheduler, seconds: float) -> None:
     """Wait without end in a block with a timeout."""
-    with deadlines.after(seconds, "patience"):
+    with deadlines.after(seconds, "Timeouts.read"):
         await asyncio.Event().wait()
 
 
@@ -26,7 +26,7 @@ async def test_each_ends_at_its_own_time(clock: ManualClock) -> None:
         assert [task.done() for task in tasks] == [span <= now for span in spans]
     assert clock.timers == 0
     for task, span in zip(tasks, spans, strict=True):
-        with pytest.raises(TimeoutError, match=f"patience, {span:g} s"):
+        with pytest.raises(TimeoutError, match=f"Timeouts.read, {span:g} s"):
             await task
 
 
