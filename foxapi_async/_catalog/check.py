@@ -1,6 +1,6 @@
 """The rules for requests, in the order in which the service applies them (contract §7.1)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from msgspec import UNSET
@@ -62,17 +62,31 @@ def check(request: GenerationRequest, *, strict: bool = True) -> tuple[Violation
     return tuple(violations(request, strict=strict))
 
 
-def violations(request: GenerationRequest, *, strict: bool = True) -> Iterator[Violation]:
-    """Yield the violations that ``check`` returns one by one, because there may be very many."""
+def violations(
+    request: GenerationRequest,
+    *,
+    models: Mapping[str, CatalogModel] = MODELS,
+    strict: bool = True,
+) -> Iterator[Violation]:
+    """Yield the violations that ``check`` returns one by one, because there may be very many.
+
+    Args:
+        request: The request.
+        models: The rules of the known models, by id.
+        strict: Whether a model that is not known is a violation.
+
+    Yields:
+        The next violation.
+    """
     if not request.model:
         yield _invalid("model", "name a model")
     yield from _message_violations(request.messages)
-    model = MODELS.get(request.model)
+    model = models.get(request.model)
     if model is not None:
         yield from _content_violations(request, model)
         yield from _max_tokens_violations(request, model)
     elif strict and request.model:
-        known = ", ".join(MODELS)
+        known = ", ".join(models)
         yield Violation(
             code="model_not_supported",
             param="model",

@@ -8,6 +8,7 @@ SUBMIT_LLM: Final = "/v1/llm/generations"
 STREAM_LLM: Final = "/v1/llm/generations/{task_id}/stream"
 TASK: Final = "/v1/tasks/{task_id}"
 LLM_MODELS: Final = "/v1/configs/llm_generations_models"
+OPENAI_MODELS: Final = "/v1/models"
 
 _TASKS: Final = TASK.removesuffix("{task_id}")
 _PLAIN = re.compile(r"[A-Za-z0-9._-]+")

@@ -12,6 +12,7 @@ from foxapi_async.gateway.engine import Engine
 from foxapi_async.gateway.error_middleware import ErrorMiddleware
 from foxapi_async.gateway.faults.plan import Faults
 from foxapi_async.gateway.injection.injector import FaultInjector
+from foxapi_async.gateway.models import make_models
 from foxapi_async.gateway.origin_check import OriginCheck
 from foxapi_async.gateway.routes import Routes
 from foxapi_async.gateway.settings import GatewayOptions, GatewaySettings
@@ -42,7 +43,8 @@ def make_app(**options: Unpack[GatewayOptions]) -> web.Application:
     settings = GatewaySettings(**options)
     stats = GatewayStats()
     store = make_store(settings)
-    engine = Engine(settings=settings, store=store, stats=stats)
+    models = make_models(settings)
+    engine = Engine(settings=settings, models=models, store=store, stats=stats)
     streams = EventStreams(stats)
     keys = APIKeys(settings.credits, price=settings.price)
     origin_check = OriginCheck(keys, settings.hosts)
@@ -59,18 +61,23 @@ def make_app(**options: Unpack[GatewayOptions]) -> web.Application:
     app[SETTINGS] = settings
     app[STATS] = stats
     app[FAULTS] = faults
-    routes = Routes(keys=keys, engine=engine, store=store, streams=streams, stats=stats)
+    routes = Routes(
+        keys=keys, engine=engine, models=models, store=store, streams=streams, stats=stats
+    )
     app.add_routes(routes.table())
     admin = AdminRoutes(origin_check=origin_check, faults=faults, stats=stats, clock=settings.clock)
     app.add_routes(admin.table())
     app.on_response_prepare.append(ids.on_response_prepare)
 
     async def start_up(_: web.Application) -> None:
-        engine.resume(await store.open())
+        restored = await store.open()
+        await models.open()
+        engine.resume(restored)
 
     async def shut_down(_: web.Application) -> None:
         injector.release()
         await engine.aclose()
+        await models.aclose()
         store.close_readers()
         streams.abort_stalled()
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from random import Random
 from string import ascii_lowercase, digits
 from typing import Final
@@ -11,11 +11,11 @@ from foxapi_async._wire.paths import stream_path
 from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.task import Status, StreamRef, UnifiedTask
 from foxapi_async.gateway.api_errors import APIError
-from foxapi_async.gateway.generation import CRASHED, RESTARTED, Generation
+from foxapi_async.gateway.generation import CRASHED, NO_MODEL, RESTARTED, Generation
+from foxapi_async.gateway.models import ModelRegistry
 from foxapi_async.gateway.settings import GatewaySettings
 from foxapi_async.gateway.stats import GatewayStats
 from foxapi_async.gateway.store import Restored, Store, StoreError, Unfinished, UnstorableError
-from foxapi_async.gateway.timer_coalescing import CoalescedTimer
 
 _logger = logging.getLogger(__name__)
 
@@ -26,16 +26,21 @@ _ID_LENGTH: Final = 8
 class Engine:
     """Runs one asyncio task for each generation that has not ended."""
 
-    def __init__(self, *, settings: GatewaySettings, store: Store, stats: GatewayStats) -> None:
+    def __init__(
+        self,
+        *,
+        settings: GatewaySettings,
+        models: ModelRegistry,
+        store: Store,
+        stats: GatewayStats,
+    ) -> None:
         self._settings = settings
+        self._models = models
         self._store = store
         self._stats = stats
         self._random = Random(settings.seed)  # noqa: S311 ids must be unique, not secret
         # The asyncio task of each generation, with the future of the task that it creates.
         self._tasks: dict[asyncio.Task[None], asyncio.Future[UnifiedTask]] = {}
-        self._timer = CoalescedTimer(settings.clock)
-        # At most one costly simulation per loop iteration: a restart may resume thousands of tasks.
-        self._simulation_lock = asyncio.Lock()
         self._is_closed = False
 
     def resume(self, restored: Restored) -> None:
@@ -109,8 +114,7 @@ class Engine:
             created.set_result(task)
         # A stored task that is not started continues in the next run of the gateway.
         if not self._is_closed:
-            generation = self._generation(task)
-            await self._supervise(generation, generation.run(request))
+            await self._run(self._generation(task, owner), request)
 
     async def _create(self, request: GenerationRequest, owner: str) -> UnifiedTask:
         task = self._new_task(request)
@@ -120,22 +124,22 @@ class Engine:
         return task
 
     async def _resume(self, unfinished: Unfinished) -> None:
-        generation = self._generation(unfinished.task)
+        generation = self._generation(unfinished.task, unfinished.owner, unfinished.frames)
         if unfinished.request is None:
             await self._supervise(generation, generation.fail(RESTARTED))
         else:
-            work = generation.run(unfinished.request, written=unfinished.frames)
-            await self._supervise(generation, work)
+            await self._run(generation, unfinished.request)
 
-    def _generation(self, task: UnifiedTask) -> Generation:
-        return Generation(
-            task,
-            settings=self._settings,
-            timer=self._timer,
-            simulation_lock=self._simulation_lock,
-            store=self._store,
-            stats=self._stats,
-        )
+    async def _run(self, generation: Generation, request: GenerationRequest) -> None:
+        model = self._models.find(request.model)
+        # A submit names a model of the gateway; a task of an earlier run may not.
+        work = generation.fail(NO_MODEL) if model is None else generation.run(request, model)
+        await self._supervise(generation, work)
+
+    def _generation(
+        self, task: UnifiedTask, owner: str, written: Sequence[bytes] = ()
+    ) -> Generation:
+        return Generation(task, owner=owner, store=self._store, stats=self._stats, written=written)
 
     def _new_task(self, request: GenerationRequest) -> UnifiedTask:
         created = int(self._settings.clock.unix())

@@ -1,13 +1,13 @@
 """Checks of the body of a submit (contract §7.1): JSON, then required fields, then values."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 from msgspec import DecodeError, ValidationError
 
-from foxapi_async._catalog import violations
+from foxapi_async._catalog import CatalogModel, violations
 from foxapi_async._wire.decode_errors import Problem, parse_error
 from foxapi_async._wire.request import GenerationRequest, request_decoder
 from foxapi_async.gateway.api_errors import APIError
@@ -78,8 +78,12 @@ def decode(body: bytes) -> GenerationRequest:
         raise APIError(400, f"the body is not valid JSON: {error}") from None
 
 
-def validate(request: GenerationRequest) -> list[str]:
+def validate(request: GenerationRequest, models: Mapping[str, CatalogModel]) -> list[str]:
     """Check the values of a request.
+
+    Args:
+        request: The request.
+        models: The rules of the gateway's models, by id.
 
     Returns:
         At most ten warnings. The service accepts what they describe, so the gateway does too.
@@ -88,7 +92,7 @@ def validate(request: GenerationRequest) -> list[str]:
         APIError: 422, for the first rule that the request breaks.
     """
     warnings: list[str] = []
-    for violation in violations(request):
+    for violation in violations(request, models=models):
         if violation.level == "error":
             raise APIError.from_violation(violation)
         if len(warnings) < _MAX_WARNINGS:

@@ -7,7 +7,14 @@ a chunk would be three times as long. Fields that are always encoded are declare
 default.
 """
 
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
 from foxapi_async._wire import chunk, completion, error_body
+
+_encode: Final = msgspec.json.Encoder().encode
 
 
 class FunctionDelta(chunk.FunctionDelta, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -104,3 +111,25 @@ class TaskErrorBody(error_body.ErrorBody, frozen=True, kw_only=True, omit_defaul
     def of(cls, code: str, message: str) -> "TaskErrorBody":
         """Return the error with the type that the errors of all tasks have."""
         return cls(message=message, type="task_error", code=code)
+
+
+class ModelCard(Struct, frozen=True, kw_only=True):
+    """One model of ``GET /v1/models`` (contract §2, row 15)."""
+
+    id: str
+    object: str = "model"
+    owned_by: str = "foxapi"
+    supported_endpoint_types: tuple[str, ...] = ("openai",)
+
+
+class ModelCards(Struct, frozen=True, kw_only=True):
+    """The response of ``GET /v1/models``."""
+
+    object: str = "list"
+    data: tuple[ModelCard, ...]
+
+
+def encode_chunk(delta: chunk.Delta) -> bytes:
+    """Return the event of a chunk of this module's structs, without unknown members."""
+    # The same bytes as `encode_event` gives for them: JSON has no line ends.
+    return b"event: chunk\ndata: %b\n\n" % _encode(delta)

@@ -7,15 +7,16 @@ from typing import Final, Protocol
 import msgspec
 from aiohttp import hdrs, web
 
-from foxapi_async._catalog import MODELS
 from foxapi_async._wire import paths
 from foxapi_async._wire.base import encode
 from foxapi_async._wire.request import GenerationRequest
-from foxapi_async._wire.results import ModelInfo, ModelList
+from foxapi_async._wire.results import ModelList
 from foxapi_async.gateway.api_errors import APIError
 from foxapi_async.gateway.auth import APIKeys
 from foxapi_async.gateway.engine import Engine
+from foxapi_async.gateway.models import ModelRegistry
 from foxapi_async.gateway.request_validation import decode, parse_json, validate
+from foxapi_async.gateway.response_structs import ModelCard, ModelCards
 from foxapi_async.gateway.sse_response import EventStreams, read_offset
 from foxapi_async.gateway.stats import GatewayStats
 from foxapi_async.gateway.store import Log, Store
@@ -51,6 +52,7 @@ class Routes:
         *,
         keys: APIKeys,
         engine: Engine,
+        models: ModelRegistry,
         store: Store,
         streams: EventStreams,
         stats: GatewayStats,
@@ -60,8 +62,10 @@ class Routes:
         self._store = store
         self._streams = streams
         self._stats = stats
-        models = (ModelInfo(id=item.id, capabilities=item.capabilities) for item in MODELS.values())
-        self._models = encode(ModelList(data=tuple(models)))
+        self._rules = models.rules
+        self._models = encode(ModelList(data=models.infos))
+        cards = tuple(ModelCard(id=model_id) for model_id in models.rules)
+        self._openai_models = msgspec.json.encode(ModelCards(data=cards))
 
     def table(self) -> list[web.RouteDef]:
         """Return the routes. Their names are the routes of fault rules.
@@ -73,6 +77,7 @@ class Routes:
             web.get(paths.TASK, self.query, name="query", allow_head=False),
             web.get(paths.STREAM_LLM, self.stream, name="stream", allow_head=False),
             web.get(paths.LLM_MODELS, self.models, name="models", allow_head=False),
+            web.get(paths.OPENAI_MODELS, self.openai_models, allow_head=False),
             web.get(HEALTH, self.health, allow_head=False),
         ]
 
@@ -90,7 +95,7 @@ class Routes:
         parse_json(body)
         owner = self._authenticate(request)
         generation = decode(body)
-        warnings = validate(generation)
+        warnings = validate(generation, self._rules)
         if warnings:
             self._log_warnings(request, warnings)
         if CHANGE_GENERATION in request:
@@ -131,9 +136,14 @@ class Routes:
         return await self._streams.serve(request, log, offset)
 
     async def models(self, request: web.Request) -> web.Response:
-        """List the models of the catalog."""
+        """List the models of the gateway."""
         self._authenticate(request)
         return _json(self._models)
+
+    async def openai_models(self, request: web.Request) -> web.Response:
+        """List the same models in the shape of OpenAI's API."""
+        self._authenticate(request)
+        return _json(self._openai_models)
 
     async def health(self, request: web.Request) -> web.Response:
         """Answer that the server is up. No key is needed."""

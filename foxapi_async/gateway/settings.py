@@ -21,6 +21,7 @@ class GatewayOptions(TypedDict, total=False):
     api_keys: Collection[str] | Mapping[str, float | None]
     price: float
     hosts: Collection[str]
+    models: Collection[str]
     faults: Collection[FaultRule | str]
     log: LogFormat | None
     queue_delay: float
@@ -49,6 +50,9 @@ class GatewaySettings:
     """The credits that an accepted generation costs. A key with fewer credits left gets a 402."""
     hosts: Collection[str] = ()
     """Host names, beside localhost, that requests over the loopback interface may use."""
+    models: Collection[str] = ()
+    """Models beside those of the service. ``"NAME"`` accepts text, ``"NAME:vision,file"`` accepts
+    these inputs as well. Their answers are simulated."""
     faults: Collection[FaultRule | str] = ()
     """The fault rules, as objects or in the short form such as ``"submit:503:nth=2"``."""
     log: LogFormat | None = None
@@ -77,6 +81,7 @@ class GatewaySettings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "api_keys", _keys(self.api_keys))
         object.__setattr__(self, "hosts", _names(self.hosts))
+        object.__setattr__(self, "models", _texts("models", self.models))
         object.__setattr__(self, "faults", _rules(self.faults))
         for name in ("queue_delay", "token_delay", "retention", "task_retention", "price"):
             _check_number(name, getattr(self, name))
@@ -136,6 +141,16 @@ def _names(value: object) -> tuple[str, ...]:
         if not isinstance(name, str) or not name or any(character in name for character in "/@ "):
             raise _bad("hosts", "a list of names without port or path", name)
     return cast("tuple[str, ...]", names)
+
+
+def _texts(name: str, value: object) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Collection):
+        raise _bad(name, "a list of texts", value)
+    texts = tuple(cast("Collection[object]", value))
+    for text in texts:
+        if not isinstance(text, str):
+            raise _bad(name, "a list of texts", text)
+    return cast("tuple[str, ...]", texts)
 
 
 def _rules(value: object) -> tuple[FaultRule, ...]:

@@ -20,6 +20,7 @@ from foxapi_async.errors import ConfigError
 from foxapi_async.gateway import Gateway, make_app
 from foxapi_async.gateway.api_errors import APIError
 from foxapi_async.gateway.engine import Engine
+from foxapi_async.gateway.models import make_models
 from foxapi_async.gateway.settings import GatewaySettings
 from foxapi_async.gateway.stats import GatewayStats
 from foxapi_async.gateway.store import SqlStore, make_store
@@ -292,7 +293,7 @@ async def test_a_submit_whose_client_left_is_a_task(data: Path) -> None:
     """A task that is being kept when its client leaves is there, and runs."""
     settings = GatewaySettings(data=data, queue_delay=0, token_delay=0)
     store, stats = make_store(settings), GatewayStats()
-    engine = Engine(settings=settings, store=store, stats=stats)
+    engine = Engine(settings=settings, models=make_models(settings), store=store, stats=stats)
     engine.resume(await store.open())
     submit = asyncio.create_task(engine.submit(REQUEST))
     await asyncio.sleep(0)
@@ -307,7 +308,7 @@ async def test_a_submit_that_is_open_is_answered_at_shutdown(data: Path) -> None
     """A task that is being kept at shutdown gets its answer, and runs after the restart."""
     settings = GatewaySettings(data=data, queue_delay=0, token_delay=0)
     store, stats = make_store(settings), GatewayStats()
-    engine = Engine(settings=settings, store=store, stats=stats)
+    engine = Engine(settings=settings, models=make_models(settings), store=store, stats=stats)
     engine.resume(await store.open())
     submits = [asyncio.create_task(engine.submit(REQUEST)) for _ in range(5)]
     await asyncio.sleep(0)
@@ -319,7 +320,7 @@ async def test_a_submit_that_is_open_is_answered_at_shutdown(data: Path) -> None
     store = make_store(settings)
     found = await store.open()
     assert [item.task for item in found.unfinished] == tasks
-    engine = Engine(settings=settings, store=store, stats=stats)
+    engine = Engine(settings=settings, models=make_models(settings), store=store, stats=stats)
     engine.resume(found)
     await until(lambda: stats.completed == 5)
     await engine.aclose()
@@ -330,7 +331,7 @@ async def test_what_cannot_be_kept_is_not_seen(data: Path) -> None:
     """When the disk is full a submit is refused, a running task stands still and goes on later."""
     settings = GatewaySettings(data=data, queue_delay=0, token_delay=0)
     store, stats = SqlStore(data, settings.clock, retention=900, task_retention=900), GatewayStats()
-    engine = Engine(settings=settings, store=store, stats=stats)
+    engine = Engine(settings=settings, models=make_models(settings), store=store, stats=stats)
     engine.resume(await store.open())
 
     def pragma(text: str) -> Awaitable[Any]:
@@ -349,7 +350,7 @@ async def test_what_cannot_be_kept_is_not_seen(data: Path) -> None:
     await engine.aclose()
     await store.aclose()
     store = SqlStore(data, settings.clock, retention=900, task_retention=900)
-    engine = Engine(settings=settings, store=store, stats=stats)
+    engine = Engine(settings=settings, models=make_models(settings), store=store, stats=stats)
     engine.resume(await store.open())
     await until(lambda: stats.completed == len(tasks))
     assert stats.failed == 0

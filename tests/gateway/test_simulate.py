@@ -13,8 +13,9 @@ from foxapi_async._wire.base import encode
 from foxapi_async._wire.chunk import Delta, delta_decoder
 from foxapi_async._wire.completion import ChatCompletion, decode_completion
 from foxapi_async._wire.request import GenerationRequest, request_decoder
-from foxapi_async.gateway.models import Script, simulate
 from foxapi_async.gateway.models.prompt import count_tokens, cut_at_stop, split_tokens
+from foxapi_async.gateway.models.script import Script
+from foxapi_async.gateway.models.simulate import simulate
 
 WORDS = st.sampled_from(["count", "1", "to", "7", "hello", "世界", "🦊", "a\nb", '"', "été", "12"])
 PROMPTS = st.one_of(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from foxapi_async._clock import ManualClock
 from foxapi_async._wire.request import GenerationRequest, Message
 from foxapi_async.gateway.engine import Engine
+from foxapi_async.gateway.models import make_models
 from foxapi_async.gateway.settings import GatewaySettings
 from foxapi_async.gateway.stats import GatewayStats
 from foxapi_async.gateway.store import MemoryStore
@@ -88,7 +89,9 @@ async def test_no_id_is_given_twice() -> None:
     request = GenerationRequest(model="gpt-5.5", messages=(Message(role="user", content="hi"),))
     ids: list[str] = []
     for _ in range(2):
-        engine = Engine(settings=settings, store=store, stats=GatewayStats())
+        engine = Engine(
+            settings=settings, models=make_models(settings), store=store, stats=GatewayStats()
+        )
         ids += [(await engine.submit(request)).id for _ in range(5)]
         await engine.aclose()
     assert len(set(ids)) == 10

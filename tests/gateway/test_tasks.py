@@ -76,7 +76,7 @@ async def test_a_model_that_crashes_fails_its_task(
     def crash(*_: object, **__: object) -> None:
         raise RuntimeError("no such luck")
 
-    monkeypatch.setattr("foxapi_async.gateway.generation.simulate", crash)
+    monkeypatch.setattr("foxapi_async.gateway.models.simulated_model.simulate", crash)
     task = await service.submit(stream=True)
     assert b"event: error" in (await service.stream(task["id"])).body
     assert (await service.task(task["id"]))["error"]["code"] == "generation_failed"

@@ -1,6 +1,6 @@
-"""The simulated models: from a request to the script of its answer, always the same.
+"""The models that answer: the protocol, the registry and the simulated models.
 
-Pure: no clock, no event loop, no randomness. The first rule that applies decides the answer:
+A simulated model always gives the same answer to a request. The first rule that applies decides:
 
 - ``[[fail:CODE]]`` in the last user message fails the task with that code of contract §8.3, for
   example ``[[fail:content_policy_violation]]``. ``[[fail:timeout:3]]`` writes three tokens first.
@@ -14,7 +14,18 @@ A token is a word. ``max_tokens`` and ``max_completion_tokens`` limit each choic
 text, ``n`` sets the number of choices. Thinking models emit reasoning first, which counts too.
 """
 
-from foxapi_async.gateway.models.script import Script, ScriptedChunk
-from foxapi_async.gateway.models.simulate import is_costly, simulate
+from foxapi_async.gateway.models.model import RESTARTED_MESSAGE, Job, Model, ModelError, Output
+from foxapi_async.gateway.models.registry import ModelRegistry, make_models, parse_model
+from foxapi_async.gateway.models.simulated_model import SimulatedModel
 
-__all__ = ["Script", "ScriptedChunk", "is_costly", "simulate"]
+__all__ = [
+    "RESTARTED_MESSAGE",
+    "Job",
+    "Model",
+    "ModelError",
+    "ModelRegistry",
+    "Output",
+    "SimulatedModel",
+    "make_models",
+    "parse_model",
+]

@@ -38,6 +38,9 @@ class Unfinished(NamedTuple):
     frames: Sequence[bytes]
     """The chunks that were written."""
 
+    owner: str = ""
+    """The owner of the task."""
+
 
 class Restored(NamedTuple):
     """What earlier runs of the gateway have left in a store."""

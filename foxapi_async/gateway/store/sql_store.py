@@ -132,7 +132,7 @@ class SqlStore:
             *(RecursionError, TypeError, ValueError),
         ):
             _logger.exception("task %s cannot be read from %s", row.id, self._path)
-            restored = Unfinished(_unreadable(row), None, ())
+            restored = Unfinished(_unreadable(row), None, (), row.owner)
         stored = StoredTask(restored.task, owner=row.owner, key=row.key)
         if stored.log is not None:
             stored.log.extend(restored.frames)
@@ -290,7 +290,7 @@ def _read(row: UnfinishedRow, chunks: Sequence[tuple[int, bytes]]) -> Unfinished
         task = replace(task, progress=max(task.progress, chunks[-1][0]))
     # SQLite columns have no fixed types: a damaged frame may be text.
     frames = [memoryview(frame).tobytes() for _, frame in chunks]
-    return Unfinished(task, _request(row.request), frames)
+    return Unfinished(task, _request(row.request), frames, row.owner)
 
 
 def _unreadable(row: UnfinishedRow) -> UnifiedTask:
