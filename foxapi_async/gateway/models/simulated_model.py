@@ -29,7 +29,7 @@ class SimulatedModel:
         settings: The delays and the clock.
     """
 
-    is_repeatable: Final = True
+    is_repeatable: bool = True
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
