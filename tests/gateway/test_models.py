@@ -162,12 +162,12 @@ async def test_a_model_writes_while_it_answers(error: ModelError | None, *, stre
         assert [b'"content":"word"' in frame for frame in await log.read(0)] == [True, False]
     else:
         assert log is None
-    answer = await store.answer(task.id) or b""
+    answer = await store.snapshot(task.id) or b""
     assert b'"status":"processing","progress":40' in answer
     model.release.set()
     while b'"processing"' in answer:
         await asyncio.sleep(0)
-        answer = await store.answer(task.id) or b""
+        answer = await store.snapshot(task.id) or b""
     if error is None:
         assert b'"words"' in answer
     else:
@@ -204,9 +204,9 @@ async def test_an_answer_that_cannot_be_repeated_ends_with_a_restart(tmp_path: P
     engine.resume(restored)
     while stats.completed + stats.failed < 2:
         await asyncio.sleep(0)
-    failed = await store.answer(started.id) or b""
+    failed = await store.snapshot(started.id) or b""
     assert b'"code":"service_restarted"' in failed
-    completed = await store.answer(queued.id, "owner") or b""
+    completed = await store.snapshot(queued.id, "owner") or b""
     assert b'"status":"completed"' in completed
     await engine.aclose()
     await store.aclose()
@@ -228,8 +228,8 @@ async def test_a_task_of_a_model_that_is_gone_fails(tmp_path: Path) -> None:
     engine.resume(await store.open())
     while not stats.failed:
         await asyncio.sleep(0)
-    assert (await store.answer(task.id) or b"").count(Status.FAILED.encode()) == 1
-    assert b'"code":"model_unavailable"' in (await store.answer(task.id) or b"")
+    assert (await store.snapshot(task.id) or b"").count(Status.FAILED.encode()) == 1
+    assert b'"code":"model_unavailable"' in (await store.snapshot(task.id) or b"")
     await engine.aclose()
     await store.aclose()
 
