@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     from foxapi_async._client.llm_handle import ChatStream, LLMHandle
     from foxapi_async._client.params import LLMParams
     from foxapi_async._client.recover import Recovery, UnknownSubmission, UnreadableEntry
-    from foxapi_async._client.resources.llm import LLM
-    from foxapi_async._client.resources.models import Models
-    from foxapi_async._client.resources.tasks import Tasks
+    from foxapi_async._client.resources import LLM, Models, Tasks
     from foxapi_async._client.session import FoxSession
     from foxapi_async._client.stats import Stats
     from foxapi_async._version import __version__
@@ -95,9 +93,7 @@ _HOMES: Final = {
     "_client.llm_handle": ("ChatStream", "LLMHandle"),
     "_client.params": ("LLMParams",),
     "_client.recover": ("Recovery", "UnknownSubmission", "UnreadableEntry"),
-    "_client.resources.llm": ("LLM",),
-    "_client.resources.models": ("Models",),
-    "_client.resources.tasks": ("Tasks",),
+    "_client.resources": ("LLM", "Models", "Tasks"),
     "_client.session": ("FoxSession",),
     "_client.stats": ("Stats",),
     "_version": ("__version__",),

@@ -15,9 +15,7 @@ import aiohttp
 
 from foxapi_async._client.handle import TaskHandle
 from foxapi_async._client.recover import Recovery, recover
-from foxapi_async._client.resources.llm import LLM
-from foxapi_async._client.resources.models import Models
-from foxapi_async._client.resources.tasks import Tasks
+from foxapi_async._client.resources import LLM, Models, Tasks
 from foxapi_async._client.runtime import Runtime
 from foxapi_async._client.service import Options, Service
 from foxapi_async._client.settings import check_settings, hooks_of

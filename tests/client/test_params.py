@@ -24,7 +24,7 @@ from foxapi_async._client.params import (
     encode_request,
     validate,
 )
-from foxapi_async._client.resources.llm import LLM
+from foxapi_async._client.resources import LLM
 from foxapi_async._wire.completion import CompletionMessage, decode_completion
 from foxapi_async._wire.request import GenerationRequest, Message, member_names
 from foxapi_async.content import text

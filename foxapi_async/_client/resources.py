@@ -1,0 +1,284 @@
+"""What a session offers: ``fox.llm``, ``fox.tasks`` and ``fox.models``."""
+# pyright: reportPrivateUsage=false
+
+from typing import Final, Literal, Unpack, final, get_args, overload
+
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
+
+from foxapi_async._catalog import MODELS
+from foxapi_async._client.handle import MediaHandle, TaskHandle
+from foxapi_async._client.llm_handle import ChatStream, LLMHandle
+from foxapi_async._client.params import (
+    LLMParams,
+    SubmitParams,
+    build_request,
+    encode_request,
+    names_keywords,
+    validate,
+)
+from foxapi_async._client.recover import UnknownSubmission
+from foxapi_async._client.service import Service, check_task_id
+from foxapi_async._client.streaming.delta_reader import DeltaReader
+from foxapi_async._client.streaming.submit_once import SubmitOnce
+from foxapi_async._client.submission import Submission, warn_unclaimed
+from foxapi_async._client.submit_options import SubmitOptions
+from foxapi_async._client.task_record import Kind
+from foxapi_async._journal import Entry, EntryId
+from foxapi_async._wire.completion import ChatCompletion
+from foxapi_async._wire.request import GenerationRequest
+from foxapi_async._wire.results import MediaResult, ModelInfo
+from foxapi_async._wire.task import Task
+from foxapi_async.config import normalize_timeout, validate_reading_timeout, validate_timeout
+from foxapi_async.errors import ConfigError, FoxAPIError, TaskError
+
+MediaKind = Literal["image", "video", "audio", "document"]
+_KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+
+
+@final
+class LLM:
+    """``fox.llm``: submits generations of language models. Each accepted one is billed."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    @names_keywords(SubmitParams)
+    async def submit(self, **params: Unpack[SubmitParams]) -> LLMHandle:
+        """Submit a generation and return its handle as soon as the service has accepted it.
+
+        It is billed when it is accepted. The POST is sent again only if it provably never left this
+        machine. If this call is cancelled, it returns at once; a generation that is accepted
+        nevertheless has its handle in ``fox.unclaimed``.
+
+        ``key`` ties the submission to your input: the same key again gives the same handle and
+        sends nothing, as long as the session lives, or for good with a journal. With
+        ``retry_failed=True``, a key whose task failed or was cancelled is submitted again, with the
+        same request or another one, and billed. Of several such calls at once, in any process, one
+        is sent, and the others return its handle.
+
+        Returns:
+            The handle of the task.
+
+        Raises:
+            TypeError: A keyword is unknown. Nothing was sent.
+            RequestValidationError: The request is invalid, or ``key`` stands for another request.
+                Nothing was sent.
+            SubmitOutcomeUnknownError: The service may have accepted the generation, now or when
+                ``key`` was first submitted, but its response was lost.
+            APIStatusError: The service rejected the generation, which is not billed.
+            APIConnectionError: The service was not reached. Nothing was sent.
+            JournalError: The submission could not be recorded, or the entry of ``key`` cannot be
+                read. Nothing was sent.
+        """
+        return await self._submit(build_request(params), SubmitOptions.from_params(params))
+
+    async def resubmit(self, lost: UnknownSubmission) -> LLMHandle:
+        """Submit a generation of unknown outcome again, with its request and its key.
+
+        The first submission may have been accepted, and then both are billed: look in your account
+        first. The entry of the first is removed from the journal when the second is recorded.
+
+        Args:
+            lost: One of ``fox.recover().unknown``.
+
+        Returns:
+            The handle of the new task. Of several calls for one entry, in any process, one is sent:
+            the others return its handle if there is a key, and raise ``JournalError`` otherwise.
+
+        Raises:
+            ConfigError: ``lost`` names no entry.
+            FoxAPIError: Any error of ``submit``.
+        """
+        entry_id = EntryId.parse(lost.entry)
+        if entry_id is None:
+            raise ConfigError(f"{lost.entry[:80]!r} is no entry: pass one of fox.recover().unknown")
+        return await self._submit(lost.request, SubmitOptions(key=lost.key, replaces=entry_id))
+
+    @names_keywords(LLMParams)
+    async def generate(
+        self, *, timeout: float | None | UnsetType = UNSET, **params: Unpack[LLMParams]
+    ) -> ChatCompletion:
+        """Submit a generation and wait for its result: ``submit``, then ``handle.result``.
+
+        An error after the submit loses nothing that is paid for: a ``TaskError``, such as
+        ``TaskTimeoutError``, has the task id. When the call is cancelled, the session is closed or
+        the key is rejected, the handle is in ``fox.unclaimed``, and the log and the event
+        ``SubmitUnclaimed`` say so.
+
+        Args:
+            timeout: Seconds of the wait after the submit; ``Timeouts.wait`` by default. ``None``
+                waits without a limit, 0 polls once.
+            **params: The keywords of ``submit``, without ``stream``.
+
+        Returns:
+            The completion.
+
+        Raises:
+            FoxAPIError: Any error of ``submit`` or of ``handle.result``.
+        """
+        validate_timeout(timeout)
+        request = build_request(params)
+        model = MODELS.get(request.model)
+        if model is not None and model.thinking:
+            # Only a stream has the reasoning (contract Q1), and awaiting the handle follows it.
+            request = replace(request, stream=True)
+        options = SubmitOptions.from_params(params)
+        handle = await self._submit(request, options)
+        try:
+            return await handle.result(timeout=timeout)
+        except BaseException as error:
+            # The outcome of the task itself loses nothing, even if it has no task id.
+            is_outcome = handle.done() and isinstance(error, FoxAPIError)
+            if not is_outcome and not isinstance(error, TaskError):
+                self._add_orphan(handle, request.model, options.key)
+            raise
+
+    @names_keywords(LLMParams)
+    def stream(self, *, timeout: float | None = None, **params: Unpack[LLMParams]) -> ChatStream:
+        """Return a stream that submits the generation when it is entered or first read.
+
+        It is billed from then on; ``stream.handle`` is its handle. A stream that is never started
+        submits nothing, and warns of that.
+
+        Args:
+            timeout: Seconds that reading may take, from the first read on, as in
+                ``handle.stream(timeout=...)``. ``None`` is no limit.
+            **params: The keywords of ``submit``, without ``stream``.
+
+        Returns:
+            The stream, to be used in ``async with``.
+
+        Raises:
+            TypeError: A keyword is unknown.
+            RequestValidationError: The request is invalid.
+            ConfigError: ``timeout`` is not above 0.
+        """
+        validate_reading_timeout(timeout)
+        request = replace(build_request(params), stream=True)
+        validate(request, self._service.options.validation)
+        options = SubmitOptions.from_params(params)
+
+        def on_orphaned(handle: LLMHandle) -> None:
+            self._add_orphan(handle, request.model, options.key)
+            warn_unclaimed(handle.id)
+
+        submission = SubmitOnce(lambda: self._submit(request, options), on_orphaned)
+        reader = DeltaReader(self._service, submission, timeout=normalize_timeout(timeout))
+        return ChatStream(reader, submission)
+
+    async def _submit(self, request: GenerationRequest, options: SubmitOptions) -> LLMHandle:
+        service, key = self._service, options.key
+        service.runtime.enter()
+        validate(request, service.options.validation)
+
+        def handle_of(task: Task) -> LLMHandle:
+            handle = LLMHandle(service, task.id, task=task, key=key)
+            if key is not None:
+                service.handles[task.id] = handle
+            return handle
+
+        submission = Submission(service, request, encode_request(request), options)
+        found = await submission.run(
+            lambda task: self._add_orphan(handle_of(task), request.model, key)
+        )
+        if isinstance(found, Entry):
+            return LLMHandle._from_journal(service, found)
+        return handle_of(found)
+
+    def _add_orphan(self, handle: LLMHandle, model: str, key: str | None) -> None:
+        self._service.add_orphan(handle, task_id=handle.id, model=model, key=key)
+
+
+@final
+class Tasks:
+    """``fox.tasks``: finds tasks by their ids."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def get(self, task_id: str) -> Task:
+        """Return the current snapshot of a task (unbilled). Failed attempts are retried.
+
+        Args:
+            task_id: The id of the task.
+
+        Returns:
+            The snapshot.
+
+        Raises:
+            InvalidTaskIdError: The text cannot be a task id. Nothing was sent.
+            NotFoundError: The service does not know the task.
+            FoxAPIError: The error of the last attempt.
+        """
+        return await self._service.fetch_task(check_task_id(task_id))
+
+    @overload
+    def handle(self, task: str, kind: Literal["llm"] = "llm") -> LLMHandle: ...
+    @overload
+    def handle(self, task: Task, kind: Literal["llm"]) -> LLMHandle: ...
+    @overload
+    def handle(self, task: str | Task, kind: MediaKind) -> TaskHandle[MediaResult]: ...
+    @overload
+    def handle(self, task: Task, kind: None = None) -> LLMHandle | TaskHandle[MediaResult]: ...
+    def handle(
+        self, task: str | Task, kind: Kind | None = None
+    ) -> LLMHandle | TaskHandle[MediaResult]:
+        """Return a handle of a task that was submitted anywhere, at any time. Sends nothing.
+
+        Args:
+            task: The id of the task, or a ``Task``. A final ``Task`` gives a handle whose result is
+                known.
+            kind: What the task makes, which decides the type of the result. By default that of the
+                ``Task``, and ``"llm"`` for an id.
+
+        Returns:
+            The handle.
+
+        Raises:
+            InvalidTaskIdError: The text cannot be a task id.
+            ConfigError: ``kind`` is not one of the five, or differs from that of the ``Task``.
+        """
+        snapshot = task if isinstance(task, Task) else None
+        task_id = check_task_id(task if snapshot is None else snapshot.id)
+        kind = _kind_of(snapshot, kind)
+        handle = (
+            LLMHandle(self._service, task_id)
+            if kind == "llm"
+            else MediaHandle(self._service, task_id, kind)
+        )
+        if snapshot is not None:
+            handle._offer(snapshot)
+        return handle
+
+
+def _kind_of(task: Task | None, kind: str | None) -> Kind:
+    of_task = task.type if task is not None else None
+    # Older responses name the type of a language model "text" (contract §15).
+    of_task = "llm" if of_task == "text" else of_task
+    found = kind or of_task or "llm"
+    if found not in _KINDS or (kind and of_task and kind != of_task):
+        raise ConfigError(
+            f"tasks.handle(kind={kind!r}) of a task of type {of_task!r}: "
+            f"kind must be one of {', '.join(_KINDS)}, and that of the task"
+        )
+    return found
+
+
+@final
+class Models:
+    """``fox.models``: the models of the service."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def list(self) -> tuple[ModelInfo, ...]:
+        """Return the models that this key may use (unbilled). Failed attempts are retried.
+
+        Returns:
+            The models.
+
+        Raises:
+            FoxAPIError: The error of the last attempt.
+        """
+        return await self._service.fetch_models()

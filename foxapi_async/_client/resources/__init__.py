@@ -1,1 +1,0 @@
-"""What a session offers, by the service's own sections."""
