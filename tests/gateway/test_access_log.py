@@ -69,7 +69,7 @@ async def test_a_crash_is_logged_without_the_key(
         raise RuntimeError("broken")
 
     service = await serve()
-    monkeypatch.setattr(MemoryStore, "answer", crash)
+    monkeypatch.setattr(MemoryStore, "snapshot", crash)
     reply = await service.call("GET", "/v1/tasks/sk-first-secret-key", key="sk-first-secret-key")
     assert (reply.status, reply.json["error"]["type"]) == (500, "server_error")
     (record,) = caplog.records
