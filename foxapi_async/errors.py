@@ -482,9 +482,9 @@ class SessionClosedError(RuntimeError):
 
 
 class StreamConsumedError(RuntimeError):
-    """The stream has been read or closed; ask the handle for a new one."""
+    """The stream has been read or closed; call ``stream()`` of its handle for a new one."""
 
-    advice = "Ask the handle for another stream."
+    advice = "Call stream() of its handle for another stream."
 
 
 class UnboundHandleError(RuntimeError):

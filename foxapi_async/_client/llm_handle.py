@@ -1,6 +1,6 @@
 """A generation of a language model: its handle, and a stream of its chunks.
 
-The two name each other in their contracts, `handle.stream()` and `stream.handle`.
+They share a module because each returns the other: `handle.stream()` and `stream.handle`.
 """
 # pyright: reportPrivateUsage=false
 
@@ -51,7 +51,7 @@ class LLMHandle(TaskHandle[ChatCompletion]):
 
     @property
     def is_streamed(self) -> bool | None:
-        """Whether the service makes a stream of it; ``None`` if only the service knows."""
+        """Whether the task has a stream; ``None`` if that is not known yet."""
         return self._record.has_stream
 
     def stream(
@@ -64,7 +64,7 @@ class LLMHandle(TaskHandle[ChatCompletion]):
                 cannot be completed from the stored result.
             resume: The ``cursor`` of an earlier stream, of any process: the stream goes on after
                 the last chunk that was read there.
-            timeout: The seconds that the reading may last; without it, it may last for ever.
+            timeout: The seconds that the reading may take. Without it, there is no limit.
 
         Returns:
             A stream that connects at the first read.
@@ -88,9 +88,10 @@ class LLMHandle(TaskHandle[ChatCompletion]):
 
     @classmethod
     def _from_journal(cls, service: Service, entry: Entry) -> Self:
-        """Return the handle of a task that a journal knows: the same one, while it is in use.
+        """Return the handle of the task of ``entry``: the existing one, while it is referenced.
 
-        Raises ``JournalError`` for an entry that cannot be read.
+        Raises:
+            JournalError: The entry cannot be read.
         """
         known = service.handles.get(entry.task_id or "")
         if isinstance(known, cls):
@@ -117,7 +118,7 @@ class LLMHandle(TaskHandle[ChatCompletion]):
         return handle
 
     def _subscribe(self, waiter: Waiter, timeout: float | None) -> None:
-        """Follow the stream for a waiter of the end, if there is a stream and a free place."""
+        """Add a waiter. The stream is read while one waits for the end, if ``limits`` allow it."""
         super()._subscribe(waiter, timeout)
         is_polled = waiter.wants_changes or waiter.is_single_poll
         follower = None if is_polled else self._find_follower()
@@ -125,7 +126,7 @@ class LLMHandle(TaskHandle[ChatCompletion]):
             follower.subscribe(waiter)
 
     def _unsubscribe(self, waiter: Waiter) -> None:
-        """End a wait. The last waiter to leave ends the following."""
+        """Remove a waiter. The stream is not read any more when the last one is removed."""
         super()._unsubscribe(waiter)
         if self._follower is not None:
             self._follower.unsubscribe(waiter)
@@ -146,7 +147,7 @@ class LLMHandle(TaskHandle[ChatCompletion]):
         return follower
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        """Pickle what finds the task again, and whether there is a stream to follow."""
+        """Pickle the id, the key and whether the task has a stream."""
         return _rebuild, (self.id, self.key, self._record.has_stream)
 
 
@@ -156,7 +157,7 @@ class ChatStream(Uncopied):
 
     ``async for delta in stream`` ends after the last chunk. When a connection is lost, the stream
     is opened again at the next chunk. Leaving the loop closes the connection at once. So does
-    cancelling a read, which loses nothing: the next read goes on. Use ``async with`` for a stream
+    cancelling a read, which loses nothing: the next read continues. Use ``async with`` for a stream
     that has a name; one that is dropped half-read warns. A loop over a temporary stream closes it
     by the reference counts of CPython.
 
@@ -169,7 +170,7 @@ class ChatStream(Uncopied):
             position is not known here.
         StreamUnavailableError: On reading: the task has no stream.
         StreamConsumedError: On reading: the stream was closed.
-        TaskTimeoutError: On reading: ``timeout`` has expired. The task goes on.
+        TaskTimeoutError: On reading: ``timeout`` has expired. The task continues.
         TaskLostError: On reading: the service does not know the task.
         SessionClosedError: On reading: the session was closed.
         APIStatusError: On reading: the service refuses the key.
@@ -177,7 +178,7 @@ class ChatStream(Uncopied):
 
     __slots__ = ("__weakref__", "_loop", "_owner", "_reader")
 
-    _instead = "ask the handle for another stream, with resume=stream.cursor to go on there"
+    _instead = "call handle.stream(resume=stream.cursor) to continue at its position"
 
     def __init__(self, reader: DeltaReader, owner: LLMHandle | SubmitOnce[LLMHandle]) -> None:
         self._reader = reader
@@ -237,7 +238,7 @@ class ChatStream(Uncopied):
         return await self.handle.result()
 
     async def aclose(self) -> None:
-        """Close the stream for good. The task goes on, and its handle can still be awaited.
+        """Close the stream. The task continues, and its handle can still be awaited.
 
         A read that waits raises ``StreamConsumedError``. Closing twice does nothing.
         """
@@ -248,7 +249,7 @@ class ChatStream(Uncopied):
         reader = self._reader
         if reader.state in {ReadState.FINISHED, ReadState.CLOSED}:
             raise StreamConsumedError(
-                "this stream has been read or closed: ask the handle for another"
+                "this stream has been read or closed: call stream() of its handle again"
             )
         loop = _DeltaIterator(self, reader)
         self._loop = ref(loop)
@@ -330,7 +331,7 @@ def _rebuild(task_id: str, key: str | None, has_stream: bool | None) -> LLMHandl
 def _cursor(offset: object, resume: object) -> Cursor:
     if resume is not None:
         if offset:
-            raise TypeError("give either offset or resume: a cursor knows its offset")
+            raise TypeError("give either offset or resume: a cursor contains its offset")
         if not isinstance(resume, str):
             raise ConfigError(f"stream(resume=) must be the text of a cursor, got {resume!r}")
         return Cursor.parse(resume)

@@ -33,7 +33,7 @@ _SWITCHING_PROTOCOLS: Final = 101
 
 
 def is_patched() -> bool:
-    """Whether a test tool, such as aioresponses, answers requests in place of aiohttp."""
+    """Whether a test tool, such as aioresponses, replaces the requests of aiohttp."""
     return getattr(aiohttp.ClientSession, "_request", None) is not _REQUEST
 
 

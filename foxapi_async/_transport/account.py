@@ -230,7 +230,7 @@ def _checked_url(base_url: str, *, allow_http: bool) -> yarl.URL:
 
 
 def _parsed(base_url: str) -> yarl.URL | None:
-    # None instead of an error: the error of yarl, as the context of ours, would show a password.
+    # None instead of an error: as a context, the error of yarl would show a password.
     try:
         url = yarl.URL(base_url)
         # They are parsed here, and may be invalid.

@@ -126,7 +126,7 @@ class Connections:
         """Return the ``PooledGet`` for the account's polls, ``None`` if aiohttp must send them.
 
         That is so over a borrowed session, whose middlewares and traces see every request; with
-        ``trust_env``, which may name a proxy; and while a test tool answers in place of aiohttp.
+        ``trust_env``, which may name a proxy; and while a test tool replaces aiohttp's requests.
         """
         try:
             return self._pooled_gets[account]
@@ -182,14 +182,14 @@ def _over_borrowed(
     headers: CIMultiDictProxy[str],
     payload: SingleUsePayload | None,
 ) -> tuple[CIMultiDictProxy[str], list[aiohttp.ClientMiddlewareType] | None]:
-    """Return the headers for a borrowed session, and its middlewares with ours around them."""
-    theirs = middlewares_of(session)
-    if theirs is None:
+    """Return the headers for a borrowed session, and its middlewares with those of this package."""
+    own = middlewares_of(session)
+    if own is None:
         # They may send the body twice, and nothing here can see it.
         if payload is not None:
             payload.replaced = True
         return headers, None
-    middlewares = [*theirs, refuse_proxy_on_loopback]
+    middlewares = [*own, refuse_proxy_on_loopback]
     if payload is not None:
         middlewares.append(payload.check_request)
     if session.trust_env:

@@ -88,24 +88,24 @@ def translate(error: Exception, *, sent: bool | None, account: "Account") -> Fox
             f"no connection to {origin} within Timeouts.connect: {text}", sent=sent
         )
     if isinstance(error, TimeoutError):
-        return APITimeoutError(f"no complete answer from {origin} in time: {text}", sent=sent)
+        return APITimeoutError(f"no complete response from {origin} in time: {text}", sent=sent)
     if isinstance(error, _UNCONNECTED) or not sent:
         return APIConnectionError(f"cannot reach {origin}: {text}", sent=sent)
-    return APIConnectionError(f"no complete answer from {origin}: {text}", sent=sent)
+    return APIConnectionError(f"no complete response from {origin}: {text}", sent=sent)
 
 
 def from_exception(
     error: Exception, *, sent: bool | None, account: "Account", body: str = ""
 ) -> FailedAttempt:
     """Build the failure for an attempt that got no complete response; ``body`` is its excerpt."""
-    ours = translate(error, sent=sent, account=account)
-    if isinstance(ours, APIConnectionError):
-        ours.body = body
-    reached = ours.sent if isinstance(ours, APIConnectionError) else bool(sent)
+    translated = translate(error, sent=sent, account=account)
+    if isinstance(translated, APIConnectionError):
+        translated.body = body
+        sent = translated.sent
     return FailedAttempt(
-        ours,
+        translated,
         FailureFacts(
-            never_sent=not reached,
+            never_sent=not sent,
             permanent=isinstance(error, (*_BAD_REQUEST, *_UNTRUSTED)),
         ),
     )

@@ -18,7 +18,7 @@ _log = logging.getLogger("foxapi_async")
 def environment_proxy(url: yarl.URL) -> yarl.URL | None:
     """Return the proxy for ``url``, with its user and password, or ``None`` to connect directly.
 
-    A loopback address gets no proxy, whatever ``no_proxy`` says: plain http to it is allowed
+    A loopback address gets no proxy, with any ``no_proxy``: plain http to it is allowed
     because it does not leave the machine. The function may read files and, on Windows, resolve
     names, so it blocks.
     """

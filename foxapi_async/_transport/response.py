@@ -26,7 +26,7 @@ _MAX_REQUEST_ID: Final = 200
 _REQUEST_ID: Final = istr("x-request-id")
 _RETRY_AFTER: Final = istr("Retry-After")
 _RETRY_AFTER_MS: Final = istr("retry-after-ms")
-_NO_MESSAGE: Final = "the service gave this code and no message; see .body"
+_NO_MESSAGE: Final = "the service sent this code without a message; see .body"
 _REQUEST_ID_IN_TEXT: Final = re.compile(r"request_id:\s*([\w-]+)")
 
 OpenResponse = aiohttp.ClientResponse | RawResponse
@@ -142,10 +142,10 @@ def decode(decoder: Decoder[S], response: HTTPResponse) -> S:
     """Decode the body.
 
     If the body repeats the API key, the key is masked in every text of the result: these texts end
-    up in errors, events and logs. Raw JSON, such as the results of a task, is left as it is.
+    up in errors, events and logs. Raw JSON, such as the results of a task, is not changed.
 
     Raises:
-        InvalidResponseError: The body is not what the contract says.
+        InvalidResponseError: The body has not the form that the contract defines.
     """
     try:
         decoded = decoder.decode(response.body)
@@ -169,7 +169,7 @@ def excerpt(account: "Account", body: bytes) -> str:
 
 
 def invalid_response(response: HTTPResponse, what: str) -> InvalidResponseError:
-    """Build the error for a response that is not what the contract says."""
+    """Build the error for a response that breaks the contract."""
     return InvalidResponseError(
         f"{response.account.origin} {what}",
         status=response.status,
@@ -204,10 +204,10 @@ def status_error(response: HTTPResponse) -> APIStatusError:
 
 def _hint(account: "Account", status: int) -> str:
     if 300 <= status < 400:  # noqa: PLR2004
-        return f"{account.origin} redirects, and the key goes nowhere else; check the base URL"
+        return f"{account.origin} redirects, which is not followed with the key; check the base URL"
     if status in {404, 405}:
-        return f"{account.origin} knows no such address; check the base URL, and see .body"
-    return f"{account.origin} gave no error object (a proxy may have answered); see .body"
+        return f"{account.origin} has no such path; check the base URL, and see .body"
+    return f"{account.origin} sent no error object (it may come from a proxy); see .body"
 
 
 def _request_id(message: str) -> str | None:
@@ -218,4 +218,4 @@ def _request_id(message: str) -> str | None:
 
 def _describe(body: bytes) -> str:
     start = body[:64].lstrip()[:1]
-    return "HTML" if start == b"<" else "something else than the contract says"
+    return "HTML" if start == b"<" else "an unexpected body"

@@ -341,7 +341,7 @@ class Transport:
             is_unsent = payload.withdraw()
             if payload.refused:
                 # A server may write a 408 to an idle connection: it is no response to this call.
-                stray = ConnectionError(f"a stray answer {response.status} lay on the connection")
+                stray = ConnectionError(f"an unrelated response {response.status} was pending")
                 return from_exception(stray, sent=not is_unsent, account=account)
         return response if response.is_success else from_status(status_error(response))
 

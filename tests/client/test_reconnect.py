@@ -123,7 +123,7 @@ async def test_an_idle_connection_polls_the_task_and_reopens(
     await clock.advance(59)
     assert scripted_service.polls == 0
     await scripted_service.wait_until(reading.done, clock, pace=5)
-    with pytest.raises(StreamInterruptedError, match="300 s without news") as caught:
+    with pytest.raises(StreamInterruptedError, match="no progress for 300 s") as caught:
         await reading
     assert isinstance(caught.value.fault, APITimeoutError)
     assert "StreamPolicy.idle_timeout, 60 s" in str(caught.value)
@@ -162,7 +162,7 @@ async def test_what_is_interrupted_can_be_read_on_from_its_cursor(
         seen: list[Delta] = []
         with pytest.raises(StreamInterruptedError) as caught:
             async for delta in handle.stream():
-                seen.append(delta)  # noqa: PERF401 what came before the error counts
+                seen.append(delta)  # noqa: PERF401 the deltas before the error are kept
         error = caught.value
         assert (error.offset, error.partial, error.task_id) == (2, text(seen), handle.id)
         scripted_service.script.clear()
@@ -293,7 +293,7 @@ async def test_an_end_that_counts_less_is_no_end(
     seen: list[Delta] = []
     with pytest.raises(StreamInterruptedError, match="cannot be the stream") as caught:
         async for delta in (await submit(session_on_scripted)).stream():
-            seen.append(delta)  # noqa: PERF401 what came before the error counts
+            seen.append(delta)  # noqa: PERF401 the deltas before the error are kept
     assert text(seen) == caught.value.partial == WHOLE
     assert caught.value.offset == 4
 
@@ -311,7 +311,7 @@ async def test_another_stream_is_never_spliced(
     seen: list[Delta] = []
     try:
         async for delta in handle.stream():
-            seen.append(delta)  # noqa: PERF401 what came before the error counts
+            seen.append(delta)  # noqa: PERF401 the deltas before the error are kept
     except StreamInterruptedError:
         pass
     assert text(seen) in {"one two", "one two" + "".join(restart)}

@@ -97,7 +97,7 @@ async def test_every_later_wait_raises_until_the_stream_is_read_whole(
     assert (completion.text, completion.source) == (WHOLE, "stream")
 
 
-async def test_a_stream_that_was_left_is_remembered(
+async def test_the_result_must_contain_what_a_closed_stream_delivered(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
     """Text that a closed stream delivered must be in the stored result."""
@@ -118,7 +118,7 @@ async def test_a_whole_stored_answer_is_the_result_of_a_cut_stream(
     scripted_service.script.extend([scripted_service.cut_after("one", " two"), 404])
     scripted_service.store("one three")
     handle = await submit(session_on_scripted)
-    with pytest.raises(StreamInterruptedError, match="not what it delivered") as caught:
+    with pytest.raises(StreamInterruptedError, match="stored result differs") as caught:
         await text_of(handle)
     assert caught.value.doubtful_from == 1
     assert "chunks 1 and later may be wrong" in str(caught.value)
@@ -220,7 +220,7 @@ async def test_a_stream_read_to_its_last_chunk_is_whole(
         assert (await whole).text == WHOLE
 
 
-async def test_a_short_offset_is_found_out(
+async def test_a_replay_at_a_wrong_offset_is_detected(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService"
 ) -> None:
     """A server that replays one chunk too many or too few never corrupts the text unnoticed."""
@@ -241,7 +241,7 @@ async def test_a_short_offset_is_found_out(
     assert (caught.value.partial, caught.value.doubtful_from) == ("one two four", 2)
 
 
-async def test_a_journal_remembers_that_an_answer_was_cut(
+async def test_a_cut_stream_stays_cut_after_a_restart(
     scripted_gateway: Gateway, scripted_service: "ScriptedService", tmp_path: Path
 ) -> None:
     """After a restart, awaiting still raises that the stored text is not whole."""
@@ -264,7 +264,7 @@ async def test_a_journal_remembers_that_an_answer_was_cut(
     assert caught.value.partial == "one two"
 
 
-async def test_odd_ends_of_a_stream_are_no_proof(
+async def test_a_count_of_another_type_is_no_proof(
     session_on_scripted: FoxSession, scripted_service: "ScriptedService", clock: ManualClock
 ) -> None:
     """A count of another type is ignored."""

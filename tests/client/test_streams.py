@@ -103,7 +103,7 @@ async def test_a_failed_task_fails_its_stream(fox: FoxSession) -> None:
     seen: list[Delta] = []
     with pytest.raises(TaskFailedError) as caught:
         async for delta in handle.stream():
-            seen.append(delta)  # noqa: PERF401 what came before the error counts too
+            seen.append(delta)  # noqa: PERF401 the deltas before the error are kept
     assert caught.value.code == "timeout"
     assert text(seen)
 
@@ -364,6 +364,6 @@ async def test_two_tasks_cannot_read_one_stream(fox: FoxSession) -> None:
     async with handle.stream() as stream:
         first = asyncio.create_task(anext_of(stream.__anext__))
         await asyncio.sleep(0)
-        with pytest.raises(RuntimeError, match="stream for each"):
+        with pytest.raises(RuntimeError, match="for each task"):
             await anext(stream)
         await first

@@ -176,7 +176,7 @@ def test_a_piece_of_a_key_is_refused() -> None:
     assert Account.resolve("k", "http://gateway:8787", allow_http=True).headers
 
 
-def test_it_cannot_be_written_down() -> None:
+def test_an_account_cannot_be_pickled() -> None:
     """An account cannot be pickled."""
     account = Account.resolve(KEY)
     for write in (pickle.dumps, copy.copy, copy.deepcopy):

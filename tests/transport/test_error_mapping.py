@@ -169,7 +169,7 @@ def test_meaning_classes(error: Exception, expected: type[FoxAPIError]) -> None:
 
 @pytest.mark.parametrize("kind", raised_by_aiohttp(), ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("sent", [True, False])
-def test_a_begun_body_is_ambiguous(kind: type[Exception], *, sent: bool) -> None:
+def test_sent_is_what_the_payload_proves(kind: type[Exception], *, sent: bool) -> None:
     """Whether a billed call is ambiguous depends on its payload and not on the error."""
     if not is_out_of_reach(kind):
         failed = from_exception(build(kind), sent=sent, account=ACCOUNT)
@@ -186,7 +186,7 @@ def test_a_begun_body_is_ambiguous(kind: type[Exception], *, sent: bool) -> None
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_what_never_gets_better(error: Exception) -> None:
+def test_permanent_errors(error: Exception) -> None:
     """Errors of certificates and settings are permanent."""
     assert from_exception(error, sent=None, account=ACCOUNT).facts.permanent
 

@@ -219,7 +219,7 @@ PARTIAL = {
     "a body without a length": HEAD + b"\r\n{",
     "a body that is too much for now": sized(MIB, b"x" * (MIB - 1)),
 }
-# The text of aiohttp's error may differ; the rest of ours may not.
+# The text of aiohttp's error may differ; the rest of the translated one may not.
 FOREIGN = re.compile(r": \w+Error\b.*")
 
 

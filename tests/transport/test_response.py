@@ -42,14 +42,14 @@ def answered(
     [
         (
             {"error": {"code": "service_unavailable"}},
-            "503 service_unavailable: the service gave",
+            "503 service_unavailable: the service sent",
         ),
         ({"error": {"code": 503, "message": "busy"}}, "503: busy"),
         ({"error": {"code": 1305, "message": "busy"}}, "503 1305: busy"),
         ({"error": ["busy", "come back"]}, "503: busy; come back"),
         ({"detail": [{"loc": ["body", "n"], "msg": "wrong"}]}, "503: body.n: wrong"),
         ({"message": KEY}, "503: sk-"),
-        (b"<html>", "a proxy may have answered"),
+        (b"<html>", "it may come from a proxy"),
     ],
 )
 def test_status_error_reasons(body: bytes | object, text: str) -> None:
@@ -129,13 +129,13 @@ def test_the_request_id_may_hide_in_the_message() -> None:
 @pytest.mark.parametrize(
     ("body", "text"),
     [
-        (b"error code: 1010", "403: https://api.foxapi.cc gave no error object"),
+        (b"error code: 1010", "403: https://api.foxapi.cc sent no error object"),
         (b'{"detail":"no entry"}', "403: no entry"),
         (b'{"message":"no entry"}', "403: no entry"),
         (b'{"error":"no entry"}', "403: no entry"),
-        (b"[1]", "403: https://api.foxapi.cc gave no error object"),
-        (b"\xff\xfe", "403: https://api.foxapi.cc gave no error object"),
-        (b"", "403: https://api.foxapi.cc gave no error object"),
+        (b"[1]", "403: https://api.foxapi.cc sent no error object"),
+        (b"\xff\xfe", "403: https://api.foxapi.cc sent no error object"),
+        (b"", "403: https://api.foxapi.cc sent no error object"),
     ],
 )
 def test_status_error_other_bodies(body: bytes, text: str) -> None:
@@ -172,12 +172,12 @@ def test_decode_a_task() -> None:
     [
         (b"", "an empty body"),
         (b" \n<!doctype html>", "HTML"),
-        (b'{"id": "t', "something else"),
-        (b"[]", "something else"),
-        (b"null", "something else"),
-        (b'{"id": 7, "status": "pending"}', "something else"),
-        (b"[" * 100_000, "something else"),
-        (b"\xff", "something else"),
+        (b'{"id": "t', "an unexpected body"),
+        (b"[]", "an unexpected body"),
+        (b"null", "an unexpected body"),
+        (b'{"id": 7, "status": "pending"}', "an unexpected body"),
+        (b"[" * 100_000, "an unexpected body"),
+        (b"\xff", "an unexpected body"),
     ],
 )
 def test_decode_anything_else(body: bytes, what: str) -> None:

@@ -37,7 +37,7 @@ async def test_bytes_come_as_they_are_sent(
     body.close()
 
 
-async def test_silence_is_the_readers_business(
+async def test_an_open_stream_has_no_timer(
     server: "Server", account: Account, transport: Transport, clock: ManualClock
 ) -> None:
     """Once a stream is open, the transport has no timer for it."""

@@ -1,23 +1,30 @@
 """Read one stream over as many connections as it takes: each chunk once, in order.
 
-A `DeltaReader` joins three parts: a `StreamConnection` (one response body), a `ReconnectState`
-(what to do after a connection is lost) and a `DeltaBuffer` (the cursor, and the deltas that were
-received and not read yet). `ReadState` says where it is:
+A `DeltaReader` joins three parts: a `StreamConnection` (one response body and its decoder), a
+`ReconnectState` (what to do after a connection is lost) and a `DeltaBuffer` (the cursor, and the
+deltas that were received and not read yet). Its only state is a `ReadState`:
 
 ============  ===========================================  =======================================
 State         Meaning                                      What leads out of it
 ============  ===========================================  =======================================
-NEW           Nothing was submitted or opened              `start`: DISCONNECTED
+NEW           Nothing was submitted or opened              `start`: DISCONNECTED, or EXHAUSTED for
+                                                           a cursor that is at the end
 DISCONNECTED  The position is known, nothing is open       `_reconnect`: OPEN, EXHAUSTED or FAILED
-OPEN          One connection is open                       its end: EXHAUSTED or DISCONNECTED
-EXHAUSTED     The end arrived, the buffer may hold deltas  the read after the last delta: FINISHED
+OPEN          One connection is open                       `_on_end`: EXHAUSTED or DISCONNECTED;
+                                                           `_on_cut`, `disconnect`: DISCONNECTED
+EXHAUSTED     The end arrived, the buffer may hold deltas  `report_end` after the last: FINISHED
 FINISHED      The end was returned and reported            nothing
-FAILED        The last read raised an error                the next read: DISCONNECTED
+FAILED        The last read raised an error                `start` in the next read, as from NEW
 CLOSED        `close` was called, each read raises         nothing
 ============  ===========================================  =======================================
 
-A cancelled read leads from OPEN to DISCONNECTED. `__anext__` waits for bytes itself while nothing
-special happens, else `fetch` does; both pass them to `_receive`, which does all the bookkeeping.
+`close` leads from every state but FINISHED to CLOSED. A read that raises leads to FAILED, and a
+cancelled one from OPEN to DISCONNECTED.
+
+There is one path for the bookkeeping. Bytes come from `fetch`, or from the wait inside
+`__anext__`, which saves a coroutine for each read. Both pass them to `_receive`, which feeds the
+decoder and the cursor, fills the buffer and detects the end. Every lost connection is counted in
+`_on_cut`, and every connection is closed in `_close_body`.
 """
 # pyright: reportPrivateUsage=false
 
@@ -123,7 +130,7 @@ class DeltaReader:
     def leak_warning(self) -> str | None:
         """Return the warning for a reader that is dropped in this state, if there is one."""
         if self.state is ReadState.NEW and isinstance(self._source, SubmitOnce):
-            return "a stream was made and never read, so nothing was submitted"
+            return "a stream was created and never read, so nothing was submitted"
         half_read = {ReadState.OPEN, ReadState.DISCONNECTED, ReadState.EXHAUSTED}
         if self.state not in half_read or self.exhausted:
             return None
@@ -154,14 +161,14 @@ class DeltaReader:
         self._close_body()
 
     def close(self) -> None:
-        """End the reading for good. A pending submission ends in ``fox.unclaimed``."""
+        """End the reading finally. A pending submission ends in ``fox.unclaimed``."""
         if self.state is ReadState.CLOSED:
             return
         if self.state is not ReadState.FINISHED:
-            self._report.part(None)
+            self._report.partial(None)
             self.buffer.discard()
             self.state = ReadState.CLOSED
-        self.stop(StreamConsumedError("this stream is closed: ask the handle for another"))
+        self.stop(StreamConsumedError("this stream is closed: call stream() of its handle again"))
         if isinstance(self._source, SubmitOnce):
             self._source.abandon()
 
@@ -224,7 +231,9 @@ class DeltaReader:
             Exception: What ``ChatStream`` documents; a later call tries again.
         """
         if self._busy:
-            raise RuntimeError("two tasks read one stream: ask the handle for a stream for each")
+            raise RuntimeError(
+                "two tasks read one stream: call stream() of its handle for each task"
+            )
         self._busy = True
         timer: Timer | None = None
         ready = False
@@ -302,7 +311,7 @@ class DeltaReader:
         """Close the connection after a read that failed or was cancelled."""
         if isinstance(error, Exception):
             if self.state is not ReadState.FINISHED:
-                self._report.part(error)
+                self._report.partial(error)
             self._report.finished(type(error).__name__)
         self._charge_idle_time()
         self.disconnect()
@@ -378,7 +387,7 @@ class DeltaReader:
     def report_end(self) -> None:
         """Report the whole text to the task if all of it was read."""
         if self.exhausted and self.state is not ReadState.FINISHED:
-            self._report.end()
+            self._report.complete()
             self.state = ReadState.FINISHED
 
     def _check_usable(self) -> None:

@@ -1,4 +1,4 @@
-"""How a stream goes on after its connection was lost: by a new one, or from the stored result."""
+"""Continues a stream after a lost connection: by a new one, or from the stored result."""
 # pyright: reportPrivateUsage=false
 
 from enum import Enum, auto
@@ -53,7 +53,7 @@ class ReconnectState:
     """Counts the lost connections since the last chunk, and the seconds spent waiting for the next.
 
     Only time inside a read counts: a reader that pauses between two reads uses up nothing. A
-    cancelled read keeps the state, so the next read goes on in the same backoff.
+    cancelled read keeps the state, so the next read continues the same backoff.
 
     Attributes:
         disconnect: Why the connection was lost; ``None`` when that is dealt with.
@@ -155,7 +155,7 @@ class ReconnectState:
     async def _is_completed(
         self, disconnect: Disconnect, tracked: TrackedTask, *, had_stream: bool
     ) -> bool:
-        """Poll the task once; its state decides, whatever the stream said."""
+        """Poll the task once: its state overrides what the stream reported."""
         snapshot = await self._poll(tracked)
         if snapshot is None:
             return False
@@ -229,7 +229,7 @@ def tail_from_stored(
     if choices is None and delivered is None:
         raise StreamExpiredError(
             f"the stream of task {tracked.id} has expired, and the text before offset "
-            f"{buffer.offset} is not known here; await the handle for the whole answer",
+            f"{buffer.offset} is not known here; await the handle for the whole result",
             task_id=tracked.id,
             offset=buffer.offset,
             task=snapshot,

@@ -36,15 +36,15 @@ class StreamReport:
         else:
             sink(StreamResumed(task_id=self.task_id, offset=offset, reason=last_error))
 
-    def end(self) -> None:
-        """Report that everything was read; the task keeps the whole text if it is known here."""
+    def complete(self) -> None:
+        """Save the whole text in the task, if it is known here, and report the end."""
         read = self._buffer.accumulated()
         if read.chunks and not self._buffer.missing_prefix and self.tracked is not None:
             self._service.stream_finished(self.tracked, read.completion())
         self.finished(None)
 
-    def part(self, error: BaseException | None) -> None:
-        """Give the task the text of a reading that ``error``, or the reader, has ended early."""
+    def partial(self, error: BaseException | None) -> None:
+        """Save the text in the task when ``error``, or the reader, has ended the reading early."""
         if self.tracked is None or not self._buffer.accumulated().chunks:
             return
         if not isinstance(error, StreamInterruptedError):
@@ -68,7 +68,7 @@ class StreamReport:
         completion = buffer.accumulated().completion()
         return StreamInterruptedError(
             f"the stream of task {self.task_id} was cut after {offset} chunks: {why}; "
-            "await its handle, or read on from .cursor",
+            "await its handle, or resume it at .cursor",
             task_id=self.task_id,
             offset=offset,
             partial=completion.text,
@@ -84,14 +84,14 @@ class StreamReport:
         why = str(disconnect.error)
         if not disconnect.mismatch:
             limit = self._service.options.streaming.give_up_after
-            why = f"given up after {limit:g} s without news: {why}"
+            why = f"no chunk and no progress for {limit:g} s: {why}"
         return self.interrupted(why, disconnect.error)
 
     def contradicted(
         self, stored: ChatCompletion, disconnect: Disconnect | None
     ) -> StreamInterruptedError:
         """Return the error of a stream whose stored result does not continue what it delivered."""
-        why = f"the stored answer {'is not what it delivered' if stored.text else 'has no text'}"
+        why = f"the stored result {'differs from the chunks' if stored.text else 'has no text'}"
         if disconnect is None:
             return self.interrupted(why)
         return self.interrupted(f"{disconnect.error}; {why}", disconnect.error)
@@ -99,9 +99,9 @@ class StreamReport:
     def timed_out(self, timeout: float | None, fault: FoxAPIError | None) -> TaskTimeoutError:
         """Return the error of a reading that took longer than ``timeout`` seconds."""
         because = "" if fault is None else f" (its connection failed: {fault})"
-        late = f"did not end within timeout=, {timeout:g} s{because}; the task goes on"
+        late = f"did not end within timeout=, {timeout:g} s{because}; the task continues"
         return TaskTimeoutError(
-            f"the stream of task {self.task_id} {late}: read on from .cursor, or await it",
+            f"the stream of task {self.task_id} {late}: resume it at .cursor, or await the handle",
             task_id=self.task_id,
             task=self.tracked.task if self.tracked is not None else None,
             fault=fault,
