@@ -1,13 +1,13 @@
-"""Tools for tests: a local FoxAPI, a clock that the test advances, a network that fails on purpose.
+"""Tools for tests: a local FoxAPI, a clock that the test advances, and a proxy with faults.
 
-pytest loads the plugin ``foxapi_async.testing.plugin`` as soon as the package is installed. It has
-the fixtures ``foxapi_gateway``, ``foxapi_session`` and ``foxapi_clock`` and the mark ``foxapi``.
-``BackgroundGateway`` is the gateway that the fixtures run.
+pytest loads the plugin ``foxapi_async.testing.plugin`` if the package is installed. It has the
+fixtures ``foxapi_gateway``, ``foxapi_session`` and ``foxapi_clock`` and the mark ``foxapi``. The
+fixtures run a ``BackgroundGateway``.
 
-``ManualClock`` stands still until ``advance``; ``settle`` lets every ready callback run.
-``FaultProxy`` is a TCP proxy that breaks chosen requests at chosen bytes. Its faults are ``Reset``,
-``Close``, ``Stall``, ``Trickle``, ``CannedResponse``, ``StripQuery``, ``RefuseConnection`` and
-``Pass``. A gateway injects faults of its own: ``FaultRule``.
+The time of ``ManualClock`` changes only by ``advance``; ``settle`` runs all ready callbacks.
+``FaultProxy`` is a TCP proxy that injects faults at chosen bytes of chosen requests. Its faults are
+``Reset``, ``Close``, ``Stall``, ``Trickle``, ``CannedResponse``, ``StripQuery``,
+``RefuseConnection`` and ``Pass``. The faults of the gateway itself are ``FaultRule``.
 """
 
 from importlib import import_module
@@ -58,7 +58,7 @@ __all__ = [
     "settle",
 ]
 
-_HOMES = dict.fromkeys(__all__, "foxapi_async.testing.faults") | {
+_MODULES = dict.fromkeys(__all__, "foxapi_async.testing.faults") | {
     "BackgroundGateway": "foxapi_async.testing.background",
     "Exchange": "foxapi_async.testing.fault_proxy",
     "FaultRule": "foxapi_async.gateway.faults.rule",
@@ -69,11 +69,11 @@ _HOMES = dict.fromkeys(__all__, "foxapi_async.testing.faults") | {
 
 
 def __getattr__(name: str) -> object:
-    """Load a name when it is first asked for, so that a pytest run pays only for what it uses."""
-    home = _HOMES.get(name)
-    if home is None:
+    """Import the module of a name at its first use, so that unused tools cost nothing."""
+    module = _MODULES.get(name)
+    if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(home), name)
+    value: object = getattr(import_module(module), name)
     globals()[name] = value
     return value
 

@@ -1,4 +1,4 @@
-"""One request through the proxy, and how it went."""
+"""One request through the proxy, and its state."""
 
 from collections.abc import Iterator
 from itertools import cycle
@@ -8,7 +8,7 @@ from foxapi_async.testing.faults import CannedResponse, Close, Fault, Reset, Sta
 
 
 class Exchange:
-    """One request and its response, as the proxy saw them."""
+    """One request and its response."""
 
     __slots__ = (
         "answered",
@@ -26,22 +26,22 @@ class Exchange:
         self.connection: int = connection
         """The number of the client's connection, from 1."""
         self.head: bytes = head
-        """The request line and headers, as they came."""
+        """The request line and the headers, as they were received."""
         method, target, _ = head.decode("latin-1").split(maxsplit=2)
         self.method: str = method
         """The HTTP method."""
         self.target: str = target
-        """The path that was asked for, with its query."""
+        """The path of the request, with its query."""
         self.answered: bool = False
-        """Whether the server has begun to answer."""
+        """Whether the server has begun its response."""
         self.finished: bool = False
-        """Whether the whole answer was delivered."""
+        """Whether the whole response was delivered."""
         self.bytes_up: int = 0
-        """How many bytes the server was sent."""
+        """The number of bytes sent to the server."""
         self.bytes_down: int = 0
-        """How many bytes the client was sent."""
+        """The number of bytes sent to the client."""
         self.fired: list[Fault] = []
-        """The faults that happened."""
+        """The faults that have acted."""
 
     @property
     def path(self) -> str:
@@ -50,7 +50,7 @@ class Exchange:
 
     @property
     def query(self) -> str:
-        """What follows the question mark of the target."""
+        """The part of the target after the question mark."""
         return self.target.partition("?")[2]
 
     def __repr__(self) -> str:
@@ -58,9 +58,9 @@ class Exchange:
 
 
 class ExchangeState:
-    """An exchange on its way, with the state of its faults."""
+    """An exchange that is under way, with the state of its faults."""
 
-    __slots__ = ("answer", "down", "exchange", "sizes", "up")
+    __slots__ = ("canned", "down", "exchange", "sizes", "up")
 
     def __init__(self, exchange: Exchange, faults: tuple[Fault, ...]) -> None:
         placed: list[Placed] = [f for f in faults if isinstance(f, Reset | Close | Stall)]
@@ -69,6 +69,6 @@ class ExchangeState:
         self.down = FaultCursor(
             MessageReader(response_to=exchange.method), (f for f in placed if f.request is None)
         )
-        self.answer = next((f for f in faults if isinstance(f, CannedResponse)), None)
+        self.canned = next((f for f in faults if isinstance(f, CannedResponse)), None)
         trickle = next((f for f in faults if isinstance(f, Trickle)), None)
         self.sizes: Iterator[int] | None = cycle(trickle.sizes) if trickle else None

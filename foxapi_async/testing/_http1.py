@@ -1,4 +1,4 @@
-"""Where HTTP/1.1 messages begin and end, and where faults lie in them. No I/O, no byte changed."""
+"""Finds the ends of HTTP/1.1 messages and the positions of faults in them, without I/O."""
 
 import re
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from foxapi_async.testing.faults import WHOLE, Close, Fraction, Position, Reset,
 
 Placed = Reset | Close | Stall
 
-# What a request line may begin with; a TLS ClientHello, for one, does not.
+# The beginning of a request line. A TLS ClientHello does not match.
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?: |\Z)")
 _REQUEST_LINE_WORDS = 3
 _INTERIM = range(100, 200)
@@ -26,10 +26,11 @@ class _State(Enum):
 
 
 class MessageReader:
-    """Follow one message through its bytes, whatever the pieces they come in.
+    """Reads one message, which may come in any pieces.
 
-    ``size`` counts the bytes so far, ``body_at`` is where the body begins and ``length`` how long
-    the whole message is, as soon as they are known. What is not HTTP is ``opaque`` and has no end.
+    ``size`` is the number of bytes so far, ``body_at`` the position of the body and ``length`` the
+    length of the whole message, or ``None`` while they are unknown. Bytes that are not HTTP are
+    ``opaque`` and end with the connection.
     """
 
     __slots__ = (
@@ -63,11 +64,11 @@ class MessageReader:
 
     @property
     def until_eof(self) -> bool:
-        """Whether only the end of the connection ends the message."""
+        """Whether the message ends with the connection."""
         return self._state is _State.UNTIL_EOF
 
     def feed(self, data: bytes) -> int:
-        """Read on and return how many bytes of ``data`` belong to this message."""
+        """Read more bytes; return how many of them belong to this message."""
         at = 0
         while at < len(data) and self._state is not _State.DONE:
             before = at
@@ -87,13 +88,13 @@ class MessageReader:
         if self._state is _State.SIZED and not self._left:
             self._state = _State.DONE
         elif self._line:
-            if self._state is _State.HEAD and not self.head and not self._begins_well():
-                self._give_up()
+            if self._state is _State.HEAD and not self.head and not self._is_http():
+                self._set_opaque()
             elif self._line.endswith(b"\n"):
                 line, self._line = self._line, b""
-                self._take(line)
+                self._read_line(line)
 
-    def _begins_well(self) -> bool:
+    def _is_http(self) -> bool:
         if self._response_to is not None:
             return self._line[:5] == b"HTTP/"[: len(self._line)]
         if not self._line.strip(b"\r\n"):
@@ -103,21 +104,21 @@ class MessageReader:
         words = self._line.split()
         return len(words) == _REQUEST_LINE_WORDS and words[2].startswith(b"HTTP/1.")
 
-    def _give_up(self) -> None:
+    def _set_opaque(self) -> None:
         self.opaque = True
         self._line = b""
         self._state = _State.UNTIL_EOF
 
-    def _take(self, line: bytes) -> None:
+    def _read_line(self, line: bytes) -> None:
         blank = not line.strip()
         if self._state is _State.TRAILER:
             if blank:
                 self._state = _State.DONE
         elif self._state is _State.CHUNKS:
             try:
-                self._take_chunk_size(int(line.split(b";")[0], 16))
+                self._begin_chunk(int(line.split(b";")[0], 16))
             except ValueError:
-                self._give_up()
+                self._set_opaque()
         elif not blank:
             self.head += line
         elif self.head:
@@ -125,9 +126,9 @@ class MessageReader:
             try:
                 self._end_head()
             except (ValueError, IndexError):
-                self._give_up()
+                self._set_opaque()
 
-    def _take_chunk_size(self, size: int) -> None:
+    def _begin_chunk(self, size: int) -> None:
         if size < 0:
             raise ValueError(size)
         if size:
@@ -165,21 +166,22 @@ class MessageReader:
 
 
 class FaultCursor:
-    """The way of one message past the faults that lie on it."""
+    """Finds the faults of one message as its bytes pass."""
 
-    __slots__ = ("_keep", "_pending", "_tail", "reader")
+    __slots__ = ("_overlap", "_pending", "_tail", "reader")
 
     def __init__(self, reader: MessageReader, faults: Iterable[Placed]) -> None:
         self.reader = reader
         self._pending = list(faults)
         markers = [at for at in map(_position, self._pending) if isinstance(at, bytes)]
-        self._keep = max((len(marker) - 1 for marker in markers), default=0)
+        self._overlap = max((len(marker) - 1 for marker in markers), default=0)
         self._tail = b""
 
     def feed(self, data: bytes) -> tuple[int, list[tuple[int, Placed]]]:
-        """Return how much of ``data`` belongs to the message, and the faults in it in their order.
+        """Return how many bytes of ``data`` belong to the message, and the faults among them.
 
-        Each fault comes once, with the number of bytes of ``data`` that lie before it.
+        Each fault is returned once, in the order of the positions, with the number of bytes of
+        ``data`` before it.
         """
         start = self.reader.size
         used = self.reader.feed(data)
@@ -192,12 +194,12 @@ class FaultCursor:
             if place is not None and place <= self.reader.size:
                 found.append((max(place - start, 0), fault))
                 self._pending.remove(fault)
-        self._tail = window[-self._keep :] if self._keep else b""
+        self._tail = window[-self._overlap :] if self._overlap else b""
         found.sort(key=lambda point: point[0])
         return used, found
 
     def end(self) -> list[Placed]:
-        """Return the faults at the end of a message that stops here, whatever it promised."""
+        """Return the faults at the end of a message that ends here, even if it is incomplete."""
         return [fault for fault in self._pending if _position(fault) == WHOLE]
 
     def _find(self, fault: Placed, window: bytes) -> int | None:
@@ -217,7 +219,7 @@ class FaultCursor:
             return reader.size if reader.complete else None
         if reader.body_at is None and not reader.opaque:
             return None
-        raise ValueError(f"{fault!r} is a share of a message that does not tell its length")
+        raise ValueError(f"{fault!r} needs a Content-Length: this message has none")
 
 
 def _position(fault: Placed) -> Position:
@@ -227,7 +229,7 @@ def _position(fault: Placed) -> Position:
 
 
 def strip_query(head: bytes, name: str) -> bytes:
-    """Return the head of a request without one parameter in the query of its target."""
+    """Return the head of a request without one query parameter."""
     line, end, rest = head.partition(b"\r\n")
     method, target, version = line.split(b" ", 2)
     path, _, query = target.partition(b"?")

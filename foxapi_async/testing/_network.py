@@ -1,4 +1,4 @@
-"""What all connections of a proxy share: the script, the record of what happened, the way on."""
+"""State that all connections of a proxy share: the script, the rules and the records."""
 
 import asyncio
 import socket
@@ -12,7 +12,7 @@ from foxapi_async.testing.faults import CannedResponse, Fault, RefuseConnection,
 
 
 class ProxyState:
-    """The server's address, the faults still to come and those that came."""
+    """The address of the server, the faults to come, and the exchanges and faults so far."""
 
     def __init__(self, host: str, port: int) -> None:
         self.connections = 0
@@ -29,14 +29,14 @@ class ProxyState:
         self._waiters: set[asyncio.Future[None]] = set()
 
     async def resolve(self) -> None:
-        """Look the server's address up."""
+        """Resolve the address of the server."""
         found = await asyncio.get_running_loop().getaddrinfo(
             self._host, self._port, type=socket.SOCK_STREAM
         )
         self._family, _, _, _, self._address = found[0]
 
     async def connect(self) -> socket.socket:
-        """Return a new connection to the server."""
+        """Connect to the server."""
         server = socket.socket(self._family, socket.SOCK_STREAM)
         try:
             prepare(server)
@@ -46,18 +46,18 @@ class ProxyState:
             raise
         return server
 
-    def refusal(self) -> RefuseConnection | None:
-        """Take the next step of the script if it refuses a connection."""
+    def take_refusal(self) -> RefuseConnection | None:
+        """Remove and return the next step of the script if it is ``RefuseConnection``."""
         if not self.steps or not isinstance(refuse := self.steps[0], RefuseConnection):
             return None
         self.steps.popleft()
         self.fired.append(refuse)
         return refuse
 
-    def plan(self, exchange: Exchange) -> tuple[Fault, ...]:
-        """Take note of an exchange that begins, and return its faults."""
+    def begin(self, exchange: Exchange) -> tuple[Fault, ...]:
+        """Record an exchange that begins, and return its faults."""
         self.exchanges.append(exchange)
-        self.changed()
+        self.notify()
         if self.steps and not isinstance(step := self.steps[0], RefuseConnection):
             self.steps.popleft()
             return step
@@ -69,19 +69,19 @@ class ProxyState:
         return ()
 
     def fire(self, exchange: Exchange, fault: Fault) -> None:
-        """Take note of a fault that happens now."""
+        """Record a fault that acts now."""
         exchange.fired.append(fault)
         self.fired.append(fault)
-        self.changed()
+        self.notify()
 
-    def changed(self) -> None:
-        """Wake all who wait for something to happen."""
+    def notify(self) -> None:
+        """Wake all calls of ``wait_for_change``."""
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
-    async def change(self) -> None:
-        """Wait until something happens."""
+    async def wait_for_change(self) -> None:
+        """Wait for the next ``notify``."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.add(waiter)
         try:
@@ -91,7 +91,7 @@ class ProxyState:
 
 
 class Rule:
-    """Faults for the exchanges that match, ``left`` times more or, as ``None``, always."""
+    """Faults for matching exchanges, ``left`` times more, or always if it is ``None``."""
 
     __slots__ = ("faults", "left", "matches")
 
@@ -103,18 +103,18 @@ class Rule:
         self.left = times
 
 
-def together(faults: tuple[Fault, ...]) -> tuple[Fault, ...]:
-    """Return the faults of one exchange, refusing those that exclude each other."""
+def combine(faults: tuple[Fault, ...]) -> tuple[Fault, ...]:
+    """Return the faults of one exchange; ``ValueError`` if they exclude each other."""
     for kind in (CannedResponse, Trickle):
         if sum(isinstance(fault, kind) for fault in faults) > 1:
-            raise ValueError(f"one exchange has room for one {kind.__name__}")
+            raise ValueError(f"one exchange takes one {kind.__name__} at most")
     if any(isinstance(fault, RefuseConnection) for fault in faults):
-        raise ValueError("a refused connection has no exchange: Refuse is a step of its own")
+        raise ValueError("a refused connection has no exchange: pass RefuseConnection as a step")
     return faults
 
 
-def fits(exchange: Exchange, method: str, path: str) -> bool:
-    """Tell whether a request is of this method and path, segment by segment; ``*`` is any."""
+def is_match(exchange: Exchange, method: str, path: str) -> bool:
+    """Return whether a request has this method and path. Segments are compared one by one."""
     if method not in ("*", exchange.method):
         return False
     if path == "*":

@@ -1,4 +1,4 @@
-"""Sockets as the proxy needs them: never blocking, never waiting to fill a packet, cut at will."""
+"""Sockets of the proxy: non-blocking, without Nagle's algorithm, closed by FIN or by reset."""
 
 import asyncio
 import os
@@ -11,10 +11,10 @@ LOOPBACK = "127.0.0.1"
 
 
 def bind(port: int) -> socket.socket:
-    """Return a socket that owns a loopback port, and does not listen yet."""
+    """Return a socket that is bound to a loopback port and does not listen yet."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        # Elsewhere the option would let another program take the port as well.
+        # On Windows, the option would let another program bind the port too.
         if os.name == "posix":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setblocking(False)  # noqa: FBT003  positional-only
@@ -26,30 +26,30 @@ def bind(port: int) -> socket.socket:
 
 
 def prepare(sock: socket.socket) -> None:
-    """Make a socket fit for the loop, and let each write leave at once, as a packet of its own."""
+    """Make a socket non-blocking, and send each write at once in a packet of its own."""
     sock.setblocking(False)  # noqa: FBT003  positional-only
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def reset(sock: socket.socket) -> None:
-    """Close a socket so that its peer gets a TCP reset."""
-    # Lingering for no time at all is what turns close() into a reset.
+    """Close a socket with a TCP reset."""
+    # With a linger time of 0, close() sends a reset.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
 
 
 async def drain(sock: socket.socket) -> None:
-    """Wait until the peer's system has all that was written, because a reset throws the rest away.
+    """Wait until the peer has acknowledged all written bytes, because a reset discards the rest.
 
-    The system tells on Linux only; elsewhere a reset may overtake the last of many bytes.
+    Only Linux tells. On other systems a reset may overtake the last bytes of a large write.
     """
     if sys.platform == "linux":
-        while _unacknowledged(sock):  # noqa: ASYNC110  nothing tells but asking again
+        while _unacknowledged(sock):  # noqa: ASYNC110  no event exists for it
             await asyncio.sleep(0)
 
 
 def end_writing(sock: socket.socket) -> None:
-    """Tell the peer that nothing more comes."""
+    """Send FIN: the peer gets no more bytes."""
     # The peer may have closed or reset the connection already.
     with suppress(OSError):
         sock.shutdown(socket.SHUT_WR)
@@ -62,7 +62,7 @@ if sys.platform == "linux":
     _TCP_CLOSE = 7
 
     def _unacknowledged(sock: socket.socket) -> int:
-        # The count stays as it was when the peer resets the connection.
+        # When the peer resets the connection, the count does not change any more.
         if sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE:
             return 0
         return int.from_bytes(ioctl(sock, TIOCOUTQ, bytes(4)), sys.byteorder)

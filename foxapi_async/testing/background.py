@@ -1,4 +1,4 @@
-"""A gateway in a thread of its own: for synchronous tests, and for any asynchronous ones."""
+"""A gateway in a thread of its own, for synchronous and asynchronous tests."""
 
 import asyncio
 import socket
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from foxapi_async.gateway.stats import GatewayStats
 
 _KEY: Final = "sk-foxapi-test-key"
-_PATIENCE: Final = 10.0
+_TIMEOUT: Final = 10.0
 
 
 class _Accepted(Struct):
@@ -29,20 +29,23 @@ class _Accepted(Struct):
 
 
 class BackgroundGateway:
-    """A gateway that runs beside the test: ``with BackgroundGateway() as gateway``.
+    """A gateway in a thread of its own: ``with BackgroundGateway() as gateway``.
 
-    The keywords are those of ``Gateway``. Its methods are synchronous and can be called from an
-    asynchronous test as well; each takes the time of a loop's turn or two.
+    The methods are synchronous. An asynchronous test can call them too, because they block only for
+    a moment.
+
+    Args:
+        **settings: The keywords of ``Gateway``. The seed is 0 by default.
     """
 
     def __init__(self, **settings: Any) -> None:
-        # Here and not above, so that the door of `foxapi_async.testing` loads no aiohttp.
+        # Imported here, so that importing this module does not import aiohttp.
         from foxapi_async.gateway.app import SETTINGS
         from foxapi_async.gateway.server import Gateway
 
         settings.setdefault("seed", 0)
         self._gateway = Gateway(**settings)
-        self._gateway.app.middlewares.append(self._ledger())
+        self._gateway.app.middlewares.append(self._record_requests())
         self._clock = self._gateway.app[SETTINGS].clock
         keys = self._gateway.app[SETTINGS].credits
         self.key: str = next(iter(keys), _KEY)
@@ -59,42 +62,52 @@ class BackgroundGateway:
 
     @property
     def stats(self) -> "GatewayStats":
-        """What it has done so far."""
+        """The counters of the gateway."""
         return self._gateway.stats
 
     @property
     def faults(self) -> "Faults":
-        """What goes wrong on purpose; rules can be added and cleared at any time."""
+        """The fault rules, which can be added and cleared at any time."""
         return self._gateway.faults
 
     @property
     def billed(self) -> tuple[str, ...]:
-        """The ids of all tasks that were created, in that order: each of them is paid for."""
+        """The ids of all created tasks in their order. Each of them is billed."""
         return tuple(self._requests)
 
     def advance(self, seconds: float) -> None:
-        """Move the gateway's time on and return when all that was due has been done.
+        """Advance the time of the gateway, and return when everything due has run.
 
-        It needs the clock to be a ``ManualClock``; the fixture ``foxapi_clock`` makes it one.
+        Args:
+            seconds: The time by which the clock advances.
+
+        Raises:
+            RuntimeError: The clock is no ``ManualClock``. The fixture ``foxapi_clock`` sets one.
         """
         if not isinstance(self._clock, ManualClock):
             raise RuntimeError(  # noqa: TRY004 no argument is of a wrong type
-                "the gateway lives in real time: name the fixture foxapi_clock among the arguments "
-                "of the test, or build the gateway with clock=ManualClock()"
+                "the gateway uses real time: add the fixture foxapi_clock to the arguments of the "
+                "test, or build the gateway with clock=ManualClock()"
             )
         moved = asyncio.run_coroutine_threadsafe(self._clock.advance(seconds), self._loop)
-        moved.result(_PATIENCE)
+        moved.result(_TIMEOUT)
 
     @property
     def time(self) -> float:
-        """The seconds that the gateway's clock shows, from an arbitrary zero."""
+        """The time of the gateway's clock in seconds, from an arbitrary zero."""
         return self._clock.time()
 
     def assert_billed_once(self, task_id: str) -> None:
-        """Fail unless the task was created here, and no other from the same request.
+        """Assert that this gateway created the task, and no other task from the same request.
 
-        A request that was sent twice makes two tasks of the very same bytes. A test that means to
-        submit one request several times therefore looks at ``billed`` instead.
+        Two requests are the same if their bodies are. A test that submits the same request several
+        times on purpose must check ``billed`` instead.
+
+        Args:
+            task_id: The id of the task.
+
+        Raises:
+            AssertionError: The task is unknown, or the request was billed several times.
         """
         request = self._requests.get(task_id)
         if request is None:
@@ -107,19 +120,19 @@ class BackgroundGateway:
             raise AssertionError(f"billed {len(twins)} times: one request made {', '.join(twins)}")
 
     def __enter__(self) -> Self:
-        """Listen. ``OSError`` when the port is taken, or whatever forbids sockets raises."""
+        """Start the gateway. ``OSError`` if the port is in use."""
         try:
-            # A loop that is refused its own sockets would leave a warning behind.
+            # An event loop without its own sockets would leave a warning.
             for end in socket.socketpair():
                 end.close()
             self._thread.start()
-            self._loop = self._started.result(_PATIENCE)
+            self._loop = self._started.result(_TIMEOUT)
         except BaseException as error:
             if self._thread.ident is not None:
-                self._thread.join(_PATIENCE)
+                self._thread.join(_TIMEOUT)
             error.add_note(
-                "The gateway could not listen at 127.0.0.1. Where a plugin forbids sockets, let it "
-                "allow that address: pytest-socket does by @pytest.mark.enable_socket, or by "
+                "The gateway could not listen on 127.0.0.1. If a plugin forbids sockets, allow "
+                "this address: for pytest-socket, use @pytest.mark.enable_socket, or "
                 "--allow-hosts=127.0.0.1 in place of --disable-socket."
             )
             raise
@@ -131,9 +144,9 @@ class BackgroundGateway:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop, and wait until its thread has ended."""
+        """Stop the gateway, and wait for its thread."""
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(_PATIENCE)
+        self._thread.join(_TIMEOUT)
 
     def _run(self) -> None:
         try:
@@ -141,7 +154,7 @@ class BackgroundGateway:
         except BaseException as error:
             if self._started.done():
                 raise
-            # There was no loop, or nothing listened: it is raised where the gateway was entered.
+            # The gateway could not start: `__enter__` raises the error.
             self._started.set_exception(error)
 
     async def _serve(self) -> None:
@@ -152,23 +165,23 @@ class BackgroundGateway:
         finally:
             await self._gateway.__aexit__(None, None, None)
 
-    def _ledger(self) -> "Middleware":
-        """Return what keeps which request made which task, whatever becomes of the answer."""
+    def _record_requests(self) -> "Middleware":
+        """Return a middleware that records the request of each created task."""
         from aiohttp import web
 
         @web.middleware
-        async def remember(request: "web.Request", handler: "Handler") -> "web.StreamResponse":
+        async def record(request: "web.Request", handler: "Handler") -> "web.StreamResponse":
             if request.match_info.route.name != "submit":
                 return await handler(request)
-            # A client that leaves cancels its request, but not the task that it has asked for.
-            return await asyncio.shield(asyncio.create_task(submitted(request, handler)))
+            # A client that disconnects cancels its request, but not the creation of the task.
+            return await asyncio.shield(asyncio.create_task(submit(request, handler)))
 
-        async def submitted(request: "web.Request", handler: "Handler") -> "web.StreamResponse":
-            answer = await handler(request)
-            body = answer.body if isinstance(answer, web.Response) else None
+        async def submit(request: "web.Request", handler: "Handler") -> "web.StreamResponse":
+            response = await handler(request)
+            body = response.body if isinstance(response, web.Response) else None
             if isinstance(body, bytes):
                 accepted = msgspec.json.decode(body, type=_Accepted)
                 self._requests[accepted.id] = sha256(await request.read()).digest()
-            return answer
+            return response
 
-        return remember
+        return record

@@ -1,4 +1,4 @@
-"""A network that fails on purpose: a TCP proxy with faults at chosen bytes of chosen requests."""
+"""A TCP proxy that injects faults at chosen bytes of chosen requests."""
 
 import asyncio
 import socket
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from foxapi_async.testing._connection import Connection
 from foxapi_async.testing._exchange import Exchange
-from foxapi_async.testing._network import ProxyState, Rule, fits, together
+from foxapi_async.testing._network import ProxyState, Rule, combine, is_match
 from foxapi_async.testing._sockets import LOOPBACK, bind, prepare, reset
 from foxapi_async.testing.faults import Fault, RefuseConnection, Step
 
@@ -18,21 +18,19 @@ __all__ = ["Exchange", "FaultProxy"]
 
 
 class FaultProxy:
-    """Stand between a client and a real HTTP/1.1 server, and break what the script says.
+    """A TCP proxy between a client and an HTTP/1.1 server, which injects faults on purpose.
 
-    Everything that is not told to fail passes untouched. What fails is chosen in this order: the
-    next step of ``script``, else the first rule of ``on`` or ``when`` that matches and has not been
-    used up. Where it fails is chosen by bytes, never by time, so a run is the same each time.
+    An exchange gets the faults of the next step of ``script``. After the last step it gets those of
+    the first rule of ``on`` or ``when`` that matches and is not used up. Other exchanges pass
+    unchanged. Positions are counted in bytes, not in time, so each run is the same.
 
-    Connections are copied as they come, bytes that are not HTTP too (TLS, for one), which no script
-    touches. The proxy listens on a free loopback port while it is entered. Leaving it cuts what is
-    open, and raises what went wrong in the proxy itself; peers that vanish are no such thing.
-
-    ``url`` is the server's, base path included, with the proxy's address; ``port`` its port.
+    The proxy listens on a free loopback port inside ``async with``. At the end it closes all
+    connections and raises the errors of the proxy itself. A connection that a peer breaks is no
+    error. Bytes that are not HTTP, such as TLS, are copied without faults.
     """
 
     def __init__(self, url: str) -> None:
-        """Stand before the server at ``url``, which is plain HTTP."""
+        """Set the server: ``url`` begins with ``http://`` and may have a base path."""
         parts = urlsplit(url)
         if parts.scheme != "http" or not parts.hostname:
             raise ValueError(f"the proxy needs an http:// URL, got {url!r}")
@@ -47,138 +45,161 @@ class FaultProxy:
 
     @property
     def port(self) -> int:
-        """The port that the proxy listens on."""
+        """The port of the proxy."""
         if not self._port:
-            raise RuntimeError("the proxy listens inside `async with` only")
+            raise RuntimeError("the proxy listens only inside `async with`")
         return self._port
 
     @property
     def url(self) -> str:
-        """Where clients find the server through the proxy."""
+        """The URL of the proxy, with the base path of the server."""
         return f"http://{LOOPBACK}:{self.port}{self._base_path}"
 
-    # What fails.
+    # Faults.
 
     def script(self, *steps: Step) -> None:
-        """Add steps: the next request uses one up, ``RefuseConnection`` the next connection.
+        """Add steps. Each request uses one step up.
 
-        A tuple puts several faults on one exchange. While ``RefuseConnection`` is next, requests on
-        connections that are open already pass it by. After the last step the rules decide.
+        ``RefuseConnection`` is used up by the next connection instead; until then, requests on open
+        connections get the faults of the rules. A tuple puts several faults on one exchange.
+
+        Raises:
+            ValueError: A tuple has faults that exclude each other.
         """
         for step in steps:
             if isinstance(step, RefuseConnection):
                 self._network.steps.append(step)
             else:
-                self._network.steps.append(together(step if isinstance(step, tuple) else (step,)))
+                self._network.steps.append(combine(step if isinstance(step, tuple) else (step,)))
 
     def on(self, method: str, path: str, *faults: Fault, times: int | None = None) -> None:
-        """Put faults on each request of this method and path, or on the next ``times`` ones.
+        """Put faults on the requests with this method and path.
 
-        In the path, ``*`` stands for anything inside one segment: ``/v1/tasks/*`` is not
-        ``/v1/tasks/1/stream``. A lone ``*`` is any method, or any path. The query plays no part.
+        Args:
+            method: The method, or ``*`` for any.
+            path: The path without its query, or ``*`` for any. Inside a segment ``*`` stands for
+                any text: ``/v1/tasks/*`` does not match ``/v1/tasks/1/stream``.
+            *faults: The faults of each matching exchange.
+            times: The maximum number of requests; all by default.
+
+        Raises:
+            ValueError: The faults exclude each other.
         """
-        self.when(lambda exchange: fits(exchange, method, path), *faults, times=times)
+        self.when(lambda exchange: is_match(exchange, method, path), *faults, times=times)
 
     def when(
         self, matches: Callable[[Exchange], bool], *faults: Fault, times: int | None = None
     ) -> None:
-        """Put faults on each request that ``matches``, or on the next ``times`` ones."""
-        self._network.rules.append(Rule(matches, together(faults), times))
+        """Put faults on the requests for which ``matches`` returns true.
+
+        Args:
+            matches: It is called once for each exchange that no step of the script is for.
+            *faults: The faults of each matching exchange.
+            times: The maximum number of requests; all by default.
+
+        Raises:
+            ValueError: The faults exclude each other.
+        """
+        self._network.rules.append(Rule(matches, combine(faults), times))
 
     def clear(self) -> None:
-        """Forget every step and rule; faults of exchanges that have begun stay."""
+        """Remove all steps and rules. Exchanges that have begun keep their faults."""
         self._network.steps.clear()
         self._network.rules.clear()
 
     def release(self) -> None:
-        """Let go on what ``Stall`` holds at this moment."""
+        """End all current stalls except those with ``until``."""
         for held in self._network.held:
             if not held.done():
                 held.set_result(True)
 
     @asynccontextmanager
     async def unreachable(self) -> AsyncGenerator[None, None]:
-        """Refuse new connections inside the block; open connections stay."""
+        """Refuse new connections inside ``async with``, as a port without a listener does.
+
+        Open connections are not affected.
+        """
         port = self.port
         await self._stop_accepting()
-        # A bound socket that does not listen refuses connections, and keeps the port.
+        # A bound socket that does not listen refuses connections and reserves the port.
         listener = bind(port)
         try:
             yield
         finally:
             self._start_accepting(listener)
 
-    # What happened.
+    # Records.
 
     @property
     def connections(self) -> int:
-        """How many connections were accepted, those included that met ``RefuseConnection``."""
+        """The number of accepted connections, including those that ``RefuseConnection`` reset."""
         return self._network.connections
 
     @property
     def exchanges(self) -> list[Exchange]:
-        """Every request, in the order in which their headers were complete."""
+        """The exchanges, in the order in which the headers of their requests were complete."""
         return list(self._network.exchanges)
 
     @property
     def fired(self) -> list[Fault | RefuseConnection]:
-        """Every fault that happened; one whose place no message reached is missing here."""
+        """The faults that have acted. A fault whose position was not reached is not among them."""
         return list(self._network.fired)
 
     @property
     def requests(self) -> list[str]:
-        """Method and target of every request, as in ``GET /v1/tasks/1?offset=3``."""
+        """The method and the target of each request, such as ``GET /v1/tasks/1?offset=3``."""
         return [f"{exchange.method} {exchange.target}" for exchange in self._network.exchanges]
 
     def count(self, method: str = "*", path: str = "*") -> int:
-        """Return how many requests came; the arguments are those of ``on``."""
-        return sum(fits(exchange, method, path) for exchange in self._network.exchanges)
+        """Return the number of requests with this method and path; both are as in ``on``."""
+        return sum(is_match(exchange, method, path) for exchange in self._network.exchanges)
 
     @property
     def open_connections(self) -> int:
-        """How many connections are still there; one that was closed ends when its client goes."""
+        """The number of open connections. One that a fault has closed ends with its client."""
         return len(self._connections)
 
     @property
     def stalled(self) -> int:
-        """How many exchanges wait for ``release``."""
+        """The number of exchanges that wait for ``release``."""
         return sum(not held.done() for held in self._network.held)
 
     @property
     def bytes_up(self) -> int:
-        """How many bytes of requests were sent to the server."""
+        """The number of request bytes sent to the server."""
         return sum(exchange.bytes_up for exchange in self._network.exchanges)
 
     @property
     def bytes_down(self) -> int:
-        """How many bytes of responses were sent to clients."""
+        """The number of response bytes sent to clients."""
         return sum(exchange.bytes_down for exchange in self._network.exchanges)
 
     async def wait_until(self, holds: Callable[[], bool]) -> None:
-        """Wait until ``holds`` says yes; it is asked again whenever something happens here.
+        """Wait until ``holds()`` is true. It is called after each change of the records.
 
-        Raises ``RuntimeError`` when the proxy is left, or has failed, before.
+        Raises:
+            RuntimeError: The proxy was closed, or has failed.
         """
         while not holds():
             if self._network.failures:
                 raise RuntimeError("the proxy failed") from self._network.failures[0]
             if not self._open:
-                raise RuntimeError("the proxy listens inside `async with` only")
-            await self._network.change()
+                raise RuntimeError("the proxy listens only inside `async with`")
+            await self._network.wait_for_change()
 
     async def wait_for_requests(self, number: int, method: str = "*", path: str = "*") -> None:
-        """Wait until so many requests have come; the arguments are those of ``on``."""
+        """Wait for this number of requests; ``method`` and ``path`` are as in ``on``."""
         await self.wait_until(lambda: self.count(method, path) >= number)
 
     async def wait_for_stalls(self, number: int = 1) -> None:
-        """Wait until so many exchanges are held by ``Stall``."""
+        """Wait until this number of exchanges waits for ``release``."""
         await self.wait_until(lambda: self.stalled >= number)
 
-    # Coming and going.
+    # Opening and closing.
 
     async def __aenter__(self) -> Self:
         if self._port:
-            raise RuntimeError("a proxy is entered once")
+            raise RuntimeError("a FaultProxy can be entered only once")
         await self._network.resolve()
         listener = bind(0)
         self._port = listener.getsockname()[1]
@@ -200,7 +221,7 @@ class FaultProxy:
                 task.cancel()
             if self._connections:
                 await asyncio.wait(self._connections)
-            self._network.changed()
+            self._network.notify()
         failures = self._network.failures
         if exc is not None and failures:
             exc.add_note(f"the proxy failed too: {failures!r}")
@@ -223,12 +244,12 @@ class FaultProxy:
                 client.close()
                 return
             self._network.connections += 1
-            if self._network.refusal() is not None:
+            if self._network.take_refusal() is not None:
                 reset(client)
             else:
                 prepare(client)
                 self._serve(Connection(self._network, self.connections, client))
-            self._network.changed()
+            self._network.notify()
 
     def _serve(self, connection: Connection) -> None:
         task = asyncio.create_task(connection.run(), name=f"proxy connection {self.connections}")
@@ -236,12 +257,12 @@ class FaultProxy:
 
         def ended(task: asyncio.Task[None]) -> None:
             self._connections.discard(task)
-            # A task that is cancelled before its first turn runs no `finally` of its own.
+            # A task that is cancelled before it starts does not run its `finally`.
             connection.close()
             failure = None if task.cancelled() else task.exception()
             if isinstance(failure, Exception):
                 self._network.failures.append(failure)
-            self._network.changed()
+            self._network.notify()
 
         task.add_done_callback(ended)
 
@@ -251,7 +272,7 @@ class FaultProxy:
         if listener is None or accepting is None:
             return
         self._stopping = True
-        # A connection of our own ends the accepting: cancelled, it could drop one that it has made.
+        # A connection of our own ends `_accept`: cancelling could lose an accepted connection.
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as wake:
             prepare(wake)
             wake.connect_ex((LOOPBACK, self._port))

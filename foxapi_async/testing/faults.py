@@ -1,15 +1,15 @@
-"""The faults of a TCP proxy: frozen values that say what goes wrong in an exchange, and where.
+"""The faults of ``FaultProxy``: immutable values that say what goes wrong, and where.
 
-An exchange is one request and its response. A place in it is a ``Position`` in one of three parts,
-counted in bytes as they go over the wire, chunk framing included:
+An exchange is one request and its response. A ``Position`` counts bytes as they are transmitted,
+chunk framing included, in one of three parts:
 
-``request=``   the request from its first byte, as it is forwarded to the server
-``response=``  the response from its first byte, as it is delivered to the client
+``request=``   the request from its first byte, as the proxy forwards it to the server
+``response=``  the response from its first byte, as the proxy delivers it to the client
 ``body=``      the response from the first byte after its headers
 
-Several faults may be put on one exchange. Those with a place act in the order of their places, and
-in the order given where the places are equal, so ``Stall(body=9), Reset(body=9)`` is a reset that
-waits for ``proxy.release()``.
+An exchange can have several faults. They act in the order of their positions. Faults at the same
+position act in the given order, so ``Stall(body=9), Reset(body=9)`` is a reset that waits for
+``proxy.release()``.
 """
 
 import asyncio
@@ -38,104 +38,107 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Fraction:
-    """A place told as a share of the request or the body, from 0.0 to 1.0.
+    """A position as a fraction of the request or of the body.
 
-    All but ``WHOLE`` need a length that the headers tell: a share of a chunked body is an error.
+    Fractions other than ``WHOLE`` need a length in the headers: a chunked body has none, and such
+    a fraction of it is an error.
     """
 
     part: float
-    """The share, from 0.0 to 1.0."""
+    """The fraction, from 0.0 to 1.0."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.part <= 1.0:
-            raise ValueError(f"a share lies between 0.0 and 1.0, got {self.part!r}")
+            raise ValueError(f"a fraction is between 0.0 and 1.0, got {self.part!r}")
 
 
 HALF = Fraction(0.5)
-"""The place after half of a part."""
+"""The position after half of a part."""
 WHOLE = Fraction(1.0)
-"""The place after the last byte of a part."""
+"""The position after the last byte of a part."""
 
 Position = int | bytes | Fraction
-"""After so many bytes; right after the first occurrence of these bytes; or after a share."""
+"""After this number of bytes, after the first occurrence of these bytes, or after a fraction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Placed:
     request: Position | None = None
-    """Where it happens in the request."""
+    """The position in the request."""
     response: Position | None = None
-    """Where it happens in the response."""
+    """The position in the response."""
     body: Position | None = None
-    """Where it happens in the body of the response."""
+    """The position in the body of the response."""
 
     def __post_init__(self) -> None:
         given = [at for at in (self.request, self.response, self.body) if at is not None]
         if len(given) != 1:
-            raise ValueError(f"{type(self).__name__} needs one of request=, response=, body=")
+            raise ValueError(
+                f"{type(self).__name__} needs exactly one of request=, response=, body="
+            )
         if given[0] == b"" or (isinstance(given[0], int) and given[0] < 0):
-            raise ValueError(f"{given[0]!r} is no place in a message")
-        # Its head may come in pieces, and is gone before its length is known.
+            raise ValueError(f"{given[0]!r} is not a position in a message")
+        # Parts of the head may be delivered before the length of the response is known.
         if isinstance(self.response, Fraction) and self.response != WHOLE:
-            raise ValueError("a response has no share but WHOLE; a body has")
+            raise ValueError("response= takes no Fraction except WHOLE; use body=")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reset(_Placed):
-    """Break the connection with a TCP reset.
+    """Reset the connection (TCP RST).
 
-    What lies before the place arrives first: the reset waits for a client that reads slowly.
-    ``request=0`` resets before the server saw a byte. ``request=WHOLE`` resets when the server has
-    the whole request, and still lets it begin its answer before its side is cut. ``response=0``
-    resets when the server has begun to answer, and none of the answer arrives.
+    The bytes before the position arrive first: the reset waits for a client that reads slowly.
+    With ``request=0`` the server receives nothing. With ``request=WHOLE`` the server receives the
+    whole request, and can begin its response before its connection is reset. With ``response=0``
+    the server has begun its response, and the client receives nothing of it.
     """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Close(_Placed):
-    """Close the connection cleanly (TCP FIN); the places are those of ``Reset``."""
+    """Close the connection cleanly (TCP FIN). The positions mean the same as in ``Reset``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stall(_Placed):
-    """Hold back all further bytes until ``proxy.release()``, or until the client goes.
+    """Hold back all further bytes until ``proxy.release()``, or until the client disconnects.
 
-    With ``until``, the event alone lets the bytes go on; set beforehand, it holds nothing.
+    With ``until``, only the event ends the stall. If it is set already, nothing is held back.
     """
 
     until: asyncio.Event | None = None
-    """The event that lets the bytes go on; ``None``: ``proxy.release()`` does."""
+    """The event that ends the stall; with ``None``, ``proxy.release()`` does."""
 
 
 @dataclass(frozen=True, slots=True, init=False)
 class Trickle:
-    """Deliver the response in pieces of these sizes, over and over, each in a read of its own.
+    """Deliver the response in pieces of these sizes, each for a separate read of the client.
 
-    The client's reads are cut as said when it reads in the proxy's own event loop and reads on
-    without a pause.
+    The client must run in the event loop of the proxy, and must read without pauses. Otherwise one
+    read may return several pieces.
     """
 
     sizes: tuple[int, ...]
-    """The sizes of the pieces in bytes, over and over."""
+    """The sizes of the pieces in bytes, repeated until the response ends."""
 
     def __init__(self, *sizes: int) -> None:
         if not sizes or min(sizes) < 1:
-            raise ValueError(f"pieces have at least one byte, got {sizes!r}")
+            raise ValueError(f"a piece needs at least one byte, got {sizes!r}")
         object.__setattr__(self, "sizes", sizes)
 
 
 @dataclass(frozen=True, slots=True)
 class CannedResponse:
-    """Answer with these bytes instead of the server's, then close the connection.
+    """Send these bytes instead of the response of the server, then close the connection.
 
-    Without ``forward`` the server never hears of the request. With ``forward`` it gets the request
-    whole, and the bytes are sent when it has begun to answer: it accepted, and its answer is lost.
+    Without ``forward`` the server does not receive the request. With ``forward`` it receives the
+    whole request, and the bytes are sent once it begins its response, which is discarded.
     """
 
     data: bytes
     """The bytes of the whole response, headers included."""
     forward: bool = False
-    """Whether the server gets the request before the bytes are sent."""
+    """Whether the server receives the request first."""
 
     @classmethod
     def http(
@@ -147,7 +150,7 @@ class CannedResponse:
         headers: Mapping[str, str] | None = None,
         forward: bool = False,
     ) -> Self:
-        """Build a well-formed HTTP response that also says that the connection ends with it."""
+        """Build a valid HTTP response with ``Connection: close``."""
         try:
             reason = HTTPStatus(status).phrase
         except ValueError:
@@ -166,7 +169,7 @@ class CannedResponse:
 
 @dataclass(frozen=True, slots=True)
 class StripQuery:
-    """Forward the request without this query parameter, as if the server ignored it."""
+    """Remove this query parameter from the request, as if the server ignored it."""
 
     name: str
     """The name of the query parameter."""
@@ -174,16 +177,16 @@ class StripQuery:
 
 @dataclass(frozen=True, slots=True)
 class RefuseConnection:
-    """Reset the next connection as soon as it is accepted; the server never hears of it."""
+    """Reset the next connection as soon as it is accepted. The server receives nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """Let the exchange pass untouched."""
+    """Change nothing in the exchange."""
 
 
 Fault = Reset | Close | Stall | Trickle | CannedResponse | StripQuery | Pass
-"""What can happen to one exchange."""
+"""A fault of one exchange."""
 
 Step = Fault | RefuseConnection | tuple[Fault, ...]
-"""One step of a script: ``RefuseConnection`` is for a connection, the others for an exchange."""
+"""One step of a script: ``RefuseConnection`` acts on a connection, the others on an exchange."""

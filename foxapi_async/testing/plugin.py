@@ -1,17 +1,17 @@
-"""The pytest plugin: a FoxAPI of its own for each test that asks for one.
+"""The pytest plugin: a local FoxAPI for each test that uses one of its fixtures.
 
 ``foxapi_gateway``
-    a gateway that is listening, and to which ``FOXAPI_BASE_URL`` and ``FOXAPI_API_KEY`` point, so
-    that the code under test finds it: a ``BackgroundGateway``
+    a running ``BackgroundGateway``; ``FOXAPI_BASE_URL`` and ``FOXAPI_API_KEY`` are set to it, so
+    that the code under test uses it
 ``foxapi_session``
-    a ``FoxSession`` for it, in an ``async def`` test; it is closed when the test ends
+    a ``FoxSession`` for the gateway, in an ``async def`` test; it is closed when the test ends
 ``foxapi_clock``
-    lets the gateway's time stand still until ``foxapi_clock.advance(seconds)``
+    stops the time of the gateway; ``foxapi_clock.advance(seconds)`` advances it
 ``@pytest.mark.foxapi(faults=["submit:503:nth=1"], queue_delay=5)``
-    the settings of the gateway; marks of a class or a module count as well, the nearest wins
+    the settings of the gateway; marks of the class and the module apply too, the nearest first
 
-Nothing is loaded before a test asks for a fixture. It works with pytest-asyncio, in each of its
-modes, with anyio, and without either.
+The fixtures import what they need at their first use. The plugin works with pytest-asyncio in any
+mode, with anyio, and without either.
 """
 
 import functools
@@ -29,10 +29,10 @@ __all__ = ["foxapi_clock", "foxapi_gateway", "foxapi_session"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the mark known."""
+    """Register the mark."""
     config.addinivalue_line(
         "markers",
-        "foxapi(faults=(), **settings): how the gateway of the fixture foxapi_gateway behaves",
+        "foxapi(faults=(), **settings): the settings of the fixture foxapi_gateway",
     )
 
 
@@ -40,7 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def foxapi_gateway(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator["BackgroundGateway"]:
-    """Run a local FoxAPI beside the test, found through FOXAPI_BASE_URL and FOXAPI_API_KEY."""
+    """Run a local FoxAPI, and set FOXAPI_BASE_URL and FOXAPI_API_KEY to it."""
     settings = _settings(request)
     from foxapi_async.testing import BackgroundGateway, ManualClock
 
@@ -54,7 +54,7 @@ def foxapi_gateway(
 
 @pytest.fixture
 def foxapi_clock(foxapi_gateway: "BackgroundGateway") -> "BackgroundGateway":
-    """Let the gateway's time stand still until ``advance(seconds)``."""
+    """Stop the time of the gateway; ``advance(seconds)`` advances it."""
     return foxapi_gateway
 
 
@@ -62,26 +62,26 @@ def foxapi_clock(foxapi_gateway: "BackgroundGateway") -> "BackgroundGateway":
 def foxapi_session(
     request: pytest.FixtureRequest, foxapi_gateway: "BackgroundGateway"
 ) -> Iterator["FoxSession"]:
-    """Give an asynchronous test a session with the gateway; it is closed when the test ends."""
+    """Open a session for the gateway; it is closed when the test ends."""
     test = getattr(request.node, "obj", None)
     if hasattr(test, "hypothesis"):
         pytest.fail(
-            "foxapi_session lasts for one call of the test, and @given calls it many times: take "
+            "foxapi_session is for one call of the test, and @given calls it many times: use "
             "foxapi_gateway and open `async with FoxSession() as fox` in the test",
             pytrace=False,
         )
     if not inspect.iscoroutinefunction(test):
         pytest.fail(
-            "foxapi_session is for `async def` tests; take foxapi_gateway and build a FoxSession() "
-            "where its loop runs",
+            "foxapi_session is for `async def` tests; use foxapi_gateway and build a FoxSession() "
+            "in the loop of the code under test",
             pytrace=False,
         )
     from foxapi_async import FoxSession
 
     session = FoxSession(foxapi_gateway.key, base_url=foxapi_gateway.url)
 
-    # A session is closed in the loop that it was used in. Plugins differ in whether that loop still
-    # runs when fixtures end, so the test itself does it.
+    # A session must be closed in its loop. Depending on the plugin, that loop has already stopped
+    # when the fixture ends, so the test itself closes the session.
     @functools.wraps(test)
     async def close_after(*args: Any, **keywords: Any) -> Any:
         async with session:
@@ -89,7 +89,7 @@ def foxapi_session(
 
     request.node.obj = close_after
     yield session
-    # The test may be run again, with a session of its own.
+    # The test may run again with another session.
     request.node.obj = test
 
 

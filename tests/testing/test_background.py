@@ -1,4 +1,4 @@
-"""The gateway beside a test: what it knows of the tasks that it made."""
+"""Laws of the gateway in a thread."""
 
 import asyncio
 import json
@@ -15,11 +15,11 @@ from foxapi_async.testing import BackgroundGateway
 
 
 class SocketBlockedError(RuntimeError):
-    """What a plugin that forbids sockets raises."""
+    """The error of a plugin that forbids sockets."""
 
 
 def test_a_gateway_that_cannot_start_says_why_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where sockets are forbidden, entering raises what forbids them, with the way out."""
+    """If sockets are forbidden, entering raises that error with a note that has the fix."""
 
     def forbid(*_: object, **__: object) -> None:
         raise SocketBlockedError("a test tried to use socket.socket")
@@ -35,7 +35,7 @@ def test_a_gateway_that_cannot_start_says_why_at_once(monkeypatch: pytest.Monkey
 
 
 def test_a_taken_port_raises_where_the_gateway_is_entered() -> None:
-    """What the system refuses in the gateway's thread is raised in the test's."""
+    """An error at the start in the gateway's thread is raised in the test."""
     with BackgroundGateway() as first:
         port = int(first.url.rpartition(":")[2])
         with pytest.raises(OSError, match=str(port)), BackgroundGateway(port=port):
@@ -46,7 +46,7 @@ HELLO = json.dumps({"model": "gpt-5.5", "messages": [{"role": "user", "content":
 
 
 def test_a_task_is_billed_though_its_client_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that leaves while its task is being made has a task that is counted as paid."""
+    """A task whose client disconnects during the submit counts as billed."""
     begun, left = Event(), Event()
     add = MemoryStore.add
 
@@ -54,7 +54,7 @@ def test_a_task_is_billed_though_its_client_has_left(monkeypatch: pytest.MonkeyP
         begun.set()
         while not left.is_set():
             await asyncio.sleep(0)
-        # The loop hears of the reset in its next turn, and cancels the request in the one after.
+        # The loop gets the reset in its next iteration, and cancels the request in the one after.
         for _ in range(10):
             await asyncio.sleep(0)
         return await add(self, *task)

@@ -1,4 +1,4 @@
-"""The manual clock: time passes when, and only when, a test says so."""
+"""Laws of the manual clock."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ SECONDS = st.floats(0, 1_000, allow_nan=False)
 
 @given(times=st.lists(SECONDS), end=SECONDS)
 def test_due_calls_come_in_the_order_of_time(times: list[float], end: float) -> None:
-    """An advance makes every call that is due, at its own instant, earlier ones first."""
+    """An advance makes all due calls, each at its own time, in the order of the times."""
 
     async def run() -> None:
         clock = ManualClock()
@@ -31,7 +31,7 @@ def test_due_calls_come_in_the_order_of_time(times: list[float], end: float) -> 
 
 
 async def test_equal_times_keep_the_order_of_asking() -> None:
-    """Calls for one instant are made in the order in which they were asked for."""
+    """Calls for the same time are made in the order in which they were scheduled."""
     clock = ManualClock()
     calls: list[int] = []
     for number in range(5):
@@ -41,7 +41,7 @@ async def test_equal_times_keep_the_order_of_asking() -> None:
 
 
 async def test_cancelled_call_never_comes() -> None:
-    """A timer that is cancelled makes no call, even when an earlier call of its instant does it."""
+    """A cancelled timer makes no call, even if a call at the same time cancels it."""
     clock = ManualClock()
     calls: list[str] = []
     clock.call_at(1.0, lambda: second.cancel())  # noqa: PLW0108  `second` is made below
@@ -54,7 +54,7 @@ async def test_cancelled_call_never_comes() -> None:
 
 
 async def test_call_asked_for_on_the_way_comes_in_the_same_advance() -> None:
-    """A call that a call asks for inside the window is made in that advance, at its instant."""
+    """A call that a call schedules within the advance is made by it, at its own time."""
     clock = ManualClock()
     calls: list[float] = []
 
@@ -69,7 +69,7 @@ async def test_call_asked_for_on_the_way_comes_in_the_same_advance() -> None:
 
 
 async def test_tasks_that_a_call_wakes_run_before_time_goes_on() -> None:
-    """A sleeper that wakes and sleeps again inside the window sees each instant of its own."""
+    """A task that sleeps several times within one advance wakes at each of its times."""
     clock = ManualClock()
     seen: list[float] = []
 
@@ -85,7 +85,7 @@ async def test_tasks_that_a_call_wakes_run_before_time_goes_on() -> None:
 
 
 async def test_cancelled_sleep_leaves_no_timer() -> None:
-    """Cancelling who sleeps takes the timer away."""
+    """Cancelling a sleeping task cancels its timer."""
     clock = ManualClock()
     task = asyncio.create_task(sleep(clock, 5.0))
     await settle()
@@ -97,7 +97,7 @@ async def test_cancelled_sleep_leaves_no_timer() -> None:
 
 
 async def test_unix_time_moves_with_the_clock() -> None:
-    """Unix seconds begin where the test says and grow with each advance."""
+    """The Unix time starts at the given value and grows with each advance."""
     clock = ManualClock(unix=1_000.0)
     await clock.advance(2.5)
     assert clock.unix() == 1_002.5

@@ -1,4 +1,4 @@
-"""The proxy: real sockets, faults at their bytes, and nothing left behind."""
+"""Laws of the fault proxy on real sockets."""
 
 import asyncio
 import socket
@@ -48,7 +48,7 @@ class Origin:
         self.url = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one connection until it ends."""
+        """Serve one connection until it ends."""
         task = asyncio.current_task()
         assert task is not None
         self.tasks.add(task)
@@ -64,7 +64,7 @@ class Origin:
             self.tasks.discard(task)
 
     async def exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Answer one request, and tell whether the connection may be used again."""
+        """Serve one request; return whether the connection is kept alive."""
         head = await reader.readexactly(1)
         if not head.isalpha():
             writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -118,13 +118,13 @@ async def origin() -> AsyncIterator[Origin]:
 
 @pytest.fixture
 async def fault_proxy(origin: Origin) -> AsyncIterator[FaultProxy]:
-    """Stand before the server for one test."""
+    """Run a proxy in front of the server for one test."""
     async with FaultProxy(origin.url) as fault_proxy:
         yield fault_proxy
 
 
 class Client(asyncio.Protocol):
-    """A raw client that keeps what each read brought, and how the connection ended."""
+    """A raw client that records each read and the end of the connection."""
 
     def __init__(self) -> None:
         self.reads: list[bytes] = []
@@ -132,15 +132,15 @@ class Client(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the way to write."""
+        """Store the transport."""
         self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Keep a read."""
+        """Record a read."""
         self.reads.append(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Keep the end: ``None`` is a clean one."""
+        """Record the end: ``None`` is a clean one."""
         self.ended.set_result(exc)
 
     @property
@@ -150,7 +150,7 @@ class Client(asyncio.Protocol):
 
 
 async def talk(fault_proxy: FaultProxy, *requests: bytes) -> Client:
-    """Write bytes through the proxy on a connection of their own."""
+    """Write bytes to the proxy on a new connection."""
     loop = asyncio.get_running_loop()
     _, client = await loop.create_connection(Client, "127.0.0.1", fault_proxy.port)
     assert client.transport is not None
@@ -173,19 +173,19 @@ TEN = TEN_HEAD + b"0123456789"
 
 
 async def leave(client: Client) -> None:
-    """Close the client's side and see the connection through."""
+    """Close the client's side and wait for the end of the connection."""
     assert client.transport is not None
     client.transport.close()
     await client.ended
 
 
-# Nothing fails.
+# Without faults.
 
 
 async def test_requests_pass_untouched_and_share_a_connection(
     origin: Origin, fault_proxy: FaultProxy
 ) -> None:
-    """Without faults a client gets what the server sent, over the connections that it chose."""
+    """Without faults the bytes and the connections are those of client and server."""
     async with aiohttp.ClientSession() as http:
         for size in (0, 1, 300_000):
             async with http.post(f"{fault_proxy.url}/echo", data=b"x" * size) as response:
@@ -202,7 +202,7 @@ async def test_requests_pass_untouched_and_share_a_connection(
 
 
 async def test_pipelined_requests_keep_their_own_answers(fault_proxy: FaultProxy) -> None:
-    """Pipelined requests are separated, and each response is counted with its request."""
+    """Pipelined requests are separate exchanges, each with its own response."""
     client = await talk(fault_proxy, get("/1") + get("/2") + post(b"abc"))
     await fault_proxy.wait_until(lambda: sum(one.finished for one in fault_proxy.exchanges) == 3)
     assert [exchange.bytes_down for exchange in fault_proxy.exchanges] == [len(TEN), len(TEN), 41]
@@ -210,7 +210,7 @@ async def test_pipelined_requests_keep_their_own_answers(fault_proxy: FaultProxy
 
 
 async def test_bytes_that_are_no_http_pass_too(origin: Origin, fault_proxy: FaultProxy) -> None:
-    """A TLS client before a plain server fails as it does without the proxy, using up no step."""
+    """A TLS client of a plain server fails as without the proxy, and uses up no step."""
     fault_proxy.script(Reset(request=0))
     async with aiohttp.ClientSession() as http:
         with pytest.raises(aiohttp.ClientConnectorSSLError):
@@ -230,7 +230,7 @@ async def test_end_of_the_servers_connection_reaches_the_client(fault_proxy: Fau
 async def test_client_that_vanishes_is_gone_for_the_server(
     origin: Origin, fault_proxy: FaultProxy
 ) -> None:
-    """A client that aborts in the middle of a stream ends the server's connection as well."""
+    """A client that aborts a stream ends the connection of the server too."""
     client = await talk(fault_proxy, get("/endless"))
     await fault_proxy.wait_until(lambda: fault_proxy.bytes_down > 1_000)
     assert client.transport is not None
@@ -254,12 +254,12 @@ async def test_slow_reader_holds_the_server_back(fault_proxy: FaultProxy) -> Non
 
 
 async def test_base_path_of_the_server_is_kept(origin: Origin) -> None:
-    """The proxy's URL differs from the server's in nothing but the address."""
+    """The URL of the proxy differs from that of the server only in the address."""
     async with FaultProxy(f"{origin.url}/base/v1") as fault_proxy:
         assert fault_proxy.url == f"http://127.0.0.1:{fault_proxy.port}/base/v1"
 
 
-# Where it fails.
+# Positions.
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ async def test_cut_lies_at_its_byte(
     fault: Fault,
     expected: tuple[bytes, bytes, type[ConnectionResetError] | None],
 ) -> None:
-    """What comes before the cut arrives, nothing after it does, and the end is of its kind."""
+    """The bytes before the position arrive, those after it do not; the end is that of the fault."""
     fault_proxy.script(fault)
     client = await talk(fault_proxy, post(b"0123456789"))
     end = await client.ended
@@ -302,7 +302,7 @@ async def test_cut_lies_at_its_byte(
 async def test_cut_deep_inside_a_long_body_loses_nothing_before_it(
     fault_proxy: FaultProxy, kind: type[Reset | Close]
 ) -> None:
-    """All bytes before a cut arrive, however many lie in the buffers on the way."""
+    """All bytes before the position arrive, even if they fill the buffers."""
     fault_proxy.script(kind(body=7_654_321))
     client = await talk(fault_proxy, post(b"x" * 8_000_000))
     await client.ended
@@ -313,7 +313,7 @@ async def test_cut_deep_inside_a_long_body_loses_nothing_before_it(
 async def test_cut_inside_the_request_leaves_the_server_a_part(
     origin: Origin, fault_proxy: FaultProxy, kind: type[Reset | Close]
 ) -> None:
-    """Cut after k bytes of the request, the server gets k bytes and no request."""
+    """With a position of k in the request the server receives k bytes and no request."""
     fault_proxy.script(kind(request=30))
     client = await talk(fault_proxy, post(b"x" * 100))
     await client.ended
@@ -325,7 +325,7 @@ async def test_cut_inside_the_request_leaves_the_server_a_part(
 async def test_server_that_has_the_request_gets_to_answer_it(
     origin: Origin, fault_proxy: FaultProxy
 ) -> None:
-    """Cut after the request, the client is gone at once and the server still takes the request."""
+    """A fault at the end of the request disconnects the client; the server gets the request."""
     fault_proxy.script(Reset(request=WHOLE))
     client = await talk(fault_proxy, post(b"paid"))
     assert isinstance(await client.ended, ConnectionResetError)
@@ -334,7 +334,7 @@ async def test_server_that_has_the_request_gets_to_answer_it(
 
 
 async def test_place_that_no_message_reaches_does_not_fire(fault_proxy: FaultProxy) -> None:
-    """A fault beyond the end of its message does not happen, and is not said to have."""
+    """A fault beyond the end of its message does not act, and is not recorded."""
     fault_proxy.script(Reset(body=11))
     client = await talk(fault_proxy, get("/ten"))
     await fault_proxy.wait_until(lambda: fault_proxy.bytes_down == len(TEN))
@@ -358,7 +358,7 @@ async def test_place_that_no_message_reaches_does_not_fire(fault_proxy: FaultPro
 async def test_stall_holds_until_released(
     fault_proxy: FaultProxy, fault: Stall, before: bytes
 ) -> None:
-    """What lies behind a stall comes when it is released, and not before."""
+    """The bytes after a stall arrive when it is released, and not before."""
     fault_proxy.script(fault)
     client = await talk(fault_proxy, get("/ten"))
     await fault_proxy.wait_for_stalls()
@@ -374,7 +374,7 @@ async def test_stall_holds_until_released(
 
 
 async def test_stall_waits_for_an_event_of_the_test(fault_proxy: FaultProxy) -> None:
-    """With an event of its own a stall ends when the event is set, at once if it is set already."""
+    """A stall with an event ends when the event is set, or at once if it is set already."""
     event = asyncio.Event()
     fault_proxy.on("GET", "/ten", Stall(response=0, until=event))
     client = await talk(fault_proxy, get("/ten"))
@@ -393,7 +393,7 @@ async def test_stall_waits_for_an_event_of_the_test(fault_proxy: FaultProxy) -> 
 
 @pytest.mark.parametrize("fault", [Stall(request=9), Stall(response=0), Stall(body=3)])
 async def test_stall_ends_when_the_client_goes(fault_proxy: FaultProxy, fault: Stall) -> None:
-    """A client that leaves a stalled exchange leaves nothing open."""
+    """When the client of a stalled exchange disconnects, nothing stays open."""
     fault_proxy.script(fault)
     client = await talk(fault_proxy, get("/ten"))
     await fault_proxy.wait_for_stalls()
@@ -403,7 +403,7 @@ async def test_stall_ends_when_the_client_goes(fault_proxy: FaultProxy, fault: S
 
 
 async def test_reset_after_a_stall_comes_on_command(fault_proxy: FaultProxy) -> None:
-    """Faults of one place act in the order given: a stall, then a reset when it is released."""
+    """Faults at one position act in the given order: a stall, then a reset after its release."""
     fault_proxy.script((Stall(body=3), Reset(body=3)))
     client = await talk(fault_proxy, get("/ten"))
     await fault_proxy.wait_for_stalls()
@@ -420,7 +420,7 @@ async def test_reset_after_a_stall_comes_on_command(fault_proxy: FaultProxy) -> 
 async def test_trickle_cuts_the_clients_reads(
     fault_proxy: FaultProxy, sizes: tuple[int, ...]
 ) -> None:
-    """A trickle hands the client the response in reads of the sizes given, over and over."""
+    """With a trickle the reads of the client have the given sizes in turn."""
     fault_proxy.script((Trickle(*sizes), Close(response=WHOLE)))
     client = await talk(fault_proxy, get("/ten"))
     await client.ended
@@ -435,7 +435,7 @@ async def test_trickle_cuts_the_clients_reads(
 async def test_answer_takes_the_place_of_the_servers(
     origin: Origin, fault_proxy: FaultProxy, data: bytes
 ) -> None:
-    """Any bytes can be the answer; the server hears of the request only if it is forwarded."""
+    """Any bytes can be the response; the server gets the request only with ``forward``."""
     fault_proxy.script(CannedResponse(data), CannedResponse(data, forward=True))
     for seen in ([], [("/submit", b"body")]):
         client = await talk(fault_proxy, post(b"body"))
@@ -445,7 +445,7 @@ async def test_answer_takes_the_place_of_the_servers(
 
 
 async def test_answer_can_be_well_formed(fault_proxy: FaultProxy) -> None:
-    """An HTTP answer reaches an HTTP client with its status, headers and body."""
+    """A canned HTTP response reaches an HTTP client with its status, headers and body."""
     fault_proxy.on(
         "GET", "*", CannedResponse.http(503, b"<html>", headers={"Retry-After": "7"}), times=1
     )
@@ -460,7 +460,7 @@ async def test_answer_can_be_well_formed(fault_proxy: FaultProxy) -> None:
 
 
 async def test_answer_can_fail_itself(fault_proxy: FaultProxy) -> None:
-    """The places of other faults are counted in the answer that the client is given."""
+    """The positions of other faults refer to the canned response."""
     fault_proxy.script(
         (CannedResponse.http(200, b"abcdef"), Reset(body=3)),
         (CannedResponse(b"junk"), Stall(response=WHOLE)),
@@ -480,7 +480,7 @@ async def test_answer_can_fail_itself(fault_proxy: FaultProxy) -> None:
 async def test_server_can_be_made_to_ignore_a_parameter(
     origin: Origin, fault_proxy: FaultProxy
 ) -> None:
-    """A stripped parameter does not reach the server, and is there in what the client asked."""
+    """A stripped parameter does not reach the server, but stays in the recorded target."""
     fault_proxy.on("GET", "/stream", StripQuery("offset"))
     async with (
         aiohttp.ClientSession() as http,
@@ -494,7 +494,7 @@ async def test_server_can_be_made_to_ignore_a_parameter(
 async def test_a_refused_connection_does_not_reach_the_origin(
     origin: Origin, fault_proxy: FaultProxy
 ) -> None:
-    """A refusal resets the next connection as it is accepted, and uses up no other step."""
+    """``RefuseConnection`` resets the next connection, and uses up no other step."""
     fault_proxy.script(RefuseConnection(), RefuseConnection(), CannedResponse(b"third"))
     for _ in range(2):
         client = await talk(fault_proxy, get("/ten"))
@@ -507,7 +507,7 @@ async def test_a_refused_connection_does_not_reach_the_origin(
 
 
 async def test_unreachable_proxy_refuses_to_connect(fault_proxy: FaultProxy) -> None:
-    """While unreachable, new connections are refused, open ones go on, and the port is kept."""
+    """While unreachable, new connections fail, open ones work, and the port stays the same."""
     client = await talk(fault_proxy, get("/ten"))
     await fault_proxy.wait_until(lambda: fault_proxy.bytes_down == len(TEN))
     for size in (2 * len(TEN), 3 * len(TEN)):
@@ -523,17 +523,17 @@ async def test_unreachable_proxy_refuses_to_connect(fault_proxy: FaultProxy) -> 
 
 
 async def test_server_that_is_down_looks_like_a_reset(unused_tcp_port: int) -> None:
-    """If nothing listens behind the proxy, clients are reset."""
+    """Clients are reset if no server listens."""
     async with FaultProxy(f"http://127.0.0.1:{unused_tcp_port}") as fault_proxy:
         client = await talk(fault_proxy, get("/ten"))
         assert isinstance(await client.ended, ConnectionResetError)
 
 
-# What is chosen.
+# Scripts and rules.
 
 
 async def test_steps_come_before_rules_and_rules_in_their_order(fault_proxy: FaultProxy) -> None:
-    """The script goes first; then the first rule that matches and is not used up."""
+    """The script comes first, then the first rule that matches and is not used up."""
     fault_proxy.on("GET", "/v1/tasks/*", CannedResponse(b"first"), times=1)
     fault_proxy.on("*", "/v1/tasks/*", CannedResponse(b"second"), times=1)
     fault_proxy.when(lambda exchange: exchange.query == "q=1", CannedResponse(b"query"))
@@ -554,7 +554,7 @@ async def test_steps_come_before_rules_and_rules_in_their_order(fault_proxy: Fau
 
 
 async def test_requests_can_be_waited_for(fault_proxy: FaultProxy) -> None:
-    """A test orders itself by the requests that came."""
+    """A test can wait for requests and order its steps by them."""
     waiting = asyncio.create_task(fault_proxy.wait_for_requests(2, "GET", "/ten"))
     client = await talk(fault_proxy, get("/ten"), get("/other"))
     await fault_proxy.wait_for_requests(2)
@@ -575,19 +575,19 @@ async def test_requests_can_be_waited_for(fault_proxy: FaultProxy) -> None:
     ],
 )
 def test_faults_that_exclude_each_other_are_refused(faults: tuple[Fault, ...]) -> None:
-    """One exchange has room for one answer and one trickle, and a refused connection has none."""
+    """An exchange takes one canned response and one trickle, a refused connection none."""
     with pytest.raises(ValueError, match=r"one exchange|no exchange"):
         FaultProxy("http://127.0.0.1:1").script(faults)
 
 
-# Coming and going.
+# Opening and closing.
 
 
 @pytest.mark.parametrize(
     "fault", [Pass(), Stall(request=5), Stall(body=1), Close(body=1), Trickle(1)]
 )
 async def test_leaving_cuts_what_is_open(origin: Origin, fault: Fault) -> None:
-    """A proxy that is left, whatever it is doing, leaves no task and no socket."""
+    """A closed proxy leaves no task and no socket, whatever it was doing."""
     before = asyncio.all_tasks()
     async with FaultProxy(origin.url) as fault_proxy:
         fault_proxy.script(fault)
@@ -602,7 +602,7 @@ async def test_leaving_cuts_what_is_open(origin: Origin, fault: Fault) -> None:
 
 
 async def test_connection_made_while_leaving_is_cut() -> None:
-    """A client that connects in the last moment is cut like any other."""
+    """A client that connects while the proxy closes is disconnected too."""
     async with FaultProxy("http://127.0.0.1:9") as fault_proxy:
         sockets = [socket.socket() for _ in range(5)]
         for sock in sockets:
@@ -616,9 +616,9 @@ async def test_connection_made_while_leaving_is_cut() -> None:
 
 
 async def test_failure_of_the_proxy_itself_reaches_the_test(origin: Origin) -> None:
-    """What a test got wrong is raised to it where it waits and where it leaves."""
+    """An error of the proxy is raised by a wait and at the end of ``async with``."""
     fault_proxy = FaultProxy(origin.url)
-    with pytest.raises(ValueError, match="does not tell its length"):
+    with pytest.raises(ValueError, match="needs a Content-Length"):
         async with fault_proxy:
             fault_proxy.script(Reset(body=HALF))
             client = await talk(fault_proxy, get("/stream"))
@@ -628,7 +628,7 @@ async def test_failure_of_the_proxy_itself_reaches_the_test(origin: Origin) -> N
 
 
 async def test_failure_of_the_test_comes_first(origin: Origin) -> None:
-    """An exception that leaves the block goes on, with a note of what else went wrong."""
+    """An exception of the block is raised, with a note about the error of the proxy."""
     with pytest.raises(KeyError) as caught:
         async with FaultProxy(origin.url) as fault_proxy:
             fault_proxy.script(Reset(body=HALF))
@@ -639,25 +639,25 @@ async def test_failure_of_the_test_comes_first(origin: Origin) -> None:
 
 
 async def test_waiters_raise_when_the_proxy_closes(origin: Origin) -> None:
-    """A wait that can no longer come true ends with an error."""
+    """A wait on a closed proxy ends with an error."""
     async with FaultProxy(origin.url) as fault_proxy:
         waiting = asyncio.create_task(fault_proxy.wait_for_requests(1))
         await settle()
-    with pytest.raises(RuntimeError, match="listens inside"):
+    with pytest.raises(RuntimeError, match="listens only inside"):
         await waiting
-    with pytest.raises(RuntimeError, match="entered once"):
+    with pytest.raises(RuntimeError, match="entered only once"):
         await fault_proxy.__aenter__()
 
 
 @pytest.mark.parametrize("url", ["https://127.0.0.1:1", "127.0.0.1:1", "http://"])
 def test_only_plain_http_is_taken(url: str) -> None:
-    """A URL that the proxy cannot read behind is refused."""
+    """A URL that is not plain HTTP is refused."""
     with pytest.raises(ValueError, match="http:// URL"):
         FaultProxy(url)
 
 
 def test_door_loads_no_http_library() -> None:
-    """All that the door names can be used without aiohttp or pytest."""
+    """The public names can be used without aiohttp and pytest."""
     code = (
         "import sys; from foxapi_async.testing import *; "
         "sys.exit(bool({'aiohttp', 'pytest'} & set(sys.modules)))"

@@ -1,4 +1,4 @@
-"""The proxy's reading of HTTP/1.1: where messages end and where faults lie, however TCP cuts."""
+"""Ends of HTTP/1.1 messages and positions of faults, whatever the reads of TCP are."""
 
 from itertools import pairwise
 
@@ -21,14 +21,14 @@ CUTS = st.lists(st.integers(0, 200))
 
 
 def split(data: bytes, cuts: list[int]) -> list[bytes]:
-    """Cut bytes at these places."""
+    """Split bytes at these positions."""
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     return [data[a:b] for a, b in pairwise(edges)]
 
 
 @given(message=st.sampled_from(MESSAGES), after=st.binary(max_size=20), cuts=CUTS)
 def test_any_split_finds_the_same_end(message: bytes, after: bytes, cuts: list[int]) -> None:
-    """What belongs to a message does not depend on how TCP cut the bytes."""
+    """The ends of messages do not depend on how TCP splits the bytes."""
     reader = MessageReader(response_to="GET")
     used = sum(reader.feed(piece) for piece in split(message + after, cuts))
     assert used == reader.size == len(message)
@@ -56,7 +56,7 @@ def test_any_split_finds_the_same_end(message: bytes, after: bytes, cuts: list[i
 def test_any_split_finds_the_same_faults(
     message: bytes, places: list[Placed], cuts: list[int]
 ) -> None:
-    """The faults of a message, their places and order do not depend on how TCP cut the bytes."""
+    """The faults of a message and their positions do not depend on how TCP splits the bytes."""
 
     def walk(pieces: list[bytes]) -> list[tuple[int, Placed]]:
         course, found, at = FaultCursor(MessageReader(response_to="GET"), places), [], 0
@@ -85,13 +85,13 @@ def test_any_split_finds_the_same_faults(
     ],
 )
 def test_places_are_counted_as_they_say(fault: Reset, place: int | None) -> None:
-    """A number counts bytes, bytes are found, a share is taken, each in the part that it names."""
+    """A position is a count, a text or a fraction in the part that the fault names."""
     _, points = FaultCursor(MessageReader(response_to="GET"), [fault]).feed(SIZED)
     assert points == ([] if place is None else [(place, fault)])
 
 
 def test_answer_to_head_has_no_body() -> None:
-    """The answer to a HEAD ends with its headers, whatever length they tell."""
+    """The response to a HEAD ends with its headers, whatever their Content-Length."""
     reader = MessageReader(response_to="HEAD")
     assert reader.feed(SIZED) == SIZED.index(b"0123")
     assert reader.complete
@@ -110,7 +110,7 @@ def test_answer_to_head_has_no_body() -> None:
     ],
 )
 def test_what_is_not_http_has_no_end(data: bytes) -> None:
-    """Bytes that no request begins with are known for it, and belong together to their end."""
+    """Bytes that are not HTTP are one message, which ends with the connection."""
     reader = MessageReader()
     assert reader.feed(data + b"more\r\n\r\n") == len(data) + 8
     assert reader.opaque
@@ -118,9 +118,9 @@ def test_what_is_not_http_has_no_end(data: bytes) -> None:
 
 
 def test_share_of_a_body_of_unknown_length_is_an_error() -> None:
-    """Half of a body that does not tell its length is nowhere, and says so."""
+    """A fraction of a body without a known length is an error."""
     course = FaultCursor(MessageReader(response_to="GET"), [Reset(body=HALF)])
-    with pytest.raises(ValueError, match="does not tell its length"):
+    with pytest.raises(ValueError, match="needs a Content-Length"):
         course.feed(CHUNKED[:60])
 
 
@@ -135,7 +135,7 @@ def test_share_of_a_body_of_unknown_length_is_an_error() -> None:
     ],
 )
 def test_one_parameter_is_stripped(before: str, after: str) -> None:
-    """A query loses the named parameter and nothing else."""
+    """Only the named parameter is removed from a query."""
     head = "GET {} HTTP/1.1\r\nX: offset=3\r\n\r\n"
     assert strip_query(head.format(before).encode(), "offset") == head.format(after).encode()
 
@@ -145,12 +145,14 @@ def test_one_parameter_is_stripped(before: str, after: str) -> None:
     [{}, {"request": 1, "body": 2}, {"body": -1}, {"response": b""}, {"response": HALF}],
 )
 def test_a_fault_has_one_place(wrong: dict[str, Position]) -> None:
-    """A fault without a place, with two or with an impossible one is refused at once."""
-    with pytest.raises(ValueError, match=r"needs one of|is no place|has no share"):
+    """A fault without a position, with two or with an impossible one is refused."""
+    with pytest.raises(
+        ValueError, match=r"needs exactly one of|is not a position|no Fraction except"
+    ):
         Reset(**wrong)
 
 
 def test_a_share_is_part_of_the_whole() -> None:
-    """A share of more than the whole is refused."""
+    """A fraction outside 0 to 1 is refused."""
     with pytest.raises(ValueError, match=r"between 0\.0 and 1\.0"):
         Fraction(1.5)

@@ -1,4 +1,4 @@
-"""The pytest plugin, as a project of a user meets it."""
+"""Laws of the pytest plugin in the project of a user."""
 
 import json
 import os
@@ -14,7 +14,7 @@ import foxapi_async
 
 pytest_plugins = ["pytester"]
 
-# A checkout that is not installed has no entry point; the plugin is then named by its module.
+# Without an installed package there is no entry point: the plugin is loaded by its module.
 LOADED = (
     ()
     if any(point.name == "foxapi" for point in entry_points(group="pytest11"))
@@ -32,7 +32,7 @@ from foxapi_async import FoxSession, errors
 
 
 async def ask(prompt="count 1 to 3"):
-    """What the program under test does: it knows nothing of a gateway."""
+    """The program under test, which does not know the gateway."""
     async with FoxSession() as fox:
         handle = await fox.llm.submit(model="gpt-5.5", messages=prompt)
         return handle.id, (await handle).text
@@ -218,7 +218,7 @@ def test_synchronous_tests(project: pytest.Pytester) -> None:
 
 @pytest.mark.parametrize("plugin", ["strict", "auto", "anyio"])
 def test_asynchronous_tests(project: pytest.Pytester, plugin: str) -> None:
-    """The session works, and is closed in time, under pytest-asyncio in each mode and anyio."""
+    """The session works and is closed in its loop under each mode of pytest-asyncio and anyio."""
     marks = {"strict": "pytestmark = pytest.mark.asyncio", "auto": ""}
     anyio = (
         "pytestmark = pytest.mark.anyio\n\n@pytest.fixture\ndef anyio_backend():\n"
@@ -237,12 +237,12 @@ def test_asynchronous_tests(project: pytest.Pytester, plugin: str) -> None:
 
 
 def test_a_test_that_is_run_again_has_a_new_session(project: pytest.Pytester) -> None:
-    """A rerun of a failed test works as its first run; a test with many calls gets advice."""
+    """A rerun works as the first run; a test that is called many times fails with the fix."""
     project.makepyfile(conftest=RERUN, test_flaky=FLAKY)
     strict = ("--asyncio-mode=strict", "-o", "asyncio_default_fixture_loop_scope=function")
     done = project.runpytest_subprocess(*LOADED, *QUIET, *strict)
     done.assert_outcomes(passed=1, errors=1)
-    done.stdout.fnmatch_lines(["*@given calls it many times: take foxapi_gateway*"])
+    done.stdout.fnmatch_lines(["*@given calls it many times: use foxapi_gateway*"])
 
 
 def test_the_plugin_costs_nothing_unasked() -> None:
@@ -266,7 +266,7 @@ def test_the_plugin_costs_nothing_unasked() -> None:
 
 
 def test_the_plugin_is_announced(checkout: Path) -> None:
-    """The package tells pytest of its plugin, under the name that ``-p no:foxapi`` switches off."""
+    """The entry point has the name that ``-p no:foxapi`` disables."""
     project = tomllib.loads((checkout / "pyproject.toml").read_text("utf-8"))["project"]
     assert project["entry-points"]["pytest11"] == {"foxapi": "foxapi_async.testing.plugin"}
     assert not any("pytest" in name for name in project["dependencies"])
