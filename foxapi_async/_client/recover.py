@@ -1,4 +1,4 @@
-"""What a journal gives back: handles of tasks, and submissions whose outcome nobody knows."""
+"""Reads a journal at a restart: handles of tasks, and submissions of unknown outcome."""
 # pyright: reportPrivateUsage=false
 
 from typing import Final
@@ -15,10 +15,10 @@ _OPEN: Final = frozenset({Stage.SENT, Stage.ACCEPTED, Stage.UNKNOWN})
 
 
 class UnknownSubmission(Struct, frozen=True, kw_only=True):
-    """A submission that may have been accepted, and billed: its answer was lost."""
+    """A submission that may have been accepted and billed: its response was lost."""
 
     entry: str
-    """The entry, as ``foxapi journal`` names it."""
+    """The id of the entry, as ``foxapi journal`` shows it."""
     request: GenerationRequest
     """The request that was sent."""
     key: str | None
@@ -32,28 +32,27 @@ class UnknownSubmission(Struct, frozen=True, kw_only=True):
 
     @property
     def model(self) -> str:
-        """The model that was asked."""
+        """The model of the request."""
         return self.request.model
 
     @property
     def advice(self) -> str:
-        """What to do about it."""
+        """What the user can do."""
         return (
-            "look in your account whether it was accepted at that time; if it was not, submit it "
-            "again with fox.llm.resubmit(...), or forget it with `foxapi journal prune FILE "
-            f"--entry {self.entry}`; `foxapi journal settle FILE` does either for all at once"
+            "look in your account whether it was accepted at that time; if not, submit it again "
+            "with fox.llm.resubmit(...), or remove it with `foxapi journal prune FILE "
+            f"--entry {self.entry}`; `foxapi journal settle FILE` does either for all entries"
         )
 
 
 class UnreadableEntry(Struct, frozen=True, kw_only=True):
     """An entry of the journal whose row in the file is damaged.
 
-    It may stand for a task that was accepted and billed. It stops nothing but submissions with its
-    key.
+    It may belong to a task that was accepted and billed. Only submissions with its key fail.
     """
 
     entry: str
-    """The entry, as ``foxapi journal`` names it."""
+    """The id of the entry, as ``foxapi journal`` shows it."""
     key: str | None
     """The key, if it can still be read."""
     task_id: str | None
@@ -63,23 +62,23 @@ class UnreadableEntry(Struct, frozen=True, kw_only=True):
 
     @property
     def advice(self) -> str:
-        """What to do about it."""
+        """What the user can do."""
         return MEND.format(entry=self.entry)
 
 
 class Recovery(Struct, frozen=True, kw_only=True):
-    """What ``fox.recover()`` found, each in the order of submission."""
+    """The result of ``fox.recover()``; each tuple is in the order of submission."""
 
     handles: tuple[LLMHandle, ...]
     """Handles of the tasks that are not finished, bound to this session."""
     unknown: tuple[UnknownSubmission, ...]
-    """The submissions that may have been accepted and billed."""
+    """Submissions that may have been accepted and billed."""
     unreadable: tuple[UnreadableEntry, ...] = ()
-    """The entries that the disk has damaged."""
+    """Entries whose rows are damaged."""
 
 
 async def recover(service: Service, *, finished: bool) -> Recovery:
-    """Read what the journal has of this service."""
+    """Return what the journal holds of this service."""
     stages = {*_OPEN, *FINISHED, Stage.LOST} if finished else _OPEN
     handles: list[LLMHandle] = []
     unknown: list[UnknownSubmission] = []

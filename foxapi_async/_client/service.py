@@ -1,4 +1,4 @@
-"""The service as one session sees it: whose account, which policies, which connections."""
+"""The calls of the service for one session: its account, its options, its events."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -72,7 +72,7 @@ _STAGES: Final = {
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """What a session and its ``with_options`` copies may each have of their own."""
+    """The options of a session that its ``with_options`` copies may change."""
 
     timeouts: Timeouts
     retry: RetryPolicy
@@ -84,26 +84,26 @@ class Options(Struct, frozen=True, kw_only=True):
 
 
 class Service:
-    """Calls of the service, with the policies of one session."""
+    """Calls the service with the account and the options of one session."""
 
     __slots__ = ("account", "handles", "options", "pacer", "runtime")
 
     def __init__(
-        self, account: Account, options: Options, runtime: Runtime, learnt: Pacer | None = None
+        self, account: Account, options: Options, runtime: Runtime, pacer: Pacer | None = None
     ) -> None:
         self.account: Account = account
         self.options: Options = options
         self.runtime: Runtime = runtime
-        # The handles of what has an entry in the journal, by their ids: one key, one handle.
+        # The handles of submissions with an entry in the journal, by task id: one for each key.
         self.handles: WeakValueDictionary[str, Any] = WeakValueDictionary()
         if options.journal not in runtime.journals:
             runtime.journals.append(options.journal)
-        self.pacer: Pacer = create_pacer(options.polling.pacing) if learnt is None else learnt
+        self.pacer: Pacer = pacer or create_pacer(options.polling.pacing)
 
     def replace(self, account: Account, **changes: Any) -> "Service":
         """Return a service of the same runtime with another account or other options.
 
-        With the same pacing policy it shares the durations that were learnt of the models.
+        With an equal pacing policy, both share the pacer and what it has learnt of the models.
         """
         options = structs.replace(self.options, **changes)
         same = options.polling.pacing == self.options.polling.pacing
@@ -111,58 +111,59 @@ class Service:
 
     @property
     def polling(self) -> PollPolicy:
-        """How patient the poller is."""
+        """The policy of polls."""
         return self.options.polling
 
     @property
     def clock(self) -> Clock:
-        """The session's time."""
+        """The clock of the session."""
         return self.runtime.clock
 
     async def poll_once(
         self, task_id: str, *, empty: bool = False, context: Context | None = None
     ) -> tuple[Task, float | None]:
-        """Ask for a task once, without retries."""
+        """Poll a task once, without retries."""
         query = _UPSTREAM if self.options.polling.sync_upstream and not empty else None
-        # The id was checked, so it cannot leave its segment.
-        answer = await self.runtime.transport.poll(
+        response = await self.runtime.transport.poll(
             self.account,
             task_path(task_id),
             query,
             timeouts=self.options.timeouts,
             emit=self.event_sink_in(context),
         )
-        return _same_task(decode(query_decoder, answer), task_id), answer.retry_after
+        return _with_id(decode(query_decoder, response), task_id), response.retry_after
 
     async def fetch_task(self, task_id: str) -> Task:
-        """Ask for a task, with the retries of a read."""
-        return _same_task(await self._fetch(task_path(task_id), query_decoder), task_id)
+        """Return the current snapshot of a task, with retries."""
+        return _with_id(await self._fetch(task_path(task_id), query_decoder), task_id)
 
     async def fetch_models(self) -> tuple[ModelInfo, ...]:
-        """Ask for the models that this key may use."""
+        """Return the models that this key may use, with retries."""
         return (await self._fetch(LLM_MODELS, model_list_decoder)).data
 
     async def submit(self, body: bytes, headers: Mapping[str, str] | None = None) -> Task:
-        """Make the billed POST; ``Ambiguous`` when the service may have accepted it unheard."""
-        call = RequestSpec(
+        """Send the billed POST and return the task in its response, without checking its id.
+
+        Raises:
+            OutcomeUnknown: The service may have accepted it, but its response was lost.
+            FoxAPIError: The service did not accept it.
+        """
+        spec = RequestSpec(
             effect=Effect.BILLED, method="POST", path=SUBMIT_LLM, body=body, headers=headers
         )
         try:
-            task = with_pending_status(await self._send(call, submit_decoder, self._retrying))
-        except RateLimitError as limited:
-            self.runtime.admission.pause(limited.retry_after)
+            return with_pending_status(await self._send(spec, submit_decoder, self._on_retry))
+        except RateLimitError as error:
+            self.runtime.admission.pause(error.retry_after)
             raise
-        if is_task_id(task.id) and task.status:
-            self.runtime.admission.accepted(task, self)
-        return task
 
-    def _retrying(self, _attempt: int, delay: float, reason: str) -> None:
-        """Let no other submission start until the one that was told to slow down goes on."""
+    def _on_retry(self, _attempt: int, delay: float, reason: str) -> None:
+        """Pause all submissions for as long as a rate-limited one waits."""
         if reason == RateLimitError.__name__:
             self.runtime.admission.pause(delay)
 
     async def open_stream(self, task_id: str, offset: int) -> StreamBody:
-        """Open the task's event stream at ``offset`` by one single attempt."""
+        """Open the event stream of a task at ``offset``, without retries."""
         query = {"offset": str(offset)} if offset else None
         return await self.runtime.transport.open_stream(
             self.account,
@@ -175,23 +176,23 @@ class Service:
     def add_orphan(
         self, handle: SupportsDone, *, task_id: str, model: str, key: str | None
     ) -> None:
-        """Keep the handle of a billed task that has lost its caller, and tell everybody of it."""
+        """Keep the handle of a billed task whose caller did not get it; log it, emit an event."""
         if self.runtime.unclaimed.add(handle):
-            _log.warning("task %s is billed and its caller has gone: see fox.unclaimed", task_id)
+            _log.warning("task %s is billed and no caller got it: see fox.unclaimed", task_id)
             self.emit(SubmitUnclaimed(task_id=task_id, model=model, key=key))
 
     def emit(self, event: Event) -> None:
-        """Tell every hook, and the log at DEBUG; one that raises is logged and breaks nothing."""
+        """Call every hook, and log the event at DEBUG. A hook that raises is logged."""
         _log.debug("%r", event)
         for hook in self.options.hooks:
             try:
                 hook(event)
-            except Exception:  # noqa: BLE001 logged: a watcher must not break what it watches
+            except Exception:  # noqa: BLE001 logged: a hook must not break the call
                 _log.exception("a hook raised on %s", type(event).__name__)
 
     @property
     def event_sink(self) -> Callable[[Event], None] | None:
-        """The function to call with an event; ``None`` without hooks, so that none is built."""
+        """The function that takes an event; ``None`` without hooks, so that none is built."""
         if self.options.hooks or _log.isEnabledFor(logging.DEBUG):
             return self.emit
         return None
@@ -216,7 +217,7 @@ class Service:
         """Return ``record`` as the journal may keep it: without the API key in a file."""
         return self.account.mask.record(record) if self.options.journal.is_durable else record
 
-    # What happens to tasks
+    # Events of tasks
 
     def task_updated(self, record: TaskRecord, context: Context | None) -> None:
         """Emit ``TaskUpdated``."""
@@ -292,29 +293,29 @@ class Service:
         self.options.journal.record_lost(self.account.base, record.id, error)
 
     def stream_finished(self, tracked: TrackedTask, completion: ChatCompletion) -> None:
-        """Keep what a stream delivered that was read to its end: the service drops reasoning."""
+        """Keep the completion of a stream that was read to its end: the service drops reasoning."""
         tracked.set_streamed(completion)
         if tracked.outcome is not None:
             return
-        # The task has finished too, so that the next poll brings the outcome.
+        # The task has finished too, so the next poll finds its outcome.
         self.runtime.poller.poll_now(tracked)
         if not tracked.waiters:
             self.options.journal.record_streamed(
                 self.account.base, tracked.id, self.masked(completion)
             )
 
-    async def _fetch(self, path: str, reader: Decoder[S]) -> S:
+    async def _fetch(self, path: str, decoder: Decoder[S]) -> S:
         self.runtime.enter()
-        return await self._send(RequestSpec(effect=Effect.READ, method="GET", path=path), reader)
+        return await self._send(RequestSpec(effect=Effect.READ, method="GET", path=path), decoder)
 
     async def _send(
-        self, call: RequestSpec, reader: Decoder[S], on_retry: OnRetry | None = None
+        self, spec: RequestSpec, decoder: Decoder[S], on_retry: OnRetry | None = None
     ) -> S:
         options = self.options
         return await self.runtime.transport.fetch(
             self.account,
-            call,
-            reader,
+            spec,
+            decoder,
             retry=options.retry,
             timeouts=options.timeouts,
             emit=self.event_sink,
@@ -323,24 +324,24 @@ class Service:
 
 
 def check_task_id(task_id: object) -> str:
-    """Return ``task_id``, or raise ``InvalidTaskIdError`` if it must not enter a path."""
-    # Ids come from files and databases too, where a missing one is no text.
+    """Return ``task_id``, or raise ``InvalidTaskIdError`` if it is not safe in a path."""
+    # Ids come from files and databases too, where a missing one may be None or NaN.
     if isinstance(task_id, str) and is_task_id(task_id):
         return str.__str__(task_id)
     raise InvalidTaskIdError(
         f"{str(task_id)[:80]!r} is not a task id: "
-        "1 to 256 letters, digits and . _ : - as the service gave it"
+        "pass the id that the service gave, 1 to 256 letters, digits and . _ : -"
         + ("" if isinstance(task_id, str) else f", got {type(task_id).__name__}")
     )
 
 
-def _same_task(task: Task, task_id: str) -> Task:
-    """Return ``task``, which need not repeat its id; an answer with another one is refused."""
+def _with_id(task: Task, task_id: str) -> Task:
+    """Return ``task`` with its id, which the response may lack; reject that of another task."""
     if task.id == task_id:
         return task
-    said = task.id or task.extra.get("id")
-    if said:
+    other = task.id or task.extra.get("id")
+    if other:
         raise InvalidResponseError(
-            f"asked for task {task_id}, the service answered with {str(said)[:80]!r}"
+            f"the service answered the query of task {task_id} with task {str(other)[:80]!r}"
         )
     return changed(task, id=task_id)

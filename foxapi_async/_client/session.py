@@ -1,4 +1,4 @@
-"""The session: what you open, use and close."""
+"""The session: what users open, use and close, and the check of its settings."""
 # pyright: reportPrivateUsage=false
 
 import asyncio
@@ -6,10 +6,11 @@ import ssl as _ssl
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from inspect import iscoroutinefunction
 from os import PathLike
 from types import TracebackType
-from typing import Any, Self, final
+from typing import Any, Final, Self, cast, final
 
 import aiohttp
 
@@ -18,10 +19,9 @@ from foxapi_async._client.recover import Recovery, recover
 from foxapi_async._client.resources import LLM, Models, Tasks
 from foxapi_async._client.runtime import Runtime
 from foxapi_async._client.service import Options, Service
-from foxapi_async._client.settings import check_settings, hooks_of
 from foxapi_async._client.stats import Stats
 from foxapi_async._client.uncopied import Uncopied
-from foxapi_async._clock import Clock, LoopClock
+from foxapi_async._clock import Clock, LoopClock, is_clock
 from foxapi_async._journal import make_recorder
 from foxapi_async._logging import configure_from_env
 from foxapi_async._transport import Account, Transport
@@ -36,6 +36,7 @@ from foxapi_async.config import (
     Validation,
     environment,
 )
+from foxapi_async.errors import ConfigError
 from foxapi_async.hooks import Hook
 
 _ACCOUNT_OPTIONS = frozenset({"api_key", "base_url", "allow_http"})
@@ -47,22 +48,34 @@ _SHARED = frozenset({"limits", "http", "trust_env", "ssl", "clock"})
 class FoxSession(Uncopied):
     """One account at the service, with its connections and its poller.
 
-    Use it as ``async with FoxSession() as fox`` or call ``aclose()``. It may be built outside an
-    event loop; it belongs to the first loop that it is used in.
+    Use it as ``async with FoxSession() as fox``, or call ``aclose()``. It may be built outside an
+    event loop, and belongs to the first loop that it is used in. Empty environment variables count
+    as unset.
 
-    ``api_key`` and ``base_url`` default to ``FOXAPI_API_KEY`` and ``FOXAPI_BASE_URL``; empty
-    variables count as unset. The key may be a ``SecretStr`` of pydantic, the URL an object of
-    yarl, httpx or pydantic; a ``/v1`` at its end is dropped. Plain http is refused but to this
-    machine, unless ``allow_http`` or ``FOXAPI_ALLOW_HTTP=1``. A setting of a wrong type is a
-    ``ConfigError``.
+    Args:
+        api_key: The API key, as a text or a ``SecretStr`` of pydantic; ``FOXAPI_API_KEY`` by
+            default.
+        base_url: The URL of the service, as a text or a URL object of yarl, httpx or pydantic;
+            ``FOXAPI_BASE_URL`` by default. A ``/v1`` at its end is dropped.
+        timeouts: The timeouts of requests and of waits.
+        retry: How failed calls are retried.
+        polling: How tasks are polled.
+        streaming: How streams are followed.
+        limits: What the session may use at a time.
+        validation: How requests are checked before they are sent.
+        journal: An SQLite file, such as ``"tasks.db"`` (extra ``journal``). Each submission is
+            recorded there before it is sent, so that a killed process loses nothing that is paid
+            for. ``"tasks.db?synchronous=full"`` survives a power failure too.
+        hooks: Functions that get the events of the session.
+        http: A borrowed ``aiohttp.ClientSession``, which stays yours to close.
+        allow_http: Whether plain http is allowed to other machines; ``FOXAPI_ALLOW_HTTP`` by
+            default.
+        trust_env: Whether the proxies of the environment are used, as in aiohttp.
+        ssl: The TLS settings, as in aiohttp.
+        clock: The clock of all timeouts and delays.
 
-    ``validation`` says how requests are checked before they are sent. ``hooks`` are told what
-    happens. ``http`` lends an ``aiohttp.ClientSession``, which stays yours to close; ``trust_env``
-    and ``ssl`` are aiohttp's.
-
-    ``journal`` names an SQLite file, such as ``"tasks.db"``: each submission is written down before
-    it is sent, so that a killed process loses nothing that was paid for (extra ``journal``).
-    ``"tasks.db?synchronous=full"`` outlives a power cut too.
+    Raises:
+        ConfigError: A setting has the wrong type or cannot work.
     """
 
     _instead = "use with_options() for other settings, or build one in each process"
@@ -86,7 +99,7 @@ class FoxSession(Uncopied):
         ssl: _ssl.SSLContext | None = None,
         clock: Clock | None = None,
     ) -> None:
-        check_settings(
+        _check_settings(
             timeouts=timeouts,
             retry=retry,
             polling=polling,
@@ -111,7 +124,7 @@ class FoxSession(Uncopied):
             streaming=streaming,
             validation=validation,
             journal=make_recorder(journal, clock),
-            hooks=hooks_of(hooks),
+            hooks=_hooks_of(hooks),
         )
         self._owner = True
         self._created_at = _creation_stack() if _is_debug_mode() else ""
@@ -124,11 +137,20 @@ class FoxSession(Uncopied):
         self.models: Models = Models(service)
 
     def with_options(self, **options: Any) -> Self:
-        """Return a copy with other ``options``, which shares the connections and the poller.
+        """Return a copy with other options, which shares the connections and the poller.
 
-        Takes the names of the constructor, but for those of the connections themselves (``limits``,
-        ``http``, ``trust_env``, ``ssl``, ``clock``). Closing the copy closes nothing; closing the
-        original closes both.
+        Closing the copy closes nothing; closing the original closes both.
+
+        Args:
+            **options: Arguments of ``FoxSession``, except ``limits``, ``http``, ``trust_env``,
+                ``ssl`` and ``clock``, which belong to the shared connections.
+
+        Returns:
+            The copy.
+
+        Raises:
+            TypeError: An option is unknown or belongs to the connections.
+            ConfigError: An option has the wrong type or cannot work.
         """
         for name in options:
             if name in _SHARED:
@@ -137,10 +159,10 @@ class FoxSession(Uncopied):
                 )
             if name not in _ACCOUNT_OPTIONS | _OPTIONS:
                 raise TypeError(f"unknown option {name!r}")
-        check_settings(**options)
+        _check_settings(**options)
         named = {name: options.pop(name) for name in _ACCOUNT_OPTIONS & options.keys()}
         if "hooks" in options:
-            options["hooks"] = hooks_of(options["hooks"])
+            options["hooks"] = _hooks_of(options["hooks"])
         if "journal" in options:
             options["journal"] = make_recorder(options["journal"], self._service.clock)
         account = self._service.account
@@ -157,40 +179,50 @@ class FoxSession(Uncopied):
 
     @property
     def unclaimed(self) -> Sequence[TaskHandle[Any]]:
-        """Handles of generations whose caller had gone before it got one, or its result.
+        """The handles of billed generations that no caller has got, the newest last.
 
-        They are billed; await them, or keep their ids. ``submit`` leaves one here when it was
-        cancelled and the generation was accepted all the same, ``generate`` also when its wait was
-        cut short. One that has been awaited to its end is dropped, and so are the oldest of more
-        than 10,000: their ids were in the log, and are in the journal if there is one.
+        Await them, or keep their ids. ``submit`` adds one when it is cancelled and the generation
+        is accepted nevertheless, ``generate`` also when its wait is cut short. A handle is removed
+        when its outcome is known, and the oldest when there are more than 10,000. All ids are in
+        the log, and in the journal if there is one.
         """
         return self._service.runtime.unclaimed.handles()
 
     async def recover(self, *, finished: bool = False) -> Recovery:
-        """Return what earlier sessions left in the journal: handles, and what nobody can know.
+        """Return the submissions of earlier sessions that the journal holds. Sends nothing.
 
-        Call it when a script starts again, before it submits. ``handles`` are bound to this session
-        and await like any other; with ``finished`` those of finished tasks come too, and answer
-        from the journal, and those of tasks that the service did not know at the last wait
-        (``TaskLostError``), which are asked for again. ``unknown`` lists the submissions that may
-        have been accepted and billed. Only what was submitted to this session's ``base_url`` is
-        returned, and nothing that another living process is just submitting. Sends nothing.
-        ``ConfigError`` without a journal, ``JournalError`` if it cannot be read.
+        Call it when a program starts again, before it submits. Only submissions to the ``base_url``
+        of this session are returned, without those that another running process is sending.
+
+        Args:
+            finished: Whether the handles of finished tasks are returned too, whose results come
+                from the journal, and of tasks that the service did not know at the last wait
+                (``TaskLostError``), which are polled again.
+
+        Returns:
+            The handles, bound to this session, and the submissions that may have been accepted and
+            billed.
+
+        Raises:
+            ConfigError: The session has no journal.
+            JournalError: The journal cannot be read.
         """
         self._service.runtime.enter()
         return await recover(self._service, finished=finished)
 
     def stats(self) -> Stats:
-        """Return what this session has done so far and what it is doing now."""
+        """Return the counters of this session and its ``with_options`` copies."""
         return self._service.runtime.stats()
 
     async def aclose(self) -> None:
         """Close the session; further calls do nothing.
 
-        Whoever still waits gets ``SessionClosedError``. POSTs under way get five seconds to land,
-        so that their task ids are not lost; after that, or when this is cancelled, those of which a
-        byte may have left raise ``SubmitOutcomeUnknownError``. Then the journal writes down what it
-        still holds: ``JournalError`` if it cannot; everything is closed all the same.
+        Waiters get ``SessionClosedError``. POSTs under way have five seconds to complete, so that
+        no task id is lost. After that, or when this call is cancelled, a POST of which a byte may
+        have left raises ``SubmitOutcomeUnknownError``. Then the journal is written and closed.
+
+        Raises:
+            JournalError: The journal could not be written. Everything is closed nevertheless.
         """
         if self._owner:
             await self._service.runtime.aclose()
@@ -243,3 +275,62 @@ def _creation_stack() -> str:
     """Return the stack of the code that builds a session, for the warning of an unclosed one."""
     stack = traceback.extract_stack(sys._getframe(2))
     return "\nIt was created at (most recent call last):\n" + "".join(stack.format()).rstrip()
+
+
+def _check_settings(**settings: object) -> None:
+    """Raise ``ConfigError`` for the first setting of a wrong type; its text names the right one."""
+    for name, value in settings.items():
+        if name in _RULES:
+            fits, wanted = _RULES[name]
+            if not fits(value):
+                raise ConfigError(f"{name} must be {wanted}, got {_shown(value)}")
+
+
+def _hooks_of(hooks: object) -> tuple[Hook, ...]:
+    """Return the hooks; ``ConfigError`` if one of them cannot be called with an event."""
+    if callable(hooks) or not isinstance(hooks, Iterable):
+        raise ConfigError(f"hooks must be a list of functions, got {_shown(hooks)}: pass [hook]")
+    listed = tuple(cast("Iterable[object]", hooks))
+    for number, hook in enumerate(listed):
+        if not callable(hook):
+            raise ConfigError(
+                f"hooks[{number}] must be a function of one event, got {_shown(hook)}"
+            )
+        if iscoroutinefunction(hook):
+            raise ConfigError(
+                f"hooks[{number}] must not be a coroutine function, which would never be awaited: "
+                "start a task in a plain function"
+            )
+    return cast("tuple[Hook, ...]", listed)
+
+
+def _one_of(kind: type, *, optional: bool = False) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, kind) or (optional and value is None)
+
+
+def _shown(value: object) -> str:
+    # Never the value itself, because a misplaced argument may be the API key.
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+
+
+_RULES: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
+    "timeouts": (_one_of(Timeouts), "Timeouts(...), as in Timeouts(wait=60)"),
+    "retry": (_one_of(RetryPolicy), "RetryPolicy(...), as in RetryPolicy(attempts=3)"),
+    "polling": (_one_of(PollPolicy), "PollPolicy(...), as in PollPolicy(pacing=Fixed(5))"),
+    "streaming": (_one_of(StreamPolicy), "StreamPolicy(...), as in StreamPolicy(idle_timeout=30)"),
+    "limits": (_one_of(Limits), "Limits(...), as in Limits(max_unfinished=50)"),
+    "validation": (
+        lambda value: isinstance(value, str) and value in {"known", "strict", "off"},
+        "'known', 'strict' or 'off'",
+    ),
+    "allow_http": (_one_of(bool, optional=True), "True, False or None"),
+    "trust_env": (_one_of(bool), "True or False"),
+    "ssl": (
+        _one_of(_ssl.SSLContext, optional=True),
+        "an ssl.SSLContext or None, as in ssl.create_default_context(cafile=...)",
+    ),
+    "clock": (
+        lambda value: value is None or is_clock(value),
+        "an object with time(), unix() and call_at(), or None",
+    ),
+}

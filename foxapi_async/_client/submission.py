@@ -32,7 +32,7 @@ from foxapi_async.hooks import SubmitOutcomeUnknown, TaskSubmitted, TaskUnrecord
 
 _log = logging.getLogger("foxapi_async")
 
-_OTHER_KEY: Final = "Use another key, or send the very request that the key stands for."
+_OTHER_KEY: Final = "Use another key, or send exactly the request that the key stands for."
 _FIRST_DELAY: Final = 0.02
 _MAX_DELAY: Final = 0.5
 
@@ -58,27 +58,27 @@ class Submission:
     async def run(self, on_orphaned: Callable[[Task], object]) -> Task | Entry:
         """Submit and return the task.
 
-        A key that was used before gives its journal entry, and nothing is sent; while another
-        submission with that key is under way, this one waits for its end. An entry that is replaced
-        does not use up the key: one that had failed at the first look with ``retry_failed``, or the
-        entry that was given. Cancelling returns at once and does not stop the POST: if it is
-        accepted, ``on_orphaned`` is called with its task.
+        If the key has an entry in the journal, that entry is returned and nothing is sent; while
+        another submission with the key is under way, this one waits for its end. Two entries do not
+        count: with ``retry_failed`` one that has failed before this call, and the one that
+        ``replaces`` names. If this call is cancelled, it returns at once, and the POST goes on: if
+        it is accepted, ``on_orphaned`` is called with its task.
 
         Raises:
-            FoxAPIError: What ``_post`` raises.
+            FoxAPIError: The errors of ``LLM.submit``.
         """
         delay = _FIRST_DELAY
         while True:
-            used: Task | Entry | None = await self._find()
-            if used is None:
-                used = await self._service.runtime.submitter.run(
+            found: Task | Entry | None = await self._find()
+            if found is None:
+                found = await self._service.runtime.submitter.run(
                     self._post, lambda post: self._on_orphaned(post, on_orphaned)
                 )
-            if isinstance(used, Task):
-                return used
-            if self._resolve_existing(used):
-                return used
-            if used.stage is Stage.SENT:
+            if isinstance(found, Task):
+                return found
+            if self._resolve_existing(found):
+                return found
+            if found.stage is Stage.SENT:
                 await sleep(self._service.clock, delay)
                 delay = min(2 * delay, _MAX_DELAY)
 
@@ -96,19 +96,19 @@ class Submission:
             return None
         return entry
 
-    def _resolve_existing(self, used: Entry) -> bool:
+    def _resolve_existing(self, entry: Entry) -> bool:
         """Tell whether the entry of the key has a task; raise if it never will."""
-        if used.stage is Stage.UNREADABLE:
+        if entry.stage is Stage.UNREADABLE:
             raise JournalError(
-                f"key {self._key!r} is that of entry {used.id} in the journal, which cannot be "
-                f"read, so nothing was submitted: {used.fault}; {MEND.format(entry=used.id)}"
+                f"entry {entry.id} of the journal has key {self._key!r} and cannot be read, so "
+                f"nothing was submitted: {entry.fault}; {MEND.format(entry=entry.id)}"
             )
-        if used.fingerprint != self._fingerprint:
-            raise RequestValidationError([_conflict(used)], advice=_OTHER_KEY)
-        if used.stage is Stage.UNKNOWN:
-            fault = FoxAPIError(used.fault or "the answer was lost")
-            raise self._unknown(fault, used.sent_at, "earlier ", task_id=used.task_id)
-        return used.stage is not Stage.SENT
+        if entry.fingerprint != self._fingerprint:
+            raise RequestValidationError([_conflict(entry)], advice=_OTHER_KEY)
+        if entry.stage is Stage.UNKNOWN:
+            fault = FoxAPIError(entry.fault or "its response was lost")
+            raise self._unknown(fault, entry.sent_at, "earlier ", task_id=entry.task_id)
+        return entry.stage is not Stage.SENT
 
     async def _post(self) -> Task | Entry:
         """Record the intent, send the request, and record the outcome.
@@ -164,14 +164,15 @@ class Submission:
         if not is_task_id(task.id):
             shown = self._service.account.redact(task.id)[:80]
             raise OutcomeUnknown(
-                InvalidResponseError(f"the service named an impossible task id {shown!r}")
+                InvalidResponseError(f"the response has {shown!r}, which cannot be a task id")
             )
         if not task.status:
             raise OutcomeUnknown(
                 InvalidResponseError(
-                    f"the service answered with {task.object[:80]!r}, id {task.id}, and no task"
+                    f"the response is {task.object[:80]!r} with id {task.id}, and no task"
                 )
             )
+        self._service.runtime.admission.accepted(task, self._service)
         return task
 
     def _cancelled_error(self, *, sent: bool) -> Exception:
@@ -182,15 +183,15 @@ class Submission:
         return SessionClosedError("the session was closed before the generation was sent")
 
     async def _record(self, writing: Awaitable[None], task: Task | None = None) -> None:
-        """Record the outcome of the POST; an error of the journal must not hide it."""
+        """Record the outcome; log an error of the journal, which must not hide the outcome."""
         try:
             await writing
         except asyncio.CancelledError:
             # Other code cancels every task of the loop. The journal completes the write itself.
             _log.debug("the journal write of a submission was not awaited")
         except JournalError as error:
-            what = "a submission ended" if task is None else f"task {task.id} was accepted"
-            _log.error("%s and that could not be written down: %s", what, error)
+            what = "the end of a submission" if task is None else f"accepted task {task.id}"
+            _log.error("the journal could not record %s: %s", what, error)
             if task is not None:
                 self._service.emit(
                     TaskUnrecorded(task_id=task.id, model=self._request.model, key=self._key)
@@ -209,7 +210,7 @@ class Submission:
         task = "" if task_id is None else f" as task {task_id}"
         return SubmitOutcomeUnknownError(
             f"the {when}generation may have been accepted{task}, and billed: {fault}; "
-            "do not submit it again before you have looked",
+            "look in your account before you submit it again",
             fault=fault,
             request=self._request,
             key=self._key,
@@ -225,7 +226,7 @@ class Submission:
             return
         error = post.exception()
         if error is not None:
-            _log.warning("a submission whose caller had gone ended with %r", error)
+            _log.warning("a submission whose caller was cancelled ended with %r", error)
             return
         task = post.result()
         if isinstance(task, Entry):
@@ -237,7 +238,7 @@ class Submission:
 def warn_unclaimed(task_id: str) -> None:
     """Warn of a task that was accepted after its caller was cancelled."""
     warnings.warn(
-        f"task {task_id} was accepted, and is billed, after its caller had gone: "
+        f"task {task_id} was accepted, and is billed, after its caller was cancelled: "
         "its handle is in fox.unclaimed",
         RuntimeWarning,
         stacklevel=1,
@@ -251,11 +252,11 @@ def _find_task_id(fault: FoxAPIError) -> str | None:
     return None
 
 
-def _conflict(used: Entry) -> Violation:
-    when = datetime.fromtimestamp(used.sent_at, UTC).isoformat(" ", "seconds")
+def _conflict(entry: Entry) -> Violation:
+    when = datetime.fromtimestamp(entry.sent_at, UTC).isoformat(" ", "seconds")
     return Violation(
         code="key_conflict",
         param="key",
-        message=f"{used.key!r} was used for another request, sent at {when}: a key stands for one "
-        "request, so use another key for this one",
+        message=f"{entry.key!r} stands for another request, sent at {when}: use another key for "
+        "this one",
     )

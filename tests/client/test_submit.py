@@ -160,7 +160,7 @@ async def test_an_answer_to_a_look_need_not_repeat_the_id(
             fault_proxy.clear()
             fault_proxy.on("GET", "/v1/tasks/*", CannedResponse.http(200, body))
             if other in {b'"id":"another",', b'"id":7,'}:
-                with pytest.raises(InvalidResponseError, match="asked for task task-1"):
+                with pytest.raises(InvalidResponseError, match="query of task task-1"):
                     await fox.tasks.get("task-1")
             else:
                 assert (await fox.tasks.get("task-1")).id == "task-1"
@@ -360,7 +360,7 @@ async def test_a_cancelled_caller_leaves_its_task_unclaimed(
 
 
 async def test_closing_lets_posts_land(fault_proxy: FaultProxy, gateway: Gateway) -> None:
-    """aclose() waits for a POST whose caller has gone, so that its id is not lost."""
+    """aclose() waits for a POST whose caller was cancelled, so that its id is not lost."""
     fox = FoxSession("sk-x", base_url=fault_proxy.url)
     fault_proxy.on("POST", "*", Stall(response=0), times=1)
     submitting = asyncio.create_task(fox.llm.submit(**PROMPT))
