@@ -114,7 +114,7 @@ def main() -> int:
         {"rounds": options.rounds, "rows": {name: cells for name, *cells in rows}},
         goals=goals,
     )
-    return report.verdict(goals)
+    return report.print_goals(goals)
 
 
 if __name__ == "__main__":

@@ -156,7 +156,7 @@ def main() -> int:
         {"rounds": options.rounds, "figures": figures},
         goals=goals,
     )
-    return report.verdict(goals)
+    return report.print_goals(goals)
 
 
 if __name__ == "__main__":

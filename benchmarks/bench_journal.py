@@ -125,7 +125,7 @@ def main() -> int:
         },
         goals=goals,
     )
-    return report.verdict(goals)
+    return report.print_goals(goals)
 
 
 if __name__ == "__main__":

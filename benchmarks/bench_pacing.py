@@ -1,7 +1,7 @@
 """What does adaptive pacing cost next to the best that could be done, and next to a backoff?
 
-Simulated durations, and the product's own pacer. A look costs nothing but its price here: what it
-takes on the network is the same for every policy.
+Simulated durations, and the product's own pacer. A poll costs only its price here: its cost
+on the network is the same for every policy.
 """
 
 import argparse
@@ -234,7 +234,7 @@ def main() -> int:
         goals=goals,
     )
     draw(study, compared["two kinds"])
-    return report.verdict(goals)
+    return report.print_goals(goals)
 
 
 def show(
@@ -302,7 +302,7 @@ def described(name: str, polls: float, middle: float) -> str:
 def draw(study: Study, two_kinds: dict[str, float]) -> None:
     """Draw the two plots of the docs."""
     ASSETS.mkdir(exist_ok=True)
-    plot_pacing.draw_looks(
+    plot_pacing.draw_polls(
         ASSETS / "pacing-looks.svg",
         BIMODAL,
         {

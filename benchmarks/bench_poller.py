@@ -73,7 +73,7 @@ async def ours(origin: str, handles: int, rate: float) -> dict[str, float]:
             handle = LLMHandle(service, name, task=Task(id=name, status="pending"))
             waits.append(asyncio.create_task(handle.result()))
             if len(waits) % BATCH == 0:
-                # What comes due while the loop is held up goes together at every later look too.
+                # Polls that become due while the loop is blocked stay together later too.
                 await asyncio.sleep(0)
         await asyncio.sleep(2)
         # What came due meanwhile may still have to be done. Where more is asked for than can be
@@ -250,7 +250,7 @@ def main() -> int:
         goals=goals,
     )
     report.figures("poller", head, rows)
-    return report.verdict(goals)
+    return report.print_goals(goals)
 
 
 if __name__ == "__main__":

@@ -185,7 +185,7 @@ def main() -> int:
         goals=goals,
     )
     report.figures("task", head, rows)
-    return report.verdict(goals)
+    return report.print_goals(goals)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The inspection problem, simulated: tasks of a known distribution, and how they are looked at."""
+"""The inspection problem, simulated: tasks of a known distribution, and when they are polled."""
 
 import heapq
 from collections.abc import Callable, Sequence
@@ -68,13 +68,13 @@ Distribution = Lognormal | Mixture
 
 @dataclass(frozen=True)
 class Outcome:
-    """How each task fared: how often it was looked at, and how late its end was seen."""
+    """How often each task was polled, and how late its end was detected."""
 
     polls: Floats
     delays: Floats
 
     def cost(self, price: float) -> float:
-        """Return the mean delay, with the looks at their price in seconds."""
+        """Return the mean delay plus the polls at their cost in seconds."""
         return float(self.delays.mean() + price * self.polls.mean())
 
     def after(self, tasks: int) -> "Outcome":
@@ -95,28 +95,28 @@ def join(outcomes: Sequence[Outcome]) -> Outcome:
 
 
 def simulate(pacer: Pacer, durations: Sequence[float], seed: int) -> Outcome:
-    """Look at the tasks as ``pacer`` says, some ten of them at a time, and let it learn.
+    """Poll the tasks by ``pacer``, about ten at a time, and let it learn.
 
-    A look takes no time. The pacer knows no more than in a session: age, looks so far, and between
-    which two looks each task finished.
+    A poll takes no time. The pacer gets the same data as in a session: the age, the number of
+    polls, and the two polls between which each task finished.
     """
     dice = Random(seed)
     polls, delays = [0] * len(durations), [0.0] * len(durations)
     start = 0.0
-    due: list[tuple[float, int, float, float, int]] = []  # time, task, age, age before, looks
+    due: list[tuple[float, int, float, float, int]] = []  # time, task, age, age before, count
     for task, duration in enumerate(durations):
         due.append((start, task, 0.0, 0.0, 0))
         start += dice.expovariate(IN_FLIGHT / duration)
     heapq.heapify(due)
     while due:
-        now, task, age, before, looks = due[0]
-        if looks and age >= durations[task]:
-            polls[task], delays[task] = looks, age - durations[task]
+        now, task, age, before, count = due[0]
+        if count and age >= durations[task]:
+            polls[task], delays[task] = count, age - durations[task]
             pacer.learn("model", age, before)
             heapq.heappop(due)
             continue
-        interval = pacer.interval(PollContext("model", age, looks), dice.random())
-        heapq.heapreplace(due, (now + interval, task, age + interval, age, looks + 1))
+        interval = pacer.interval(PollContext("model", age, count), dice.random())
+        heapq.heapreplace(due, (now + interval, task, age + interval, age, count + 1))
     return Outcome(np.array(polls, float), np.array(delays))
 
 
@@ -137,7 +137,7 @@ def grid(distribution: Distribution) -> tuple[Floats, Floats, Floats]:
 
 @cache
 def optimum(distribution: Distribution, price: float) -> Floats:
-    """Return the ages at which to look, for the least expected delay and price of looks.
+    """Return the ages of the polls for the least expected delay and cost of polls.
 
     Dynamic programming from the end: ``least`` is the expected cost from each age on, times the
     share of tasks that get there.
@@ -160,14 +160,14 @@ def optimum(distribution: Distribution, price: float) -> Floats:
 
 
 def keep_to(planned: Floats, durations: Sequence[float]) -> Outcome:
-    """Look at every task at the same planned ages."""
+    """Poll every task at the same planned ages."""
     ends = np.array(durations)
-    looks = np.minimum(np.searchsorted(planned, ends), len(planned) - 1)
-    return Outcome(looks + 1.0, planned[looks] - ends)
+    counts = np.minimum(np.searchsorted(planned, ends), len(planned) - 1)
+    return Outcome(counts + 1.0, planned[counts] - ends)
 
 
 def blind_bound(distribution: Distribution) -> float:
-    """Return the least product of looks and mean delay, as a share of a fixed interval's.
+    """Return the least product of polls and mean delay, as a share of a fixed interval's.
 
     No policy that sees nothing of a task but whether it has finished gets below it.
     """
@@ -182,7 +182,7 @@ def blind_bound(distribution: Distribution) -> float:
 def price_for(
     polls: float, outcome: Callable[[float], Outcome], *, lowest: float = 0.01, highest: float = 1.0
 ) -> float:
-    """Return the lowest price, to 1 %, at which a task takes no more than ``polls`` looks."""
+    """Return the lowest price, to 1 %, at which a task takes no more than ``polls`` polls."""
     while highest > lowest * 1.01:
         middle = exp((log(lowest) + log(highest)) / 2)
         if outcome(middle).polls.mean() > polls:

@@ -28,8 +28,8 @@ class Panel:
     marked: dict[float, Outcome]
 
 
-def draw_looks(path: Path, distribution: Distribution, policies: dict[str, Pacer]) -> None:
-    """Draw when tasks finish, and when two policies look at one that does not."""
+def draw_polls(path: Path, distribution: Distribution, policies: dict[str, Pacer]) -> None:
+    """Draw when tasks finish, and when two policies poll a task that does not."""
     figure, axes = plt.subplots(figsize=(8, 3.4))
     until = 40.0
     ages = np.linspace(0.01, until, 400)
@@ -38,8 +38,8 @@ def draw_looks(path: Path, distribution: Distribution, policies: dict[str, Pacer
     top = float(density.max())
     for row, (name, policy) in enumerate(policies.items()):
         level, color = -top * (0.15 + 0.24 * row), (OURS, PLAIN)[row]
-        looks = planned(policy, until)
-        axes.plot(looks, [level] * len(looks), "|", color=color, markersize=14, markeredgewidth=1.6)
+        polls = planned(policy, until)
+        axes.plot(polls, [level] * len(polls), "|", color=color, markersize=14, markeredgewidth=1.6)
         axes.annotate(
             name, (until, level), (8, 0), textcoords="offset points", color=color, va="center"
         )
@@ -48,7 +48,7 @@ def draw_looks(path: Path, distribution: Distribution, policies: dict[str, Pacer
     axes.set_xlim(0, until)
     axes.set_yticks([])
     axes.set_xlabel("age of the task, seconds")
-    axes.set_title("Looks gather where tasks finish", loc="left", fontsize=11)
+    axes.set_title("Polls concentrate where tasks finish", loc="left", fontsize=11)
     bare(axes)
     axes.spines["left"].set_visible(False)
     save(figure, path)

@@ -84,8 +84,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def verdict(goals: Sequence[Goal]) -> int:
-    """Print which goals were met; return the exit code, which is 1 when one was missed."""
+def print_goals(goals: Sequence[Goal]) -> int:
+    """Print which goals are met; return the exit code, which is 1 if one is missed."""
     rows = [
         (goal.name, f"{goal.measured:g}", goal.bound, "met" if goal.met else "MISSED")
         for goal in goals

@@ -136,9 +136,9 @@ def test_every_guard_barks(checkout: Path, tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    verdicts = set(re.findall(r"^(FAILED|ERROR) \S+::test_(\w+)", done.stdout, re.MULTILINE))
+    outcomes = set(re.findall(r"^(FAILED|ERROR) \S+::test_(\w+)", done.stdout, re.MULTILINE))
     # Whether the task of that test has ended by then is a matter of chance.
-    assert verdicts - {("ERROR", "overruns_in_a_thread")} == {
+    assert outcomes - {("ERROR", "overruns_in_a_thread")} == {
         ("FAILED", "blocks"),
         ("ERROR", "leaves_a_task"),
         ("ERROR", "leaves_a_connection"),

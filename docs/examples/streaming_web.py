@@ -81,5 +81,5 @@ def make_app() -> web.Application:
 
 
 if __name__ == "__main__":
-    # A visitor who leaves cancels the handler, which closes the stream at once.
+    # A visitor that disconnects cancels the handler, which closes the stream at once.
     web.run_app(make_app(), host="127.0.0.1", port=8080, handler_cancellation=True)

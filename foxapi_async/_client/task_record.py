@@ -70,8 +70,8 @@ class TaskRecord:
     """The last snapshot of one task of one account, what its stream delivered, and its outcome.
 
     A snapshot is classified once, when it arrives. The first final one settles the outcome, which
-    every handle of the task returns. Each listener is told of it once, however many handles there
-    are.
+    every handle of the task returns. Each listener is called once, for any number of
+    handles.
     """
 
     __slots__ = (
@@ -137,9 +137,9 @@ class TaskRecord:
         return self._listener is not None
 
     def add_listener(self, listener: TaskListener, context: Context | None) -> None:
-        """Tell ``listener`` of what happens from now on, and of an outcome that is known.
+        """Call ``listener`` for later changes, and for an outcome that is known already.
 
-        The first listener is told in the context of the record. Adding one again does nothing.
+        The first listener is called in the context of the record. Adding one again does nothing.
         """
         if self._listener is None:
             self._listener = listener

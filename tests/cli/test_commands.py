@@ -220,7 +220,7 @@ async def test_a_failed_task_can_be_looked_at(gateway: Gateway, foxapi: Any) -> 
 
 
 async def test_models_have_their_rules_beside(gateway: Gateway, foxapi: Any) -> None:
-    """The service's list and the catalog's are told in one shape."""
+    """The models of the service and of the catalog have the same form."""
     served = await foxapi("models")
     assert served.records == (await foxapi("models", "--offline")).records
     assert [record["id"] for record in served.records] == [model.id for model in catalog()]
@@ -236,7 +236,7 @@ async def test_models_have_their_rules_beside(gateway: Gateway, foxapi: Any) -> 
 
 
 async def test_models_offline_need_no_key(foxapi: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``--offline`` asks nobody and needs no account."""
+    """``--offline`` sends no request and needs no account."""
     monkeypatch.delenv("FOXAPI_API_KEY", raising=False)
     done = await foxapi("models", "--offline", "--text")
     assert done.code == 0

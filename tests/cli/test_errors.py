@@ -199,8 +199,8 @@ async def test_no_account_is_2_and_says_where_to_go(
 async def test_no_message_shows_the_key_or_the_prompt(
     serve: Any, foxapi: Any, answering: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What goes wrong is told without what is secret, even if the service repeats it."""
-    key = "sk-of-somebody-0123456789"
+    """An error message has no secret, even if the service repeats it."""
+    key = "sk-of-an-account-0123456789"
     gateway = await serve(answering(401, message=f"the key {key} is unknown"))
     monkeypatch.setenv("FOXAPI_API_KEY", key)
     done = await foxapi("submit", "gpt-5.5", "my secret prompt", "--system", "my secret role")

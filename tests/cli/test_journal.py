@@ -134,7 +134,7 @@ async def test_a_lost_task_is_set_aside_and_deleted_on_demand(
 async def test_a_journal_that_is_not_there_is_not_made(
     gateway: Gateway, foxapi: Any, file: str, words: tuple[str, ...]
 ) -> None:
-    """A mistyped file is told, and no empty one is left behind."""
+    """A missing file is an error, and no empty file is created."""
     del gateway
     name, *rest = words
     done = await foxapi("journal", name, file, *rest)

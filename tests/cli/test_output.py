@@ -102,7 +102,7 @@ def test_records_and_words_exclude_each_other(capsys: pytest.CaptureFixture[str]
 
 
 def test_what_is_owed_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
-    """Whoever leaves early is told one command for all tasks that are to be waited for."""
+    """An interrupted command prints one command for all tasks that are left."""
     screen = Screen(json=True)
     for task_id in ("task-a", "task-b", "task-c"):
         screen.remember(task_id)

@@ -61,7 +61,7 @@ def test_a_missing_extra_is_one_line(environment: Environment, missing: str) -> 
 @pytest.mark.parametrize("option", ["-V", "--version"])
 @pytest.mark.parametrize("missing", ["typer", "nothing"])
 def test_the_version_needs_no_extra(environment: Environment, option: str, missing: str) -> None:
-    """The version is told whether the ``cli`` extra is installed or not."""
+    """The version is printed with and without the ``cli`` extra."""
     done = run_python(
         f"import sys; sys.modules[{missing!r}] = None; sys.argv[1:] = [{option!r}]\n"
         "from foxapi_async.__main__ import main\nsys.exit(main())",
@@ -151,8 +151,8 @@ async def test_ctrl_c_in_a_submit_waits_for_the_id(serve: Any, spawn: Spawn) -> 
         said = await asyncio.to_thread(process.stderr.readline)
         assert said.startswith("waiting for the task id")
         released.set()
-        told = await asyncio.to_thread(process.stderr.read)
-        assert re.fullmatch(r"the task goes on, .* foxapi wait task-llm-\S+\n", told)
+        rest = await asyncio.to_thread(process.stderr.read)
+        assert re.fullmatch(r"the task goes on, .* foxapi wait task-llm-\S+\n", rest)
         assert await asyncio.to_thread(process.stdout.read) == ""
         assert await asyncio.to_thread(process.wait) == 130
     assert gateway.stats.tasks == 1
@@ -160,7 +160,7 @@ async def test_ctrl_c_in_a_submit_waits_for_the_id(serve: Any, spawn: Spawn) -> 
 
 @only_posix
 async def test_ctrl_c_keeps_the_place_in_a_stream(serve: Any, spawn: Spawn, foxapi: Any) -> None:
-    """After Ctrl-C in a stream, the command that is told reads exactly what was missing."""
+    """After Ctrl-C in a stream, the printed command reads exactly the missing text."""
     gateway: Gateway = await serve(token_delay=0.02)
 
     def interrupt() -> tuple[int, str, list[str]]:
@@ -199,8 +199,8 @@ async def test_a_reader_that_leaves_ends_it_quietly(serve: Any, spawn: Spawn) ->
     assert re.fullmatch(r"task-llm-\S+\n", err)
 
 
-async def test_an_id_that_nobody_reads_is_not_lost(gateway: Gateway, spawn: Spawn) -> None:
-    """A submit whose stdout is closed writes the id to stderr: it leads to what was paid for."""
+async def test_a_task_id_is_not_lost_if_stdout_is_closed(gateway: Gateway, spawn: Spawn) -> None:
+    """A submit with a closed stdout writes the task id to stderr."""
 
     def close() -> str:
         with spawn("submit", "gpt-5.5", "hello") as process:

@@ -1,4 +1,4 @@
-"""``foxapi serve``: what it is told, and what it tells."""
+"""Laws of ``foxapi serve``: its options and its output."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ only_posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has oth
 
 
 class Caller:
-    """Somebody who speaks plain HTTP to a gateway, one connection a request."""
+    """A client that sends plain HTTP to a gateway, one connection for each request."""
 
     def __init__(self, url: str, key: str) -> None:
         self._address = url.removeprefix("http://")
@@ -39,7 +39,7 @@ class Caller:
 
 
 @only_posix
-def test_serve_does_what_it_is_told(spawn: Spawn, tmp_path: Path) -> None:
+def test_serve_follows_its_options(spawn: Spawn, tmp_path: Path) -> None:
     """Keys with credits, faults, a manual clock, a seed and the log all come from options."""
     file = tmp_path / "faults.toml"
     file.write_text('seed = 7\nfaults = ["models:503:nth=1"]\n', "utf-8")
@@ -48,10 +48,10 @@ def test_serve_does_what_it_is_told(spawn: Spawn, tmp_path: Path) -> None:
     with spawn("serve", "--port", "0", "--json", *options, *times) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        told = json.loads(process.stdout.readline())
-        caller = Caller(told["url"], "sk-own-secret")
-        assert told["environment"] == {
-            "FOXAPI_BASE_URL": told["url"],
+        started = json.loads(process.stdout.readline())
+        caller = Caller(started["url"], "sk-own-secret")
+        assert started["environment"] == {
+            "FOXAPI_BASE_URL": started["url"],
             "FOXAPI_API_KEY": "YOUR_KEY",
         }
         assert process.stderr.readline() == (
@@ -65,7 +65,7 @@ def test_serve_does_what_it_is_told(spawn: Spawn, tmp_path: Path) -> None:
         assert caller.call("GET", f"/v1/tasks/{task['id']}")[1]["status"] == "completed"
         assert caller.call("POST", "/v1/llm/generations", HELLO)[0] == 200
         assert caller.call("POST", "/v1/llm/generations", HELLO)[0] == 402
-        assert Caller(told["url"], "sk-other").call("GET", MODELS)[0] == 401
+        assert Caller(started["url"], "sk-other").call("GET", MODELS)[0] == 401
         process.terminate()
         lines = process.stderr.read()
     assert process.returncode == 0
@@ -76,7 +76,7 @@ def test_serve_does_what_it_is_told(spawn: Spawn, tmp_path: Path) -> None:
 
 @only_posix
 def test_serve_listens_within_a_second_of_its_imports(environment: Callable[[], Any]) -> None:
-    """Once everything is imported, the address is told after less than a second of work."""
+    """After the imports, the address is printed after less than a second of work."""
     code = (
         "import os, signal, sys, time\n"
         "import foxapi_async.cli.serve, foxapi_async.gateway.app, foxapi_async.testing\n"
