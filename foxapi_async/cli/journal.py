@@ -1,25 +1,25 @@
 """``foxapi journal``: inspect a journal, resume its tasks, delete entries."""
 
 import time
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
-import msgspec
 import typer
 
 from foxapi_async.cli import options
 from foxapi_async.cli.errors import ExitCode, UsageError
-from foxapi_async.cli.journal_settle import confirm, forget_unknown, retry_unknown, unsettled
-from foxapi_async.cli.output import Screen, local_time
-from foxapi_async.cli.render import key_values, table
+from foxapi_async.cli.journal_entries import (
+    entry_contents,
+    entry_members,
+    member_table,
+    show_entries,
+)
+from foxapi_async.cli.journal_settle import confirm, forget_unknown, retry_unknown, show_unknown
+from foxapi_async.cli.output import Screen
 from foxapi_async.cli.runner import Session, open_session, run
 from foxapi_async.cli.wait import wait_for
-from foxapi_async.errors import JournalError
-from foxapi_async.journal import Entry, EntryId, Journal, Stage, open_journal
-
-if TYPE_CHECKING:
-    from rich.text import Text
+from foxapi_async.journal import EntryId, Journal, Stage, open_journal
 
 Opened = AbstractAsyncContextManager[Journal]
 
@@ -200,45 +200,16 @@ def settle(
     elif forget:
         run(screen, lambda: forget_unknown(screen, open_journal(file), yes=yes))
     else:
-        run(screen, lambda: _show_unknown(screen, open_journal(file), file))
+        run(screen, lambda: show_unknown(screen, open_journal(file), file))
 
 
 async def _list(screen: Screen, opened: Opened, stages: Collection[Stage], file: str) -> ExitCode:
     async with opened as journal:
         entries = await journal.entries(stages=stages or None, omit_bodies=True)
-    _show_entries(screen, entries, file)
+    show_entries(screen, entries, file)
     if not entries:
         screen.note("the journal has no entries" if not stages else "no entries are at this stage")
     return ExitCode.OK
-
-
-def _show_entries(screen: Screen, entries: Collection[Entry], file: str) -> None:
-    for entry in entries:
-        screen.record(**_members(entry))
-    if entries:
-        screen.print(_entry_table(entries))
-    for entry in entries:
-        if entry.stage is Stage.UNREADABLE:
-            screen.note(
-                f"{entry.id}: {entry.fault}; check your account, then delete it with "
-                f"`foxapi journal prune {file} --entry {entry.id}`",
-                "",
-            )
-
-
-async def _show_unknown(screen: Screen, opened: Opened, file: str) -> ExitCode:
-    async with opened as journal:
-        unknown = await unsettled(journal)
-    _show_entries(screen, unknown, file)
-    if not unknown:
-        screen.note("no submission is unknown")
-        return ExitCode.OK
-    screen.note(
-        f"{len(unknown)} unknown: check your account, then `foxapi journal settle {file}"
-        "` with --forget-unknown or --retry-unknown",
-        "",
-    )
-    return ExitCode.UNKNOWN
 
 
 async def _show(screen: Screen, opened: Opened, name: str) -> ExitCode:
@@ -247,9 +218,9 @@ async def _show(screen: Screen, opened: Opened, name: str) -> ExitCode:
     if not found:
         raise UsageError(f"NAME {name[:80]!r}: the journal has no such entry, key or task id")
     for entry in found:
-        members = _members(entry) | _contents(entry)
+        members = entry_members(entry) | entry_contents(entry)
         screen.record(**members)
-        screen.print(_field_table(members))
+        screen.print(member_table(members))
     return ExitCode.OK
 
 
@@ -280,7 +251,7 @@ async def _resume(
 async def _export(screen: Screen, opened: Opened) -> ExitCode:
     async with opened as journal:
         async for entry in journal.scan():
-            screen.record(**_members(entry), **_contents(entry))
+            screen.record(**entry_members(entry), **entry_contents(entry))
     return ExitCode.OK
 
 
@@ -301,63 +272,3 @@ def _entry_id(name: str) -> EntryId:
     if entry_id is None:
         raise typer.BadParameter(f"--entry {name[:80]!r}: take it from `foxapi journal list`")
     return entry_id
-
-
-def _members(entry: Entry) -> dict[str, Any]:
-    return {
-        "entry": str(entry.id),
-        "key": entry.key,
-        "stage": entry.stage.value,
-        "model": entry.model,
-        "task_id": entry.task_id,
-        "sent_at": entry.sent_at,
-        "ended_at": entry.ended_at,
-        "service": entry.service,
-        "fingerprint": entry.fingerprint,
-        "fault": entry.fault,
-    }
-
-
-def _contents(entry: Entry) -> dict[str, Any]:
-    return {
-        "request": _content(entry, "request", entry.body),
-        "task": _content(entry, "task", entry.task),
-        "answer": _content(entry, "answer", entry.streamed_completion),
-    }
-
-
-def _content(entry: Entry, name: str, content: bytes | None) -> Any:
-    try:
-        return None if content is None else msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise JournalError(f"the {name} of entry {entry.id} is damaged") from None
-
-
-def _entry_table(entries: Iterable[Entry]) -> "Text":
-    # The ids come first, so that a terminal of 80 columns breaks none of them.
-    return table(
-        ("entry", "task", "stage", "sent", "key", "model"),
-        [
-            (
-                str(entry.id),
-                entry.task_id or "",
-                entry.stage.value,
-                local_time(entry.sent_at),
-                entry.key or "",
-                entry.model,
-            )
-            for entry in entries
-        ],
-    )
-
-
-def _field_table(members: dict[str, Any]) -> "Text":
-    return key_values({name: _shown(name, value) for name, value in members.items()})
-
-
-def _shown(name: str, value: Any) -> str:
-    if value is None:
-        return ""
-    if name in {"sent_at", "ended_at"}:
-        return local_time(value)
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

@@ -1,4 +1,4 @@
-"""``foxapi journal settle``: delete or resubmit submissions whose outcome is unknown."""
+"""``foxapi journal settle``: list, delete or resubmit submissions whose outcome is unknown."""
 
 import asyncio
 import sys
@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Final
 
 from foxapi_async.cli.errors import ExitCode, UsageError
+from foxapi_async.cli.journal_entries import show_entries
 from foxapi_async.cli.output import Screen
 from foxapi_async.cli.runner import Session, report_error
 from foxapi_async.errors import FoxAPIError
@@ -28,10 +29,28 @@ def confirm(screen: Screen, question: str, *, yes: bool) -> None:
         raise UsageError("nothing was changed")
 
 
-async def unsettled(journal: Journal) -> list[Entry]:
+async def _unsettled(journal: Journal) -> list[Entry]:
     """Return the entries of unknown outcome that have no task id."""
     found = await journal.entries(stages={Stage.UNKNOWN}, omit_bodies=True)
     return [entry for entry in found if entry.stage is Stage.UNKNOWN and entry.task_id is None]
+
+
+async def show_unknown(
+    screen: Screen, opened: AbstractAsyncContextManager[Journal], file: str
+) -> ExitCode:
+    """Show the entries of unknown outcome, and how to settle them."""
+    async with opened as journal:
+        unknown = await _unsettled(journal)
+    show_entries(screen, unknown, file)
+    if not unknown:
+        screen.note("no submission is unknown")
+        return ExitCode.OK
+    screen.note(
+        f"{len(unknown)} unknown: check your account, then `foxapi journal settle {file}"
+        "` with --forget-unknown or --retry-unknown",
+        "",
+    )
+    return ExitCode.UNKNOWN
 
 
 async def forget_unknown(
@@ -39,7 +58,7 @@ async def forget_unknown(
 ) -> ExitCode:
     """Delete the entries of unknown outcome, and show how many were deleted."""
     async with opened as journal:
-        unknown = await unsettled(journal)
+        unknown = await _unsettled(journal)
         if unknown:
             question = f"{len(unknown)} submissions that may be billed are deleted."
             confirm(screen, question, yes=yes)
@@ -55,7 +74,7 @@ async def retry_unknown(
     """Resubmit the entries of unknown outcome, show each new id and how many were accepted."""
     # A missing or invalid file is an error before any request is sent.
     async with opened as journal:
-        count = len(await unsettled(journal))
+        count = len(await _unsettled(journal))
     async with session as fox:
         unknown = (await fox.recover()).unknown
         if unknown:
