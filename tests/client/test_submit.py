@@ -112,7 +112,7 @@ async def test_a_lost_answer_is_told_and_never_resent(
     assert (error.key, error.request.model) == ("row-17", "gpt-5.5")
     assert error.fingerprint == fingerprint(encode_request(error.request))
     assert before <= error.sent_at <= time.time()
-    assert "count" not in str(error) + repr(error)
+    assert "count 1" not in str(error) + repr(error)
     assert fault_proxy.count("POST") == 1
     assert [type(event) for event in events] == [
         RequestStarted,
