@@ -8,7 +8,8 @@ from msgspec import Struct
 
 from foxapi_async.errors import ConfigError
 
-_SCHEMES: Final = ("sqlite+aiosqlite", "sqlite")
+# The second is how SQLAlchemy names the same file for an asynchronous engine.
+_SCHEMES: Final = ("sqlite", "sqlite+aiosqlite")
 _SYNCHRONOUS: Final = ("normal", "full")
 
 Synchronous = Literal["normal", "full"]
@@ -25,7 +26,7 @@ class JournalURL(Struct, frozen=True):
 
     @classmethod
     def parse(cls, journal: str | os.PathLike[str]) -> Self:
-        """Read ``tasks.db``, ``tasks.db?synchronous=full`` or ``sqlite+aiosqlite:///tasks.db``.
+        """Read ``tasks.db``, ``tasks.db?synchronous=full`` or ``sqlite:///tasks.db``.
 
         A ``Path`` is taken as it is. ``ConfigError`` names what is wrong.
         """
@@ -45,12 +46,10 @@ def _without_scheme(path: str) -> str:
     if not separator:
         return path
     if scheme not in _SCHEMES:
-        raise _refused(
-            f"must be an SQLite file, as in sqlite+aiosqlite:///tasks.db; got {scheme[:40]}://"
-        )
+        raise _refused(f"must be an SQLite file, as in sqlite:///tasks.db; got {scheme[:40]}://")
     host, slash, path = rest.partition("/")
     if host or not slash:
-        raise _refused("must be an SQLite URL without a host: sqlite+aiosqlite:///tasks.db")
+        raise _refused("must be an SQLite URL without a host: sqlite:///tasks.db")
     return path
 
 
@@ -58,7 +57,7 @@ def _checked_path(path: str) -> str:
     if path in {"", ":memory:"}:
         raise _refused("needs a file: what is kept in memory is lost with the process")
     if "\0" in path or path.startswith("file:"):
-        raise _refused("must be a plain path, as in tasks.db, or sqlite+aiosqlite:///tasks.db")
+        raise _refused("must be a plain path, as in tasks.db, or sqlite:///tasks.db")
     return path
 
 

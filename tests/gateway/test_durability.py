@@ -1,7 +1,8 @@
-"""A gateway with a data file, closed and opened again."""
+"""Laws of a gateway with a data file that is closed and opened again."""
 
 import asyncio
 import sqlite3
+import stat
 import sys
 import threading
 from collections.abc import Awaitable, Callable
@@ -36,41 +37,41 @@ REQUEST = GenerationRequest(
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Return where the data file is to be."""
+    """Return the path of the data file."""
     return tmp_path / "fox.db"
 
 
 async def close(service: "Service") -> None:
-    """Leave a gateway before the test does."""
+    """Stop a gateway before the end of the test."""
     await service.gateway.__aexit__(None, None, None)
 
 
 async def until(is_so: Callable[[], bool]) -> None:
-    """Turn the loop over while a thread writes."""
+    """Run the loop while a thread writes."""
     while not is_so():
         await asyncio.sleep(0)
 
 
 async def written(service: "Service", chunks: int, clock: ManualClock) -> None:
-    """Let time pass until so many chunks are kept."""
+    """Advance the clock until this number of chunks is stored."""
     while service.gateway.stats.chunks < chunks:
         await clock.advance(1)
         await settle()
 
 
 def execute(data: Path, statement: str) -> list[Any]:
-    """Look at a data file, or change it, behind the gateway's back."""
+    """Read or change a data file without the gateway."""
     with closing(sqlite3.connect(data)) as connection, connection:
         return connection.execute(statement).fetchall()
 
 
 async def sql(data: Path, statement: str) -> list[Any]:
-    """Do so while a loop runs."""
+    """Call ``execute`` in a thread."""
     return await asyncio.to_thread(execute, data, statement)
 
 
-async def test_what_has_ended_is_the_same_after_a_restart(serve: "Serve", data: Path) -> None:
-    """Tasks that ended and their streams are answered after a restart byte for byte as before."""
+async def test_finished_tasks_are_the_same_after_a_restart(serve: "Serve", data: Path) -> None:
+    """The responses for finished tasks and streams have the same bytes after a restart."""
     one = await serve(data=data)
     prompts = ["count 1 to 400", "[[fail:timeout:3]]", "tell me"]
     tasks = [await one.submit(prompt, stream=True) for prompt in prompts]
@@ -93,8 +94,8 @@ async def test_what_has_ended_is_the_same_after_a_restart(serve: "Serve", data: 
     assert two.gateway.stats.tasks == 0
 
 
-async def test_what_ran_goes_on_where_it_was(serve: "Serve", data: Path) -> None:
-    """A task that was cut by a restart ends with the bytes that it would have had without one."""
+async def test_running_tasks_continue_after_a_restart(serve: "Serve", data: Path) -> None:
+    """A task that a restart interrupts ends with the same bytes as without a restart."""
     options: dict[str, Any] = {"seed": 5, "queue_delay": 5, "token_delay": 1}
     members: list[dict[str, Any]] = [
         {"prompt": "count 1 to 200", "stream": True},
@@ -135,8 +136,8 @@ async def test_what_ran_goes_on_where_it_was(serve: "Serve", data: Path) -> None
     ["UPDATE chunk SET frame = CAST('something else' AS BLOB)", "UPDATE task SET request = '{}'"],
     ids=["another answer", "another request"],
 )
-async def test_what_cannot_go_on_fails(serve: "Serve", data: Path, damage: str) -> None:
-    """A task whose model would not say the same again fails with ``service_restarted``."""
+async def test_a_task_that_cannot_continue_fails(serve: "Serve", data: Path, damage: str) -> None:
+    """A task whose model would not repeat its chunks fails with ``service_restarted``."""
     clock = ManualClock()
     one = await serve(clock=clock, data=data, token_delay=1)
     # Time moves on while a thread writes: a short answer could be at its end by then.
@@ -152,8 +153,8 @@ async def test_what_cannot_go_on_fails(serve: "Serve", data: Path, damage: str) 
     assert b"event: error" in body
 
 
-async def test_ids_are_given_once_in_all_runs(serve: "Serve", data: Path) -> None:
-    """No restart repeats an id, not with a seed, a clock that stands still and tasks forgotten."""
+async def test_ids_are_unique_in_all_runs(serve: "Serve", data: Path) -> None:
+    """No restart repeats an id, even with a seed, a stopped clock and deleted tasks."""
     ids: list[str] = []
     for number in range(4):
         clock = ManualClock()
@@ -168,7 +169,7 @@ async def test_ids_are_given_once_in_all_runs(serve: "Serve", data: Path) -> Non
 
 
 async def test_a_file_belongs_to_one_gateway(data: Path) -> None:
-    """A second gateway on the same file is refused, and let in when the first has left."""
+    """A second gateway on the same file is refused until the first one is closed."""
     async with Gateway(data=data):
         with pytest.raises(ConfigError, match=r"fox\.db is in use by another process"):
             async with Gateway(data=data):
@@ -178,7 +179,7 @@ async def test_a_file_belongs_to_one_gateway(data: Path) -> None:
 
 
 def content(data: Path) -> bytes:
-    """Read a file; a folder has nothing to read."""
+    """Return the content of a file; a folder has none."""
     return data.read_bytes() if data.is_file() else b""
 
 
@@ -188,7 +189,7 @@ def foreign(data: Path) -> None:
 
 
 def other_version(data: Path) -> None:
-    """Write a file of ours, of another time."""
+    """Write a data file of another version."""
     execute(data, f"PRAGMA application_id = {APPLICATION}")
     execute(data, "PRAGMA user_version = 99")
 
@@ -207,7 +208,7 @@ def other_version(data: Path) -> None:
 async def test_a_file_of_another_kind_is_refused(
     data: Path, write: Callable[[Path], object], reason: str
 ) -> None:
-    """What no gateway of this version wrote is refused for its reason, and left as it was."""
+    """A file that this version did not write is refused with the reason, and not changed."""
     await asyncio.to_thread(write, data)
     before = await asyncio.to_thread(content, data)
     with pytest.raises(ConfigError, match=reason):
@@ -216,8 +217,15 @@ async def test_a_file_of_another_kind_is_refused(
     assert await asyncio.to_thread(content, data) == before
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such permissions")
+async def test_a_new_data_file_is_private(data: Path) -> None:
+    """Only its owner can read a new data file, which has prompts and answers."""
+    async with Gateway(data=data):
+        assert stat.S_IMODE((await asyncio.to_thread(data.stat)).st_mode) == 0o600
+
+
 async def test_a_missing_folder_of_the_data_file_is_reported(tmp_path: Path) -> None:
-    """A path that no file can be made at is an error that names it, and leaves no thread."""
+    """A path where no file can be created is an error that names it, and leaves no thread."""
     with pytest.raises(ConfigError, match=r"nowhere.fox\.db"):
         async with Gateway(data=tmp_path / "nowhere" / "fox.db"):
             pass
@@ -225,7 +233,7 @@ async def test_a_missing_folder_of_the_data_file_is_reported(tmp_path: Path) -> 
 
 
 def test_a_missing_extra_is_reported(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the extra a data file is refused with what to install."""
+    """Without the extra a data file is refused, and the error says what to install."""
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)
     with pytest.raises(ConfigError, match=r"pip install 'foxapi-async\[gateway\]'"):
         make_app(data=data)
@@ -244,8 +252,8 @@ async def test_retention_goes_on_without_a_gateway(serve: "Serve", data: Path) -
         await close(service)
 
 
-async def test_what_has_expired_leaves_the_file(serve: "Serve", data: Path) -> None:
-    """Chunks and tasks that have expired are taken out of the file, chunks first."""
+async def test_expired_tasks_are_deleted_from_the_file(serve: "Serve", data: Path) -> None:
+    """Expired chunks and then expired tasks are deleted from the file."""
     clock = ManualClock()
     service = await serve(data=data, clock=clock, retention=50, task_retention=200)
     for _ in range(3):
@@ -289,8 +297,8 @@ async def test_a_replay_in_progress_outlives_the_retention(data: Path) -> None:
     assert await sql(data, "SELECT count(*) FROM chunk") == [(0,)]
 
 
-async def test_a_submit_whose_client_left_is_a_task(data: Path) -> None:
-    """A task that is being kept when its client leaves is there, and runs."""
+async def test_a_submit_whose_client_disconnects_is_a_task(data: Path) -> None:
+    """A task whose client disconnects while it is being stored exists and runs."""
     settings = GatewaySettings(data=data, queue_delay=0, token_delay=0)
     store, stats = make_store(settings), GatewayStats()
     engine = Engine(settings=settings, models=make_models(settings), store=store, stats=stats)
@@ -305,7 +313,7 @@ async def test_a_submit_whose_client_left_is_a_task(data: Path) -> None:
 
 
 async def test_a_submit_that_is_open_is_answered_at_shutdown(data: Path) -> None:
-    """A task that is being kept at shutdown gets its answer, and runs after the restart."""
+    """A submit that is being stored at shutdown gets its response, and runs after the restart."""
     settings = GatewaySettings(data=data, queue_delay=0, token_delay=0)
     store, stats = make_store(settings), GatewayStats()
     engine = Engine(settings=settings, models=make_models(settings), store=store, stats=stats)
@@ -327,8 +335,8 @@ async def test_a_submit_that_is_open_is_answered_at_shutdown(data: Path) -> None
     await store.aclose()
 
 
-async def test_what_cannot_be_kept_is_not_seen(data: Path) -> None:
-    """When the disk is full a submit is refused, a running task stands still and goes on later."""
+async def test_what_cannot_be_stored_is_not_visible(data: Path) -> None:
+    """With a full disk a submit is refused, and a running task stops until a restart."""
     settings = GatewaySettings(data=data, queue_delay=0, token_delay=0)
     store, stats = SqlStore(data, settings.clock, retention=900, task_retention=900), GatewayStats()
     engine = Engine(settings=settings, models=make_models(settings), store=store, stats=stats)

@@ -1,4 +1,4 @@
-"""A gateway that is killed while clients use it, and comes back on the same file and port."""
+"""A gateway that is killed while clients use it, and restarted on the same file and port."""
 
 import asyncio
 import signal
@@ -19,22 +19,22 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows knows n
 SERVED = Path(__file__).parent / "served.py"
 
 
-class Ordeal(NamedTuple):
-    """How much is going on, and how often it is cut short."""
+class KillTest(NamedTuple):
+    """The load of the gateway, and the number of kills."""
 
     tasks: int
     streams: int
-    """How many of the tasks are followed chunk by chunk."""
+    """How many of the tasks are streamed."""
 
     numbers: int
-    """How far the answers count."""
+    """The last number of each answer."""
 
     token_delay: float
     kills: int
 
 
 class Child:
-    """The gateway's process; another one after each kill."""
+    """The process of the gateway, a new one after each kill."""
 
     def __init__(self, data: Path, token_delay: float) -> None:
         self._words = str(data), str(token_delay)
@@ -42,7 +42,7 @@ class Child:
         self.port = 0
 
     async def start(self) -> None:
-        """Start on the port of the time before."""
+        """Start the process, on the same port as before."""
         data, token_delay = self._words
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, str(SERVED), data, str(self.port), token_delay),
@@ -52,7 +52,7 @@ class Child:
         self.port = int(await self._process.stdout.readline())
 
     async def __aenter__(self) -> Self:
-        """Leave no process behind, whatever the test does."""
+        """Kill the process at the end of the test."""
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -75,13 +75,13 @@ class DeltaCounter:
         self._reached = asyncio.Event()
 
     def add(self) -> None:
-        """Count one."""
+        """Count one delta."""
         self.deltas += 1
         if self.deltas >= self._goal:
             self._reached.set()
 
     async def reach(self, deltas: int) -> None:
-        """Wait until there were so many."""
+        """Wait for this number of deltas."""
         self._goal = deltas
         self._reached.clear()
         if self.deltas < deltas:
@@ -89,7 +89,7 @@ class DeltaCounter:
 
 
 async def follow(handle: LLMHandle, counter: DeltaCounter) -> str:
-    """Read a stream to its end, whatever happens on the way."""
+    """Read a stream to its end."""
     text = ""
     async with handle.stream() as stream:
         async for delta in stream:
@@ -109,9 +109,9 @@ async def answers(fox: FoxSession, ids: list[str]) -> dict[str, bytes]:
     return {task.id: encode(task) for task in tasks}
 
 
-async def undergo(ordeal: Ordeal, data: Path) -> None:
-    """Submit, follow and wait while the gateway is killed, and see that nothing is amiss."""
-    child = Child(data, ordeal.token_delay)
+async def run_kills(load: KillTest, data: Path) -> None:
+    """Submit, stream and poll while the gateway is killed; check that nothing is lost."""
+    child = Child(data, load.token_delay)
     await child.start()
     session = FoxSession(
         "sk-test",
@@ -119,26 +119,26 @@ async def undergo(ordeal: Ordeal, data: Path) -> None:
         retry=RetryPolicy(attempts=60, initial=0.05, max_delay=0.5),
         polling=PollPolicy(give_up_after=300),
         streaming=StreamPolicy(initial=0.05, max_delay=0.5),
-        limits=Limits(streams=ordeal.streams + 10, polls_per_second=None),
+        limits=Limits(streams=load.streams + 10, polls_per_second=None),
     )
     counter = DeltaCounter()
-    expected = ", ".join(map(str, range(1, ordeal.numbers + 1)))
+    expected = ", ".join(map(str, range(1, load.numbers + 1)))
     async with session as fox, child:
         first = await fox.llm.submit(model="gpt-5.5", messages="count 1 to 2")
         await first
-        prompt = f"count 1 to {ordeal.numbers}"
+        prompt = f"count 1 to {load.numbers}"
         handles = await asyncio.gather(
             *(
-                fox.llm.submit(model="gpt-5.5", messages=prompt, stream=number < ordeal.streams)
-                for number in range(ordeal.tasks)
+                fox.llm.submit(model="gpt-5.5", messages=prompt, stream=number < load.streams)
+                for number in range(load.tasks)
             )
         )
-        followed = [follow(handle, counter) for handle in handles[: ordeal.streams]]
-        waited = [wait(handle) for handle in handles[ordeal.streams :]]
+        followed = [follow(handle, counter) for handle in handles[: load.streams]]
+        waited = [wait(handle) for handle in handles[load.streams :]]
         clients = [asyncio.create_task(client) for client in (*followed, *waited)]
-        total = ordeal.streams * ordeal.numbers
-        for number in range(1, ordeal.kills + 1):
-            await counter.reach(total * number // (ordeal.kills + 1))
+        total = load.streams * load.numbers
+        for number in range(1, load.kills + 1):
+            await counter.reach(total * number // (load.kills + 1))
             ended = [first.id, *(handle.id for handle in handles if handle.done())]
             before = await answers(fox, ended)
             assert await child.end(signal.SIGKILL) == -signal.SIGKILL
@@ -146,18 +146,18 @@ async def undergo(ordeal: Ordeal, data: Path) -> None:
             assert await answers(fox, ended) == before
         assert set(await asyncio.gather(*clients)) == {expected}
         # Every stream once more, from the file.
-        again = [fox.tasks.handle(handle.id) for handle in handles[: min(50, ordeal.streams)]]
+        again = [fox.tasks.handle(handle.id) for handle in handles[: min(50, load.streams)]]
         replays = [follow(handle, counter) for handle in again]
         assert set(await asyncio.gather(*replays)) == {expected}
         assert await child.end(signal.SIGTERM) == 0
     tasks, running, chunks = await asyncio.to_thread(totals, data)
-    assert (tasks, running) == (ordeal.tasks + 1, 0)
+    assert (tasks, running) == (load.tasks + 1, 0)
     # A chunk for each token and one for the end.
-    assert chunks == ordeal.streams * (ordeal.numbers + 1)
+    assert chunks == load.streams * (load.numbers + 1)
 
 
 def totals(data: Path) -> tuple[int, int, int]:
-    """Count tasks, unfinished ones and chunks."""
+    """Return the numbers of tasks, of unfinished tasks and of chunks."""
     with closing(sqlite3.connect(data)) as connection:
         found: tuple[int, int, int] = connection.execute(
             "SELECT (SELECT count(*) FROM task), (SELECT count(*) FROM task WHERE ended IS NULL),"
@@ -167,14 +167,14 @@ def totals(data: Path) -> tuple[int, int, int]:
 
 
 async def test_a_kill_loses_nothing(tmp_path: Path) -> None:
-    """After a ``kill -9`` every client goes on by itself; nothing is lost or made twice."""
-    ordeal = Ordeal(tasks=30, streams=20, numbers=40, token_delay=0.02, kills=1)
-    await undergo(ordeal, tmp_path / "fox.db")
+    """After a ``kill -9`` every client continues by itself; nothing is lost or created twice."""
+    load = KillTest(tasks=30, streams=20, numbers=40, token_delay=0.02, kills=1)
+    await run_kills(load, tmp_path / "fox.db")
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 async def test_three_kills_lose_nothing(tmp_path: Path) -> None:
-    """The same with 5,000 tasks and 1,000 open streams, three times over."""
-    ordeal = Ordeal(tasks=5000, streams=1000, numbers=150, token_delay=0.2, kills=3)
-    await undergo(ordeal, tmp_path / "fox.db")
+    """The same with 5,000 tasks, 1,000 open streams and three kills."""
+    load = KillTest(tasks=5000, streams=1000, numbers=150, token_delay=0.2, kills=3)
+    await run_kills(load, tmp_path / "fox.db")

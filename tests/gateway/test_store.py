@@ -1,4 +1,4 @@
-"""What every store of tasks does, in memory or in a file."""
+"""Laws of every store of tasks, in memory or in a file."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -27,14 +27,14 @@ Seen = dict[tuple[str, str], tuple[bytes | None, tuple[list[bytes], bytes] | Non
 
 
 def new_task(task_id: str, *, stream: bool = True) -> UnifiedTask:
-    """Build a task as it is created."""
+    """Build a new task."""
     url = StreamRef(url=f"/{task_id}") if stream else None
     return UnifiedTask(id=task_id, status=Status.PENDING, stream=url)
 
 
 @pytest.fixture(params=["memory", "file"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    """Return either store, open."""
+    """Open each kind of store."""
     store: Store
     if request.param == "memory":
         store = MemoryStore(ManualClock(), retention=900, task_retention=900)
@@ -47,7 +47,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 async def test_a_task_is_its_owner_s_alone(store: Store) -> None:
-    """To all but its owner a task and its stream are not there, and each pays for his own."""
+    """A task and its stream are invisible to other owners, and only its owner is charged."""
     assert await store.add(new_task("a"), REQUEST, "ann")
     assert not await store.add(new_task("a"), REQUEST, "bob")
     assert await store.snapshot("a", "ann")
@@ -59,14 +59,14 @@ async def test_a_task_is_its_owner_s_alone(store: Store) -> None:
 
 
 async def test_an_id_is_taken_by_one_of_many(store: Store) -> None:
-    """Of many tasks that are added under one id at once exactly one is kept."""
+    """Of many tasks that are added with the same id at once, exactly one is stored."""
     adding = [store.add(new_task(name), REQUEST) for name in "abacabad" * 5]
     assert sum(await asyncio.gather(*adding)) == 4
     assert await store.spent("") == 4
 
 
 async def test_any_number_of_chunks_is_kept_in_its_order(tmp_path: Path) -> None:
-    """Chunks that are written at once are there after a restart, all of them, in their order."""
+    """All chunks that are written at once are there after a restart, in their order."""
     path, clock = tmp_path / "fox.db", ManualClock()
     frames = [str(number).encode() for number in range(2 * MOST_CHUNKS + 1)]
     store = SqlStore(path, clock, retention=900, task_retention=900)
@@ -78,6 +78,45 @@ async def test_any_number_of_chunks_is_kept_in_its_order(tmp_path: Path) -> None
     found = await store.open()
     assert [list(unfinished.frames) for unfinished in found.unfinished] == [frames]
     await store.aclose()
+
+
+async def test_a_taken_id_leaves_the_other_writes_alone(tmp_path: Path) -> None:
+    """A taken id in a transaction undoes none of the writes that share the transaction."""
+    path, clock = tmp_path / "fox.db", ManualClock()
+    store = SqlStore(path, clock, retention=900, task_retention=900)
+    await store.open()
+    assert await store.add(new_task("a"), REQUEST)
+    assert await store.add(new_task("b"), REQUEST)
+    added, *_ = await asyncio.gather(
+        store.add(new_task("a"), REQUEST),
+        store.add(new_task("c"), REQUEST),
+        store.advance(new_task("a"), [b"1", b"2"]),
+        store.finish(new_task("b"), b"done"),
+    )
+    assert not added
+    await store.aclose()
+    store = SqlStore(path, clock, retention=900, task_retention=900)
+    restored = await store.open()
+    found = {item.task.id: list(item.frames) for item in restored.unfinished}
+    assert found == {"a": [b"1", b"2"], "c": []}
+    log = await store.log("b")
+    assert log is not None
+    assert log.closing == b"done"
+    await store.aclose()
+
+
+async def test_a_closed_store_refuses_reads(tmp_path: Path) -> None:
+    """A log that is read after the store was closed raises an error and does not wait."""
+    store = SqlStore(tmp_path / "fox.db", ManualClock(), retention=900, task_retention=900, cache=0)
+    await store.open()
+    assert await store.add(new_task("a"), REQUEST)
+    await store.finish(new_task("a"), b"done")
+    log = await store.log("a")
+    assert log is not None
+    await store.aclose()
+    await store.aclose()
+    with pytest.raises(RuntimeError, match="not open"):
+        await log.read(0)
 
 
 class Pair:
@@ -94,13 +133,13 @@ class Pair:
         self.frames: dict[str, list[bytes]] = {}
 
     async def both(self, call: Callable[[Store], Awaitable[object]]) -> object:
-        """Tell both and return what both say."""
+        """Call both stores; return their common result."""
         one, other = await call(self.memory), await call(self.file)
         assert one == other
         return one
 
     async def add(self, task_id: str, owner: str, *, stream: bool) -> None:
-        """Add a task, or find both unwilling."""
+        """Add a task, unless both refuse it."""
         if task_id in self.frames and await self.memory.snapshot(task_id, owner) is None:
             # Memory has forgotten it, a file might not have yet: no gateway gives an id again.
             return
@@ -110,7 +149,7 @@ class Pair:
             self.frames[task_id] = []
 
     async def advance(self, task_id: str, count: int) -> None:
-        """Bring a running task some chunks further; with none, into its next state."""
+        """Add chunks to a running task; with none, only advance its state."""
         if task_id not in self.running:
             return
         old = self.running[task_id]
@@ -131,7 +170,7 @@ class Pair:
         await self.both(lambda store: store.finish(task, b"done"))
 
     async def restart(self) -> None:
-        """Open the file again and find what was running."""
+        """Open the file again and compare the running tasks."""
         await self.file.aclose()
         self.file = self._open()
         found = await self.file.open()
@@ -141,7 +180,7 @@ class Pair:
             assert item.frames == self.frames[item.task.id]
 
     async def compare(self, ids: Sequence[str] = IDS) -> None:
-        """Look at what there is to see of some tasks."""
+        """Compare all visible data of some tasks."""
         assert await self._seen(self.memory, ids) == await self._seen(self.file, ids)
         for owner in OWNERS:
             await self.both(lambda store, owner=owner: store.spent(owner))  # type: ignore[misc]
@@ -186,7 +225,7 @@ STEPS: st.SearchStrategy[Sequence[Step]] = st.lists(
 @settings(max_examples=30)
 @given(steps=STEPS, cache=st.sampled_from([0, 600, 1_000_000]))
 def test_a_file_is_as_good_as_memory(steps: Sequence[Step], cache: int) -> None:
-    """Whatever is done, and however often it is opened again, a file shows what memory would."""
+    """A file returns the same as memory after any calls and restarts."""
 
     async def play(folder: str) -> None:
         pair = Pair(Path(folder) / "fox.db", cache)
