@@ -32,7 +32,7 @@ class Resolver(AbstractResolver):
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
-        self.knows_nobody = False
+        self.fails = False
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
@@ -40,7 +40,7 @@ class Resolver(AbstractResolver):
         """Fail, or never return."""
         del port, family
         self.asked.set()
-        if self.knows_nobody:
+        if self.fails:
             raise socket.gaierror(socket.EAI_NONAME, f"Name or service not known: {host}")
         await asyncio.Event().wait()
         return []

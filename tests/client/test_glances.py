@@ -149,25 +149,27 @@ async def test_the_first_fault_in_a_row_is_told_at_once(
     caplog: pytest.LogCaptureFixture,
     stream: bool,
 ) -> None:
-    """A hook hears of it while the wait goes on, once for a row of faults, as does the log."""
-    told: asyncio.Queue[TaskCheckFailed] = asyncio.Queue()
+    """A series of failed polls is emitted and logged once, while the wait goes on."""
+    failures: asyncio.Queue[TaskCheckFailed] = asyncio.Queue()
 
-    def hear(event: Event) -> None:
+    def record(event: Event) -> None:
         if isinstance(event, TaskCheckFailed):
-            told.put_nowait(event)
+            failures.put_nowait(event)
 
-    async with FoxSession(KEY, base_url=fault_proxy.url, polling=fast_polling, hooks=[hear]) as fox:
+    async with FoxSession(
+        KEY, base_url=fault_proxy.url, polling=fast_polling, hooks=[record]
+    ) as fox:
         handle = await submit(fox, stream=stream)
         fault_proxy.on("GET", "*", Reset(response=0), times=3)
         with caplog.at_level(logging.WARNING, "foxapi_async"):
             wait = handle.stream().completion() if stream else handle.result()
             waiting = asyncio.create_task(wait)
-            first = await told.get()
+            first = await failures.get()
             assert not waiting.done()
             assert (await waiting).text == "1, 2, 3"
     assert (first.task_id, first.error) == (handle.id, "APIConnectionError")
     assert first.message
-    assert told.empty()
+    assert failures.empty()
     if not stream:
         assert sum("failed and is tried again" in text for text in caplog.messages) == 1
 

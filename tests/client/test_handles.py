@@ -69,7 +69,9 @@ async def test_two_tasks_share_one_handle(fox: FoxSession, gateway: Gateway) -> 
     assert gateway.stats.tasks == 1
 
 
-async def test_a_handle_that_nobody_awaits_costs_nothing(fox: FoxSession, gateway: Gateway) -> None:
+async def test_a_handle_that_is_not_awaited_costs_nothing(
+    fox: FoxSession, gateway: Gateway
+) -> None:
     """No poll, no task and no warning for a handle that is dropped."""
     handle = await submit(fox)
     assert not handle.done()

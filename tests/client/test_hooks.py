@@ -1,4 +1,4 @@
-"""What a session tells its hooks and its log, and what it tells nobody."""
+"""Laws of the events and the log of a session, and of what neither contains."""
 
 import asyncio
 import logging
@@ -49,7 +49,7 @@ class Witness:
         self.heard.append((event, USER.get()))
 
     def users_of(self, task_id: str) -> set[str | None]:
-        """Return those in whose context anything was told that names the task."""
+        """Return the users in whose context an event of the task was emitted."""
         return {user for event, user in self.heard if task_id in repr(event)}
 
 
@@ -63,17 +63,17 @@ def quiet_after() -> Iterator[None]:
     logger.handlers[:] = handlers
 
 
-async def test_a_life_of_a_task_is_told(gateway: Gateway) -> None:
+async def test_the_events_of_a_task_are_emitted(gateway: Gateway) -> None:
     """Submitted, updated, finished: each with the task's id, and requests around them."""
     events: list[Event] = []
     async with FoxSession(KEY, base_url=gateway.url, polling=QUICK, hooks=[events.append]) as fox:
         handle = await fox.llm.submit(model="gpt-5.5", messages="count 1 to 3", key="row-17")
         await handle
-    told = [event for event in events if not isinstance(event, REQUESTS)]
-    assert told[0] == TaskSubmitted(task_id=handle.id, model="gpt-5.5", key="row-17")
-    assert isinstance(told[-1], TaskFinished)
-    assert (told[-1].status, told[-1].error) == ("completed", None)
-    assert all(isinstance(event, TaskUpdated) for event in told[1:-1])
+    emitted = [event for event in events if not isinstance(event, REQUESTS)]
+    assert emitted[0] == TaskSubmitted(task_id=handle.id, model="gpt-5.5", key="row-17")
+    assert isinstance(emitted[-1], TaskFinished)
+    assert (emitted[-1].status, emitted[-1].error) == ("completed", None)
+    assert all(isinstance(event, TaskUpdated) for event in emitted[1:-1])
     assert sum(isinstance(event, RequestFinished) for event in events) == sum(
         isinstance(event, RequestStarted) for event in events
     )
@@ -95,7 +95,7 @@ async def submitted_by(fox: FoxSession, user: str, *, stream: bool = False) -> L
 async def test_events_of_a_task_are_told_in_the_context_of_its_submit(
     gateway: Gateway, limits: Limits, stream: bool
 ) -> None:
-    """Whoever polls for it, follows it or takes its place, a task's events are its submitter's."""
+    """The events of a task are emitted in the context of its submitter, whatever polls it."""
     witness, users = Witness(), ["ann", "bob", "eve", "joe"]
     async with FoxSession(
         KEY, base_url=gateway.url, polling=QUICK, limits=limits, hooks=[witness]
@@ -109,7 +109,7 @@ async def test_events_of_a_task_are_told_in_the_context_of_its_submit(
 
 
 async def test_a_handle_by_id_tells_in_the_context_that_made_it(gateway: Gateway) -> None:
-    """A task of another day is told in the context of the call that asked for its handle."""
+    """The events of an earlier task are emitted in the context of ``tasks.handle``."""
     witness = Witness()
     async with FoxSession(KEY, base_url=gateway.url, polling=QUICK, hooks=[witness]) as fox:
         task_id = (await submitted_by(fox, "ann")).id
@@ -138,12 +138,12 @@ async def test_handles_of_one_task_share_its_outcome_and_its_events(gateway: Gat
     assert sum(isinstance(event, TaskFinished) for event, _ in second.heard) == 2
 
 
-async def test_progress_is_told_in_the_context_of_its_loop(gateway: Gateway) -> None:
-    """The callable of ``as_completed`` runs on behalf of whoever iterates, not of a submitter."""
-    told: list[str | None] = []
+async def test_progress_is_called_in_the_context_of_its_loop(gateway: Gateway) -> None:
+    """The ``progress`` of ``as_completed`` runs in the context of the iteration."""
+    emitted: list[str | None] = []
 
     def progress(_: CompletionProgress) -> None:
-        told.append(USER.get())
+        emitted.append(USER.get())
 
     async with FoxSession(KEY, base_url=gateway.url, polling=QUICK) as fox:
         handles = [await submitted_by(fox, user) for user in ("ann", "bob")]
@@ -155,10 +155,10 @@ async def test_progress_is_told_in_the_context_of_its_loop(gateway: Gateway) -> 
                 pass
 
         await asyncio.create_task(iterate(), context=context)
-    assert told == ["eve", "eve"]
+    assert emitted == ["eve", "eve"]
 
 
-async def test_a_timer_runs_in_nobodys_context() -> None:
+async def test_a_timer_runs_in_an_empty_context() -> None:
     """What a clock calls serves all who use a session, so it finds none of their variables."""
     USER.set("ann")
     rung: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
@@ -189,7 +189,7 @@ async def test_a_stream_is_told(fault_proxy: FaultProxy) -> None:
     assert finished.offset >= resumed.offset > 0
 
 
-async def test_nothing_is_built_while_nobody_listens(
+async def test_no_event_is_built_without_a_hook(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a hook and without a log at DEBUG, requests and polls make no event."""
@@ -234,7 +234,7 @@ async def test_the_log_can_be_turned_on(
 
 
 def test_a_level_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A mistake in ``FOXAPI_LOG`` is told when the session is built."""
+    """An invalid ``FOXAPI_LOG`` raises an error when the session is built."""
     monkeypatch.setenv("FOXAPI_LOG", "loud")
     with pytest.raises(ConfigError, match="FOXAPI_LOG must be debug or info"):
         FoxSession(KEY)

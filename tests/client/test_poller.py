@@ -128,7 +128,7 @@ def finishes_at(number: int) -> Callable[[str, int], Task]:
     return lambda task_id, look: task(task_id, "completed" if look >= number else "processing")
 
 
-async def test_a_task_that_nobody_awaits_is_never_looked_at() -> None:
+async def test_a_task_that_is_not_awaited_is_never_polled() -> None:
     """No waiter, no GET and no timer."""
     bench = Bench(finishes_at(1))
     bench.track("a")
@@ -197,7 +197,7 @@ async def test_the_rate_of_gets_has_a_ceiling() -> None:
 
 
 async def test_cancelling_one_waiter_leaves_the_others() -> None:
-    """A cancelled wait ends alone; the last one to leave stops the looking."""
+    """A cancelled wait ends alone; without waiters, polling stops."""
     bench = Bench(finishes_at(100))
     tracked = bench.track("a")
     first, second = bench.wait(tracked), bench.wait(tracked)
@@ -262,7 +262,7 @@ async def test_faults_in_the_middle_of_a_wait_change_nothing() -> None:
 
 
 async def test_a_429_slows_everybody() -> None:
-    """While the service asks for quiet, no task at all is looked at."""
+    """During a pause that the service asked for, no task is polled."""
     bench = Bench(
         lambda task_id, _: (
             RateLimitError("slow", status=429, retry_after=5.0)
@@ -303,7 +303,7 @@ async def test_a_success_that_asks_for_patience_slows_everybody() -> None:
     assert bench.poller.metrics.faults == 0
 
 
-async def test_a_pause_of_no_time_slows_nobody() -> None:
+async def test_a_pause_of_zero_seconds_delays_no_poll() -> None:
     """A Retry-After of 0 on a success asks for nothing."""
     bench = Bench(finishes_at(2), Limits(polls_per_second=100))
     bench.service.pause = 0.0
@@ -314,7 +314,7 @@ async def test_a_pause_of_no_time_slows_nobody() -> None:
 
 
 async def test_tasks_that_hang_do_not_stall_the_others() -> None:
-    """With every worker in a GET that hangs, others are looked at after a few seconds, and on."""
+    """If all GETs hang, other tasks are still polled after a few seconds."""
     bench = Bench(finishes_at(4), Limits(polls_in_flight=4, polls_per_second=None))
     bench.service.gate = asyncio.Event()
     bench.service.hangs = lambda task_id: task_id.startswith("stuck")
@@ -356,7 +356,7 @@ async def test_hanging_gets_are_at_most_twice_the_limit() -> None:
 
 @pytest.mark.parametrize("turns", range(4))
 async def test_a_worker_that_is_cancelled_leaves_its_work_to_another(turns: int) -> None:
-    """Whoever cancels all tasks of the loop, at any moment of a GET, costs nobody his result."""
+    """Cancelling all tasks of the loop, at any moment of a GET, loses no result."""
     bench = Bench(finishes_at(1), Limits(polls_in_flight=1, polls_per_second=None))
     bench.service.gate = asyncio.Event()
     waits = [bench.wait(f"t{number}") for number in range(3)]
@@ -416,7 +416,7 @@ async def test_three_misses_in_a_row_are_a_lost_task() -> None:
 
 
 async def test_a_refusal_ends_every_wait_at_once() -> None:
-    """A key that may not look is told so, each waiter with an error of its own."""
+    """A rejected key raises an error in each waiter, each with its own instance."""
     bench = Bench(lambda _task_id, _number: AuthenticationError("who", status=401))
     tracked = bench.track("a")
     waits = [bench.wait(tracked), bench.wait(tracked)]
@@ -427,7 +427,7 @@ async def test_a_refusal_ends_every_wait_at_once() -> None:
 
 
 async def test_a_hollow_task_is_looked_at_again_and_in_the_end_empty() -> None:
-    """Completed without results is asked again quickly, and is an error after polling.hollow."""
+    """An empty result is polled again quickly, and is an error after ``empty_result_grace``."""
     bench = Bench(lambda task_id, _: Task(id=task_id, status="completed"))
     wait = bench.wait("a")
     await bench.clock.advance(2.9)
@@ -438,7 +438,7 @@ async def test_a_hollow_task_is_looked_at_again_and_in_the_end_empty() -> None:
 
 
 @pytest.mark.parametrize("status", ["aborted", "", "x" * 1000])
-async def test_a_status_that_nobody_knows_is_told_once(
+async def test_an_unknown_status_is_reported_once(
     caplog: pytest.LogCaptureFixture, status: str
 ) -> None:
     """It is polled on, and the log, one event and the end of the wait say what it is."""

@@ -122,24 +122,24 @@ def test_ten_minutes_of_waiting_in_no_time(
         )
         tasks = [submit(poller, service, str(number)) for number in range(8)]
         waiters: list[tuple[Counted, float | None, float | None]] = []
-        for number, patience, leaves in plan:
+        for number, timeout, leaves in plan:
             waiter = Counted(tasks[number], poller)
-            poller.add_waiter(waiter, patience)
-            waiters.append((waiter, patience, leaves))
+            poller.add_waiter(waiter, timeout)
+            waiters.append((waiter, timeout, leaves))
             if leaves is not None:
                 clock.call_at(leaves, lambda waiter=waiter: poller.remove_waiter(waiter))  # type: ignore[misc]
         await clock.advance(700)
-        for waiter, patience, leaves in waiters:
+        for waiter, timeout, leaves in waiters:
             assert len(waiter.wakes) <= 1
             if leaves is None:
                 assert len(waiter.wakes) == 1
                 timed_out = isinstance(waiter.errors[0], TaskTimeoutError)
                 assert waiter.errors[0] is None or timed_out
                 if timed_out:
-                    assert patience is not None
-                    # Without patience it is one look, as soon as the ceiling and a 429 allow.
-                    slack = 0.011 if patience else 10
-                    assert patience <= waiter.wakes[0] <= patience + slack
+                    assert timeout is not None
+                    # A timeout of 0 is one poll, as soon as the ceiling and a 429 allow.
+                    slack = 0.011 if timeout else 10
+                    assert timeout <= waiter.wakes[0] <= timeout + slack
         assert poller.waiting == 0
         assert service.most_in_flight <= workers
         assert max(Counter(int(when) for when, _ in service.polls).values(), default=0) <= ceiling
@@ -199,10 +199,10 @@ class Hanging:
     st.lists(st.floats(0, 10), min_size=12, max_size=12),
 )
 def test_polls_that_hang_make_others_late_by_seconds(
-    crew: tuple[int, int], joins: list[float]
+    sizes: tuple[int, int], joins: list[float]
 ) -> None:
     """While fewer than twice the limit hang, none else waits longer than a long GET may count."""
-    size, stuck = crew
+    size, stuck = sizes
 
     async def run() -> None:
         clock = ManualClock()

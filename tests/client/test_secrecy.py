@@ -48,11 +48,15 @@ def shown(text: str) -> list[str]:
     return [KEY[at : at + 8] for at in range(len(KEY) - 7) if KEY[at : at + 8] in text]
 
 
-def told(error: BaseException | None) -> str:
+def error_texts(error: BaseException | None) -> str:
     """Return all that an error and what is behind it say."""
     if error is None:
         return ""
-    return f"{error} {error!r} {vars(error)} " + told(error.__cause__) + told(error.__context__)
+    return (
+        f"{error} {error!r} {vars(error)} "
+        + error_texts(error.__cause__)
+        + error_texts(error.__context__)
+    )
 
 
 def read_all(folder: Path) -> str:
@@ -100,7 +104,7 @@ async def test_a_key_that_comes_back_is_shown_nowhere(
         with pytest.raises(TaskFailedError) as lost:
             await handle
     for error in (broken.value, lost.value):
-        assert not shown(told(error).replace(str(handle.task), ""))
+        assert not shown(error_texts(error).replace(str(handle.task), ""))
     assert not shown(repr(events))
     assert not shown(caplog.text)
     assert "sk-f…xY5z" in str(lost.value)

@@ -51,7 +51,7 @@ def test_a_wrong_setting_is_named(arguments: dict[str, str], name: str) -> None:
 
 
 async def coroutine_hook(event: Event) -> None:
-    """Stand for a hook that nobody would await."""
+    """Do nothing, in a coroutine function, which is no hook."""
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_session_belongs_to_its_first_loop() -> None:
 
 
 async def test_a_session_that_is_dropped_open_warns(gateway: Gateway) -> None:
-    """Forgetting to close is told, and what was open is closed all the same."""
+    """A session that is not closed warns, and its connections are closed."""
     fox = FoxSession(KEY, base_url=gateway.url)
     async with fox:
         pass
@@ -220,7 +220,7 @@ async def test_models_come_from_the_service(fox: FoxSession) -> None:
 async def test_a_hook_that_raises_breaks_nothing(
     gateway: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The call goes on, the other hooks are told, and the log says what happened."""
+    """The call goes on, the other hooks are called, and the error is logged."""
     events: list[Event] = []
 
     def bad(_event: Event) -> None:

@@ -18,7 +18,7 @@ from foxapi_async.gateway import Gateway
 from foxapi_async.testing import CannedResponse, FaultProxy, ManualClock, Reset, Stall, settle
 
 KEY: Final = "sk-secret-0123456789abcdef"
-SECRET: Final = "what nobody else may read"
+SECRET: Final = "a secret text"
 PROMPT: Final = f"count 1 to 3, {SECRET}"
 ONCE: Final = RetryPolicy(attempts=1)
 PACING: Final = Exponential(initial=0.001, max_delay=0.002)
@@ -131,14 +131,14 @@ async def _a_handle_from_another_process(place: Place) -> None:
 
 
 @raises(errors.APIConnectionError)
-async def _nobody_listens(place: Place) -> None:
+async def _nothing_listens(place: Place) -> None:
     fox = await place.fox()
     async with place.fault_proxy.unreachable():
         await submit(fox)
 
 
 @raises(errors.APITimeoutError)
-async def _nobody_answers(place: Place) -> None:
+async def _nothing_responds(place: Place) -> None:
     fox = await place.fox(clock=place.clock)
     place.fault_proxy.on("GET", "*", Stall(response=0))
     await place.past(31, fox.models.list())
@@ -193,7 +193,7 @@ async def _a_proxy_that_refuses_the_client(place: Place) -> None:
 
 
 @raises(errors.NotFoundError)
-async def _a_task_that_nobody_submitted(place: Place) -> None:
+async def _a_task_that_was_not_submitted(place: Place) -> None:
     await (await place.fox()).tasks.get("task-llm-1776874565-yq3szvcu")
 
 

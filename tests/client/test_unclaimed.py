@@ -36,7 +36,7 @@ async def waiting(fox: FoxSession, params: LLMParams = PROMPT) -> "asyncio.Task[
 async def test_a_generate_that_is_cancelled_leaves_its_handle(
     fault_proxy: FaultProxy, params: LLMParams, caplog: pytest.LogCaptureFixture, gateway: Gateway
 ) -> None:
-    """Cancelled while it waits, it is in ``fox.unclaimed``, in the log and told, and awaits."""
+    """Cancelled while it waits, it is in ``fox.unclaimed``, in the log and emitted, and awaits."""
     events: list[Event] = []
     fault_proxy.on("GET", "*", Stall(response=0))
     async with FoxSession("sk-x", base_url=fault_proxy.url, hooks=[events.append]) as fox:
@@ -45,8 +45,8 @@ async def test_a_generate_that_is_cancelled_leaves_its_handle(
         with pytest.raises(asyncio.CancelledError):
             await generating
         (handle,) = fox.unclaimed
-        told = [event for event in events if isinstance(event, SubmitUnclaimed)]
-        assert [(event.task_id, event.model, event.key) for event in told] == [
+        emitted = [event for event in events if isinstance(event, SubmitUnclaimed)]
+        assert [(event.task_id, event.model, event.key) for event in emitted] == [
             (handle.id, params["model"], params.get("key"))
         ]
         (line,) = [record for record in caplog.records if record.levelname == "WARNING"]
@@ -72,7 +72,7 @@ async def test_a_generate_that_is_timed_out_leaves_its_handle(fault_proxy: Fault
 
 
 async def test_a_close_names_the_tasks_that_were_awaited(fault_proxy: FaultProxy) -> None:
-    """Whoever waits when the session closes is told the task's id, and it is in ``unclaimed``."""
+    """A waiter at the close raises an error with the task id, which is in ``unclaimed``."""
     fault_proxy.on("GET", "*", Stall(response=0))
     fox = FoxSession("sk-x", base_url=fault_proxy.url)
     generating = await waiting(fox)
@@ -131,12 +131,12 @@ class FakeHandle:
         return self._done
 
     def finish(self) -> None:
-        """Be awaited by somebody."""
+        """Count as awaited."""
         self._done = True
 
 
 def test_what_was_awaited_is_dropped() -> None:
-    """A handle stays until its outcome was got by somebody, in the order in which they came."""
+    """A handle stays until its outcome is retrieved; the order is that of the arrival."""
     kept = Unclaimed()
     handles = [FakeHandle() for _ in range(5)]
     assert [kept.add(handle) for handle in handles] == [True] * 5

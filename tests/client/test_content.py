@@ -185,7 +185,7 @@ def test_an_image_of_pillow_is_sent_as_png(mode: str) -> None:
 
 
 def test_urls_stay_what_they_are() -> None:
-    """A URL is passed on; of a data URI only the kind is looked at."""
+    """A URL is passed on; of a data URI only the media type is checked."""
     assert url(image("https://x/1.png")) == "https://x/1.png"
     assert url(video("HTTP://x/notes.txt")) == "HTTP://x/notes.txt"
     assert url(video("data:video/mp4;base64,AA==")) == "data:video/mp4;base64,AA=="

@@ -68,8 +68,12 @@ class PollsOfFinished:
 
 
 async def test_what_admission_learns_is_known_to_every_handle() -> None:
-    """A task that was seen finished for its room is done, told and never asked for again."""
-    limits, finished, told = Limits(max_unfinished=4), PollsOfFinished(), list[CompletionProgress]()
+    """A task that admission saw finished is done, is reported, and is never polled again."""
+    limits, finished, calls = (
+        Limits(max_unfinished=4),
+        PollsOfFinished(),
+        list[CompletionProgress](),
+    )
     events: list[Event] = []
     gateway = Gateway()
     gateway.app.middlewares.append(finished.count)
@@ -84,11 +88,11 @@ async def test_what_admission_learns_is_known_to_every_handle() -> None:
         assert len(done) >= 36
         assert len(finished.ended) == len(done)
         assert all(fox.tasks.handle(handle.id).done() for handle in done)
-        arrivals = as_completed(handles, progress=told.append)
+        arrivals = as_completed(handles, progress=calls.append)
         assert await anext(arrivals) in done
-        assert len(told) >= len(done)
+        assert len(calls) >= len(done)
         assert {handle async for handle in arrivals} <= set(handles)
-        assert [progress.done for progress in told] == list(range(1, 41))
+        assert [progress.done for progress in calls] == list(range(1, 41))
         assert {(await handle).text for handle in handles} == {"1, 2, 3"}
     assert finished.repeated == 0
     ends = [event.task_id for event in events if isinstance(event, TaskFinished)]

@@ -29,16 +29,16 @@ async def test_no_handle_costs_a_task_of_the_loop(session_on_scripted: FoxSessio
     await asyncio.wait((taking,))
 
 
-async def test_progress_is_told_of_each_handle_once(fox: FoxSession) -> None:
+async def test_progress_is_called_once_for_each_handle(fox: FoxSession) -> None:
     """It counts up to the total and names the handle."""
     handles = [await submit(fox) for _ in range(20)]
-    told: list[CompletionProgress] = []
-    finished = [handle async for handle in as_completed(handles, progress=told.append)]
+    calls: list[CompletionProgress] = []
+    finished = [handle async for handle in as_completed(handles, progress=calls.append)]
     assert set(finished) == set(handles)
-    assert [snapshot.done for snapshot in told] == list(range(1, 21))
-    assert {snapshot.total for snapshot in told} == {20}
-    assert {snapshot.handle for snapshot in told} == set(handles)
-    assert all(snapshot.error is None for snapshot in told)
+    assert [snapshot.done for snapshot in calls] == list(range(1, 21))
+    assert {snapshot.total for snapshot in calls} == {20}
+    assert {snapshot.handle for snapshot in calls} == set(handles)
+    assert all(snapshot.error is None for snapshot in calls)
 
 
 async def test_what_progress_raises_comes_out_of_the_loop(fox: FoxSession) -> None:
@@ -55,15 +55,15 @@ async def test_what_progress_raises_comes_out_of_the_loop(fox: FoxSession) -> No
     assert {handle async for handle in finished} == set(handles)
 
 
-async def test_a_wait_without_an_outcome_is_told_with_its_error(
+async def test_progress_has_the_error_of_a_wait_without_an_outcome(
     session_via_proxy: FoxSession, fault_proxy: FaultProxy
 ) -> None:
     """A refused poll yields the handle, and progress says why it has no outcome."""
     handle = await submit(session_via_proxy)
     fault_proxy.on("GET", "*", CannedResponse.http(403), times=1)
-    told: list[CompletionProgress] = []
-    assert [one async for one in as_completed([handle], progress=told.append)] == [handle]
-    assert type(told[0].error).__name__ == "PermissionDeniedError"
+    calls: list[CompletionProgress] = []
+    assert [one async for one in as_completed([handle], progress=calls.append)] == [handle]
+    assert type(calls[0].error).__name__ == "PermissionDeniedError"
     assert not handle.done()
 
 
@@ -141,7 +141,7 @@ async def test_an_impossible_timeout_is_refused(fox: FoxSession, timeout: Any) -
 
 @pytest.mark.parametrize("timeout", [float("inf"), 1e308, 10**400])
 async def test_a_timeout_beyond_all_clocks_is_none(fox: FoxSession, timeout: float) -> None:
-    """Whoever is ready to wait for longer than any clock counts waits for ever."""
+    """A timeout that is longer than any clock can count is no timeout."""
     handle = await fox.llm.submit(model="gpt-5.5", messages="count 1 to 3", stream=True)
     deltas = [delta.text async for delta in handle.stream(timeout=timeout)]
     assert (await handle.result(timeout=timeout)).text == "".join(deltas)
