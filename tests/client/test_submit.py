@@ -153,7 +153,7 @@ async def test_a_completion_in_place_of_a_task_is_no_task(fault_proxy: FaultProx
 async def test_an_answer_to_a_look_need_not_repeat_the_id(
     fault_proxy: FaultProxy, fast_polling: PollPolicy
 ) -> None:
-    """Whoever asks for a task knows which it is; only an answer that names another is refused."""
+    """A response to a poll may lack the task id; only another id is rejected."""
     async with FoxSession("sk-x", base_url=fault_proxy.url, polling=fast_polling) as fox:
         for other in (b'"id":"another",', b'"id":7,', b'"id":null,', b'"id":"",', b""):
             body = b"{" + other + b'"status":"completed","results":[{"text":"1, 2, 3"}]}'
@@ -284,8 +284,8 @@ async def test_a_refusal_is_final_and_certain(
 async def test_what_cannot_be_reached_is_certain(
     fault_proxy: FaultProxy, gateway: Gateway, resolver: "Resolver"
 ) -> None:
-    """A refused connection and a name that nobody knows are no unknown outcome, however often."""
-    resolver.knows_nobody = True
+    """A refused connection and an unknown host name are no unknown outcome."""
+    resolver.fails = True
     retry = RetryPolicy(attempts=3, initial=0.001, max_delay=0.002)
     connector = aiohttp.TCPConnector(resolver=resolver)
     async with (
@@ -354,8 +354,10 @@ async def test_a_cancelled_caller_leaves_its_task_unclaimed(
         assert fox.stats().unclaimed == 1
         assert (await handle).text == "1, 2, 3"
         assert fox.stats().unclaimed == 0
-    told = [type(event) for event in events if type(event) not in {RequestStarted, RequestFinished}]
-    assert told == [TaskSubmitted, SubmitUnclaimed, TaskFinished]
+    emitted = [
+        type(event) for event in events if type(event) not in {RequestStarted, RequestFinished}
+    ]
+    assert emitted == [TaskSubmitted, SubmitUnclaimed, TaskFinished]
     assert gateway.stats.tasks == 1
 
 
