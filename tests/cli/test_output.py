@@ -137,7 +137,7 @@ def test_what_the_service_sent_is_plain_json() -> None:
     assert members["results"] is None
     assert set(members) == {
         *("id", "object", "type", "model", "status", "progress", "created", "stream"),
-        *("results", "error", "usage", "task_info", "request_id"),
+        *("results", "error", "usage", "task_info"),
     }
     assert ModelInfo(id="m", capabilities=("text",)).to_dict() == {
         "id": "m",
