@@ -29,7 +29,7 @@
         TaskFailedError
         TaskCancelledError
         TaskTimeoutError                 your wait ran out (also a TimeoutError); the task goes on
-        TaskLostError                    its state cannot be learnt
+        TaskLostError                    its state is not known
         EmptyResultError                 completed without a result
       StreamError                        a stream did not reach its end
         StreamInterruptedError

@@ -18,9 +18,8 @@ _log = logging.getLogger("foxapi_async")
 class AdmissionControl:
     """Admits submissions in the order of their calls, within the limits and after a pause.
 
-    With ``limits.max_unfinished`` it tracks the tasks of the session that are not known to be
-    finished. While a submission is blocked by them, all of them are polled, whether or not their
-    handles are awaited.
+    With ``limits.max_unfinished`` it tracks the unfinished tasks of the session. While a submission
+    is blocked by them, all of them are polled, whether or not their handles are awaited.
     """
 
     def __init__(self, clock: Clock, limits: Limits, poller: Poller) -> None:
@@ -57,7 +56,7 @@ class AdmissionControl:
 
     @property
     def paused(self) -> float:
-        """For how many more seconds no submission is admitted."""
+        """The seconds until submissions are admitted again."""
         return max(self._resumes_at - self._clock.time(), 0.0) if self._resumes_at else 0.0
 
     async def enter(self) -> None:
@@ -98,7 +97,7 @@ class AdmissionControl:
         self.tasks += 1
         if self._limits.max_unfinished is None or task.id in self._unfinished:
             return  # two responses with one id stand for one task
-        # Handles made later share this record, so they know what is learnt here.
+        # Later handles of the task share this record.
         tracked = self._poller.track(source, task.id, "llm", submitted=task)
         waiter = self._unfinished[task.id] = SlotWaiter(tracked, self)
         if self._watches_unfinished:
@@ -114,7 +113,7 @@ class AdmissionControl:
             self._admit()
 
     def pause(self, seconds: float | None) -> None:
-        """Admit no submission for so long, at most a minute: the service has asked for it."""
+        """Admit no submission for ``seconds``, at most a minute, as the service has asked."""
         if not seconds or self.closed:
             return
         self._resumes_at = max(self._resumes_at, self._clock.time() + min(seconds, MAX_PAUSE))
@@ -187,7 +186,7 @@ class SlotWaiter(Waiter):
         self._admission = admission
 
     def wake(self, error: Exception | None) -> None:
-        """Stop counting the task, even if its end cannot be learnt: it would block for ever."""
+        """Stop counting the task. Without an outcome too, or it would block for ever."""
         if isinstance(error, SessionClosedError):
             return
         if error is not None:

@@ -25,19 +25,19 @@ R = TypeVar("R")
 
 
 class HasService(Protocol):
-    """What a handle can be bound to: a ``FoxSession``."""
+    """An object that a handle can be bound to: a ``FoxSession``."""
 
     @property
     def _service(self) -> Service: ...
 
 
 class TaskHandle(Generic[R]):
-    """One task at the service, which can be awaited from anywhere, any number of times.
+    """One task at the service, which can be awaited anywhere and any number of times.
 
-    ``await handle`` is ``await handle.result()``. Nothing is sent while nothing waits. Cancelling a
-    wait, or letting it time out, ends that wait alone: the task goes on and stays billed. All
-    handles of a task in a session share its snapshot and its outcome. A handle pickles as its id
-    and kind; bind the copy to a session before you use it. ``copy`` gives the handle itself.
+    ``await handle`` is ``await handle.result()``. The task is polled only while something waits for
+    it. A wait that is cancelled or times out does not stop the task, which stays billed. All
+    handles of a task in a session share its snapshot and its outcome. A handle is pickled as its id
+    and kind; bind the copy to a session before you use it. ``copy`` returns the handle itself.
     """
 
     __slots__ = ("__weakref__", "_record", "_service", "_tracked")
@@ -64,17 +64,17 @@ class TaskHandle(Generic[R]):
     def _track(
         self, service: Service, task_id: str, kind: Kind, submitted: Task | None = None
     ) -> TrackedTask:
-        """Bind the handle to the record that all handles of the task in the session share."""
+        """Bind the handle to the record that the handles of the task in the session share."""
         self._service = service
         self._tracked = service.runtime.poller.track(service, task_id, kind, submitted=submitted)
         self._tracked.add_listener(service, service.event_context())
         return self._tracked
 
-    # What is known without a request
+    # Known without a request
 
     @property
     def id(self) -> str:
-        """The task's id: all that another process needs to find the result."""
+        """The id of the task. With it, any process can await the result."""
         return self._record.id
 
     @property
@@ -84,23 +84,23 @@ class TaskHandle(Generic[R]):
 
     @property
     def key(self) -> str | None:
-        """Your own key of the submission, if you gave one."""
+        """The ``key`` of the submission, or ``None``."""
         return self._record.key
 
     @property
     def task(self) -> Task | None:
-        """The last snapshot that the session has seen; ``None`` before the first."""
+        """The last snapshot of the task in this session; ``None`` before the first."""
         return self._record.task
 
     @property
     def model(self) -> str | None:
-        """The model, if a snapshot names it."""
+        """The model, or ``None`` if no snapshot has it."""
         task = self._record.task
         return (task.model or None) if task else None
 
     @property
     def created(self) -> int | None:
-        """When the service accepted the task, in Unix seconds, if a snapshot says it."""
+        """When the service accepted the task, in Unix seconds; ``None`` if no snapshot has it."""
         task = self._record.task
         return (task.created or None) if task else None
 
@@ -114,7 +114,7 @@ class TaskHandle(Generic[R]):
 
     @property
     def status(self) -> str | None:
-        """The status in the last snapshot; see ``Status`` for those that the service names."""
+        """The status in the last snapshot; ``Status`` has the documented ones."""
         task = self._record.task
         return task.status if task else None
 
@@ -125,7 +125,7 @@ class TaskHandle(Generic[R]):
         return min(max(task.progress, 0), 100) if task else 0
 
     def done(self) -> bool:
-        """Tell whether the outcome is known here, so that awaiting returns at once."""
+        """Return whether the outcome is known in this session, so that awaiting returns at once."""
         return self._record.outcome is not None
 
     # Waiting
@@ -135,17 +135,27 @@ class TaskHandle(Generic[R]):
         return self.result().__await__()
 
     async def result(self, timeout: float | None | UnsetType = UNSET) -> R:
-        """Wait for the task and return its result, by polling while something waits (unbilled).
+        """Wait for the end of the task and return its result, by polling (unbilled).
 
-        ``timeout`` in seconds overrides ``timeouts.wait``, which holds where none is given;
-        ``None`` waits without end; 0 looks once, for as long as that one
-        answer takes, and returns the result of a finished task. Raises ``TaskFailedError`` or
-        ``TaskCancelledError`` for the task's end, ``TaskTimeoutError`` when the timeout runs out
-        (the task goes on, await it again), ``TaskLostError`` when its state cannot be learnt,
-        ``EmptyResultError`` when it is completed without results (contract Q2),
-        ``InvalidResponseError`` for results that cannot be read, ``StreamInterruptedError`` when a
-        stream was cut and the stored answer lacks text that it had, and the ``APIStatusError`` of a
-        key that may not look.
+        Args:
+            timeout: Seconds to wait; ``Timeouts.wait`` by default. ``None`` waits without a limit.
+                0 polls once, for as long as that poll takes.
+
+        Returns:
+            The result, at once if the outcome is known.
+
+        Raises:
+            TaskFailedError: The task failed.
+            TaskCancelledError: The service cancelled the task.
+            TaskTimeoutError: The timeout expired. The task goes on: await it again.
+            TaskLostError: The service did not know the task at several polls, or all polls failed
+                for ``PollPolicy.give_up_after``.
+            EmptyResultError: The task is completed without results (contract Q2).
+            InvalidResponseError: The results cannot be decoded.
+            StreamInterruptedError: The stream was cut, and the stored completion lacks text of it.
+            APIStatusError: The service rejects the key or the query.
+            SessionClosedError: The session is closed.
+            UnboundHandleError: The handle was unpickled and not bound.
         """
         seconds = self._resolve_timeout(timeout)
         record = self._record
@@ -164,26 +174,41 @@ class TaskHandle(Generic[R]):
     def updates(self) -> AsyncIterator[Task]:
         """Yield a snapshot at each change of status or progress, the final one last.
 
-        A failed task ends the iteration like any other: look at the last snapshot, or await the
-        handle. Polls only while you wait for the next snapshot.
+        The task is polled only while you wait for the next snapshot. The end of a failed task ends
+        the iteration too: see the last snapshot, or await the handle.
+
+        Yields:
+            The snapshots, the known one first.
+
+        Raises:
+            TaskTimeoutError: No change came within ``Timeouts.wait``.
+            FoxAPIError: An error of ``result`` that is not the outcome of the task.
         """
         return _Updates(self, self._bound().options.timeouts.wait)
 
     async def refresh(self) -> Task:
-        """Ask for the task now, retrying as a read is, and return the snapshot (unbilled)."""
+        """Return the current snapshot of the task (unbilled). Failed attempts are retried.
+
+        Returns:
+            The snapshot, which all handles of the task then have.
+
+        Raises:
+            NotFoundError: The service does not know the task.
+            FoxAPIError: The error of the last attempt.
+        """
         service, tracked = self._bound(), self._find_tracked()
         task = await service.fetch_task(tracked.id)
         service.runtime.poller.publish(tracked, task)
         return task
 
     def _offer(self, task: Task) -> None:
-        """Publish a snapshot from elsewhere, unless the session has one that may be newer."""
+        """Publish a snapshot of the user, unless the session has one that may be newer."""
         tracked = self._find_tracked()
         if tracked.task is None or classify(task).is_final:
             self._bound().runtime.poller.publish(tracked, task)
 
     def _resolve_timeout(self, timeout: float | None | UnsetType = UNSET) -> float | None:
-        """Return the seconds to wait, ``None`` for no limit."""
+        """Return the seconds of a wait; ``None`` for no limit."""
         if timeout is UNSET:
             timeout = self._bound().options.timeouts.wait
         validate_timeout(timeout)
@@ -197,19 +222,26 @@ class TaskHandle(Generic[R]):
         return self._tracked
 
     def _subscribe(self, waiter: Waiter, timeout: float | None) -> None:
-        """Let ``waiter`` wait for at most ``timeout`` seconds. Every wait begins here."""
+        """Start to wait for at most ``timeout`` seconds. Every wait starts here."""
         runtime = self._bound().runtime
         runtime.enter()
         runtime.poller.add_waiter(waiter, timeout)
 
     def _unsubscribe(self, waiter: Waiter) -> None:
-        """End what ``_subscribe`` began, whether or not the waiter was woken."""
+        """End the wait that ``_subscribe`` started, whether or not the waiter was woken."""
         self._bound().runtime.poller.remove_waiter(waiter)
 
-    # Moving to another process
+    # Pickling and copying
 
     def bind(self, fox: HasService) -> Self:
-        """Tie an unpickled handle to a session, and return it. Sends nothing."""
+        """Bind an unpickled handle to a session. Sends nothing.
+
+        Args:
+            fox: The session that the handle is to use.
+
+        Returns:
+            The handle itself.
+        """
         known = self._record
         tracked = self._track(fox._service, known.id, known.kind)
         if tracked is not known:
@@ -225,7 +257,7 @@ class TaskHandle(Generic[R]):
         return self._service
 
     def __copy__(self) -> Self:
-        """Return the handle itself: it holds nothing of its own."""
+        """Return the handle itself, which has no state of its own."""
         return self
 
     def __deepcopy__(self, _: dict[int, Any]) -> Self:
@@ -250,7 +282,7 @@ class MediaHandle(TaskHandle[MediaResult]):
 
 
 class _Updates(Uncopied):
-    """Yields a snapshot at each change. A step that is cancelled or times out can be repeated."""
+    """The iterator of ``updates``. A step that is cancelled or times out can be repeated."""
 
     _instead = "call handle.updates() again"
 

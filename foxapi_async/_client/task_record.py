@@ -1,4 +1,4 @@
-"""What is known of one task, shared by its handles, the poller, admission and its streams."""
+"""The record of one task, which its handles, the poller, admission and its streams share."""
 
 from contextvars import Context
 from copy import copy
@@ -15,7 +15,7 @@ from foxapi_async._wire.task import Task
 from foxapi_async.errors import FoxAPIError, InvalidResponseError, StreamInterruptedError
 
 Kind = Literal["llm", "image", "video", "audio", "document"]
-"""What a task makes; it decides the type of its result."""
+"""The kind of a task, which decides the type of its result."""
 
 
 R_co = TypeVar("R_co", covariant=True)
@@ -38,7 +38,7 @@ class Outcome(Generic[R_co]):
 
 
 class TaskListener(Protocol):
-    """Passes what happens to a task on to hooks, the journal and admission: a ``Service``.
+    """Receives the events of a task, for hooks, the journal and admission: a ``Service``.
 
     ``context`` is the one in which hooks are called for the task.
     """
@@ -52,7 +52,7 @@ class TaskListener(Protocol):
         ...
 
     def outcome_changed(self, record: "TaskRecord") -> None:
-        """Report an outcome that was settled anew, because more is known of the stream."""
+        """Report an outcome that has changed, because more of the stream is known."""
         ...
 
     def poll_failed(
@@ -112,14 +112,14 @@ class TaskRecord:
         # That of the submit: later snapshots have ids of their own.
         self.request_id: str | None = None if task is None else task.request_id
         self.state: TaskState = TaskState.RUNNING if task is None else classify(task)
-        # On the session's clock; None for a task that was submitted elsewhere.
+        # By the clock of the session; None for a task of another session.
         self.submitted_at: float | None = submitted_at
-        # None while only the service knows. The answer to a submit is proof (contract §3.5).
+        # None while it is not known. The response to a submit is proof (contract §3.5).
         self.has_stream: bool | None = None if task is None else task.stream is not None
         # Whether awaiting the task may follow its stream; not after that has failed.
         self.can_follow: bool = True
         self.streamed: ChatCompletion | None = None
-        # How far the stream got that was not read to its end.
+        # The error of a stream that was not read to its end, with the text that it delivered.
         self.cut: StreamInterruptedError | None = None
         self.outcome: Outcome[Any] | None = None
         self._context = context
@@ -128,12 +128,12 @@ class TaskRecord:
 
     @property
     def context(self) -> Context | None:
-        """The context in which hooks are called; None if there were no hooks at the submit."""
+        """The context for hooks; None if there were no hooks at the submit."""
         return self._context
 
     @property
     def has_listeners(self) -> bool:
-        """Whether a handle has existed that its session's hooks and journal serve."""
+        """Whether a handle has existed, whose session has hooks and a journal."""
         return self._listener is not None
 
     def add_listener(self, listener: TaskListener, context: Context | None) -> None:
@@ -152,7 +152,7 @@ class TaskRecord:
         if self.outcome is not None:
             listener.task_finished(self, context)
 
-    # What the poller and other requests learn
+    # Called by the poller and other requests
 
     def observe(self, task: Task) -> None:
         """Keep a snapshot. The first final one settles the outcome; later ones are ignored."""
@@ -177,16 +177,16 @@ class TaskRecord:
                 listener.task_finished(self, context)
 
     def poll_failed(self, error: FoxAPIError) -> None:
-        """Tell the listeners of the first failed poll in a row."""
+        """Report the first failed poll in a row to the listeners."""
         for listener, context in self._listeners():
             listener.poll_failed(self, error, context)
 
     def not_found(self, error: FoxAPIError) -> None:
-        """Tell the listeners that the service does not know the task; it may know it later."""
+        """Report to the listeners that the service does not know the task, or not yet."""
         for listener, _ in self._listeners():
             listener.task_not_found(self, error)
 
-    # What streams and the journal add
+    # Called by streams and the journal
 
     def set_streamed(self, completion: ChatCompletion) -> None:
         """Keep the completion of a stream that was read to its end: the service drops reasoning."""
@@ -194,9 +194,9 @@ class TaskRecord:
         self._settle_again()
 
     def set_cut(self, cut: StreamInterruptedError) -> None:
-        """Keep how far a stream got that was left or cut before its end.
+        """Keep the error of a stream that was left or cut before its end.
 
-        The outcome is an error if the stored completion lacks text that the stream delivered.
+        If the stored completion lacks text that the stream delivered, the outcome is this error.
         """
         if self.cut is None or cut.offset >= self.cut.offset:
             self.cut = cut
@@ -212,7 +212,7 @@ class TaskRecord:
         cut: StreamInterruptedError | None,
         is_finished: bool,
     ) -> None:
-        """Take over what a journal entry holds. Listeners are not told: it is no news."""
+        """Take over the contents of a journal entry, without calling the listeners."""
         if self.outcome is not None:
             return
         if task is not None:
@@ -224,7 +224,7 @@ class TaskRecord:
             self.outcome = self._decode_outcome(task)
 
     def adopt(self, other: "TaskRecord") -> None:
-        """Take over what a record of the same task in another session or process knows."""
+        """Take over the contents of the record that an unpickled handle has."""
         self.key = other.key if self.key is None else self.key
         if self.task is None:
             self.task, self.state = other.task, other.state
@@ -275,7 +275,7 @@ class TaskRecord:
         )
 
     def _settle_again(self) -> None:
-        """Decode the outcome anew, now that more is known of the stream."""
+        """Decode the outcome again, because more of the stream is known."""
         outcome, task = self.outcome, self.task
         if outcome is None or task is None:
             return

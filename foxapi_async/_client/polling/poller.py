@@ -86,7 +86,7 @@ class Poller:
     def polls_per_second(self) -> float | None:
         """How many GETs a second are allowed now, ``None`` for any number."""
         limit = self._rate_limiter.ceiling
-        # A session that was never used has no loop, and no time.
+        # A session that was never used has no event loop, and so no time.
         return limit if not self.metrics.gets else self._rate_limiter.rate(self._clock.time())
 
     def track(
@@ -94,8 +94,7 @@ class Poller:
     ) -> TrackedTask:
         """Return the record of a task, which all of its handles in this session share.
 
-        ``submitted`` is the answer to a submit of this session: the age of the task counts from
-        now.
+        ``submitted`` is the response to a submit of this session; then the task's age starts now.
         """
         tasks = self._tasks.of(source, kind)
         tracked = tasks.get(task_id)
@@ -109,12 +108,12 @@ class Poller:
     # Waiters
 
     def add_waiter(self, waiter: Waiter, timeout: float | None) -> None:
-        """Begin a wait: ``waiter`` is woken when its task is final, or has changed if it asked so.
+        """Start a wait: ``waiter`` is woken when its task is final, or at a change that it matches.
 
         It is woken with ``TaskTimeoutError`` after ``timeout`` seconds, or with the error that
-        ended polling: ``TaskLostError``, ``EmptyResultError``, a refusal of the service. With a
-        timeout of 0 it waits for one poll, which starts as soon as the limits allow. Every call
-        must be paired with ``remove_waiter``, whether or not the waiter was woken.
+        ended polling: ``TaskLostError``, ``EmptyResultError``, a rejected key. With a timeout of 0
+        it waits for one poll, which starts as soon as the limits allow. Every call must be paired
+        with ``remove_waiter``, whether or not the waiter was woken.
         """
         tracked = waiter.tracked
         if self.closed:
@@ -151,13 +150,13 @@ class Poller:
             self._unschedule(tracked)
 
     def suspend(self, tracked: TrackedTask) -> None:
-        """Stop polling the task for waiters of its end: its stream is followed."""
+        """Stop polling the task for waiters of its end, because its stream is followed."""
         tracked.suspensions += 1
         if not tracked.needs_polls:
             self._unschedule(tracked)
 
     def resume(self, tracked: TrackedTask) -> None:
-        """Poll the task as soon as the limits allow: its stream has ended in some way."""
+        """Poll the task as soon as the limits allow, because its stream has ended."""
         tracked.suspensions -= 1
         tracked.unfinished_at = tracked.age(self._clock.time())
         self.poll_now(tracked)
@@ -175,7 +174,7 @@ class Poller:
             self._schedule(tracked, now)
 
     def publish(self, tracked: TrackedTask, task: Task) -> None:
-        """Record a snapshot that another request has brought, and wake the waiters it concerns."""
+        """Record a snapshot of another request, and wake the waiters that it matches."""
         changed = tracked.publish(task)
         if tracked.state.is_final:
             self._end(tracked, None)
@@ -212,7 +211,7 @@ class Poller:
                 submitted_at = tracked.submitted_at
                 tracked.due = submitted_at + tracked.interval(submitted_at, self._rand())
         elif now - tracked.due > MAX_INTERVAL:
-            # Polls that failed before so long a pause do not form a row with those to come.
+            # After so long a pause, earlier failures do not count as consecutive.
             tracked.failures = None
         if tracked.age_origin is None:
             tracked.age_origin = now

@@ -36,28 +36,35 @@ class TaskSource(Protocol):
 
     @property
     def account(self) -> Account:
-        """Whose tasks these are: the same id under another key is another task."""
+        """The account of the tasks: the same id under another key is another task."""
         ...
 
     @property
     def polling(self) -> PollPolicy:
-        """When polling gives up."""
+        """The policy of polls."""
         ...
 
     @property
     def pacer(self) -> Pacer:
-        """When to poll."""
+        """Computes the times of polls."""
         ...
 
     async def poll_once(
         self, task_id: str, *, empty: bool = False, context: Context | None = None
     ) -> tuple[Task, float | None]:
-        """Return the task as it is now, by a single attempt, or raise a ``FoxAPIError``.
+        """Poll the task once, within bounded time.
 
-        The second value is the ``Retry-After`` of the response in seconds. The call ends in bounded
-        time, whatever the network does. ``empty`` says that the task was completed without results
-        at the last poll: asking upstream would do harm then (contract Q2). Hooks are called in
-        ``context``.
+        Args:
+            task_id: The id of the task.
+            empty: Whether the task was completed without results at the last poll; then it is not
+                queried upstream (contract Q2).
+            context: The context for hooks.
+
+        Returns:
+            The snapshot, and the ``Retry-After`` of the response in seconds.
+
+        Raises:
+            FoxAPIError: The poll failed.
         """
         ...
 
@@ -92,7 +99,7 @@ class Waiter(ABC):
 
     @abstractmethod
     def wake(self, error: Exception | None) -> None:
-        """End the wait: the record holds the outcome, or ``error`` says why it does not."""
+        """End the wait. Without ``error``, the record has the outcome or the change."""
 
 
 class FutureWaiter(Waiter):
@@ -192,12 +199,12 @@ class TrackedTask(TaskRecord):
         self.phase: Phase = Phase.IDLE
         self.bucket: list[Any] | None = None
         self.polls: int = 0
-        # When the next poll is due, even if no waiter needs it now; None before the first wait.
+        # The time of the next poll, also while no waiter needs it; None before the first wait.
         self.due: float | None = None
         self.error: FoxAPIError | None = None  # of the last poll, if it failed
         self.failures: FailureTracker | None = None
         self.unfinished_at: float = 0.0  # the age at which it was last seen unfinished
-        # How many followers read its stream, so that its end needs no polls.
+        # How many followers read its stream; while one does, its end needs no polls.
         self.suspensions: int = 0
         self._unknown_status_reported = False
         # Most tasks have one waiter, which needs no collection.
@@ -301,10 +308,10 @@ class TrackedTask(TaskRecord):
         return self.source.pacer.interval(context, roll)
 
     def lost(self, error: FoxAPIError) -> TaskLostError:
-        """Return the error for a task whose state cannot be learnt, because of ``error``."""
+        """Return the error for a task whose state ``error`` keeps unknown."""
         return TaskLostError(
-            f"the state of task {self.id} cannot be learnt: {error}; it may still finish: "
-            "ask again later with its id",
+            f"the state of task {self.id} is not known: {error}; it may still finish: "
+            "await its handle again later",
             task_id=self.id,
             task=self.task,
             fault=error,
@@ -313,7 +320,7 @@ class TrackedTask(TaskRecord):
     def closed(self) -> SessionClosedError:
         """Return the error for a wait that ends because the session is closed."""
         return SessionClosedError(
-            f"the session is closed; task {self.id} goes on at the service: keep its id"
+            f"the session is closed; task {self.id} goes on at the service: await it by its id"
         )
 
     def timed_out(self) -> TaskTimeoutError:
@@ -327,7 +334,7 @@ class TrackedTask(TaskRecord):
 
 
 def _timeout_text(task_id: str, last: Task | None, error: FoxAPIError | None) -> str:
-    """Say what was seen of the task before the timeout."""
+    """Return the text of a timeout, with the last known state of the task."""
     bound = "within timeout= of this wait, or Timeouts.wait"
     if last is None and error is None:
         return (
