@@ -131,15 +131,15 @@ def find_python(session: nox.Session, version: str) -> str | None:
     Each candidate is run: pyenv puts shims on the PATH for versions that are not active.
     """
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-    candidates = [which(f"python{version}"), *map(str, pyenv.glob(f"{version}.*/bin/python"))]
-    for python in filter(None, candidates):
-        found = session.run(
-            *(python, "-c", "import sys; print(*sys.version_info[:2], sep='.')"),
-            external=True,
-            silent=True,
-            success_codes=range(256),
+    candidates = [which(f"python{version}"), *sorted(pyenv.glob(f"{version}[.-]*/bin/python"))]
+    for candidate in filter(None, candidates):
+        code = "import sys; print(*sys.version_info[:2], sep='.'); print(sys.executable)"
+        # A shim of a version that is not active fails.
+        printed = session.run(
+            *(str(candidate), "-c", code), external=True, silent=True, success_codes=range(256)
         )
-        if str(found).strip() == version:
+        found, _, python = str(printed).strip().partition("\n")
+        if found == version:
             return python
     return None
 

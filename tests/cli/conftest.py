@@ -1,4 +1,4 @@
-"""The real command against a real gateway."""
+"""Fixtures that run the real command against a real gateway."""
 
 import asyncio
 import io
@@ -43,7 +43,7 @@ Serve = Callable[..., Awaitable[Gateway]]
 
 @pytest.fixture
 async def serve(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Serve]:
-    """Start a gateway and make it the service of every command of this test."""
+    """Start a gateway that every command of this test uses."""
     async with AsyncExitStack() as stack:
 
         async def start(*middlewares: Middleware, **options: Unpack[GatewayOptions]) -> Gateway:
@@ -61,13 +61,13 @@ async def serve(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Serve]:
 
 @pytest.fixture
 async def gateway(serve: Serve) -> Gateway:
-    """Return a gateway that takes no time."""
+    """Start a gateway without delays."""
     return await serve()
 
 
 @pytest.fixture
 def foxapi(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a command in this process, in a thread, as a program would: stdout is no terminal."""
+    """Run a command in a thread of this process; stdout is not a terminal."""
 
     async def run(*arguments: str, stdin: bytes = b"") -> Done:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
@@ -80,7 +80,7 @@ def foxapi(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def environment() -> Callable[[], dict[str, str]]:
-    """Return what a process of its own needs to find this package."""
+    """Return the environment in which a subprocess finds this package."""
     return lambda: {
         **os.environ,
         "PYTHONPATH": str(Path(foxapi_async.__file__).parents[1]),
@@ -90,10 +90,10 @@ def environment() -> Callable[[], dict[str, str]]:
 
 @pytest.fixture(scope="session", autouse=True)
 def interruptible() -> None:
-    """Let the commands that these tests start hear Ctrl-C.
+    """Restore SIGINT for the commands that these tests start.
 
-    A shell without job control starts what it puts in the background with SIGINT ignored, and that
-    is inherited: a test run started so would wait forever for commands that do not hear it.
+    A shell without job control starts background jobs with SIGINT ignored, and their processes
+    inherit it. Without this fixture, such a test run would wait forever.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -101,7 +101,7 @@ def interruptible() -> None:
 
 @pytest.fixture
 def spawn(environment: Callable[[], dict[str, str]]) -> Callable[..., subprocess.Popen[str]]:
-    """Start ``python -m foxapi_async`` with pipes; call it, and wait for it, in a thread."""
+    """Start ``python -m foxapi_async`` with pipes. It blocks: call it in a thread."""
 
     def start(*arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -118,7 +118,7 @@ def spawn(environment: Callable[[], dict[str, str]]) -> Callable[..., subprocess
 
 @pytest.fixture
 def answering() -> Callable[..., Middleware]:
-    """Return a maker of middlewares that answer everything with an error of the service."""
+    """Return a function that builds a middleware that answers every request with an error."""
 
     def make(
         status: int, headers: Mapping[str, str] | None = None, message: str = "no"
@@ -137,7 +137,7 @@ def answering() -> Callable[..., Middleware]:
 
 @pytest.fixture
 def losing_answers() -> Middleware:
-    """Return a middleware that does what is asked and cuts the connection instead of answering."""
+    """Return a middleware that handles the request and then aborts the connection."""
 
     @web.middleware
     async def lose(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -151,7 +151,7 @@ def losing_answers() -> Middleware:
 
 @pytest.fixture
 def recorded() -> tuple[list[Any], Middleware]:
-    """Return the bodies that were submitted, and the middleware that writes them down."""
+    """Return the submitted bodies and the middleware that records them."""
     bodies: list[Any] = []
 
     @web.middleware

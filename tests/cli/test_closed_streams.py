@@ -1,4 +1,4 @@
-"""What a command does where stdout, stdin or stderr cannot be used."""
+"""Laws of commands whose stdin, stdout or stderr is closed or full."""
 
 import asyncio
 import re
@@ -44,7 +44,7 @@ def shell(command: str, environment: Environment) -> subprocess.CompletedProcess
     ],
 )
 def test_a_stdout_that_cannot_be_written_is_74(environment: Environment, command: str) -> None:
-    """Where the output would be lost, one line says so and why, and the exit code is 74."""
+    """If stdout cannot be written, one line on stderr gives the reason and the exit code is 74."""
     done = shell(command, environment)
     assert done.returncode == 74, done.stderr
     [line] = done.stderr.splitlines()
@@ -54,10 +54,10 @@ def test_a_stdout_that_cannot_be_written_is_74(environment: Environment, command
 @pytest.mark.parametrize(
     ("command", "records"), [("submit", "--json"), ("submit", "--text"), ("stream", "--text")]
 )
-async def test_an_id_is_told_where_stdout_is_full(
+async def test_an_unwritable_result_leaves_a_command_on_stderr(
     gateway: Gateway, environment: Environment, command: str, records: str
 ) -> None:
-    """What was paid for and could not be written leads to its result by a command on stderr."""
+    """If a billed result cannot be written, stderr has the command that gets it."""
     words = f"{command} gpt-5.5 'count 1 to 3' {records} >/dev/full"
     done = await asyncio.to_thread(shell, words, environment)
     assert done.returncode == 74
@@ -65,27 +65,25 @@ async def test_an_id_is_told_where_stdout_is_full(
     assert gateway.stats.tasks == 1
 
 
-async def test_a_closed_stdout_is_told_before_anything_is_billed(
-    gateway: Gateway, environment: Environment
-) -> None:
-    """Nothing is submitted whose answer could not be shown."""
+async def test_a_closed_stdout_submits_nothing(gateway: Gateway, environment: Environment) -> None:
+    """With a closed stdout nothing is submitted."""
     done = await asyncio.to_thread(shell, "submit gpt-5.5 hello >&-", environment)
     assert done.returncode == 74
     assert gateway.stats.submits == 0
 
 
 def test_a_closed_stdin_is_no_prompt(environment: Environment) -> None:
-    """A prompt that was to come from a closed stdin is missing: bad usage."""
+    """A closed stdin is a usage error when the prompt has to come from it."""
     done = shell("submit gpt-5.5 <&-", environment)
     assert done.returncode == 2
     assert "stdin is closed" in done.stderr
 
 
 @pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full"])
-async def test_what_cannot_be_told_changes_nothing(
+async def test_an_unwritable_stderr_changes_nothing(
     gateway: Gateway, environment: Environment, stderr: str
 ) -> None:
-    """Without stderr the answer is written, and the exit code is what it is with it."""
+    """A closed or full stderr changes neither stdout nor the exit code."""
     words = f"submit gpt-5.5 'count 1 to 3' --wait --text {stderr}"
     done = await asyncio.to_thread(shell, words, environment)
     assert (done.returncode, done.stdout) == (0, "1, 2, 3\n")
@@ -97,7 +95,7 @@ async def test_what_cannot_be_told_changes_nothing(
 def test_a_file_that_is_opened_is_not_taken_for_a_stream(
     environment: Environment, tmp_path: Path
 ) -> None:
-    """With all three streams closed nothing is written into what the command opens."""
+    """With all standard streams closed, no output goes into a file that the command opens."""
     journal = tmp_path / "tasks.db"
     done = shell(f"journal list {journal} <&- >&- 2>&-", environment)
     assert done.returncode == 74

@@ -1,4 +1,4 @@
-"""What each command does, as a program that reads its stdout sees it."""
+"""Laws of each command, as seen by a program that reads its stdout."""
 
 import base64
 import json
@@ -16,14 +16,14 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
-    """Return a file that begins as a picture does."""
+    """Return a file with the first bytes of a PNG."""
     path = tmp_path / "a.png"
     path.write_bytes(PNG)
     return path
 
 
 async def test_version_and_help(foxapi: Any) -> None:
-    """The version is the package's, and the help lists every command and every exit code."""
+    """``--version`` shows the package's version; the help lists all commands and exit codes."""
     done = await foxapi("--version")
     assert done.code == 0
     assert done.out.startswith("foxapi ")
@@ -36,14 +36,14 @@ async def test_version_and_help(foxapi: Any) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 async def test_every_command_has_help(foxapi: Any, name: str) -> None:
-    """Each command explains itself without an account."""
+    """Each command shows its help without an account."""
     done = await foxapi(name, "--help")
     assert done.code == 0
     assert f"foxapi {name}" in done.out
 
 
 async def test_submit_gives_the_task(gateway: Gateway, foxapi: Any) -> None:
-    """A submit writes the task as the service told it, and does not wait."""
+    """A submit writes the task as the service sent it, and does not wait."""
     done = await foxapi("submit", "gpt-5.5", "count 1 to 3")
     [task] = done.records
     assert done.code == 0
@@ -63,7 +63,7 @@ async def test_submit_in_text_gives_the_id(gateway: Gateway, foxapi: Any) -> Non
 
 
 async def test_submit_and_wait(gateway: Gateway, foxapi: Any) -> None:
-    """``--wait`` writes the result, and tells the id as soon as there is one."""
+    """``--wait`` writes the result, and before that the id to stderr."""
     done = await foxapi("submit", "gpt-5.5", "count 1 to 3", "--wait")
     [record] = done.records
     assert done.err.strip() == record["id"]
@@ -85,7 +85,7 @@ async def test_waiting_keeps_what_a_model_thought(gateway: Gateway, foxapi: Any)
 async def test_what_the_options_say_is_sent(
     serve: Any, foxapi: Any, recorded: Any, picture: Path
 ) -> None:
-    """Every option reaches the body; ``--param`` fills a known member or one of its own."""
+    """Every option is in the body; ``--param`` sets known and unknown members."""
     bodies, middleware = recorded
     await serve(middleware)
     done = await foxapi(
@@ -144,7 +144,7 @@ async def test_stream_writes_each_chunk(gateway: Gateway, foxapi: Any) -> None:
 
 
 async def test_stream_can_be_taken_up_again(gateway: Gateway, foxapi: Any) -> None:
-    """``--task`` reads a stream again without submitting, ``--resume`` reads what is left of it."""
+    """``--task`` reads a stream again without a submit, ``--resume`` reads the rest of it."""
     *deltas, last = (await foxapi("stream", "gpt-5.5", "count 1 to 3")).records
     *again, _ = (await foxapi("stream", "--task", last["id"])).records
     assert again == deltas
@@ -155,7 +155,7 @@ async def test_stream_can_be_taken_up_again(gateway: Gateway, foxapi: Any) -> No
 
 
 async def test_a_task_without_a_stream_says_what_to_do(gateway: Gateway, foxapi: Any) -> None:
-    """Following what was not submitted as a stream ends with 2 and names the command that works."""
+    """``stream --task`` of a task without a stream ends with 2 and names ``foxapi wait``."""
     [task] = (await foxapi("submit", "gpt-5.5", "hello")).records
     done = await foxapi("stream", "--task", task["id"])
     assert done.code == 2
@@ -164,7 +164,7 @@ async def test_a_task_without_a_stream_says_what_to_do(gateway: Gateway, foxapi:
 
 
 async def test_wait_takes_several(gateway: Gateway, foxapi: Any) -> None:
-    """Several tasks each get a line as they finish, and the exit code is that of the worst."""
+    """Each task gets a line as it finishes, and the exit code is the largest of all."""
     prompts = ("count 1 to 3", "count 1 to 4", "[[fail:timeout]]")
     tasks = [(await foxapi("submit", "gpt-5.5", prompt)).records[0] for prompt in prompts]
     ids = [task["id"] for task in tasks]
@@ -179,14 +179,14 @@ async def test_wait_takes_several(gateway: Gateway, foxapi: Any) -> None:
 
 
 async def test_wait_in_text_is_the_answer_alone(gateway: Gateway, foxapi: Any) -> None:
-    """With ``--text`` stdout is what the model said and nothing else, each choice on its own."""
+    """With ``--text`` stdout has the text of each choice and nothing else."""
     done = await foxapi("submit", "gpt-5.5", "count 1 to 3", "--param", "n=2", "--wait", "--text")
     assert done.out == "1, 2, 3\n1, 2, 3\n"
     assert gateway.stats.tasks == 1
 
 
 async def test_tool_calls_are_shown(gateway: Gateway, foxapi: Any) -> None:
-    """A model that calls a tool has said something too."""
+    """With ``--text`` a tool call is shown with its arguments."""
     tools = json.dumps([{"type": "function", "function": {"name": "look"}}])
     options = ("--param", f"tools={tools}", "--param", 'tool_choice="required"', "--text")
     waited = await foxapi("submit", "gpt-5.5", "go on", "--wait", *options)
@@ -197,7 +197,7 @@ async def test_tool_calls_are_shown(gateway: Gateway, foxapi: Any) -> None:
 
 
 async def test_task_is_one_get(gateway: Gateway, foxapi: Any) -> None:
-    """Looking at a task is one GET, and shows the snapshot, results included."""
+    """``foxapi task`` sends one GET and shows the snapshot with the result."""
     [record] = (await foxapi("submit", "gpt-5.5", "count 1 to 3", "--wait")).records
     before = gateway.stats.polls
     [task] = (await foxapi("task", record["id"])).records
@@ -209,8 +209,8 @@ async def test_task_is_one_get(gateway: Gateway, foxapi: Any) -> None:
     assert "1, 2, 3" in shown.out
 
 
-async def test_a_failed_task_can_be_looked_at(gateway: Gateway, foxapi: Any) -> None:
-    """Looking succeeds whatever is seen."""
+async def test_task_shows_a_failed_task(gateway: Gateway, foxapi: Any) -> None:
+    """``foxapi task`` ends with 0 for a failed task too."""
     failed = await foxapi("submit", "gpt-5.5", "[[fail:timeout]]", "--wait")
     done = await foxapi("task", failed.records[0]["id"], "--text")
     assert done.code == 0
@@ -219,7 +219,7 @@ async def test_a_failed_task_can_be_looked_at(gateway: Gateway, foxapi: Any) -> 
     assert gateway.stats.failed == 1
 
 
-async def test_models_have_their_rules_beside(gateway: Gateway, foxapi: Any) -> None:
+async def test_models_include_the_rules_of_the_catalog(gateway: Gateway, foxapi: Any) -> None:
     """The models of the service and of the catalog have the same form."""
     served = await foxapi("models")
     assert served.records == (await foxapi("models", "--offline")).records
@@ -244,8 +244,8 @@ async def test_models_offline_need_no_key(foxapi: Any, monkeypatch: pytest.Monke
     assert "at least 16" in done.out
 
 
-async def test_demo_tells_its_steps(foxapi: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``demo --json`` is a line for each step and one with the final figures."""
+async def test_demo_shows_its_steps(foxapi: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``demo --json`` writes a line for each step and one for the totals."""
     monkeypatch.setattr("foxapi_async.cli.demo._MANY", 30)
     monkeypatch.setattr("foxapi_async.cli.demo._TOKEN_DELAY", 0.001)
     monkeypatch.setattr("foxapi_async.cli.demo._QUEUE_DELAY", 0)

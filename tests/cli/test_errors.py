@@ -1,4 +1,4 @@
-"""What the exit code says, and what is said beside it."""
+"""Laws of exit codes and error messages."""
 
 from typing import Any
 
@@ -51,7 +51,7 @@ EXPECTED = {
 
 
 def test_every_error_has_its_exit_code() -> None:
-    """Each class of ``errors`` ends a command with one code; a new class must choose."""
+    """Each class of ``errors`` has an entry in the table of exit codes."""
     assert set().union(*EXPECTED.values()) == set(errors.__all__)
     for code, names in EXPECTED.items():
         for name in names:
@@ -60,15 +60,15 @@ def test_every_error_has_its_exit_code() -> None:
             assert exit_code(kind.__new__(kind)) is code, name
 
 
-def test_what_is_no_error_of_ours_has_none() -> None:
-    """A bug is not taken for a refusal or a failed task."""
+def test_an_unexpected_error_has_no_exit_code() -> None:
+    """An unexpected error has no exit code of a refusal or a failed task."""
     assert exit_code(TypeError("a bug")) is None
     assert exit_code(UsageError("--image is missing")) is ExitCode.REFUSED
     assert all(issubclass(kind, Exception) for kind in EXIT_CODES)
 
 
 async def test_a_failed_task_is_1(gateway: Gateway, foxapi: Any) -> None:
-    """A failed task ends with 1; the line of JSON and the message both say why."""
+    """A failed task ends with 1; the line of JSON and the message give the reason."""
     done = await foxapi("submit", "gpt-5.5", "[[fail:content_policy_violation]]", "--wait")
     assert done.code == 1
     [record] = done.records
@@ -125,7 +125,7 @@ async def test_what_is_refused_is_2(
 
 
 async def test_two_mistakes_are_two_lines(gateway: Gateway, foxapi: Any) -> None:
-    """All that is wrong with a request is said at once, a line each."""
+    """All violations of a request are shown at once, a line each."""
     done = await foxapi(
         "submit", "gpt-5.5", "hello", "--max-tokens", "1", "--audio", "https://x.test/a.wav"
     )
@@ -136,7 +136,7 @@ async def test_two_mistakes_are_two_lines(gateway: Gateway, foxapi: Any) -> None
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 413, 422])
 async def test_a_4xx_is_2(serve: Any, foxapi: Any, answering: Any, status: int) -> None:
-    """A refusal of the service ends with 2, however it is worded."""
+    """Every 4xx response but 429 ends with 2."""
     await serve(answering(status))
     done = await foxapi("submit", "gpt-5.5", "hello")
     assert done.code == 2, done
@@ -146,15 +146,15 @@ async def test_a_4xx_is_2(serve: Any, foxapi: Any, answering: Any, status: int) 
 async def test_the_service_in_trouble_is_3(
     serve: Any, foxapi: Any, answering: Any, status: int
 ) -> None:
-    """Errors that may pass end with 3; a ``Retry-After`` beyond all patience ends it at once."""
+    """Temporary errors end with 3; a ``Retry-After`` above the limit ends the command at once."""
     await serve(answering(status, {"Retry-After": "3600"}))
     done = await foxapi("models")
     assert done.code == 3, done
     assert str(status) in done.err
 
 
-async def test_an_unknown_task_is_told(gateway: Gateway, foxapi: Any) -> None:
-    """A task that the service does not know is not a failed one."""
+async def test_an_unknown_task_is_2(gateway: Gateway, foxapi: Any) -> None:
+    """A task that the service does not know ends with 2, not with 1."""
     done = await foxapi("task", "task-llm-1-abcdefgh")
     assert done.code == 2
     assert "task-llm-1-abcdefgh" in done.err
@@ -162,7 +162,7 @@ async def test_an_unknown_task_is_told(gateway: Gateway, foxapi: Any) -> None:
 
 
 async def test_a_lost_answer_is_4(serve: Any, foxapi: Any, losing_answers: Any) -> None:
-    """A submit whose answer was lost ends with 4 and warns of submitting again."""
+    """A submit without a response ends with 4 and warns against a second submit."""
     gateway = await serve(losing_answers)
     done = await foxapi("submit", "gpt-5.5", "a prompt that stays here")
     assert done.code == 4, done
@@ -172,7 +172,7 @@ async def test_a_lost_answer_is_4(serve: Any, foxapi: Any, losing_answers: Any) 
 
 
 async def test_an_ended_patience_is_124(serve: Any, foxapi: Any) -> None:
-    """A wait that runs out ends with 124 and says how to go on; the task does go on."""
+    """A wait that times out ends with 124 and names the command to wait again; the task goes on."""
     await serve(queue_delay=60)
     [task] = (await foxapi("submit", "gpt-5.5", "hello")).records
     done = await foxapi("wait", task["id"], "--timeout", "0.05")
@@ -188,7 +188,7 @@ async def test_an_ended_patience_is_124(serve: Any, foxapi: Any) -> None:
 async def test_no_account_is_2_and_says_where_to_go(
     foxapi: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a key the variable is named, and what works without one."""
+    """Without an API key the message names the variable and the commands that need none."""
     monkeypatch.setenv("FOXAPI_API_KEY", "")
     done = await foxapi("models")
     assert done.code == 2
@@ -210,10 +210,10 @@ async def test_no_message_shows_the_key_or_the_prompt(
     assert gateway.url not in done.out
 
 
-async def test_a_mistake_of_ours_is_one_line(
+async def test_an_unexpected_error_is_one_line(
     gateway: Gateway, foxapi: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bug shows its name and how to see more: no traceback, no text that may hold a prompt."""
+    """An unexpected error shows its class and how to get the traceback, but not its text."""
 
     def broken(*_: object) -> None:
         raise KeyError("my secret prompt")

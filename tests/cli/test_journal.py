@@ -1,4 +1,4 @@
-"""``foxapi journal``: what it shows, what it goes on with, and what it deletes."""
+"""Laws of ``foxapi journal``: what it shows, resumes and deletes."""
 
 import asyncio
 import json
@@ -19,12 +19,12 @@ KEYED = ("submit", "gpt-5.5", "count 1 to 3", "--key", "row-17")
 
 @pytest.fixture
 def file(tmp_path: Path) -> str:
-    """Return where the journal is."""
+    """Return the path of the journal."""
     return str(tmp_path / "tasks.db")
 
 
 async def test_a_key_is_submitted_once(gateway: Gateway, foxapi: Any, file: str) -> None:
-    """The same line twice gives the same task, and a journal that lists it."""
+    """The same command line twice gives one task, which the journal lists."""
     first, second = [await foxapi(*KEYED, "--journal", file) for _ in range(2)]
     assert first.records[0]["id"] == second.records[0]["id"]
     assert gateway.stats.submits == 1
@@ -38,7 +38,7 @@ async def test_a_key_is_submitted_once(gateway: Gateway, foxapi: Any, file: str)
 
 
 async def test_resume_waits_for_all(gateway: Gateway, foxapi: Any, file: str) -> None:
-    """What was submitted and not awaited is waited for, once; then there is nothing left to do."""
+    """``resume`` waits for each submitted task once; a second ``resume`` finds none."""
     for row in range(3):
         await foxapi("submit", "gpt-5.5", "count 1 to 3", "--key", f"row-{row}", "--journal", file)
     done = await foxapi("journal", "resume", file)
@@ -53,7 +53,7 @@ async def test_resume_waits_for_all(gateway: Gateway, foxapi: Any, file: str) ->
 
 
 async def test_show_and_export_tell_all(gateway: Gateway, foxapi: Any, file: str) -> None:
-    """An entry is shown by its name, key or task id, with its result; export has them all."""
+    """``show`` finds an entry by its id, key or task id, with its result; ``export`` writes all."""
     del gateway
     await foxapi(*KEYED, "--journal", file, "--wait")
     [exported] = (await foxapi("journal", "export", file)).records
@@ -70,7 +70,7 @@ async def test_show_and_export_tell_all(gateway: Gateway, foxapi: Any, file: str
 async def test_an_unknown_outcome_is_shown_and_pruned_by_name(
     serve: Any, losing_answers: Any, foxapi: Any, file: str
 ) -> None:
-    """What may be billed is resumed with exit code 4, and forgotten only by its name."""
+    """If an entry may be billed, ``resume`` ends with 4 and ``prune`` deletes it only by id."""
     await serve(losing_answers)
     assert (await foxapi(*KEYED, "--journal", file)).code == 4
     assert (await foxapi(*KEYED, "--journal", file)).code == 4
@@ -89,7 +89,7 @@ async def test_an_unknown_outcome_is_shown_and_pruned_by_name(
 
 
 async def test_prune_deletes_what_is_over(gateway: Gateway, foxapi: Any, file: str) -> None:
-    """Finished submissions of the asked age are deleted, and their keys are free again."""
+    """``prune`` deletes finished submissions of the given age; their keys can be used again."""
     await foxapi(*KEYED, "--journal", file, "--wait")
     assert (await foxapi("journal", "prune", file)).records == [{"pruned": 0}]
     assert (await foxapi("journal", "prune", file, "--older-than", "0")).records == [{"pruned": 1}]
@@ -98,7 +98,7 @@ async def test_prune_deletes_what_is_over(gateway: Gateway, foxapi: Any, file: s
 
 
 async def test_a_lost_task_is_resumed_on_demand(serve: Any, foxapi: Any, file: str) -> None:
-    """What was lost under another account's key is waited for again by `resume --lost`."""
+    """`resume --lost` waits again for a task that the service did not find."""
     gateway = await serve(faults=["query:expired"])
     await foxapi(*KEYED, "--journal", file)
     assert (await foxapi("journal", "resume", file)).code > 0
@@ -114,7 +114,7 @@ async def test_a_lost_task_is_resumed_on_demand(serve: Any, foxapi: Any, file: s
 async def test_a_lost_task_is_set_aside_and_deleted_on_demand(
     serve: Any, foxapi: Any, file: str
 ) -> None:
-    """What the service knows no more is resumed once, told from then on, and pruned by `--lost`."""
+    """A task that the service no longer knows is polled once, listed, and pruned by `--lost`."""
     gateway = await serve(faults=["query:expired"])
     await foxapi(*KEYED, "--journal", file)
     assert (await foxapi("journal", "resume", file)).code > 0
@@ -145,7 +145,7 @@ async def test_a_journal_that_is_not_there_is_not_made(
 
 @pytest.fixture
 async def unknown(serve: Any, losing_answers: Any, foxapi: Any, file: str) -> tuple[Gateway, Any]:
-    """Leave three submissions of unknown outcome in the journal; the service answers from then."""
+    """Put three submissions of unknown outcome into the journal; later requests are answered."""
     lossy = [True]
 
     @web.middleware
@@ -166,7 +166,7 @@ async def _through(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 async def test_unknown_submissions_are_forgotten_at_once(unknown: Any, file: str) -> None:
-    """One command lists what is unknown, asks, and forgets all of it; the keys are free again."""
+    """``--forget-unknown`` asks, then deletes all unknown entries; their keys can be used again."""
     gateway, foxapi = unknown
     listed = await foxapi("journal", "settle", file)
     assert (listed.code, len(listed.records)) == (4, 3)
@@ -185,7 +185,7 @@ async def test_unknown_submissions_are_forgotten_at_once(unknown: Any, file: str
 
 
 async def test_unknown_submissions_are_sent_again_at_once(unknown: Any, file: str) -> None:
-    """One command sends all that is unknown again, once each, and tells the new ids."""
+    """``--retry-unknown`` submits each unknown entry again, once, and shows the new ids."""
     gateway, foxapi = unknown
     assert (await foxapi("journal", "settle", file, "--retry-unknown")).code == 2
     done = await foxapi("journal", "settle", file, "--retry-unknown", "-y")
@@ -203,7 +203,7 @@ async def test_unknown_submissions_are_sent_again_at_once(unknown: Any, file: st
 async def test_a_failed_key_is_submitted_anew_on_demand(
     gateway: Gateway, foxapi: Any, file: str
 ) -> None:
-    """``--retry-failed`` takes a key whose task failed for a new submission, and needs a key."""
+    """``--retry-failed`` submits again if the task of the key failed, and needs a key."""
     failing = ("submit", "gpt-5.5", "[[fail:content_policy_violation]]", "--key", "row-17")
     assert (await foxapi(*failing, "--journal", file, "--wait")).code == 1
     assert (await foxapi(*KEYED, "--journal", file)).code == 2
@@ -219,7 +219,7 @@ async def test_a_failed_key_is_submitted_anew_on_demand(
 async def test_what_a_kill_leaves_is_settled_at_once(
     serve: Any, foxapi: Any, spawn: Any, file: str
 ) -> None:
-    """One command settles the submissions that `kill -9` cut off in the middle of their POSTs."""
+    """``settle`` settles submissions whose process was killed by `kill -9` during the POST."""
     posts, arrived, go_on = [0], asyncio.Event(), asyncio.Event()
 
     @web.middleware
@@ -252,7 +252,7 @@ async def test_what_a_kill_leaves_is_settled_at_once(
 
 
 async def test_prune_by_stage_asks_before_it_forgets(unknown: Any, file: str) -> None:
-    """Pruning by stage takes any age, asks for what may be billed, and leaves what is under way."""
+    """``prune --stage`` takes any age, asks if entries may be billed, and keeps running tasks."""
     gateway, foxapi = unknown
     failing = ("submit", "gpt-5.5", "[[fail:content_policy_violation]]", "--key", "bad")
     await foxapi(*failing, "--journal", file, "--wait")
@@ -268,7 +268,7 @@ async def test_prune_by_stage_asks_before_it_forgets(unknown: Any, file: str) ->
 async def test_a_damaged_entry_is_listed_and_stops_no_other(
     gateway: Gateway, foxapi: Any, file: str
 ) -> None:
-    """What cannot be read is named with what to do, and all else is listed, shown and resumed."""
+    """An unreadable entry is shown with what to do; the others are listed, shown and resumed."""
     for row in range(2):
         await foxapi("submit", "gpt-5.5", "count 1 to 3", "--key", f"row-{row}", "--journal", file)
 
@@ -296,7 +296,7 @@ async def test_a_damaged_entry_is_listed_and_stops_no_other(
 async def test_ids_and_answers_are_never_wrapped(
     gateway: Gateway, foxapi: Any, file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At 80 columns an id stands whole in a line, and JSON is one line that can be read."""
+    """At 80 columns no id is broken, and JSON is one valid line."""
     del gateway
     monkeypatch.setenv("COLUMNS", "80")
     await foxapi(*KEYED, "--journal", file, "--wait")
@@ -311,7 +311,7 @@ async def test_ids_and_answers_are_never_wrapped(
 
 
 async def test_journal_alone_shows_its_help(foxapi: Any) -> None:
-    """The command without a word after it tells what it takes, line by line."""
+    """``foxapi journal`` without a subcommand shows its help."""
     done = await foxapi("journal")
     assert (done.code, done.err) == (0, "")
     assert len(done.out.splitlines()) > 8

@@ -1,4 +1,4 @@
-"""Whatever is written, nothing steers the terminal and nothing breaks the pipe."""
+"""Laws of the output: no text controls the terminal, and any text can be written."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from foxapi_async.cli.output import Screen, printable
 from foxapi_async.cli.render import key_values, table
 from foxapi_async.types import ModelInfo, Task
 
-# What a terminal obeys, hides, or shows in another order.
+# Characters that a terminal obeys, hides, or shows in another order.
 TRICKS = [
     *map(chr, (*range(9), *range(11, 32), *range(0x7F, 0xA0), *range(0x2028, 0x202F))),
     *"\u061c\u200b\u200e\u200f\u2060\u2066\u2067\u2068\u2069\ufeff\xad\u3164\U000e0041\udce9",
@@ -32,7 +32,7 @@ def test_what_is_not_seen_is_escaped(trick: str, capsys: pytest.CaptureFixture[s
 
 
 def test_spelling_is_shown_as_it_is() -> None:
-    """Lines, tabs, accents and joiners that belong to a word or an emoji stay; others are shown."""
+    """Newlines, tabs, accents, and joiners in a word or emoji stay; other joiners are escaped."""
     spelt = "a\n\té 你好 می\u200cشود 👩\u200d🚀"
     assert printable(spelt) == spelt
     assert printable("a\r\nb") == "a\nb"
@@ -43,7 +43,7 @@ def test_spelling_is_shown_as_it_is() -> None:
 def test_a_strange_width_hides_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: str
 ) -> None:
-    """Whatever COLUMNS and LINES say, the text is written, whole and on one line."""
+    """With any COLUMNS and LINES the text is written unchanged on one line."""
     monkeypatch.setenv("COLUMNS", width)
     monkeypatch.setenv("LINES", width)
     screen = Screen(json=False)
@@ -55,7 +55,7 @@ def test_a_strange_width_hides_nothing(
 
 
 def test_a_cell_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the narrowest terminal no id and no JSON is cut, wrapped or filled up."""
+    """On a narrow terminal no id and no JSON is cut, wrapped or padded."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "20")
     screen = Screen(json=False)
@@ -75,7 +75,7 @@ def test_a_cell_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_terminal_is_shown_no_controls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a terminal text is cleaned; in a file it is what it was."""
+    """A terminal gets escapes for control characters; a file gets the text unchanged."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     screen = Screen(json=False)
     with screen.out.capture() as shown:
@@ -90,7 +90,7 @@ def test_a_terminal_is_shown_no_controls(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_records_and_words_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
-    """A screen shows records or words on stdout, and messages on stderr in both cases."""
+    """A screen writes records or text to stdout, and messages to stderr in both cases."""
     for is_json in (True, False):
         screen = Screen(json=is_json)
         screen.record(text="é")
@@ -101,7 +101,7 @@ def test_records_and_words_exclude_each_other(capsys: pytest.CaptureFixture[str]
         assert shown.err == "beside\n"
 
 
-def test_what_is_owed_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_pending_tasks_share_one_command(capsys: pytest.CaptureFixture[str]) -> None:
     """An interrupted command prints one command for all tasks that are left."""
     screen = Screen(json=True)
     for task_id in ("task-a", "task-b", "task-c"):
@@ -115,7 +115,7 @@ def test_what_is_owed_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_any_encoding_will_do(environment: Callable[[], dict[str, str]]) -> None:
-    """Records are UTF-8 whatever the locale says, and no text fails to be written."""
+    """Records are UTF-8 in any locale, and any text can be written."""
     code = (
         "from foxapi_async.cli.output import Screen, configure_output; configure_output(); "
         r"s = Screen(); s.record(text='é\udce9'); s.note('é')"
@@ -131,7 +131,7 @@ def test_any_encoding_will_do(environment: Callable[[], dict[str, str]]) -> None
 
 
 def test_what_the_service_sent_is_plain_json() -> None:
-    """A snapshot becomes JSON with the members that the SDK has no name for."""
+    """``to_dict`` of a snapshot has every member that the SDK names, as plain JSON."""
     task = Task(id="task-a", status="completed")
     members = task.to_dict()
     assert members["results"] is None

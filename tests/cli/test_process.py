@@ -1,4 +1,4 @@
-"""The command as a process: its extra, its signals, its pipes and its terminal."""
+"""Laws of the command as a process: its extra, signals, pipes and terminal."""
 
 import ast
 import asyncio
@@ -34,7 +34,7 @@ only_posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has oth
 
 
 def run_python(code: str, environment: Environment) -> subprocess.CompletedProcess[str]:
-    """Run code in an interpreter of its own."""
+    """Run code in a new interpreter."""
     return subprocess.run(
         [sys.executable, "-P", "-c", code],
         env=environment(),
@@ -46,7 +46,7 @@ def run_python(code: str, environment: Environment) -> subprocess.CompletedProce
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])
 def test_a_missing_extra_is_one_line(environment: Environment, missing: str) -> None:
-    """Without the ``cli`` extra the command says in one line what to install, and ends with 2."""
+    """Without the ``cli`` extra one line names the extra to install, and the exit code is 2."""
     done = run_python(
         f"import sys; sys.modules[{missing!r}] = None\n"
         "from foxapi_async.__main__ import main\nsys.exit(main())",
@@ -71,7 +71,7 @@ def test_the_version_needs_no_extra(environment: Environment, option: str, missi
 
 
 def test_the_extra_of_the_command_is_all_that_it_needs(checkout: Path) -> None:
-    """Who installs ``[cli]`` can keep a gateway's data and a journal: no command lacks an extra."""
+    """The extra ``cli`` has all that ``serve --data`` and ``journal`` need."""
     project = tomllib.loads((checkout / "pyproject.toml").read_text("utf-8"))["project"]
     [others] = [
         Requirement(text).extras
@@ -98,7 +98,7 @@ def test_a_command_loads_what_it_needs(environment: Environment) -> None:
 
 
 def test_the_command_uses_the_public_api(package: Path) -> None:
-    """``cli`` imports only public names, so that whatever it does a user can do."""
+    """``cli`` imports only public modules of the package."""
     for path in (package / "cli").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.module:
@@ -112,7 +112,7 @@ def test_the_command_uses_the_public_api(package: Path) -> None:
 
 @only_posix
 async def test_ctrl_c_leaves_at_once_with_the_id(serve: Any, spawn: Spawn) -> None:
-    """Ctrl-C during a wait ends with 130 and names the command that goes on with the task."""
+    """Ctrl-C during a wait ends with 130 and prints the command that waits again."""
     await serve(queue_delay=60)
 
     def interrupt() -> tuple[int, str, str]:
@@ -132,7 +132,7 @@ async def test_ctrl_c_leaves_at_once_with_the_id(serve: Any, spawn: Spawn) -> No
 
 @only_posix
 async def test_ctrl_c_in_a_submit_waits_for_the_id(serve: Any, spawn: Spawn) -> None:
-    """Ctrl-C while the POST is under way lets its answer land, so that the id is not lost."""
+    """Ctrl-C during the POST waits for the response, so that the task id is printed."""
     arrived, released = asyncio.Event(), asyncio.Event()
 
     @web.middleware
@@ -183,7 +183,7 @@ async def test_ctrl_c_keeps_the_place_in_a_stream(serve: Any, spawn: Spawn, foxa
 
 
 async def test_a_reader_that_leaves_ends_it_quietly(serve: Any, spawn: Spawn) -> None:
-    """``foxapi stream … | head`` ends without a word but the id, and never with a traceback."""
+    """``foxapi stream … | head`` writes only the id to stderr, and no traceback."""
     await serve(token_delay=0.005)
 
     def leave() -> tuple[int, str]:
@@ -216,7 +216,7 @@ async def test_a_task_id_is_not_lost_if_stdout_is_closed(gateway: Gateway, spawn
 @only_posix
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_serve_tells_its_address_and_stops(spawn: Spawn, number: signal.Signals) -> None:
-    """``serve`` writes the address and the environment at once, and a signal ends it with 0."""
+    """``serve`` writes the address and the environment first, and a signal ends it with 0."""
     with spawn("serve", "--port", "0") as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
@@ -237,7 +237,7 @@ def test_serve_tells_its_address_and_stops(spawn: Spawn, number: signal.Signals)
 
 
 async def test_serve_on_a_taken_port_says_so(gateway: Gateway, foxapi: Any) -> None:
-    """A port that is taken is bad usage, with the way out."""
+    """A port that is in use is a usage error with the fix."""
     done = await foxapi("serve", "--port", str(gateway.port))
     assert done.code == 2
     assert "--port 0" in done.err
@@ -250,7 +250,7 @@ def test_the_demo_needs_nothing_and_is_quick(spawn: Spawn) -> None:
     with spawn("demo") as process:
         out, err = process.communicate()
     assert process.returncode == 0, err
-    # The clock on the wall would count what other programs of the machine do.
+    # CPU time, because wall time depends on other programs of the machine.
     after = os.times()
     assert after.children_user + after.children_system < (
         before.children_user + before.children_system + 10
@@ -264,7 +264,7 @@ def test_the_demo_needs_nothing_and_is_quick(spawn: Spawn) -> None:
 
 @only_posix
 async def test_a_terminal_gets_words_and_progress(serve: Any, environment: Environment) -> None:
-    """On a terminal the answer is text, thinking is dimmed, and a wait is watched."""
+    """On a terminal the answer is text, reasoning is dimmed, and a wait shows its progress."""
     gateway: Gateway = await serve(token_delay=0.01)
     waited = "submit gpt-5.5 'count 1 to 9' --wait"
     followed = "stream kimi-k2.6 'count 1 to 3'"
@@ -282,7 +282,7 @@ async def test_a_terminal_gets_words_and_progress(serve: Any, environment: Envir
         ) as process:
             os.close(terminal)
             seen = b""
-            # Linux says EIO, others an empty read, when the last process has left the terminal.
+            # At the end of the terminal Linux raises EIO; other systems read nothing.
             with contextlib.suppress(OSError):
                 while data := os.read(master, 4096):
                     seen += data
@@ -300,7 +300,7 @@ async def test_a_terminal_gets_words_and_progress(serve: Any, environment: Envir
 
 
 def imported_by(package: Path, name: str) -> set[str]:
-    """Return the modules of this package that a module names in imports, wherever they stand."""
+    """Return the modules of this package that a module imports, in functions too."""
     path = package.parent.joinpath(*name.split("."))
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     found = {name.rpartition(".")[0]}
@@ -320,7 +320,7 @@ def modules_of(package: Path) -> set[str]:
 
 
 def test_a_frozen_command_has_all_its_modules(package: Path) -> None:
-    """Who follows the imports from the command, as PyInstaller does, finds every module."""
+    """Every module can be reached by import statements from the command, as PyInstaller needs."""
     found, left = set[str](), {"foxapi_async.__main__"}
     while left:
         found |= left

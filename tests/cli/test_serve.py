@@ -118,15 +118,15 @@ def test_serve_listens_within_a_second_of_its_imports(environment: Callable[[], 
 async def test_what_cannot_be_served_is_explained(
     foxapi: Any, arguments: tuple[str, ...], complaint: str
 ) -> None:
-    """A setting that cannot work ends the command with 2 and a line that says what to change."""
+    """An invalid setting ends the command with 2 and a line with the fix."""
     done = await foxapi("serve", "--port", "0", *arguments)
     assert done.code == 2
     assert complaint in done.err
     assert "sk with" not in done.err
 
 
-async def test_a_taken_port_is_told_by_its_reason(gateway: Gateway, foxapi: Any) -> None:
-    """The message about a port that is taken says so, and names the way out."""
+async def test_a_port_in_use_has_its_reason(gateway: Gateway, foxapi: Any) -> None:
+    """The message about a port in use gives the reason and the fix."""
     done = await foxapi("serve", "--port", str(gateway.port))
     assert done.code == 2
     assert f"port {gateway.port}: another program has the port" in done.err
@@ -145,14 +145,14 @@ async def test_a_taken_port_is_told_by_its_reason(gateway: Gateway, foxapi: Any)
         ("sk-one=" + "9" * 40, ("sk-one=" + "9" * 40, None)),
     ],
 )
-def test_a_key_is_told_from_its_credits(text: str, expected: tuple[str, int | None]) -> None:
-    """Credits are the number behind the last ``=``; all else belongs to the key."""
+def test_keys_and_credits_are_parsed(text: str, expected: tuple[str, int | None]) -> None:
+    """Credits are the number after the last ``=``; the rest is the key."""
     assert parse_key(text) == expected
 
 
 @pytest.mark.parametrize("text", ["sk-own-secret=-1", "sk-own-secret=2.5", "sk-own-secret=+3"])
 async def test_credits_that_are_no_count_are_refused(foxapi: Any, text: str) -> None:
-    """A number that credits cannot be does not quietly become a part of the key."""
+    """A number that is no valid count of credits is an error, not a part of the key."""
     done = await foxapi("serve", "--port", "0", "--api-key", text)
     assert done.code == 2
     assert "credits as a whole number" in done.err
