@@ -62,22 +62,21 @@ def read_if_complete(account: "Account", response: OpenResponse, limit: int) -> 
     This needs no coroutine and reads almost no header. ``None`` for any other response:
     ``read_bounded`` reads that.
     """
-    content, status = response.content, response.status
+    content, status, headers = response.content, response.status, response.headers
     if (
         is_success(status)
-        and _RETRY_AFTER not in response.headers
-        and _RETRY_AFTER_MS not in response.headers
+        and _RETRY_AFTER not in headers
+        and _RETRY_AFTER_MS not in headers
         and content.is_eof()
         and content.total_bytes <= limit
     ):
-        request_id = _request_id_of(account, response)
-        return HTTPResponse(account, status, content.read_nowait(), request_id)
+        body, request_id = content.read_nowait(), headers.get(_REQUEST_ID)
+        return HTTPResponse(account, status, body, request_id and _masked_id(account, request_id))
     return None
 
 
-def _request_id_of(account: "Account", response: OpenResponse) -> str | None:
-    request_id = response.headers.get(_REQUEST_ID)
-    return None if request_id is None else account.mask.name(request_id)[:_MAX_REQUEST_ID]
+def _masked_id(account: "Account", request_id: str) -> str:
+    return account.mask.name(request_id)[:_MAX_REQUEST_ID]
 
 
 async def read_bounded(
@@ -112,7 +111,8 @@ async def read_bounded(
     finally:
         # A complete body has released its connection, unless the protocol was switched.
         response.close()
-    request_id = _request_id_of(account, response)
+    request_id = headers.get(_REQUEST_ID)
+    request_id = request_id and _masked_id(account, request_id)
     # A 2xx may have it too: it slows down the polls of every task.
     retry_after = parse_retry_after(
         headers.get(_RETRY_AFTER), headers.get(_RETRY_AFTER_MS), clock.unix()
