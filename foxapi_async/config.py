@@ -1,7 +1,7 @@
-"""The settings of a session: frozen values with the defaults that this package stands for.
+"""The settings of a session, as frozen structs.
 
-Plain numbers of time are seconds. ``None`` means no limit. Every class refuses a value that cannot
-work, with a ``ConfigError`` that names the setting.
+Times are in seconds. ``None`` means no limit. A value that cannot work raises ``ConfigError``, whose
+text names the setting.
 """
 
 import math
@@ -27,7 +27,11 @@ __all__ = [
 ]
 
 Validation = Literal["known", "strict", "off"]
-"""How requests are checked before they are sent: models that the catalog knows, all, or none."""
+"""How requests are checked before they are sent.
+
+``"known"`` checks the requests for models of the catalog, ``"strict"`` all requests, and rejects
+unknown models, ``"off"`` none.
+"""
 
 
 # Thirty years: a longer timeout needs no timer.
@@ -38,7 +42,7 @@ _OFF: Final = frozenset({"0", "false", "no", "off"})
 
 
 class SecretString(Protocol):
-    """A text that hides itself, such as pydantic's ``SecretStr``."""
+    """A text that its repr does not show, such as pydantic's ``SecretStr``."""
 
     def get_secret_value(self) -> str:
         """Return the text."""
@@ -50,12 +54,12 @@ class URLObject(Protocol):
 
     @property
     def scheme(self) -> Any:
-        """What stands before the colon."""
+        """The scheme, such as ``https``."""
         ...
 
     @property
     def host(self) -> Any:
-        """The name or the address of the host."""
+        """The name or address of the host."""
         ...
 
 
@@ -76,7 +80,7 @@ def environment_switch(name: str, *, default: bool) -> bool:
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Tell whether it is a number, numpy's included; a truth value is none."""
+    """Tell whether ``value`` is a number, of numpy too; booleans are not."""
     return isinstance(value, int | float | Real) and not isinstance(value, bool)
 
 
@@ -94,7 +98,7 @@ def is_finite(value: float) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether ``host``, a name or an address, can be reached from this machine only."""
+    """Tell whether ``host``, a name or an address, is this machine."""
     if host == "localhost":
         return True
     try:
@@ -103,17 +107,23 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _refuse_bad_values(
+def _reject_bad_values(
     settings: Struct,
     *,
     positive: tuple[str, ...] = (),
     optional: tuple[str, ...] = (),
     whole: tuple[str, ...] = (),
 ) -> None:
-    """Refuse what is not a finite number of at least zero, and zero for the names in ``positive``.
+    """Raise ``ConfigError`` for a value that is not a finite number of at least 0.
 
-    The type of a default is the type of the setting: a number, a whole number or a truth value;
-    ``None`` stands for a number. A ``multiplier`` below 1 is refused, because delays would shrink.
+    The type of a default is the type of the setting: a number, a whole number or a boolean;
+    ``None`` stands for a number. A ``multiplier`` is at least 1.
+
+    Args:
+        settings: The struct, as built.
+        positive: The names of settings that must be above 0.
+        optional: The names of settings that may be ``None``.
+        whole: The names of settings whose default ``None`` stands for a whole number.
     """
     for name, default in zip(settings.__struct_fields__, settings.__struct_defaults__, strict=True):
         value = getattr(settings, name)
@@ -145,57 +155,51 @@ class Timeouts(Struct, frozen=True, kw_only=True):
     """
 
     connect: float = 10.0
-    """Seconds to get a connection, of one attempt: name lookup, TCP and TLS."""
+    """Seconds to open a connection: name lookup, TCP and TLS."""
     read: float = 30.0
-    """Seconds for one attempt from its start to the end of the answer.
-
-    For a stream: to the headers.
+    """Seconds of one attempt, from its start to the end of the response, or to the headers of a
+    stream.
     """
     submit: float = 120.0
-    """The same for a billed POST.
-
-    It is longer, because the service may store inline media before it answers (contract Q13).
+    """Seconds of a billed POST. It is longer than ``read``, because the service may store inline
+    media before it answers (contract Q13).
     """
     call: float | None = None
-    """Seconds for one call with all its retries. ``None``: no limit but those of the attempts."""
+    """Seconds of one call with all its retries. ``None``: only the attempts are limited."""
     wait: float | None = None
-    """Seconds that ``handle.result()`` and ``generate()`` wait by default.
-
-    ``None``: no limit; 0 polls once.
+    """Seconds that ``handle.result()`` and ``generate()`` wait by default. ``None``: no limit. 0:
+    one poll.
     """
 
     def __post_init__(self) -> None:
-        _refuse_bad_values(self, positive=("connect", "read", "submit"), optional=("call", "wait"))
+        _reject_bad_values(self, positive=("connect", "read", "submit"), optional=("call", "wait"))
 
 
 class RetryPolicy(Struct, frozen=True, kw_only=True):
-    """How a failed call is tried again.
+    """How failed calls are retried.
 
     A ``Retry-After`` up to ``max_retry_after`` replaces the delay.
 
-    A billed POST is sent again only when it provably never left this machine. By default a 429
-    ends the submission with ``RateLimitError``, because a limit that is hit after the request was
-    accepted, or the 429 of a proxy, looks the same (contract §8.4).
+    A billed POST is sent again only if it provably never left this machine. By default a 429 ends
+    the submission with ``RateLimitError``, because it may come after the request was accepted, or
+    from a proxy (contract §8.4).
     """
 
     attempts: int = 4
-    """How often a call is tried at most, the first attempt included."""
+    """The maximum number of attempts, the first included."""
     initial: float = 0.5
-    """Seconds before the second attempt, at most.
-
-    The delay before attempt ``n + 1`` is drawn between half and all of ``initial *
-    multiplier ** (n - 1)``.
+    """Seconds before the second attempt, at most. The delay before attempt ``n + 1`` is random,
+    from half to all of ``initial * multiplier ** (n - 1)``.
     """
     multiplier: float = 2.0
-    """By what the delay grows with each attempt; at least 1."""
+    """The factor by which the delay grows with each attempt; at least 1."""
     max_delay: float = 8.0
-    """Upper bound of the delay, in seconds."""
+    """The maximum delay, in seconds."""
     max_elapsed: float = 60.0
-    """Seconds after the start of the call from which on no attempt starts."""
+    """Seconds after the start of the call; no attempt starts later."""
     max_retry_after: float = 60.0
-    """The longest ``Retry-After`` that is obeyed, in seconds.
-
-    A longer one ends the call with its error.
+    """The maximum ``Retry-After`` to wait for, in seconds. A longer one ends the call with its
+    error.
     """
     resubmit_on_429: Literal["envelope", "always", "never"] = "never"
     """Whether a billed POST is sent again after a 429: ``"never"``; ``"envelope"``, if the body is
@@ -203,7 +207,7 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
     """
 
     def __post_init__(self) -> None:
-        _refuse_bad_values(self, positive=("attempts",))
+        _reject_bad_values(self, positive=("attempts",))
         if self.resubmit_on_429 not in ("envelope", "always", "never"):
             raise ConfigError(
                 "RetryPolicy.resubmit_on_429 must be 'envelope', 'always' or 'never', "
@@ -212,17 +216,17 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
 
 
 class Fixed(Struct, frozen=True):
-    """Poll every ``seconds``, at most 30.
+    """Poll every ``seconds``.
 
-    The first interval is drawn between half and all of it, so that tasks submitted together do not
-    stay together.
+    The first interval is random, from half to all of it, so that tasks that were submitted together
+    are not polled together.
     """
 
     seconds: float = 1.0
-    """Seconds between two polls of a task; at most 30 are used."""
+    """Seconds between two polls of a task, at most 30."""
 
     def __post_init__(self) -> None:
-        _refuse_bad_values(self, positive=("seconds",))
+        _reject_bad_values(self, positive=("seconds",))
 
 
 class Exponential(Struct, frozen=True, kw_only=True):
@@ -234,34 +238,32 @@ class Exponential(Struct, frozen=True, kw_only=True):
     initial: float = 0.5
     """Seconds before the first poll."""
     multiplier: float = 1.5
-    """By what the interval grows with each poll; at least 1."""
+    """The factor by which the interval grows with each poll; at least 1."""
     max_delay: float = 10.0
-    """Upper bound of the interval, in seconds."""
+    """The maximum interval, in seconds."""
     jitter: float = 0.1
-    """Random spread of each interval, as a share of it; at least 0 and less than 1."""
+    """The random spread of each interval, as a fraction of it; at least 0 and less than 1."""
 
     def __post_init__(self) -> None:
-        _refuse_bad_values(self, positive=("initial", "max_delay"))
+        _reject_bad_values(self, positive=("initial", "max_delay"))
         if self.jitter >= 1:
             raise ConfigError(f"Exponential.jitter must be less than 1, got {self.jitter!r}")
 
 
 class Adaptive(Struct, frozen=True):
-    """Poll when the task is likely to have finished, as the session learns from finished tasks.
+    """Poll when a task is likely to be finished, as learnt from the finished tasks of the session.
 
-    A task's own ``progress`` and ``estimated_time`` may only shorten an interval, and none is
+    The ``progress`` and ``estimated_time`` of a task can only shorten an interval. No interval is
     longer than 30 seconds.
     """
 
     poll_cost: float = 0.05
-    """What one GET is worth, in seconds of delay.
-
-    At 0.05, twenty GETs may be spent where they save a second. A higher cost makes fewer polls and
-    later results.
+    """The cost of a poll in seconds of delay. At 0.05, up to twenty polls are made to get a result
+    one second earlier. A higher cost means fewer polls and later results.
     """
 
     def __post_init__(self) -> None:
-        _refuse_bad_values(self, positive=("poll_cost",))
+        _reject_bad_values(self, positive=("poll_cost",))
 
 
 class PollPolicy(Struct, frozen=True, kw_only=True):
@@ -270,14 +272,14 @@ class PollPolicy(Struct, frozen=True, kw_only=True):
     pacing: Adaptive | Exponential | Fixed = Adaptive()
     """When the next poll of a task is due: ``Adaptive``, ``Exponential`` or ``Fixed``."""
     give_up_after: float = 300.0
-    """Seconds of unbroken failure of a task's polls after which ``TaskLostError`` is raised."""
+    """Seconds of consecutive failed polls of a task after which ``TaskLostError`` is raised."""
     empty_result_grace: float = 60.0
-    """Seconds that a completed task may lack its results before the wait ends with an error
+    """Seconds that a completed task may lack its results before ``EmptyResultError`` is raised
     (contract Q2).
     """
     sync_upstream: bool = False
-    """Whether each poll asks the service to look upstream; makes completed tasks without results
-    more frequent (contract Q3).
+    """Whether each poll makes the service query its provider. Completed tasks without results
+    become more frequent (contract Q3).
     """
 
     def __post_init__(self) -> None:
@@ -286,57 +288,54 @@ class PollPolicy(Struct, frozen=True, kw_only=True):
                 "PollPolicy.pacing must be Adaptive(...), Exponential(...) or Fixed(...), "
                 f"got {self.pacing!r}"
             )
-        _refuse_bad_values(self)
+        _reject_bad_values(self)
 
 
 class StreamPolicy(Struct, frozen=True, kw_only=True):
-    """How a stream is followed, and reconnected at its offset when it is cut."""
+    """How a stream is followed and reconnected."""
 
     idle_timeout: float = 60.0
-    """Seconds without a byte after which a connection counts as cut."""
+    """Seconds without a byte after which a connection is given up."""
     initial: float = 0.25
     """Seconds before the second reconnect; the first one is immediate."""
     multiplier: float = 2.0
-    """By what the delay grows with each reconnect; at least 1. A delivered chunk resets it."""
+    """The factor by which the delay grows with each reconnect; at least 1. A chunk resets it."""
     max_delay: float = 5.0
-    """Upper bound of the delay, in seconds."""
+    """The maximum delay, in seconds."""
     give_up_after: float = 300.0
     """Seconds of waiting without a chunk or progress of the task after which
     ``StreamInterruptedError`` is raised. The time between two reads does not count.
     """
 
     def __post_init__(self) -> None:
-        _refuse_bad_values(self, positive=("idle_timeout",))
+        _reject_bad_values(self, positive=("idle_timeout",))
 
 
 class Limits(Struct, frozen=True, kw_only=True):
     """What one session and its ``with_options`` copies may use at a time.
 
-    Due polls wait for their turn, the nearest deadline first. Submits wait too: nothing is
-    dropped.
+    Polls and submissions above a limit wait, polls in the order of their deadlines.
     """
 
     polls_in_flight: int = 64
-    """Polls under way.
-
-    A poll older than three seconds no longer counts, but at most twice this number are made at a
-    time.
+    """Polls under way. A poll older than three seconds no longer counts, but never more than twice
+    this number are under way.
     """
     polls_per_second: float | None = 200.0
-    """Polls a second, of all tasks together. ``None``: no limit."""
+    """Polls a second, for all tasks. ``None``: no limit."""
     streams: int = 100
-    """Streams that are followed live for ``await handle``; other tasks are polled."""
+    """Streams that are followed for ``await handle``; other tasks are polled."""
     submits_in_flight: int = 64
-    """Submits whose POST is under way; others wait."""
+    """Submissions whose POST is under way."""
     max_unfinished: int | None = None
-    """Tasks that are submitted and not finished; further submits wait. ``None``: no limit."""
+    """Unfinished tasks, submissions under way included. ``None``: no limit."""
     max_response_bytes: int = 64 * 1024 * 1024
-    """The largest body of an answer, in bytes after decompression."""
+    """The maximum size of a response body, in bytes after decompression."""
     max_event_bytes: int = 16 * 1024 * 1024
-    """The largest event of a stream, in bytes."""
+    """The maximum size of a stream event, in bytes."""
 
     def __post_init__(self) -> None:
-        _refuse_bad_values(
+        _reject_bad_values(
             self,
             optional=("polls_per_second", "max_unfinished"),
             whole=("max_unfinished",),
@@ -352,9 +351,9 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 def validate_timeout(timeout: float | None | UnsetType) -> None:
-    """Raise ``ConfigError`` for a ``timeout=`` of a wait that is no number of seconds.
+    """Raise ``ConfigError`` for a ``timeout=`` of a wait that is not a number of seconds.
 
-    It is called before a generation is submitted, because that is billed.
+    ``generate`` calls it before it submits, which is billed.
     """
     # A comparison with NaN is false, as the one with a negative number is.
     if timeout is not None and timeout is not UNSET and not (is_number(timeout) and timeout >= 0):
@@ -368,5 +367,5 @@ def validate_reading_timeout(timeout: float | None) -> None:
 
 
 def normalize_timeout(seconds: float | None) -> float | None:
-    """Return ``None``, which is no limit, for more seconds than a clock can be set to."""
+    """Return ``None``, which means no limit, for more seconds than a timer can be set to."""
     return None if seconds is None or seconds > _MAX_TIMEOUT else seconds

@@ -1,11 +1,11 @@
-"""Events of a session, and the hooks that get them: frozen structs, delivered as they happen.
+"""Events of a session, as frozen structs, and the hooks that receive them.
 
-A hook is any callable that takes one event. It runs on the event loop, so it must not block; one
-that raises is logged and never breaks the call. No event holds a body or the API key. Events are
-only built while a session has hooks. All times are in seconds.
+A hook is any callable that takes one event. It runs in the event loop, so it must not block. If it
+raises, the error is logged and the call continues. No event has a body or the API key. Without
+hooks, no event is built. All times are in seconds.
 
-An event about a task is delivered in the context (``contextvars``) of the call that submitted the
-task or made its handle, whichever part of the session polls for it.
+For an event of a task, hooks are called in the context (``contextvars``) of the call that submitted
+the task or created its handle.
 """
 
 from typing import Protocol
@@ -48,10 +48,7 @@ class RequestStarted(Event, frozen=True, kw_only=True):
 
 
 class RequestFinished(Event, frozen=True, kw_only=True):
-    """An attempt ended: with a status, with an error, or with both.
-
-    For a stream, the attempt ends with the headers.
-    """
+    """An attempt ended, with a status, an error or both. That of a stream ends with the headers."""
 
     method: str
     """The HTTP method."""
@@ -62,16 +59,13 @@ class RequestFinished(Event, frozen=True, kw_only=True):
     seconds: float
     """Seconds from the start of the attempt."""
     status: int | None
-    """The HTTP status, or ``None`` if no answer came."""
+    """The HTTP status, or ``None`` without a response."""
     error: str | None
-    """The name of the error class, or ``None``.
-
-    An attempt that was cancelled has ``CancelledError``.
-    """
+    """The name of the error class, ``CancelledError`` for a cancelled attempt, or ``None``."""
 
 
 class RetryScheduled(Event, frozen=True, kw_only=True):
-    """A call failed and will be tried again."""
+    """An attempt failed and the call is retried."""
 
     method: str
     """The HTTP method."""
@@ -86,7 +80,7 @@ class RetryScheduled(Event, frozen=True, kw_only=True):
 
 
 class TaskSubmitted(Event, frozen=True, kw_only=True):
-    """The service accepted a generation: from here on it is billed."""
+    """The service accepted a generation, which is billed now."""
 
     task_id: str
     """The id of the task."""
@@ -97,7 +91,7 @@ class TaskSubmitted(Event, frozen=True, kw_only=True):
 
 
 class TaskUnrecorded(Event, frozen=True, kw_only=True):
-    """A generation was accepted, and the journal could not write its id: keep the id yourself."""
+    """A generation was accepted, and the journal could not record its id: keep the id."""
 
     task_id: str
     """The id of the task."""
@@ -108,20 +102,23 @@ class TaskUnrecorded(Event, frozen=True, kw_only=True):
 
 
 class TaskUpdated(Event, frozen=True, kw_only=True):
-    """A task that is waited for has another status or progress than at its last poll."""
+    """The status or the progress of a task has changed."""
 
     task_id: str
     """The id of the task."""
     model: str
     """The model of the task."""
     status: str
-    """The status of the task now."""
+    """The new status."""
     progress: int
-    """The progress of the task now, in percent."""
+    """The new progress, in percent."""
 
 
 class TaskCheckFailed(Event, frozen=True, kw_only=True):
-    """A poll of a task, or its stream, failed for the first time in a row; it is tried again."""
+    """A poll of a task, or its stream, failed and is retried.
+
+    Of consecutive failures, only the first is reported.
+    """
 
     task_id: str
     """The id of the task."""
@@ -134,9 +131,9 @@ class TaskCheckFailed(Event, frozen=True, kw_only=True):
 
 
 class TaskStatusUnknown(Event, frozen=True, kw_only=True):
-    """A task has a status that this package does not know; sent once for each task.
+    """A task has a status that this package does not know. Reported once for each task.
 
-    The status is neither success nor failure: the task is polled until the wait for it ends.
+    The task counts as unfinished and is polled until the wait ends.
     """
 
     task_id: str
@@ -144,11 +141,11 @@ class TaskStatusUnknown(Event, frozen=True, kw_only=True):
     model: str
     """The model of the task."""
     status: str
-    """The status, as the service wrote it."""
+    """The status, as the service sent it."""
 
 
 class TaskFinished(Event, frozen=True, kw_only=True):
-    """A task that was waited for ended."""
+    """A task has ended."""
 
     task_id: str
     """The id of the task."""
@@ -157,7 +154,7 @@ class TaskFinished(Event, frozen=True, kw_only=True):
     status: str
     """The last status of the task."""
     seconds: float
-    """Seconds from the submit; 0 for a task that another session submitted."""
+    """Seconds since the submit; 0 for a task of another session."""
     error: str | None
     """The name of the error class, or ``None`` if there was none."""
 
@@ -168,22 +165,22 @@ class StreamOpened(Event, frozen=True, kw_only=True):
     task_id: str
     """The id of the task."""
     offset: int
-    """How many chunks the connection skips."""
+    """The offset of the connection, in chunks."""
 
 
 class StreamResumed(Event, frozen=True, kw_only=True):
-    """A stream that was cut is connected again."""
+    """A stream is connected again after a disconnect."""
 
     task_id: str
     """The id of the task."""
     offset: int
     """How many chunks were delivered before."""
     reason: str
-    """The name of the error class of the cut."""
+    """The name of the error class of the disconnect."""
 
 
 class StreamFinished(Event, frozen=True, kw_only=True):
-    """A reader reached the end of a stream, or, with ``error``, cannot go on."""
+    """The end of a stream was reached, or, with ``error``, the reading ended before it."""
 
     task_id: str
     """The id of the task."""
@@ -194,18 +191,18 @@ class StreamFinished(Event, frozen=True, kw_only=True):
 
 
 class SubmitOutcomeUnknown(Event, frozen=True, kw_only=True):
-    """A generation may have been accepted, but its answer was lost."""
+    """A generation may have been accepted, but its response was lost."""
 
     model: str
     """The model of the request."""
     key: str | None
     """The key of the submission, or ``None``."""
     fault: str
-    """The name of the error class that hid the answer."""
+    """The name of the error class."""
 
 
 class SubmitUnclaimed(Event, frozen=True, kw_only=True):
-    """A billed generation is in ``fox.unclaimed``, because its caller was cancelled."""
+    """A billed generation is in ``fox.unclaimed``, because no caller got its handle or result."""
 
     task_id: str
     """The id of the task."""
@@ -219,5 +216,5 @@ class Hook(Protocol):
     """A callable that takes one event."""
 
     def __call__(self, event: Event, /) -> None:
-        """Handle ``event``; must return quickly."""
+        """Handle ``event`` without blocking."""
         ...

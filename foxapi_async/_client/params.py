@@ -1,4 +1,4 @@
-"""From the keywords of a call to a request that is right, or an error that says what is not."""
+"""The keywords of a submit, and their conversion to a valid request."""
 
 import inspect
 import re
@@ -30,8 +30,8 @@ class MessageModel(Protocol):
 class LLMParams(TypedDict, total=False):
     """Keywords of ``submit``, ``generate`` and ``stream``: OpenAI's chat parameters and ours.
 
-    A keyword left out is not sent; ``None`` is sent as null. A member that is ``None`` in a
-    pydantic model, a dataclass or an answer of the service is not sent either.
+    A keyword that is not given is not sent; ``None`` is sent as null. A member that is ``None`` in
+    a pydantic model, a dataclass or a struct of a response is not sent.
     """
 
     model: Required[str]
@@ -39,31 +39,31 @@ class LLMParams(TypedDict, total=False):
     messages: Required[
         str | Iterable[Message | CompletionMessage | Mapping[str, object] | MessageModel]
     ]
-    """A text, which is one message of the user, or the messages of a conversation."""
+    """A text, which becomes one user message, or the messages of a conversation."""
     max_tokens: int | None
-    """Most tokens that are written, reasoning included. Some models require it or a minimum."""
+    """The maximum number of tokens of the answer, reasoning included. Some models require it."""
     max_completion_tokens: int | None
     """The newer name of ``max_tokens`` in OpenAI's API; passed on."""
     temperature: float | None
-    """Randomness of the answer, usually 0 to 2."""
+    """The randomness of the answer, usually 0 to 2."""
     top_p: float | None
-    """Share of probability from which tokens are drawn, 0 to 1."""
+    """The probability mass from which tokens are sampled, 0 to 1."""
     stop: str | Sequence[str] | None
-    """One or more texts at which the answer ends; they are not part of it."""
+    """One or more texts at which the answer ends; the answer does not include them."""
     n: int | None
-    """How many answers (choices) are written; each is billed."""
+    """The number of answers (choices); each is billed."""
     seed: int | None
-    """Asks the model to answer the same request in the same way; best effort."""
+    """Asks for the same answer to the same request; best effort."""
     frequency_penalty: float | None
-    """Makes words less likely the more often they were used, -2 to 2."""
+    """Makes tokens less likely the more often they were used, -2 to 2."""
     presence_penalty: float | None
-    """Makes words less likely once they were used, -2 to 2."""
+    """Makes tokens less likely once they were used, -2 to 2."""
     logit_bias: Mapping[str, float] | None
-    """From token ids, as texts, to a bias of -100 to 100."""
+    """Maps token ids, as texts, to a bias of -100 to 100."""
     logprobs: bool | None
-    """Whether the log probabilities of the written tokens are returned."""
+    """Whether the log probabilities of the tokens are returned."""
     top_logprobs: int | None
-    """How many likely tokens are returned at each position; needs ``logprobs``."""
+    """The number of likely tokens that are returned at each position; needs ``logprobs``."""
     tools: Sequence[Mapping[str, Any]] | None
     """The tools that the model may call, as JSON schemas."""
     tool_choice: str | Mapping[str, Any] | None
@@ -79,25 +79,25 @@ class LLMParams(TypedDict, total=False):
     stream_options: Mapping[str, Any] | None
     """Options of the stream, such as ``{"include_usage": True}``."""
     reasoning: bool | None
-    """Whether the model thinks before it answers; passed on."""
+    """Whether the model reasons before it answers; passed on."""
     reasoning_effort: str | None
-    """How long the model thinks: ``"low"``, ``"medium"``, ``"high"``, or what it knows."""
+    """How long the model reasons: ``"low"``, ``"medium"``, ``"high"``, or a value of the model."""
     verbosity: str | None
     """How long the answer is: ``"low"``, ``"medium"`` or ``"high"``."""
     modalities: Sequence[str] | None
     """The kinds of output, such as ``["text"]``."""
     audio: Mapping[str, Any] | None
-    """The voice and the format of spoken output."""
+    """The voice and the format of audio output."""
     prediction: Mapping[str, Any] | None
     """Text that the answer will probably contain, which may speed it up."""
     web_search_options: Mapping[str, Any] | None
     """Options of a web search by the model."""
     service_tier: str | None
-    """The tier in which the provider serves the request."""
+    """The service tier of the provider."""
     store: bool | None
-    """Whether the provider keeps the request and its answer."""
+    """Whether the provider stores the request and its answer."""
     metadata: Mapping[str, str] | None
-    """Your own labels, which the provider keeps with the request."""
+    """Your own labels, which the provider stores with the request."""
     prompt_cache_key: str | None
     """Groups requests that share the start of their prompt in the provider's cache."""
     prompt_cache_retention: str | None
@@ -107,11 +107,11 @@ class LLMParams(TypedDict, total=False):
     user: str | None
     """The older name of ``safety_identifier``."""
     key: str | None
-    """Your own name for the input, 1 to 512 characters; the same key gives the same handle and is
+    """Your own name of the input, 1 to 512 characters. The same key gives the same handle and is
     billed once. It is not sent.
     """
     retry_failed: bool
-    """Whether a key whose task failed or was cancelled is submitted anew, which is billed.
+    """Whether a key whose task failed or was cancelled is submitted again, which is billed.
 
     It is not sent.
     """
@@ -120,14 +120,14 @@ class LLMParams(TypedDict, total=False):
     connection are refused. A journal does not keep them.
     """
     extra: Mapping[str, Any] | None
-    """Members of the request that have no keyword here, sent as they are."""
+    """Other members of the request, sent as they are."""
 
 
 class SubmitParams(LLMParams, total=False):
     """Keywords of ``submit``: those of ``LLMParams``, and ``stream``."""
 
     stream: bool
-    """Whether the answer can be followed live by ``handle.stream()``; false by default."""
+    """Whether ``handle.stream()`` can follow the answer; false by default."""
 
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -165,26 +165,33 @@ def _parameter(name: str, annotation: Any) -> inspect.Parameter:
 
 _MEMBERS: Final = member_names(GenerationRequest)
 _UNCHECKED: Final = (
-    "Correct what .violations lists; validation='off' leaves the judgement to the service."
+    "Correct what .violations lists, or pass validation='off' to let the service decide."
 )
 _OURS: Final = frozenset({"key", "retry_failed", "extra_headers", "extra"})
 _KEYWORDS: Final = sorted((_MEMBERS | _OURS) - {"sync"})
 
 
 def build_request(params: Mapping[str, Any]) -> GenerationRequest:
-    """Return the request that ``params`` describe.
+    """Build the request from the keywords of a submit.
 
-    ``TypeError`` for a keyword that is not among them, with the nearest that is: a typo in a billed
-    body costs money. ``RequestValidationError`` for a value of the wrong type or that JSON would
-    change, with the place where it stands, and for ``sync``, which answers without a task id
-    (contract §3.4).
+    Args:
+        params: The keywords, also those that are not part of the request.
+
+    Returns:
+        The request, whose values have the right types.
+
+    Raises:
+        TypeError: A keyword is unknown or missing. The text suggests a known one, because a typo in
+            a billed request costs money.
+        RequestValidationError: A value has the wrong type or would be changed by JSON; the error
+            has its path. Or ``sync`` is true, whose response has no task id (contract §3.4).
     """
     extra: Mapping[str, Any] = params.get("extra") or {}
-    if not isinstance(extra, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] the caller's word
+    if not isinstance(extra, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] not checked at runtime
         raise _rejected("extra", f"must be a dict of members, got {type(extra).__name__}")
     members = {name: value for name, value in params.items() if name not in _OURS}
     if members.get("sync") or extra.get("sync"):
-        raise _rejected("sync", "sync=True answers without a task id, so nothing could be awaited")
+        raise _rejected("sync", "must not be true: the response would have no task id")
     _reject_unknown_keywords(members, extra)
     if isinstance(members["messages"], str):
         members["messages"] = ({"role": "user", "content": members["messages"]},)
@@ -200,7 +207,7 @@ def build_request(params: Mapping[str, Any]) -> GenerationRequest:
 
 
 def validate(request: GenerationRequest, validation: Validation) -> None:
-    """Raise ``RequestValidationError`` with everything that the catalog has against ``request``."""
+    """Raise ``RequestValidationError`` with all violations of the catalog's rules."""
     if validation == "off":
         return
     violations = check(request, strict=validation == "strict")
@@ -236,7 +243,7 @@ def _rejected(param: str, message: str) -> RequestValidationError:
 
 
 def _with_hint(problem: Problem) -> str:
-    """Return the message of ``problem``, with a hint what to pass where a mistake is common."""
+    """Return the message of ``problem``, and a hint for common mistakes."""
     text = f"{problem.path} {problem.message}"
     return problem.message + next((hint for found, hint in _HINTS if found.fullmatch(text)), "")
 

@@ -15,29 +15,29 @@ class Stats(Struct, frozen=True, kw_only=True):
     pause.
     """
     paused: float
-    """Seconds until submits go on, after a 429 or a ``Retry-After``; else 0."""
+    """Seconds until submissions continue after a 429; 0 without a pause."""
     tasks: int
-    """Tasks that were accepted, and so are billed."""
+    """Tasks that were accepted, and are billed."""
     unfinished: int
     """Tasks that count for ``limits.max_unfinished``; 0 if that is not set."""
     unclaimed: int
     """Handles in ``fox.unclaimed``."""
     waiting: int
-    """Waits for tasks that are under way."""
+    """Waits for tasks that have not ended."""
     polls: int
-    """GETs that were made for waits."""
+    """Polls that were started."""
     polls_in_flight: int
     """Polls that are under way."""
     polls_ready: int
-    """Polls that are due and wait for their turn."""
+    """Polls that are due and wait for a worker or for the rate limit."""
     polls_per_task: float
-    """GETs for each task that was seen finished, in the mean."""
+    """The mean number of polls until a task was found finished."""
     faults: int
     """Polls that failed."""
     lateness: float
-    """Seconds from the time when a poll is due to its start, in the mean."""
+    """The mean seconds from the time when a poll is due to its start."""
     delay: float
-    """Seconds for which the end of a task went unseen, at most, in the mean."""
+    """The mean seconds from the last poll that found a task unfinished to its end."""
     polls_per_second: float | None
     """Polls a second that are allowed now: the limit, or less after a 429. ``None``: no limit."""
     streams: int
@@ -63,7 +63,7 @@ class PollMetrics:
         self._lateness += late_by
 
     def task_finished(self, polls: int, delay: float) -> None:
-        """Count a task that took ``polls``; its end went unseen for at most ``delay`` seconds."""
+        """Count a finished task; ``delay`` seconds passed since it was last found unfinished."""
         self._ended += 1
         self._polls_of_ended += polls
         self._delays += delay
@@ -75,10 +75,10 @@ class PollMetrics:
 
     @property
     def polls_per_task(self) -> float:
-        """The mean number of GETs until a task was found finished."""
+        """The mean number of polls until a task was found finished."""
         return self._polls_of_ended / self._ended if self._ended else 0.0
 
     @property
     def detection_delay(self) -> float:
-        """The mean of the longest time in seconds for which the end of a task went unseen."""
+        """The mean seconds from the last poll that found a task unfinished to its end."""
         return self._delays / self._ended if self._ended else 0.0

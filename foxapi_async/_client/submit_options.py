@@ -1,4 +1,4 @@
-"""The keywords of a submit that are not part of the request: key, headers, retry of failures."""
+"""The keywords of a submit that are not part of the request."""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from foxapi_async.errors import RequestValidationError
 _MAX_KEY_LENGTH: Final = 512
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]{0,4000}")
-# What belongs to the connection, the key or the body is set by the transport.
+# The transport sets the headers of the connection, the key and the body.
 _OWN_HEADERS: Final = frozenset(
     {
         "authorization",
@@ -40,7 +40,7 @@ class SubmitOptions(Struct, frozen=True, kw_only=True):
     key: str | None = None
     """The user's own name of the input."""
     retry_failed: bool = False
-    """Whether a key whose task failed is submitted anew."""
+    """Whether a key whose task failed or was cancelled is submitted again."""
     replaces: EntryId | None = None
     """The journal entry that this submission replaces."""
     headers: Mapping[str, str] | None = None
@@ -58,7 +58,7 @@ class SubmitOptions(Struct, frozen=True, kw_only=True):
             options = replace(options, key=key, retry_failed=_retry_failed(params, key))
         elif params.get("retry_failed"):
             _retry_failed(params, None)
-        if headers := params.get("extra_headers"):
+        if (headers := params.get("extra_headers")) is not None:
             options = replace(options, headers=_validate_headers(headers))
         return options
 
@@ -69,7 +69,7 @@ def validate_key(key: object) -> str | None:
         return None
     if not isinstance(key, str):
         raise _rejected("key", f"must be a text or None, got {type(key).__name__}: use str(...)")
-    # Of a text of another class, such as an enum's, only what it says is kept.
+    # A subclass of str, such as a member of a StrEnum, becomes a plain text.
     key = str.__str__(key)
     if not 1 <= len(key) <= _MAX_KEY_LENGTH or "\0" in key:
         raise _rejected("key", f"must have 1 to {_MAX_KEY_LENGTH} characters, none of them NUL")
@@ -96,7 +96,7 @@ def _validate_headers(headers: object) -> Mapping[str, str]:
     for name, value in cast("Mapping[object, object]", headers).items():
         where = f"extra_headers[{str(name)[:100]!r}]"
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-            raise _rejected(where, "is no name of an HTTP header")
+            raise _rejected(where, "is not the name of an HTTP header")
         if name.lower() in _OWN_HEADERS or name.lower().startswith("proxy-"):
             raise _rejected(where, "is set by the SDK: it belongs to the key, body or connection")
         if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
