@@ -1,7 +1,7 @@
 """The settings of a session, as frozen structs.
 
-Times are in seconds. ``None`` means no limit. A value that cannot work raises ``ConfigError``, whose
-text names the setting.
+Times are in seconds. ``None`` means no limit. A value that cannot work raises ``ConfigError``,
+whose text names the setting.
 """
 
 import math
