@@ -10,11 +10,11 @@
           ModelNotSupportedError
           UnsupportedContentTypeError
           InvalidParameterError
-      InvalidTaskIdError                 the text could not be a task id
-      APIConnectionError                 the service was not reached, or its answer was cut
+      InvalidTaskIdError                 the text cannot be a task id
+      APIConnectionError                 the service was not reached, or its response was cut off
         APITimeoutError
-      SubmitOutcomeUnknownError          a billed POST without an answer: it may be accepted
-      APIStatusError                     the service answered with an error
+      SubmitOutcomeUnknownError          a billed POST without a response: it may be accepted
+      APIStatusError                     the service responded with an error status
         BadRequestError                  400
         AuthenticationError              401
         InsufficientQuotaError           402
@@ -24,12 +24,12 @@
         RateLimitError                   429
         InternalServerError              5xx
           ServiceUnavailableError        503
-      InvalidResponseError               2xx that is not what the contract says
-      TaskError                          a task that was accepted has no result for you
+      InvalidResponseError               a 2xx that breaks the contract
+      TaskError                          an accepted task gave no result
         TaskFailedError
         TaskCancelledError
-        TaskTimeoutError                 your wait ran out (also a TimeoutError); the task goes on
-        TaskLostError                    its state is not known
+        TaskTimeoutError                 the wait timed out (also a TimeoutError); the task goes on
+        TaskLostError                    its state cannot be read
         EmptyResultError                 completed without a result
       StreamError                        a stream did not reach its end
         StreamInterruptedError
@@ -37,7 +37,7 @@
         StreamUnavailableError
       JournalError
 
-    RuntimeError                         mistakes in the calling program
+    RuntimeError                         misuse of the API
       SessionClosedError
       StreamConsumedError
       UnboundHandleError
@@ -108,7 +108,7 @@ class FoxAPIError(Exception):
         self.add_note(self.advice)
 
     def __reduce__(self) -> tuple[Callable[..., BaseException], tuple[Any, ...]]:
-        """Rebuild from what the error holds: keyword-only constructors would not survive pickle."""
+        """Rebuild from the attributes, because pickle cannot call keyword-only constructors."""
         return _rebuild, (type(self), self.args, self.__dict__)
 
 
@@ -129,7 +129,7 @@ class ConfigError(FoxAPIError):
 
 
 class InvalidRequestError(FoxAPIError):
-    """The request is wrong, wherever that was noticed. Nothing was billed."""
+    """The request is invalid, for this package or for the service. Nothing was billed."""
 
     advice = "Correct the member that .param names."
 
@@ -140,27 +140,27 @@ class InvalidRequestError(FoxAPIError):
 
 
 class RequestValidationError(InvalidRequestError):
-    """The request was refused before it was sent."""
+    """The request was rejected before it was sent."""
 
     advice = "Correct what .violations lists."
 
     def __init__(self, violations: Sequence[Violation], *, advice: str | None = None) -> None:
         self.advice = advice or self.advice
         self.violations: tuple[Violation, ...] = tuple(violations)
-        """All that is wrong with the request."""
+        """All violations of the request."""
         self.code: str | None = self.violations[0].code
         self.param: str | None = self.violations[0].param
         super().__init__("; ".join(f"{v.param}: {v.message} [{v.code}]" for v in self.violations))
 
 
 class InvalidTaskIdError(FoxAPIError):
-    """The text could not be a task id, so it was not put into a URL (contract §4.1)."""
+    """The text cannot be a task id, so no request was sent (contract §4.1)."""
 
     advice = "Pass the id as the service gave it."
 
 
 class APIConnectionError(FoxAPIError):
-    """The service could not be reached, or the connection ended before the answer did."""
+    """The service could not be reached, or the connection ended before the response did."""
 
     advice = "Check the network and the base URL; whatever is not billed can be asked again."
 
@@ -172,19 +172,19 @@ class APIConnectionError(FoxAPIError):
         """Whether a byte of the request's body may have left; ``False`` is proof that it did not.
         """
         self.trusted = trusted
-        """``False`` if the service's certificate was refused; it is then not tried again."""
+        """``False`` if another attempt cannot succeed, as with an untrusted certificate."""
         self.body = body
-        """The start of an answer that was cut."""
+        """The beginning of a response that was cut off."""
 
 
 class APITimeoutError(APIConnectionError):
-    """The service did not answer within the time that ``Timeouts`` allows."""
+    """The service did not respond within ``Timeouts``."""
 
     advice = "Raise the setting of Timeouts that the text names; ask again what is not billed."
 
 
 class SubmitOutcomeUnknownError(FoxAPIError):
-    """A billed POST was sent and its answer was lost: the service may have accepted it.
+    """A billed POST was sent and its response was lost: the service may have accepted it.
 
     Look into your account before you submit again, because both may be billed.
     """
@@ -208,9 +208,9 @@ class SubmitOutcomeUnknownError(FoxAPIError):
     ) -> None:
         super().__init__(message)
         self.fault = fault
-        """The error that was observed instead of an answer."""
+        """The error of the POST."""
         self.request = request
-        """What was submitted."""
+        """The submitted request."""
         self.key = key
         """The key of the submission, or ``None``."""
         self.fingerprint = fingerprint
@@ -218,11 +218,11 @@ class SubmitOutcomeUnknownError(FoxAPIError):
         self.sent_at = sent_at
         """When the request was sent, in Unix seconds."""
         self.task_id = task_id
-        """The id of the task, if the answer mentions one: ``fox.tasks.handle(task_id)``."""
+        """The id of the task, if the response has one: ``fox.tasks.handle(task_id)``."""
 
 
 class APIStatusError(FoxAPIError):
-    """The service answered with an error."""
+    """The service responded with an error status."""
 
     advice = "See .status and .body; a redirect means that the base URL is not the service's own."
 
@@ -251,11 +251,11 @@ class APIStatusError(FoxAPIError):
         self.request_id = request_id
         """The id of the request, for the service's support."""
         self.body = body
-        """The first 400 characters of the answer."""
+        """The first 400 characters of the response."""
         self.retry_after = retry_after
         """Seconds to wait, as the service asked; or ``None``."""
         self.enveloped = enveloped
-        """Whether the answer has the service's own form; else a proxy may have sent it."""
+        """Whether the body has the form of the service; otherwise a proxy may have sent it."""
 
 
 class BadRequestError(APIStatusError):
@@ -289,25 +289,25 @@ class NotFoundError(APIStatusError):
 
 
 class ContentTooLargeError(APIStatusError):
-    """413: the body is larger than the service takes."""
+    """413: the body is larger than the service accepts."""
 
     advice = "Send media as URLs instead of inline data."
 
 
 class UnprocessableEntityError(APIStatusError, InvalidRequestError):
-    """422: the service understood the request and refuses it. Sending it again changes nothing."""
+    """422: the service rejects the request. Sending it again changes nothing."""
 
     advice = "Correct the request; sending it again unchanged changes nothing."
 
 
 class ModelNotSupportedError(UnprocessableEntityError):
-    """The model is unknown, or not open to this key."""
+    """The model is unknown, or not available to this key."""
 
     advice = "Choose a model that fox.models.list() names."
 
 
 class UnsupportedContentTypeError(UnprocessableEntityError):
-    """The model does not take this kind of content block."""
+    """The model does not accept this type of content."""
 
     advice = "Leave the content block out, or choose a model that takes it."
 
@@ -319,7 +319,7 @@ class InvalidParameterError(UnprocessableEntityError):
 
 
 class RateLimitError(APIStatusError):
-    """429: too many requests; ``retry_after`` holds the seconds to wait, if the service said."""
+    """429: too many requests; ``retry_after`` has the seconds to wait, if the service sent them."""
 
     advice = "Wait for .retry_after seconds, and keep fewer submissions in flight."
 
@@ -337,7 +337,7 @@ class ServiceUnavailableError(InternalServerError):
 
 
 class InvalidResponseError(FoxAPIError):
-    """A success that is not what the contract says: HTML, nothing, broken JSON, no task id."""
+    """A successful response that breaks the contract: HTML, no body, invalid JSON, no task id."""
 
     advice = "See .body: a proxy or a portal may have answered in the service's place."
 
@@ -346,11 +346,11 @@ class InvalidResponseError(FoxAPIError):
         self.status = status
         """The HTTP status."""
         self.body = body
-        """The first 400 characters of the answer."""
+        """The first 400 characters of the response."""
 
 
 class TaskError(FoxAPIError):
-    """A task that was accepted, and paid for, gives no result here."""
+    """An accepted, billed task gave no result."""
 
     advice = "Keep .task_id: it finds the task again from any process."
 
@@ -368,11 +368,11 @@ class TaskError(FoxAPIError):
         self.task = task
         """The last snapshot of the task, or ``None``."""
         self.fault = fault
-        """The error of the last poll, or ``None`` if it was answered."""
+        """The error of the last poll, or ``None`` if it succeeded."""
 
 
 class TaskFailedError(TaskError):
-    """The task failed for good."""
+    """The task failed. This is final."""
 
     advice = (
         "See .code, and change the prompt or the model. A key is tried again, and billed anew, by "
@@ -384,7 +384,7 @@ class TaskFailedError(TaskError):
     ) -> None:
         super().__init__(message, task_id=task_id, task=task)
         self.code = code
-        """Why it failed, in the service's words (contract §8.3)."""
+        """The reason, as the service gives it (contract §8.3)."""
 
 
 class TaskCancelledError(TaskError):
@@ -394,7 +394,7 @@ class TaskCancelledError(TaskError):
 
 
 class TaskTimeoutError(TaskError, TimeoutError):
-    """Your wait ran out. The task goes on, and stays billed: await its handle again."""
+    """The timeout of the wait expired. The task goes on and is billed: await its handle again."""
 
     advice = "See .fault, then await the handle again or find the task later by .task_id."
 
@@ -437,11 +437,11 @@ class StreamError(FoxAPIError):
         self.partial = partial
         """The text that was delivered."""
         self.completion = completion
-        """What the delivered chunks add up to."""
+        """The completion of the delivered chunks."""
         self.doubtful_from = doubtful_from
         """The first delivered chunk, from 0, that may be wrong; ``None`` if none is."""
         self.cursor = cursor
-        """Where to read on: ``handle.stream(resume=cursor)``."""
+        """The position after the delivered chunks: ``handle.stream(resume=cursor)``."""
         self.task = task
         """The last snapshot of the task, or ``None``."""
         self.fault = fault
@@ -458,7 +458,7 @@ class StreamInterruptedError(StreamError):
 
 
 class StreamExpiredError(StreamError):
-    """The service keeps a stream's chunks for 15 minutes, and they are over."""
+    """The service has deleted the chunks of the stream, which it keeps for 15 minutes."""
 
     advice = "Await the handle: the stored answer outlives the stream."
 

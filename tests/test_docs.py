@@ -1,4 +1,4 @@
-"""The documentation keeps up with the code."""
+"""Laws of the documentation: it agrees with the code."""
 
 import ast
 import importlib
@@ -16,7 +16,7 @@ DOORS = ("config", "content", "errors", "gateway", "hooks", "journal", "testing"
 
 @pytest.mark.parametrize("door", ["", *DOORS], ids=lambda door: door or "package")
 def test_every_public_name_is_in_the_reference(checkout: Path, door: str) -> None:
-    """Every public name is written out on a page of the reference."""
+    """Every public name is on a page of the reference."""
     pages = (checkout / "docs/reference").glob("*.md")
     written = set(re.findall(r"\w+", "\n".join(page.read_text("utf-8") for page in pages)))
     module = importlib.import_module(f"foxapi_async.{door}".rstrip("."))
@@ -37,7 +37,7 @@ def test_every_example_is_on_a_page(checkout: Path) -> None:
 
 
 def test_the_changelog_has_this_version(checkout: Path) -> None:
-    """The version that is installed has its section, above which only Unreleased stands."""
+    """The installed version has its section, directly below Unreleased."""
     sections = re.findall(
         r"^## (\S+)", (checkout / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE
     )
@@ -45,14 +45,14 @@ def test_the_changelog_has_this_version(checkout: Path) -> None:
 
 
 def test_ci_runs_the_command_of_the_readme(checkout: Path) -> None:
-    """What the README tells a newcomer to run is what CI runs."""
+    """CI runs the command of the README."""
     command = "python -m pip install nox && nox -s tests"
     assert command in (checkout / "README.md").read_text("utf-8")
     assert command in (checkout / ".ci/run").read_text("utf-8").splitlines()
 
 
 def test_every_test_states_its_law(checkout: Path) -> None:
-    """Every test function says in one sentence what holds."""
+    """Every test function has a docstring of one sentence."""
     for path in sorted((checkout / "tests").rglob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith(
@@ -125,7 +125,7 @@ def test_every_citation_of_the_contract_resolves(checkout: Path) -> None:
 
 
 def test_shell_blocks_can_be_pasted(checkout: Path) -> None:
-    """No command in a shell block stands behind a prompt."""
+    """No command in a shell block has a prompt."""
     for page in [checkout / "README.md", *sorted((checkout / "docs").rglob("*.md"))]:
         for block in re.findall(
             r"```(?:sh|console|bash)\n(.*?)```", page.read_text("utf-8"), re.DOTALL
@@ -134,7 +134,7 @@ def test_shell_blocks_can_be_pasted(checkout: Path) -> None:
 
 
 def test_serve_is_documented(checkout: Path) -> None:
-    """Every option of ``foxapi serve`` stands in the reference of the command."""
+    """Every option of ``foxapi serve`` is in the reference of the command."""
     page = (checkout / "docs/reference/cli.md").read_text("utf-8")
     source = (checkout / "foxapi_async/cli/serve.py").read_text("utf-8")
     options = set(re.findall(r'"(--[a-z-]+)"', source))
@@ -143,7 +143,7 @@ def test_serve_is_documented(checkout: Path) -> None:
 
 
 def test_the_threat_model_names_tests_that_exist(checkout: Path) -> None:
-    """Every promise of the threat model is shown by a test that is there."""
+    """Every promise of the threat model names an existing test."""
     page = (checkout / "docs/explanation/threat-model.md").read_text("utf-8")
     named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page)
     assert len(named) > 20

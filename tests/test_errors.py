@@ -1,4 +1,4 @@
-"""The tree of errors is what its docstring draws, and every error travels whole."""
+"""Laws of the errors: their tree, their texts, and copies of them."""
 
 import copy
 import pickle
@@ -71,7 +71,7 @@ SAMPLES: dict[type[BaseException], dict[str, Any]] = {
 
 
 def tree(kind: type[BaseException]) -> Iterator[type[BaseException]]:
-    """Yield a class of the package and all below it."""
+    """Yield a class and all its subclasses."""
     yield kind
     for child in kind.__subclasses__():
         if child.__module__ == errors.__name__:
@@ -90,7 +90,7 @@ def classes() -> list[type[BaseException]]:
 
 
 def sample(kind: type[BaseException]) -> BaseException:
-    """Build an error that holds something in every attribute."""
+    """Build an error with a value in every attribute."""
     members = next((SAMPLES[base] for base in kind.__mro__ if base in SAMPLES), {})
     if kind is errors.RequestValidationError:
         return kind(**members)
@@ -98,7 +98,7 @@ def sample(kind: type[BaseException]) -> BaseException:
 
 
 def drawn() -> Iterator[tuple[str, str]]:
-    """Yield (class, parent) of each line of the docstring's drawing."""
+    """Yield (class, parent) of each line of the tree in the docstring."""
     path: list[tuple[int, str]] = []
     for line in (errors.__doc__ or "").splitlines():
         if found := re.fullmatch(r"    ( *)([A-Z]\w*(?:Error|Warning))\b.*", line):
@@ -108,122 +108,127 @@ def drawn() -> Iterator[tuple[str, str]]:
             path.append((depth, name))
 
 
-class TestTree:
-    """The drawing, the classes and the exports agree."""
+def test_the_docstring_shows_the_tree() -> None:
+    """The tree in the docstring has every class below its first base, and no other."""
+    real: list[tuple[str, str]] = []
+    for kind in classes():
+        # A 422 is listed below the other mistakes in a request.
+        names = [base.__name__ for base in kind.__mro__[1:] if base in classes()]
+        if kind is errors.UnprocessableEntityError:
+            names = ["InvalidRequestError"]
+        real.append((kind.__name__, names[0] if names else ""))
+    programmers = {"SessionClosedError", "StreamConsumedError", "UnboundHandleError"}
+    expected = {(name, "RuntimeError" if name in programmers else parent) for name, parent in real}
+    assert set(drawn()) - {("RuntimeError", "")} == expected
+    assert len(list(drawn())) == len(set(drawn()))
 
-    def test_the_drawing_is_the_tree(self) -> None:
-        """Every class stands in the docstring below its first base, and nothing else does."""
-        real: list[tuple[str, str]] = []
-        for kind in classes():
-            # A 422 is drawn where the caller looks for it: among the mistakes in the request.
-            names = [base.__name__ for base in kind.__mro__[1:] if base in classes()]
-            if kind is errors.UnprocessableEntityError:
-                names = ["InvalidRequestError"]
-            real.append((kind.__name__, names[0] if names else ""))
-        programmers = {"SessionClosedError", "StreamConsumedError", "UnboundHandleError"}
-        expected = {
-            (name, "RuntimeError" if name in programmers else parent) for name, parent in real
-        }
-        assert set(drawn()) - {("RuntimeError", "")} == expected
-        assert len(list(drawn())) == len(set(drawn()))
 
-    def test_the_exports_are_the_classes(self) -> None:
-        """Every class is exported, and nothing else is."""
-        assert sorted(kind.__name__ for kind in classes()) == sorted(errors.__all__)
+def test_the_exports_are_the_classes() -> None:
+    """Every class is exported, and nothing else is."""
+    assert sorted(kind.__name__ for kind in classes()) == sorted(errors.__all__)
 
-    def test_one_root(self) -> None:
-        """All errors share one root; mistakes of the programmer are not among them."""
-        rooted = set(tree(errors.FoxAPIError))
-        for kind in classes():
-            assert (kind in rooted) is not issubclass(kind, RuntimeError)
 
-    def test_double_natures(self) -> None:
-        """A class with two natures can be caught by either."""
-        assert issubclass(errors.TaskTimeoutError, TimeoutError)
-        assert issubclass(errors.UnprocessableEntityError, errors.APIStatusError)
-        assert issubclass(errors.UnprocessableEntityError, errors.InvalidRequestError)
+def test_errors_have_one_root() -> None:
+    """All errors have one root class, except misuse, which is a ``RuntimeError``."""
+    rooted = set(tree(errors.FoxAPIError))
+    for kind in classes():
+        assert (kind in rooted) is not issubclass(kind, RuntimeError)
 
-    def test_statuses_have_one_class_each(self) -> None:
-        """The registries name classes of the tree, and a 422's codes stay below its class."""
-        rooted = set(tree(errors.FoxAPIError))
-        assert set(STATUS_ERRORS.values()) <= rooted
-        for kind in UNPROCESSABLE_ERRORS.values():
-            assert issubclass(kind, errors.UnprocessableEntityError)
 
-    def test_every_class_says_what_it_means(self) -> None:
-        """Every class has a docstring of its own."""
-        for kind in classes():
-            assert kind.__doc__
-            assert kind.__doc__ != (kind.__base__ and kind.__base__.__doc__)
+def test_classes_with_two_bases() -> None:
+    """A class with two bases can be caught by either."""
+    assert issubclass(errors.TaskTimeoutError, TimeoutError)
+    assert issubclass(errors.UnprocessableEntityError, errors.APIStatusError)
+    assert issubclass(errors.UnprocessableEntityError, errors.InvalidRequestError)
+
+
+def test_statuses_have_one_class_each() -> None:
+    """Statuses map to classes of the tree, and the codes of a 422 to its subclasses."""
+    rooted = set(tree(errors.FoxAPIError))
+    assert set(STATUS_ERRORS.values()) <= rooted
+    for kind in UNPROCESSABLE_ERRORS.values():
+        assert issubclass(kind, errors.UnprocessableEntityError)
+
+
+def test_every_class_has_a_docstring() -> None:
+    """Every class has a docstring of its own."""
+    for kind in classes():
+        assert kind.__doc__
+        assert kind.__doc__ != (kind.__base__ and kind.__base__.__doc__)
 
 
 @pytest.mark.parametrize("kind", classes(), ids=lambda kind: kind.__name__)
-class TestTravel:
-    """Errors cross processes, get copied and logged."""
+@pytest.mark.parametrize(
+    "travel",
+    [
+        *(lambda e, p=p: pickle.loads(pickle.dumps(e, p)) for p in range(2, 6)),
+        copy.copy,
+        copy.deepcopy,
+    ],
+    ids=["pickle2", "pickle3", "pickle4", "pickle5", "copy", "deepcopy"],
+)
+def test_a_copy_has_every_attribute(kind: type[BaseException], travel: Any) -> None:
+    """Pickling and copying keep the class, the text and every attribute."""
+    error = sample(kind)
+    arrived = travel(error)
+    assert type(arrived) is kind
+    assert arrived is not error
+    assert str(arrived) == str(error)
+    assert repr(arrived) == repr(error)
+    assert arrived.args == error.args
+    assert known(arrived) == known(error)
 
-    @pytest.mark.parametrize(
-        "travel",
-        [
-            *(lambda e, p=p: pickle.loads(pickle.dumps(e, p)) for p in range(2, 6)),
-            copy.copy,
-            copy.deepcopy,
-        ],
-        ids=["pickle2", "pickle3", "pickle4", "pickle5", "copy", "deepcopy"],
-    )
-    def test_it_arrives_whole(self, kind: type[BaseException], travel: Any) -> None:
-        """Class, text and every attribute survive."""
-        error = sample(kind)
-        arrived = travel(error)
-        assert type(arrived) is kind
-        assert arrived is not error
-        assert str(arrived) == str(error)
-        assert repr(arrived) == repr(error)
-        assert arrived.args == error.args
-        assert known(arrived) == known(error)
 
-    def test_notes_travel_too(self, kind: type[BaseException]) -> None:
-        """What ``add_note`` added is not lost."""
-        error = sample(kind)
-        error.add_note("while submitting row 17")
-        assert pickle.loads(pickle.dumps(error)).__notes__[-1] == "while submitting row 17"
+@pytest.mark.parametrize("kind", classes(), ids=lambda kind: kind.__name__)
+def test_pickling_keeps_notes(kind: type[BaseException]) -> None:
+    """Pickling keeps the notes of ``add_note``."""
+    error = sample(kind)
+    error.add_note("while submitting row 17")
+    assert pickle.loads(pickle.dumps(error)).__notes__[-1] == "while submitting row 17"
 
-    def test_it_says_what_can_be_done(self, kind: type[BaseException]) -> None:
-        """Every class of the tree has its own advice, which a traceback prints, copies' too."""
-        advice: str = vars(kind)["advice"]
-        assert advice.endswith(".")
-        if issubclass(kind, errors.FoxAPIError):
-            for error in (sample(kind), copy.copy(sample(kind))):
-                assert "".join(traceback.format_exception(error)).endswith(f"\n{advice}\n")
 
-    def test_it_can_be_raised_again(self, kind: type[BaseException]) -> None:
-        """A copy raises like the original."""
-        with pytest.raises(kind, match=re.escape(str(sample(kind)))):
-            raise copy.copy(sample(kind))
+@pytest.mark.parametrize("kind", classes(), ids=lambda kind: kind.__name__)
+def test_every_class_has_advice(kind: type[BaseException]) -> None:
+    """Every class has its own advice, which tracebacks of errors and of copies print."""
+    advice: str = vars(kind)["advice"]
+    assert advice.endswith(".")
+    if issubclass(kind, errors.FoxAPIError):
+        for error in (sample(kind), copy.copy(sample(kind))):
+            assert "".join(traceback.format_exception(error)).endswith(f"\n{advice}\n")
 
-    def test_its_text_keeps_secrets(self, kind: type[BaseException]) -> None:
-        """Neither text shows the prompt that the error may hold."""
-        error = sample(kind)
-        assert PROMPT not in f"{error} {error!r}"
-        assert KEY not in f"{error} {error!r}"
+
+@pytest.mark.parametrize("kind", classes(), ids=lambda kind: kind.__name__)
+def test_a_copy_can_be_raised(kind: type[BaseException]) -> None:
+    """A copy is raised like the original."""
+    with pytest.raises(kind, match=re.escape(str(sample(kind)))):
+        raise copy.copy(sample(kind))
+
+
+@pytest.mark.parametrize("kind", classes(), ids=lambda kind: kind.__name__)
+def test_the_text_shows_no_secret(kind: type[BaseException]) -> None:
+    """Neither ``str`` nor ``repr`` shows the prompt or the key."""
+    error = sample(kind)
+    assert PROMPT not in f"{error} {error!r}"
+    assert KEY not in f"{error} {error!r}"
 
 
 def known(error: BaseException) -> dict[str, object]:
-    """Return what an error holds, an error inside it by its own members."""
+    """Return the attributes of an error; an inner error by its own attributes."""
     return {
         name: (type(value), str(value), known(value)) if isinstance(value, BaseException) else value
         for name, value in vars(error).items()
     }
 
 
-def test_attributes_that_recovery_needs_are_there() -> None:
-    """What the constructors take can be read again under the same names."""
+def test_every_argument_is_an_attribute() -> None:
+    """Each argument of a constructor is an attribute of the same name."""
     for kind, members in SAMPLES.items():
         error = sample(kind)
         assert {name: getattr(error, name) for name in members} == members
 
 
 def test_the_page_of_errors_shows_every_class(checkout: Path) -> None:
-    """The tree that the page of errors is made from has every class."""
+    """The page of errors and the tree in the docstring have every class."""
     drawn = re.findall(r"^    +([A-Z]\w*Error)\b", errors.__doc__ or "", re.MULTILINE)
     assert sorted(name for name in drawn if name in errors.__all__) == sorted(errors.__all__)
     page = (checkout / "docs/reference/errors.md").read_text("utf-8")

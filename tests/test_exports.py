@@ -1,4 +1,4 @@
-"""The public surface: what is said to be there is there, in one place, under one name."""
+"""Laws of the public names: each exists, is documented, and has one home."""
 
 import importlib
 import inspect
@@ -41,13 +41,13 @@ def door(name: str) -> ModuleType:
 
 
 def in_order(name: str) -> tuple[int, str]:
-    """Sort constants first, then classes, then the rest: the order that ruff keeps."""
+    """Sort constants first, then classes, then the rest, as ruff does."""
     return (0 if name.isupper() else 1 if name[0].isupper() else 2), name
 
 
 @pytest.mark.parametrize("module", [foxapi_async, *map(door, DOORS)], ids=lambda m: m.__name__)
 def test_all_is_sorted_and_resolves(module: ModuleType) -> None:
-    """``__all__`` names everything public, once, in order, and every name is there."""
+    """``__all__`` has every public name once, in order, and every name exists."""
     names = list(module.__all__)
     assert names == sorted(set(names), key=in_order)
     for name in names:
@@ -55,7 +55,7 @@ def test_all_is_sorted_and_resolves(module: ModuleType) -> None:
 
 
 def test_dir_is_all() -> None:
-    """``dir()`` shows the lazy names too, and no name that is not public but the submodules."""
+    """``dir()`` shows the public names, lazy ones too, and the submodules."""
     for name in foxapi_async.__all__:
         getattr(foxapi_async, name)
     shown = {name for name in dir(foxapi_async) if not name.startswith("_")}
@@ -66,19 +66,19 @@ def test_dir_is_all() -> None:
 
 @pytest.mark.parametrize("shown", MEMBERS, ids=lambda shown: shown.__name__)
 def test_a_class_shows_what_is_documented(shown: type) -> None:
-    """``dir()`` of a class shows the members that the reference documents, and no others."""
+    """``dir()`` of a class shows exactly the documented members."""
     assert {name for name in dir(shown) if not name.startswith("_")} == MEMBERS[shown]
 
 
 def public_classes() -> set[type]:
-    """Return every class that a door offers, but the enumerations."""
+    """Return every public class of a module, without enumerations."""
     modules = (foxapi_async, *map(door, DOORS))
     offered = {getattr(module, name) for module in modules for name in module.__all__}
     return {one for one in offered if inspect.isclass(one) and not issubclass(one, Enum)}
 
 
 def test_a_public_member_is_a_field_or_says_what_it_is() -> None:
-    """What a public class adds is a field, a text or documented: no switch of the engine shows."""
+    """Every public member of a class is a field or has a docstring."""
     bare = {
         f"{shown.__name__}.{name}"
         for shown in public_classes()
@@ -94,7 +94,7 @@ def test_a_public_member_is_a_field_or_says_what_it_is() -> None:
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
-    """A lazy package says so when it lacks a name, as any other module does."""
+    """A missing name of a lazy package raises ``AttributeError``."""
     name = "FoxSesion"
     with pytest.raises(AttributeError, match=name):
         getattr(foxapi_async, name)
@@ -102,13 +102,13 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 @pytest.mark.parametrize("name", DOORS)
 def test_a_name_has_one_meaning(name: str) -> None:
-    """A name that the package and a door share is one object."""
+    """A name that the package and a module share is one object."""
     for shared in set(door(name).__all__) & set(foxapi_async.__all__):
         assert getattr(door(name), shared) is getattr(foxapi_async, shared)
 
 
 def test_public_classes_pickle_by_reference() -> None:
-    """A public class is found again by its module and name, as pickle needs."""
+    """A public class can be imported by its module and name, as pickle does."""
     for module in (foxapi_async, *map(door, DOORS)):
         for name in module.__all__:
             value = getattr(module, name)

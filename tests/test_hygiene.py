@@ -1,4 +1,4 @@
-"""The guards of ``conftest.py`` bark."""
+"""Laws of the guards in ``conftest.py``: each finds its mistake."""
 
 import os
 import re
@@ -12,7 +12,7 @@ import pytest
 import foxapi_async
 
 GUILTY = '''
-"""Each test commits one crime; the last one none."""
+"""Each test makes one mistake; the last one makes none."""
 
 import asyncio
 import logging
@@ -119,7 +119,7 @@ async def test_is_innocent():
 
 @pytest.mark.timeout(60)
 def test_every_guard_barks(checkout: Path, tmp_path: Path) -> None:
-    """Each crime is found, in the test that committed it, and innocence is not punished."""
+    """Each mistake fails the test that made it, and no other test."""
     # uvloop keeps its connections to itself, so only asyncio's loop shows the one left open.
     env = {name: value for name, value in os.environ.items() if name != "FOXAPI_TEST_LOOP"}
     env["PYTHONPATH"] = str(Path(foxapi_async.__file__).parents[1])

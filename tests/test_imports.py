@@ -1,4 +1,4 @@
-"""What importing costs and drags along, seen from a fresh interpreter."""
+"""Laws of importing, in a new interpreter: which modules are loaded."""
 
 import json
 import os
@@ -15,7 +15,7 @@ SHARES = 6
 
 
 def run(code: str, *arguments: str) -> str:
-    """Run code in an interpreter of its own, warnings being errors, and return what it printed."""
+    """Run code in a new interpreter with warnings as errors; return its output."""
     done = subprocess.run(
         [sys.executable, "-P", "-W", "error", "-c", code, *arguments],
         env={**os.environ, "PYTHONPATH": str(Path(foxapi_async.__file__).parents[1])},
@@ -47,13 +47,13 @@ def test_the_session_loads_no_server_terminal_or_database() -> None:
     ids=lambda door: door or "package",
 )
 def test_a_door_opens_without_aiohttp(door: str) -> None:
-    """A door that does no I/O does not load aiohttp, which costs more than all the rest."""
+    """A public module without I/O does not load aiohttp."""
     assert "aiohttp" not in loaded_by(f"import foxapi_async{door}")
 
 
 @pytest.mark.parametrize("share", range(SHARES))
 def test_every_module_can_be_imported_first(package: Path, share: int) -> None:
-    """No module depends on another one having been imported before it, and none warns."""
+    """Every module can be imported first, without a warning."""
     names = [
         ".".join(("foxapi_async", *path.relative_to(package).with_suffix("").parts))
         for path in sorted(package.rglob("*.py"))

@@ -1,4 +1,4 @@
-"""What import-linter cannot see: parts of other packages, the environment, and size."""
+"""Laws of the layers that import-linter cannot check: parts of packages, environment, size."""
 
 import ast
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-# The rules of `_protocol` take time and chance as arguments, so that a test can hand them over.
+# The rules of `_protocol` take times and random numbers as arguments.
 IMPURE = {"aiohttp", "asyncio", "os", "random", "secrets", "socket", "threading", "time"}
 VAGUE_NAMES = {"common", "helper", "helpers", "misc", "util", "utils"}
 
@@ -27,7 +27,7 @@ def imported(tree: ast.AST) -> Iterator[tuple[str, str]]:
 
 
 class RuntimeNames(ast.NodeVisitor):
-    """Collects the names that run, leaving out annotations and what only a type checker reads."""
+    """Collects the names that are used at run time, without annotations."""
 
     def __init__(self) -> None:
         self.names: set[str] = set()
@@ -68,7 +68,7 @@ class RuntimeNames(ast.NodeVisitor):
 
 
 def test_only_the_transport_opens_client_sessions(package: Path) -> None:
-    """Only ``_transport`` makes an ``aiohttp.ClientSession``; others may name it in annotations."""
+    """Only ``_transport`` creates an ``aiohttp.ClientSession``; others may annotate with it."""
     for name, tree in sources(package):
         if not name.startswith("_transport/"):
             visitor = RuntimeNames()
@@ -77,7 +77,7 @@ def test_only_the_transport_opens_client_sessions(package: Path) -> None:
 
 
 def test_only_the_transport_knows_tenacity(package: Path) -> None:
-    """Retrying has one engine and one place."""
+    """Only ``_transport`` imports tenacity."""
     users = {
         name
         for name, tree in sources(package)
@@ -88,14 +88,14 @@ def test_only_the_transport_knows_tenacity(package: Path) -> None:
 
 
 def test_rules_are_pure(package: Path) -> None:
-    """``_protocol`` imports no clock, no chance, no loop and no HTTP library."""
+    """``_protocol`` imports no clock, no random numbers, no event loop and no HTTP library."""
     for name, tree in sources(package / "_protocol"):
         impure = {module.partition(".")[0] for module, _ in imported(tree)} & IMPURE
         assert not impure, f"_protocol/{name} imports {impure}"
 
 
 def test_only_config_reads_the_environment(package: Path) -> None:
-    """The environment has one reader, so that its names can be listed and tests can trust it."""
+    """Only ``config`` reads environment variables."""
     for name, tree in sources(package):
         if name != "config.py":
             named = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
@@ -127,6 +127,6 @@ def test_a_function_fits_a_screen(package: Path) -> None:
 
 @pytest.mark.parametrize("folder", ["foxapi_async", "tests", "benchmarks", "docs"])
 def test_a_module_is_named_by_its_noun(checkout: Path, folder: str) -> None:
-    """No module is a drawer for what found no other place."""
+    """No module has a vague name."""
     for path in (checkout / folder).rglob("*"):
         assert path.stem.strip("_") not in VAGUE_NAMES, path

@@ -93,7 +93,7 @@ Coercion = Callable[[str, Any], Any]
 _coercions: dict[type[ResponseStruct], Coercion] = {}
 
 
-def coerces(shape: type[ResponseStruct]) -> Callable[[Coercion], Coercion]:
+def coerces(struct: type[ResponseStruct]) -> Callable[[Coercion], Coercion]:
     """Return a decorator that registers a function to convert members of the wrong type.
 
     The function gets the JSON name of the member and the value, and returns the converted value, or
@@ -101,7 +101,7 @@ def coerces(shape: type[ResponseStruct]) -> Callable[[Coercion], Coercion]:
     """
 
     def register(mender: Coercion) -> Coercion:
-        _coercions[shape] = mender
+        _coercions[struct] = mender
         return mender
 
     return register
@@ -117,24 +117,24 @@ class Decoder(Generic[S]):
     rejects is decoded again, member by member.
 
     Args:
-        shape: The struct.
+        struct: The struct.
         defaults: Members, by JSON name, for objects where they are missing or have the wrong type.
         keep_surrogates: Whether lone surrogates stay in the texts; otherwise U+FFFD replaces them.
     """
 
-    __slots__ = ("_builder", "_defaults", "_keep_surrogates", "_shape", "_strict")
+    __slots__ = ("_builder", "_defaults", "_keep_surrogates", "_strict", "_struct")
 
     def __init__(
         self,
-        shape: type[S],
+        struct: type[S],
         *,
         defaults: Mapping[str, Any] | None = None,
         keep_surrogates: bool = False,
     ) -> None:
-        self._shape = shape
+        self._struct = struct
         self._defaults = defaults or {}
         self._keep_surrogates = keep_surrogates
-        self._strict = msgspec.json.Decoder(shape).decode
+        self._strict = msgspec.json.Decoder(struct).decode
         self._builder: _Builder[S] | None = None
 
     @property
@@ -154,17 +154,17 @@ class Decoder(Generic[S]):
     def convert(self, value: object) -> S:
         """Build the struct from Python values, and keep unknown members."""
         try:
-            return msgspec.convert(value, self._shape)
+            return msgspec.convert(value, self._struct)
         except ValidationError:
             return self.decode(encode(value))
 
     def build(self, members: Mapping[str, Any]) -> S:
         """Build the struct from decoded members, as `decode` does."""
-        self._builder = self._builder or _Builder(self._shape)
+        self._builder = self._builder or _Builder(self._struct)
         return self._builder.build(members, self._defaults)
 
     def _decode_leniently(self, data: bytes | Raw) -> S:
-        builder = self._builder = self._builder or _Builder(self._shape)
+        builder = self._builder = self._builder or _Builder(self._struct)
         try:
             try:
                 members = builder.members(data)
@@ -195,16 +195,16 @@ class _InvalidItemsError(ValidationError):
 class _Builder(Generic[S]):
     """Builds one struct from the members of a JSON object, and nested structs in the same way."""
 
-    def __init__(self, shape: type[S]) -> None:
-        self._shape = shape
-        self.is_lenient: bool = issubclass(shape, ResponseStruct)
-        fields = _fields_of(shape)
+    def __init__(self, struct: type[S]) -> None:
+        self._struct = struct
+        self.is_lenient: bool = issubclass(struct, ResponseStruct)
+        fields = _fields_of(struct)
         self._fields = {item.encode_name: item for item in fields}
         self._decoders = {
             item.encode_name: _member_decoder(item.type, is_lenient=self.is_lenient)
             for item in fields
         }
-        self._coercions = [_coercions[cls] for cls in shape.__mro__ if cls in _coercions]
+        self._coercions = [_coercions[cls] for cls in struct.__mro__ if cls in _coercions]
         # Lists of raw JSON, whose items are kept byte for byte.
         self._raw = {item.encode_name for item in fields if _item_type(item.type) is Raw}
 
@@ -234,7 +234,7 @@ class _Builder(Generic[S]):
         extra = {name: value for name, value in members.items() if name not in self._fields}
         try:
             kept = {_EXTRA: Extra(extra)} if extra else {}
-            return msgspec.convert({**defaults, **known, **kept}, self._shape)
+            return msgspec.convert({**defaults, **known, **kept}, self._struct)
         except ValidationError:
             return self._build_each(known, extra, defaults)
 
@@ -260,7 +260,7 @@ class _Builder(Generic[S]):
         for name, item in self._fields.items():
             if item.required and item.name not in built:
                 raise missing_member(name)
-        return self._shape(**built, _extra=Extra(extra) if extra else UNSET)
+        return self._struct(**built, _extra=Extra(extra) if extra else UNSET)
 
     def _coerce(self, name: str, value: Any) -> Any:
         """Convert a value of the wrong type: by a registered function, or leniently by msgspec."""
@@ -418,17 +418,17 @@ def to_plain(value: Any, *, as_received: bool = False) -> Any:
     return decode_json(value) if isinstance(value, Raw) else value
 
 
-def _members_of(shape: WireStruct, *, as_received: bool) -> dict[str, Any]:
-    """Return the named members of ``shape`` by their JSON names."""
+def _members_of(struct: WireStruct, *, as_received: bool) -> dict[str, Any]:
+    """Return the named members of ``struct`` by their JSON names."""
     members: dict[str, Any] = {}
-    for item in _fields_of(type(shape)):
-        value = getattr(shape, item.name)
-        is_default = shape.__struct_config__.omit_defaults and value is item.default
+    for item in _fields_of(type(struct)):
+        value = getattr(struct, item.name)
+        is_default = struct.__struct_config__.omit_defaults and value is item.default
         if value is not UNSET and not is_default:
             members[item.encode_name] = to_plain(value, as_received=as_received)
     return members
 
 
 @cache
-def _fields_of(shape: type[WireStruct]) -> tuple[msgspec.structs.FieldInfo, ...]:
-    return tuple(item for item in msgspec.structs.fields(shape) if item.name != "_extra")
+def _fields_of(struct: type[WireStruct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    return tuple(item for item in msgspec.structs.fields(struct) if item.name != "_extra")

@@ -136,4 +136,4 @@ def changed(task: Task, **members: Any) -> Task:
 
 def set_request_id(task: Task, request_id: str) -> None:
     """Set the request id of a task that was just decoded or copied."""
-    task.__dict__[_REQUEST_ID] = request_id
+    vars(task)[_REQUEST_ID] = request_id
