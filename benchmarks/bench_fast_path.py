@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 import bench_poller
@@ -30,25 +31,30 @@ POLL: Final = "poll"
 FRAMES: Final = {"frame, 1 stream": (1, 1_000, 0.002), "frame, 100 streams": (100, 60, 0.002)}
 
 
+def replace(module: ModuleType, name: str, function: Callable[[], object]) -> None:
+    """Replace a function of a module, in this process."""
+    setattr(module, name, function)
+
+
 def without_pooled_get() -> None:
     """Send polls by aiohttp's own requests."""
     from foxapi_async._transport import _aiohttp_private
 
-    vars(_aiohttp_private)["_pooled_get_works"] = lambda: False
+    replace(_aiohttp_private, "_pooled_get_works", lambda: False)
 
 
 def without_raw_stream() -> None:
     """Read streams by ``StreamReader.readany``."""
     from foxapi_async._transport import _aiohttp_private
 
-    vars(_aiohttp_private)["_raw_stream_works"] = lambda: False
+    replace(_aiohttp_private, "_raw_stream_works", lambda: False)
 
 
 def without_threshold() -> None:
     """Leave malloc as it is."""
     from foxapi_async._transport import connections
 
-    vars(connections)["_raise_mmap_threshold"] = lambda: None
+    replace(connections, "_raise_mmap_threshold", lambda: None)
 
 
 def without_all() -> None:

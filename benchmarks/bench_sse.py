@@ -1,8 +1,9 @@
-"""What does a delta cost in ``async for delta in handle.stream()``, and what does it elsewhere?
+"""The CPU time of a delta in ``async for delta in handle.stream()``, and in other clients.
 
-First without sockets, where a read has exactly the size that was asked for, against a reader that
-counts bytes and the loop that everybody writes first. Then over TCP, client and server on a core
-each, against openai-python and httpx-sse. The decoder alone reads other formats than the usual.
+The first part uses no sockets, so that each read has exactly the requested size. It compares with
+a reader that counts bytes and with the simplest loop over lines. The second part uses TCP, with
+client and server on a core each, and compares with openai-python and httpx-sse. The third part
+measures the decoder alone, also with less usual formats.
 """
 
 import argparse
@@ -30,7 +31,7 @@ MEMORY_KB: Final = 30
 
 @dataclass(frozen=True)
 class Scene:
-    """How streams come over TCP, and how many times the CPU of ours the others must take."""
+    """How streams are sent over TCP, and how many times our CPU others must take at least."""
 
     streams: int
     size: int
@@ -48,7 +49,7 @@ SCENES: Final = {
     "50 frames a read": Scene(1, 50, 120, 0.01, openai=11),
     "unpaced": Scene(1, 1, 20000, 0, openai=30, httpx_sse=5.5),
 }
-# In-process: the most that ours may take of the floor, and of the loop that is written by hand.
+# In-process: upper bounds relative to the reader that counts bytes, and to the simplest loop.
 BOUNDS: Final = {
     "1 frame a read, 1 stream": (1.45, 0.5),
     "1 frame a read, 100 streams": (1.45, 0.5),
@@ -81,7 +82,7 @@ def measure_tcp(rounds: int) -> tuple[Figures, Figures]:
 
 
 def goals_of(inside: dict[str, Figures], cpu: Figures, memory: Figures) -> list[Goal]:
-    """Compare what was measured with what it has to be."""
+    """Compare the figures with their goals."""
     goals: list[Goal] = []
     for title, (floor, loop) in BOUNDS.items():
         found = inside["streams"][title]

@@ -1,4 +1,4 @@
-"""What a server's event streams cost: live ones at a pace, and the same ones replayed."""
+"""The CPU time of a server's event streams: live ones at a fixed rate, and the same replayed."""
 
 import asyncio
 import gc
@@ -12,17 +12,17 @@ HOST = "127.0.0.1"
 PACE = 0.05
 """Seconds between two chunks of a live stream."""
 QUEUE = 2.0
-"""Seconds before its first one, in which the other streams are opened."""
+"""Seconds before the first chunk, in which the other streams are opened."""
 AT_ONCE = 32
-"""Requests under way at once."""
+"""Concurrent requests."""
 OPENING = 4
-"""Streams that are being opened at once."""
+"""Streams that are opened concurrently."""
 _MARK = b"event: chunk"
 _END = b"\r\n0\r\n\r\n"
 
 
 class Stream:
-    """One stream, and when each of its chunks came."""
+    """One stream, and the arrival times of its chunks."""
 
     def __init__(self, subject: str, connection: Connection, chunks: int, path: str = "") -> None:
         self._subject = subject
@@ -36,17 +36,17 @@ class Stream:
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def submit(self) -> None:
-        """Submit the task that writes it."""
+        """Submit the task of the stream."""
         self._opened = perf_counter()
         submit = submission(f"count 1 to {self.chunks - 1}", stream=True)
         answer = json.loads(await self._connection.ask(submit))
         self.path = answer["stream"]["url"]
         if self._subject == "bare":
-            # It simulates nothing, so the model is given.
+            # The bare server does not simulate a model, so the path has the number of chunks.
             self.path += f"?count={self.chunks}"
 
     def listen(self) -> None:
-        """Ask for the stream."""
+        """Request the stream."""
         is_paced = self._subject == "bare" and self._opened
         path = f"{self.path}&pace={PACE}&queue={QUEUE}" if is_paced else self.path
         self._connection.on_data = self._on_data
@@ -57,12 +57,12 @@ class Stream:
         return Stream(self._subject, connection, self.chunks, self.path)
 
     def times(self) -> Iterator[tuple[float, float]]:
-        """Give for each chunk when it came and when it was due."""
+        """Return the arrival time and the due time of each chunk."""
         return ((came, self._opened + QUEUE + PACE * n) for n, came in enumerate(self.came, 1))
 
     def _on_data(self, data: bytes) -> None:
-        """Take what a read brings; the last piece of a chunked body ends it."""
-        # A mark may be cut by a read, and what is left of it is never a whole one.
+        """Count the chunks of a read; the last piece of a chunked body ends the stream."""
+        # Two reads may split a mark; the part that is kept is never a whole one.
         data = self._tail + data
         chunks = data.count(_MARK)
         self._tail = data[1 - len(_MARK) :]
@@ -75,17 +75,16 @@ class Stream:
 
 
 async def ask(connection: Connection, path: str) -> float:
-    """Ask the server for a number of its own: ``/cpu`` in seconds, ``/memory`` in KiB."""
+    """Request a figure of the server: ``/cpu`` in seconds, ``/memory`` in KiB."""
     return float(await connection.ask(request("GET", path)))
 
 
 async def live(subject: str, port: int, number: int, chunks: int) -> dict[str, float]:
     """Measure live streams of 20 chunks a second each, then the same streams replayed.
 
-    Live figures are those of the time in which all streams are open and writing: from when each
-    has its first chunk until the first has its last. No submission and no simulation is in them.
-    A chunk is late by what passes from when it was due, counted from when its stream was asked
-    for, until the client has it.
+    Live figures are measured while all streams are open: from the first chunk of the last stream to
+    the last chunk of the first one. They include no submission and no simulation. The delay of a
+    chunk is the time from its due time, counted from the request of its stream, to its arrival.
     """
     asking = await connect(HOST, port)
     connections = [await connect(HOST, port) for _ in range(number)]

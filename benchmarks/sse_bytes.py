@@ -1,10 +1,10 @@
-"""The bytes that every reader of a benchmark is given: the streams of a language model."""
+"""The bytes that every reader of a benchmark gets: the streams of a language model."""
 
 import json
 
 from foxapi_async._protocol.sse import encode_event
 
-# Three of ten chunks are thinking, the others text.
+# Three of ten chunks are reasoning, the others text.
 THOUGHTS = 3
 WORDS = ("The", " fox", " runs", " über", " the", " 狐狸", " lazy", " dog", ",", " and")
 HEAD = (
@@ -14,7 +14,7 @@ HEAD = (
     b"Transfer-Encoding: chunked\r\n\r\n"
 )
 END = b"0\r\n\r\n"
-# What a client says that is set up: no request could look like it.
+# Sent by a client that is ready: no request can be equal to it.
 GO = b"go\n"
 
 
@@ -39,7 +39,7 @@ def frames(count: int) -> list[bytes]:
 
 
 def texts(count: int) -> list[str]:
-    """Return what the text of the first ``count`` chunks consists of."""
+    """Return the pieces of the text of the first ``count`` chunks."""
     spoken = ["" if at < THOUGHTS else word for at, word in enumerate(WORDS)]
     return [spoken[number % len(WORDS)] for number in range(count)]
 

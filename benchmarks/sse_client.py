@@ -1,9 +1,9 @@
 """One reader of event streams over TCP: ``sse_client.py NAME PORT STREAMS FRAMES SIZE``.
 
-Hands every piece of text to a meter. When each stream has brought its first ``SIZE`` frames, the
-meter lets the server go on, and counts the CPU time from then on to the last frame of all:
-requests, headers and imports are not included. Prints it as JSON, per frame between
-the two, and how much memory the streams took.
+It passes every piece of text to a meter. When each stream has delivered its first ``SIZE`` frames,
+the meter lets the server continue, and counts the CPU time from then on to the last frame.
+Requests, headers and imports are not included. The output is JSON: the CPU time of a frame, and
+the memory of a stream.
 """
 
 import asyncio
@@ -27,8 +27,8 @@ OPENAI: Final = "openai"
 FLOOR: Final = "aiohttp, count bytes"
 SUBJECTS: Final = (OURS, FLOOR, BY_HAND, HTTPX_SSE, OPENAI)
 
-# A pool of httpx looks at all its connections for each request, so that a thousand in one take a
-# minute to set up: each so many streams have a client of their own.
+# A pool of httpx searches all its connections for each request, so a thousand connections in one
+# pool take a minute to open. One client gets this number of streams.
 POOL: Final = 100
 # Usual settings for streams of unknown length: only connecting has a timeout.
 PATIENT: Final = aiohttp.ClientTimeout(total=None, connect=10)
@@ -48,7 +48,7 @@ class Meter:
         self.first = streams * size
         self.last = streams * frames
         self.began = self.ended = 0.0
-        # What adds the streams up at their end, which the time is to include.
+        # Functions that accumulate the streams at their end; the CPU time includes them.
         self.sums: list[Callable[[], object]] = []
         self.memory = 0
 
@@ -68,7 +68,7 @@ class Meter:
 
 
 def piece(data: str | bytes) -> str | None:
-    """Return the text or the thinking in a chunk's JSON; ``None`` if it is no chunk."""
+    """Return the text or the reasoning in a chunk's JSON; ``None`` if it is no chunk."""
     chunk = json.loads(data)
     if "choices" not in chunk:
         return None
@@ -83,7 +83,7 @@ def plain_session() -> aiohttp.ClientSession:
 
 @asynccontextmanager
 async def ours(base: str, meter: Meter) -> AsyncIterator[Read]:
-    """Read by our public API, which adds the completion up."""
+    """Read by the public API of this package, which accumulates the completion."""
     from foxapi_async import FoxSession
 
     async with FoxSession(api_key=KEY, base_url=base) as fox:
@@ -99,7 +99,7 @@ async def ours(base: str, meter: Meter) -> AsyncIterator[Read]:
 
 @asynccontextmanager
 async def count_bytes(base: str, meter: Meter) -> AsyncIterator[Read]:
-    """Read what arrives and look for nothing but frames: what is left if reading them is free."""
+    """Read the bytes and count the frames only: the lower bound of any reader."""
     async with plain_session() as http:
 
         async def read(_: int) -> None:
@@ -159,7 +159,7 @@ async def httpx_sse(base: str, meter: Meter) -> AsyncIterator[Read]:
 
 @asynccontextmanager
 async def openai(base: str, meter: Meter) -> AsyncIterator[Read]:
-    """Read by openai-python, adding its chunks up as its documentation does."""
+    """Read by openai-python, and accumulate its chunks as its documentation does."""
     from openai import AsyncOpenAI
 
     async with AsyncExitStack() as stack:

@@ -1,11 +1,10 @@
-"""One process, no sockets: aiohttp's own client is handed the bytes as its transport would.
+"""One process without sockets: aiohttp's own client gets the bytes from a fake transport.
 
-The session, the request, the response, the C parser and the ``StreamReader`` are aiohttp's; only
-the connection is ours, and a loop that asks no kernel whether anything is ready: system calls cost
-more than all that is to be compared. The system call would be the same for
-each subject, and would bring every ratio nearer to 1. So each read has exactly
-the size that was asked for, and what is measured is what a reader adds to a wake-up; what the
-feeding loop itself costs is subtracted. Prints nanoseconds of CPU per frame as JSON.
+The session, the request, the response, the C parser and the ``StreamReader`` are those of aiohttp.
+The transport is a fake, and the event loop makes no system call: system calls cost more than the
+readers that are compared, are the same for each, and would move every ratio towards 1. Each read
+has exactly the requested size. The figure is the CPU time that a reader adds to a wake-up, without
+the time of the loop that feeds it. The output is nanoseconds of CPU per frame, as JSON.
 """
 
 import asyncio
@@ -70,7 +69,7 @@ SHAPES: Final = {
 
 
 class Still(selectors.DefaultSelector):
-    """A selector for which nothing is ever ready: all that happens was called soon."""
+    """A selector without ready files: the loop runs only the callbacks of ``call_soon``."""
 
     def select(self, timeout: float | None = None) -> list[Any]:
         """Return at once."""
@@ -88,7 +87,7 @@ def run_still(main: Coroutine[Any, Any, T]) -> T:
 
 
 class Wire(asyncio.Transport):
-    """A connection that answers with the head of a stream and then brings what it is given."""
+    """A transport that answers with the headers of a stream; then it delivers the given bytes."""
 
     def __init__(self, protocol: ResponseHandler) -> None:
         super().__init__()
@@ -104,7 +103,7 @@ class Wire(asyncio.Transport):
             asyncio.get_running_loop().call_soon(self._protocol.data_received, HEAD)
 
     def is_closing(self) -> bool:
-        """Tell whether it was closed."""
+        """Return whether it was closed."""
         return self._closing
 
     def close(self) -> None:
@@ -116,14 +115,14 @@ class Wire(asyncio.Transport):
     abort = close
 
     def pause_reading(self) -> None:
-        """Nothing is sent that would not be read."""
+        """Do nothing: every byte is read."""
 
     def resume_reading(self) -> None:
-        """Nothing was paused."""
+        """Do nothing: reading is never paused."""
 
 
 class Wires(aiohttp.BaseConnector):
-    """Makes a `Wire` of every connection and keeps where its bytes go in."""
+    """Creates a `Wire` for every connection, and keeps the function that feeds it."""
 
     def __init__(self) -> None:
         super().__init__(limit=0, force_close=True)
@@ -140,7 +139,7 @@ class Wires(aiohttp.BaseConnector):
 
 
 def cut(shape: Shape) -> list[bytes]:
-    """Return what each read brings."""
+    """Return the bytes of each read."""
     size = shape.frames * shape.chunks
     stream = frames(shape.count)
     reads = []
@@ -156,7 +155,7 @@ def cut(shape: Shape) -> list[bytes]:
 
 
 async def ours(fox: FoxSession, number: int, sums: Sums) -> int:
-    """Read by the public API, which adds the completion up."""
+    """Read by the public API, which accumulates the completion."""
     length = 0
     stream = fox.tasks.handle(f"task-{number}").stream()
     sums.append(stream.snapshot)
@@ -179,7 +178,7 @@ async def by_hand(http: aiohttp.ClientSession, sums: Sums) -> int:
 
 
 async def count_bytes(http: aiohttp.ClientSession) -> int:
-    """Read what arrives and look at nothing: what aiohttp itself costs."""
+    """Read the bytes and do nothing with them: the cost of aiohttp itself."""
     total = 0
     async with http.get(URL, timeout=PATIENT) as response:
         content = response.content
@@ -217,7 +216,7 @@ async def feed_all(
     reads: list[bytes],
     sums: Sequence[Callable[[], object]] = (),
 ) -> float:
-    """Hand each read to every connection in turn; return the CPU seconds that all took.
+    """Pass each read to every connection in turn; return the CPU seconds of all.
 
     The deltas are accumulated at the end, so that no client gains by doing that late.
     """
@@ -226,7 +225,7 @@ async def feed_all(
     for data in reads:
         for raw_stream in raw_streams:
             raw_stream(data)
-        # One turn in which the reader wakes, and one more in case it needs two.
+        # The reader needs one iteration of the loop, or two.
         await asyncio.sleep(0)
         await asyncio.sleep(0)
     for add_up in sums:
@@ -235,7 +234,7 @@ async def feed_all(
 
 
 async def adding_up(reads: list[bytes], shape: Shape, every: int) -> float:
-    """Return the CPU seconds of one stream to its very end, a snapshot of it now and then."""
+    """Return the CPU seconds of one stream read to its end, with a snapshot every few reads."""
     wires = Wires()
     async with (
         aiohttp.ClientSession(connector=wires) as http,

@@ -1,10 +1,10 @@
-"""Serves canned event streams over TCP, each write so far from the next that a read gets one.
+"""Serves canned event streams over TCP; the pause after a write lets a read get only that write.
 
-``sse_server.py STREAMS FRAMES WRITES PACE``: once so many connections have asked, each gets
+``sse_server.py STREAMS FRAMES WRITES PACE``: after requests on ``STREAMS`` connections, each gets
 ``WRITES`` writes of ``FRAMES`` frames in one HTTP chunk, and then the end. ``PACE`` is the pause in
 seconds after a few writes, each to another connection; 0 is as fast as the client can read, and one
-HTTP chunk per frame. After the first write to each it waits until the client says ``GO`` on a
-connection of its own, so that no set-up is measured. Prints its port when it listens.
+HTTP chunk per frame. After the first write to each it waits until the client sends ``GO`` on
+another connection, so that no set-up is measured. It prints its port when it listens.
 """
 
 import asyncio
@@ -15,13 +15,13 @@ from typing import Final, cast
 from process import SERVER_CORE, pin
 from sse_bytes import END, GO, HEAD, done, frames, http_chunk
 
-# So many connections get a frame between two pauses, because no timer is finer than that.
+# The connections that get a frame between two pauses: no timer has a finer resolution.
 AT_ONCE: Final = 4
 BURST: Final = 64 * 1024
 
 
 class Connection(asyncio.Protocol):
-    """One client: its request is answered with the head of a stream."""
+    """One client: its request is answered with the headers of a stream."""
 
     def __init__(self, asked: "asyncio.Queue[Connection]", go: asyncio.Event) -> None:
         self.transport: asyncio.Transport | None = None
@@ -33,11 +33,11 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        # uvloop's is no subclass of it, so that it cannot be asked.
+        # The transport of uvloop is no subclass of it, so ``isinstance`` cannot be used.
         self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Answer the first bytes, whatever they ask for."""
+        """Answer the first bytes, for any path."""
         if data == GO:
             self._go.set()
         elif not self._answered:
@@ -54,13 +54,13 @@ class Connection(asyncio.Protocol):
         self.writable.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let a writer go on that waits for this client."""
+        """Wake a writer that waits for this client."""
         del exc
         self.transport = None
         self.writable.set()
 
     def write(self, data: bytes) -> None:
-        """Send, if the client is still there."""
+        """Send, unless the client has disconnected."""
         if self.transport is not None:
             self.transport.write(data)
 
@@ -85,7 +85,7 @@ async def burst(connection: Connection, reads: list[bytes]) -> None:
 
 
 async def serve(streams: int, size: int, writes: int, pause: float) -> None:
-    """Serve the streams once the clients have asked, until standard input ends."""
+    """Serve the streams after all requests, until standard input ends."""
     asked: asyncio.Queue[Connection] = asyncio.Queue()
     go = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -98,7 +98,7 @@ async def serve(streams: int, size: int, writes: int, pause: float) -> None:
     else:
         reads = [http_chunk(frame) for frame in stream]
     connections = [await asked.get() for _ in range(streams)]
-    # The clients have their heads, and all that they do only once, before the frames that count.
+    # Each client reads its headers and does its work of the first frame before the measured frames.
     first, *others = reads
     for connection in connections:
         connection.write(first)
