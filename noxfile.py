@@ -152,7 +152,8 @@ def coverage(session: nox.Session) -> None:
     """
     install_group(session, "coverage", wheel(session, "all"))
     config = f"--rcfile={ROOT / 'pyproject.toml'}"
-    run_tests(session, runner=("coverage", "run", config, "-m", "pytest"))
+    # Measuring makes the tests slower.
+    run_tests(session, "--timeout=120", runner=("coverage", "run", config, "-m", "pytest"))
     session.run("coverage", "combine", "--quiet", config)
     session.run("coverage", "report", config)
 
