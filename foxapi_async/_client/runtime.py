@@ -124,7 +124,7 @@ class Runtime:
         return Stats(
             submits=self.submitter.submits,
             submits_in_flight=self.submitter.in_flight,
-            waiting_for_room=admission.waiting,
+            submits_waiting=admission.waiting,
             paused=admission.paused,
             tasks=admission.tasks,
             unfinished=admission.unfinished,
@@ -132,7 +132,7 @@ class Runtime:
             waiting=poller.waiting,
             polls=metrics.gets,
             polls_in_flight=poller.in_flight,
-            polls_ready=poller.queued,
+            polls_queued=poller.queued,
             polls_per_task=metrics.polls_per_task,
             faults=metrics.faults,
             lateness=metrics.lateness,

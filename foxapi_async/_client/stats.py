@@ -10,7 +10,7 @@ class Stats(Struct, frozen=True, kw_only=True):
     """POSTs that were started."""
     submits_in_flight: int
     """POSTs that are under way."""
-    waiting_for_room: int
+    submits_waiting: int
     """Submits that wait for ``limits.max_unfinished``, ``limits.submits_in_flight`` or the end of a
     pause.
     """
@@ -28,7 +28,7 @@ class Stats(Struct, frozen=True, kw_only=True):
     """Polls that were started."""
     polls_in_flight: int
     """Polls that are under way."""
-    polls_ready: int
+    polls_queued: int
     """Polls that are due and wait for a worker or for the rate limit."""
     polls_per_task: float
     """The mean number of polls until a task was found finished."""

@@ -1,4 +1,4 @@
-"""Laws of admission: submissions wait for room, whatever takes it up, and none is dropped."""
+"""Laws of admission: submissions wait for a free slot, and none is dropped."""
 
 import asyncio
 import json
@@ -46,7 +46,7 @@ async def test_a_gather_of_many_submits_takes_its_time_and_nothing_else(gateway:
         assert gateway.stats.tasks == 60
         assert most <= 7
         stats = fox.stats()
-        assert (stats.tasks, stats.waiting_for_room, stats.waiting) == (60, 0, 0)
+        assert (stats.tasks, stats.submits_waiting, stats.waiting) == (60, 0, 0)
 
 
 class PollsOfFinished:
@@ -58,7 +58,7 @@ class PollsOfFinished:
 
     @web.middleware
     async def count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let the gateway answer, and look at what it says."""
+        """Let the gateway answer, and check its answer."""
         self.repeated += request.path in self.ended
         response = await handler(request)
         assert isinstance(response, web.Response)
@@ -128,8 +128,8 @@ async def test_a_task_that_ends_before_its_submit_returns_is_known_to_its_handle
         await second
 
 
-async def test_finished_tasks_make_room_without_a_poll(gateway: Gateway) -> None:
-    """An awaited task has left the room by the time that its result is there."""
+async def test_finished_tasks_free_slots_without_a_poll(gateway: Gateway) -> None:
+    """An awaited task has freed its slot when its result is returned."""
     limits = Limits(max_unfinished=1)
     async with FoxSession(KEY, base_url=gateway.url, polling=QUICK, limits=limits) as fox:
         for _ in range(3):
@@ -141,7 +141,7 @@ async def test_finished_tasks_make_room_without_a_poll(gateway: Gateway) -> None
         assert fox.stats().polls == polls
 
 
-async def test_a_task_that_cannot_be_learnt_of_does_not_hold_the_room_for_ever(
+async def test_a_task_of_unknown_state_does_not_hold_its_slot_for_ever(
     fault_proxy: FaultProxy, gateway: Gateway
 ) -> None:
     """A lost task counts no more, and the submission that waited goes on."""
@@ -156,7 +156,7 @@ async def test_a_task_that_cannot_be_learnt_of_does_not_hold_the_room_for_ever(
 async def test_a_refused_submission_gives_its_place_to_the_next(
     fault_proxy: FaultProxy, gateway: Gateway
 ) -> None:
-    """What the service did not accept takes up no room."""
+    """A rejected submission takes no slot."""
     limits = Limits(max_unfinished=1)
     async with FoxSession(KEY, base_url=fault_proxy.url, polling=QUICK, limits=limits) as fox:
         fault_proxy.on("POST", "*", CannedResponse.http(422), times=1)
@@ -178,7 +178,7 @@ async def test_a_429_pauses_all_submissions(fault_proxy: FaultProxy, gateway: Ga
         while not fox.stats().paused:
             await asyncio.sleep(0)
         others = [asyncio.create_task(fox.llm.submit(**PROMPT)) for _ in range(5)]
-        while fox.stats().waiting_for_room < 5:
+        while fox.stats().submits_waiting < 5:
             await asyncio.sleep(0)
         assert fault_proxy.count("POST") == 1
         assert 0 < fox.stats().paused <= 0.4
@@ -190,7 +190,7 @@ async def test_a_429_pauses_all_submissions(fault_proxy: FaultProxy, gateway: Ga
 async def test_cancelled_submissions_give_up_their_turn(
     fault_proxy: FaultProxy, gateway: Gateway
 ) -> None:
-    """One that is cancelled while it waits, or in the turn it is let in, takes no room along."""
+    """A submission that is cancelled while it waits, or when it is admitted, takes no slot."""
     limits = Limits(submits_in_flight=1)
     async with FoxSession(KEY, base_url=fault_proxy.url, limits=limits) as fox:
         fault_proxy.on("POST", "*", Stall(response=0), times=1)
@@ -214,7 +214,7 @@ async def test_cancelled_submissions_give_up_their_turn(
     assert gateway.stats.tasks == 3
 
 
-async def test_closing_tells_those_who_wait_for_room(
+async def test_closing_wakes_submissions_that_wait(
     fault_proxy: FaultProxy, gateway: Gateway
 ) -> None:
     """A submission that was not let in by then gets SessionClosedError and was never sent."""

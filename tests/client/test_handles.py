@@ -264,7 +264,7 @@ async def test_results_that_cannot_be_read_show_no_key(
     assert KEY not in f"{caught.value} {caught.value.body}"
 
 
-async def test_the_repr_tells_id_model_status_and_progress(fox: FoxSession) -> None:
+async def test_the_repr_has_id_model_status_and_progress(fox: FoxSession) -> None:
     """A handle in a log says what it is of, and no prompt."""
     handle = await submit(fox)
     assert repr(handle) == f"<LLMHandle {handle.id} model='gpt-5.5' status='pending' progress=0>"

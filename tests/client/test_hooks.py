@@ -108,12 +108,12 @@ async def test_events_of_a_task_are_told_in_the_context_of_its_submit(
     assert sorted(map(str, finished)) == users
 
 
-async def test_a_handle_by_id_tells_in_the_context_that_made_it(gateway: Gateway) -> None:
+async def test_events_of_a_handle_by_id_have_the_context_that_made_it(gateway: Gateway) -> None:
     """The events of an earlier task are emitted in the context of ``tasks.handle``."""
     witness = Witness()
     async with FoxSession(KEY, base_url=gateway.url, polling=QUICK, hooks=[witness]) as fox:
         task_id = (await submitted_by(fox, "ann")).id
-        await asyncio.sleep(0)  # the loop lets go of the finished task, and so of its handle
+        await asyncio.sleep(0)  # the loop drops the finished task, and so its handle
         witness.heard.clear()
         context = Context()
         context.run(USER.set, "bob")

@@ -303,7 +303,7 @@ def test_advice_speaks_of_validation_only_where_that_helps() -> None:
 
 
 def test_validation_knows_three_manners() -> None:
-    """Known models are checked, unknown ones are passed, refused or not looked at."""
+    """Known models are checked; unknown ones are accepted, rejected or not checked."""
     known = build_request(BASIC | {"model": "claude-opus-4-7"})
     unknown = build_request(BASIC | {"model": "gpt-9"})
     with pytest.raises(RequestValidationError, match="max_tokens"):

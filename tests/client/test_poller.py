@@ -124,8 +124,8 @@ class Bench:
 
 
 def finishes_at(number: int) -> Callable[[str, int], Task]:
-    """Answer that the task is completed at the ``number``th look."""
-    return lambda task_id, look: task(task_id, "completed" if look >= number else "processing")
+    """Answer that the task is completed at poll ``number``."""
+    return lambda task_id, poll: task(task_id, "completed" if poll >= number else "processing")
 
 
 async def test_a_task_that_is_not_awaited_is_never_polled() -> None:
@@ -137,8 +137,8 @@ async def test_a_task_that_is_not_awaited_is_never_polled() -> None:
     assert bench.clock.timers == 0
 
 
-async def test_the_first_look_follows_the_age_of_the_task() -> None:
-    """A task of this session is first looked at an interval after its submit, others at once."""
+async def test_the_first_poll_follows_the_age_of_the_task() -> None:
+    """A task of this session is first polled an interval after its submit, others at once."""
     bench = Bench(finishes_at(1))
     old = bench.submit("old")
     await bench.clock.advance(5)
@@ -205,10 +205,10 @@ async def test_cancelling_one_waiter_leaves_the_others() -> None:
     first.cancel()
     await bench.clock.advance(2)
     assert not second.done()
-    looks = bench.service.polls["a"]
+    polls = bench.service.polls["a"]
     second.cancel()
     await bench.clock.advance(50)
-    assert bench.service.polls["a"] == looks
+    assert bench.service.polls["a"] == polls
     assert bench.clock.timers == 0
     assert (await asyncio.gather(first, second, return_exceptions=True))[0].__class__ is (
         asyncio.CancelledError
@@ -216,7 +216,7 @@ async def test_cancelling_one_waiter_leaves_the_others() -> None:
 
 
 async def test_coming_back_goes_on_where_the_pacing_stood() -> None:
-    """Short waits one after another do not look more often than one long wait."""
+    """Short waits one after another do not poll more often than one long wait."""
     bench = Bench(finishes_at(100))
     tracked = bench.track("a")
     for _ in range(100):
@@ -229,7 +229,7 @@ async def test_coming_back_goes_on_where_the_pacing_stood() -> None:
 
 
 async def test_a_deadline_is_kept_even_if_a_get_hangs() -> None:
-    """A wait raises when its patience ends, whatever its GET does, and carries the last task."""
+    """A wait raises when its timeout expires, whatever its GET does, and has the last task."""
     bench = Bench(lambda task_id, _: task(task_id, progress=40))
     wait = bench.wait("a", timeout=2.5)
     await bench.clock.advance(1.5)
@@ -246,7 +246,7 @@ async def test_a_deadline_is_kept_even_if_a_get_hangs() -> None:
 
 
 async def test_faults_in_the_middle_of_a_wait_change_nothing() -> None:
-    """A reset, a 502 and a 429 between looks only delay the result."""
+    """A reset, a 502 and a 429 between polls only delay the result."""
     faults: dict[int, FoxAPIError] = {
         1: APIConnectionError("reset"),
         2: NotFoundError("not yet", status=404),
@@ -280,7 +280,7 @@ async def test_a_429_slows_everybody() -> None:
     await asyncio.gather(first, other)
 
 
-async def test_a_success_that_asks_for_patience_slows_everybody() -> None:
+async def test_a_retry_after_of_a_success_slows_all_polls() -> None:
     """A Retry-After on an answer without fault is heeded as on a refusal: for all, then less."""
 
     def answer(task_id: str, number: int) -> Task:
@@ -426,7 +426,7 @@ async def test_a_refusal_ends_every_wait_at_once() -> None:
     assert errors[0] is not errors[1]
 
 
-async def test_a_hollow_task_is_looked_at_again_and_in_the_end_empty() -> None:
+async def test_a_task_without_results_is_polled_again_and_in_the_end_empty() -> None:
     """An empty result is polled again quickly, and is an error after ``empty_result_grace``."""
     bench = Bench(lambda task_id, _: Task(id=task_id, status="completed"))
     wait = bench.wait("a")
@@ -487,7 +487,7 @@ async def test_a_crash_is_told_to_those_it_concerns(caplog: pytest.LogCaptureFix
 
 
 async def test_closing_wakes_everybody() -> None:
-    """Closing tells every waiter, ends GETs under way and refuses new waits."""
+    """Closing wakes every waiter, ends GETs under way and refuses new waits."""
     bench = Bench(finishes_at(1))
     bench.service.gate = asyncio.Event()
     wait = bench.wait("a")
@@ -502,7 +502,7 @@ async def test_closing_wakes_everybody() -> None:
     assert bench.clock.timers == 0
 
 
-async def test_a_final_task_is_not_looked_at_again() -> None:
+async def test_a_final_task_is_not_polled_again() -> None:
     """A second wait for a finished task ends without a GET."""
     bench = Bench(finishes_at(1))
     tracked = bench.track("a")

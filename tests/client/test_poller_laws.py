@@ -152,7 +152,7 @@ def test_ten_minutes_of_waiting_in_no_time(
 
 
 class Hanging:
-    """Tasks that never finish; looking at the first ``stuck`` of them hangs until it times out."""
+    """Tasks that never finish; polls of the first ``stuck`` of them hang until they time out."""
 
     def __init__(self, clock: ManualClock, stuck: int) -> None:
         self.account = ACCOUNT
@@ -245,7 +245,7 @@ async def test_faults_of_the_network_in_a_wait_change_nothing(
     assert gateway.stats.tasks == 1
 
 
-async def test_a_success_may_ask_for_patience(
+async def test_a_success_may_have_a_retry_after(
     session_via_proxy: FoxSession, fault_proxy: FaultProxy
 ) -> None:
     """A Retry-After with a 200 is no fault and pauses every poll, as the statistics tell."""

@@ -150,7 +150,7 @@ async def test_a_completion_in_place_of_a_task_is_no_task(fault_proxy: FaultProx
     assert caught.value.task_id is None
 
 
-async def test_an_answer_to_a_look_need_not_repeat_the_id(
+async def test_the_response_to_a_poll_need_not_repeat_the_id(
     fault_proxy: FaultProxy, fast_polling: PollPolicy
 ) -> None:
     """A response to a poll may lack the task id; only another id is rejected."""
@@ -315,7 +315,7 @@ async def test_what_never_left_is_sent_again(fault_proxy: FaultProxy, gateway: G
 async def test_a_429_is_sent_again_only_where_the_caller_allows_it(
     fault_proxy: FaultProxy, gateway: Gateway
 ) -> None:
-    """One that came after acceptance looks the same, so by default it ends the submission."""
+    """A 429 after acceptance cannot be told apart, so by default any 429 ends the submission."""
     limited = CannedResponse.http(
         429,
         b'{"error":{"message":"slow","type":"rate_limit_error"}}',
@@ -379,7 +379,7 @@ async def test_closing_lets_posts_land(fault_proxy: FaultProxy, gateway: Gateway
 
 @pytest.mark.parametrize("in_a_hurry", [False, True])
 async def test_closing_lets_go_of_what_was_sent(fault_proxy: FaultProxy, in_a_hurry: bool) -> None:
-    """A POST that closing lets go of, after 5 s or when it is cancelled, has an unknown outcome."""
+    """A POST that closing cancels, after 5 s or at once, has an unknown outcome."""
     clock = ManualClock()
     events: list[Event] = []
     fox = FoxSession("sk-x", base_url=fault_proxy.url, clock=clock, hooks=[events.append])
@@ -412,7 +412,7 @@ async def test_closing_lets_go_of_what_was_sent(fault_proxy: FaultProxy, in_a_hu
 async def test_closing_lets_go_of_what_never_left(
     fault_proxy: FaultProxy, gateway: Gateway, resolver: "Resolver", refused_before: bool
 ) -> None:
-    """A POST that closing lets go of before a byte left is no unknown: the session was closed."""
+    """A POST that closing cancels before a byte left raises SessionClosedError."""
     clock = ManualClock()
     retry = RetryPolicy(initial=50, max_delay=50)
     waits = asyncio.Event()
@@ -441,7 +441,7 @@ async def test_closing_lets_go_of_what_never_left(
     assert (fault_proxy.count("POST"), gateway.stats.submits) == (0, 0)
 
 
-async def test_a_caller_that_waits_for_room_has_sent_nothing(
+async def test_a_submit_that_waits_for_admission_has_sent_nothing(
     fault_proxy: FaultProxy, gateway: Gateway
 ) -> None:
     """At most limits.submits_in_flight POSTs are under way; a cancel before that costs nothing."""
@@ -453,7 +453,7 @@ async def test_a_caller_that_waits_for_room_has_sent_nothing(
         third = asyncio.create_task(fox.llm.submit(**PROMPT))
         await fault_proxy.wait_for_stalls()
         assert fox.stats().submits_in_flight == 1
-        assert fox.stats().waiting_for_room == 2
+        assert fox.stats().submits_waiting == 2
         second.cancel()
         fault_proxy.release()
         await asyncio.gather(first, third)

@@ -83,10 +83,10 @@ async def test_a_close_names_the_tasks_that_were_awaited(fault_proxy: FaultProxy
     assert handle.id in str(caught.value)
 
 
-async def test_a_key_that_may_not_look_leaves_the_handle(
+async def test_a_key_that_is_rejected_at_a_poll_leaves_the_handle(
     fault_proxy: FaultProxy, gateway: Gateway
 ) -> None:
-    """A refusal at the look names no task, so that the handle is kept."""
+    """The error of a rejected poll has no task id, so the handle is kept."""
     refusal = CannedResponse.http(
         401, b'{"error":{"message":"no"}}', content_type="application/json"
     )

@@ -1,4 +1,4 @@
-"""Laws of waits that look once, and of what a wait says that saw nothing but faults."""
+"""Laws of waits for a single poll, and of the error of a wait whose polls all failed."""
 
 import asyncio
 import logging
@@ -28,7 +28,7 @@ async def submit(fox: FoxSession, *, stream: bool = False) -> LLMHandle:
     return await fox.llm.submit(model="gpt-5.5", messages="count 1 to 3", stream=stream)
 
 
-async def test_no_patience_is_one_look(fox: FoxSession, gateway: Gateway) -> None:
+async def test_a_timeout_of_0_makes_one_poll(fox: FoxSession, gateway: Gateway) -> None:
     """result(timeout=0) of a task that has finished since asks once and returns the result."""
     handle = await submit(fox)
     async with FoxSession(KEY, base_url=gateway.url) as other:
@@ -39,10 +39,10 @@ async def test_no_patience_is_one_look(fox: FoxSession, gateway: Gateway) -> Non
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_one_look_at_an_unfinished_task_ends_the_wait(
+async def test_one_poll_of_an_unfinished_task_ends_the_wait(
     fast_polling: PollPolicy, stream: bool
 ) -> None:
-    """Without patience an unfinished task is a timeout after one GET, with what was seen."""
+    """With a timeout of 0, an unfinished task is a timeout after one GET, with the snapshot."""
     async with (
         Gateway(queue_delay=60) as gateway,
         FoxSession(KEY, base_url=gateway.url, polling=fast_polling) as fox,
@@ -56,10 +56,10 @@ async def test_one_look_at_an_unfinished_task_ends_the_wait(
         assert fox.stats().waiting == 0
 
 
-async def test_a_look_is_made_though_the_stream_is_followed(
+async def test_a_single_poll_is_made_while_the_stream_is_followed(
     fox: FoxSession, gateway: Gateway
 ) -> None:
-    """While another waiter follows the stream, one without patience still has its look."""
+    """While another waiter follows the stream, a wait with timeout 0 still has its poll."""
     handle = await fox.llm.submit(model="gpt-5.5", messages="count 1 to 400", stream=True)
     following = asyncio.create_task(handle.result())
     await asyncio.sleep(0)
@@ -71,7 +71,7 @@ async def test_a_look_is_made_though_the_stream_is_followed(
     await asyncio.wait((following,))
 
 
-async def test_a_session_without_patience_looks_once_at_each_task(gateway: Gateway) -> None:
+async def test_a_session_with_a_timeout_of_0_polls_each_task_once(gateway: Gateway) -> None:
     """Timeouts(wait=0) takes what has finished by as_completed, with one GET for each task."""
     async with FoxSession(KEY, base_url=gateway.url, timeouts=Timeouts(wait=0)) as fox:
         handles = [await submit(fox) for _ in range(5)]
@@ -83,7 +83,7 @@ async def test_a_session_without_patience_looks_once_at_each_task(gateway: Gatew
         assert gateway.stats.polls == polls + 5
 
 
-async def test_a_look_that_began_before_the_wait_does_not_count(
+async def test_a_poll_that_started_before_the_wait_does_not_count(
     session_via_proxy: FoxSession, fault_proxy: FaultProxy, gateway: Gateway
 ) -> None:
     """A GET under way may be older than the end of the task, so that another one follows it."""
@@ -103,7 +103,7 @@ async def test_a_look_that_began_before_the_wait_does_not_count(
 async def test_a_service_that_was_never_reached_is_not_called_slow(
     session_via_proxy: FoxSession, fault_proxy: FaultProxy, timeout: float
 ) -> None:
-    """A wait whose every look failed says so with the last fault, in its text and its member."""
+    """A wait whose polls all failed has the last error in its text and in ``fault``."""
     fault_proxy.on("GET", "*", Reset(response=0))
     with pytest.raises(TaskTimeoutError, match="never reached") as late:
         await session_via_proxy.tasks.handle(ELSEWHERE).result(timeout=timeout)
@@ -115,7 +115,7 @@ async def test_a_service_that_was_never_reached_is_not_called_slow(
 async def test_an_unknown_task_is_not_called_unreachable(
     session_via_proxy: FoxSession,
 ) -> None:
-    """One look at an id that the service does not know says to check the id and the key."""
+    """The timeout of an id that the service does not know says to check the id and the key."""
     with pytest.raises(TaskTimeoutError, match=r"never seen.*check its id and the key") as late:
         await session_via_proxy.tasks.handle(ELSEWHERE).result(timeout=0)
     assert isinstance(late.value.fault, NotFoundError)
