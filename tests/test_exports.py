@@ -27,9 +27,10 @@ MEMBERS = {
     },
     foxapi_async.MediaResult: {"items", "urls"},
     Journal: {"aclose", "delete", "entries", "lookup", "open", "prune", "scan"},
-    Gateway: {"faults", "port", "stats", "url"},
+    Gateway: {"faults", "port", "replies", "requests", "stats", "url"},
     BackgroundGateway: {
-        *("advance", "assert_billed_once", "billed", "faults", "stats", "time", "url"),
+        *("advance", "assert_billed_once", "billed", "faults", "replies", "requests", "stats"),
+        *("time", "url"),
     },
 }
 DOORS = ("config", "content", "errors", "gateway", "hooks", "journal", "testing", "types")

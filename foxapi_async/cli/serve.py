@@ -90,6 +90,14 @@ FaultRules = Annotated[
 FaultsFile = Annotated[
     Path | None, typer.Option("--faults", metavar="FILE", help="A TOML file of fault rules.")
 ]
+RepliesFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--replies",
+        metavar="FILE",
+        help="Answer with the replies of this TOML, JSON or JSONL file, in order.",
+    ),
+]
 Seed = Annotated[
     int | None,
     typer.Option("--seed", metavar="N", help="Repeat the ids and the faults of another run."),
@@ -116,6 +124,7 @@ def command(
     data: Data = None,
     fault: FaultRules = None,
     faults: FaultsFile = None,
+    replies: RepliesFile = None,
     seed: Seed = None,
     clock: Clock = ClockKind.REAL,
     log: Log = None,
@@ -141,6 +150,7 @@ def command(
             hosts=allow_host or (),
             faults=fault or (),
             faults_file=faults,
+            replies_file=replies,
             seed=seed,
             clock=clock,
             log=log,
@@ -176,16 +186,19 @@ def _build_gateway(
     hosts: "Sequence[str]",
     faults: "Sequence[str]",
     faults_file: Path | None,
+    replies_file: Path | None,
     seed: int | None,
     clock: ClockKind,
     log: LogFormat | None,
     **settings: Any,
 ) -> "Gateway":
     """Build the gateway of the options. ``ConfigError`` names an option that is wrong."""
-    from foxapi_async.gateway import FaultRule, Gateway, load_faults
+    from foxapi_async.gateway import FaultRule, Gateway, load_faults, load_replies
     from foxapi_async.testing import ManualClock
 
     rules, file_seed = load_faults(faults_file) if faults_file is not None else ((), None)
+    if replies_file is not None:
+        settings["replies"] = load_replies(replies_file)
     if clock is ClockKind.MANUAL:
         settings["clock"] = ManualClock(unix=time())
     return Gateway(

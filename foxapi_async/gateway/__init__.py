@@ -18,17 +18,33 @@ if TYPE_CHECKING:
     from foxapi_async.gateway.faults.loading import load_faults
     from foxapi_async.gateway.faults.plan import Faults
     from foxapi_async.gateway.faults.rule import FaultRule
+    from foxapi_async.gateway.models.replies import Replies, Reply, ReplyCall, load_replies
     from foxapi_async.gateway.server import Gateway
     from foxapi_async.gateway.settings import GatewaySettings
 
-__all__ = ["FaultRule", "Faults", "Gateway", "GatewaySettings", "load_faults", "make_app"]
+__all__ = [
+    "FaultRule",
+    "Faults",
+    "Gateway",
+    "GatewaySettings",
+    "Replies",
+    "Reply",
+    "ReplyCall",
+    "load_faults",
+    "load_replies",
+    "make_app",
+]
 
 _MODULES = {
     "FaultRule": "faults.rule",
     "Faults": "faults.plan",
     "Gateway": "server",
     "GatewaySettings": "settings",
+    "Replies": "models.replies",
+    "Reply": "models.replies",
+    "ReplyCall": "models.replies",
     "load_faults": "faults.loading",
+    "load_replies": "models.replies",
     "make_app": "app",
 }
 

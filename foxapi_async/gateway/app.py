@@ -12,8 +12,9 @@ from foxapi_async.gateway.engine import Engine
 from foxapi_async.gateway.error_middleware import ErrorMiddleware
 from foxapi_async.gateway.faults.plan import Faults
 from foxapi_async.gateway.injection.injector import FaultInjector
-from foxapi_async.gateway.models import make_models
+from foxapi_async.gateway.models import Replies, make_models
 from foxapi_async.gateway.origin_check import OriginCheck
+from foxapi_async.gateway.request_log import RequestLog
 from foxapi_async.gateway.routes import Routes
 from foxapi_async.gateway.settings import GatewayOptions, GatewaySettings
 from foxapi_async.gateway.sse_response import EventStreams
@@ -23,6 +24,8 @@ from foxapi_async.gateway.store import make_store
 SETTINGS: Final = web.AppKey("settings", GatewaySettings)
 STATS: Final = web.AppKey("stats", GatewayStats)
 FAULTS: Final = web.AppKey("faults", Faults)
+REPLIES: Final = web.AppKey("replies", Replies)
+REQUESTS: Final = web.AppKey("requests", RequestLog)
 
 
 def make_app(**options: Unpack[GatewayOptions]) -> web.Application:
@@ -61,8 +64,18 @@ def make_app(**options: Unpack[GatewayOptions]) -> web.Application:
     app[SETTINGS] = settings
     app[STATS] = stats
     app[FAULTS] = faults
+    app[REPLIES] = Replies(settings.replies)
+    app[REQUESTS] = RequestLog()
     routes = Routes(
-        keys=keys, engine=engine, models=models, store=store, streams=streams, stats=stats
+        keys=keys,
+        engine=engine,
+        models=models,
+        store=store,
+        streams=streams,
+        stats=stats,
+        replies=app[REPLIES],
+        requests=app[REQUESTS],
+        settings=settings,
     )
     app.add_routes(routes.table())
     admin = AdminRoutes(origin_check=origin_check, faults=faults, stats=stats, clock=settings.clock)

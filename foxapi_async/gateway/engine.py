@@ -12,7 +12,7 @@ from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.task import Status, StreamRef, UnifiedTask
 from foxapi_async.gateway.api_errors import APIError
 from foxapi_async.gateway.generation import CRASHED, NO_MODEL, RESTARTED, Generation
-from foxapi_async.gateway.models import ModelRegistry
+from foxapi_async.gateway.models import Model, ModelRegistry
 from foxapi_async.gateway.settings import GatewaySettings
 from foxapi_async.gateway.stats import GatewayStats
 from foxapi_async.gateway.store import Restored, Store, StoreError, Unfinished, UnstorableError
@@ -53,10 +53,20 @@ class Engine:
             created.set_result(unfinished.task)
             self._start(self._resume(unfinished), created)
 
-    async def submit(self, request: GenerationRequest, owner: str = "") -> UnifiedTask:
+    async def submit(
+        self, request: GenerationRequest, owner: str = "", model: Model | None = None
+    ) -> UnifiedTask:
         """Create a task for a valid request, start it, and return it as it was created.
 
         Cancelling does not stop the task.
+
+        Args:
+            request: The request.
+            owner: The owner of the task.
+            model: Answers in place of the model that the request names.
+
+        Returns:
+            The task, pending.
 
         Raises:
             APIError: 503 while the gateway shuts down or cannot store tasks; 400 for a value that
@@ -66,7 +76,7 @@ class Engine:
             raise APIError(503, "the gateway is shutting down")
         # If the client disconnects while its task is being stored, the task still has to run.
         created: asyncio.Future[UnifiedTask] = asyncio.get_running_loop().create_future()
-        self._start(self._begin(request, owner, created), created)
+        self._start(self._begin(request, owner, created, model), created)
         return await created
 
     async def aclose(self) -> None:
@@ -86,7 +96,11 @@ class Engine:
         task.add_done_callback(self._tasks.pop)
 
     async def _begin(
-        self, request: GenerationRequest, owner: str, created: asyncio.Future[UnifiedTask]
+        self,
+        request: GenerationRequest,
+        owner: str,
+        created: asyncio.Future[UnifiedTask],
+        model: Model | None,
     ) -> None:
         """Create a task, resolve ``created``, and run the task."""
         try:
@@ -114,7 +128,7 @@ class Engine:
             created.set_result(task)
         # A stored task that is not started continues in the next run of the gateway.
         if not self._is_closed:
-            await self._run(self._generation(task, owner), request)
+            await self._run(self._generation(task, owner), request, model)
 
     async def _create(self, request: GenerationRequest, owner: str) -> UnifiedTask:
         task = self._new_task(request)
@@ -130,8 +144,10 @@ class Engine:
         else:
             await self._run(generation, unfinished.request)
 
-    async def _run(self, generation: Generation, request: GenerationRequest) -> None:
-        model = self._models.find(request.model)
+    async def _run(
+        self, generation: Generation, request: GenerationRequest, model: Model | None = None
+    ) -> None:
+        model = model or self._models.find(request.model)
         # A submit names a model of the gateway; a task of an earlier run may not.
         work = generation.fail(NO_MODEL) if model is None else generation.run(request, model)
         await self._supervise(generation, work)

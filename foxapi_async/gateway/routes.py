@@ -14,9 +14,17 @@ from foxapi_async._wire.results import ModelList
 from foxapi_async.gateway.api_errors import APIError
 from foxapi_async.gateway.auth import APIKeys
 from foxapi_async.gateway.engine import Engine
-from foxapi_async.gateway.models import ModelRegistry
+from foxapi_async.gateway.models import (
+    Model,
+    ModelRegistry,
+    NoReplyLeftError,
+    Replies,
+    ScriptedModel,
+)
+from foxapi_async.gateway.request_log import RequestLog
 from foxapi_async.gateway.request_validation import decode, parse_json, validate
 from foxapi_async.gateway.response_structs import ModelCard, ModelCards
+from foxapi_async.gateway.settings import GatewaySettings
 from foxapi_async.gateway.sse_response import EventStreams, read_offset
 from foxapi_async.gateway.stats import GatewayStats
 from foxapi_async.gateway.store import Log, Store
@@ -56,12 +64,18 @@ class Routes:
         store: Store,
         streams: EventStreams,
         stats: GatewayStats,
+        replies: Replies,
+        requests: RequestLog,
+        settings: GatewaySettings,
     ) -> None:
         self._keys = keys
         self._engine = engine
         self._store = store
         self._streams = streams
         self._stats = stats
+        self._replies = replies
+        self._requests = requests
+        self._settings = settings
         self._rules = models.rules
         self._models = encode(ModelList(data=models.infos))
         cards = tuple(ModelCard(id=model_id) for model_id in models.rules)
@@ -93,6 +107,7 @@ class Routes:
         body = await request.read()
         # Malformed JSON is a 400 even without a valid key; a missing field is not.
         parse_json(body)
+        self._requests.add(body)
         owner = self._authenticate(request)
         generation = decode(body)
         warnings = validate(generation, self._rules)
@@ -101,7 +116,7 @@ class Routes:
         if CHANGE_GENERATION in request:
             generation = request[CHANGE_GENERATION](generation)
         async with self._keys.charge(owner, self._store):
-            task = await self._engine.submit(generation, owner)
+            task = await self._engine.submit(generation, owner, self._scripted_model(generation))
         return _json(encode(task))
 
     async def query(self, request: web.Request) -> web.Response:
@@ -149,6 +164,14 @@ class Routes:
         """Answer that the server is up. No key is needed."""
         del request
         return _json(msgspec.json.encode({"status": "ok"}))
+
+    def _scripted_model(self, generation: GenerationRequest) -> Model | None:
+        """Return the model of the next reply of the script, ``None`` without a script."""
+        try:
+            reply = self._replies.take(generation)
+        except NoReplyLeftError as error:
+            raise APIError(422, str(error), code="no_reply_left", param="messages") from None
+        return None if reply is None else ScriptedModel(self._settings, reply)
 
     def _authenticate(self, request: web.Request) -> str:
         return self._keys.authenticate(request.headers.get(hdrs.AUTHORIZATION))

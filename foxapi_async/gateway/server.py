@@ -12,8 +12,9 @@ from foxapi_async._wire.error_body import ErrorBody
 from foxapi_async.config import is_loopback
 from foxapi_async.errors import ConfigError
 from foxapi_async.gateway.api_errors import error_response, error_type, from_http_exception
-from foxapi_async.gateway.app import FAULTS, STATS, make_app
+from foxapi_async.gateway.app import FAULTS, REPLIES, REQUESTS, STATS, make_app
 from foxapi_async.gateway.faults.plan import Faults
+from foxapi_async.gateway.models import Replies
 from foxapi_async.gateway.settings import GatewayOptions
 from foxapi_async.gateway.stats import GatewayStats
 
@@ -82,6 +83,20 @@ class Gateway:
     def faults(self) -> Faults:
         """The fault rules. Add and clear them at any time."""
         return self.app[FAULTS]
+
+    @property
+    def replies(self) -> Replies:
+        """The scripted answers. Add and clear them at any time."""
+        return self.app[REPLIES]
+
+    @property
+    def requests(self) -> list[Any]:
+        """The JSON bodies of the submits so far, the oldest first.
+
+        Submits that were refused are among them, if their body was JSON. At most 10,000 bodies and
+        64 MiB are kept, in memory only.
+        """
+        return self.app[REQUESTS].decoded()
 
     async def __aenter__(self) -> Self:
         """Start to listen.

@@ -22,6 +22,7 @@ class GatewayOptions(TypedDict, total=False):
     price: float
     hosts: Collection[str]
     models: Collection[str]
+    replies: Collection[object]
     faults: Collection[FaultRule | str]
     log: LogFormat | None
     queue_delay: float
@@ -53,6 +54,10 @@ class GatewaySettings:
     models: Collection[str] = ()
     """Models beside those of the service. ``"NAME"`` accepts text, ``"NAME:vision,file"`` accepts
     these inputs as well. Their answers are simulated."""
+    replies: Collection[object] = field(default=(), repr=False)
+    """The scripted answers, in order: texts, ``Reply`` objects, or objects with their fields. While
+    there are any, each submit takes the first that fits its prompt, and one that finds none is
+    refused with 422. ``gateway.replies`` changes them."""
     faults: Collection[FaultRule | str] = ()
     """The fault rules, as objects or in the short form such as ``"submit:503:nth=2"``."""
     log: LogFormat | None = None
@@ -82,6 +87,9 @@ class GatewaySettings:
         object.__setattr__(self, "api_keys", _keys(self.api_keys))
         object.__setattr__(self, "hosts", _names(self.hosts))
         object.__setattr__(self, "models", _texts("models", self.models))
+        if isinstance(self.replies, str | Mapping) or not isinstance(self.replies, Collection):
+            raise _bad("replies", "a list of replies", type(self.replies).__name__)
+        object.__setattr__(self, "replies", tuple(self.replies))
         object.__setattr__(self, "faults", _rules(self.faults))
         for name in ("queue_delay", "token_delay", "retention", "task_retention", "price"):
             _check_number(name, getattr(self, name))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler, Middleware
 
     from foxapi_async.gateway.faults.plan import Faults
+    from foxapi_async.gateway.models import Replies
     from foxapi_async.gateway.stats import GatewayStats
 
 _KEY: Final = "sk-foxapi-test-key"
@@ -69,6 +70,16 @@ class BackgroundGateway:
     def faults(self) -> "Faults":
         """The fault rules, which can be added and cleared at any time."""
         return self._gateway.faults
+
+    @property
+    def replies(self) -> "Replies":
+        """The scripted answers. Add and clear them at any time."""
+        return self._gateway.replies
+
+    @property
+    def requests(self) -> list[Any]:
+        """The JSON bodies of the submits so far, the oldest first."""
+        return self._gateway.requests
 
     @property
     def billed(self) -> tuple[str, ...]:

@@ -160,6 +160,24 @@ async def test_credits_that_are_no_count_are_refused(foxapi: Any, text: str) -> 
 
 
 @only_posix
+def test_serve_answers_by_a_script(spawn: Spawn, tmp_path: Path) -> None:
+    """``--replies`` answers with the replies of a file, one for each submit."""
+    path = tmp_path / "replies.jsonl"
+    path.write_text('"scripted"\n', "utf-8")
+    with spawn("serve", "--port", "0", "--json", "--replies", str(path)) as process:
+        assert process.stdout is not None
+        service = Caller(json.loads(process.stdout.readline())["url"], "sk-any")
+        status, task = service.call("POST", "/v1/llm/generations", HELLO)
+        assert status == 200
+        while (task := service.call("GET", f"/v1/tasks/{task['id']}")[1])["results"] is None:
+            continue
+        assert task["results"][0]["choices"][0]["message"]["content"] == "scripted"
+        status, refused = service.call("POST", "/v1/llm/generations", HELLO)
+        assert (status, refused["error"]["code"]) == (422, "no_reply_left")
+        process.terminate()
+
+
+@only_posix
 def test_serve_keeps_its_data(spawn: Spawn, tmp_path: Path) -> None:
     """With ``--data`` a task outlives the command, and a second command is refused the file."""
     words = ("serve", "--port", "0", "--json", "--data", str(tmp_path / "fox.db"))

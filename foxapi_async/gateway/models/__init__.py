@@ -16,6 +16,8 @@ text, ``n`` sets the number of choices. Thinking models emit reasoning first, wh
 
 from foxapi_async.gateway.models.model import RESTARTED_MESSAGE, Job, Model, ModelError, Output
 from foxapi_async.gateway.models.registry import ModelRegistry, make_models, parse_model
+from foxapi_async.gateway.models.replies import NoReplyLeftError, Replies, Reply
+from foxapi_async.gateway.models.scripted_model import ScriptedModel
 from foxapi_async.gateway.models.simulated_model import SimulatedModel
 
 __all__ = [
@@ -24,7 +26,11 @@ __all__ = [
     "Model",
     "ModelError",
     "ModelRegistry",
+    "NoReplyLeftError",
     "Output",
+    "Replies",
+    "Reply",
+    "ScriptedModel",
     "SimulatedModel",
     "make_models",
     "parse_model",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import chain, zip_longest
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
@@ -58,6 +58,34 @@ class ScriptedChunk(Struct, frozen=True):
     delta: response_structs.Delta
     is_thinking: bool = False
     """The chunk is reasoning."""
+
+
+class AnswerScript(Protocol):
+    """A complete answer, known before it is written."""
+
+    @property
+    def tokens(self) -> int:
+        """The number of tokens, reasoning included."""
+        ...
+
+    @property
+    def thinking_tokens(self) -> int:
+        """The number of tokens of reasoning."""
+        ...
+
+    @property
+    def error(self) -> response_structs.TaskErrorBody | None:
+        """The error with which the task fails after its chunks."""
+        ...
+
+    @property
+    def completion(self) -> ChatCompletion:
+        """The stored completion."""
+        ...
+
+    def chunks(self) -> Iterator[ScriptedChunk]:
+        """Yield the chunks of the stream."""
+        ...
 
 
 class Script(Struct, frozen=True, kw_only=True):

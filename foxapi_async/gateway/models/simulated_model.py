@@ -8,7 +8,7 @@ from foxapi_async._clock import sleep
 from foxapi_async._wire.chunk import Delta
 from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async.gateway.models.model import RESTARTED_MESSAGE, Job, ModelError, Output
-from foxapi_async.gateway.models.script import Script, ScriptedChunk
+from foxapi_async.gateway.models.script import AnswerScript, ScriptedChunk
 from foxapi_async.gateway.models.simulate import is_costly, simulate
 from foxapi_async.gateway.response_structs import encode_chunk
 from foxapi_async.gateway.settings import GatewaySettings
@@ -62,7 +62,7 @@ class SimulatedModel:
             raise ModelError(script.error.code, script.error.message)
         return script.completion
 
-    async def _simulate(self, job: Job) -> Script:
+    async def _simulate(self, job: Job) -> AnswerScript:
         if not is_costly(job.request):
             return simulate(job.request, completion_id=job.id, created=job.created)
         async with self._simulation_lock:
@@ -103,7 +103,7 @@ class SimulatedModel:
         if len(deltas) == _MAX_BURST:
             await sleep(self._clock, 0)
 
-    async def _make_progress(self, script: Script, output: Output) -> None:
+    async def _make_progress(self, script: AnswerScript, output: Output) -> None:
         """Wait as long as writing the tokens would take, and advance the progress meanwhile."""
         written = script.tokens - script.thinking_tokens
         seconds = (
