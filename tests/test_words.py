@@ -124,11 +124,12 @@ MODULES = {
 # Persons for objects, and turns of phrase: the subject of a sentence is an object in the code.
 PHRASES = (
     r"whoever|whomever|nobody|no one\b|somebody|anybody",
-    r"\b(?:is|are|was|were|be|been|being)[ _]told\b",
+    r"(?<![a-z])(?:is|are|was|were|be|been|being)[ _]told(?![a-z])",
     r"\b(?:came|comes|come) of (?:it|them)\b",
-    r"\bthe looking\b|\blook(?:s|ed)? at a task\b|\b(?:is|are|was|were) looked at\b",
-    r"\bwho (?:waits|asks|listens|reads|leaves|would)\b",
-    r"\bcrew\b|\bmould|\bhollow\b|\binlet\b|\bhandover\b|\bspoilt\b|\bknows not\b",
+    r"\bthe looking\b|\blook(?:s|ed)? at a task\b",
+    r"(?<![a-z])(?:is|are|was|were|not|never)[ _]looked[ _]at(?![a-z])",
+    r"(?<![a-z])who[ _](?:waits|asks|listens|reads|leaves|would)(?![a-z])",
+    r"(?<![a-z])(?:crew|mould|hollow|inlet|handover|spoilt|knows not)(?![a-z])",
     r"\bPERF\b",
 )
 

@@ -92,7 +92,7 @@ async def submitted_by(fox: FoxSession, user: str, *, stream: bool = False) -> L
 
 @pytest.mark.parametrize("stream", [False, True], ids=["polled", "followed"])
 @pytest.mark.parametrize("limits", [Limits(), Limits(max_unfinished=2, polls_in_flight=1)])
-async def test_events_of_a_task_are_told_in_the_context_of_its_submit(
+async def test_the_events_of_a_task_have_the_context_of_its_submit(
     gateway: Gateway, limits: Limits, stream: bool
 ) -> None:
     """The events of a task are emitted in the context of its submitter, whatever polls it."""
@@ -167,7 +167,7 @@ async def test_a_timer_runs_in_an_empty_context() -> None:
     assert await rung is None
 
 
-async def test_a_stream_is_told(fault_proxy: FaultProxy) -> None:
+async def test_the_events_of_a_stream_are_emitted(fault_proxy: FaultProxy) -> None:
     """Opened, resumed after its cut with the error's class, finished at its length."""
     events: list[Event] = []
     async with FoxSession(KEY, base_url=fault_proxy.url, hooks=[events.append]) as fox:

@@ -141,7 +141,7 @@ def test_a_wrong_value_names_its_place(params: dict[str, Any], param: str) -> No
         ([pydantic.BaseModel], "model_json_schema"),
     ],
 )
-def test_a_message_of_a_wrong_form_is_told_the_right_one(messages: object, fix: str) -> None:
+def test_a_message_of_a_wrong_form_raises_with_the_right_form(messages: object, fix: str) -> None:
     """A refusal of a message says what to pass in its place."""
     with pytest.raises(RequestValidationError, match=fix):
         build_request(BASIC | {"messages": messages})

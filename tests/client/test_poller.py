@@ -469,7 +469,9 @@ async def test_watchers_wake_at_each_change_and_only_then() -> None:
     assert tracked.task.progress == 10
 
 
-async def test_a_crash_is_told_to_those_it_concerns(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_crash_is_raised_in_the_waiters_of_its_task(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """An unforeseen exception fails the waits of its task, is logged, and stops no other."""
 
     def answer(task_id: str, _number: int) -> Task:

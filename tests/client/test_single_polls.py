@@ -121,7 +121,7 @@ async def test_an_unknown_task_is_not_called_unreachable(
     assert isinstance(late.value.fault, NotFoundError)
 
 
-async def test_a_service_that_went_away_is_told_with_what_was_seen(
+async def test_an_unreachable_service_is_reported_with_the_last_snapshot(
     session_via_proxy: FoxSession, fault_proxy: FaultProxy
 ) -> None:
     """After an accepted submit, a wait that ends among faults names the last one."""
@@ -143,7 +143,7 @@ async def test_silence_is_no_word_of_the_task(
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["wait", "stream"])
-async def test_the_first_fault_in_a_row_is_told_at_once(
+async def test_the_first_failure_of_a_series_is_emitted_at_once(
     fault_proxy: FaultProxy,
     fast_polling: PollPolicy,
     caplog: pytest.LogCaptureFixture,

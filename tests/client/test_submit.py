@@ -94,7 +94,7 @@ ONE = RetryPolicy(initial=0.01)
         (CannedResponse.http(408), FoxAPIError, 0),
     ],
 )
-async def test_a_lost_answer_is_told_and_never_resent(
+async def test_a_lost_response_raises_and_is_not_sent_again(
     fault_proxy: FaultProxy, gateway: Gateway, fault: Fault, kind: type[FoxAPIError], accepted: int
 ) -> None:
     """When the service may have accepted, one POST was made, and the error holds the facts."""
@@ -315,7 +315,7 @@ async def test_what_never_left_is_sent_again(fault_proxy: FaultProxy, gateway: G
 async def test_a_429_is_sent_again_only_where_the_caller_allows_it(
     fault_proxy: FaultProxy, gateway: Gateway
 ) -> None:
-    """A 429 after acceptance cannot be told apart, so by default any 429 ends the submission."""
+    """A 429 after acceptance looks like one before it, so any 429 ends the submission."""
     limited = CannedResponse.http(
         429,
         b'{"error":{"message":"slow","type":"rate_limit_error"}}',

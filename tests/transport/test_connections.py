@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # Requests
 
 
-async def test_requests_say_who_asks(
+async def test_requests_name_the_sdk_and_the_account(
     server: "Server",
     post: RequestSpec,
     read: RequestSpec,
