@@ -519,6 +519,8 @@ async def test_headers_of_your_own_are_sent(fault_proxy: FaultProxy) -> None:
         {"X-Number": 5},
         {"X-Odd": "\u4e2d"},
         ["X-Trace"],
+        "",
+        [],
     ],
 )
 async def test_headers_that_are_not_yours_are_refused(

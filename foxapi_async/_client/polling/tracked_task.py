@@ -295,7 +295,7 @@ class TrackedTask(TaskRecord):
         """Return the seconds since the submit, or since the first wait."""
         return 0.0 if self.age_origin is None else now - self.age_origin
 
-    def interval(self, now: float, roll: float) -> float:
+    def interval(self, now: float, rand: float) -> float:
         """Return the seconds until the next poll by the pacing policy."""
         last = self.task
         context = PollContext(
@@ -305,7 +305,7 @@ class TrackedTask(TaskRecord):
             progress=last.progress if last is not None else 0,
             estimated=last.task_info.estimated_time if last and last.task_info else None,
         )
-        return self.source.pacer.interval(context, roll)
+        return self.source.pacer.interval(context, rand)
 
     def lost(self, error: FoxAPIError) -> TaskLostError:
         """Return the error for a task whose state ``error`` keeps unknown."""
