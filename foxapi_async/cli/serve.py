@@ -79,6 +79,63 @@ Data = Annotated[
     Path | None,
     typer.Option("--data", metavar="FILE", help="Keep tasks and streams in this file."),
 ]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        metavar="NAME[:INPUTS]",
+        help="Add a simulated model, such as my-model:vision,file; repeatable.",
+    ),
+]
+UpstreamURLs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--upstream",
+        metavar="URL",
+        help="Ask this OpenAI-compatible server, such as http://127.0.0.1:11434/v1; repeatable.",
+    ),
+]
+UpstreamModels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--upstream-model",
+        metavar="ID[=NAME][@URL]",
+        help="Answer model ID by NAME of the upstream; repeatable.",
+    ),
+]
+UpstreamKeys = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--upstream-key-env",
+        metavar="VARIABLE[@URL]",
+        help="The environment variable that has the upstream's key.",
+    ),
+]
+UpstreamConcurrency = Annotated[
+    int | None,
+    typer.Option(
+        "--upstream-concurrency",
+        metavar="N",
+        min=1,
+        help="Requests that an upstream gets at a time; 8 by default.",
+        show_default=False,
+    ),
+]
+UpstreamPatience = Annotated[
+    float | None,
+    typer.Option(
+        "--upstream-patience",
+        metavar="SECONDS",
+        min=0,
+        help="How long a task waits for a busy or absent upstream; 60 by default.",
+        show_default=False,
+    ),
+]
+UpstreamsFile = Annotated[
+    Path | None,
+    typer.Option("--upstreams", metavar="FILE", help="A TOML file of upstreams."),
+]
+OnlyUpstream = Annotated[bool, typer.Option("--only-upstream", help="Serve no simulated models.")]
 FaultRules = Annotated[
     list[str] | None,
     typer.Option(
@@ -122,6 +179,14 @@ def command(
     api_key: APIKeys = None,
     allow_host: AllowedHosts = None,
     data: Data = None,
+    model: Models = None,
+    upstream: UpstreamURLs = None,
+    upstream_model: UpstreamModels = None,
+    upstream_key_env: UpstreamKeys = None,
+    upstream_concurrency: UpstreamConcurrency = None,
+    upstream_patience: UpstreamPatience = None,
+    upstreams: UpstreamsFile = None,
+    only_upstream: OnlyUpstream = False,
     fault: FaultRules = None,
     faults: FaultsFile = None,
     replies: RepliesFile = None,
@@ -132,13 +197,14 @@ def command(
 ) -> None:
     """Serve the API of FoxAPI on this machine until Ctrl-C.
 
-    It needs no account and bills nothing: the models are simulated. The first line is the address,
-    the next lines set up the shell of the program that uses it.
+    It needs no account and bills nothing: the models are simulated, or those of an upstream. The
+    first line is the address, the next lines set up the shell of the program that uses it.
     """
     screen = Screen(json=json)
 
     def start() -> Coroutine[Any, Any, ExitCode]:
         from foxapi_async.config import is_loopback
+        from foxapi_async.gateway.upstream_settings import load_upstreams, parse_upstreams
 
         keys = dict(map(parse_key, api_key or ()))
         if not keys and not is_loopback(host):
@@ -151,6 +217,18 @@ def command(
             faults=fault or (),
             faults_file=faults,
             replies_file=replies,
+            models=tuple(model or ()),
+            upstreams=(
+                *(load_upstreams(upstreams) if upstreams is not None else ()),
+                *parse_upstreams(
+                    upstream or (),
+                    models=upstream_model or (),
+                    key_envs=upstream_key_env or (),
+                    concurrency=upstream_concurrency,
+                    patience=upstream_patience,
+                ),
+            ),
+            only_upstream=only_upstream,
             seed=seed,
             clock=clock,
             log=log,

@@ -46,7 +46,7 @@ def make_app(**options: Unpack[GatewayOptions]) -> web.Application:
     settings = GatewaySettings(**options)
     stats = GatewayStats()
     store = make_store(settings)
-    models = make_models(settings)
+    models = make_models(settings, stats)
     engine = Engine(settings=settings, models=models, store=store, stats=stats)
     streams = EventStreams(stats)
     keys = APIKeys(settings.credits, price=settings.price)

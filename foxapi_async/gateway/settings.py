@@ -9,6 +9,7 @@ from foxapi_async._clock import Clock, LoopClock, is_clock
 from foxapi_async.config import is_finite, is_number, is_whole_number
 from foxapi_async.errors import ConfigError
 from foxapi_async.gateway.faults.rule import FaultRule
+from foxapi_async.gateway.upstream_settings import Upstream, check_upstreams
 
 LogFormat = Literal["text", "json"]
 
@@ -23,6 +24,8 @@ class GatewayOptions(TypedDict, total=False):
     hosts: Collection[str]
     models: Collection[str]
     replies: Collection[object]
+    upstreams: Collection[Upstream]
+    only_upstream: bool
     faults: Collection[FaultRule | str]
     log: LogFormat | None
     queue_delay: float
@@ -58,6 +61,11 @@ class GatewaySettings:
     """The scripted answers, in order: texts, ``Reply`` objects, or objects with their fields. While
     there are any, each submit takes the first that fits its prompt, and one that finds none is
     refused with 422. ``gateway.replies`` changes them."""
+    upstreams: Collection[Upstream] = ()
+    """Servers with OpenAI's chat API that answer the requests for some models. A model of an
+    upstream takes the place of the simulated model that has the same id."""
+    only_upstream: bool = False
+    """Whether the gateway has only the models of upstreams and no simulated ones."""
     faults: Collection[FaultRule | str] = ()
     """The fault rules, as objects or in the short form such as ``"submit:503:nth=2"``."""
     log: LogFormat | None = None
@@ -90,6 +98,7 @@ class GatewaySettings:
         if isinstance(self.replies, str | Mapping) or not isinstance(self.replies, Collection):
             raise _bad("replies", "a list of replies", type(self.replies).__name__)
         object.__setattr__(self, "replies", tuple(self.replies))
+        object.__setattr__(self, "upstreams", check_upstreams(self.upstreams))
         object.__setattr__(self, "faults", _rules(self.faults))
         for name in ("queue_delay", "token_delay", "retention", "task_retention", "price"):
             _check_number(name, getattr(self, name))

@@ -15,7 +15,8 @@ text, ``n`` sets the number of choices. Thinking models emit reasoning first, wh
 """
 
 from foxapi_async.gateway.models.model import RESTARTED_MESSAGE, Job, Model, ModelError, Output
-from foxapi_async.gateway.models.registry import ModelRegistry, make_models, parse_model
+from foxapi_async.gateway.models.model_rules import parse_model
+from foxapi_async.gateway.models.registry import ModelRegistry, make_models
 from foxapi_async.gateway.models.replies import NoReplyLeftError, Replies, Reply
 from foxapi_async.gateway.models.scripted_model import ScriptedModel
 from foxapi_async.gateway.models.simulated_model import SimulatedModel

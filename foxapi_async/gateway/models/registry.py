@@ -1,16 +1,16 @@
 """The models of one gateway, by the ids that requests name."""
 
 from collections.abc import Iterable, Mapping
-from typing import Final
 
-from foxapi_async._catalog import CAPABILITIES, MODELS, CatalogModel
+from foxapi_async._catalog import MODELS, CatalogModel
 from foxapi_async._wire.results import ModelInfo
 from foxapi_async.errors import ConfigError
 from foxapi_async.gateway.models.model import Model
+from foxapi_async.gateway.models.model_rules import parse_model
 from foxapi_async.gateway.models.simulated_model import SimulatedModel
+from foxapi_async.gateway.models.upstream import UpstreamModel
 from foxapi_async.gateway.settings import GatewaySettings
-
-_CONTENT_TYPES: Final = {capability: name for name, capability in CAPABILITIES.items()}
+from foxapi_async.gateway.stats import GatewayStats, UpstreamStats
 
 
 class ModelRegistry:
@@ -54,40 +54,37 @@ class ModelRegistry:
         return {id(model): model for model in self._models.values()}.values()
 
 
-def make_models(settings: GatewaySettings) -> ModelRegistry:
+def make_models(settings: GatewaySettings, stats: GatewayStats | None = None) -> ModelRegistry:
     """Return the models that the settings name, those of the catalog first.
+
+    An upstream takes the place of a simulated model that has the same id.
+
+    Args:
+        settings: The settings.
+        stats: Where the counters of upstreams are added.
 
     Raises:
         ConfigError: A setting names no usable model.
     """
     registry = ModelRegistry()
-    simulated = SimulatedModel(settings)
-    for rules in (*MODELS.values(), *map(parse_model, settings.models)):
-        registry.add(rules, simulated)
+    if not settings.only_upstream:
+        simulated = SimulatedModel(settings)
+        for rules in (*MODELS.values(), *map(parse_model, settings.models)):
+            registry.add(rules, simulated)
+    _add_upstreams(registry, settings, stats or GatewayStats())
+    if not registry.rules:
+        raise ConfigError("GatewaySettings.only_upstream needs at least one upstream")
     return registry
 
 
-def parse_model(text: str) -> CatalogModel:
-    """Return the rules of a model in the form ``NAME`` or ``NAME:capability,...``.
-
-    The name may contain colons itself. The rules of a known model are those of the catalog.
-
-    Raises:
-        ConfigError: The text has no name.
-    """
-    name, colon, last = text.rpartition(":")
-    capabilities = last.split(",")
-    if colon and all(item in _CONTENT_TYPES for item in capabilities):
-        given = {"text", *(_CONTENT_TYPES[item] for item in capabilities)}
-    else:
-        name, given = text, {"text"}
-    if not name or not name.isprintable() or " " in name:
-        raise ConfigError(
-            f"GatewaySettings.models: {text[:80]!r} names no model; write NAME or "
-            f"NAME:{','.join(CAPABILITIES.values())}"
-        )
-    if name in MODELS:
-        return MODELS[name]
-    return CatalogModel(
-        id=name, content_types=tuple(item for item in CAPABILITIES if item in given)
-    )
+def _add_upstreams(registry: ModelRegistry, settings: GatewaySettings, stats: GatewayStats) -> None:
+    added: set[str] = set()
+    for upstream in settings.upstreams:
+        counters = UpstreamStats(upstream.url)
+        stats.upstreams.append(counters)
+        model = UpstreamModel(upstream, clock=settings.clock, stats=counters)
+        for rules in model.rules:
+            if rules.id in added:
+                raise ConfigError(f"Upstream.models: {rules.id!r} is given twice")
+            added.add(rules.id)
+            registry.add(rules, model)

@@ -1,0 +1,251 @@
+"""Translates the chunks of OpenAI's chat API into those of the service."""
+
+from typing import Any, Final
+
+from msgspec import DecodeError
+
+from foxapi_async._protocol.accumulator import Accumulator
+from foxapi_async._protocol.tool_calls import ToolCallIndexer
+from foxapi_async._wire import chunk, completion
+from foxapi_async._wire.base import Decoder, decode_json
+from foxapi_async.gateway import response_structs
+from foxapi_async.gateway.models.model import Job, ModelError
+from foxapi_async.gateway.models.upstream.text_pieces import (
+    ReasoningSplitter,
+    TextJoiner,
+    escape_wrong_bytes,
+)
+from foxapi_async.gateway.models.upstream.upstream_errors import failed
+
+_MAX_CHOICES: Final = 128
+_MAX_COUNT: Final = 2**53
+
+
+class _Message(
+    chunk.DeltaMessage, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=False
+):
+    """A message with the other name that servers have for its reasoning."""
+
+    reasoning: str | None = None
+
+
+class _Choice(chunk.DeltaChoice, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=False):
+    """A choice. Unknown members are ignored, because the chunks of the service have none."""
+
+    delta: _Message | None = None
+
+
+class _Chunk(chunk.Delta, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=False):
+    """A chunk, or an error in its place."""
+
+    choices: tuple[_Choice, ...] = ()
+    error: Any = None
+
+
+_chunks: Final = Decoder(_Chunk, keep_surrogates=True)
+
+
+class ChatAnswer:
+    """The answer of an upstream to one job: translates its chunks and accumulates them.
+
+    Args:
+        job: The job.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._choices: dict[int, _ChoiceTranslator] = {}
+        self._accumulator = Accumulator()
+        self._n = job.request.n if isinstance(job.request.n, int) else 1
+        self.usage: completion.Usage | None = None
+        """The usage, if the upstream has sent a plausible one."""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every choice that has begun has a finish reason."""
+        choices = self._choices.values()
+        return bool(choices) and all(choice.finish_reason for choice in choices)
+
+    @property
+    def has_all_choices(self) -> bool:
+        """Whether as many choices have begun as the request asks for."""
+        return len(self._choices) >= self._n
+
+    def add(self, name: str, data: bytes) -> response_structs.Delta | None:
+        """Add one event and return its chunk; ``None`` if it has nothing for the client.
+
+        Args:
+            name: The name of the event.
+            data: The data of the event, which is not ``[DONE]``.
+
+        Raises:
+            ModelError: The event is an error, or no chunk.
+        """
+        received = _decode(data)
+        if received.error or name == "error" or received.object == "error":
+            raise failed(received.error or decode_json(data))
+        if received.usage is not None:
+            self.usage = _plausible_usage(received.usage) or self.usage
+        choices = tuple(filter(None, map(self._translate, received.choices)))
+        if not choices:
+            return None
+        delta = self._delta(choices)
+        self._accumulator.extend((delta,))
+        return delta
+
+    def usage_chunk(self) -> response_structs.Delta | None:
+        """Return the chunk that has the usage and no choice; ``None`` if the usage is unknown."""
+        return None if self.usage is None else self._delta((), self.usage)
+
+    def build(self, *, with_reasoning: bool) -> completion.ChatCompletion:
+        """Return the accumulated completion.
+
+        Args:
+            with_reasoning: Whether it keeps the reasoning (contract Q1).
+        """
+        choices = self._accumulator.completion().choices
+        return response_structs.ChatCompletion(
+            id=self._job.id,
+            object="chat.completion",
+            created=self._job.created,
+            model=self._job.request.model,
+            choices=tuple(_stored_choice(item, with_reasoning=with_reasoning) for item in choices),
+            usage=self.usage,
+        )
+
+    def _translate(self, choice: _Choice) -> response_structs.DeltaChoice | None:
+        state = self._choices.get(choice.index)
+        if state is None:
+            if len(self._choices) == _MAX_CHOICES:
+                raise ModelError("service_unavailable", "the upstream sent too many choices")
+            state = self._choices[choice.index] = _ChoiceTranslator()
+        return state.translate(choice)
+
+    def _delta(
+        self,
+        choices: tuple[response_structs.DeltaChoice, ...],
+        usage: completion.Usage | None = None,
+    ) -> response_structs.Delta:
+        return response_structs.Delta(
+            id=self._job.id,
+            object="chat.completion.chunk",
+            created=self._job.created,
+            model=self._job.request.model,
+            choices=choices,
+            usage=usage,
+        )
+
+
+class _ChoiceTranslator:
+    """Translates the chunks of one choice."""
+
+    def __init__(self) -> None:
+        self.finish_reason: str | None = None
+        self._has_role = False
+        self._content = TextJoiner()
+        self._reasoning = TextJoiner()
+        self._splitter = ReasoningSplitter()
+        self._indexer = ToolCallIndexer()
+
+    def translate(self, choice: _Choice) -> response_structs.DeltaChoice | None:
+        """Return what the choice adds; ``None`` for nothing, such as the role alone."""
+        message = choice.delta or _Message()
+        reasoning = message.reasoning_content or message.reasoning or ""
+        if reasoning:
+            reasoning = self._reasoning.push(reasoning)
+            self._splitter.expect_answer()
+        more, content = self._splitter.push(self._content.push(message.content or ""))
+        reasoning += more
+        if choice.finish_reason:
+            self.finish_reason = choice.finish_reason
+            if choice.finish_reason == "error":
+                raise ModelError("service_unavailable", "the upstream ended the answer by an error")
+            more, rest = self._flush()
+            reasoning, content = reasoning + more, content + rest
+        calls = tuple(map(self._translate_call, message.tool_calls or ()))
+        if not (reasoning or content or calls or choice.finish_reason or message.refusal):
+            return None
+        delta = response_structs.DeltaMessage(
+            role=None if self._has_role else "assistant",
+            content=content or None,
+            reasoning_content=reasoning or None,
+            tool_calls=calls or None,
+            refusal=message.refusal,
+        )
+        self._has_role = True
+        return response_structs.DeltaChoice(
+            index=choice.index,
+            delta=delta,
+            finish_reason=choice.finish_reason,
+            logprobs=choice.logprobs,
+        )
+
+    def _flush(self) -> tuple[str, str]:
+        """Return the reasoning and the text that were held back."""
+        reasoning, content = self._splitter.push(self._content.flush())
+        more, rest = self._splitter.flush()
+        return self._reasoning.flush() + reasoning + more, content + rest
+
+    def _translate_call(self, piece: chunk.ToolCallDelta) -> response_structs.ToolCallDelta:
+        function = piece.function
+        return response_structs.ToolCallDelta(
+            index=self._indexer.assign(piece),
+            id=piece.id,
+            type=piece.type,
+            function=function
+            and response_structs.FunctionDelta(name=function.name, arguments=function.arguments),
+        )
+
+
+def _decode(data: bytes) -> _Chunk:
+    try:
+        return _chunks.decode(data)
+    except DecodeError:
+        pass
+    try:
+        return _chunks.decode(escape_wrong_bytes(data))
+    except DecodeError:
+        raise ModelError(
+            "service_unavailable", "the upstream sent an event that is no chunk of an answer"
+        ) from None
+
+
+def _plausible_usage(usage: completion.Usage) -> completion.Usage | None:
+    """Return the usage without unknown members; ``None`` if it cannot be true."""
+    counts = usage.prompt_tokens, usage.completion_tokens, usage.total_tokens
+    named = {"prompt_tokens", "completion_tokens", "total_tokens"}
+    total = sum(counts[:2])
+    if named & usage.extra.keys() or min(counts) < 0 or max(counts) > _MAX_COUNT or not total:
+        return None
+    if usage.total_tokens and usage.total_tokens < total:
+        return None
+    return response_structs.Usage(
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        total_tokens=usage.total_tokens or total,
+        prompt_tokens_details=usage.prompt_tokens_details,
+        completion_tokens_details=usage.completion_tokens_details,
+    )
+
+
+def _stored_choice(choice: completion.Choice, *, with_reasoning: bool) -> completion.Choice:
+    message = choice.message
+    calls = tuple(map(_stored_call, message.tool_calls or ()))
+    has_no_text = bool(calls or message.refusal)
+    return response_structs.Choice(
+        index=choice.index,
+        message=response_structs.CompletionMessage(
+            role="assistant",
+            content=message.content or (None if has_no_text else ""),
+            reasoning_content=message.reasoning_content if with_reasoning else None,
+            tool_calls=calls or None,
+            refusal=message.refusal,
+        ),
+        finish_reason=choice.finish_reason,
+        logprobs=choice.logprobs,
+    )
+
+
+def _stored_call(call: completion.ToolCall) -> completion.ToolCall:
+    function = response_structs.Function(name=call.function.name, arguments=call.function.arguments)
+    return response_structs.ToolCall(id=call.id, type=call.type, function=function)
