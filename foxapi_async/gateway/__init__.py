@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from foxapi_async.gateway.models.replies import Replies, Reply, ReplyCall, load_replies
     from foxapi_async.gateway.server import Gateway
     from foxapi_async.gateway.settings import GatewaySettings
+    from foxapi_async.gateway.upstream_settings import Upstream, load_upstreams
 
 __all__ = [
     "FaultRule",
@@ -30,8 +31,10 @@ __all__ = [
     "Replies",
     "Reply",
     "ReplyCall",
+    "Upstream",
     "load_faults",
     "load_replies",
+    "load_upstreams",
     "make_app",
 ]
 
@@ -43,8 +46,10 @@ _MODULES = {
     "Replies": "models.replies",
     "Reply": "models.replies",
     "ReplyCall": "models.replies",
+    "Upstream": "upstream_settings",
     "load_faults": "faults.loading",
     "load_replies": "models.replies",
+    "load_upstreams": "upstream_settings",
     "make_app": "app",
 }
 

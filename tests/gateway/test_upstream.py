@@ -184,7 +184,7 @@ async def test_usage_that_cannot_be_true_is_unknown(
 async def test_the_quirks_of_real_servers_change_nothing(
     serve: "Serve", upstream: StartUpstream
 ) -> None:
-    """Null content first, usage without choices, unknown members and a broken keep-alive are fine."""
+    """Null content first, usage without choices, unknown members, a broken keep-alive: all fine."""
     head = STREAM_HEAD.replace(b"Connection: close", b"Connection: Keep-Alive")
     server = await upstream(
         sends(

@@ -42,9 +42,9 @@ class TextJoiner:
             self._held = ""
         if text.isascii() or not _SURROGATE.search(text):
             return text
-        if cut := _INCOMPLETE.search(text):
-            self._held = text[cut.start() :]
-            text = text[: cut.start()]
+        if half := _INCOMPLETE.search(text):
+            self._held = text[half.start() :]
+            text = text[: half.start()]
         return _join(text)
 
     def flush(self) -> str:
