@@ -50,14 +50,18 @@ class SimulatedModel:
         Raises:
             ModelError: The prompt asks for a failure, or its schema has no value.
         """
+        start = self._clock.time()
         if not output.is_started:
+            # Delays count from the time when the queue delay ends, not from when its timer fires:
+            # a busy loop would shift all chunks.
+            start += self._settings.queue_delay
             await sleep(self._clock, self._settings.queue_delay)
             await output.start()
         script = await self._simulate(job)
         if job.request.stream:
-            await self._write(list(script.chunks()), output)
+            await self._write(list(script.chunks()), start, output)
         else:
-            await self._make_progress(script, output)
+            await self._make_progress(script, start, output)
         if script.error is not None:
             raise ModelError(script.error.code, script.error.message)
         return script.completion
@@ -69,8 +73,10 @@ class SimulatedModel:
             await sleep(self._clock, 0)
             return simulate(job.request, completion_id=job.id, created=job.created)
 
-    async def _write(self, chunks: Sequence[ScriptedChunk], output: Output) -> None:
-        """Write each chunk when it is due, overdue ones together.
+    async def _write(
+        self, chunks: Sequence[ScriptedChunk], start: float, output: Output
+    ) -> None:
+        """Write each chunk when it is due after ``start``, overdue ones together.
 
         Chunks that an earlier run of the gateway has written are skipped.
         """
@@ -81,7 +87,7 @@ class SimulatedModel:
         clock = self._clock
         token_delay = self._settings.token_delay
         thinking_delay = self._settings.effective_thinking_delay
-        due = clock.time()
+        due = start
         deltas: list[Delta] = []
         for number, chunk in enumerate(chunks[written:], written + 1):
             due += thinking_delay if chunk.is_thinking else token_delay
@@ -103,8 +109,8 @@ class SimulatedModel:
         if len(deltas) == _MAX_BURST:
             await sleep(self._clock, 0)
 
-    async def _make_progress(self, script: AnswerScript, output: Output) -> None:
-        """Wait as long as writing the tokens would take, and advance the progress meanwhile."""
+    async def _make_progress(self, script: AnswerScript, start: float, output: Output) -> None:
+        """Advance the progress for as long as writing the tokens from ``start`` on would take."""
         written = script.tokens - script.thinking_tokens
         seconds = (
             script.thinking_tokens * self._settings.effective_thinking_delay
@@ -114,7 +120,7 @@ class SimulatedModel:
         # A resumed task skips the steps of its earlier run. The progress has at least one percent
         # for each step, so the number of those steps follows from it.
         taken = -(-output.progress * steps // _MAX_PROGRESS_BEFORE_END)
-        start = self._clock.time() - seconds * taken / steps if steps else 0.0
+        start -= seconds * taken / steps if steps else 0.0
         for number in range(taken + 1, steps + 1):
             await sleep(self._clock, start + seconds * number / steps - self._clock.time())
             await output.write((), progress=_MAX_PROGRESS_BEFORE_END * number // steps)
