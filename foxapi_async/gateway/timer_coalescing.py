@@ -6,7 +6,7 @@ from typing import Final
 from foxapi_async._clock import Clock, Timer
 
 # A sleeper may wake this many seconds late, so that it can share a timer.
-_MAX_DELAY: Final = 0.004
+_MAX_DELAY: Final = 0.002
 
 
 class _Tick:
