@@ -73,9 +73,7 @@ class SimulatedModel:
             await sleep(self._clock, 0)
             return simulate(job.request, completion_id=job.id, created=job.created)
 
-    async def _write(
-        self, chunks: Sequence[ScriptedChunk], start: float, output: Output
-    ) -> None:
+    async def _write(self, chunks: Sequence[ScriptedChunk], start: float, output: Output) -> None:
         """Write each chunk when it is due after ``start``, overdue ones together.
 
         Chunks that an earlier run of the gateway has written are skipped.
