@@ -75,6 +75,14 @@ AllowedHosts = Annotated[
         help="Accept this host name besides localhost; repeatable.",
     ),
 ]
+AllowedOrigins = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-origin",
+        metavar="ORIGIN",
+        help="Let web pages of this origin use the gateway, as http://localhost:5173; repeatable.",
+    ),
+]
 Data = Annotated[
     Path | None,
     typer.Option("--data", metavar="FILE", help="Keep tasks and streams in this file."),
@@ -178,6 +186,7 @@ def command(
     tokens_per_second: TokensPerSecond = 40.0,
     api_key: APIKeys = None,
     allow_host: AllowedHosts = None,
+    allow_origin: AllowedOrigins = None,
     data: Data = None,
     model: Models = None,
     upstream: UpstreamURLs = None,
@@ -214,6 +223,7 @@ def command(
             port,
             keys=keys,
             hosts=allow_host or (),
+            allow_origins=allow_origin or (),
             faults=fault or (),
             faults_file=faults,
             replies_file=replies,

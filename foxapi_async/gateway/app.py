@@ -8,6 +8,7 @@ from aiohttp.typedefs import Middleware
 from foxapi_async.gateway.access_log import AccessLog, RequestIds
 from foxapi_async.gateway.admin_routes import AdminRoutes
 from foxapi_async.gateway.auth import APIKeys
+from foxapi_async.gateway.cors import CORS
 from foxapi_async.gateway.engine import Engine
 from foxapi_async.gateway.error_middleware import ErrorMiddleware
 from foxapi_async.gateway.faults.plan import Faults
@@ -50,11 +51,12 @@ def make_app(**options: Unpack[GatewayOptions]) -> web.Application:
     engine = Engine(settings=settings, models=models, store=store, stats=stats)
     streams = EventStreams(stats)
     keys = APIKeys(settings.credits, price=settings.price)
-    origin_check = OriginCheck(keys, settings.hosts)
+    cors = CORS(settings.allow_origins)
+    origin_check = OriginCheck(keys, settings.hosts, cors)
     faults = Faults(settings.faults, seed=settings.seed)
     injector = FaultInjector(faults, keys=keys, store=store, stats=stats, clock=settings.clock)
     error_middleware = ErrorMiddleware(
-        keys=keys, origin_check=origin_check, faults=faults, injector=injector
+        keys=keys, origin_check=origin_check, cors=cors, faults=faults, injector=injector
     )
     ids = RequestIds()
     middlewares: list[Middleware] = [web.middleware(error_middleware)]
@@ -81,6 +83,8 @@ def make_app(**options: Unpack[GatewayOptions]) -> web.Application:
     admin = AdminRoutes(origin_check=origin_check, faults=faults, stats=stats, clock=settings.clock)
     app.add_routes(admin.table())
     app.on_response_prepare.append(ids.on_response_prepare)
+    if settings.allow_origins:
+        app.on_response_prepare.append(cors.on_response_prepare)
 
     async def start_up(_: web.Application) -> None:
         restored = await store.open()

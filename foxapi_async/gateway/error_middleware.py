@@ -15,6 +15,7 @@ from foxapi_async.gateway.api_errors import (
     printable,
 )
 from foxapi_async.gateway.auth import APIKeys
+from foxapi_async.gateway.cors import CORS
 from foxapi_async.gateway.faults.catalog import ROUTES
 from foxapi_async.gateway.faults.plan import Faults
 from foxapi_async.gateway.injection.injector import FaultInjector
@@ -28,8 +29,9 @@ _logger = logging.getLogger(__name__)
 class ErrorMiddleware:
     """Middleware around all routes.
 
-    A request that fails the origin check is rejected, a request to a route with fault rules goes
-    through the fault injector, and every error becomes a response in the service's envelope.
+    A request that fails the origin check is rejected, a preflight of an admitted web page is
+    answered, a request to a route with fault rules goes through the fault injector, and every error
+    becomes a response in the service's envelope.
     """
 
     def __init__(
@@ -37,11 +39,13 @@ class ErrorMiddleware:
         *,
         keys: APIKeys,
         origin_check: OriginCheck,
+        cors: CORS,
         faults: Faults,
         injector: FaultInjector,
     ) -> None:
         self._keys = keys
         self._origin_check = origin_check
+        self._cors = cors
         self._faults = faults
         self._injector = injector
 
@@ -49,9 +53,7 @@ class ErrorMiddleware:
         """Handle one request."""
         try:
             self._origin_check.check(request)
-            if self._faults and (route := request.match_info.route.name) in ROUTES:
-                return await self._injector.handle(request, handler, route)
-            return await handler(request)
+            return self._cors.answer_preflight(request) or await self._respond(request, handler)
         except APIError as error:
             return error_response(error.status, error.body)
         except web.HTTPException as error:
@@ -66,6 +68,11 @@ class ErrorMiddleware:
             _logger.exception("%s crashed", self._describe(request))
             body = ErrorBody(message="the gateway crashed", type="server_error")
             return error_response(500, body)
+
+    async def _respond(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if self._faults and (route := request.match_info.route.name) in ROUTES:
+            return await self._injector.handle(request, handler, route)
+        return await handler(request)
 
     def _describe(self, request: web.Request) -> str:
         text = f"{request.method} {request.rel_url.raw_path}"

@@ -2,6 +2,7 @@
 
 A gateway on loopback accepts any token, so a web page in the user's browser must not reach it:
 neither by a cross-origin request nor by a host name that resolves to 127.0.0.1 (DNS rebinding).
+The pages of the setting `allow_origins` may use the endpoints of the service.
 """
 
 import re
@@ -13,6 +14,7 @@ from aiohttp import hdrs, web
 from foxapi_async.config import is_loopback
 from foxapi_async.gateway.api_errors import APIError
 from foxapi_async.gateway.auth import APIKeys
+from foxapi_async.gateway.cors import ADMIN, CORS
 
 _FETCH_SITE: Final = "Sec-Fetch-Site"
 _ALLOWED_FETCH_SITES: Final = {"none", "same-origin"}
@@ -30,10 +32,14 @@ class OriginCheck:
     Args:
         keys: The configured keys, which let other machines use the admin endpoints.
         hosts: Host names, beside those of loopback, that a request may be addressed to.
+        cors: The web pages that are admitted.
     """
 
-    def __init__(self, keys: APIKeys, hosts: Collection[str] = ()) -> None:
+    def __init__(
+        self, keys: APIKeys, hosts: Collection[str] = (), cors: CORS | None = None
+    ) -> None:
         self._keys = keys
+        self._cors = cors or CORS()
         self._hosts = {host.lower() for host in hosts}
         # `Host` headers that passed the check. Real clients send few different ones.
         self._accepted: set[str] = set()
@@ -44,7 +50,7 @@ class OriginCheck:
         if len(headers.getall(hdrs.HOST, ())) > 1:
             raise APIError(400, "send one `Host` header")
         if hdrs.ORIGIN in headers or headers.get(_FETCH_SITE, "none") not in _ALLOWED_FETCH_SITES:
-            raise APIError(403, "web pages may not use this gateway")
+            self._check_page(request)
         host = headers.get(hdrs.HOST)
         if host is None or host in self._accepted:
             return
@@ -57,6 +63,19 @@ class OriginCheck:
                 "this gateway accepts the hosts 127.0.0.1 and localhost only; add the host that "
                 "the request is addressed to in the setting `hosts`",
             )
+
+    def _check_page(self, request: web.Request) -> None:
+        if self._cors.allowed_origin(request) is not None:
+            return
+        if request.path.startswith(ADMIN):
+            raise APIError(403, f"web pages may not use `{ADMIN}` of this gateway")
+        origin = request.headers.get(hdrs.ORIGIN)
+        shown = "" if origin is None else f": this one has the origin {origin!r}"
+        raise APIError(
+            403,
+            "web pages may not use this gateway; to admit one, add its origin to the setting "
+            f"`allow_origins` (foxapi serve --allow-origin){shown}",
+        )
 
     def check_admin(self, request: web.Request) -> None:
         """Raise an error for an admin request of another machine without a key of this gateway."""

@@ -1,5 +1,6 @@
 """The settings of a gateway."""
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
@@ -14,6 +15,11 @@ from foxapi_async.gateway.upstream_settings import Upstream, check_upstreams
 LogFormat = Literal["text", "json"]
 
 _DAY: Final = 86_400.0
+_ORIGIN: Final = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?"
+)
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_MAX_PORT: Final = 65_535
 
 
 class GatewayOptions(TypedDict, total=False):
@@ -22,6 +28,7 @@ class GatewayOptions(TypedDict, total=False):
     api_keys: Collection[str] | Mapping[str, float | None]
     price: float
     hosts: Collection[str]
+    allow_origins: Collection[str]
     models: Collection[str]
     replies: Collection[object]
     upstreams: Collection[Upstream]
@@ -54,6 +61,9 @@ class GatewaySettings:
     """The credits that an accepted generation costs. A key with fewer credits left gets a 402."""
     hosts: Collection[str] = ()
     """Host names, beside localhost, that requests over the loopback interface may use."""
+    allow_origins: Collection[str] = ()
+    """The origins of web pages that may use the gateway, such as ``"http://localhost:5173"``.
+    Without any, requests of web pages get a 403, on loopback too. No page may use ``/_gateway``."""
     models: Collection[str] = ()
     """Models beside those of the service. ``"NAME"`` accepts text, ``"NAME:vision,file"`` accepts
     these inputs as well. Their answers are simulated."""
@@ -94,6 +104,7 @@ class GatewaySettings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "api_keys", _keys(self.api_keys))
         object.__setattr__(self, "hosts", _names(self.hosts))
+        object.__setattr__(self, "allow_origins", _origins(self.allow_origins))
         object.__setattr__(self, "models", _texts("models", self.models))
         if isinstance(self.replies, str | Mapping) or not isinstance(self.replies, Collection):
             raise _bad("replies", "a list of replies", type(self.replies).__name__)
@@ -158,6 +169,32 @@ def _names(value: object) -> tuple[str, ...]:
         if not isinstance(name, str) or not name or any(character in name for character in "/@ "):
             raise _bad("hosts", "a list of names without port or path", name)
     return cast("tuple[str, ...]", names)
+
+
+def _origins(value: object) -> tuple[str, ...]:
+    """Return the origins as browsers write them: lower case, without the default port."""
+    return tuple(map(_origin, _texts("allow_origins", value)))
+
+
+def _origin(text: str) -> str:
+    if text in {"*", "null"}:
+        reason = (
+            "every web page could read and submit generations"
+            if text == "*"
+            else "any page can have it, by a sandbox or a local file"
+        )
+        raise ConfigError(
+            f"GatewaySettings.allow_origins cannot have {text!r}: {reason}; name each origin, "
+            "such as 'http://localhost:5173'"
+        )
+    found = _ORIGIN.fullmatch(text.lower())
+    port = int(found["port"] or 0) if found is not None else 0
+    if found is None or port > _MAX_PORT:
+        raise _bad("allow_origins", "origins, scheme://host[:port] in ASCII without a path", text)
+    scheme, host = found["scheme"], found["host"]
+    return f"{scheme}://{host}" + (
+        f":{port}" if port not in {0, _DEFAULT_PORTS.get(scheme)} else ""
+    )
 
 
 def _texts(name: str, value: object) -> tuple[str, ...]:

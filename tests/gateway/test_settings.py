@@ -36,6 +36,8 @@ def test_options_are_the_settings() -> None:
         ("api_keys", ["sk one"]),
         ("api_keys", ["sk-ö"]),
         ("api_keys", [b"sk-one"]),
+        ("allow_origins", "http://localhost"),
+        ("allow_origins", [5]),
         ("log", ["text"]),
         ("clock", object()),
         ("clock", None),
