@@ -47,27 +47,31 @@ class FairQueue:
         try:
             await granted
         except asyncio.CancelledError:
-            if granted.done() and not granted.cancelled():
+            if granted.cancelled():
+                self._forget(owner, granted)
+            else:
                 # The slot was given in the same iteration of the loop: pass it on.
                 self._release()
-            else:
-                self._forget(owner, granted)
             raise
 
     def _release(self) -> None:
-        if not self._waiters:
-            self._free += 1
-            return
-        owner, waiters = next(iter(self._waiters.items()))
-        granted = waiters.popleft()
-        if waiters:
-            self._waiters.move_to_end(owner)
-        else:
-            del self._waiters[owner]
-        granted.set_result(None)
+        while self._waiters:
+            owner, waiters = next(iter(self._waiters.items()))
+            granted = waiters.popleft()
+            if waiters:
+                self._waiters.move_to_end(owner)
+            else:
+                del self._waiters[owner]
+            # The task of a cancelled future has not run yet.
+            if not granted.cancelled():
+                granted.set_result(None)
+                return
+        self._free += 1
 
     def _forget(self, owner: str, granted: asyncio.Future[None]) -> None:
-        waiters = self._waiters[owner]
-        waiters.remove(granted)
-        if not waiters:
-            del self._waiters[owner]
+        waiters = self._waiters.get(owner, ())
+        # `_release` may have removed it.
+        if waiters and granted in waiters:
+            waiters.remove(granted)
+            if not waiters:
+                del self._waiters[owner]
