@@ -2,7 +2,6 @@
 
 import asyncio
 from itertools import count
-from typing import Final
 
 from foxapi_async._clock import Clock
 from foxapi_async._journal.journal import Journal, orphaned
@@ -22,7 +21,7 @@ class FileJournal(Journal):
     The first call, or ``open``, opens the file. With ``create=False`` it must exist.
     """
 
-    is_durable: Final = True
+    is_durable: bool = True
 
     def __init__(
         self, location: JournalURL, *, clock: Clock | None = None, create: bool = True

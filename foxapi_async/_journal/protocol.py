@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from itertools import count
-from typing import Final, Protocol
+from typing import Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -100,7 +100,7 @@ class InMemoryJournal:
     a key takes no memory.
     """
 
-    is_durable: Final = False
+    is_durable: bool = False
 
     def __init__(self) -> None:
         self._numbers = count(1)

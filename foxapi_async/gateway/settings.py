@@ -106,9 +106,7 @@ class GatewaySettings:
         object.__setattr__(self, "hosts", _names(self.hosts))
         object.__setattr__(self, "allow_origins", _origins(self.allow_origins))
         object.__setattr__(self, "models", _texts("models", self.models))
-        if isinstance(self.replies, str | Mapping) or not isinstance(self.replies, Collection):
-            raise _bad("replies", "a list of replies", type(self.replies).__name__)
-        object.__setattr__(self, "replies", tuple(self.replies))
+        object.__setattr__(self, "replies", _items("replies", self.replies))
         object.__setattr__(self, "upstreams", check_upstreams(self.upstreams))
         object.__setattr__(self, "faults", _rules(self.faults))
         for name in ("queue_delay", "token_delay", "retention", "task_retention", "price"):
@@ -197,10 +195,15 @@ def _origin(text: str) -> str:
     )
 
 
+def _items(name: str, value: object) -> tuple[object, ...]:
+    if isinstance(value, str | Mapping) or not isinstance(value, Collection):
+        # The value may have prompts in it.
+        raise _bad(name, "a list", type(cast("object", value)).__name__)
+    return tuple(cast("Collection[object]", value))
+
+
 def _texts(name: str, value: object) -> tuple[str, ...]:
-    if isinstance(value, str) or not isinstance(value, Collection):
-        raise _bad(name, "a list of texts", value)
-    texts = tuple(cast("Collection[object]", value))
+    texts = _items(name, value)
     for text in texts:
         if not isinstance(text, str):
             raise _bad(name, "a list of texts", text)

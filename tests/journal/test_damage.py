@@ -258,7 +258,7 @@ async def test_no_damage_of_a_large_file_pays_twice(
         try:
             async with open_fox(base_url=fault_proxy.url) as fox:
                 for row in ROWS:
-                    entry, end = whole[row["key"] or ""], await ends(fox, row)
+                    entry, end = whole[row.get("key") or ""], await ends(fox, row)
                     if entry.stage is Stage.UNKNOWN:
                         assert end.startswith(("SubmitOutcomeUnknownError", "JournalError")), name
                     else:
