@@ -9,9 +9,13 @@ import typer
 from foxapi_async.cli.errors import ExitCode, OutputError
 from foxapi_async.cli.output import abandon_stdout, configure_output, write_stderr, writing_stdout
 
-COMMANDS: Final = ("demo", "serve", "submit", "stream", "wait", "task", "models", "journal")
+COMMANDS: Final = (
+    *("demo", "serve", "submit", "stream", "wait", "task", "models"),
+    *("journal", "local"),
+)
 """The commands in the order of the help. Each is ``command`` in the module of its name."""
 
+_WITH_LOCAL: Final = frozenset({"demo", "serve"})
 _HELP: Final = (
     "Submit generations to FoxAPI, wait for them and stream them.\n\n"
     "FOXAPI_API_KEY is the API key, FOXAPI_BASE_URL the address of another server. Results are "
@@ -76,6 +80,10 @@ def load_command(name: str) -> Callable[..., None] | typer.Typer:  # noqa: PLR09
             from foxapi_async.cli import journal
 
             return journal.command
+        case "local":
+            from foxapi_async.cli import local
+
+            return local.command
         case _:
             raise ValueError(f"no command {name!r}")
 
@@ -90,7 +98,7 @@ def run_command_line(arguments: Sequence[str]) -> int:
         # Commands report their own errors. An error here is one of --help or --version.
         with writing_stdout():
             code = typer.main.get_command(app).main(
-                list(arguments), prog_name="foxapi", standalone_mode=False
+                complete_arguments(arguments), prog_name="foxapi", standalone_mode=False
             )
             sys.stdout.flush()
     except BrokenPipeError:
@@ -110,6 +118,17 @@ def run_command_line(arguments: Sequence[str]) -> int:
         _report_usage_error(describe(), getattr(error, "ctx", None))
         return ExitCode.REFUSED
     return code if isinstance(code, int) else ExitCode.OK
+
+
+def complete_arguments(arguments: Sequence[str]) -> list[str]:
+    """Give a ``--local`` without a path an empty value: options of typer always take a value."""
+    if not arguments or arguments[0] not in _WITH_LOCAL:
+        return list(arguments)
+    following = (*arguments[1:], "-")
+    return [
+        "--local=" if word == "--local" and after.startswith("-") else word
+        for word, after in zip(arguments, following, strict=True)
+    ]
 
 
 def _root(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from foxapi_async.cli.errors import ExitCode, UsageError
+from foxapi_async.cli.local import Local, local_setting
 from foxapi_async.cli.output import Screen
 from foxapi_async.cli.runner import run
 
@@ -196,6 +197,7 @@ def command(
     upstream_patience: UpstreamPatience = None,
     upstreams: UpstreamsFile = None,
     only_upstream: OnlyUpstream = False,
+    local: Local = None,
     fault: FaultRules = None,
     faults: FaultsFile = None,
     replies: RepliesFile = None,
@@ -206,8 +208,9 @@ def command(
 ) -> None:
     """Serve the API of FoxAPI on this machine until Ctrl-C.
 
-    It needs no account and bills nothing: the models are simulated, or those of an upstream. The
-    first line is the address, the next lines set up the shell of the program that uses it.
+    It needs no account and bills nothing: the models are simulated, those of an upstream, or a
+    small one on this machine. The first line is the address, the next lines set up the shell of the
+    program that uses it.
     """
     screen = Screen(json=json)
 
@@ -218,6 +221,8 @@ def command(
         keys = dict(map(parse_key, api_key or ()))
         if not keys and not is_loopback(host):
             raise UsageError(f"--host {host} admits other machines: add --api-key KEY")
+        source = local_setting(screen, local)
+        names, others = _split_names(source, upstream_model or ())
         gateway = _build_gateway(
             host,
             port,
@@ -232,13 +237,15 @@ def command(
                 *(load_upstreams(upstreams) if upstreams is not None else ()),
                 *parse_upstreams(
                     upstream or (),
-                    models=upstream_model or (),
+                    models=others,
                     key_envs=upstream_key_env or (),
                     concurrency=upstream_concurrency,
                     patience=upstream_patience,
                 ),
             ),
             only_upstream=only_upstream,
+            local=source,
+            local_names=names,
             seed=seed,
             clock=clock,
             log=log,
@@ -264,6 +271,19 @@ def parse_key(text: str) -> tuple[str, int | None]:
     if key and _NUMBER.fullmatch(credits_text):
         raise UsageError("--api-key KEY=CREDITS: write the credits as a whole number, 0 or more")
     return text, None
+
+
+def _split_names(
+    local: "bool | str", models: "Sequence[str]"
+) -> "tuple[Sequence[str], Sequence[str]]":
+    """Return the ids that the local model answers too, and the other values of the option."""
+    if not local:
+        return (), models
+    from foxapi_async.gateway.models.local import local_model_id
+
+    suffix = f"={local_model_id(local)}"
+    own = [text.removesuffix(suffix) for text in models if text.endswith(suffix)]
+    return own, [text for text in models if not text.endswith(suffix)]
 
 
 def _build_gateway(

@@ -33,6 +33,8 @@ class GatewayOptions(TypedDict, total=False):
     replies: Collection[object]
     upstreams: Collection[Upstream]
     only_upstream: bool
+    local: bool | str | PathLike[str] | None
+    local_names: Collection[str]
     faults: Collection[FaultRule | str]
     log: LogFormat | None
     queue_delay: float
@@ -76,6 +78,12 @@ class GatewaySettings:
     upstream takes the place of the simulated model that has the same id."""
     only_upstream: bool = False
     """Whether the gateway has only the models of upstreams and no simulated ones."""
+    local: bool | str | PathLike[str] | None = None
+    """A small model on this machine: ``True`` for ``smollm2-135m-instruct``, whose weights
+    ``foxapi local fetch`` gets, or a GGUF file, whose name is the model id. It runs on the CPU, in
+    a process of its own, and needs the extra ``local``."""
+    local_names: Collection[str] = ()
+    """More model ids that the local model answers, such as ``"gpt-5.5"``."""
     faults: Collection[FaultRule | str] = ()
     """The fault rules, as objects or in the short form such as ``"submit:503:nth=2"``."""
     log: LogFormat | None = None
@@ -108,6 +116,7 @@ class GatewaySettings:
         object.__setattr__(self, "models", _texts("models", self.models))
         object.__setattr__(self, "replies", _items("replies", self.replies))
         object.__setattr__(self, "upstreams", check_upstreams(self.upstreams))
+        object.__setattr__(self, "local_names", _texts("local_names", self.local_names))
         object.__setattr__(self, "faults", _rules(self.faults))
         for name in ("queue_delay", "token_delay", "retention", "task_retention", "price"):
             _check_number(name, getattr(self, name))
@@ -123,6 +132,10 @@ class GatewaySettings:
             raise _bad("clock", "an object with time(), unix() and call_at()", self.clock)
         if not _is_path(self.data):
             raise _bad("data", "the path of a file or None", self.data)
+        if not isinstance(self.local, bool) and not _is_path(self.local):
+            raise _bad("local", "True, the path of a GGUF file or None", self.local)
+        if self.local_names and not self.local:
+            raise ConfigError("GatewaySettings.local_names needs local")
 
     @property
     def credits(self) -> Mapping[str, float | None]:

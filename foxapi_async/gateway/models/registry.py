@@ -1,10 +1,13 @@
 """The models of one gateway, by the ids that requests name."""
 
 from collections.abc import Iterable, Mapping
+from os import PathLike
+from typing import Literal
 
 from foxapi_async._catalog import MODELS, CatalogModel
 from foxapi_async._wire.results import ModelInfo
 from foxapi_async.errors import ConfigError
+from foxapi_async.gateway.models.local import LOCAL_URL, LocalModel
 from foxapi_async.gateway.models.model import Model
 from foxapi_async.gateway.models.model_rules import parse_model
 from foxapi_async.gateway.models.simulated_model import SimulatedModel
@@ -71,9 +74,12 @@ def make_models(settings: GatewaySettings, stats: GatewayStats | None = None) ->
         simulated = SimulatedModel(settings)
         for rules in (*MODELS.values(), *map(parse_model, settings.models)):
             registry.add(rules, simulated)
-    _add_upstreams(registry, settings, stats or GatewayStats())
+    counters = stats or GatewayStats()
+    _add_upstreams(registry, settings, counters)
+    if settings.local:
+        _add_local(registry, settings, settings.local, counters)
     if not registry.rules:
-        raise ConfigError("GatewaySettings.only_upstream needs at least one upstream")
+        raise ConfigError("GatewaySettings.only_upstream needs at least one upstream, or local")
     return registry
 
 
@@ -88,3 +94,16 @@ def _add_upstreams(registry: ModelRegistry, settings: GatewaySettings, stats: Ga
                 raise ConfigError(f"Upstream.models: {rules.id!r} is given twice")
             added.add(rules.id)
             registry.add(rules, model)
+
+
+def _add_local(
+    registry: ModelRegistry,
+    settings: GatewaySettings,
+    source: Literal[True] | str | PathLike[str],
+    stats: GatewayStats,
+) -> None:
+    counters = UpstreamStats(LOCAL_URL)
+    model = LocalModel(source, names=settings.local_names, clock=settings.clock, stats=counters)
+    stats.upstreams.append(counters)
+    for rules in model.rules:
+        registry.add(rules, model)

@@ -40,6 +40,7 @@ class UpstreamModel:
         clock: Measures the patience.
         stats: The counters of the upstream.
         base_url: Is called before each request for the base URL, in place of ``upstream.url``.
+        key: The API key, in place of that of ``upstream.key_env``.
 
     Raises:
         ConfigError: A model has no usable id, or the variable of the key has no usable key.
@@ -54,6 +55,7 @@ class UpstreamModel:
         clock: Clock,
         stats: UpstreamStats,
         base_url: BaseURL | None = None,
+        key: str | None = None,
     ) -> None:
         self._upstream = upstream
         self._clock = clock
@@ -66,7 +68,7 @@ class UpstreamModel:
         self._queue = FairQueue(upstream.concurrency, stats)
         # All tasks leave a busy upstream alone until then.
         self._busy_until = clock.time()
-        key = _read_key(upstream)
+        key = key or _read_key(upstream)
         self._mask = None if key is None else Mask(key)
         # A short key, such as "ollama", is no secret, and an answer may well contain the word.
         self._answer_mask = self._mask if len(key or "") >= _MIN_SECRET_LENGTH else None
