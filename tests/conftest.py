@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -276,3 +277,15 @@ def package() -> Path:
 def checkout(pytestconfig: pytest.Config) -> Path:
     """Return where the documentation, the benchmarks and the changelog live."""
     return pytestconfig.rootpath
+
+
+@pytest.fixture(scope="session")
+def random_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a small GGUF file with random weights; skip where llama.cpp is not installed."""
+    if find_spec("xllamacpp") is None:
+        pytest.skip("the extra `local` is not installed")
+    from tests.gateway.random_llama import write_random_llama
+
+    path = tmp_path_factory.mktemp("models") / "random-llama.gguf"
+    write_random_llama(path)
+    return path

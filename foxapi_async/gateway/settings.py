@@ -132,10 +132,7 @@ class GatewaySettings:
             raise _bad("clock", "an object with time(), unix() and call_at()", self.clock)
         if not _is_path(self.data):
             raise _bad("data", "the path of a file or None", self.data)
-        if not isinstance(self.local, bool) and not _is_path(self.local):
-            raise _bad("local", "True, the path of a GGUF file or None", self.local)
-        if self.local_names and not self.local:
-            raise ConfigError("GatewaySettings.local_names needs local")
+        _check_local(self.local, self.local_names)
 
     @property
     def credits(self) -> Mapping[str, float | None]:
@@ -231,6 +228,13 @@ def _rules(value: object) -> tuple[FaultRule, ...]:
 
 def _is_path(value: object) -> bool:
     return value is None or isinstance(value, PathLike) or (isinstance(value, str) and value != "")
+
+
+def _check_local(local: object, names: Collection[str]) -> None:
+    if not isinstance(local, bool) and not _is_path(local):
+        raise _bad("local", "True, the path of a GGUF file or None", local)
+    if names and not local:
+        raise ConfigError("GatewaySettings.local_names needs local")
 
 
 def _check_number(name: str, value: object) -> None:

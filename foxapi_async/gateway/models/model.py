@@ -98,5 +98,8 @@ class Model(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Release what the model holds. Called once, after the last job has ended."""
+        """Release what the model holds.
+
+        Called once, after the last job has ended, or after a model could not be opened.
+        """
         ...

@@ -44,9 +44,13 @@ class ModelRegistry:
         return self._models.get(model_id)
 
     async def open(self) -> None:
-        """Open every model once."""
-        for model in self._distinct():
-            await model.open()
+        """Open every model once. If one cannot be opened, all are closed."""
+        try:
+            for model in self._distinct():
+                await model.open()
+        except BaseException:
+            await self.aclose()
+            raise
 
     async def aclose(self) -> None:
         """Close every model once."""
