@@ -49,6 +49,14 @@ def wheel(session: nox.Session, extras: str) -> str:
     return f"foxapi-async[{extras}] @ {built.as_uri()}"
 
 
+def install_local(session: nox.Session, *options: str) -> None:
+    """Install the extra ``local`` where it has a wheel. Elsewhere its tests are skipped."""
+    session.install(
+        *("--only-binary", "xllamacpp", wheel(session, "local"), *options),
+        success_codes=[0, 1],
+    )
+
+
 def run_tests(
     session: nox.Session, *options: str, runner: Sequence[str] = ("pytest",), profile: str = "ci"
 ) -> None:
@@ -93,6 +101,7 @@ def layers(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests on the Python that runs nox."""
     install_group(session, "test", wheel(session, "all"))
+    install_local(session)
     run_tests(session)
 
 
@@ -151,6 +160,7 @@ def coverage(session: nox.Session) -> None:
     It fails below the floor in pyproject.toml.
     """
     install_group(session, "coverage", wheel(session, "all"))
+    install_local(session)
     config = f"--rcfile={ROOT / 'pyproject.toml'}"
     # Measuring makes the tests slower.
     run_tests(session, "--timeout=120", runner=("coverage", "run", config, "-m", "pytest"))
@@ -169,6 +179,7 @@ def lowest(session: nox.Session) -> None:
         str(ROOT / "pyproject.toml"),
     )
     install_group(session, "test", wheel(session, "all"), "--constraint", str(constraints))
+    install_local(session, "--constraint", str(constraints))
     run_tests(session)
 
 
@@ -184,6 +195,14 @@ def demo(session: nox.Session) -> None:
     """Run ``foxapi demo``, the first command of the README."""
     session.install(".[cli]")
     session.run("foxapi", "demo", *session.posargs)
+
+
+@nox.session
+def local(session: nox.Session) -> None:
+    """Run the tests on the default local model, whose weights (98 MB) are fetched once."""
+    install_group(session, "test", wheel(session, "all,local"))
+    session.run("foxapi", "local", "fetch")
+    run_tests(session, "-m", "weights", "--timeout=600")
 
 
 @nox.session

@@ -284,6 +284,7 @@ def random_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a small GGUF file with random weights; skip where llama.cpp is not installed."""
     if find_spec("xllamacpp") is None:
         pytest.skip("the extra `local` is not installed")
+    pytest.importorskip("gguf", reason="the package `gguf` is not installed")
     from tests.gateway.random_llama import write_random_llama
 
     path = tmp_path_factory.mktemp("models") / "random-llama.gguf"

@@ -45,7 +45,7 @@ completions = await asyncio.gather(*handles)"""
 
 # A small model may go on and on.
 _LOCAL_MAX_TOKENS: Final = 96
-_LOCAL_AWAITED: Final = "What is the capital of France?"
+_LOCAL_AWAITED: Final = "What is the capital city of France? Answer in one English sentence."
 _LOCAL_FOLLOWED: Final = "Tell me a short story about a fox."
 _LOCAL_AWAIT: Final = """\
 handle = await fox.llm.submit(model=MODEL, messages=QUESTION, max_tokens=96)

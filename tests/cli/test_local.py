@@ -54,7 +54,7 @@ def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 async def test_weights_that_are_there_are_not_fetched(foxapi: Any, fetched: Path) -> None:
     """`foxapi local fetch` prints where the weights are."""
     done = await foxapi("local", "fetch")
-    assert (done.code, done.out) == (0, "")
+    assert (done.code, done.out) == (0, f"{fetched}\n")
     done = await foxapi("local", "fetch", "--json")
     assert (done.records, done.err) == ([{"path": str(fetched)}], "")
 

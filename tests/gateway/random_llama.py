@@ -1,10 +1,14 @@
 """Writes a llama of half a megabyte with random weights. It answers in random words."""
 
 import sys
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from gguf import GGUFWriter, TokenType
+
+# Its types differ between versions.
+gguf: Any = import_module("gguf")
 
 WIDTH = 64
 LAYERS = 2
@@ -21,9 +25,9 @@ def write_random_llama(path: Path) -> None:
     words = [f"▁{word}" for word in WORDS]
     control = ["<unk>", "<s>", "</s>", *(f"<0x{number:02X}>" for number in range(256))]
     tokens = [*control, "▁", *PRINTABLE, *words]
-    kinds = [TokenType.UNKNOWN, *[TokenType.CONTROL] * 2, *[TokenType.BYTE] * 256]
-    kinds += [TokenType.NORMAL] * (len(tokens) - len(kinds))
-    writer = GGUFWriter(path, "llama")
+    kinds = [gguf.TokenType.UNKNOWN, *[gguf.TokenType.CONTROL] * 2, *[gguf.TokenType.BYTE] * 256]
+    kinds += [gguf.TokenType.NORMAL] * (len(tokens) - len(kinds))
+    writer = gguf.GGUFWriter(path, "llama")
     writer.add_context_length(CONTEXT)
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(LAYERS)
@@ -47,7 +51,7 @@ def write_random_llama(path: Path) -> None:
     writer.close()
 
 
-def _add_tensors(writer: GGUFWriter, tokens: int, *, unwanted: int, rare: int) -> None:
+def _add_tensors(writer: Any, tokens: int, *, unwanted: int, rare: int) -> None:
     """Add random weights. The first tokens are never chosen, those before ``rare`` seldom."""
     generator = np.random.default_rng(7)
 

@@ -217,7 +217,7 @@ async def test_a_process_that_cannot_start_again_fails_tasks(
 
 async def test_other_names_of_the_local_model(serve: "Serve", random_llama: Path) -> None:
     """It answers for more ids, in place of a simulated model, and reads text only."""
-    service = await serve(local=random_llama, local_names=["gpt-5.5", "mine"])
+    service = await serve(local=random_llama, local_names=["gpt-5.5", "mine:text"])
     listed = (await service.call("GET", "/v1/configs/llm_generations_models")).json["data"]
     capabilities = {item["id"]: item["capabilities"] for item in listed}
     assert capabilities["gpt-5.5"] == capabilities["mine"] == ["text"]

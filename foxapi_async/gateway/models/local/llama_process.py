@@ -10,7 +10,7 @@ from collections import deque
 from contextlib import suppress
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from foxapi_async.errors import ConfigError
 from foxapi_async.gateway.models.model import ModelError
@@ -192,7 +192,7 @@ class _Child:
             stdin.write(json.dumps(self._params).encode() + b"\n")
             await stdin.drain()
         line = await stdout.readline()
-        reply = json.loads(line) if line.endswith(b"\n") else {}
+        reply: dict[str, Any] = json.loads(line) if line.endswith(b"\n") else {}
         if "address" in reply:
             return str(reply["address"])
         await self.process.wait()

@@ -68,12 +68,13 @@ class LocalModel:
         path = weights_path() if source is True else Path(source)
         model_id = local_model_id(source)
         key = token_hex(16)
+        all_ids = (model_id, *names)
         self._process = LlamaProcess(path, key)
         self._upstream = UpstreamModel(
             Upstream(
                 url=LOCAL_URL,
                 # The model reads text only, also in the place of one that reads more.
-                models={f"{name}:text": model_id for name in (model_id, *names)},
+                models={f"{name.removesuffix(':text')}:text": model_id for name in all_ids},
                 concurrency=SLOTS,
             ),
             clock=clock,

