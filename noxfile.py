@@ -58,7 +58,11 @@ def install_local(session: nox.Session, *options: str) -> None:
 
 
 def run_tests(
-    session: nox.Session, *options: str, runner: Sequence[str] = ("pytest",), profile: str = "ci"
+    session: nox.Session,
+    *options: str,
+    runner: Sequence[str] = ("pytest",),
+    profile: str = "ci",
+    tests: Sequence[str] = ("tests",),
 ) -> None:
     """Run pytest on the installed wheel, from a folder where the checkout cannot be imported."""
     paths = [word for word in session.posargs if (ROOT / word.partition("::")[0]).exists()]
@@ -68,7 +72,7 @@ def run_tests(
         *(*runner, "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), "-n2"),
         *options,
         *words,
-        *(str(ROOT / path) for path in paths or ["tests"]),
+        *(str(ROOT / path) for path in paths or tests),
         env={"FOXAPI_TEST_WHEEL": "1", "FOXAPI_TEST_PROFILE": profile, "PYTHONPATH": ""},
     )
 
@@ -219,6 +223,14 @@ def canary(session: nox.Session) -> None:
         *(session.posargs or [str(ROOT / "tests/transport"), str(ROOT / "tests/client")]),
         env={"FOXAPI_TEST_WHEEL": "1", "PYTHONPATH": ""},
     )
+
+
+@nox.session
+def upstream(session: nox.Session) -> None:
+    """Run the tests of upstreams, also those with the proxy of LiteLLM, which is installed."""
+    install_group(session, "upstream", wheel(session, "all"))
+    found = sorted((ROOT / "tests" / "gateway").glob("test_upstream*.py"))
+    run_tests(session, tests=[str(path.relative_to(ROOT)) for path in found])
 
 
 @nox.session

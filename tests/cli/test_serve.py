@@ -102,9 +102,34 @@ def test_serve_listens_within_a_second_of_its_imports(environment: Callable[[], 
     assert float(done.stderr.splitlines()[0]) < 1
 
 
+@only_posix
+def test_serve_has_the_models_of_its_options(spawn: Spawn, tmp_path: Path) -> None:
+    """Added models and upstreams from options and from a file are listed; others can be hidden."""
+    file = tmp_path / "upstreams.toml"
+    file.write_text('[[upstream]]\nurl = "http://127.0.0.1:2/v1"\nmodels = ["filed"]\n', "utf-8")
+    options = ("--upstream", "http://127.0.0.1:1/v1", "--upstream-model", "own:vision=other")
+    limits = ("--upstream-concurrency", "2", "--upstream-patience", "0", "--upstreams", str(file))
+    for more, names in ((("--model", "fake"), {"fake", "gpt-5.5"}), (("--only-upstream",), set())):
+        with spawn("serve", "--port", "0", "--json", *options, *limits, *more) as process:
+            assert process.stdout is not None
+            caller = Caller(json.loads(process.stdout.readline())["url"], "sk-any")
+            listed = {item["id"]: item for item in caller.call("GET", MODELS)[1]["data"]}
+            assert listed.keys() >= {"own", "filed"} | names
+            assert ("gpt-5.5" in listed) == bool(names)
+            assert listed["own"]["capabilities"] == ["text", "vision"]
+            process.terminate()
+        assert process.returncode == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
+        (("--upstream", "localhost"), "Upstream.url must be an http or https URL"),
+        (("--upstream", "http://x/v1"), "add --upstream-model NAME"),
+        (("--upstream-model", "gpt-5.5=x"), "--upstream-model needs --upstream URL"),
+        (("--upstreams", "missing.toml"), "missing.toml"),
+        (("--only-upstream",), "only_upstream needs at least one upstream"),
+        (("--model", ":vision"), "names no model"),
         (("--fault", "submit:rest"), "did you mean 'reset'"),
         (("--faults", "missing.toml"), "missing.toml"),
         (("--api-key", "sk with a blank"), "api_keys[0] must be printable ASCII"),
