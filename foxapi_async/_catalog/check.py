@@ -5,13 +5,16 @@ from typing import Final
 
 from msgspec import UNSET
 
+from foxapi_async._catalog.check_prompt import media_violations, member_violations
 from foxapi_async._catalog.models import CAPABILITIES, MODELS, CatalogModel
 from foxapi_async._wire.base import WireStruct
 from foxapi_async._wire.request import (
     ContentBlock,
     GenerationRequest,
+    LLMRequest,
     MediaURL,
     Message,
+    PromptRequest,
     member_names,
 )
 from foxapi_async._wire.suggestion import closest, suggestion
@@ -48,7 +51,7 @@ _MAX_LOOKUPS: Final = 100
 _SIMILARITY: Final = 0.8
 
 
-def check(request: GenerationRequest, *, strict: bool = True) -> tuple[Violation, ...]:
+def check(request: LLMRequest, *, strict: bool = True) -> tuple[Violation, ...]:
     """Return all violations of ``request``, in the order in which the service reports them.
 
     Args:
@@ -63,7 +66,7 @@ def check(request: GenerationRequest, *, strict: bool = True) -> tuple[Violation
 
 
 def violations(
-    request: GenerationRequest,
+    request: LLMRequest,
     *,
     models: Mapping[str, CatalogModel] = MODELS,
     strict: bool = True,
@@ -80,11 +83,13 @@ def violations(
     """
     if not request.model:
         yield _invalid("model", "name a model")
-    yield from _message_violations(request.messages)
+    if isinstance(request, PromptRequest):
+        yield from member_violations(request)
+    else:
+        yield from _message_violations(request.messages)
     model = models.get(request.model)
     if model is not None:
-        yield from _content_violations(request, model)
-        yield from _max_tokens_violations(request, model)
+        yield from _model_violations(request, model)
     elif strict and request.model:
         known = ", ".join(models)
         yield Violation(
@@ -190,6 +195,15 @@ class _SpellChecker:
         if key not in self._found and len(self._found) < _MAX_LOOKUPS:
             self._found[key] = closest(key[0], known, similarity=_SIMILARITY)
         return self._found.get(key)
+
+
+def _model_violations(request: LLMRequest, model: CatalogModel) -> Iterator[Violation]:
+    if isinstance(request, PromptRequest):
+        # The rules of models for max_tokens hold for conversations only (contract §3.4, §7.1).
+        yield from media_violations(request, model)
+        return
+    yield from _content_violations(request, model)
+    yield from _max_tokens_violations(request, model)
 
 
 def _content_violations(request: GenerationRequest, model: CatalogModel) -> Iterator[Violation]:

@@ -1,13 +1,15 @@
-"""The body of ``POST /v1/llm/generations`` (contract §3.2, §3.3): OpenAI's chat parameters.
+"""The bodies of ``POST /v1/llm/generations`` (contract §3).
 
-``UNSET`` means not sent, ``None`` means sent as null.
+A body with ``messages`` has OpenAI's chat parameters. One with ``prompt`` is one of four simpler
+forms: a text alone, or with images, videos or an audio recording. ``UNSET`` means not sent,
+``None`` means sent as null.
 """
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Collection, Sequence
+from typing import Any, Final, Literal
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Raw, UnsetType
 
 from foxapi_async._wire.base import Decoder, WireStruct
 
@@ -148,6 +150,62 @@ class GenerationRequest(WireStruct, frozen=True, kw_only=True, omit_defaults=Tru
         )
 
 
+class PromptRequest(WireStruct, frozen=True, kw_only=True, omit_defaults=True):
+    """A generation request without a conversation, in one of four forms (contract §3.4).
+
+    The form follows from its members: ``prompt`` alone, with ``image_urls``, with ``video_urls``,
+    or ``audio_url``, with or without ``prompt``.
+    """
+
+    model: str
+    """The id of the model."""
+    prompt: str | UnsetType = UNSET
+    """The text of the prompt, 1 to 100,000 characters."""
+    image_urls: tuple[str, ...] | UnsetType = UNSET
+    """1 to 10 images: http(s) URLs or data URIs."""
+    video_urls: tuple[str, ...] | UnsetType = UNSET
+    """1 to 10 videos: URLs of files, or of YouTube for some models."""
+    audio_url: str | UnsetType = UNSET
+    """An audio recording: an http(s) URL or a data URI."""
+    system_prompt: str | None | UnsetType = UNSET
+    """The instructions of the system, at most 10,000 characters."""
+    stream: bool | None = False
+    """Whether the task has a stream."""
+    max_tokens: int | None | UnsetType = UNSET
+    """The maximum number of tokens of the answer, at least 1."""
+    temperature: float | None | UnsetType = UNSET
+    """The randomness of the answer, 0 to 2."""
+    reasoning: bool | None | UnsetType = UNSET
+    """Whether the model reasons before it answers; some models require it."""
+    sync: Literal[False] | UnsetType = UNSET
+    """Never sent as true: the response would have no task id."""
+
+    def __repr__(self) -> str:
+        """Show the model and the names of the members, but no content."""
+        given = ", ".join(
+            name for name in ("prompt", *MEDIA_MEMBERS) if getattr(self, name) is not UNSET
+        )
+        return f"<PromptRequest model={self.model!r} {given} stream={self.stream}>"
+
+
+LLMRequest = GenerationRequest | PromptRequest
+"""The request of a language model, in any of its forms."""
+
+MEDIA_MEMBERS: Final = {
+    "image_urls": "image_url",
+    "video_urls": "video_url",
+    "audio_url": "audio_url",
+}
+"""Maps each member of a prompt request that has media to the content type of the media."""
+
+
+def is_prompt_form(members: Collection[str]) -> bool:
+    """Tell by the names of its members whether a body is a ``PromptRequest`` (contract §3.1)."""
+    return "messages" not in members and (
+        "prompt" in members or not MEDIA_MEMBERS.keys().isdisjoint(members)
+    )
+
+
 def member_names(shape: type[WireStruct]) -> frozenset[str]:
     """Return the JSON names of the members of ``shape``."""
     return frozenset(
@@ -156,3 +214,11 @@ def member_names(shape: type[WireStruct]) -> frozenset[str]:
 
 
 request_decoder = Decoder(GenerationRequest)
+prompt_decoder = Decoder(PromptRequest)
+_decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
+
+
+def decode_request(data: bytes) -> LLMRequest:
+    """Decode the JSON of a request in any of its forms; raise ``DecodeError`` if that fails."""
+    decoder = prompt_decoder if is_prompt_form(_decode_members(data)) else request_decoder
+    return decoder.decode(data)

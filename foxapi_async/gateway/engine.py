@@ -11,6 +11,7 @@ from foxapi_async._wire.paths import stream_path
 from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.task import Status, StreamRef, UnifiedTask
 from foxapi_async.gateway.api_errors import APIError
+from foxapi_async.gateway.conversation import LLM_PREFIX
 from foxapi_async.gateway.generation import CRASHED, NO_MODEL, RESTARTED, Generation
 from foxapi_async.gateway.models import Model, ModelRegistry
 from foxapi_async.gateway.settings import GatewaySettings
@@ -54,7 +55,12 @@ class Engine:
             self._start(self._resume(unfinished), created)
 
     async def submit(
-        self, request: GenerationRequest, owner: str = "", model: Model | None = None
+        self,
+        request: GenerationRequest,
+        owner: str = "",
+        model: Model | None = None,
+        *,
+        id_prefix: str = LLM_PREFIX,
     ) -> UnifiedTask:
         """Create a task for a valid request, start it, and return it as it was created.
 
@@ -64,6 +70,7 @@ class Engine:
             request: The request.
             owner: The owner of the task.
             model: Answers in place of the model that the request names.
+            id_prefix: How the id of the task begins.
 
         Returns:
             The task, pending.
@@ -76,7 +83,7 @@ class Engine:
             raise APIError(503, "the gateway is shutting down")
         # If the client disconnects while its task is being stored, the task still has to run.
         created: asyncio.Future[UnifiedTask] = asyncio.get_running_loop().create_future()
-        self._start(self._begin(request, owner, created, model), created)
+        self._start(self._begin(request, owner, created, model, id_prefix), created)
         return await created
 
     async def aclose(self) -> None:
@@ -101,10 +108,11 @@ class Engine:
         owner: str,
         created: asyncio.Future[UnifiedTask],
         model: Model | None,
+        id_prefix: str,
     ) -> None:
         """Create a task, resolve ``created``, and run the task."""
         try:
-            task = await self._create(request, owner)
+            task = await self._create(request, owner, id_prefix)
         except StoreError as error:
             _logger.error("a task could not be stored: %s", error)  # noqa: TRY400 the text has it
             if not created.done():
@@ -130,11 +138,11 @@ class Engine:
         if not self._is_closed:
             await self._run(self._generation(task, owner), request, model)
 
-    async def _create(self, request: GenerationRequest, owner: str) -> UnifiedTask:
-        task = self._new_task(request)
+    async def _create(self, request: GenerationRequest, owner: str, id_prefix: str) -> UnifiedTask:
+        task = self._new_task(request, id_prefix)
         # An id may be taken: a fixed seed and a manual clock repeat ids.
         while not await self._store.add(task, request, owner):
-            task = self._new_task(request)
+            task = self._new_task(request, id_prefix)
         return task
 
     async def _resume(self, unfinished: Unfinished) -> None:
@@ -157,10 +165,10 @@ class Engine:
     ) -> Generation:
         return Generation(task, owner=owner, store=self._store, stats=self._stats, written=written)
 
-    def _new_task(self, request: GenerationRequest) -> UnifiedTask:
+    def _new_task(self, request: GenerationRequest, id_prefix: str) -> UnifiedTask:
         created = int(self._settings.clock.unix())
         suffix = "".join(self._random.choices(_ID_ALPHABET, k=_ID_LENGTH))
-        task_id = f"task-llm-{created}-{suffix}"
+        task_id = f"{id_prefix}{created}-{suffix}"
         return UnifiedTask(
             id=task_id,
             object="llm.generation.task",

@@ -13,6 +13,7 @@ from foxapi_async._wire.chunk import Delta
 from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.task import Status, UnifiedTask
+from foxapi_async.gateway.conversation import without_prefix
 from foxapi_async.gateway.models import RESTARTED_MESSAGE, Job, Model, ModelError
 from foxapi_async.gateway.response_structs import TaskErrorBody, encode_chunk
 from foxapi_async.gateway.stats import GatewayStats
@@ -80,7 +81,7 @@ class Generation:
             await self.fail(RESTARTED)
             return
         job = Job(
-            id=f"chatcmpl-{self._task.id.removeprefix('task-llm-')}",
+            id=f"chatcmpl-{without_prefix(self._task.id)}",
             created=self._task.created,
             request=request,
             owner=self._owner,

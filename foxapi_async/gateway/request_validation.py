@@ -8,8 +8,15 @@ import msgspec
 from msgspec import DecodeError, ValidationError
 
 from foxapi_async._catalog import CatalogModel, violations
+from foxapi_async._wire.base import is_object
 from foxapi_async._wire.decode_errors import Problem, parse_error
-from foxapi_async._wire.request import GenerationRequest, request_decoder
+from foxapi_async._wire.request import (
+    GenerationRequest,
+    LLMRequest,
+    is_prompt_form,
+    prompt_decoder,
+    request_decoder,
+)
 from foxapi_async.gateway.api_errors import APIError
 
 MAX_DEPTH: Final = 128
@@ -64,21 +71,29 @@ def check_bounds(body: bytes) -> None:
             raise APIError(400, f"the body has more than {MAX_VALUES} values")
 
 
-def decode(body: bytes) -> GenerationRequest:
-    """Decode a JSON body that ``parse_json`` has accepted.
+def decode(body: bytes, value: object) -> LLMRequest:
+    """Decode a JSON body into the request of its form (contract §3.1).
+
+    Args:
+        body: The body.
+        value: What ``parse_json`` has returned for it.
+
+    Returns:
+        The request, whose members have the right types.
 
     Raises:
         APIError: 422, when a field is missing or has a wrong type.
     """
+    is_prompt = is_object(value) and is_prompt_form(value)
     try:
-        return request_decoder.decode(body)
+        return prompt_decoder.decode(body) if is_prompt else request_decoder.decode(body)
     except ValidationError as error:
         raise _wrong_member(parse_error(error)) from None
     except DecodeError as error:
         raise APIError(400, f"the body is not valid JSON: {error}") from None
 
 
-def validate(request: GenerationRequest, models: Mapping[str, CatalogModel]) -> list[str]:
+def validate(request: LLMRequest, models: Mapping[str, CatalogModel]) -> list[str]:
     """Check the values of a request.
 
     Args:
@@ -97,13 +112,18 @@ def validate(request: GenerationRequest, models: Mapping[str, CatalogModel]) -> 
             raise APIError.from_violation(violation)
         if len(warnings) < _MAX_WARNINGS:
             warnings.append(f"{violation.param!r}: {violation.message}")
+    if isinstance(request, GenerationRequest):
+        _check_conversation(request)
+    return warnings
+
+
+def _check_conversation(request: GenerationRequest) -> None:
     if isinstance(request.n, int) and not 1 <= request.n <= _MAX_CHOICES:
         raise APIError.invalid("n", f"n must be 1 to {_MAX_CHOICES}, got {request.n}")
     if isinstance(request.stop, Sequence) and not isinstance(request.stop, str):
         stops = len(request.stop)
         if stops > _MAX_STOPS:
             raise APIError.invalid("stop", f"`stop` takes at most {_MAX_STOPS} texts, got {stops}")
-    return warnings
 
 
 def _wrong_member(problem: Problem) -> APIError:
@@ -111,6 +131,8 @@ def _wrong_member(problem: Problem) -> APIError:
     param = problem.param
     if param == "sync":
         return APIError.invalid("sync", "`sync` must be false: every submit answers with a task")
+    if problem.missing == "messages" and param == "messages":
+        return APIError.invalid(param, "`messages` is required, or `prompt` or `audio_url`")
     if problem.missing is not None:
         return APIError.invalid(param, f"`{param}` is required")
     where = f"`{param}`" if param else "the body"

@@ -13,6 +13,7 @@ from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.results import ModelList
 from foxapi_async.gateway.api_errors import APIError
 from foxapi_async.gateway.auth import APIKeys
+from foxapi_async.gateway.conversation import as_conversation, id_prefix
 from foxapi_async.gateway.engine import Engine
 from foxapi_async.gateway.models import (
     Model,
@@ -47,7 +48,8 @@ CHANGE_GENERATION: Final = web.RequestKey[ChangeGeneration]("change_generation")
 STREAM_SENDER: Final = web.RequestKey[StreamSender]("stream_sender")
 """Set by a middleware: sends the stream in place of ``EventStreams``."""
 
-_BOOLEANS: Final = {"", "true", "false", "1", "0"}
+# Clients in Python may write `True` and `False`.
+_BOOLEANS: Final = {"", "true", "false", "True", "False", "1", "0"}
 
 _logger = logging.getLogger(__name__)
 
@@ -106,17 +108,19 @@ class Routes:
             raise APIError(400, "send JSON with the header `Content-Type: application/json`")
         body = await request.read()
         # Malformed JSON is a 400 even without a valid key; a missing field is not.
-        parse_json(body)
+        value = parse_json(body)
         self._requests.add(body)
         owner = self._authenticate(request)
-        generation = decode(body)
-        warnings = validate(generation, self._rules)
+        asked = decode(body, value)
+        warnings = validate(asked, self._rules)
         if warnings:
             self._log_warnings(request, warnings)
+        generation = as_conversation(asked)
         if CHANGE_GENERATION in request:
             generation = request[CHANGE_GENERATION](generation)
         async with self._keys.charge(owner, self._store):
-            task = await self._engine.submit(generation, owner, self._scripted_model(generation))
+            model = self._scripted_model(generation)
+            task = await self._engine.submit(generation, owner, model, id_prefix=id_prefix(asked))
         return _json(encode(task))
 
     async def query(self, request: web.Request) -> web.Response:
