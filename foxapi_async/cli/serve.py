@@ -25,6 +25,7 @@ _ANY_KEY: Final = "sk-local"
 _MAX_CREDIT_DIGITS: Final = 15
 # A number that is no count. A word after `=` belongs to the key.
 _NUMBER: Final = re.compile(r"[+-]\d+(\.\d*)?|\d+\.\d*")
+_PRICE: Final = re.compile(r"\d{1,15}(\.\d{0,15})?|\.\d{1,15}", re.ASCII)
 
 
 class ClockKind(StrEnum):
@@ -66,6 +67,14 @@ APIKeys = Annotated[
         "--api-key",
         metavar="KEY[=CREDITS]",
         help="Accept only this key, with this many credits; repeatable. Without: any key.",
+    ),
+]
+Prices = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--price",
+        metavar="[MODEL=]CREDITS",
+        help="The credits of a generation, of all models or of one; repeatable. Without: 1.",
     ),
 ]
 AllowedHosts = Annotated[
@@ -186,6 +195,7 @@ def command(
     queue_delay: QueueDelay = 0.5,
     tokens_per_second: TokensPerSecond = 40.0,
     api_key: APIKeys = None,
+    price: Prices = None,
     allow_host: AllowedHosts = None,
     allow_origin: AllowedOrigins = None,
     data: Data = None,
@@ -227,6 +237,7 @@ def command(
             host,
             port,
             keys=keys,
+            prices=dict(map(parse_price, price or ())),
             hosts=allow_host or (),
             allow_origins=allow_origin or (),
             faults=fault or (),
@@ -286,11 +297,26 @@ def _split_names(
     return own, [text for text in models if not text.endswith(suffix)]
 
 
+def parse_price(text: str) -> tuple[str, float]:
+    """Split ``MODEL=CREDITS`` into the model and the price; the model is empty for all models.
+
+    Raises:
+        UsageError: the price is not a number of credits.
+    """
+    model, equals, credits_text = text.rpartition("=")
+    if _PRICE.fullmatch(credits_text) and bool(model) == bool(equals):
+        return model, float(credits_text)
+    raise UsageError(
+        f"--price {text[:80]!r}: write a number of credits, as in 0.5, or gpt-5.5=2 for one model"
+    )
+
+
 def _build_gateway(
     host: str,
     port: int,
     *,
     keys: "dict[str, int | None]",
+    prices: "dict[str, float]",
     hosts: "Sequence[str]",
     faults: "Sequence[str]",
     faults_file: Path | None,
@@ -313,6 +339,8 @@ def _build_gateway(
         host,
         port,
         api_keys=keys,
+        price=prices.pop("", 1.0),
+        prices=prices,
         hosts=tuple(hosts),
         faults=(*rules, *map(FaultRule.of, faults)),
         seed=file_seed if seed is None else seed,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from foxapi_async.gateway.faults.plan import Faults
     from foxapi_async.gateway.faults.rule import FaultRule
     from foxapi_async.gateway.models.replies import Replies, Reply, ReplyCall, load_replies
+    from foxapi_async.gateway.prices import TokenPrice
     from foxapi_async.gateway.server import Gateway
     from foxapi_async.gateway.settings import GatewaySettings
     from foxapi_async.gateway.upstream_settings import Upstream, load_upstreams
@@ -31,6 +32,7 @@ __all__ = [
     "Replies",
     "Reply",
     "ReplyCall",
+    "TokenPrice",
     "Upstream",
     "load_faults",
     "load_replies",
@@ -47,6 +49,7 @@ _MODULES = {
     "Reply": "models.replies",
     "ReplyCall": "models.replies",
     "Upstream": "upstream_settings",
+    "TokenPrice": "prices",
     "load_faults": "faults.loading",
     "load_replies": "models.replies",
     "load_upstreams": "upstream_settings",

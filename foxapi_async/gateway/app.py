@@ -8,6 +8,8 @@ from aiohttp.typedefs import Middleware
 from foxapi_async.gateway.access_log import AccessLog, RequestIds
 from foxapi_async.gateway.admin_routes import AdminRoutes
 from foxapi_async.gateway.auth import APIKeys
+from foxapi_async.gateway.billing import Billing, check_priced_models
+from foxapi_async.gateway.billing_routes import BillingRoutes
 from foxapi_async.gateway.cors import CORS
 from foxapi_async.gateway.engine import Engine
 from foxapi_async.gateway.error_middleware import ErrorMiddleware
@@ -48,9 +50,11 @@ def make_app(**options: Unpack[GatewayOptions]) -> web.Application:
     stats = GatewayStats()
     store = make_store(settings)
     models = make_models(settings, stats)
-    engine = Engine(settings=settings, models=models, store=store, stats=stats)
+    check_priced_models(settings, models.rules)
+    keys = APIKeys(settings.credits)
+    billing = Billing(settings, keys.budgets)
+    engine = Engine(settings=settings, models=models, store=store, stats=stats, billing=billing)
     streams = EventStreams(stats)
-    keys = APIKeys(settings.credits, price=settings.price)
     cors = CORS(settings.allow_origins)
     origin_check = OriginCheck(keys, settings.hosts, cors)
     faults = Faults(settings.faults, seed=settings.seed)
@@ -70,6 +74,7 @@ def make_app(**options: Unpack[GatewayOptions]) -> web.Application:
     app[REQUESTS] = RequestLog()
     routes = Routes(
         keys=keys,
+        billing=billing,
         engine=engine,
         models=models,
         store=store,
@@ -80,6 +85,8 @@ def make_app(**options: Unpack[GatewayOptions]) -> web.Application:
         settings=settings,
     )
     app.add_routes(routes.table())
+    billing_routes = BillingRoutes(keys=keys, billing=billing, models=models, store=store)
+    app.add_routes(billing_routes.table())
     admin = AdminRoutes(origin_check=origin_check, faults=faults, stats=stats, clock=settings.clock)
     app.add_routes(admin.table())
     app.on_response_prepare.append(ids.on_response_prepare)

@@ -1,14 +1,12 @@
-"""API keys: authentication, owners of tasks, and credits (contract §1)."""
+"""API keys: authentication and the owners of tasks (contract §1)."""
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Final
 
 from foxapi_async._protocol.mask import Mask
 from foxapi_async.gateway.api_errors import APIError
-from foxapi_async.gateway.store import Store
 
 ANONYMOUS: Final = ""
 """The owner of every task of a gateway without configured keys."""
@@ -31,19 +29,20 @@ class APIKeys:
 
     Args:
         keys: Each key with its credits, or ``None`` for unlimited credits.
-        price: The credits that each accepted generation costs.
     """
 
-    __slots__ = ("_budgets", "_keys", "_price", "_task_counts")
+    __slots__ = ("_keys",)
 
-    def __init__(self, keys: Mapping[str, float | None], *, price: float) -> None:
+    def __init__(self, keys: Mapping[str, float | None]) -> None:
         self._keys = tuple(_Key(key, budget) for key, budget in keys.items())
-        self._budgets = {key.owner: key.budget for key in self._keys if key.budget is not None}
-        self._price = price
-        self._task_counts: dict[str, int] = {}
 
     def __bool__(self) -> bool:
         return bool(self._keys)
+
+    @property
+    def budgets(self) -> Mapping[str, float]:
+        """The credits of the owners whose credits are limited."""
+        return {key.owner: key.budget for key in self._keys if key.budget is not None}
 
     def authenticate(self, authorization: str | None) -> str:
         """Return the owner that an ``Authorization`` header stands for.
@@ -69,37 +68,6 @@ class APIKeys:
             text = key.mask.text(text)
         token = _bearer_token(authorization)
         return Mask(token).text(text) if token else text
-
-    @asynccontextmanager
-    async def charge(self, owner: str, store: Store) -> AsyncGenerator[None]:
-        """Take the price of one generation, and give it back if the context fails.
-
-        A cancelled context is charged: the task of a client that disconnects is created anyway.
-
-        Raises:
-            APIError: 402, when the owner has too few credits left.
-        """
-        budget = self._budgets.get(owner)
-        if budget is None:
-            yield
-            return
-        if owner not in self._task_counts:
-            count = await store.spent(owner)
-            # A concurrent request may have stored and increased the count meanwhile.
-            self._task_counts.setdefault(owner, count)
-        left = budget - self._task_counts[owner] * self._price
-        if left < self._price:
-            raise APIError(
-                402,
-                f"the balance of this key is too low: {max(0.0, left):g} credits are left, and a "
-                f"generation costs {self._price:g}",
-            )
-        self._task_counts[owner] += 1
-        try:
-            yield
-        except Exception:
-            self._task_counts[owner] -= 1
-            raise
 
 
 def _bearer_token(authorization: str | None) -> str:

@@ -9,11 +9,13 @@ from typing import Final
 
 from foxapi_async._wire.paths import stream_path
 from foxapi_async._wire.request import GenerationRequest
-from foxapi_async._wire.task import Status, StreamRef, UnifiedTask
+from foxapi_async._wire.task import Status, StreamRef
 from foxapi_async.gateway.api_errors import APIError
+from foxapi_async.gateway.billing import Billing
 from foxapi_async.gateway.conversation import LLM_PREFIX
 from foxapi_async.gateway.generation import CRASHED, NO_MODEL, RESTARTED, Generation
 from foxapi_async.gateway.models import Model, ModelRegistry
+from foxapi_async.gateway.response_structs import UnifiedTask
 from foxapi_async.gateway.settings import GatewaySettings
 from foxapi_async.gateway.stats import GatewayStats
 from foxapi_async.gateway.store import Restored, Store, StoreError, Unfinished, UnstorableError
@@ -34,11 +36,13 @@ class Engine:
         models: ModelRegistry,
         store: Store,
         stats: GatewayStats,
+        billing: Billing | None = None,
     ) -> None:
         self._settings = settings
         self._models = models
         self._store = store
         self._stats = stats
+        self._billing = billing or Billing(settings)
         self._random = Random(settings.seed)  # noqa: S311 ids must be unique, not secret
         # The asyncio task of each generation, with the future of the task that it creates.
         self._tasks: dict[asyncio.Task[None], asyncio.Future[UnifiedTask]] = {}
@@ -163,7 +167,14 @@ class Engine:
     def _generation(
         self, task: UnifiedTask, owner: str, written: Sequence[bytes] = ()
     ) -> Generation:
-        return Generation(task, owner=owner, store=self._store, stats=self._stats, written=written)
+        return Generation(
+            task,
+            owner=owner,
+            store=self._store,
+            stats=self._stats,
+            billing=self._billing,
+            written=written,
+        )
 
     def _new_task(self, request: GenerationRequest, id_prefix: str) -> UnifiedTask:
         created = int(self._settings.clock.unix())
@@ -177,6 +188,7 @@ class Engine:
             status=Status.PENDING,
             created=created,
             stream=StreamRef(url=stream_path(task_id)) if request.stream else None,
+            usage=self._billing.reserve(request),
         )
 
     async def _supervise(self, generation: Generation, work: Coroutine[None, None, None]) -> None:

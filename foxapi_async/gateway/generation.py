@@ -10,12 +10,13 @@ from msgspec.structs import replace
 from foxapi_async._protocol.sse import encode_event
 from foxapi_async._wire.base import encode
 from foxapi_async._wire.chunk import Delta
-from foxapi_async._wire.completion import ChatCompletion
+from foxapi_async._wire.completion import ChatCompletion, Usage
 from foxapi_async._wire.request import GenerationRequest
-from foxapi_async._wire.task import Status, UnifiedTask
+from foxapi_async._wire.task import Status
+from foxapi_async.gateway.billing import Billing
 from foxapi_async.gateway.conversation import without_prefix
 from foxapi_async.gateway.models import RESTARTED_MESSAGE, Job, Model, ModelError
-from foxapi_async.gateway.response_structs import TaskErrorBody, encode_chunk
+from foxapi_async.gateway.response_structs import TaskErrorBody, UnifiedTask, encode_chunk
 from foxapi_async.gateway.stats import GatewayStats
 from foxapi_async.gateway.store import Store
 
@@ -24,6 +25,7 @@ RESTARTED: Final = TaskErrorBody.of("service_restarted", RESTARTED_MESSAGE)
 NO_MODEL: Final = TaskErrorBody.of(
     "model_unavailable", "the service was restarted and does not have this model any more"
 )
+_NO_TOKENS: Final = Usage()
 
 
 class Generation:
@@ -34,10 +36,11 @@ class Generation:
         owner: The owner of the task.
         store: Stores snapshots and chunks.
         stats: The counters.
+        billing: Computes and charges what the task costs.
         written: The chunks that an earlier run of the gateway has written.
     """
 
-    __slots__ = ("_count", "_owner", "_stats", "_store", "_task", "written")
+    __slots__ = ("_billing", "_count", "_owner", "_stats", "_store", "_task", "written")
 
     def __init__(
         self,
@@ -46,12 +49,14 @@ class Generation:
         owner: str,
         store: Store,
         stats: GatewayStats,
+        billing: Billing,
         written: Sequence[bytes] = (),
     ) -> None:
         self._task = task
         self._owner = owner
         self._store = store
         self._stats = stats
+        self._billing = billing
         self._count = len(written)
         self.written: Sequence[bytes] = written
         """The chunks that an earlier run of the gateway has written."""
@@ -95,9 +100,9 @@ class Generation:
 
     async def fail(self, error: TaskErrorBody) -> None:
         """End the task with an error. The stream ends with its message alone (contract Q12)."""
-        self._task = replace(self._task, status=Status.FAILED, error=error)
+        failed = replace(self._task, status=Status.FAILED, error=error)
         closing = msgspec.json.encode({"message": error.message})
-        await self._store.finish(self._task, encode_event("error", closing))
+        await self._finish(failed, encode_event("error", closing), _NO_TOKENS)
         self._stats.failed += 1
 
     async def start(self) -> None:
@@ -119,7 +124,15 @@ class Generation:
 
     async def _complete(self, completion: ChatCompletion) -> None:
         results = (Raw(encode(completion)),)
-        self._task = replace(self._task, status=Status.COMPLETED, progress=100, results=results)
+        completed = replace(self._task, status=Status.COMPLETED, progress=100, results=results)
         closing = msgspec.json.encode({"total_chunks": self._count})
-        await self._store.finish(self._task, encode_event("done", closing))
+        await self._finish(completed, encode_event("done", closing), completion.usage)
         self._stats.completed += 1
+
+    async def _finish(self, task: UnifiedTask, closing: bytes, usage: Usage | None) -> None:
+        """Settle the price of the task and store its end."""
+        reserved = self._task.credits
+        settled = replace(task, usage=self._billing.settle(task.model, task.usage, usage))
+        await self._store.finish(settled, closing)
+        self._task = settled
+        self._billing.adjust(self._owner, settled.credits - reserved)

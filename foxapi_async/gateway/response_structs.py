@@ -10,9 +10,9 @@ default.
 from typing import Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
-from foxapi_async._wire import chunk, completion, error_body
+from foxapi_async._wire import chunk, completion, error_body, task
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -111,6 +111,29 @@ class TaskErrorBody(error_body.ErrorBody, frozen=True, kw_only=True, omit_defaul
     def of(cls, code: str, message: str) -> "TaskErrorBody":
         """Return the error with the type that the errors of all tasks have."""
         return cls(message=message, type="task_error", code=code)
+
+
+class TaskUsage(task.TaskUsage, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """The credits of a task. ``credits_consumed`` is known at the end of a price by tokens."""
+
+    credits_reserved: float
+
+
+class UnifiedTask(task.UnifiedTask, frozen=True, kw_only=True, gc=False):
+    """The ten members of the seed, and after them the usage that real clients read.
+
+    The usage of a task is unset in the snapshots that cannot be read from a data file any more.
+    """
+
+    usage: TaskUsage | UnsetType = UNSET
+
+    @property
+    def credits(self) -> float:
+        """What the task is charged: what it has consumed if that is known, or has reserved."""
+        if self.usage is UNSET:
+            return 0.0
+        consumed = self.usage.credits_consumed
+        return self.usage.credits_reserved if consumed is None else consumed
 
 
 class ModelCard(Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.results import ModelList
 from foxapi_async.gateway.api_errors import APIError
 from foxapi_async.gateway.auth import APIKeys
+from foxapi_async.gateway.billing import Billing
 from foxapi_async.gateway.conversation import as_conversation, id_prefix
 from foxapi_async.gateway.engine import Engine
 from foxapi_async.gateway.models import (
@@ -61,6 +62,7 @@ class Routes:
         self,
         *,
         keys: APIKeys,
+        billing: Billing,
         engine: Engine,
         models: ModelRegistry,
         store: Store,
@@ -71,6 +73,7 @@ class Routes:
         settings: GatewaySettings,
     ) -> None:
         self._keys = keys
+        self._billing = billing
         self._engine = engine
         self._store = store
         self._streams = streams
@@ -118,7 +121,8 @@ class Routes:
         generation = as_conversation(asked)
         if CHANGE_GENERATION in request:
             generation = request[CHANGE_GENERATION](generation)
-        async with self._keys.charge(owner, self._store):
+        cost = self._billing.reserve(generation).credits_reserved
+        async with self._billing.charge(owner, cost, self._store):
             model = self._scripted_model(generation)
             task = await self._engine.submit(generation, owner, model, id_prefix=id_prefix(asked))
         return _json(encode(task))

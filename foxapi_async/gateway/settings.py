@@ -7,9 +7,10 @@ from os import PathLike
 from typing import Final, Literal, TypedDict, cast
 
 from foxapi_async._clock import Clock, LoopClock, is_clock
-from foxapi_async.config import is_finite, is_number, is_whole_number
+from foxapi_async.config import is_whole_number
 from foxapi_async.errors import ConfigError
 from foxapi_async.gateway.faults.rule import FaultRule
+from foxapi_async.gateway.prices import TokenPrice, check_amount, check_price, check_prices
 from foxapi_async.gateway.upstream_settings import Upstream, check_upstreams
 
 LogFormat = Literal["text", "json"]
@@ -26,7 +27,8 @@ class GatewayOptions(TypedDict, total=False):
     """The fields of ``GatewaySettings`` as keywords, all of them optional."""
 
     api_keys: Collection[str] | Mapping[str, float | None]
-    price: float
+    price: float | TokenPrice
+    prices: Mapping[str, float | TokenPrice]
     hosts: Collection[str]
     allow_origins: Collection[str]
     models: Collection[str]
@@ -59,8 +61,11 @@ class GatewaySettings:
     """The accepted API keys. Without any, every token that is not empty is accepted. A mapping
     gives the credits of each key, ``None`` for unlimited ones. A key cannot see the tasks of
     another key."""
-    price: float = 1.0
-    """The credits that an accepted generation costs. A key with fewer credits left gets a 402."""
+    price: float | TokenPrice = 1.0
+    """The credits of an accepted generation, or a ``TokenPrice``. A key with fewer credits left
+    gets a 402."""
+    prices: Mapping[str, float | TokenPrice] = field(default_factory=dict)
+    """The prices of single models, in place of ``price``."""
     hosts: Collection[str] = ()
     """Host names, beside localhost, that requests over the loopback interface may use."""
     allow_origins: Collection[str] = ()
@@ -118,8 +123,10 @@ class GatewaySettings:
         object.__setattr__(self, "upstreams", check_upstreams(self.upstreams))
         object.__setattr__(self, "local_names", _texts("local_names", self.local_names))
         object.__setattr__(self, "faults", _rules(self.faults))
-        for name in ("queue_delay", "token_delay", "retention", "task_retention", "price"):
+        for name in ("queue_delay", "token_delay", "retention", "task_retention"):
             _check_number(name, getattr(self, name))
+        check_price("GatewaySettings.price", self.price)
+        object.__setattr__(self, "prices", check_prices("GatewaySettings.prices", self.prices))
         if self.thinking_delay is not None:
             _check_number("thinking_delay", self.thinking_delay)
         if self.log not in (None, "text", "json"):
@@ -238,10 +245,7 @@ def _check_local(local: object, names: Collection[str]) -> None:
 
 
 def _check_number(name: str, value: object) -> None:
-    if not is_number(value):
-        raise _bad(name, "a number", value)
-    if not is_finite(value) or value < 0:
-        raise _bad(name, "finite and not negative", value)
+    check_amount(f"GatewaySettings.{name}", value)
 
 
 def _bad(name: str, wanted: str, value: object) -> ConfigError:

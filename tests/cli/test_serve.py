@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from foxapi_async.cli.serve import parse_key
+from foxapi_async.cli.serve import parse_key, parse_price
 from foxapi_async.gateway import Gateway
 
 Spawn = Callable[..., subprocess.Popen[str]]
@@ -183,6 +183,53 @@ async def test_credits_that_are_no_count_are_refused(foxapi: Any, text: str) -> 
     assert done.code == 2
     assert "credits as a whole number" in done.err
     assert "own-secret" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0.5", ("", 0.5)),
+        ("2", ("", 2.0)),
+        ("gpt-5.5=2", ("gpt-5.5", 2.0)),
+        ("a=b=.25", ("a=b", 0.25)),
+        ("0", ("", 0.0)),
+    ],
+)
+def test_prices_are_parsed(text: str, expected: tuple[str, float]) -> None:
+    """The price is the number after the last ``=``; the rest is the model."""
+    assert parse_price(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "gpt-5.5", "gpt-5.5=", "=2", "gpt-5.5=nan", "1e9"])
+async def test_a_price_that_is_no_number_is_refused(foxapi: Any, text: str) -> None:
+    """A price that is not a plain number of credits is an error that shows how to write one."""
+    done = await foxapi("serve", "--port", "0", f"--price={text}")
+    assert done.code == 2
+    assert "write a number of credits" in done.err
+
+
+async def test_a_price_of_an_unknown_model_is_refused(foxapi: Any) -> None:
+    """A price of a model that the gateway does not have is an error that names its models."""
+    done = await foxapi("serve", "--port", "0", "--price", "gpt-9=2")
+    assert done.code == 2
+    assert "'gpt-9' is no model of this gateway" in done.err
+    assert "gpt-5.5" in done.err
+
+
+@only_posix
+def test_serve_charges_by_its_prices(spawn: Spawn) -> None:
+    """``--price`` sets the price of all models, and ``MODEL=CREDITS`` that of one."""
+    prices = ("--price", "0.5", "--price", "gpt-5.5=2", "--api-key", "sk-own=2")
+    with spawn("serve", "--port", "0", "--json", *prices) as process:
+        assert process.stdout is not None
+        caller = Caller(json.loads(process.stdout.readline())["url"], "sk-own")
+        listed = caller.call("GET", "/api/pricing")[1]["data"]
+        found = {item["model_name"]: item["model_price"] for item in listed}
+        assert (found["gpt-5.5"], found["gpt-5.4"]) == (2, 0.5)
+        status, task = caller.call("POST", "/v1/llm/generations", HELLO)
+        assert (status, task["usage"]) == (200, {"credits_reserved": 2.0})
+        assert caller.call("POST", "/v1/llm/generations", HELLO)[0] == 402
+        process.terminate()
 
 
 @only_posix

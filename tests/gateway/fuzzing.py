@@ -85,6 +85,7 @@ _BODIES: Final[tuple[dict[str, Any], ...]] = (
 _PATHS: Final = (
     *("/v1/tasks/task-llm-1-abcdefgh", "/v1/tasks/x?sync_upstream=true", "/healthz", "/nothing"),
     *(f"{SUBMIT}/task-llm-1-abcdefgh/stream?offset=3", "/v1/configs/llm_generations_models"),
+    *("/api/pricing", "/api/usage/token/", "/dashboard/billing/usage"),
     *("/_gateway/stats", "/_gateway/clock", "/_gateway/faults", SUBMIT),
 )
 

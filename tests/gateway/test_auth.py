@@ -68,11 +68,11 @@ async def test_concurrent_submits_do_not_overdraw(serve: "Serve") -> None:
 
 def test_an_owner_does_not_reveal_its_key() -> None:
     """The owner that stores use for a key does not contain the key, and is unique to it."""
-    keys = APIKeys({"sk-one": None, "sk-two": None}, price=1)
+    keys = APIKeys({"sk-one": None, "sk-two": None})
     one, two = keys.authenticate("Bearer sk-one"), keys.authenticate("Bearer sk-two")
     assert one != two
     assert "sk-one" not in one
-    assert APIKeys({}, price=1).authenticate("Bearer whatever") == ANONYMOUS
+    assert APIKeys({}).authenticate("Bearer whatever") == ANONYMOUS
     with pytest.raises(APIError):
         keys.authenticate("Bearer sk-three")
 

@@ -16,12 +16,13 @@ from foxapi_async._clock import ManualClock, settle
 from foxapi_async._sql.sqlite import read_pragma
 from foxapi_async._sql.worker import THREAD_NAME
 from foxapi_async._wire.request import GenerationRequest, Message
-from foxapi_async._wire.task import Status, StreamRef, UnifiedTask
+from foxapi_async._wire.task import Status, StreamRef
 from foxapi_async.errors import ConfigError
 from foxapi_async.gateway import Gateway, make_app
 from foxapi_async.gateway.api_errors import APIError
 from foxapi_async.gateway.engine import Engine
 from foxapi_async.gateway.models import make_models
+from foxapi_async.gateway.response_structs import UnifiedTask
 from foxapi_async.gateway.settings import GatewaySettings
 from foxapi_async.gateway.stats import GatewayStats
 from foxapi_async.gateway.store import SqlStore, make_store
@@ -198,7 +199,7 @@ def other_version(data: Path) -> None:
     ("write", "reason"),
     [
         (foreign, "another program"),
-        (other_version, "schema is number 99, this one's is 1"),
+        (other_version, "schema is number 99, this one's is 2"),
         (lambda data: data.write_text("dear diary, " * 100), "no data file"),
         (lambda data: data.write_text("x"), "was cut off"),
         (lambda data: data.mkdir(), "is a folder"),

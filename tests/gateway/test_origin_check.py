@@ -99,7 +99,7 @@ async def test_other_machines_may_use_any_host_name() -> None:
             headers = {"Host": host, "Authorization": "Bearer sk-one"}
             async with http.get(url, headers=headers) as response:
                 assert response.status == status
-    away = OriginCheck(APIKeys({"sk-one": None}, price=1))
+    away = OriginCheck(APIKeys({"sk-one": None}))
     away.check(request_from("198.51.100.7", Host="elsewhere.example"))
     with pytest.raises(APIError):
         away.check_admin(request_from("198.51.100.7", peer="203.0.113.9"))

@@ -13,10 +13,11 @@ import pytest
 from foxapi_async._catalog import check
 from foxapi_async._clock import ManualClock
 from foxapi_async._wire.request import GenerationRequest, Message, request_decoder
-from foxapi_async._wire.task import Status, UnifiedTask
+from foxapi_async._wire.task import Status
 from foxapi_async.gateway.models.schema_merge import UnsatisfiableError
 from foxapi_async.gateway.models.schema_values import generate
 from foxapi_async.gateway.request_validation import MAX_DEPTH, MAX_VALUES
+from foxapi_async.gateway.response_structs import UnifiedTask
 from foxapi_async.gateway.store import SqlStore, UnstorableError
 
 if TYPE_CHECKING:

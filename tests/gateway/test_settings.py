@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from foxapi_async.errors import ConfigError
-from foxapi_async.gateway import GatewaySettings, make_app
+from foxapi_async.gateway import GatewaySettings, TokenPrice, make_app
 from foxapi_async.gateway.settings import GatewayOptions
 
 
@@ -30,6 +30,14 @@ def test_options_are_the_settings() -> None:
         ("body_limit", 1.5),
         ("seed", "7"),
         ("seed", True),
+        ("price", -1),
+        ("price", "0.5"),
+        ("price", {"gpt-5.5": 1}),
+        ("prices", 1.0),
+        ("prices", {"gpt-5.5": None}),
+        ("prices", {"gpt-5.5": float("nan")}),
+        ("prices", {5: 1.0}),
+        ("prices", {"gpt-9": 1.0}),
         ("api_keys", "sk-one"),
         ("api_keys", 5),
         ("api_keys", [""]),
@@ -48,6 +56,21 @@ def test_a_bad_setting_is_named(name: str, value: Any) -> None:
     options: Any = {name: value}
     with pytest.raises(ConfigError, match=rf"GatewaySettings\.{name}"):
         make_app(**options)
+
+
+@pytest.mark.parametrize(
+    ("values", "member"),
+    [
+        ({"prompt": -1, "completion": 1}, "prompt"),
+        ({"prompt": 0, "completion": 1}, "prompt"),
+        ({"prompt": 1, "completion": float("inf")}, "completion"),
+        ({"prompt": 1, "completion": "1"}, "completion"),
+    ],
+)
+def test_a_bad_token_price_is_named(values: dict[str, Any], member: str) -> None:
+    """A wrong price of tokens is an error that names the member."""
+    with pytest.raises(ConfigError, match=rf"TokenPrice\.{member}"):
+        TokenPrice(**values)
 
 
 def test_keys_are_not_shown() -> None:

@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from foxapi_async._clock import ManualClock
 from foxapi_async._wire.request import GenerationRequest, Message
-from foxapi_async._wire.task import Status, StreamRef, UnifiedTask
+from foxapi_async._wire.task import Status, StreamRef
+from foxapi_async.gateway.response_structs import TaskUsage, UnifiedTask
 from foxapi_async.gateway.store import MemoryStore, SqlStore, Store
 from foxapi_async.gateway.store.schema import MOST_CHUNKS
 
@@ -29,7 +30,8 @@ Seen = dict[tuple[str, str], tuple[bytes | None, tuple[list[bytes], bytes] | Non
 def new_task(task_id: str, *, stream: bool = True) -> UnifiedTask:
     """Build a new task."""
     url = StreamRef(url=f"/{task_id}") if stream else None
-    return UnifiedTask(id=task_id, status=Status.PENDING, stream=url)
+    usage = TaskUsage(credits_reserved=0.5)
+    return UnifiedTask(id=task_id, status=Status.PENDING, stream=url, usage=usage)
 
 
 @pytest.fixture(params=["memory", "file"])
@@ -55,14 +57,14 @@ async def test_a_task_is_its_owner_s_alone(store: Store) -> None:
     for other in ("bob", ""):
         assert await store.snapshot("a", other) is None
         assert await store.log("a", other) is None
-    assert [await store.spent(name) for name in ("ann", "bob", "")] == [1, 0, 0]
+    assert [await store.spent(name) for name in ("ann", "bob", "")] == [0.5, 0, 0]
 
 
 async def test_an_id_is_taken_by_one_of_many(store: Store) -> None:
     """Of many tasks that are added with the same id at once, exactly one is stored."""
     adding = [store.add(new_task(name), REQUEST) for name in "abacabad" * 5]
     assert sum(await asyncio.gather(*adding)) == 4
-    assert await store.spent("") == 4
+    assert await store.spent("") == 2
 
 
 async def test_any_number_of_chunks_is_kept_in_its_order(tmp_path: Path) -> None:
@@ -161,12 +163,15 @@ class Pair:
         if task.stream is not None:
             self.frames[task_id] += frames
 
-    async def finish(self, task_id: str) -> None:
-        """End a running task."""
+    async def finish(self, task_id: str, count: int) -> None:
+        """End a running task; with a count, at another price than it has reserved."""
         if task_id not in self.running:
             return
         task = self.running.pop(task_id)
         task = replace(task, status=Status.COMPLETED, progress=100, results=(Raw(b'{"x":1}'),))
+        if count:
+            usage = TaskUsage(credits_reserved=0.5, credits_consumed=0.25 * count)
+            task = replace(task, usage=usage)
         await self.both(lambda store: store.finish(task, b"done"))
 
     async def restart(self) -> None:
@@ -238,7 +243,7 @@ def test_a_file_is_as_good_as_memory(steps: Sequence[Step], cache: int) -> None:
                 elif name == "advance":
                     await pair.advance(task_id, count)
                 elif name == "finish":
-                    await pair.finish(task_id)
+                    await pair.finish(task_id, count)
                 elif name == "wait":
                     await pair.clock.advance(count * 5)
                 else:

@@ -18,7 +18,7 @@ HELLO = [{"role": "user", "content": "hello"}]
 
 
 async def test_a_submit_answers_the_ten_members_of_the_seed(service: "Service") -> None:
-    """The response is exactly the "Task created" of the seed; ``stream`` is null by default."""
+    """The response is the "Task created" of the seed, then the usage; ``stream`` is null."""
     reply = await service.post(model="claude-opus-4-7", messages=HELLO, max_tokens=64)
     assert reply.status == 200
     assert reply.headers["Content-Type"].partition(";")[0] == "application/json"
@@ -36,14 +36,16 @@ async def test_a_submit_answers_the_ten_members_of_the_seed(service: "Service") 
         "stream": None,
         "results": None,
         "error": None,
+        "usage": {"credits_reserved": 1.0},
     }
+    assert [*task][-1] == "usage"
 
 
 async def test_a_streamed_submit_names_its_stream(service: "Service") -> None:
     """With ``stream=true`` the response has the relative path of the stream."""
     task = (await service.post(model="gpt-5.4", messages=HELLO, stream=True)).json
     assert task["stream"] == {"url": f"/v1/llm/generations/{task['id']}/stream"}
-    assert len(task) == 10
+    assert len(task) == 11
 
 
 async def test_created_is_the_time_of_the_clock(serve: "Serve") -> None:

@@ -36,7 +36,7 @@ async def test_a_task_goes_forward_only(serve: "Serve", *, stream: bool) -> None
 async def test_a_completed_task_holds_one_completion(service: "Service") -> None:
     """``results`` of a completed task is one complete ChatCompletion."""
     task = await service.finished((await service.submit("count 1 to 3"))["id"])
-    assert len(task) == 10
+    assert len(task) == 11
     assert task["error"] is None
     (completion,) = task["results"]
     assert completion == {

@@ -53,7 +53,7 @@ async def committer(
 
 def task(key: int) -> NewTask:
     """Return an item to write."""
-    return NewTask(key, f"task-{key}", "", b"{}", b"{}")
+    return NewTask(key, f"task-{key}", "", b"{}", b"{}", 1.0)
 
 
 async def test_writes_of_one_loop_iteration_share_a_commit(

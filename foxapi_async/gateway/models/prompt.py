@@ -66,7 +66,7 @@ def read_prompt(request: GenerationRequest) -> Prompt:
     media = Counter(block.type for block in asked.blocks if block.type != "text")
     return Prompt(
         text=_text(asked)[:_MAX_CHARACTERS],
-        words=sum(count_tokens(_text(message)) for message in request.messages),
+        words=count_prompt_tokens(request),
         media=dict(media),
         tool_result=_text(last)[:_MAX_CHARACTERS] if last.role == "tool" else None,
     )
@@ -92,6 +92,11 @@ def split_tokens(text: str) -> tuple[str, ...]:
 def count_tokens(text: str) -> int:
     """Return the number of words of ``text``."""
     return len(text.split())
+
+
+def count_prompt_tokens(request: GenerationRequest) -> int:
+    """Return the number of words of all messages."""
+    return sum(count_tokens(_text(message)) for message in request.messages)
 
 
 def cut_at_stop(text: str, stops: Sequence[str]) -> str:

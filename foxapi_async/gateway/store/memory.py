@@ -1,13 +1,13 @@
 """Tasks that are lost with the process."""
 
-from collections import Counter, deque
+from collections import defaultdict, deque
 from collections.abc import Sequence
 
 from foxapi_async._clock import Clock
 from foxapi_async._wire.base import encode
 from foxapi_async._wire.request import GenerationRequest
-from foxapi_async._wire.task import UnifiedTask
 from foxapi_async.gateway.chunk_log import ChunkLog
+from foxapi_async.gateway.response_structs import UnifiedTask
 from foxapi_async.gateway.store.protocol import Restored
 from foxapi_async.gateway.store.stored_task import StoredTask
 
@@ -20,7 +20,7 @@ class MemoryStore:
         self._retention = retention
         self._task_retention = task_retention
         self._tasks: dict[str, StoredTask] = {}
-        self._spent: Counter[str] = Counter()
+        self._spent: defaultdict[str, float] = defaultdict(float)
         # Each retention has one length, so tasks expire in the order in which they end.
         self._finished_logs: deque[tuple[float, str]] = deque()
         self._finished_tasks: deque[tuple[float, str]] = deque()
@@ -36,7 +36,7 @@ class MemoryStore:
         if task.id in self._tasks:
             return False
         self._tasks[task.id] = StoredTask(task, owner=owner)
-        self._spent[owner] += 1
+        self._spent[owner] += task.credits
         return True
 
     async def advance(self, task: UnifiedTask, frames: Sequence[bytes] = ()) -> None:
@@ -49,6 +49,7 @@ class MemoryStore:
     async def finish(self, task: UnifiedTask, closing: bytes) -> None:
         """Replace the snapshot by the last one and end the log."""
         stored = self._tasks[task.id]
+        self._spent[stored.owner] += stored.settle(task)
         now = self._clock.time()
         stored.finish(encode(task), ended=now, closing=closing)
         self._finished_tasks.append((now + self._task_retention, task.id))
@@ -65,9 +66,9 @@ class MemoryStore:
         stored = self._find(task_id, owner)
         return stored.log if stored is not None else None
 
-    async def spent(self, owner: str) -> int:
-        """Return how many tasks the owner has made."""
-        return self._spent[owner]
+    async def spent(self, owner: str) -> float:
+        """Return the credits of the tasks of an owner."""
+        return self._spent.get(owner, 0.0)
 
     def close_readers(self) -> None:
         """End the logs of running tasks: their readers get no more chunks."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from foxapi_async._wire.request import GenerationRequest
-from foxapi_async._wire.task import UnifiedTask
+from foxapi_async.gateway.response_structs import UnifiedTask
 
 
 class StoreError(Exception):
@@ -83,8 +83,8 @@ class Store(Protocol):
         """Return the chunks; ``None`` if the owner has no such task, or it has no stream now."""
         ...
 
-    async def spent(self, owner: str) -> int:
-        """Return how many tasks the owner has made, the expired ones included."""
+    async def spent(self, owner: str) -> float:
+        """Return the credits of the tasks of an owner, the expired ones included."""
         ...
 
     def close_readers(self) -> None:

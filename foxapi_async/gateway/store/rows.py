@@ -1,7 +1,6 @@
 """Rows of a data file as plain values: only the thread of the database knows SQL."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 ChunkRow = tuple[int, int, int, bytes]
@@ -16,6 +15,7 @@ class NewTask(NamedTuple):
     owner: str
     answer: bytes
     request: bytes
+    credits: float
 
 
 class Snapshot(NamedTuple):
@@ -25,6 +25,8 @@ class Snapshot(NamedTuple):
     answer: bytes
     ended: float | None = None
     closing: bytes | None = None
+    credits: float | None = None
+    """What the task has cost; ``None`` leaves the stored value."""
 
 
 class TaskChange(NamedTuple):
@@ -61,7 +63,7 @@ class StoredState(NamedTuple):
     """The number of earlier runs of the gateway."""
     last_key: int
     """The highest key in use."""
-    spent: Counter[str]
-    """The number of tasks of each owner, the expired ones included."""
+    spent: Mapping[str, float]
+    """The credits of the tasks of each owner, the expired ones included."""
     unfinished: Sequence[UnfinishedRow]
     """The tasks that have not ended, oldest first."""

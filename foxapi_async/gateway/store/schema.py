@@ -27,7 +27,7 @@ from sqlalchemy.types import NullType
 
 # The mark of this program in the header of the file: "FoxA".
 APPLICATION: Final = 0x466F7841
-VERSION: Final = 1
+VERSION: Final = 2
 
 METADATA: Final = MetaData()
 
@@ -39,6 +39,8 @@ _task = Table(
     Column("owner", Text, nullable=False),
     # The newest snapshot as JSON. While chunks are written, the last of them has the progress.
     Column("answer", LargeBinary, nullable=False),
+    # What the task costs, now or in the end.
+    Column("credits", Float, nullable=False),
     # What a restart resumes the task with; null once the task has ended.
     Column("request", LargeBinary),
     # Unix seconds; null while the task runs.
@@ -61,12 +63,12 @@ _chunk = Table(
     sqlite_with_rowid=False,
 )
 
-# Counts of deleted tasks, which are charged to their owners all the same.
+# The credits of deleted tasks, which are charged to their owners all the same.
 _spent = Table(
     "spent",
     METADATA,
     Column("owner", Text, primary_key=True),
-    Column("tasks", Integer, nullable=False),
+    Column("credits", Float, nullable=False),
     sqlite_with_rowid=False,
 )
 _run = Table("run", METADATA, Column("number", Integer, primary_key=True))
@@ -90,6 +92,7 @@ UPDATE_TASK: Final = (
         answer=bindparam("new_answer"),
         ended=bindparam("new_ended", type_=Float()),
         closing=bindparam("new_closing"),
+        credits=func.coalesce(bindparam("new_credits", type_=Float()), _task.c.credits),
         request=case(
             (bindparam("new_ended", type_=Float()).is_not(None), null()), else_=_task.c.request
         ),
@@ -132,16 +135,18 @@ CHUNKS_OF: Final = (
     .order_by(_chunk.c.number)
 )
 SPENT: Final = (
-    select(_task.c.owner, func.count())
+    select(_task.c.owner, func.total(_task.c.credits))
     .group_by(_task.c.owner)
-    .union_all(select(_spent.c.owner, _spent.c.tasks))
+    .union_all(select(_spent.c.owner, _spent.c.credits))
 )
 
 _before = bindparam("before", type_=Float())
 EXPIRED_LOGS: Final = select(_task.c.key).where(
     _task.c.closing.is_not(None), _task.c.ended <= _before
 )
-EXPIRED_TASKS: Final = select(_task.c.key, _task.c.owner).where(_task.c.ended <= _before)
+EXPIRED_TASKS: Final = select(_task.c.key, _task.c.owner, _task.c.credits).where(
+    _task.c.ended <= _before
+)
 DELETE_CHUNKS: Final = delete(_chunk).where(_chunk.c.task == bindparam("of_task"))
 DELETE_LOG: Final = update(_task).where(_task.c.key == bindparam("of_task")).values(closing=null())
 DELETE_TASK: Final = delete(_task).where(_task.c.key == bindparam("of_task"))
@@ -149,5 +154,5 @@ ADD_SPENT: Final = insert(_spent)
 INCREASE_SPENT: Final = (
     update(_spent)
     .where(_spent.c.owner == bindparam("of_owner"))
-    .values(tasks=_spent.c.tasks + bindparam("more"))
+    .values(credits=_spent.c.credits + bindparam("more", type_=Float()))
 )

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,8 +17,9 @@ from foxapi_async._sql import DatabaseThread, GroupCommitter
 from foxapi_async._wire.base import encode
 from foxapi_async._wire.paths import stream_path
 from foxapi_async._wire.request import GenerationRequest, request_decoder
-from foxapi_async._wire.task import Status, StreamRef, UnifiedTask
+from foxapi_async._wire.task import Status, StreamRef
 from foxapi_async.errors import ConfigError
+from foxapi_async.gateway.response_structs import UnifiedTask
 from foxapi_async.gateway.store.protocol import (
     Log,
     Restored,
@@ -86,7 +87,7 @@ class SqlStore:
         self._running: dict[str, StoredTask] = {}
         self._recent = LRUCache(cache)
         self._read_logs: WeakSet[StoredLog] = WeakSet()
-        self._spent: Counter[str] = Counter()
+        self._spent: defaultdict[str, float] = defaultdict(float)
         self._last_key = 0
         self._next_purge = 0.0
         self._purging: asyncio.Task[None] | None = None
@@ -117,7 +118,7 @@ class SqlStore:
         except (StoreError, UnstorableError) as error:
             raise ConfigError(str(error)) from None
         self._last_key = state.last_key
-        self._spent = state.spent
+        self._spent.update(state.spent)
         unfinished = [await self._restore(committer, row) for row in state.unfinished]
         return Restored(state.runs, unfinished)
 
@@ -144,11 +145,11 @@ class SqlStore:
         self._purge()
         self._last_key += 1
         stored = StoredTask(task, owner=owner, key=self._last_key)
-        new = NewTask(stored.key, task.id, owner, stored.json, encode(request))
+        new = NewTask(stored.key, task.id, owner, stored.json, encode(request), task.credits)
         if not await self._committer.write(new):
             return False
         self._running[task.id] = stored
-        self._spent[owner] += 1
+        self._spent[owner] += task.credits
         return True
 
     async def advance(self, task: UnifiedTask, frames: Sequence[bytes] = ()) -> None:
@@ -174,8 +175,11 @@ class SqlStore:
         now = self._clock.unix()
         json = encode(task)
         stored_closing = closing if stored.log is not None else None
-        snapshot = Snapshot(stored.key, json, ended=now, closing=stored_closing)
+        more = stored.settle(task)
+        cost = task.credits if more else None
+        snapshot = Snapshot(stored.key, json, now, stored_closing, cost)
         await self._committer.write(TaskChange(snapshot))
+        self._spent[stored.owner] += more
         stored.finish(json, ended=now, closing=closing)
         del self._running[task.id]
         self._recent.put(task.id, stored)
@@ -206,9 +210,9 @@ class SqlStore:
         """Return the next stored chunks of an ended task from number ``first`` on."""
         return await self._committer.run(lambda tables: tables.page(key, first, first + _PAGE))
 
-    async def spent(self, owner: str) -> int:
-        """Return how many tasks the owner has made."""
-        return self._spent[owner]
+    async def spent(self, owner: str) -> float:
+        """Return the credits of the tasks of an owner."""
+        return self._spent.get(owner, 0.0)
 
     def close_readers(self) -> None:
         """End the logs of running tasks: their readers get no more chunks."""
@@ -273,7 +277,7 @@ def _deleting_logs(keys: Sequence[int]) -> "Callable[[TaskTables], None]":
     return lambda tables: tables.delete_logs(keys)
 
 
-def _deleting_tasks(tasks: Sequence[tuple[int, str]]) -> "Callable[[TaskTables], None]":
+def _deleting_tasks(tasks: Sequence[tuple[int, str, float]]) -> "Callable[[TaskTables], None]":
     return lambda tables: tables.delete_tasks(tasks)
 
 

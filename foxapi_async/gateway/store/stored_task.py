@@ -4,8 +4,8 @@ from collections import OrderedDict
 from typing import Final
 
 from foxapi_async._wire.base import encode
-from foxapi_async._wire.task import UnifiedTask
 from foxapi_async.gateway.chunk_log import ChunkLog
+from foxapi_async.gateway.response_structs import UnifiedTask
 
 # Bytes that a Python object takes beside its content.
 _OVERHEAD: Final = 64
@@ -34,6 +34,10 @@ class StoredTask:
         if self._json is None:
             self._json = encode(self.task)
         return self._json
+
+    def settle(self, task: UnifiedTask) -> float:
+        """Return the credits that ``task``, the last snapshot, costs more than this one."""
+        return task.credits - self.task.credits if self.task is not None else 0.0
 
     def advance(self, task: UnifiedTask) -> None:
         """Replace the snapshot."""

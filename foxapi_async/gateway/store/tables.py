@@ -1,6 +1,6 @@
 """The open data file of a gateway. Everything here runs in the thread of the database."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
 from pathlib import Path
@@ -152,6 +152,7 @@ class TaskTables:
                     "new_answer": snapshot.answer,
                     "new_ended": snapshot.ended,
                     "new_closing": snapshot.closing,
+                    "new_credits": snapshot.credits,
                 }
                 for snapshot in snapshots
             ]
@@ -161,9 +162,9 @@ class TaskTables:
         """Count this run of the gateway, and return what the earlier ones have left."""
         runs = self.connection.scalar(schema.COUNT_RUNS) or 0
         self.connection.execute(schema.ADD_RUN, {"number": runs + 1})
-        spent: Counter[str] = Counter()
-        for owner, tasks in self._rows(schema.SPENT):
-            spent[owner] += tasks
+        spent: defaultdict[str, float] = defaultdict(float)
+        for owner, cost in self._rows(schema.SPENT):
+            spent[owner] += cost
         return StoredState(
             runs=runs,
             last_key=self.connection.scalar(schema.LAST_KEY) or 0,
@@ -188,9 +189,9 @@ class TaskTables:
         """Return the keys of the tasks that ended by then and still have chunks."""
         return [key for (key,) in self._rows(schema.EXPIRED_LOGS, before=before)]
 
-    def expired_tasks(self, before: float) -> Sequence[tuple[int, str]]:
-        """Return the key and the owner of each task that ended by then."""
-        return [(key, owner) for key, owner in self._rows(schema.EXPIRED_TASKS, before=before)]
+    def expired_tasks(self, before: float) -> Sequence[tuple[int, str, float]]:
+        """Return the key, the owner and the credits of each task that ended by then."""
+        return [tuple(row) for row in self._rows(schema.EXPIRED_TASKS, before=before)]
 
     def delete_logs(self, keys: Collection[int]) -> None:
         """Delete the chunks of these tasks."""
@@ -198,15 +199,18 @@ class TaskTables:
         self.connection.execute(schema.DELETE_CHUNKS, values)
         self.connection.execute(schema.DELETE_LOG, values)
 
-    def delete_tasks(self, tasks: Collection[tuple[int, str]]) -> None:
+    def delete_tasks(self, tasks: Collection[tuple[int, str, float]]) -> None:
         """Delete tasks and their chunks; their owners have spent them all the same."""
-        values = [{"of_task": key} for key, _ in tasks]
+        values = [{"of_task": key} for key, _, _ in tasks]
         self.connection.execute(schema.DELETE_CHUNKS, values)
         self.connection.execute(schema.DELETE_TASK, values)
-        for owner, count in Counter(owner for _, owner in tasks).items():
-            more = {"of_owner": owner, "more": count}
+        spent: defaultdict[str, float] = defaultdict(float)
+        for _, owner, cost in tasks:
+            spent[owner] += cost
+        for owner, cost in spent.items():
+            more = {"of_owner": owner, "more": cost}
             if not self.connection.execute(schema.INCREASE_SPENT, more).rowcount:
-                self.connection.execute(schema.ADD_SPENT, {"owner": owner, "tasks": count})
+                self.connection.execute(schema.ADD_SPENT, {"owner": owner, "credits": cost})
 
     def _rows(self, statement: Any, **values: object) -> Sequence[Any]:
         return self.connection.execute(statement, values).all()
