@@ -5,6 +5,7 @@ value of each member that it changes, and damage to other members still shows.
 """
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final
 from zlib import crc32
 
@@ -39,7 +40,8 @@ def reseal(seal: object, *changes: Any) -> int | None:
     if not isinstance(seal, int):
         return None
     for name, old, new in zip(changes[::3], changes[1::3], changes[2::3], strict=True):
-        seal ^= _sum(name, old) ^ _sum(name, new)
+        if old != new:
+            seal ^= _sum(name, old) ^ _sum(name, new)
     return seal
 
 
@@ -60,4 +62,9 @@ def _sum(name: str, value: object) -> int:
         # SQLite stores a truth as a number, and a whole number in a column of floats as a float.
         value = repr(float(value))
     data = value.encode(errors="surrogatepass") if isinstance(value, str) else value
-    return crc32(data if isinstance(data, bytes) else b"?", crc32(name.encode()))
+    return crc32(data if isinstance(data, bytes) else b"?", _name_sum(name))
+
+
+@cache
+def _name_sum(name: str) -> int:
+    return crc32(name.encode())
