@@ -403,6 +403,12 @@ class TaskLostError(TaskError):
     """The state of the task cannot be read."""
 
     advice = "See .fault, then await the handle again or find the task later by .task_id."
+    partial: str = ""
+    """The text that was delivered, if its stream was read in this session."""
+    completion: ChatCompletion | None = None
+    """The completion of the delivered chunks, or ``None``."""
+    cursor: str | None = None
+    """The position after the delivered chunks, or ``None``: ``handle.stream(resume=cursor)``."""
 
 
 class EmptyResultError(TaskError):

@@ -12,7 +12,12 @@ from foxapi_async._transport import Account, excerpt
 from foxapi_async._wire.completion import ChatCompletion, decode_completion
 from foxapi_async._wire.results import decode_media
 from foxapi_async._wire.task import Task
-from foxapi_async.errors import FoxAPIError, InvalidResponseError, StreamInterruptedError
+from foxapi_async.errors import (
+    FoxAPIError,
+    InvalidResponseError,
+    StreamInterruptedError,
+    TaskLostError,
+)
 
 Kind = Literal["llm", "image", "video", "audio", "document"]
 """The kind of a task, which decides the type of its result."""
@@ -289,6 +294,11 @@ class TaskRecord:
             return ()
         first = (self._listener, self._context)
         return (first, *self._other_listeners.items()) if self._other_listeners else (first,)
+
+
+def add_delivered(lost: TaskLostError, cut: StreamInterruptedError) -> None:
+    """Add what the stream of a lost task delivered before it was cut."""
+    lost.partial, lost.completion, lost.cursor = cut.partial, cut.completion, cut.cursor
 
 
 def _undecodable(account: Account | None, task: Task, error: DecodeError) -> InvalidResponseError:

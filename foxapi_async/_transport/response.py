@@ -158,8 +158,16 @@ def decode(decoder: Decoder[S], response: HTTPResponse) -> S:
         return decoded
     # Raised out here: the decoder's error may quote the body, so it must not be the context.
     what = "an empty body" if not response.body else _describe(response.body)
+    if (said := _reason_in(response.body)) is not None:
+        reason = f"{reason}; it says: {said}"
     reason = response.account.redact(reason)[:EXCERPT_LENGTH]
     raise invalid_response(response, f"answered {response.status} with {what}: {reason}")
+
+
+def _reason_in(body: bytes) -> str | None:
+    """Return the error in a body that should not have one, or ``None``."""
+    error, _ = decode_error(body)
+    return None if error is None else error.message or error.code
 
 
 def excerpt(account: "Account", body: bytes) -> str:

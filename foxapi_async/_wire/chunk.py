@@ -1,6 +1,8 @@
 """The chunks of a stream, and the two events that end it (contract §5.2, §6)."""
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+from msgspec import Meta
 
 from foxapi_async._wire.base import Decoder, ResponseStruct, coerces
 from foxapi_async._wire.completion import Usage, coerce_function, coerce_message
@@ -55,7 +57,7 @@ coerces(DeltaMessage)(coerce_message)
 class DeltaChoice(ResponseStruct, frozen=True, kw_only=True, gc=False):
     """One choice of a chunk."""
 
-    index: int = 0
+    index: Annotated[int, Meta(ge=0)] = 0
     """The number of the choice, from 0."""
     delta: DeltaMessage | None = None
     """What is added to the choice."""

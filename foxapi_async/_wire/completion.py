@@ -1,10 +1,10 @@
 """The completion of a language model, ``results[0]`` of its task (contract §5.1)."""
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from msgspec import UNSET, DecodeError, Raw, Struct, field
+from msgspec import UNSET, DecodeError, Meta, Raw, Struct, field
 from msgspec.structs import replace
 
 from foxapi_async._wire.base import (
@@ -132,7 +132,7 @@ def coerce_message(name: str, value: Any) -> Any:
 class Choice(ResponseStruct, frozen=True, kw_only=True, gc=False):
     """One of the ``n`` answers."""
 
-    index: int = 0
+    index: Annotated[int, Meta(ge=0)] = 0
     """The number of the choice, from 0."""
     message: CompletionMessage = CompletionMessage()
     """The message of the model."""

@@ -145,6 +145,8 @@ def _convert_other(value: object) -> Jsonable:
         return to_jsonable(cast("Any", value).tolist())
     if isinstance(value, _UNSUPPORTED):
         raise _not_json(cast("object", value))
+    if getattr(type(value), "__pydantic_root_model__", False):
+        return to_jsonable(cast("Any", value).root)
     members = _members(value)
     if members is not None:
         return _object(members)

@@ -210,6 +210,10 @@ def test_subclasses_enums_and_scalars_are_what_they_are() -> None:
     }
 
 
+class Conversation(pydantic.RootModel[list[dict[str, str]]]):
+    """A pydantic model that is a list."""
+
+
 class PydanticMessage(pydantic.BaseModel):
     """A message with an optional member."""
 
@@ -277,6 +281,18 @@ def test_an_answer_is_a_message_of_the_next_request(said: str, sent: dict[str, A
     expected = [user, {"role": "assistant", **sent}, user]
     assert body(messages=[user, answer.message, user])["messages"] == expected
     assert body(messages=[user, answer.message.to_dict(), user])["messages"] == expected
+
+
+def test_a_root_model_is_its_root() -> None:
+    """A pydantic ``RootModel`` is sent as its root, as the whole conversation or inside it."""
+    user = {"role": "user", "content": "hi"}
+    text = pydantic.RootModel[str]("hi")
+    assert body(messages=Conversation([user]))["messages"] == [user]
+    assert body(messages=[{"role": "user", "content": text}])["messages"] == [user]
+    odd = pydantic.RootModel[list[bytes]]([b"hi"])
+    with pytest.raises(RequestValidationError) as caught:
+        build_request(BASIC | {"messages": [{"role": "user", "content": odd}]})
+    assert caught.value.param == "messages[0].content[0]"
 
 
 def test_bytes_in_a_model_are_bytes() -> None:

@@ -1,6 +1,7 @@
 """Text that neither a count nor the stored result proves whole is an error, never a result."""
 
 import asyncio
+import pickle
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import web
 
-from foxapi_async import FoxSession, LLMHandle, StreamInterruptedError, StreamPolicy
+from foxapi_async import FoxSession, LLMHandle, StreamInterruptedError, StreamPolicy, TaskLostError
 from foxapi_async._protocol.sse import encode_event
 from foxapi_async.gateway import Gateway
 from foxapi_async.testing import ManualClock
@@ -77,6 +78,39 @@ async def test_a_cut_answer_that_is_not_stored_is_an_error(
     assert error.completion is not None
     assert error.completion.text == "one two"
     assert error.cursor
+
+
+@pytest.mark.parametrize("way", ["loop", "completion", "await", "generate"])
+async def test_the_error_of_a_lost_task_has_what_its_stream_delivered(
+    session_on_scripted: FoxSession,
+    scripted_service: "ScriptedService",
+    clock: ManualClock,
+    way: str,
+) -> None:
+    """A cut stream of a task that the service does not know any more loses no delivered text."""
+    scripted_service.script.append(scripted_service.cut_after("one", " two"))
+    scripted_service.stream_status = 404
+    scripted_service.poll_statuses.extend([404] * 1000)
+    fox = session_on_scripted
+    if way == "generate":
+        doing = asyncio.ensure_future(fox.llm.generate(model="kimi-k2.6", messages="count"))
+    else:
+        handle = await submit(fox)
+        ways: dict[str, Callable[[LLMHandle], Awaitable[Any]]] = {
+            "loop": text_of,
+            "completion": completion_of,
+            "await": LLMHandle.result,
+        }
+        doing = asyncio.ensure_future(ways[way](handle))
+    await scripted_service.wait_until(doing.done, clock)
+    error = doing.exception()
+    assert isinstance(error, TaskLostError)
+    assert error.partial == "one two"
+    assert error.completion is not None
+    assert error.completion.text == "one two"
+    assert error.cursor
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.partial, again.cursor) == (error.partial, error.cursor)
 
 
 async def test_every_later_wait_raises_until_the_stream_is_read_whole(

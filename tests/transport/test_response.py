@@ -119,6 +119,29 @@ def test_status_error_facts_are_kept() -> None:
     assert error.enveloped
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"message": "out of credits"}},
+        {"error": "out of credits"},
+        {"success": False, "message": "out of credits"},
+        "out of credits",
+    ],
+)
+def test_the_reason_in_a_2xx_is_in_its_error(body: object) -> None:
+    """A 2xx that has an error in place of a task raises with the reason that the error gives."""
+    with pytest.raises(errors.InvalidResponseError, match="it says: out of credits"):
+        decode(task_decoder, answered(200, body))
+
+
+def test_a_key_in_the_reason_of_a_2xx_is_masked() -> None:
+    """An API key that the reason in a 2xx repeats is masked before the text is cut."""
+    for before in range(300, 400):
+        with pytest.raises(errors.InvalidResponseError) as caught:
+            decode(task_decoder, answered(200, {"error": "x" * before + KEY}))
+        assert KEY[:8] not in str(caught.value)
+
+
 def test_the_request_id_may_hide_in_the_message() -> None:
     """Without the header, the id is read from the message (contract Q5)."""
     body = {"error": {"message": "no channel (request_id: 2026-abc_1)", "type": "t"}}

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 from msgspec.structs import replace
 
+from foxapi_async._protocol.accumulator import Accumulator
 from foxapi_async._wire.base import encode
 from foxapi_async._wire.chunk import delta_decoder
 from foxapi_async._wire.completion import decode_completion, encode_completion, with_origin
@@ -118,6 +119,22 @@ def test_choices_without_an_index_are_numbered() -> None:
     two = b'{"choices":[{"index":null,"message":{"content":"a"}},{"message":{"content":"b"}}]}'
     completion = decode_completion(Raw(two))
     assert [(one.index, one.message.content) for one in completion.choices] == [(0, "a"), (1, "b")]
+
+
+def test_a_negative_index_is_no_index() -> None:
+    """A choice with a negative index is the first one, stored or streamed."""
+    stored = b'{"choices":[{"index":-1,"message":{"content":"a"}}]}'
+    assert decode_completion(Raw(stored)).choices[0].index == 0
+    chunks = [
+        delta_decoder.decode(
+            f'{{"choices":[{{"index":{n},"delta":{{"content":"{text}"}}}}]}}'.encode()
+        )
+        for n, text in ((0, "a"), (-1, "b"), (0, "c"))
+    ]
+    accumulator = Accumulator()
+    accumulator.extend(chunks)
+    assert accumulator.text == "".join(delta.text for delta in chunks) == "abc"
+    assert chunks[1].choices[0].extra == {"index": -1}
 
 
 def test_a_task_and_a_chunk_can_be_written_as_json() -> None:

@@ -10,7 +10,7 @@ from enum import Enum, auto
 from typing import Any, ClassVar, Final, Protocol
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from foxapi_async._client.task_record import Kind, TaskRecord
+from foxapi_async._client.task_record import Kind, TaskRecord, add_delivered
 from foxapi_async._protocol.pacing import Pacer, PollContext
 from foxapi_async._protocol.task_status import FailureTracker
 from foxapi_async._transport import Account
@@ -309,13 +309,16 @@ class TrackedTask(TaskRecord):
 
     def lost(self, error: FoxAPIError) -> TaskLostError:
         """Return the error for a task whose state ``error`` keeps unknown."""
-        return TaskLostError(
+        lost = TaskLostError(
             f"the state of task {self.id} is not known: {error}; it may still finish: "
             "await its handle again later",
             task_id=self.id,
             task=self.task,
             fault=error,
         )
+        if self.cut is not None:
+            add_delivered(lost, self.cut)
+        return lost
 
     def closed(self) -> SessionClosedError:
         """Return the error for a wait that ends because the session is closed."""

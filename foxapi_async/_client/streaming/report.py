@@ -3,10 +3,16 @@
 
 from foxapi_async._client.polling.tracked_task import TrackedTask
 from foxapi_async._client.service import Service
+from foxapi_async._client.task_record import add_delivered
 from foxapi_async._protocol.delta_buffer import DeltaBuffer
 from foxapi_async._protocol.reconnect import Disconnect
 from foxapi_async._wire.completion import ChatCompletion
-from foxapi_async.errors import FoxAPIError, StreamInterruptedError, TaskTimeoutError
+from foxapi_async.errors import (
+    FoxAPIError,
+    StreamInterruptedError,
+    TaskLostError,
+    TaskTimeoutError,
+)
 from foxapi_async.hooks import StreamFinished, StreamOpened, StreamResumed
 
 
@@ -47,9 +53,13 @@ class StreamReport:
         """Save the text in the task when ``error``, or the reader, has ended the reading early."""
         if self.tracked is None or not self._buffer.accumulated().chunks:
             return
-        if not isinstance(error, StreamInterruptedError):
-            error = self.interrupted("the reader stopped before its end")
-        self.tracked.set_cut(error)
+        if isinstance(error, StreamInterruptedError):
+            cut = error
+        else:
+            cut = self.interrupted("the reader stopped before its end")
+        if isinstance(error, TaskLostError):
+            add_delivered(error, cut)
+        self.tracked.set_cut(cut)
 
     def finished(self, error: str | None) -> None:
         """Report the end of the reading to the hooks; ``error`` is the name of its class."""
