@@ -12,7 +12,7 @@ from foxapi_async._client.polling.tracked_task import (
     TrackedTask,
     Waiter,
 )
-from foxapi_async._client.service import Service
+from foxapi_async._client.service_client import ServiceClient
 from foxapi_async._client.task_record import Kind, TaskRecord
 from foxapi_async._client.uncopied import Uncopied
 from foxapi_async._protocol.task_status import classify
@@ -28,7 +28,7 @@ class HasService(Protocol):
     """An object that a handle can be bound to: a ``FoxSession``."""
 
     @property
-    def _service(self) -> Service: ...
+    def _service(self) -> ServiceClient: ...
 
 
 class TaskHandle(Generic[R]):
@@ -44,14 +44,14 @@ class TaskHandle(Generic[R]):
 
     def __init__(
         self,
-        service: Service | None,
+        service: ServiceClient | None,
         task_id: str,
         kind: Kind,
         *,
         submitted: Task | None = None,
         key: str | None = None,
     ) -> None:
-        self._service: Service | None = None
+        self._service: ServiceClient | None = None
         self._tracked: TrackedTask | None = None
         self._record: TaskRecord = (
             self._track(service, task_id, kind, submitted)
@@ -62,7 +62,7 @@ class TaskHandle(Generic[R]):
             self._record.key = key
 
     def _track(
-        self, service: Service, task_id: str, kind: Kind, submitted: Task | None = None
+        self, service: ServiceClient, task_id: str, kind: Kind, submitted: Task | None = None
     ) -> TrackedTask:
         """Bind the handle to the record that the handles of the task in the session share."""
         self._service = service
@@ -249,7 +249,7 @@ class TaskHandle(Generic[R]):
             self._record = tracked
         return self
 
-    def _bound(self) -> Service:
+    def _bound(self) -> ServiceClient:
         if self._service is None:
             raise UnboundHandleError(
                 f"the handle of task {self.id} was unpickled: call handle.bind(fox) first"

@@ -13,7 +13,7 @@ from weakref import ref
 
 from foxapi_async._client.handle import TaskHandle
 from foxapi_async._client.polling.tracked_task import Waiter
-from foxapi_async._client.service import Service
+from foxapi_async._client.service_client import ServiceClient
 from foxapi_async._client.streaming.delta_reader import DeltaReader, ReadState
 from foxapi_async._client.streaming.stream_follower import StreamFollower
 from foxapi_async._client.streaming.submit_once import SubmitOnce
@@ -40,7 +40,7 @@ class LLMHandle(TaskHandle[ChatCompletion]):
 
     def __init__(
         self,
-        service: Service | None,
+        service: ServiceClient | None,
         task_id: str,
         *,
         task: Task | None = None,
@@ -87,7 +87,7 @@ class LLMHandle(TaskHandle[ChatCompletion]):
         return ChatStream(DeltaReader(service, tracked, cursor=cursor, timeout=seconds), self)
 
     @classmethod
-    def _from_journal(cls, service: Service, entry: Entry) -> Self:
+    def _from_journal(cls, service: ServiceClient, entry: Entry) -> Self:
         """Return the handle of the task of ``entry``: the existing one, while it is referenced.
 
         Raises:
@@ -98,9 +98,9 @@ class LLMHandle(TaskHandle[ChatCompletion]):
             return known
         task, completion = entry.read_task(), entry.read_streamed_completion()
         handle = cls(service, entry.task_id or "", key=entry.key)
-        cut = None
+        stream_error = None
         if completion is not None and entry.stream_was_cut:
-            cut = StreamInterruptedError(
+            stream_error = StreamInterruptedError(
                 "the stream was cut",
                 task_id=handle.id,
                 partial=completion.text,
@@ -111,7 +111,7 @@ class LLMHandle(TaskHandle[ChatCompletion]):
             task=task,
             has_stream=entry.streamed,
             streamed=completion,
-            cut=cut,
+            stream_error=stream_error,
             is_finished=entry.stage in FINISHED,
         )
         service.handles[handle.id] = handle
@@ -231,7 +231,7 @@ class ChatStream(Uncopied):
             StreamInterruptedError: Nothing proves that the text is whole.
             FoxAPIError: What reading the stream or awaiting the handle raises.
         """
-        if not self._reader.exhausted:
+        if not self._reader.all_read:
             async for _ in _DeltaIterator(self, self._reader):
                 self._reader.discard_buffered()
         self._reader.report_end()

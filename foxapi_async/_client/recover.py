@@ -6,7 +6,7 @@ from typing import Final
 from msgspec import Struct
 
 from foxapi_async._client.llm_handle import LLMHandle
-from foxapi_async._client.service import Service
+from foxapi_async._client.service_client import ServiceClient
 from foxapi_async._journal import FINISHED, MEND, Entry, Stage
 from foxapi_async._wire.request import GenerationRequest
 from foxapi_async.errors import JournalError
@@ -77,7 +77,7 @@ class Recovery(Struct, frozen=True, kw_only=True):
     """Entries whose rows are damaged."""
 
 
-async def recover(service: Service, *, finished: bool) -> Recovery:
+async def recover(service: ServiceClient, *, finished: bool) -> Recovery:
     """Return what the journal holds of this service."""
     stages = {*_OPEN, *FINISHED, Stage.LOST} if finished else _OPEN
     handles: list[LLMHandle] = []

@@ -18,7 +18,7 @@ from foxapi_async._client.params import (
     validate,
 )
 from foxapi_async._client.recover import UnknownSubmission
-from foxapi_async._client.service import Service, check_task_id
+from foxapi_async._client.service_client import ServiceClient, check_task_id
 from foxapi_async._client.streaming.delta_reader import DeltaReader
 from foxapi_async._client.streaming.submit_once import SubmitOnce
 from foxapi_async._client.submission import Submission, warn_unclaimed
@@ -40,7 +40,7 @@ _KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 class LLM:
     """``fox.llm``: submits generations of language models. Each accepted one is billed."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: ServiceClient) -> None:
         self._service = service
 
     @names_keywords(SubmitParams)
@@ -73,27 +73,31 @@ class LLM:
         """
         return await self._submit(build_request(params), SubmitOptions.from_params(params))
 
-    async def resubmit(self, lost: UnknownSubmission) -> LLMHandle:
+    async def resubmit(self, submission: UnknownSubmission) -> LLMHandle:
         """Submit a generation of unknown outcome again, with its request and its key.
 
         The first submission may have been accepted, and then both are billed: look in your account
         first. The entry of the first is removed from the journal when the second is recorded.
 
         Args:
-            lost: One of ``fox.recover().unknown``.
+            submission: One of ``fox.recover().unknown``.
 
         Returns:
             The handle of the new task. Of several calls for one entry, in any process, one is sent:
             the others return its handle if there is a key, and raise ``JournalError`` otherwise.
 
         Raises:
-            ConfigError: ``lost`` names no entry.
+            ConfigError: ``submission`` names no entry.
             FoxAPIError: Any error of ``submit``.
         """
-        entry_id = EntryId.parse(lost.entry)
+        entry_id = EntryId.parse(submission.entry)
         if entry_id is None:
-            raise ConfigError(f"{lost.entry[:80]!r} is no entry: pass one of fox.recover().unknown")
-        return await self._submit(lost.request, SubmitOptions(key=lost.key, replaces=entry_id))
+            raise ConfigError(
+                f"{submission.entry[:80]!r} is no entry: pass one of fox.recover().unknown"
+            )
+        return await self._submit(
+            submission.request, SubmitOptions(key=submission.key, replaces=entry_id)
+        )
 
     @names_keywords(LLMParams)
     async def generate(
@@ -131,7 +135,7 @@ class LLM:
             # The outcome of the task itself loses nothing, even if it has no task id.
             is_outcome = handle.done() and isinstance(error, FoxAPIError)
             if not is_outcome and not isinstance(error, TaskError):
-                self._add_orphan(handle, request.model, options.key)
+                self._add_unclaimed(handle, request.model, options.key)
             raise
 
     @names_keywords(LLMParams)
@@ -159,11 +163,11 @@ class LLM:
         validate(request, self._service.options.validation)
         options = SubmitOptions.from_params(params)
 
-        def on_orphaned(handle: LLMHandle) -> None:
-            self._add_orphan(handle, request.model, options.key)
+        def on_unclaimed(handle: LLMHandle) -> None:
+            self._add_unclaimed(handle, request.model, options.key)
             warn_unclaimed(handle.id)
 
-        submission = SubmitOnce(lambda: self._submit(request, options), on_orphaned)
+        submission = SubmitOnce(lambda: self._submit(request, options), on_unclaimed)
         reader = DeltaReader(self._service, submission, timeout=normalize_timeout(timeout))
         return ChatStream(reader, submission)
 
@@ -180,21 +184,21 @@ class LLM:
 
         submission = Submission(service, request, encode_request(request), options)
         found = await submission.run(
-            lambda task: self._add_orphan(handle_of(task), request.model, key)
+            lambda task: self._add_unclaimed(handle_of(task), request.model, key)
         )
         if isinstance(found, Entry):
             return LLMHandle._from_journal(service, found)
         return handle_of(found)
 
-    def _add_orphan(self, handle: LLMHandle, model: str, key: str | None) -> None:
-        self._service.add_orphan(handle, task_id=handle.id, model=model, key=key)
+    def _add_unclaimed(self, handle: LLMHandle, model: str, key: str | None) -> None:
+        self._service.add_unclaimed(handle, task_id=handle.id, model=model, key=key)
 
 
 @final
 class Tasks:
     """``fox.tasks``: finds tasks by their ids."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: ServiceClient) -> None:
         self._service = service
 
     async def get(self, task_id: str) -> Task:
@@ -269,7 +273,7 @@ def _kind_of(task: Task | None, kind: str | None) -> Kind:
 class Models:
     """``fox.models``: the models of the service."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: ServiceClient) -> None:
         self._service = service
 
     async def list(self) -> tuple[ModelInfo, ...]:

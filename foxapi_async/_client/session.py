@@ -18,11 +18,11 @@ from foxapi_async._client.handle import TaskHandle
 from foxapi_async._client.recover import Recovery, recover
 from foxapi_async._client.resources import LLM, Models, Tasks
 from foxapi_async._client.runtime import Runtime
-from foxapi_async._client.service import Options, Service
+from foxapi_async._client.service_client import Options, ServiceClient
 from foxapi_async._client.stats import Stats
 from foxapi_async._client.uncopied import Uncopied
 from foxapi_async._clock import Clock, LoopClock, is_clock
-from foxapi_async._journal import make_recorder
+from foxapi_async._journal import make_journal
 from foxapi_async._logging import configure_from_env
 from foxapi_async._transport import Account, Transport
 from foxapi_async.config import (
@@ -123,14 +123,14 @@ class FoxSession(Uncopied):
             polling=polling,
             streaming=streaming,
             validation=validation,
-            journal=make_recorder(journal, clock),
+            journal=make_journal(journal, clock),
             hooks=_hooks_of(hooks),
         )
         self._owner = True
         self._created_at = _creation_stack() if _is_debug_mode() else ""
-        self._adopt(Service(account, options, Runtime(transport, clock, limits)))
+        self._adopt(ServiceClient(account, options, Runtime(transport, clock, limits)))
 
-    def _adopt(self, service: Service) -> None:
+    def _adopt(self, service: ServiceClient) -> None:
         self._service = service
         self.llm: LLM = LLM(service)
         self.tasks: Tasks = Tasks(service)
@@ -164,7 +164,7 @@ class FoxSession(Uncopied):
         if "hooks" in options:
             options["hooks"] = _hooks_of(options["hooks"])
         if "journal" in options:
-            options["journal"] = make_recorder(options["journal"], self._service.clock)
+            options["journal"] = make_journal(options["journal"], self._service.clock)
         account = self._service.account
         if named:
             account = account.replace(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Final
 
-from foxapi_async._client.service import Service
+from foxapi_async._client.service_client import ServiceClient
 from foxapi_async._client.submit_options import SubmitOptions
 from foxapi_async._clock import sleep
 from foxapi_async._journal import FAILED, MEND, Entry, Intent, Stage
@@ -42,7 +42,7 @@ class Submission:
 
     def __init__(
         self,
-        service: Service,
+        service: ServiceClient,
         request: GenerationRequest,
         body: bytes,
         options: SubmitOptions,
@@ -55,14 +55,14 @@ class Submission:
         self._retry_failed = options.retry_failed
         self._replaces = options.replaces
 
-    async def run(self, on_orphaned: Callable[[Task], object]) -> Task | Entry:
+    async def run(self, on_unclaimed: Callable[[Task], object]) -> Task | Entry:
         """Submit and return the task.
 
         If the key has an entry in the journal, that entry is returned and nothing is sent; while
         another submission with the key is under way, this one waits for its end. Two entries do not
         count: with ``retry_failed`` one that has failed before this call, and the one that
         ``replaces`` names. If this call is cancelled, it returns at once, and the POST goes on: if
-        it is accepted, ``on_orphaned`` is called with its task.
+        it is accepted, ``on_unclaimed`` is called with its task.
 
         Raises:
             FoxAPIError: The errors of ``LLM.submit``.
@@ -72,7 +72,7 @@ class Submission:
             found: Task | Entry | None = await self._find()
             if found is None:
                 found = await self._service.runtime.submitter.run(
-                    self._post, lambda post: self._on_orphaned(post, on_orphaned)
+                    self._post, lambda post: self._on_unclaimed(post, on_unclaimed)
                 )
             if isinstance(found, Task):
                 return found
@@ -132,11 +132,11 @@ class Submission:
             return entry_id
         try:
             task = await self._send()
-        except OutcomeUnknown as lost:
-            self._emit_unknown(lost.fault)
-            task_id = _find_task_id(lost.fault)
-            await self._record(journal.record_unknown(entry_id, lost.fault, task_id))
-            raise self._unknown(lost.fault, sent_at, task_id=task_id) from None
+        except OutcomeUnknown as unknown:
+            self._emit_unknown(unknown.fault)
+            task_id = _find_task_id(unknown.fault)
+            await self._record(journal.record_unknown(entry_id, unknown.fault, task_id))
+            raise self._unknown(unknown.fault, sent_at, task_id=task_id) from None
         except (FoxAPIError, SessionClosedError) as fault:
             await self._record(journal.record_refused(entry_id, fault))
             raise
@@ -219,8 +219,8 @@ class Submission:
             task_id=task_id,
         )
 
-    def _on_orphaned(
-        self, post: "asyncio.Task[Task | Entry]", on_orphaned: Callable[[Task], object]
+    def _on_unclaimed(
+        self, post: "asyncio.Task[Task | Entry]", on_unclaimed: Callable[[Task], object]
     ) -> None:
         if post.cancelled():
             return
@@ -231,7 +231,7 @@ class Submission:
         task = post.result()
         if isinstance(task, Entry):
             return
-        on_orphaned(task)
+        on_unclaimed(task)
         warn_unclaimed(task.id)
 
 

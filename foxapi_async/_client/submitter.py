@@ -41,12 +41,12 @@ class Submitter:
     async def run(
         self,
         post: Callable[[], Coroutine[Any, Any, T]],
-        on_orphaned: Callable[[asyncio.Task[T]], object],
+        on_unclaimed: Callable[[asyncio.Task[T]], object],
     ) -> T:
         """Run ``post`` in a task and return its result.
 
         Cancelling while it waits for admission sends nothing. Cancelling later returns at once: the
-        task of the POST goes on, and ``on_orphaned`` is called with it when it is done.
+        task of the POST goes on, and ``on_unclaimed`` is called with it when it is done.
         """
         await self._admission.enter()
         self.submits += 1
@@ -59,7 +59,7 @@ class Submitter:
         try:
             await done
         except asyncio.CancelledError:
-            task.add_done_callback(on_orphaned)
+            task.add_done_callback(on_unclaimed)
             raise
         if task.cancelled():
             raise SessionClosedError(_CLOSED)

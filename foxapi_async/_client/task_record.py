@@ -43,7 +43,7 @@ class Outcome(Generic[R_co]):
 
 
 class TaskListener(Protocol):
-    """Receives the events of a task, for hooks, the journal and admission: a ``Service``.
+    """Receives the events of a task, for hooks, the journal and admission: a ``ServiceClient``.
 
     ``context`` is the one in which hooks are called for the task.
     """
@@ -85,7 +85,6 @@ class TaskRecord:
         "_other_listeners",
         "account",
         "can_follow",
-        "cut",
         "has_stream",
         "id",
         "key",
@@ -93,6 +92,7 @@ class TaskRecord:
         "outcome",
         "request_id",
         "state",
+        "stream_error",
         "streamed",
         "submitted_at",
         "task",
@@ -125,7 +125,7 @@ class TaskRecord:
         self.can_follow: bool = True
         self.streamed: ChatCompletion | None = None
         # The error of a stream that was not read to its end, with the text that it delivered.
-        self.cut: StreamInterruptedError | None = None
+        self.stream_error: StreamInterruptedError | None = None
         self.outcome: Outcome[Any] | None = None
         self._context = context
         self._listener: TaskListener | None = None
@@ -198,13 +198,13 @@ class TaskRecord:
         self.streamed = completion
         self._settle_again()
 
-    def set_cut(self, cut: StreamInterruptedError) -> None:
+    def set_stream_error(self, stream_error: StreamInterruptedError) -> None:
         """Keep the error of a stream that was left or cut before its end.
 
         If the stored completion lacks text that the stream delivered, the outcome is this error.
         """
-        if self.cut is None or cut.offset >= self.cut.offset:
-            self.cut = cut
+        if self.stream_error is None or stream_error.offset >= self.stream_error.offset:
+            self.stream_error = stream_error
             if self.outcome is not None and self._lacks_streamed_text(self.outcome):
                 self._settle_again()
 
@@ -214,7 +214,7 @@ class TaskRecord:
         task: Task | None,
         has_stream: bool,
         streamed: ChatCompletion | None,
-        cut: StreamInterruptedError | None,
+        stream_error: StreamInterruptedError | None,
         is_finished: bool,
     ) -> None:
         """Take over the contents of a journal entry, without calling the listeners."""
@@ -224,7 +224,7 @@ class TaskRecord:
             self.task, self.state = task, classify(task)
         self.has_stream = has_stream
         self.streamed = self.streamed or streamed
-        self.cut = self.cut or cut
+        self.stream_error = self.stream_error or stream_error
         if task is not None and is_finished:
             self.outcome = self._decode_outcome(task)
 
@@ -235,7 +235,7 @@ class TaskRecord:
             self.task, self.state = other.task, other.state
         self.has_stream = other.has_stream if self.has_stream is None else self.has_stream
         self.streamed = self.streamed or other.streamed
-        self.cut = self.cut or other.cut
+        self.stream_error = self.stream_error or other.stream_error
         if self.outcome is None:
             self.outcome = other.outcome
 
@@ -252,8 +252,8 @@ class TaskRecord:
 
     def _decode_outcome(self, task: Task) -> Outcome[Any]:
         outcome = self._decode_stored(task)
-        if self.cut is not None and self._lacks_streamed_text(outcome):
-            return Outcome(error=_text_missing(self.cut, task))
+        if self.stream_error is not None and self._lacks_streamed_text(outcome):
+            return Outcome(error=_text_missing(self.stream_error, task))
         return outcome
 
     def _decode_stored(self, task: Task) -> Outcome[Any]:
@@ -272,7 +272,7 @@ class TaskRecord:
         return merge_completions(decode_completion(task.results[0]), self.streamed)
 
     def _lacks_streamed_text(self, outcome: Outcome[Any]) -> bool:
-        delivered = self.cut.completion if self.cut is not None else None
+        delivered = self.stream_error.completion if self.stream_error is not None else None
         return (
             delivered is not None
             and outcome.error is None
@@ -312,17 +312,17 @@ def _undecodable(account: Account | None, task: Task, error: DecodeError) -> Inv
     )
 
 
-def _text_missing(cut: StreamInterruptedError, task: Task) -> StreamInterruptedError:
+def _text_missing(stream_error: StreamInterruptedError, task: Task) -> StreamInterruptedError:
     return StreamInterruptedError(
         f"the stored completion of task {task.id} lacks text of its stream, which was cut after "
-        f"{cut.offset} chunks: the whole text is not known; .partial has the text that arrived, "
-        "and handle.stream(resume=error.cursor) continues while the service keeps the stream",
-        task_id=cut.task_id,
-        offset=cut.offset,
-        partial=cut.partial,
-        cursor=cut.cursor,
-        completion=cut.completion,
-        doubtful_from=cut.doubtful_from,
+        f"{stream_error.offset} chunks: the whole text is not known; .partial has the text that "
+        "arrived, and handle.stream(resume=error.cursor) continues while the service keeps the stream",
+        task_id=stream_error.task_id,
+        offset=stream_error.offset,
+        partial=stream_error.partial,
+        cursor=stream_error.cursor,
+        completion=stream_error.completion,
+        doubtful_from=stream_error.doubtful_from,
         task=task,
-        fault=cut.fault,
+        fault=stream_error.fault,
     )

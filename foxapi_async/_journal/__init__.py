@@ -4,9 +4,9 @@ import os
 from importlib.util import find_spec
 
 from foxapi_async._clock import Clock
-from foxapi_async._journal.file_journal import FileJournal
 from foxapi_async._journal.journal import Journal
 from foxapi_async._journal.journal_url import JournalURL
+from foxapi_async._journal.journal_writer import JournalWriter
 from foxapi_async._journal.protocol import InMemoryJournal, JournalBackend
 from foxapi_async._journal.records import (
     FAILED,
@@ -32,11 +32,11 @@ __all__ = [
     "JournalBackend",
     "Stage",
     "check_extra",
-    "make_recorder",
+    "make_journal",
 ]
 
 
-def make_recorder(journal: str | os.PathLike[str] | None, clock: Clock) -> JournalBackend:
+def make_journal(journal: str | os.PathLike[str] | None, clock: Clock) -> JournalBackend:
     """Return the journal for ``FoxSession(journal=...)``; it opens no file yet.
 
     ``ConfigError`` if the setting names no file, or the extra is missing.
@@ -45,7 +45,7 @@ def make_recorder(journal: str | os.PathLike[str] | None, clock: Clock) -> Journ
         return InMemoryJournal()
     location = JournalURL.parse(journal)
     check_extra()
-    return FileJournal(location, clock=clock)
+    return JournalWriter(location, clock=clock)
 
 
 def check_extra() -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_ORPHANED = "the process that sent it ended before the answer came"
+_PROCESS_ENDED = "the process that sent it ended before the answer came"
 
 
 class Journal:
@@ -38,7 +38,7 @@ class Journal:
         self._lock = asyncio.Lock()
         self._committer: GroupCommitter[JournalTables] | None = None
         self._path = location.path
-        self._run: ProcessLock | None = None
+        self._process_lock: ProcessLock | None = None
         self._closed = False
         self._pid: int | None = None
 
@@ -66,7 +66,9 @@ class Journal:
         # In this order: a run that has ended can write nothing between the two reads.
         dead = await self._dead_runs()
         wanted = _widened(stages)
-        found = await self._ask(lambda it: it.entries(service, wanted, omit_bodies=omit_bodies))
+        found = await self._run(
+            lambda tables: tables.entries(service, wanted, omit_bodies=omit_bodies)
+        )
         return list(_as_of_now(found, dead, stages))
 
     def scan(
@@ -93,9 +95,9 @@ class Journal:
     ) -> AsyncGenerator[Entry, None]:
         dead = await self._dead_runs()
         wanted = _widened(stages)
-        for run in await self._ask(lambda it: it.runs()):
+        for run in await self._run(lambda tables: tables.runs()):
             last = EntryId(run, 0)
-            while found := await self._ask(_page(last, service, wanted, omit_bodies=omit_bodies)):
+            while found := await self._run(_page(last, service, wanted, omit_bodies=omit_bodies)):
                 last = found[-1].id
                 for entry in _as_of_now(found, dead, stages):
                     yield entry
@@ -108,7 +110,7 @@ class Journal:
             return []  # half of a surrogate pair, which no file can hold
         dead = await self._dead_runs()
         entry_id = EntryId.parse(name)
-        found = await self._ask(lambda it: it.lookup(name, entry_id))
+        found = await self._run(lambda tables: tables.lookup(name, entry_id))
         return list(_as_of_now(found, dead, None))
 
     async def prune(
@@ -136,7 +138,7 @@ class Journal:
             raise ValueError(f"stage {min(under_way)} is under way: delete its entry instead")
         computed = {Stage.UNKNOWN, Stage.UNREADABLE} & {*stages}
         stored = {*stages} - computed
-        pruned = await self._ask(lambda it: it.prune(before, stored))
+        pruned = await self._run(lambda tables: tables.prune(before, stored))
         if computed:
             old = [
                 entry.id
@@ -152,8 +154,8 @@ class Journal:
 
         A ``SENT`` entry of a living process stays, because its answer is still to be written.
         """
-        living = await self._ask(lambda it: it.runs_sending()) - await self._dead_runs()
-        deleted = await self._ask(lambda it: it.delete(ids, living))
+        living = await self._run(lambda tables: tables.runs_sending()) - await self._dead_runs()
+        deleted = await self._run(lambda tables: tables.delete(ids, living))
         await self._vacuum()
         return deleted
 
@@ -165,13 +167,13 @@ class Journal:
             return
         async with self._lock:
             committer, self._committer = self._committer, None
-            run, self._run = self._run, None
+            lock, self._process_lock = self._process_lock, None
             try:
                 if committer is not None:
                     await committer.aclose()
             finally:
-                if run is not None:
-                    await asyncio.to_thread(run.end)
+                if lock is not None:
+                    await asyncio.to_thread(lock.end)
 
     async def _opened(self) -> "GroupCommitter[JournalTables]":
         if self._is_forked:
@@ -188,7 +190,7 @@ class Journal:
                 thread = DatabaseThread(partial(_open, self._location, create=self._create))
                 await thread.open()
                 committer = GroupCommitter(thread, self._clock)
-                self._path = await committer.run(lambda it: it.path)
+                self._path = await committer.run(lambda tables: tables.path)
                 self._pid = os.getpid()
                 self._committer = committer
             return self._committer
@@ -197,12 +199,12 @@ class Journal:
     def _is_forked(self) -> bool:
         return self._pid is not None and self._pid != os.getpid()
 
-    async def _ask(self, work: "Callable[[JournalTables], T]") -> T:
+    async def _run(self, work: "Callable[[JournalTables], T]") -> T:
         return await (await self._opened()).run(work)
 
     async def _dead_runs(self) -> set[str]:
         """Return the runs that have ended and left submissions whose outcome is not written."""
-        runs = await self._ask(lambda it: it.runs_sending())
+        runs = await self._run(lambda tables: tables.runs_sending())
         return {run for run in runs if not await self._lives(run)}
 
     async def _lives(self, run: str) -> bool:
@@ -217,7 +219,7 @@ class Journal:
             ) from error
 
     async def _vacuum(self) -> None:
-        while await self._ask(lambda it: it.incremental_vacuum()):
+        while await self._run(lambda tables: tables.incremental_vacuum()):
             pass
 
     def _is_closed(self) -> JournalError:
@@ -234,7 +236,7 @@ def _open(location: JournalURL, *, create: bool) -> "JournalTables":
 def _page(
     after: EntryId, service: str | None, stages: Collection[Stage] | None, *, omit_bodies: bool
 ) -> "Callable[[JournalTables], list[Entry]]":
-    return lambda it: it.page(after, service, stages, omit_bodies=omit_bodies)
+    return lambda tables: tables.page(after, service, stages, omit_bodies=omit_bodies)
 
 
 def _widened(stages: Collection[Stage] | None) -> set[Stage] | None:
@@ -252,13 +254,13 @@ def _as_of_now(
 ) -> Iterator[Entry]:
     """Yield entries at the stage that follows from the dead runs, if it is one of ``stages``."""
     for entry in entries:
-        current = orphaned(entry) if entry.id.run in dead else entry
+        current = with_unknown_outcome(entry) if entry.id.run in dead else entry
         if stages is None or current.stage in stages or current.stage is Stage.UNREADABLE:
             yield current
 
 
-def orphaned(entry: Entry) -> Entry:
+def with_unknown_outcome(entry: Entry) -> Entry:
     """Return the entry of a run that has ended: the outcome of what it was sending is unknown."""
     if entry.stage is not Stage.SENT:
         return entry
-    return replace(entry, stage=Stage.UNKNOWN, fault=_ORPHANED)
+    return replace(entry, stage=Stage.UNKNOWN, fault=_PROCESS_ENDED)

@@ -23,10 +23,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import NullType
 
+from foxapi_async._journal.operations import Statement
 from foxapi_async._journal.records import FAILED, Stage
 from foxapi_async._journal.schema import SUBMISSIONS
 from foxapi_async._journal.seal import CONTENTS, RESEAL
-from foxapi_async._journal.writes import Statement
 
 _c: Final = SUBMISSIONS.c
 COLUMNS: Final = tuple(column.name for column in _c)

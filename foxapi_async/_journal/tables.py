@@ -11,11 +11,11 @@ from sqlalchemy.exc import IntegrityError
 
 from foxapi_async._journal import statements
 from foxapi_async._journal.journal_url import JournalURL
+from foxapi_async._journal.operations import Claim, EntryUpdate, FindEntry, Statement, Values, at
 from foxapi_async._journal.records import FAILED, Entry, EntryId, Intent, Stage
 from foxapi_async._journal.row import read
 from foxapi_async._journal.schema import SUBMISSIONS, Mismatch, check_columns, damaged, migrate
 from foxapi_async._journal.seal import RESEAL, reseal, sealed
-from foxapi_async._journal.writes import Claim, EntryUpdate, Lookup, Statement, Values, at
 from foxapi_async._sql import sqlite
 from foxapi_async.errors import JournalError
 
@@ -138,13 +138,13 @@ class JournalTables:
                 rows = [_row(Entry.of(claim.id, claim.intent)) for claim in claims]
                 self.connection.execute(statements.INSERT, rows)
         self._update(item for item in items if isinstance(item, EntryUpdate))
-        found = self._find(item for item in items if isinstance(item, Lookup))
+        found = self._find(item for item in items if isinstance(item, FindEntry))
         left = iter(holders)
         return [
             next(left)
             if isinstance(item, Claim)
             else found.get(item)
-            if isinstance(item, Lookup)
+            if isinstance(item, FindEntry)
             else None
             for item in items
         ]
@@ -163,11 +163,11 @@ class JournalTables:
         An intent that replaces an entry takes its place, or results in an error if the entry is
         gone.
         """
-        names = (Lookup(it.service, it.key) for _, it in claims if it.key is not None)
+        names = (FindEntry(it.service, it.key) for _, it in claims if it.key is not None)
         held = self._find(names)
         results: list[Entry | JournalError | None] = []
         for entry_id, intent in claims:
-            name = Lookup(intent.service, intent.key) if intent.key is not None else None
+            name = FindEntry(intent.service, intent.key) if intent.key is not None else None
             holder = held.get(name) if name else None
             if holder is not None and not _is_free(holder, intent):
                 results.append(holder)
@@ -200,24 +200,24 @@ class JournalTables:
             return True
         return self.connection.execute(statements.DELETE_UNSETTLED, at(replaced)).rowcount > 0
 
-    def _find(self, names: Iterable[Lookup]) -> dict[Lookup, Entry]:
+    def _find(self, names: Iterable[FindEntry]) -> dict[FindEntry, Entry]:
         """Return the entries that hold these keys."""
         keys: dict[str, set[str]] = {}
         for service, key in names:
             keys.setdefault(service, set()).add(key)
-        found: dict[Lookup, Entry] = {}
+        found: dict[FindEntry, Entry] = {}
         for service, wanted in keys.items():
             for some in _chunks(wanted):
                 found |= self._find_some(service, some)
         return found
 
-    def _find_some(self, service: str, keys: list[str]) -> dict[Lookup, Entry]:
+    def _find_some(self, service: str, keys: list[str]) -> dict[FindEntry, Entry]:
         if len(keys) > 1:
             many = {"of_service": service, "of_keys": keys}
             rows = self.connection.execute(statements.FIND_MANY, many).mappings().all()
             if all(row["key"] in keys and row["service"] == service for row in rows):
-                return {Lookup(service, row["key"]): read(dict(row)) for row in rows}
-        found: dict[Lookup, Entry] = {}
+                return {FindEntry(service, row["key"]): read(dict(row)) for row in rows}
+        found: dict[FindEntry, Entry] = {}
         for key in keys:
             one = {"of_service": service, "of_key": key}
             for row in self.connection.execute(statements.FIND, one).mappings():
@@ -226,7 +226,7 @@ class JournalTables:
                 if is_whole and (entry.service, entry.key) != (service, key):
                     # The index leads to another row.
                     raise self._is_damaged()
-                found[Lookup(service, key)] = entry
+                found[FindEntry(service, key)] = entry
         return found
 
     def _is_damaged(self) -> JournalError:

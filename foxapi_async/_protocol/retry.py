@@ -53,7 +53,7 @@ class GiveUp(Struct, frozen=True):
     """The delay in seconds that the service asked for."""
 
 
-def decide(
+def decide_retry(
     effect: Effect,
     attempt: int,
     facts: FailureFacts,

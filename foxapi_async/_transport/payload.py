@@ -31,13 +31,13 @@ class SingleUsePayload(Payload):
         self.started = False
         self.copied = False
         self.replaced = False
-        self.refused = False
+        self.connection_had_ended = False
         """Whether the connection had ended when the body was last about to be written."""
 
     @property
     def _value(self) -> bytes:
         """The bytes, under the name that aiohttp's payloads have for them."""
-        self._refuse_if_withdrawn()
+        self._raise_if_withdrawn()
         self.copied = True
         return self._body
 
@@ -63,8 +63,8 @@ class SingleUsePayload(Payload):
         A request of another class may do anything with its body. With an ``Expect`` header, the
         headers leave before the body.
         """
-        self._refuse_if_withdrawn()
-        self.refused = False
+        self._raise_if_withdrawn()
+        self.connection_had_ended = False
         if (
             request.body is not self
             or type(request) is not aiohttp.ClientRequest
@@ -84,13 +84,13 @@ class SingleUsePayload(Payload):
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         """Write the body; aiohttp sends the headers together with its first bytes."""
-        self._refuse_if_withdrawn()
+        self._raise_if_withdrawn()
         if self.started:
             raise RuntimeError("a body is written once: sending it again could be billed twice")
         transport = getattr(writer, "transport", None)
         if transport is None or transport.is_closing() or has_unread_data(writer):
             # The idle connection ended before a byte was written: proof that nothing has left.
-            self.refused = True
+            self.connection_had_ended = True
             raise ConnectionResetError("the connection ended before the request was sent")
         self.started = True
         body = self._body
@@ -109,6 +109,6 @@ class SingleUsePayload(Payload):
         del content_length
         await self.write(writer)
 
-    def _refuse_if_withdrawn(self) -> None:
+    def _raise_if_withdrawn(self) -> None:
         if self._withdrawn:
             raise RuntimeError("the request was given up, and another may be sent in its place")

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from foxapi_async._clock import Clock, sleep
-from foxapi_async._protocol.retry import Effect, GiveUp, RetryIn, decide
+from foxapi_async._protocol.retry import Effect, GiveUp, RetryIn, decide_retry
 from foxapi_async._transport.error_mapping import FailedAttempt
 from foxapi_async.config import RetryPolicy
 
@@ -43,7 +43,7 @@ class RetryDecider:
     def decide(self, attempt: int, failed: FailedAttempt) -> RetryIn | GiveUp:
         """Return what follows attempt number ``attempt``, the first being 1."""
         now = self._clock.time()
-        return decide(
+        return decide_retry(
             self._effect,
             attempt,
             failed.facts,

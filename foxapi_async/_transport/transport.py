@@ -339,7 +339,7 @@ class Transport:
             return from_exception(error, sent=True, account=account)
         if payload is not None:
             is_unsent = payload.withdraw()
-            if payload.refused:
+            if payload.connection_had_ended:
                 # A server may write a 408 to an idle connection: it is no response to this call.
                 stray = ConnectionError(f"an unrelated response {response.status} was pending")
                 return from_exception(stray, sent=not is_unsent, account=account)

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from foxapi_async import FoxSession, Limits, PollPolicy
-from foxapi_async._journal import EntryId, Intent, make_recorder
+from foxapi_async._journal import EntryId, Intent, make_journal
 from foxapi_async.gateway import Gateway
 from foxapi_async.testing import ManualClock
 from foxapi_async.types import Task
@@ -18,7 +18,7 @@ KEY = "sk-secret-0123456789abcdef"
 
 async def remember(number: int, *, keyed: bool) -> int:
     """Return the bytes that a session without a journal keeps of so many accepted rows."""
-    recorder = make_recorder(None, ManualClock())
+    recorder = make_journal(None, ManualClock())
 
     async def row(index: int) -> None:
         intent = Intent(

@@ -201,8 +201,8 @@ async def test_no_event_is_built_without_a_hook(
     for module, name in (
         ("foxapi_async._transport.attempt_trace", "RequestStarted"),
         ("foxapi_async._transport.attempt_trace", "RequestFinished"),
-        ("foxapi_async._client.service", "TaskUpdated"),
-        ("foxapi_async._client.service", "TaskFinished"),
+        ("foxapi_async._client.service_client", "TaskUpdated"),
+        ("foxapi_async._client.service_client", "TaskFinished"),
         ("foxapi_async._client.streaming.report", "StreamOpened"),
         ("foxapi_async._client.streaming.report", "StreamFinished"),
     ):

@@ -40,7 +40,7 @@ def task(task_id: str, status: str = "processing", progress: int = 0) -> Task:
 ACCOUNT = Account("sk-x", "http://127.0.0.1", allow_http=False)
 
 
-class Service:
+class ServiceClient:
     """Answers polls from a script, and counts them."""
 
     def __init__(self, answer: Callable[[str, int], Task | FoxAPIError]) -> None:
@@ -94,7 +94,7 @@ class Bench:
         limits: Limits = Limits(polls_per_second=None),  # noqa: B008 frozen
     ) -> None:
         self.clock = ManualClock()
-        self.service = Service(answer)
+        self.service = ServiceClient(answer)
         self.poller = Poller(self.clock, limits, rand=lambda: 0.5)
 
     def track(self, task_id: str) -> TrackedTask:

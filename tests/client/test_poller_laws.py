@@ -31,7 +31,7 @@ from foxapi_async.types import Task
 ACCOUNT = Account("sk-x", "http://127.0.0.1", allow_http=False)
 
 
-class Service:
+class ServiceClient:
     """Tasks that finish at their time, with a fault now and then."""
 
     def __init__(self, clock: ManualClock, ends: list[float]) -> None:
@@ -116,7 +116,7 @@ def test_ten_minutes_of_waiting_in_no_time(
 
     async def run() -> None:
         clock = ManualClock()
-        service = Service(clock, ends)
+        service = ServiceClient(clock, ends)
         poller = Poller(
             clock, Limits(polls_per_second=ceiling, polls_in_flight=workers), rand=lambda: 0.5
         )

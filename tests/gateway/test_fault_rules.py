@@ -179,7 +179,7 @@ def test_a_rule_counts_its_calls(rule: str, calls: int, expected: list[bool]) ->
     """A rule counts the calls that it applies to, and acts on those that meet its conditions."""
     faults = Faults([rule])
     call = CallInfo(on="submit", model="gpt-5.5")
-    assert [bool(faults.decide(call)) for _ in range(calls)] == expected
+    assert [bool(faults.select_rules(call)) for _ in range(calls)] == expected
     assert faults.hits == (sum(expected),)
 
 
@@ -188,7 +188,7 @@ def test_the_seed_repeats_the_faults() -> None:
 
     def run(seed: int) -> list[bool]:
         faults = Faults(["any:503:probability=0.5"], seed=seed)
-        return [bool(faults.decide(CallInfo(on="models"))) for _ in range(64)]
+        return [bool(faults.select_rules(CallInfo(on="models"))) for _ in range(64)]
 
     assert run(7) == run(7) != run(8)
     assert 16 < sum(run(7)) < 48
@@ -197,9 +197,9 @@ def test_the_seed_repeats_the_faults() -> None:
 def test_the_first_replacement_wins() -> None:
     """Of the faults that replace the response only the first acts; other faults act as well."""
     faults = Faults(["any:slow", "submit:503:nth=1", "submit:html", "any:stall"])
-    first = faults.decide(CallInfo(on="submit"))
+    first = faults.select_rules(CallInfo(on="submit"))
     assert [rule.fault for rule in first] == ["slow", "status", "stall"]
-    second = faults.decide(CallInfo(on="submit"))
+    second = faults.select_rules(CallInfo(on="submit"))
     assert [rule.fault for rule in second] == ["slow", "html", "stall"]
     assert [item["seen"] for item in faults.as_dict()["faults"]] == [2, 2, 2, 2]
     assert faults.hits == (2, 1, 1, 2)
@@ -216,9 +216,9 @@ def test_an_empty_result_fills_up() -> None:
     """The first polls of each completed task are empty; polls of unfinished tasks do not count."""
     faults = Faults(["query:empty-result:polls=2"])
     for task in ("one", "two"):
-        assert not faults.decide(CallInfo(on="query", task=task))
+        assert not faults.select_rules(CallInfo(on="query", task=task))
         done = CallInfo(on="query", task=task, completed=True)
-        assert [bool(faults.decide(done)) for _ in range(4)] == [True, True, False, False]
+        assert [bool(faults.select_rules(done)) for _ in range(4)] == [True, True, False, False]
 
 
 def test_rules_are_read_from_a_file(tmp_path: Path) -> None:

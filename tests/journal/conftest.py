@@ -17,8 +17,8 @@ from aiohttp.typedefs import Handler
 import foxapi_async
 from foxapi_async import FoxSession, PollPolicy
 from foxapi_async._journal import Entry, Stage
-from foxapi_async._journal.file_journal import FileJournal
 from foxapi_async._journal.journal_url import JournalURL
+from foxapi_async._journal.journal_writer import JournalWriter
 from foxapi_async._journal.tables import JournalTables
 from foxapi_async._protocol.fingerprint import fingerprint
 from foxapi_async.gateway import Gateway
@@ -172,7 +172,7 @@ def set_pragma() -> Callable[[Any, str], Awaitable[None]]:
 
 
 async def _written(file: Path) -> list[Entry]:
-    journal = FileJournal(JournalURL(str(file)), create=False)
+    journal = JournalWriter(JournalURL(str(file)), create=False)
     try:
         return await journal.entries()
     finally:

@@ -19,8 +19,8 @@ from foxapi_async import (
 from foxapi_async._client import submitter
 from foxapi_async._client.params import LLMParams
 from foxapi_async._journal import EntryId, Intent, Stage
-from foxapi_async._journal.file_journal import FileJournal
 from foxapi_async._journal.journal_url import JournalURL
+from foxapi_async._journal.journal_writer import JournalWriter
 from foxapi_async._journal.tables import JournalTables
 from foxapi_async.gateway import Gateway
 from foxapi_async.hooks import Event, SubmitOutcomeUnknown
@@ -116,10 +116,10 @@ async def test_a_cancelled_close_closes_the_file(
 
 async def test_stages_are_those_of_the_reference(file: Path) -> None:
     """What died with its process is found as unknown, and not as sent."""
-    journal = FileJournal(JournalURL(str(file)))
+    journal = JournalWriter(JournalURL(str(file)))
     await journal.record_intent(INTENT)
     await journal.aclose()
-    journal = FileJournal(JournalURL(str(file)))
+    journal = JournalWriter(JournalURL(str(file)))
     assert [entry.stage for entry in await journal.entries(stages={Stage.UNKNOWN})] == ["unknown"]
     assert await journal.entries(stages={Stage.SENT}) == []
     await journal.aclose()
@@ -127,7 +127,7 @@ async def test_stages_are_those_of_the_reference(file: Path) -> None:
 
 async def test_what_is_under_way_is_not_dropped(file: Path) -> None:
     """An entry that a living process has just sent cannot be deleted; later it can."""
-    one, two = FileJournal(JournalURL(str(file))), FileJournal(JournalURL(str(file)))
+    one, two = JournalWriter(JournalURL(str(file))), JournalWriter(JournalURL(str(file)))
     entry_id = await one.record_intent(INTENT)
     assert isinstance(entry_id, EntryId)
     assert await two.delete([entry_id]) == 0
@@ -146,7 +146,7 @@ async def test_a_link_to_a_file_is_the_file(file: Path) -> None:
         link.symlink_to(file)
 
     await asyncio.to_thread(prepare)
-    one, two = FileJournal(JournalURL(str(link))), FileJournal(JournalURL(str(file)))
+    one, two = JournalWriter(JournalURL(str(link))), JournalWriter(JournalURL(str(file)))
     entry_id = await one.record_intent(INTENT)
     entry = await two.find("http://s", "row-17")
     assert entry is not None
@@ -157,7 +157,7 @@ async def test_a_link_to_a_file_is_the_file(file: Path) -> None:
 
 async def test_a_closed_journal_says_so(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A look that is overtaken by the close of its journal ends with ``JournalError``."""
-    one, two = FileJournal(JournalURL(str(file))), FileJournal(JournalURL(str(file)))
+    one, two = JournalWriter(JournalURL(str(file))), JournalWriter(JournalURL(str(file)))
     await one.record_intent(INTENT)
     asked, closed = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
@@ -204,11 +204,11 @@ async def test_a_journal_without_its_table_is_reported(file: Path) -> None:
         connection.execute("DROP TABLE foxapi_submissions")
         connection.close()
 
-    journal = FileJournal(JournalURL(str(file)))
+    journal = JournalWriter(JournalURL(str(file)))
     await journal.open()
     await journal.aclose()
     await asyncio.to_thread(damage)
-    journal = FileJournal(JournalURL(str(file)))
+    journal = JournalWriter(JournalURL(str(file)))
     with pytest.raises(JournalError, match="damaged"):
         await journal.open()
     await journal.aclose()
@@ -275,7 +275,7 @@ async def test_a_commit_whose_caller_is_cancelled_is_made_once(
     file: Path, monkeypatch: pytest.MonkeyPatch, keyed: bool
 ) -> None:
     """An intent whose caller is cancelled during its commit is there once, and its key is free."""
-    journal = FileJournal(JournalURL(str(file)))
+    journal = JournalWriter(JournalURL(str(file)))
     await journal.open()
     write, begun, cut = JournalTables.write, asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()

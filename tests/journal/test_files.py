@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import Connection, create_engine, select
 
 from foxapi_async import ConfigError, FoxSession, JournalError
-from foxapi_async._journal import make_recorder
+from foxapi_async._journal import make_journal
 from foxapi_async._journal.journal_url import JournalURL
 from foxapi_async._journal.process_lock import ProcessLock, is_alive, remove_stale
 from foxapi_async._journal.schema import STEPS, SUBMISSIONS, VERSION, migrate
@@ -62,7 +62,7 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the extra the error says what to install."""
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)
     with pytest.raises(ConfigError, match=r"foxapi-async\[journal\]"):
-        make_recorder("tasks.db", ManualClock())
+        make_journal("tasks.db", ManualClock())
 
 
 async def test_a_missing_extra_is_named_by_the_door_too(

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import foxapi_async
 from foxapi_async._journal import EntryId, Intent, Stage
-from foxapi_async._journal.file_journal import FileJournal
 from foxapi_async._journal.journal_url import JournalURL
+from foxapi_async._journal.journal_writer import JournalWriter
 
 INTENT = Intent(service="http://s", key="row-17", model="m", body=b"{}", sent_at=1.0)
 # The child ends with its finalizers, as one that leaves by `sys.exit` does.
@@ -75,14 +75,14 @@ def test_a_fork_raises_and_does_no_harm(tmp_path: Path) -> None:
     ], done.stderr
 
 
-async def intend(journal: FileJournal) -> None:
+async def intend(journal: JournalWriter) -> None:
     """Record an intent, and leave the journal open."""
     assert isinstance(await journal.record_intent(INTENT), EntryId)
 
 
 async def look(file: Path) -> Stage:
     """Return the stage that another session reads."""
-    journal = FileJournal(JournalURL(str(file)))
+    journal = JournalWriter(JournalURL(str(file)))
     (entry,) = await journal.entries()
     await journal.aclose()
     return entry.stage
@@ -90,7 +90,7 @@ async def look(file: Path) -> Stage:
 
 def test_a_journal_that_was_not_closed_releases_its_lock(file: Path) -> None:
     """What a dropped journal had sent is unknown to others in the same process, at once."""
-    dropped = FileJournal(JournalURL(str(file)))
+    dropped = JournalWriter(JournalURL(str(file)))
     asyncio.run(intend(dropped))
     assert asyncio.run(look(file)) is Stage.SENT
     del dropped

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import create_engine, insert
 
 from foxapi_async._journal import Entry, EntryId, Stage
-from foxapi_async._journal.file_journal import FileJournal
 from foxapi_async._journal.journal_url import JournalURL
+from foxapi_async._journal.journal_writer import JournalWriter
 from foxapi_async._journal.schema import SUBMISSIONS
 from foxapi_async._journal.seal import sealed
 from foxapi_async._journal.statements import COLUMNS
@@ -30,7 +30,7 @@ ROW: dict[str, Any] = {
 
 async def fill(file: Path, rows: list[dict[str, Any]]) -> None:
     """Write rows as if sessions had."""
-    journal = FileJournal(JournalURL(str(file)))
+    journal = JournalWriter(JournalURL(str(file)))
     await journal.open()
     await journal.aclose()
 

@@ -14,7 +14,7 @@ from foxapi_async._protocol.retry import (
     FailureFacts,
     GiveUp,
     RetryIn,
-    decide,
+    decide_retry,
     is_ambiguous,
     parse_retry_after,
 )
@@ -59,7 +59,9 @@ def decide_with_defaults(
     remaining: float | None = None,
 ) -> RetryIn | GiveUp:
     """Decide with defaults for everything that the test does not name."""
-    return decide(effect, attempt, facts, policy, rand=rand, elapsed=elapsed, remaining=remaining)
+    return decide_retry(
+        effect, attempt, facts, policy, rand=rand, elapsed=elapsed, remaining=remaining
+    )
 
 
 @given(
@@ -82,7 +84,7 @@ def test_a_delay_is_within_every_limit(
     remaining: float | None,
 ) -> None:
     """An attempt is within all limits of the policy, and after the delay of the service."""
-    decision = decide(
+    decision = decide_retry(
         effect, attempt, facts, policy, rand=rand, elapsed=elapsed, remaining=remaining
     )
     if isinstance(decision, GiveUp):
@@ -116,7 +118,7 @@ def test_a_billed_call_is_repeated_only_if_it_cannot_be_billed_twice(
 def test_the_reason_ambiguous_equals_the_predicate(
     facts: FailureFacts, policy: RetryPolicy
 ) -> None:
-    """``decide`` gives the reason "ambiguous" exactly if ``is_ambiguous`` is true."""
+    """``decide_retry`` gives the reason "ambiguous" exactly if ``is_ambiguous`` is true."""
     for effect in Effect:
         decision = decide_with_defaults(effect, facts, policy=policy)
         is_reason = isinstance(decision, GiveUp) and decision.reason == "ambiguous"

@@ -117,7 +117,7 @@ class Poller:
         """
         tracked = waiter.tracked
         if self.closed:
-            raise tracked.closed()
+            raise tracked.closed_error()
         last = tracked.task
         if last is not None and (tracked.state.is_final or waiter.matches(last)):
             tracked.settle()
@@ -185,7 +185,7 @@ class Poller:
         """Wake every waiter with ``SessionClosedError``, and stop."""
         self.closed = True
         for tracked in self._tasks:
-            self._end(tracked, tracked.closed())
+            self._end(tracked, tracked.closed_error())
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -253,7 +253,7 @@ class Poller:
         try:
             now = self._clock.time()
             for waiter in self._deadlines.pop_due(now):
-                waiter.wake(waiter.tracked.timed_out())
+                waiter.wake(waiter.tracked.timeout_error())
             for tracked in self._scheduled.pop_due(now):
                 self._enqueue(tracked, now)
             self._spawn_workers(now)
@@ -308,7 +308,7 @@ class Poller:
         if self.closed or not len(self._queued):
             return None
         worker.started_at = now = self._clock.time()
-        if not self._rate_limiter.available(now) or self._workers.should_retire(worker, now):
+        if not self._rate_limiter.available(now) or self._workers.retire_if_surplus(worker, now):
             return None
         tracked = self._queued.pop_first()
         if tracked is not None:
@@ -406,7 +406,7 @@ class Poller:
             tracked.phase = Phase.IDLE
             if tracked.failures.is_not_found and tracked.waiters:
                 tracked.not_found(error)
-            self._end(tracked, tracked.lost(error))
+            self._end(tracked, tracked.lost_error(error))
         else:
             self._end_single_polls(tracked, started_at)
             self._reschedule(tracked, now, delay)
@@ -423,7 +423,7 @@ class Poller:
         for waiter in tracked.waiters:
             deadline = waiter.deadline
             if waiter.is_single_poll and deadline is not None and deadline <= started_at:
-                waiter.wake(tracked.timed_out())
+                waiter.wake(tracked.timeout_error())
 
     def _reschedule(self, tracked: TrackedTask, now: float, delay: float) -> None:
         """Schedule the next poll after one that did not end the task."""

@@ -32,7 +32,7 @@ _MAX_STATUS_LENGTH: Final = 80
 
 
 class TaskSource(Protocol):
-    """Where tasks are polled: a ``Service``."""
+    """Where tasks are polled: a ``ServiceClient``."""
 
     @property
     def account(self) -> Account:
@@ -307,7 +307,7 @@ class TrackedTask(TaskRecord):
         )
         return self.source.pacer.interval(context, rand)
 
-    def lost(self, error: FoxAPIError) -> TaskLostError:
+    def lost_error(self, error: FoxAPIError) -> TaskLostError:
         """Return the error for a task whose state ``error`` keeps unknown."""
         lost = TaskLostError(
             f"the state of task {self.id} is not known: {error}; it may still finish: "
@@ -320,13 +320,13 @@ class TrackedTask(TaskRecord):
             add_delivered(lost, self.cut)
         return lost
 
-    def closed(self) -> SessionClosedError:
+    def closed_error(self) -> SessionClosedError:
         """Return the error for a wait that ends because the session is closed."""
         return SessionClosedError(
             f"the session is closed; task {self.id} goes on at the service: await it by its id"
         )
 
-    def timed_out(self) -> TaskTimeoutError:
+    def timeout_error(self) -> TaskTimeoutError:
         """Return the error for a wait whose timeout has run out."""
         return TaskTimeoutError(
             _timeout_text(self.id, self.task, self.error),

@@ -74,7 +74,7 @@ class WorkerPool:
         slow_at = (worker.started_at + SLOW_AFTER for worker in self._workers)
         return min((instant for instant in slow_at if instant > now), default=None)
 
-    def should_retire(self, worker: Worker, now: float) -> bool:
+    def retire_if_surplus(self, worker: Worker, now: float) -> bool:
         """Tell a worker between two GETs whether it must end; unregister it if so.
 
         There are too many workers when slow GETs, which did not count, end.

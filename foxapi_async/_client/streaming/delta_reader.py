@@ -2,24 +2,28 @@
 
 A `DeltaReader` joins three parts: a `StreamConnection` (one response body and its decoder), a
 `ReconnectState` (what to do after a connection is lost) and a `DeltaBuffer` (the cursor, and the
-deltas that were received and not read yet). Its only state is a `ReadState`:
+deltas that were received and not read yet). A `ReadState` says how far the reading has come:
 
-============  ===========================================  =======================================
-State         Meaning                                      What leads out of it
-============  ===========================================  =======================================
-NEW           Nothing was submitted or opened              `start`: DISCONNECTED, or EXHAUSTED for
-                                                           a cursor that is at the end
-DISCONNECTED  The position is known, nothing is open       `_reconnect`: OPEN, EXHAUSTED or FAILED
-OPEN          One connection is open                       `_on_end`: EXHAUSTED or DISCONNECTED;
-                                                           `_on_cut`, `disconnect`: DISCONNECTED
-EXHAUSTED     The end arrived, the buffer may hold deltas  `report_end` after the last: FINISHED
-FINISHED      The end was returned and reported            nothing
-FAILED        The last read raised an error                `start` in the next read, as from NEW
-CLOSED        `close` was called, each read raises         nothing
-============  ===========================================  =======================================
+============  ==========================================  ========================================
+State         Meaning                                     What leads out of it
+============  ==========================================  ========================================
+NEW           Nothing was submitted or opened             `start`: DISCONNECTED, or END_RECEIVED
+                                                          for a cursor that is at the end
+DISCONNECTED  The position is known, nothing is open      `_reconnect`: OPEN, END_RECEIVED, FAILED
+OPEN          One connection is open                      `_on_end`: END_RECEIVED or DISCONNECTED;
+                                                          `_on_cut`, `disconnect`, `stop`:
+                                                          DISCONNECTED
+END_RECEIVED  The end arrived, the buffer may hold        `report_end` after the last: FINISHED
+              deltas
+FINISHED      The end was returned and reported           nothing
+FAILED        The last read raised an error               `start` in the next read, as from NEW
+CLOSED        `close` was called, each read raises        nothing
+============  ==========================================  ========================================
 
 `close` leads from every state but FINISHED to CLOSED. A read that raises leads to FAILED, and a
-cancelled one from OPEN to DISCONNECTED.
+cancelled one from OPEN to DISCONNECTED. Beside its state a reader has `_stop_error`, which `stop`
+sets and each later read raises, `_busy` while a read is under way, and `_raw`, the body that
+`__anext__` reads without a coroutine; `_close_body` removes it together with the connection.
 
 There is one path for the bookkeeping. Bytes come from `fetch`, or from the wait inside
 `__anext__`, which saves a coroutine for each read. Both pass them to `_receive`, which feeds the
@@ -35,9 +39,13 @@ from operator import length_hint
 from typing import Self
 
 from foxapi_async._client.polling.tracked_task import TrackedTask
-from foxapi_async._client.service import Service
+from foxapi_async._client.service_client import ServiceClient
 from foxapi_async._client.streaming.connection import ReadTimeout, StreamConnection
-from foxapi_async._client.streaming.reconnect import NextAction, ReconnectState, tail_from_stored
+from foxapi_async._client.streaming.reconnect_state import (
+    NextAction,
+    ReconnectState,
+    tail_from_stored,
+)
 from foxapi_async._client.streaming.report import StreamReport
 from foxapi_async._client.streaming.submit_once import HasTracked, SubmitOnce
 from foxapi_async._clock import Timer
@@ -56,13 +64,13 @@ class ReadState(Enum):
     NEW = auto()
     DISCONNECTED = auto()
     OPEN = auto()
-    EXHAUSTED = auto()
+    END_RECEIVED = auto()
     FINISHED = auto()
     FAILED = auto()
     CLOSED = auto()
 
 
-_ENDED = frozenset({ReadState.EXHAUSTED, ReadState.FINISHED})
+_ENDED = frozenset({ReadState.END_RECEIVED, ReadState.FINISHED})
 
 
 class DeltaReader:
@@ -93,7 +101,7 @@ class DeltaReader:
 
     def __init__(
         self,
-        service: Service,
+        service: ServiceClient,
         source: TrackedTask | SubmitOnce[HasTracked],
         *,
         cursor: Cursor | None = None,
@@ -118,7 +126,7 @@ class DeltaReader:
         self._timeout = ReadTimeout(service.clock, timeout)
 
     @property
-    def exhausted(self) -> bool:
+    def all_read(self) -> bool:
         """Whether the end was received and every delta was read."""
         return self.state in _ENDED and not length_hint(self.buffer.ready)
 
@@ -131,8 +139,8 @@ class DeltaReader:
         """Return the warning for a reader that is dropped in this state, if there is one."""
         if self.state is ReadState.NEW and isinstance(self._source, SubmitOnce):
             return "a stream was created and never read, so nothing was submitted"
-        half_read = {ReadState.OPEN, ReadState.DISCONNECTED, ReadState.EXHAUSTED}
-        if self.state not in half_read or self.exhausted:
+        half_read = {ReadState.OPEN, ReadState.DISCONNECTED, ReadState.END_RECEIVED}
+        if self.state not in half_read or self.all_read:
             return None
         return f"{self.task_id} is dropped half-read: use `async with` for a stream with a name"
 
@@ -143,7 +151,7 @@ class DeltaReader:
         self._timeout.start()
         if self.state in {ReadState.NEW, ReadState.FAILED}:
             has_end = self.buffer.cursor.ended
-            self.state = ReadState.EXHAUSTED if has_end else ReadState.DISCONNECTED
+            self.state = ReadState.END_RECEIVED if has_end else ReadState.DISCONNECTED
         source = self._source
         if isinstance(source, SubmitOnce):
             with self._interrupt:
@@ -165,7 +173,7 @@ class DeltaReader:
         if self.state is ReadState.CLOSED:
             return
         if self.state is not ReadState.FINISHED:
-            self._report.partial(None)
+            self._report.save_partial(None)
             self.buffer.discard()
             self.state = ReadState.CLOSED
         self.stop(StreamConsumedError("this stream is closed: call stream() of its handle again"))
@@ -289,7 +297,7 @@ class DeltaReader:
             held = cursor.finish(decoder.done, blank_events=decoder.blank_events).deltas
             if cursor.state is CursorState.COMPLETE and decoder.done.total_chunks is not None:
                 self.disconnect()
-                self.state = ReadState.EXHAUSTED
+                self.state = ReadState.END_RECEIVED
                 return held
         disconnect = connection.disconnect_reason(cursor.state, self._service.account)
         if disconnect is None:
@@ -305,14 +313,14 @@ class DeltaReader:
         self._last_error = type(disconnect.error).__name__
         self._charge_idle_time()
         self._close_body()
-        self._reconnects.begin(disconnect)
+        self._reconnects.count_disconnect(disconnect)
 
     def _abort(self, error: BaseException) -> None:
         """Close the connection after a read that failed or was cancelled."""
         if isinstance(error, Exception):
             if self.state is not ReadState.FINISHED:
-                self._report.partial(error)
-            self._report.finished(type(error).__name__)
+                self._report.save_partial(error)
+            self._report.report_finished(type(error).__name__)
         self._charge_idle_time()
         self.disconnect()
         if isinstance(error, Exception) and self.state not in {*_ENDED, ReadState.CLOSED}:
@@ -332,7 +340,7 @@ class DeltaReader:
         now, since = self._service.clock.time(), self._idle_since
         if self._connection is not None:
             since = self._connection.last_received_at(now)
-        self._reconnects.charge(self.buffer.cursor.offset, now - since)
+        self._reconnects.count_wait(self.buffer.cursor.offset, now - since)
         self._idle_since = now
 
     # Reconnecting
@@ -351,7 +359,7 @@ class DeltaReader:
         if action is NextAction.USE_STORED:
             return self._use_stored(tracked, disconnect)
         if action is NextAction.GIVE_UP and disconnect is not None:
-            raise self._report.given_up(disconnect)
+            raise self._report.gave_up_error(disconnect)
         try:
             await self._open(tracked)
         except FoxAPIError as error:
@@ -366,16 +374,16 @@ class DeltaReader:
             body = await service.open_stream(tracked.id, offset)
         self._connection = StreamConnection(body, service.runtime.limits.max_event_bytes)
         self.state = ReadState.OPEN
-        self._report.opened(offset, self._last_error)
+        self._report.report_opened(offset, self._last_error)
 
     def _use_stored(self, tracked: TrackedTask, disconnect: Disconnect | None) -> bool:
         """End with what the stored result has beyond what was delivered (contract §6)."""
         stored = tracked.stored_result()
         tail = tail_from_stored(stored, tracked, self.buffer)
         if tail is None:
-            raise self._report.contradicted(stored, disconnect)
+            raise self._report.mismatch_error(stored, disconnect)
         self.disconnect()
-        self.state = ReadState.EXHAUSTED
+        self.state = ReadState.END_RECEIVED
         self.buffer.cursor.ended = True
         self.reasoning_complete = not tail.reasoning_may_be_missing
         self.buffer.stored_tail = tail.delta
@@ -386,8 +394,8 @@ class DeltaReader:
 
     def report_end(self) -> None:
         """Report the whole text to the task if all of it was read."""
-        if self.exhausted and self.state is not ReadState.FINISHED:
-            self._report.complete()
+        if self.all_read and self.state is not ReadState.FINISHED:
+            self._report.save_complete()
             self.state = ReadState.FINISHED
 
     def _check_usable(self) -> None:
@@ -405,4 +413,4 @@ class DeltaReader:
             raise self._timeout_error()
 
     def _timeout_error(self) -> TaskTimeoutError:
-        return self._report.timed_out(self._timeout.timeout, self._reconnects.fault)
+        return self._report.timeout_error(self._timeout.timeout, self._reconnects.fault)

@@ -2,7 +2,7 @@
 # pyright: reportPrivateUsage=false
 
 from foxapi_async._client.polling.tracked_task import TrackedTask
-from foxapi_async._client.service import Service
+from foxapi_async._client.service_client import ServiceClient
 from foxapi_async._client.task_record import add_delivered
 from foxapi_async._protocol.delta_buffer import DeltaBuffer
 from foxapi_async._protocol.reconnect import Disconnect
@@ -21,7 +21,9 @@ class StreamReport:
 
     __slots__ = ("_buffer", "_service", "tracked")
 
-    def __init__(self, service: Service, buffer: DeltaBuffer, tracked: TrackedTask | None) -> None:
+    def __init__(
+        self, service: ServiceClient, buffer: DeltaBuffer, tracked: TrackedTask | None
+    ) -> None:
         self._service = service
         self._buffer = buffer
         # None until the submission of the stream has returned.
@@ -32,7 +34,7 @@ class StreamReport:
         """The task's id, or a placeholder before the submission has returned."""
         return self.tracked.id if self.tracked is not None else "(not submitted)"
 
-    def opened(self, offset: int, last_error: str | None) -> None:
+    def report_opened(self, offset: int, last_error: str | None) -> None:
         """Report a connection at ``offset``; ``last_error`` ended the connection before it."""
         sink = self._service.event_sink
         if sink is None:
@@ -42,32 +44,34 @@ class StreamReport:
         else:
             sink(StreamResumed(task_id=self.task_id, offset=offset, reason=last_error))
 
-    def complete(self) -> None:
+    def save_complete(self) -> None:
         """Save the whole text in the task, if it is known here, and report the end."""
         read = self._buffer.accumulated()
         if read.chunks and not self._buffer.missing_prefix and self.tracked is not None:
             self._service.stream_finished(self.tracked, read.completion())
-        self.finished(None)
+        self.report_finished(None)
 
-    def partial(self, error: BaseException | None) -> None:
+    def save_partial(self, error: BaseException | None) -> None:
         """Save the text in the task when ``error``, or the reader, has ended the reading early."""
         if self.tracked is None or not self._buffer.accumulated().chunks:
             return
         if isinstance(error, StreamInterruptedError):
             cut = error
         else:
-            cut = self.interrupted("the reader stopped before its end")
+            cut = self.interrupted_error("the reader stopped before its end")
         if isinstance(error, TaskLostError):
             add_delivered(error, cut)
-        self.tracked.set_cut(cut)
+        self.tracked.set_stream_error(cut)
 
-    def finished(self, error: str | None) -> None:
+    def report_finished(self, error: str | None) -> None:
         """Report the end of the reading to the hooks; ``error`` is the name of its class."""
         if (sink := self._service.event_sink) is not None:
             offset = self._buffer.offset
             sink(StreamFinished(task_id=self.task_id, offset=offset, error=error))
 
-    def interrupted(self, why: str, fault: FoxAPIError | None = None) -> StreamInterruptedError:
+    def interrupted_error(
+        self, why: str, fault: FoxAPIError | None = None
+    ) -> StreamInterruptedError:
         """Return the error of a stream that cannot go on, with the text that was read."""
         buffer = self._buffer
         doubtful, offset = buffer.cursor.doubtful_from, buffer.offset
@@ -89,24 +93,24 @@ class StreamReport:
             fault=fault,
         )
 
-    def given_up(self, disconnect: Disconnect) -> StreamInterruptedError:
+    def gave_up_error(self, disconnect: Disconnect) -> StreamInterruptedError:
         """Return the error of a stream that is not opened again after ``disconnect``."""
         why = str(disconnect.error)
         if not disconnect.mismatch:
             limit = self._service.options.streaming.give_up_after
             why = f"no chunk and no progress for {limit:g} s: {why}"
-        return self.interrupted(why, disconnect.error)
+        return self.interrupted_error(why, disconnect.error)
 
-    def contradicted(
+    def mismatch_error(
         self, stored: ChatCompletion, disconnect: Disconnect | None
     ) -> StreamInterruptedError:
         """Return the error of a stream whose stored result does not continue what it delivered."""
         why = f"the stored result {'differs from the chunks' if stored.text else 'has no text'}"
         if disconnect is None:
-            return self.interrupted(why)
-        return self.interrupted(f"{disconnect.error}; {why}", disconnect.error)
+            return self.interrupted_error(why)
+        return self.interrupted_error(f"{disconnect.error}; {why}", disconnect.error)
 
-    def timed_out(self, timeout: float | None, fault: FoxAPIError | None) -> TaskTimeoutError:
+    def timeout_error(self, timeout: float | None, fault: FoxAPIError | None) -> TaskTimeoutError:
         """Return the error of a reading that took longer than ``timeout`` seconds."""
         because = "" if fault is None else f" (its connection failed: {fault})"
         late = f"did not end within timeout=, {timeout:g} s{because}; the task continues"

@@ -6,7 +6,7 @@ import logging
 from contextvars import Context
 
 from foxapi_async._client.polling.tracked_task import TrackedTask, Waiter
-from foxapi_async._client.service import Service
+from foxapi_async._client.service_client import ServiceClient
 from foxapi_async._client.streaming.delta_reader import DeltaReader
 from foxapi_async.errors import FoxAPIError, SessionClosedError
 
@@ -22,7 +22,7 @@ class StreamFollower:
 
     __slots__ = ("_reading", "_service", "_tracked", "_waiters")
 
-    def __init__(self, tracked: TrackedTask, service: Service) -> None:
+    def __init__(self, tracked: TrackedTask, service: ServiceClient) -> None:
         self._tracked = tracked
         self._service = service
         self._waiters: set[Waiter] = set()

@@ -20,18 +20,18 @@ class SubmitOnce(Generic[T_co]):
 
     Args:
         submit: Makes the submission and returns what stands for it, such as a handle.
-        on_orphaned: Called with the result of a submission that was abandoned after it returned.
+        on_unclaimed: Called with the result of a submission that was abandoned after it returned.
     """
 
-    __slots__ = ("_is_taken", "_on_orphaned", "_submission", "_submit")
+    __slots__ = ("_is_taken", "_on_unclaimed", "_submission", "_submit")
 
     def __init__(
         self,
         submit: Callable[[], Coroutine[Any, Any, T_co]],
-        on_orphaned: Callable[[T_co], object],
+        on_unclaimed: Callable[[T_co], object],
     ) -> None:
         self._submit = submit
-        self._on_orphaned = on_orphaned
+        self._on_unclaimed = on_unclaimed
         self._submission: asyncio.Task[T_co] | None = None
         self._is_taken = False
 
@@ -61,7 +61,7 @@ class SubmitOnce(Generic[T_co]):
             return
         self._is_taken = True
         if (result := self.result) is not None:
-            self._on_orphaned(result)
+            self._on_unclaimed(result)
         else:
             self._submission.cancel()
 

@@ -158,7 +158,7 @@ class Faults:
         """Whether a rule tests the model of a task."""
         return any(state.rule.model is not None for state in self._states)
 
-    def decide(self, call: CallInfo) -> tuple[FaultRule, ...]:
+    def select_rules(self, call: CallInfo) -> tuple[FaultRule, ...]:
         """Return the rules that act on ``call``, and count the call.
 
         Of the faults that replace the response, only the first acts. The rules of the others count

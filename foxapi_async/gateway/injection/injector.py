@@ -57,7 +57,7 @@ class FaultInjector:
     ) -> web.StreamResponse:
         """Handle a request to ``route`` with the rules that act on it."""
         call = await self._call_info(request, route)
-        rules = self._faults.decide(call)
+        rules = self._faults.select_rules(call)
         self._stats.faults += len(rules)
         early = [rule for rule in rules if not rule.late]
         if route != "stream":
@@ -142,7 +142,7 @@ class FaultInjector:
         if bytes(members.get("status", b"")) != b'"completed"':
             return response
         completed = msgspec.structs.replace(call, completed=True)
-        rules = self._faults.decide(completed)
+        rules = self._faults.select_rules(completed)
         if not rules:
             return response
         self._stats.faults += len(rules)

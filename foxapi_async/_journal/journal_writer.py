@@ -4,18 +4,18 @@ import asyncio
 from itertools import count
 
 from foxapi_async._clock import Clock
-from foxapi_async._journal.journal import Journal, orphaned
+from foxapi_async._journal.journal import Journal, with_unknown_outcome
 from foxapi_async._journal.journal_url import JournalURL
+from foxapi_async._journal.operations import Claim, EntryUpdate, FindEntry
 from foxapi_async._journal.process_lock import ProcessLock, remove_stale
 from foxapi_async._journal.protocol import error_text
 from foxapi_async._journal.records import Entry, EntryId, FinalRecord, Intent, Stage
-from foxapi_async._journal.writes import Claim, EntryUpdate, Lookup
 from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async._wire.task import Task
 from foxapi_async.errors import FoxAPIError, JournalError, SessionClosedError
 
 
-class FileJournal(Journal):
+class JournalWriter(Journal):
     """A ``JournalBackend`` in a file, which other processes may use at the same time.
 
     The first call, or ``open``, opens the file. With ``create=False`` it must exist.
@@ -36,16 +36,16 @@ class FileJournal(Journal):
             return entry
         # The process may have written more before it ended; now it writes nothing more.
         entry = await self._find(service, key)
-        return orphaned(entry) if entry is not None else None
+        return with_unknown_outcome(entry) if entry is not None else None
 
     async def record_intent(self, intent: Intent) -> EntryId | Entry:
         """Commit the intent to the file."""
         committer = await self._opened()
-        if self._run is None:
-            await self._begin_run()
-        if self._run is None or self._committer is not committer:
+        if self._process_lock is None:
+            await self._lock_process()
+        if self._process_lock is None or self._committer is not committer:
             raise self._is_closed()
-        entry_id = EntryId(self._run.name, next(self._numbers))
+        entry_id = EntryId(self._process_lock.name, next(self._numbers))
         holder: Entry | None
         try:
             holder = await committer.write(Claim(entry_id, intent))
@@ -89,25 +89,25 @@ class FileJournal(Journal):
 
     async def _find(self, service: str, key: str) -> Entry | None:
         committer = await self._opened()
-        entry: Entry | None = await committer.write(Lookup(service, key))
+        entry: Entry | None = await committer.write(FindEntry(service, key))
         return entry
 
     async def _write(self, update: EntryUpdate) -> None:
         committer = await self._opened()
         await committer.write(update, keep=True)
 
-    async def _begin_run(self) -> None:
+    async def _lock_process(self) -> None:
         async with self._lock:
-            if self._run is None and self._committer is not None:
-                await asyncio.to_thread(self._take_run)
+            if self._process_lock is None and self._committer is not None:
+                await asyncio.to_thread(self._take_process_lock)
 
-    def _take_run(self) -> None:
+    def _take_process_lock(self) -> None:
         # In the thread, because the waiting caller may be cancelled before the lock is taken.
-        run = _lock(self._path)
-        if self._run is None and not self._closed:
-            self._run = run
+        lock = _lock(self._path)
+        if self._process_lock is None and not self._closed:
+            self._process_lock = lock
         else:
-            run.end()
+            lock.end()
 
 
 def _lock(path: str) -> ProcessLock:

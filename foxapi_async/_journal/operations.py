@@ -29,7 +29,7 @@ class Claim(NamedTuple):
     intent: Intent
 
 
-class Lookup(NamedTuple):
+class FindEntry(NamedTuple):
     """A question which entry holds a key, as of the commit that it goes with."""
 
     service: str

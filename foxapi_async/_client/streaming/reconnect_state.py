@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from foxapi_async._catalog import MODELS
 from foxapi_async._client.polling.tracked_task import TrackedTask
-from foxapi_async._client.service import Service
+from foxapi_async._client.service_client import ServiceClient
 from foxapi_async._clock import sleep
 from foxapi_async._protocol.completion_merge import missing_deltas
 from foxapi_async._protocol.delta_buffer import DeltaBuffer
@@ -72,7 +72,7 @@ class ReconnectState:
         "fault",
     )
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: ServiceClient) -> None:
         self.disconnect: Disconnect | None = None
         self.fault: FoxAPIError | None = None
         self._service = service
@@ -83,13 +83,13 @@ class ReconnectState:
         self._failures = FailureTracker()
         self._seen: tuple[str, int] | None = None
 
-    def charge(self, offset: int, seconds: float) -> None:
+    def count_wait(self, offset: int, seconds: float) -> None:
         """Count ``seconds`` of waiting for the chunk after ``offset``."""
         if offset != self._offset:
             self._offset, self._waited, self._disconnects, self.fault = offset, 0.0, 0, None
         self._waited += seconds
 
-    def begin(self, disconnect: Disconnect) -> None:
+    def count_disconnect(self, disconnect: Disconnect) -> None:
         """Count a lost connection."""
         self.disconnect = disconnect
         if not isinstance(disconnect.error, TaskTimeoutError):  # the timeout of the reader itself

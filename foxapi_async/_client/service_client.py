@@ -83,7 +83,7 @@ class Options(Struct, frozen=True, kw_only=True):
     journal: JournalBackend
 
 
-class Service:
+class ServiceClient:
     """Calls the service with the account and the options of one session."""
 
     __slots__ = ("account", "handles", "options", "pacer", "runtime")
@@ -100,14 +100,14 @@ class Service:
             runtime.journals.append(options.journal)
         self.pacer: Pacer = pacer or create_pacer(options.polling.pacing)
 
-    def replace(self, account: Account, **changes: Any) -> "Service":
+    def replace(self, account: Account, **changes: Any) -> "ServiceClient":
         """Return a service of the same runtime with another account or other options.
 
         With an equal pacing policy, both share the pacer and what it has learnt of the models.
         """
         options = structs.replace(self.options, **changes)
         same = options.polling.pacing == self.options.polling.pacing
-        return Service(account, options, self.runtime, self.pacer if same else None)
+        return ServiceClient(account, options, self.runtime, self.pacer if same else None)
 
     @property
     def polling(self) -> PollPolicy:
@@ -173,7 +173,7 @@ class Service:
             emit=self.event_sink,
         )
 
-    def add_orphan(
+    def add_unclaimed(
         self, handle: SupportsDone, *, task_id: str, model: str, key: str | None
     ) -> None:
         """Keep the handle of a billed task whose caller did not get it; log it, emit an event."""
