@@ -28,6 +28,8 @@ IDENTIFIERS = r"""
     MemoryRecorder is_living give_back StreamFault originated read_completion write_completion
     model_lists StandardError Spoiler stand_still SpoiltStream _Armed _Stroke _Pen tame_output
     note_owed gets_per_second cut_fox
+    add_orphan on_orphaned make_recorder FileJournal should_retire set_cut EXHAUSTED
+    _refuse_if_withdrawn
     polling\.hollow streaming\.silence Adaptive\.price limits\.(?:body|frame|in_flight)
     (?:retry|streaming|pacing)\.(?:first|factor|cap|elapsed)
 """
@@ -44,11 +46,16 @@ NAMES = {
         restored thinks disowned _located bounded park nudge book _hire _plan _crashed
         StreamReader engage sweep abandoned _lose _drop _tell Way Room Unfinished Core ear disown
         look Session _Loop _let_go nap _answers sending landed _look Updates Await wants
-        _own Watch Watches Source show parked trouble DUE READY POLLED hollow heard
+        _own Watch Watches Source contradicted exhausted charge Service show parked trouble DUE READY POLLED hollow heard
     """,
     "foxapi_async/_client/polling/worker_pool.py": "begin leave",
     "foxapi_async/_client/polling/poller.py": "join leave",
     "foxapi_async/_client/handle.py": "observe streamed",
+    "foxapi_async/_client/polling/tracked_task.py": "lost closed timed_out",
+    "foxapi_async/_client/streaming/report.py": """
+        interrupted given_up timed_out partial complete finished opened
+    """,
+    "foxapi_async/_client/task_record.py": "cut",
     "foxapi_async/_client/llm_handle.py": "streamed restored",
     "foxapi_async/_client/streaming": "Deadline Recovery keep rest settle arrived",
     "foxapi_async/_client/streaming/stream_follower.py": "join leave",
@@ -63,6 +70,7 @@ NAMES = {
     "foxapi_async/_protocol/chunk_history.py": "part",
     "foxapi_async/_protocol/delta_buffer.py": "rest",
     "foxapi_async/_protocol/reconnect.py": "hint Step",
+    "foxapi_async/_protocol/retry.py": "decide",
     "foxapi_async/_protocol/completion_merge.py": "remainder",
     "foxapi_async/_protocol/rate_limiter.py": "start",
     "foxapi_async/_transport": """
@@ -71,10 +79,12 @@ NAMES = {
         note
     """,
     "foxapi_async/_transport/account.py": "target",
+    "foxapi_async/_transport/payload.py": "refused",
     "foxapi_async/_transport/stream_body.py": "unusable",
     "foxapi_async/_journal": """
         Note intended heard named drop lean Location Recorder described Run sweep forget Writer
         _owed _linger ask _told Taken DOUBT LOSE HEAR END REFUSE Changes Change gathered make
+        Lookup orphaned _ask
     """,
     "foxapi_async/_wire": "Shape Reader deltas dones faults",
     "foxapi_async/_logging.py": "listen",
@@ -84,6 +94,7 @@ NAMES = {
         acting doomed Kind takes does concerns holds instance Step Found cut Recent choose
         Committer Entry Database
     """,
+    "foxapi_async/gateway/faults": "decide",
     "foxapi_async/cli": "complaint complain owe exits",
     "foxapi_async/testing": "heal Course Turn Network Share Refuse either",
     "tests": "told verdict staged untried roundabout Nowhere patience roll tally",
@@ -95,7 +106,7 @@ NAMES = {
 MODULES = {
     "foxapi_async/_client": """
         blocks completed crew deadline follower handover launch patience reader recovered recovery
-        room sweep tally waiter watch updates stream core
+        room sweep tally waiter watch updates stream core service
     """,
     "foxapi_async/_protocol": """
         backoff chunks intake mould position recovery refusal remainder schedule throttle
@@ -104,7 +115,7 @@ MODULES = {
     "foxapi_async/_transport": """
         answer body call deadlines faults http inlet shortcut trial judge stream told
     """,
-    "foxapi_async/_journal": "entry location recorder run writer database",
+    "foxapi_async/_journal": "entry location recorder run writer database file_journal writes",
     "foxapi_async/_wire": "shape fault model",
     "foxapi_async/gateway": """
         access beat control doors keys log refusal relay sparse submission kind merge scalar token

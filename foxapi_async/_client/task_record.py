@@ -316,7 +316,8 @@ def _text_missing(stream_error: StreamInterruptedError, task: Task) -> StreamInt
     return StreamInterruptedError(
         f"the stored completion of task {task.id} lacks text of its stream, which was cut after "
         f"{stream_error.offset} chunks: the whole text is not known; .partial has the text that "
-        "arrived, and handle.stream(resume=error.cursor) continues while the service keeps the stream",
+        "arrived, and handle.stream(resume=error.cursor) continues while the service keeps the "
+        "stream",
         task_id=stream_error.task_id,
         offset=stream_error.offset,
         partial=stream_error.partial,
