@@ -46,7 +46,8 @@ NAMES = {
         restored thinks disowned _located bounded park nudge book _hire _plan _crashed
         StreamReader engage sweep abandoned _lose _drop _tell Way Room Unfinished Core ear disown
         look Session _Loop _let_go nap _answers sending landed _look Updates Await wants
-        _own Watch Watches Source contradicted exhausted charge Service show parked trouble DUE READY POLLED hollow heard
+        _own Watch Watches Source show contradicted exhausted charge Service parked trouble
+        DUE READY POLLED hollow heard
     """,
     "foxapi_async/_client/polling/worker_pool.py": "begin leave",
     "foxapi_async/_client/polling/poller.py": "join leave",

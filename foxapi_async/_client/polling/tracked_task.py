@@ -316,8 +316,8 @@ class TrackedTask(TaskRecord):
             task=self.task,
             fault=error,
         )
-        if self.cut is not None:
-            add_delivered(lost, self.cut)
+        if self.stream_error is not None:
+            add_delivered(lost, self.stream_error)
         return lost
 
     def closed_error(self) -> SessionClosedError:
