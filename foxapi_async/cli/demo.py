@@ -214,7 +214,7 @@ class Demo:
             }
         )
         serve = "foxapi serve" if self._local_model is None else "foxapi serve --local"
-        self._display.footer(f"Next: `{serve}` keeps the gateway running for your own program.")
+        self._display.footer(f"Next: `{serve}` keeps it running for your own program.")
         self._screen.record(
             step="total",
             tasks=tasks,

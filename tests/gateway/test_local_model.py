@@ -80,6 +80,8 @@ async def test_the_local_model_answers(random_llama: Path) -> None:
         )
         assert text
         assert chunks > 6
+    # It runs in a process of its own.
+    assert "xllamacpp" not in sys.modules
 
 
 @pytest.mark.parametrize("streams", [8, 24])
