@@ -203,9 +203,10 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def local(session: nox.Session) -> None:
-    """Run the tests on the default local model, whose weights (98 MB) are fetched once."""
+    """Run the demo and the tests of the default local model; its weights are fetched once."""
     install_group(session, "test", wheel(session, "all,local"))
     session.run("foxapi", "local", "fetch")
+    session.run("foxapi", "demo", "--local")
     run_tests(session, "-m", "weights", "--timeout=600")
 
 
