@@ -134,7 +134,7 @@ def _shown(parameters: Iterable[griffe.Parameter]) -> Iterator[str]:
         text = f"{_KINDS.get(one.kind, '') if one.kind else ''}{one.name}"
         annotated = one.annotation is not None
         if annotated:
-            text += f": {one.annotation}"
+            text += f": {_without_constraints(str(one.annotation))}"
         if one.default is not None and one.kind not in _KINDS:
             text += f" = {one.default}" if annotated else f"={one.default}"
         yield text
@@ -265,13 +265,18 @@ def _type(text: str) -> str:
     """Return a type for the cell of a table, which cannot hold a bar: ``A | B`` is "A or B"."""
     parts = [""]
     depth = 0
-    for character in text:
+    for character in _without_constraints(text):
         depth += (character in "[(") - (character in "])")
         if character == "|" and depth == 0:
             parts.append("")
         else:
             parts[-1] += character
     return " or ".join(_type_code(part.strip()) for part in parts if part.strip())
+
+
+def _without_constraints(text: str) -> str:
+    """Return a type without the constraints of msgspec: ``int`` of ``Annotated[int, Meta()]``."""
+    return re.sub(r"Annotated\[(\w+), Meta\([^()]*\)\]", r"\1", text)
 
 
 def _type_code(text: str) -> str:

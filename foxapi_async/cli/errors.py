@@ -73,15 +73,22 @@ def exit_code(error: BaseException) -> ExitCode | None:
 
 def is_unknown_task(error: BaseException) -> bool:
     """Return whether the service answered that it does not know the task, once or repeatedly."""
-    cause = getattr(error, "fault", None) if isinstance(error, errors.TaskLostError) else error
-    return isinstance(cause, errors.NotFoundError)
+    return isinstance(_cause(error) or error, errors.NotFoundError)
+
+
+def _cause(error: BaseException) -> errors.FoxAPIError | None:
+    """Return the error of the last poll if the state of the task was never known."""
+    timed_out = isinstance(error, errors.TaskTimeoutError) and getattr(error, "task", None) is None
+    if isinstance(error, errors.TaskLostError) or timed_out:
+        return getattr(error, "fault", None)
+    return None
 
 
 def explain(error: Exception) -> list[str]:
     """Return the lines for ``error``: what is wrong and why, then what to do."""
     if isinstance(error, errors.RequestValidationError):
         return [_violation_line(item) for item in error.violations]
-    cause = error.fault if isinstance(error, errors.TaskLostError) else None
+    cause = _cause(error)
     if cause is not None and is_unknown_task(error):
         return explain(cause)
     first = one_line(str(error))

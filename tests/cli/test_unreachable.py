@@ -24,7 +24,16 @@ def dead_address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield url
 
 
-@pytest.mark.parametrize("words", [("task", ID), ("wait", ID), ("stream", "--task", ID)])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("task", ID),
+        ("wait", ID),
+        ("wait", "--timeout", "0", ID),
+        ("wait", "--timeout", "0.2", ID),
+        ("stream", "--task", ID),
+    ],
+)
 async def test_an_unknown_id_has_one_meaning(
     gateway: Gateway, foxapi: Any, words: tuple[str, ...]
 ) -> None:
