@@ -89,9 +89,8 @@ class ChatAnswer:
         choices = tuple(filter(None, map(self._translate, received.choices)))
         if not choices:
             return None
-        delta = self._delta(choices)
-        self._accumulator.extend((delta,))
-        return delta
+        self._accumulator.add((choices,), ())
+        return self._delta(choices)
 
     def usage_chunk(self) -> response_structs.Delta | None:
         """Return the chunk that has the usage and no choice; ``None`` if the usage is unknown."""
