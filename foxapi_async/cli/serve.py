@@ -382,6 +382,7 @@ def _listen_error(host: str, port: int, error: OSError) -> str:
 
 def _announce(screen: Screen, gateway: "Gateway", *, guarded: bool) -> None:
     from foxapi_async.config import is_loopback
+    from foxapi_async.gateway.app import SETTINGS
 
     environment = {"FOXAPI_BASE_URL": gateway.url}
     # A key of --api-key is a secret.
@@ -392,6 +393,9 @@ def _announce(screen: Screen, gateway: "Gateway", *, guarded: bool) -> None:
     screen.print(gateway.url)
     for name, value in environment.items():
         screen.print(f"export {name}={value}")
+    for upstream in gateway.app[SETTINGS].upstreams:
+        models = ", ".join(f"{ours} = {name or ours}" for ours, name in upstream.names.items())
+        screen.note(f"upstream {upstream.url}: {models}")
     if gateway.faults:
         rules = ", ".join(map(str, gateway.faults.rules))
         screen.note(f"faults, by seed {gateway.faults.seed}: {rules}")

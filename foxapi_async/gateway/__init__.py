@@ -7,7 +7,8 @@
 The models are simulated and give the same answer to the same request each time: they count ("count
 1 to 3"), generate JSON for a schema, call a tool, or quote the prompt in a short reply. A prompt
 that contains ``[[fail:content_policy_violation]]``, or any other code, makes its task fail with
-that code; ``[[fail:timeout:3]]`` writes three tokens first.
+that code; ``[[fail:timeout:3]]`` writes three tokens first. With ``upstreams`` real models of other
+servers answer.
 """
 
 from importlib import import_module

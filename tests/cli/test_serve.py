@@ -118,6 +118,10 @@ def test_serve_has_the_models_of_its_options(spawn: Spawn, tmp_path: Path) -> No
             assert ("gpt-5.5" in listed) == bool(names)
             assert listed["own"]["capabilities"] == ["text", "vision"]
             process.terminate()
+            assert process.stderr is not None
+            notes = process.stderr.read()
+            assert "upstream http://127.0.0.1:1/v1: own:vision = other\n" in notes
+            assert "upstream http://127.0.0.1:2/v1: filed = filed\n" in notes
         assert process.returncode == 0
 
 

@@ -6,16 +6,23 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from foxapi_async import FoxSession
 from foxapi_async._catalog import MODELS
-from foxapi_async._clock import ManualClock, settle
+from foxapi_async._clock import LoopClock, ManualClock, settle
+from foxapi_async._wire.request import GenerationRequest, Message
 from foxapi_async.errors import ConfigError
-from foxapi_async.gateway import Gateway
-from foxapi_async.gateway.upstream_settings import Upstream
+from foxapi_async.gateway import Gateway, Upstream
+from foxapi_async.gateway.engine import Engine
+from foxapi_async.gateway.models import ModelRegistry
+from foxapi_async.gateway.models.upstream import UpstreamModel
+from foxapi_async.gateway.settings import GatewaySettings
+from foxapi_async.gateway.stats import GatewayStats, UpstreamStats
+from foxapi_async.gateway.store import make_store
 from tests.gateway.scripted_upstream import (
     ANSWER,
     DONE,
@@ -35,6 +42,7 @@ if TYPE_CHECKING:
 
 StartUpstream = Callable[[Script], Awaitable[ScriptedUpstream]]
 USAGE = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
+WRONG_BYTES = b'\xff"'
 SECRET = "sk-9Qd2-0123456789abcdef"
 
 
@@ -65,6 +73,14 @@ def settings(upstream: ScriptedUpstream, **options: Any) -> list[Upstream]:
 async def ask(service: "Service", **members: Any) -> Any:
     """Submit a request and return the task that has ended."""
     return await service.finished((await service.submit(**members))["id"])
+
+
+async def ask_often(service: "Service", count: int) -> list[Any]:
+    """Submit so many requests and return the tasks in their order when all have ended."""
+    ids = [(await service.submit())["id"] for _ in range(count)]
+    while service.gateway.stats.completed + service.gateway.stats.failed < count:
+        await asyncio.sleep(0)
+    return [await service.task(task_id) for task_id in ids]
 
 
 def message(task: Any) -> Any:
@@ -339,6 +355,44 @@ async def test_an_answer_without_finish_reason_fails(
     assert ended["error"]["code"] == "service_unavailable"
     assert "without a finish reason" in ended["error"]["message"]
     assert len(server.requests) == 1
+
+
+async def test_wherever_a_stream_is_cut_no_part_is_an_answer(
+    serve: "Serve", upstream: StartUpstream
+) -> None:
+    """Cut at each byte, the answer is whole or the task fails; a part is never stored."""
+    stream = b"".join((chunk("Hel"), chunk("lo", finish="stop"), event({"choices": []}), DONE))
+    whole = stream.index(b"\n\n", stream.index(b"stop")) + 2
+
+    async def script(number: int, writer: asyncio.StreamWriter) -> None:
+        writer.write(STREAM_HEAD + stream[: number - 1])
+
+    server = await upstream(script)
+    service = await serve(upstreams=settings(server, concurrency=1))
+    for length, task in enumerate(await ask_often(service, len(stream) + 1)):
+        if length >= whole:
+            assert message(task)["content"] == "Hello"
+        else:
+            assert task["error"]["code"] == "service_unavailable"
+
+
+async def test_no_wrong_byte_crashes_a_model(serve: "Serve", upstream: StartUpstream) -> None:
+    """With any one byte replaced, the task ends with an answer or a code of an upstream."""
+    function = {"name": "f", "arguments": "{}"}
+    call = chunk(delta={"tool_calls": [{"index": 0, "id": "a", "function": function}]})
+    usage = {**USAGE, "prompt_tokens_details": {"a": "b"}}
+    choice = {"index": 0, "delta": {"content": "x"}, "logprobs": {"a": 1}, "finish_reason": "stop"}
+    stream = call + event({"choices": [choice], "usage": usage}) + DONE
+
+    async def script(number: int, writer: asyncio.StreamWriter) -> None:
+        place, wrong = number - 1, WRONG_BYTES[number % 2 :][:1]
+        writer.write(STREAM_HEAD + stream[:place] + wrong + stream[place + 1 :])
+
+    server = await upstream(script)
+    service = await serve(upstreams=settings(server, timeout=5))
+    for task in await ask_often(service, len(stream)):
+        assert task["status"] == "completed" or task["error"]["code"] == "service_unavailable"
+    assert len(server.requests) == len(stream)
 
 
 async def test_a_request_that_interrupts_another_ends_it_by_a_code(
@@ -645,6 +699,61 @@ async def test_media_has_the_form_that_servers_know(
     assert len(server.requests) == 1
 
 
+async def test_a_large_request_reaches_the_upstream(
+    serve: "Serve", upstream: StartUpstream
+) -> None:
+    """A picture of several megabytes arrives as it was sent."""
+    server = await upstream(sends(*ANSWER))
+    service = await serve(upstreams=settings(server))
+    url = "data:image/png;base64," + "QUJD" * 1_000_000
+    content = [{"type": "image_url", "image_url": {"url": url}}]
+    body = json.dumps({"model": "gpt-5.5", "messages": [{"role": "user", "content": content}]})
+    reply = await service.call(
+        "POST",
+        "/v1/llm/generations",
+        data=BytesIO(body.encode()),
+        headers={"Content-Type": "application/json"},
+    )
+    assert message(await service.finished(reply.json["id"]))["content"] == "Hello world"
+    assert server.requests[0].body["messages"][0]["content"] == content
+
+
+async def test_the_base_url_of_an_upstream_can_change(upstream: StartUpstream) -> None:
+    """A server that comes back on another port is found by the next attempt of the same task."""
+    server = await upstream(sends(*ANSWER))
+    urls = iter(["http://127.0.0.1:1/v1", server.url])
+    asked: list[str] = []
+
+    async def base_url() -> str:
+        asked.append(next(urls))
+        return asked[-1]
+
+    counters, gateway_stats = UpstreamStats("local"), GatewayStats()
+    model = UpstreamModel(
+        Upstream(url="http://127.0.0.1/v1", models=["plain"]),
+        clock=LoopClock(),
+        stats=counters,
+        base_url=base_url,
+    )
+    registry = ModelRegistry()
+    for rules in model.rules:
+        registry.add(rules, model)
+    store = make_store(GatewaySettings())
+    await store.open()
+    await registry.open()
+    engine = Engine(settings=GatewaySettings(), models=registry, store=store, stats=gateway_stats)
+    request = GenerationRequest(model="plain", messages=(Message(role="user", content="go"),))
+    task = await engine.submit(request)
+    while not gateway_stats.completed:
+        await asyncio.sleep(0)
+    assert b"Hello world" in (await store.snapshot(task.id) or b"")
+    assert len(asked) == 2
+    assert counters.retries == 1
+    await engine.aclose()
+    await registry.aclose()
+    await store.aclose()
+
+
 async def test_capabilities_of_an_upstream_refuse_at_submit(
     serve: "Serve", upstream: StartUpstream
 ) -> None:
@@ -708,6 +817,7 @@ async def test_the_key_is_sent_to_the_upstream_and_nowhere_else(
     shown += [json.dumps(service.gateway.stats.as_dict()), caplog.text]
     assert not any(SECRET in text or SECRET[4:-4] in text for text in shown)
     assert "invalid key sk-9…cdef" in caplog.text
+    assert caplog.text.count("invalid key") == 1
 
 
 @pytest.mark.parametrize("value", [None, "", "  ", "ключ", "two words"])

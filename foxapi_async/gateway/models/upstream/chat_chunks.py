@@ -1,8 +1,10 @@
 """Translates the chunks of OpenAI's chat API into those of the service."""
 
+import json
 from typing import Any, Final
 
 from msgspec import DecodeError
+from msgspec.structs import replace
 
 from foxapi_async._protocol.accumulator import Accumulator
 from foxapi_async._protocol.tool_calls import ToolCallIndexer
@@ -143,6 +145,8 @@ class _ChoiceTranslator:
         self._has_role = False
         self._content = TextJoiner()
         self._reasoning = TextJoiner()
+        self._refusal = TextJoiner()
+        self._arguments: dict[int, TextJoiner] = {}
         self._splitter = ReasoningSplitter()
         self._indexer = ToolCallIndexer()
 
@@ -162,14 +166,15 @@ class _ChoiceTranslator:
             more, rest = self._flush()
             reasoning, content = reasoning + more, content + rest
         calls = tuple(map(self._translate_call, message.tool_calls or ()))
-        if not (reasoning or content or calls or choice.finish_reason or message.refusal):
+        refusal = self._refusal.push(message.refusal) if message.refusal else None
+        if not (reasoning or content or calls or choice.finish_reason or refusal):
             return None
         delta = response_structs.DeltaMessage(
             role=None if self._has_role else "assistant",
             content=content or None,
             reasoning_content=reasoning or None,
             tool_calls=calls or None,
-            refusal=message.refusal,
+            refusal=refusal,
         )
         self._has_role = True
         return response_structs.DeltaChoice(
@@ -186,27 +191,65 @@ class _ChoiceTranslator:
         return self._reasoning.flush() + reasoning + more, content + rest
 
     def _translate_call(self, piece: chunk.ToolCallDelta) -> response_structs.ToolCallDelta:
+        index = self._indexer.assign(piece)
         function = piece.function
+        if function is not None:
+            arguments = function.arguments
+            if arguments:
+                arguments = self._arguments.setdefault(index, TextJoiner()).push(arguments)
+            function = response_structs.FunctionDelta(name=function.name, arguments=arguments)
         return response_structs.ToolCallDelta(
-            index=self._indexer.assign(piece),
-            id=piece.id,
-            type=piece.type,
-            function=function
-            and response_structs.FunctionDelta(name=function.name, arguments=function.arguments),
+            index=index, id=piece.id, type=piece.type, function=function
         )
 
 
 def _decode(data: bytes) -> _Chunk:
     try:
-        return _chunks.decode(data)
-    except DecodeError:
+        return _chunks.decode_strict(data)
+    except (DecodeError, UnicodeDecodeError, RecursionError):
         pass
-    try:
-        return _chunks.decode(escape_wrong_bytes(data))
-    except DecodeError:
-        raise ModelError(
-            "service_unavailable", "the upstream sent an event that is no chunk of an answer"
-        ) from None
+    for text in (data, escape_wrong_bytes(data)):
+        try:
+            return _without_halves(_chunks.decode(text))
+        except DecodeError:
+            continue
+    raise ModelError("service_unavailable", "the upstream sent an event that is no chunk")
+
+
+def _without_halves(received: _Chunk) -> _Chunk:
+    """Replace halves of characters, except in texts that the next chunk may continue."""
+    choices = tuple(
+        replace(
+            choice,
+            finish_reason=_clean(choice.finish_reason),
+            logprobs=_clean(choice.logprobs),
+            delta=choice.delta
+            and replace(
+                choice.delta,
+                tool_calls=choice.delta.tool_calls
+                and tuple(map(_clean_call, choice.delta.tool_calls)),
+            ),
+        )
+        for choice in received.choices
+    )
+    usage = received.usage
+    if usage is not None:
+        usage = replace(
+            usage,
+            prompt_tokens_details=_clean(usage.prompt_tokens_details),
+            completion_tokens_details=_clean(usage.completion_tokens_details),
+        )
+    return replace(received, choices=choices, usage=usage, error=_clean(received.error))
+
+
+def _clean_call(call: chunk.ToolCallDelta) -> chunk.ToolCallDelta:
+    function = call.function and replace(call.function, name=_clean(call.function.name))
+    return replace(call, id=_clean(call.id), type=_clean(call.type), function=function)
+
+
+def _clean(value: Any) -> Any:
+    """Return a JSON value without lone surrogates, which have no UTF-8."""
+    return None if value is None else decode_json(json.dumps(value).encode())
 
 
 def _plausible_usage(usage: completion.Usage) -> completion.Usage | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from io import BytesIO
 from typing import Final
 
 import aiohttp
@@ -83,7 +84,8 @@ class ChatClient:
         try:
             response = await self._session.post(
                 f"{base_url}/chat/completions",
-                data=body,
+                # aiohttp would write bytes at once, and it warns of more than a megabyte.
+                data=BytesIO(body),
                 headers=self._headers,
                 # A redirect could send the key to another host, and the request twice.
                 allow_redirects=False,

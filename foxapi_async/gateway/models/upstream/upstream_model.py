@@ -95,7 +95,9 @@ class UpstreamModel:
                 return await self._ask(job, output)
         except ModelError as error:
             message = error.message if self._mask is None else self._mask.text(error.message)
-            _logger.warning("upstream %s: %s: %s", self._upstream.url, error.code, message)
+            # Other messages may repeat a prompt.
+            words = f": {message}" if error.code == "model_unavailable" else ""
+            _logger.warning("upstream %s: %s%s", self._upstream.url, error.code, words)
             raise ModelError(error.code, message) from None
 
     async def _ask(self, job: Job, output: Output) -> ChatCompletion:
