@@ -19,7 +19,7 @@ from foxapi_async.errors import ConfigError
 from foxapi_async.gateway import Gateway, Upstream
 from foxapi_async.gateway.engine import Engine
 from foxapi_async.gateway.models import ModelRegistry
-from foxapi_async.gateway.models.upstream import UpstreamModel
+from foxapi_async.gateway.models.upstream import UpstreamModel, answer_reader
 from foxapi_async.gateway.settings import GatewaySettings
 from foxapi_async.gateway.stats import GatewayStats, UpstreamStats
 from foxapi_async.gateway.store import make_store
@@ -445,6 +445,29 @@ async def test_a_server_that_never_closes_does_not_hold_the_answer(
     service = await serve(upstreams=settings(server, timeout=0.05))
     assert message(await ask(service))["content"] == "Hello world"
     release.set()
+
+
+async def test_a_choice_may_begin_long_after_another_has_ended(
+    serve: "Serve", upstream: StartUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The short wait after the finish reason begins when all choices have one."""
+    monkeypatch.setattr(answer_reader, "_TAIL_TIMEOUT", 0)
+    release = asyncio.Event()
+
+    async def script(number: int, writer: asyncio.StreamWriter) -> None:
+        del number
+        writer.write(STREAM_HEAD + chunk("A", finish="stop"))
+        await release.wait()
+        writer.write(chunk("B", finish="stop", index=1) + DONE)
+
+    server = await upstream(script)
+    service = await serve(upstreams=settings(server))
+    task = await service.submit(n=2, stream=True)
+    stream = await service.open_stream(task["id"])
+    assert b'"A"' in await stream.content.readuntil(b"\n\n")
+    assert (await service.task(task["id"]))["status"] == "processing"
+    release.set()
+    assert b"event: done" in await stream.read()
 
 
 @pytest.mark.parametrize("before", [b"", STREAM_HEAD, STREAM_HEAD + chunk("Hel")])

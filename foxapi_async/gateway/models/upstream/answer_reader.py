@@ -82,7 +82,7 @@ class AnswerReader:
                 size += len(data)
                 if block := events.extract_block(data):
                     await self._write(events.split_block(block))
-                    wait = _TAIL_TIMEOUT if self.answer.is_finished else self._timeout
+                    wait = _TAIL_TIMEOUT if self.is_whole else self._timeout
                     silence.reschedule(self._loop.time() + min(wait, self._timeout))
                 if self._is_done:
                     return
