@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from foxapi_async._client.as_completed import CompletionProgress, as_completed
     from foxapi_async._client.handle import TaskHandle
     from foxapi_async._client.llm_handle import ChatStream, LLMHandle
-    from foxapi_async._client.params import LLMParams
+    from foxapi_async._client.params import (
+        AudioParams,
+        LLMParams,
+        PromptParams,
+        VideoParams,
+        VisionParams,
+    )
     from foxapi_async._client.recover import Recovery, UnknownSubmission, UnreadableEntry
     from foxapi_async._client.resources import LLM, Models, Tasks
     from foxapi_async._client.session import FoxSession
@@ -91,7 +97,7 @@ _HOMES: Final = {
     "_client.as_completed": ("CompletionProgress", "as_completed"),
     "_client.handle": ("TaskHandle",),
     "_client.llm_handle": ("ChatStream", "LLMHandle"),
-    "_client.params": ("LLMParams",),
+    "_client.params": ("AudioParams", "LLMParams", "PromptParams", "VideoParams", "VisionParams"),
     "_client.recover": ("Recovery", "UnknownSubmission", "UnreadableEntry"),
     "_client.resources": ("LLM", "Models", "Tasks"),
     "_client.session": ("FoxSession",),
@@ -168,6 +174,7 @@ __all__ = [
     "APIStatusError",
     "APITimeoutError",
     "Adaptive",
+    "AudioParams",
     "AuthenticationError",
     "BadRequestError",
     "CatalogModel",
@@ -201,6 +208,7 @@ __all__ = [
     "NotFoundError",
     "PermissionDeniedError",
     "PollPolicy",
+    "PromptParams",
     "RateLimitError",
     "Recovery",
     "RequestValidationError",
@@ -232,7 +240,9 @@ __all__ = [
     "UnreadableEntry",
     "UnsupportedContentTypeError",
     "Usage",
+    "VideoParams",
     "Violation",
+    "VisionParams",
     "__version__",
     "as_completed",
     "catalog",

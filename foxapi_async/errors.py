@@ -49,7 +49,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from foxapi_async._wire.completion import ChatCompletion
-from foxapi_async._wire.request import GenerationRequest
+from foxapi_async._wire.request import LLMRequest
 from foxapi_async._wire.task import Task
 from foxapi_async._wire.violation import Violation
 
@@ -200,7 +200,7 @@ class SubmitOutcomeUnknownError(FoxAPIError):
         message: str,
         *,
         fault: FoxAPIError,
-        request: GenerationRequest,
+        request: LLMRequest,
         key: str | None,
         fingerprint: str,
         sent_at: float,

@@ -17,7 +17,14 @@ from foxapi_async._wire.completion import (
     Usage,
 )
 from foxapi_async._wire.error_body import ErrorBody
-from foxapi_async._wire.request import ContentBlock, GenerationRequest, MediaURL, Message
+from foxapi_async._wire.request import (
+    ContentBlock,
+    GenerationRequest,
+    LLMRequest,
+    MediaURL,
+    Message,
+    PromptRequest,
+)
 from foxapi_async._wire.results import ModelInfo
 from foxapi_async._wire.task import Status, StreamRef, Task, TaskInfo, TaskUsage
 from foxapi_async._wire.violation import Violation
@@ -35,9 +42,11 @@ __all__ = [
     "Function",
     "FunctionDelta",
     "GenerationRequest",
+    "LLMRequest",
     "MediaURL",
     "Message",
     "ModelInfo",
+    "PromptRequest",
     "Status",
     "StreamRef",
     "Task",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import foxapi_async
-from foxapi_async._client.params import LLMParams, SubmitParams
+from foxapi_async._client.params import PROMPT_FORMS, SubmitParams
 
 DOORS = ("config", "content", "errors", "gateway", "hooks", "journal", "testing", "types")
 
@@ -88,7 +88,8 @@ def test_the_pages_are_whole_in_the_repository(checkout: Path) -> None:
 def test_every_keyword_of_a_generation_is_in_the_reference(checkout: Path) -> None:
     """The reference has a row for each keyword of ``fox.llm.submit``, and names its methods."""
     page = (checkout / "docs/reference/session.md").read_text("utf-8")
-    for keyword in SubmitParams.__annotations__ | LLMParams.__annotations__:
+    keywords = {name for form in (SubmitParams, *PROMPT_FORMS) for name in form.__annotations__}
+    for keyword in sorted(keywords):
         assert re.search(rf"^\| `{keyword}` \|", page, re.MULTILINE), keyword
     for name in ("llm.submit", "llm.generate", "llm.stream", "tasks.handle", "models.list"):
         assert f"`fox.{name}`" in page, name

@@ -12,7 +12,17 @@ from foxapi_async._wire.base import encode
 from foxapi_async._wire.completion import CompletionMessage
 from foxapi_async._wire.decode_errors import Problem, parse_error
 from foxapi_async._wire.jsonable import NotJSONError, to_jsonable
-from foxapi_async._wire.request import GenerationRequest, Message, member_names, request_decoder
+from foxapi_async._wire.request import (
+    MEDIA_MEMBERS,
+    GenerationRequest,
+    LLMRequest,
+    Message,
+    PromptRequest,
+    is_prompt_form,
+    member_names,
+    prompt_decoder,
+    request_decoder,
+)
 from foxapi_async._wire.suggestion import closest, suggestion
 from foxapi_async._wire.violation import Violation
 from foxapi_async.config import Validation
@@ -130,20 +140,93 @@ class SubmitParams(LLMParams, total=False):
     """Whether ``handle.stream()`` can follow the answer; false by default."""
 
 
+class _PromptOptions(TypedDict, total=False):
+    model: Required[str]
+    """The id of the model; ``fox.models.list()`` names those of your key."""
+    system_prompt: str | None
+    """The instructions of the system, at most 10,000 characters."""
+    max_tokens: int | None
+    """The maximum number of tokens of the answer, reasoning included; at least 1."""
+    temperature: float | None
+    """The randomness of the answer, 0 to 2."""
+    reasoning: bool | None
+    """Whether the model reasons before it answers; some models require it."""
+    key: str | None
+    """As in ``LLMParams``."""
+    retry_failed: bool
+    """As in ``LLMParams``."""
+    extra_headers: Mapping[str, str] | None
+    """As in ``LLMParams``."""
+    extra: Mapping[str, Any] | None
+    """As in ``LLMParams``."""
+
+
+class PromptParams(_PromptOptions, total=False):
+    """Keywords of ``submit``, ``generate`` and ``stream`` for a prompt without a conversation."""
+
+    prompt: Required[str]
+    """The text of the prompt, 1 to 100,000 characters."""
+
+
+class VisionParams(_PromptOptions, total=False):
+    """Keywords of ``submit``, ``generate`` and ``stream`` for a prompt with images."""
+
+    prompt: Required[str]
+    """The text of the prompt, 1 to 100,000 characters."""
+    image_urls: Required[Sequence[str]]
+    """1 to 10 images: http(s) URLs or data URIs."""
+
+
+class VideoParams(_PromptOptions, total=False):
+    """Keywords of ``submit``, ``generate`` and ``stream`` for a prompt with videos."""
+
+    prompt: Required[str]
+    """The text of the prompt, 1 to 100,000 characters."""
+    video_urls: Required[Sequence[str]]
+    """1 to 10 videos: URLs of mp4, mpeg, mpg, mov or webm files, or of YouTube for Gemini."""
+
+
+class AudioParams(_PromptOptions, total=False):
+    """Keywords of ``submit``, ``generate`` and ``stream`` for an audio recording."""
+
+    audio_url: Required[str]
+    """The recording: an http(s) URL or a data URI."""
+    prompt: str
+    """The text of the prompt, 1 to 100,000 characters. Without it, the service transcribes."""
+
+
+PROMPT_FORMS: Final = (PromptParams, VisionParams, VideoParams, AudioParams)
+"""The forms of a request without a conversation (contract §3.1)."""
+
+
 F = TypeVar("F", bound=Callable[..., object])
 
 
-def names_keywords(keywords: type[LLMParams]) -> Callable[[F], F]:
-    """Return a decorator for a function that takes ``**params: Unpack[keywords]``.
+def names_keywords(*forms: type[Any]) -> Callable[[F], F]:
+    """Return a decorator for a function that takes the keywords of one of ``forms``.
 
     ``help()``, editors and ``inspect.signature`` then see each keyword by its name. The default
-    ``UNSET`` stands for a keyword that is not sent. Type checkers read the annotation.
+    ``UNSET`` stands for a keyword that is not sent. Type checkers read the overloads.
+
+    Args:
+        *forms: ``TypedDict`` classes. A keyword is required if all of them require it.
     """
 
     def decorate(function: F) -> F:
         signature = inspect.signature(function)
         own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
-        named = [_parameter(name, kind) for name, kind in keywords.__annotations__.items()]
+        annotations: dict[str, Any] = {}
+        for form in forms:
+            for name, annotation in form.__annotations__.items():
+                annotations.setdefault(name, annotation)
+        named = [
+            _parameter(
+                name,
+                annotation,
+                is_required=all(name in form.__required_keys__ for form in forms),
+            )
+            for name, annotation in annotations.items()
+        ]
         positional = [one for one in own if one.kind is one.POSITIONAL_OR_KEYWORD]
         keyword_only = [one for one in own if one.kind is one.KEYWORD_ONLY]
         parameters = [*positional, *named, *keyword_only]
@@ -153,25 +236,26 @@ def names_keywords(keywords: type[LLMParams]) -> Callable[[F], F]:
     return decorate
 
 
-def _parameter(name: str, annotation: Any) -> inspect.Parameter:
-    is_required = get_origin(annotation) is Required
+def _parameter(name: str, annotation: Any, *, is_required: bool) -> inspect.Parameter:
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
         default=inspect.Parameter.empty if is_required else UNSET,
-        annotation=get_args(annotation)[0] if is_required else annotation,
+        annotation=get_args(annotation)[0] if get_origin(annotation) is Required else annotation,
     )
 
 
 _MEMBERS: Final = member_names(GenerationRequest)
+_PROMPT_MEMBERS: Final = member_names(PromptRequest)
 _UNCHECKED: Final = (
     "Correct what .violations lists, or pass validation='off' to let the service decide."
 )
 _OURS: Final = frozenset({"key", "retry_failed", "extra_headers", "extra"})
-_KEYWORDS: Final = sorted((_MEMBERS | _OURS) - {"sync"})
+# What only one of the two kinds of request has, and tells it from the other.
+_PROMPT_KEYWORDS: Final = ("prompt", *MEDIA_MEMBERS)
 
 
-def build_request(params: Mapping[str, Any]) -> GenerationRequest:
+def build_request(params: Mapping[str, Any]) -> LLMRequest:
     """Build the request from the keywords of a submit.
 
     Args:
@@ -181,8 +265,8 @@ def build_request(params: Mapping[str, Any]) -> GenerationRequest:
         The request, whose values have the right types.
 
     Raises:
-        TypeError: A keyword is unknown or missing. The text suggests a known one, because a typo in
-            a billed request costs money.
+        TypeError: A keyword is unknown or missing, or belongs to another form of request. The text
+            suggests a known one, because a typo in a billed request costs money.
         RequestValidationError: A value has the wrong type or would be changed by JSON; the error
             has its path. Or ``sync`` is true, whose response has no task id (contract §3.4).
     """
@@ -192,11 +276,15 @@ def build_request(params: Mapping[str, Any]) -> GenerationRequest:
     members = {name: value for name, value in params.items() if name not in _OURS}
     if members.get("sync") or extra.get("sync"):
         raise _rejected("sync", "must not be true: the response would have no task id")
-    _reject_unknown_keywords(members, extra)
-    if isinstance(members["messages"], str):
+    is_prompt = is_prompt_form(members)
+    _reject_mixed_forms(frozenset(members) | frozenset(extra))
+    _reject_unknown_keywords(members, extra, _PROMPT_MEMBERS if is_prompt else _MEMBERS)
+    _reject_missing_keywords(members, is_prompt=is_prompt)
+    if isinstance(members.get("messages"), str):
         members["messages"] = ({"role": "user", "content": members["messages"]},)
     try:
-        return request_decoder.convert(to_jsonable({**members, **extra}))
+        value = to_jsonable({**members, **extra})
+        return prompt_decoder.convert(value) if is_prompt else request_decoder.convert(value)
     except NotJSONError as error:
         raise _rejected(error.path or "request", error.reason) from None
     except ValidationError as error:
@@ -206,7 +294,7 @@ def build_request(params: Mapping[str, Any]) -> GenerationRequest:
         raise _rejected("request", "is nested too deep, or contains itself") from None
 
 
-def validate(request: GenerationRequest, validation: Validation) -> None:
+def validate(request: LLMRequest, validation: Validation) -> None:
     """Raise ``RequestValidationError`` with all violations of the catalog's rules."""
     if validation == "off":
         return
@@ -215,25 +303,53 @@ def validate(request: GenerationRequest, validation: Validation) -> None:
         raise RequestValidationError(violations, advice=_UNCHECKED)
 
 
-def encode_request(request: GenerationRequest) -> bytes:
+def encode_request(request: LLMRequest) -> bytes:
     """Return the body of ``request``."""
     return encode(request)
 
 
-def _reject_unknown_keywords(members: Mapping[str, Any], extra: Mapping[str, Any]) -> None:
+def _reject_mixed_forms(names: frozenset[str]) -> None:
+    """Raise for members of two forms of request, of which the service would ignore one."""
+    given = [name for name in _PROMPT_KEYWORDS if name in names]
+    if "messages" in names and given:
+        raise TypeError(
+            f"give either messages=... or {given[0]}=..., not both: a request is a conversation or "
+            "a prompt"
+        )
+    media = [name for name in given if name in MEDIA_MEMBERS]
+    if len(media) > 1:
+        raise TypeError(
+            f"give either {media[0]}=... or {media[1]}=..., not both: messages=... takes media of "
+            "several kinds"
+        )
+
+
+def _reject_unknown_keywords(
+    members: Mapping[str, Any], extra: Mapping[str, Any], known: frozenset[str]
+) -> None:
     for name in members:
-        if name not in _MEMBERS:
-            raise TypeError(_unknown_keyword(name))
+        if name not in known:
+            raise TypeError(_unknown_keyword(name, known))
     for name in extra:
-        if name in _MEMBERS and name != "sync":
+        if name in known and name != "sync":
             raise TypeError(f"{name!r} has a keyword of its own: pass {name}=..., not extra=...")
-    for name in ("model", "messages"):
-        if name not in members:
-            raise TypeError(f"missing the required keyword {name!r}")
 
 
-def _unknown_keyword(name: str) -> str:
-    near = closest(name, _KEYWORDS)
+def _reject_missing_keywords(members: Mapping[str, Any], *, is_prompt: bool) -> None:
+    if "model" not in members:
+        raise TypeError("missing the required keyword 'model'")
+    if not is_prompt and "messages" not in members:
+        raise TypeError("missing the required keyword 'messages', or 'prompt' in its place")
+    if is_prompt and "prompt" not in members and "audio_url" not in members:
+        raise TypeError("missing the required keyword 'prompt'")
+
+
+def _unknown_keyword(name: str, known: frozenset[str]) -> str:
+    if name in _MEMBERS and known is _PROMPT_MEMBERS:
+        return f"{name!r} needs messages=...: a request with prompt=... or audio_url=... has none"
+    if name in _PROMPT_MEMBERS and known is _MEMBERS:
+        return f"{name!r} needs prompt=...: write a system message into messages=..."
+    near = closest(name, sorted((known | _OURS) - {"sync"}))
     hint = suggestion(near, "pass it in extra={...} if the service knows it")
     return f"unknown keyword {name!r}; {hint}"
 
@@ -251,6 +367,7 @@ def _with_hint(problem: Problem) -> str:
 _HINTS: Final = tuple(
     (re.compile(pattern), f": {hint}")
     for pattern, hint in (
+        (r"(image|video)_urls .*got `str`", "put the URL into a list, [url]"),
         (r"messages .*got `object`", "put the message into a list, [message]"),
         (r"messages\[\d+\] .*got `str`", "write {'role': 'user', 'content': 'the text'}"),
         (r"messages\[\d+\].content .*got `object`", "put the block into a list, [block]"),

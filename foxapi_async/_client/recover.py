@@ -8,7 +8,7 @@ from msgspec import Struct
 from foxapi_async._client.llm_handle import LLMHandle
 from foxapi_async._client.service_client import ServiceClient
 from foxapi_async._journal import FINISHED, MEND, Entry, Stage
-from foxapi_async._wire.request import GenerationRequest
+from foxapi_async._wire.request import LLMRequest
 from foxapi_async.errors import JournalError
 
 _OPEN: Final = frozenset({Stage.SENT, Stage.ACCEPTED, Stage.UNKNOWN})
@@ -19,7 +19,7 @@ class UnknownSubmission(Struct, frozen=True, kw_only=True):
 
     entry: str
     """The id of the entry, as ``foxapi journal`` shows it."""
-    request: GenerationRequest
+    request: LLMRequest
     """The request that was sent."""
     key: str | None
     """The key of the submission, or ``None``."""

@@ -1,7 +1,7 @@
 """What a session offers: ``fox.llm``, ``fox.tasks`` and ``fox.models``."""
 # pyright: reportPrivateUsage=false
 
-from typing import Final, Literal, Unpack, final, get_args, overload
+from typing import Any, Final, Literal, Unpack, final, get_args, overload
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
@@ -10,8 +10,13 @@ from foxapi_async._catalog import MODELS
 from foxapi_async._client.handle import MediaHandle, TaskHandle
 from foxapi_async._client.llm_handle import ChatStream, LLMHandle
 from foxapi_async._client.params import (
+    PROMPT_FORMS,
+    AudioParams,
     LLMParams,
+    PromptParams,
     SubmitParams,
+    VideoParams,
+    VisionParams,
     build_request,
     encode_request,
     names_keywords,
@@ -26,7 +31,7 @@ from foxapi_async._client.submit_options import SubmitOptions
 from foxapi_async._client.task_record import Kind
 from foxapi_async._journal import Entry, EntryId
 from foxapi_async._wire.completion import ChatCompletion
-from foxapi_async._wire.request import GenerationRequest
+from foxapi_async._wire.request import LLMRequest
 from foxapi_async._wire.results import MediaResult, ModelInfo
 from foxapi_async._wire.task import Task
 from foxapi_async.config import normalize_timeout, validate_reading_timeout, validate_timeout
@@ -43,9 +48,22 @@ class LLM:
     def __init__(self, service: ServiceClient) -> None:
         self._service = service
 
-    @names_keywords(SubmitParams)
-    async def submit(self, **params: Unpack[SubmitParams]) -> LLMHandle:
+    @overload
+    async def submit(self, **params: Unpack[SubmitParams]) -> LLMHandle: ...
+    @overload
+    async def submit(self, *, stream: bool = ..., **params: Unpack[PromptParams]) -> LLMHandle: ...
+    @overload
+    async def submit(self, *, stream: bool = ..., **params: Unpack[VisionParams]) -> LLMHandle: ...
+    @overload
+    async def submit(self, *, stream: bool = ..., **params: Unpack[VideoParams]) -> LLMHandle: ...
+    @overload
+    async def submit(self, *, stream: bool = ..., **params: Unpack[AudioParams]) -> LLMHandle: ...
+    @names_keywords(SubmitParams, *PROMPT_FORMS)
+    async def submit(self, **params: Any) -> LLMHandle:
         """Submit a generation and return its handle as soon as the service has accepted it.
+
+        A request has ``messages``, or one of four simpler forms: ``prompt``, ``prompt`` with
+        ``image_urls`` or ``video_urls``, or ``audio_url`` with or without ``prompt``.
 
         It is billed when it is accepted. The POST is sent again only if it provably never left this
         machine. If this call is cancelled, it returns at once; a generation that is accepted
@@ -61,7 +79,7 @@ class LLM:
             The handle of the task.
 
         Raises:
-            TypeError: A keyword is unknown. Nothing was sent.
+            TypeError: A keyword is unknown, or belongs to another form. Nothing was sent.
             RequestValidationError: The request is invalid, or ``key`` stands for another request.
                 Nothing was sent.
             SubmitOutcomeUnknownError: The service may have accepted the generation, now or when
@@ -99,9 +117,29 @@ class LLM:
             submission.request, SubmitOptions(key=submission.key, replaces=entry_id)
         )
 
-    @names_keywords(LLMParams)
+    @overload
     async def generate(
-        self, *, timeout: float | None | UnsetType = UNSET, **params: Unpack[LLMParams]
+        self, *, timeout: float | None | UnsetType = ..., **params: Unpack[LLMParams]
+    ) -> ChatCompletion: ...
+    @overload
+    async def generate(
+        self, *, timeout: float | None | UnsetType = ..., **params: Unpack[PromptParams]
+    ) -> ChatCompletion: ...
+    @overload
+    async def generate(
+        self, *, timeout: float | None | UnsetType = ..., **params: Unpack[VisionParams]
+    ) -> ChatCompletion: ...
+    @overload
+    async def generate(
+        self, *, timeout: float | None | UnsetType = ..., **params: Unpack[VideoParams]
+    ) -> ChatCompletion: ...
+    @overload
+    async def generate(
+        self, *, timeout: float | None | UnsetType = ..., **params: Unpack[AudioParams]
+    ) -> ChatCompletion: ...
+    @names_keywords(LLMParams, *PROMPT_FORMS)
+    async def generate(
+        self, *, timeout: float | None | UnsetType = UNSET, **params: Any
     ) -> ChatCompletion:
         """Submit a generation and wait for its result: ``submit``, then ``handle.result``.
 
@@ -138,8 +176,26 @@ class LLM:
                 self._add_unclaimed(handle, request.model, options.key)
             raise
 
-    @names_keywords(LLMParams)
-    def stream(self, *, timeout: float | None = None, **params: Unpack[LLMParams]) -> ChatStream:
+    @overload
+    def stream(self, *, timeout: float | None = ..., **params: Unpack[LLMParams]) -> ChatStream: ...
+    @overload
+    def stream(
+        self, *, timeout: float | None = ..., **params: Unpack[PromptParams]
+    ) -> ChatStream: ...
+    @overload
+    def stream(
+        self, *, timeout: float | None = ..., **params: Unpack[VisionParams]
+    ) -> ChatStream: ...
+    @overload
+    def stream(
+        self, *, timeout: float | None = ..., **params: Unpack[VideoParams]
+    ) -> ChatStream: ...
+    @overload
+    def stream(
+        self, *, timeout: float | None = ..., **params: Unpack[AudioParams]
+    ) -> ChatStream: ...
+    @names_keywords(LLMParams, *PROMPT_FORMS)
+    def stream(self, *, timeout: float | None = None, **params: Any) -> ChatStream:
         """Return a stream that submits the generation when it is entered or first read.
 
         It is billed from then on; ``stream.handle`` is its handle. A stream that is never started
@@ -154,7 +210,7 @@ class LLM:
             The stream, to be used in ``async with``.
 
         Raises:
-            TypeError: A keyword is unknown.
+            TypeError: A keyword is unknown, or belongs to another form.
             RequestValidationError: The request is invalid.
             ConfigError: ``timeout`` is not above 0.
         """
@@ -171,7 +227,7 @@ class LLM:
         reader = DeltaReader(self._service, submission, timeout=normalize_timeout(timeout))
         return ChatStream(reader, submission)
 
-    async def _submit(self, request: GenerationRequest, options: SubmitOptions) -> LLMHandle:
+    async def _submit(self, request: LLMRequest, options: SubmitOptions) -> LLMHandle:
         service, key = self._service, options.key
         service.runtime.enter()
         validate(request, service.options.validation)

@@ -15,7 +15,7 @@ from foxapi_async._journal import FAILED, MEND, Entry, Intent, Stage
 from foxapi_async._protocol.fingerprint import fingerprint
 from foxapi_async._transport import CancelledInFlight, OutcomeUnknown
 from foxapi_async._wire.paths import find_task_id, is_task_id
-from foxapi_async._wire.request import GenerationRequest
+from foxapi_async._wire.request import LLMRequest
 from foxapi_async._wire.task import Task
 from foxapi_async._wire.violation import Violation
 from foxapi_async.errors import (
@@ -43,7 +43,7 @@ class Submission:
     def __init__(
         self,
         service: ServiceClient,
-        request: GenerationRequest,
+        request: LLMRequest,
         body: bytes,
         options: SubmitOptions,
     ) -> None:

@@ -8,7 +8,7 @@ from msgspec import Raw, Struct
 
 from foxapi_async._protocol.fingerprint import fingerprint
 from foxapi_async._wire.completion import ChatCompletion, decode_completion
-from foxapi_async._wire.request import GenerationRequest, request_decoder
+from foxapi_async._wire.request import LLMRequest, decode_request
 from foxapi_async._wire.task import Task, task_decoder
 from foxapi_async.errors import JournalError
 
@@ -163,11 +163,11 @@ class Entry(Struct, frozen=True, kw_only=True):
             body=intent.body,
         )
 
-    def read_request(self) -> GenerationRequest:
+    def read_request(self) -> LLMRequest:
         """Return the request. It is kept until the submission is accepted or refused."""
         if self.body is None:
             raise JournalError(f"the request of entry {self.id} is no longer kept")
-        return self._read("request", request_decoder.decode, self.body)
+        return self._read("request", decode_request, self.body)
 
     def read_task(self) -> Task | None:
         """Return the last snapshot of the task."""

@@ -79,6 +79,10 @@ _MEMBERS: Final = frozenset(GenerationRequest.__struct_fields__) - {"_extra", "s
 _OPTION_OF: Final = {
     "model": "the argument MODEL",
     "messages": "PROMPT, --system, --image and the other media options",
+    "prompt": "PROMPT",
+    "image_urls": "--image",
+    "video_urls": "--video",
+    "audio_url": "--audio",
     "stream": "--stream, or `foxapi stream`",
     "key": "--key",
     "retry_failed": "--retry-failed",

@@ -94,6 +94,8 @@ async def test_a_failed_task_is_1(gateway: Gateway, foxapi: Any) -> None:
         (["submit", "gpt-5.5", "hello", "--param", "model=1"], "MODEL"),
         (["submit", "gpt-5.5", "hello", "--param", 'top_p="x"'], "top_p"),
         (["submit", "gpt-5.5", "hello", "--param", 'messages="x"'], "PROMPT"),
+        (["submit", "gpt-5.5", "hello", "--param", 'prompt="x"'], "PROMPT"),
+        (["submit", "gpt-5.5", "hello", "--param", 'image_urls=["x"]'], "--image"),
         (["submit", "gpt-5.5", ""], "PROMPT"),
         (["submit", "gpt-5.5"], "PROMPT"),
         (["submit"], "MODEL"),

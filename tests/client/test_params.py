@@ -18,6 +18,7 @@ import pytest
 
 from foxapi_async import RequestValidationError
 from foxapi_async._client.params import (
+    PROMPT_FORMS,
     LLMParams,
     SubmitParams,
     build_request,
@@ -26,7 +27,7 @@ from foxapi_async._client.params import (
 )
 from foxapi_async._client.resources import LLM
 from foxapi_async._wire.completion import CompletionMessage, decode_completion
-from foxapi_async._wire.request import GenerationRequest, Message, member_names
+from foxapi_async._wire.request import GenerationRequest, Message, PromptRequest, member_names
 from foxapi_async.content import text
 
 DESCRIPTION = "tools[0].function.description"
@@ -44,12 +45,14 @@ def image_block(url: object) -> dict[str, Any]:
     return {"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}
 
 
+OURS = {"key", "retry_failed", "extra_headers", "extra"}
+
+
 def test_keywords_are_the_members_of_the_request() -> None:
     """The typed keywords and the request's members are the same, but for our own and sync."""
-    keywords = set(SubmitParams.__annotations__) | set(LLMParams.__annotations__)
-    assert keywords - {"key", "retry_failed", "extra_headers", "extra"} == member_names(
-        GenerationRequest
-    ) - {"sync"}
+    assert SubmitParams.__annotations__.keys() - OURS == member_names(GenerationRequest) - {"sync"}
+    prompts = {name for form in PROMPT_FORMS for name in form.__annotations__}
+    assert (prompts | {"stream"}) - OURS == member_names(PromptRequest) - {"sync"}
 
 
 @pytest.mark.parametrize("method", [LLM.submit, LLM.generate, LLM.stream])
@@ -60,10 +63,12 @@ def test_help_shows_every_keyword(method: Callable[..., Any]) -> None:
     assert all(f"{name}:" in shown for name in parameters if name != "self")
     own = {"self", *(method.__kwdefaults__ or {})}
     assert own <= parameters.keys()
-    keywords = SubmitParams if method is LLM.submit else LLMParams
-    assert parameters.keys() - own == keywords.__annotations__.keys()
+    keywords = (SubmitParams if method is LLM.submit else LLMParams, *PROMPT_FORMS)
+    assert parameters.keys() - own == {name for one in keywords for name in one.__annotations__}
     required = {name for name, one in parameters.items() if one.default is one.empty}
-    assert required - own == keywords.__required_keys__
+    assert required - own == {"model"}
+    order = [name for name in parameters if name not in own]
+    assert order[:2] == ["model", "messages"]
 
 
 def test_only_what_was_given_is_sent() -> None:

@@ -22,6 +22,7 @@ from foxapi_async import (
     TaskFailedError,
 )
 from foxapi_async._client.params import LLMParams
+from foxapi_async._wire.request import GenerationRequest, PromptRequest
 from foxapi_async.gateway import Gateway
 from foxapi_async.hooks import Event, TaskSubmitted, TaskUnrecorded
 from foxapi_async.testing import WHOLE, FaultProxy, ManualClock, Reset, Stall, settle
@@ -169,6 +170,7 @@ async def test_an_unknown_outcome_stays_unknown(
     (lost,) = recovery.unknown
     assert recovery.handles == ()
     assert lost.request == errors[0].request
+    assert isinstance(lost.request, GenerationRequest)
     assert lost.request.messages[0].content == "count 1 to 3"
     assert (lost.key, lost.model) == ("row-17", "gpt-5.5")
     assert "APIConnectionError" in lost.fault
@@ -177,6 +179,35 @@ async def test_an_unknown_outcome_stays_unknown(
     assert {error.sent_at for error in errors} == {lost.sent_at}
     assert {error.fingerprint for error in errors} == {lost.fingerprint}
     assert (fault_proxy.count("POST"), gateway.stats.tasks) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "form", [{}, {"image_urls": ["https://a/1.png"], "system_prompt": "be brief", "stream": True}]
+)
+async def test_a_lost_prompt_is_given_back_and_submitted_again(
+    open_fox: Any, fault_proxy: FaultProxy, gateway: Gateway, form: dict[str, Any]
+) -> None:
+    """A request with a prompt comes out of the journal as it was, and is submitted again so."""
+    params = {"model": "gpt-5.5", "prompt": "count 1 to 3", "key": "row-17", **form}
+    fault_proxy.on("POST", "*", Reset(request=WHOLE), times=1)
+    async with open_fox(base_url=fault_proxy.url) as fox:
+        with pytest.raises(SubmitOutcomeUnknownError) as caught:
+            await fox.llm.submit(**params)
+    async with open_fox(base_url=fault_proxy.url) as fox:
+        (lost,) = (await fox.recover()).unknown
+        assert isinstance(lost.request, PromptRequest)
+        assert lost.request == caught.value.request
+        assert (lost.key, lost.fingerprint) == ("row-17", caught.value.fingerprint)
+        assert "count" not in repr(lost)
+        handle = await fox.llm.resubmit(lost)
+        assert handle.id.startswith("task-llmrouter-")
+    async with open_fox(base_url=fault_proxy.url) as fox:
+        (recovered,) = (await fox.recover()).handles
+        assert (recovered.id, recovered.key) == (handle.id, "row-17")
+        assert (await recovered).text == "1, 2, 3"
+        assert (await (await fox.llm.submit(**params))).text == "1, 2, 3"
+    sent = {name: value for name, value in params.items() if name != "key"}
+    assert gateway.requests == [sent, sent]
 
 
 @pytest.mark.parametrize("sent", [True, False])

@@ -17,9 +17,11 @@ from foxapi_async import (
     Delta,
     FoxSession,
     LLMHandle,
+    LLMParams,
     MediaResult,
     Task,
     TaskHandle,
+    VisionParams,
     as_completed,
 )
 from foxapi_async.content import image, text
@@ -59,6 +61,19 @@ async def right(fox: FoxSession) -> None:
         ),
         ChatCompletion,
     )
+    prompted = await fox.llm.submit(
+        model="gpt-5.5", prompt="hi", system_prompt="be brief", stream=True, key="row"
+    )
+    assert_type(prompted, LLMHandle)
+    shown = await fox.llm.generate(model="gpt-5.5", prompt="hi", image_urls=["u"], timeout=5)
+    assert_type(shown, ChatCompletion)
+    assert_type(fox.llm.stream(model="g", prompt="hi", video_urls=("u",)), ChatStream)
+    assert_type(await fox.llm.generate(model="g", audio_url="u", temperature=None), ChatCompletion)
+    assert_type(await fox.llm.submit(model="g", audio_url="u", prompt="hi"), LLMHandle)
+    row: VisionParams = {"model": "g", "prompt": "hi", "image_urls": ["u"]}
+    assert_type(await fox.llm.submit(**row), LLMHandle)
+    chat: LLMParams = {"model": "g", "messages": "hi"}
+    assert_type(await fox.llm.submit(**chat), LLMHandle)
     asked = Message(role="user", content="hi")
     await fox.llm.submit(model="gpt-5.5", messages=[UserMessage(content="hi")])
     await fox.llm.submit(model="gpt-5.5", messages=(message for message in [asked]))
@@ -92,13 +107,20 @@ async def right(fox: FoxSession) -> None:
 
 async def wrong(fox: FoxSession) -> None:
     """Make an error of what would cost money, or fail, at run time."""
-    await fox.llm.submit(model="gpt-5.5", messages="hi", max_token=64)  # type: ignore[call-arg]
-    await fox.llm.submit(messages="hi")  # type: ignore[call-arg]
-    await fox.llm.submit(model="gpt-5.5", messages="hi", max_tokens="64")  # type: ignore[arg-type]
+    await fox.llm.submit(model="gpt-5.5", messages="hi", max_token=64)  # type: ignore[call-overload]
+    await fox.llm.submit(messages="hi")  # type: ignore[call-overload]
+    await fox.llm.submit(model="gpt-5.5", messages="hi", max_tokens="64")  # type: ignore[call-overload]
     await fox.llm.submit(model="gpt-5.5", messages=b"hi")  # type: ignore[arg-type]
     FoxSession(base_url=b"https://x")  # type: ignore[arg-type]
     image(7)  # type: ignore[arg-type]
-    await fox.llm.generate(model="gpt-5.5", messages="hi", stream=True)  # type: ignore[call-arg]
+    await fox.llm.generate(model="gpt-5.5", messages="hi", stream=True)  # type: ignore[call-overload]
     fox.tasks.handle("task-1", kind="image").stream()  # type: ignore[attr-defined]
     fox.tasks.handle("task-1", kind="poem")  # type: ignore[call-overload]
     TaskHandle(None, "task-1")  # type: ignore[call-arg]
+    llm, model = fox.llm, "gpt-5.5"
+    await llm.submit(model=model, messages="hi", prompt="hi")  # type: ignore[call-overload]
+    await llm.submit(model=model, image_urls=["u"])  # type: ignore[call-overload]
+    await llm.submit(model=model, prompt="hi", top_p=1)  # type: ignore[call-overload]
+    await llm.submit(model=model, prompt="hi", image_urls=["u"], video_urls=["u"])  # type: ignore[call-overload]
+    await llm.generate(model=model, prompt="hi", stream=True)  # type: ignore[call-overload]
+    llm.stream(model=model, audio_url=b"x")  # type: ignore[call-overload]
