@@ -1,12 +1,10 @@
 """Laws of a gateway with a data file that is closed and opened again."""
 
 import asyncio
-import sqlite3
 import stat
 import sys
 import threading
 from collections.abc import Awaitable, Callable
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +25,7 @@ from foxapi_async.gateway.settings import GatewaySettings
 from foxapi_async.gateway.stats import GatewayStats
 from foxapi_async.gateway.store import SqlStore, make_store
 from foxapi_async.gateway.store.schema import APPLICATION
+from tests.gateway.data_files import change_chunks, execute
 
 if TYPE_CHECKING:
     from tests.gateway.conftest import Serve, Service
@@ -58,12 +57,6 @@ async def written(service: "Service", chunks: int, clock: ManualClock) -> None:
     while service.gateway.stats.chunks < chunks:
         await clock.advance(1)
         await settle()
-
-
-def execute(data: Path, statement: str) -> list[Any]:
-    """Read or change a data file without the gateway."""
-    with closing(sqlite3.connect(data)) as connection, connection:
-        return connection.execute(statement).fetchall()
 
 
 async def sql(data: Path, statement: str) -> list[Any]:
@@ -134,10 +127,15 @@ async def test_running_tasks_continue_after_a_restart(serve: "Serve", data: Path
 
 @pytest.mark.parametrize(
     "damage",
-    ["UPDATE chunk SET frame = CAST('something else' AS BLOB)", "UPDATE task SET request = '{}'"],
+    [
+        lambda data: change_chunks(data, lambda chunk: [*chunk[:3], b"something else"]),
+        lambda data: execute(data, "UPDATE task SET request = '{}'"),
+    ],
     ids=["another answer", "another request"],
 )
-async def test_a_task_that_cannot_continue_fails(serve: "Serve", data: Path, damage: str) -> None:
+async def test_a_task_that_cannot_continue_fails(
+    serve: "Serve", data: Path, damage: Callable[[Path], object]
+) -> None:
     """A task whose model would not repeat its chunks fails with ``service_restarted``."""
     clock = ManualClock()
     one = await serve(clock=clock, data=data, token_delay=1)
@@ -145,7 +143,7 @@ async def test_a_task_that_cannot_continue_fails(serve: "Serve", data: Path, dam
     task = await one.submit("count 1 to 900", stream=True)
     await written(one, 3, clock)
     await close(one)
-    await sql(data, damage)
+    await asyncio.to_thread(damage, data)
     two = await serve(data=data, clock=ManualClock())
     task = await two.finished(task["id"])
     assert (task["status"], task["error"]["code"]) == ("failed", "service_restarted")
@@ -199,7 +197,7 @@ def other_version(data: Path) -> None:
     ("write", "reason"),
     [
         (foreign, "another program"),
-        (other_version, "schema is number 99, this one's is 2"),
+        (other_version, "schema is number 99, this one's is 3"),
         (lambda data: data.write_text("dear diary, " * 100), "no data file"),
         (lambda data: data.write_text("x"), "was cut off"),
         (lambda data: data.mkdir(), "is a folder"),
@@ -262,13 +260,16 @@ async def test_expired_tasks_are_deleted_from_the_file(serve: "Serve", data: Pat
     await clock.advance(60)
     await service.finished((await service.submit())["id"])
     await close(service)
-    counts = "SELECT (SELECT count(*) FROM task), (SELECT count(*) FROM chunk)"
-    assert await sql(data, counts) == [(4, 0)]
+    counts = (
+        "SELECT (SELECT count(*) FROM task), (SELECT count(*) FROM log),"
+        " (SELECT count(*) FROM batch)"
+    )
+    assert await sql(data, counts) == [(4, 0, 0)]
     clock = ManualClock(unix=1_776_874_565 + 230)
     service = await serve(data=data, clock=clock, retention=50, task_retention=200)
     await service.finished((await service.submit())["id"])
     await close(service)
-    assert await sql(data, counts) == [(2, 0)]
+    assert await sql(data, counts) == [(2, 0, 0)]
 
 
 async def test_a_replay_in_progress_outlives_the_retention(data: Path) -> None:
@@ -295,7 +296,7 @@ async def test_a_replay_in_progress_outlives_the_retention(data: Path) -> None:
     await clock.advance(100)
     await store.add(UnifiedTask(id="e", status=Status.PENDING), REQUEST)
     await store.aclose()
-    assert await sql(data, "SELECT count(*) FROM chunk") == [(0,)]
+    assert await sql(data, "SELECT count(*) FROM log") == [(0,)]
 
 
 async def test_a_submit_whose_client_disconnects_is_a_task(data: Path) -> None:

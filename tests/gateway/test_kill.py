@@ -161,7 +161,7 @@ def totals(data: Path) -> tuple[int, int, int]:
     with closing(sqlite3.connect(data)) as connection:
         found: tuple[int, int, int] = connection.execute(
             "SELECT (SELECT count(*) FROM task), (SELECT count(*) FROM task WHERE ended IS NULL),"
-            " (SELECT count(*) FROM chunk)"
+            " (SELECT sum(chunks) FROM log)"
         ).fetchone()
     return found
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +20,7 @@ from foxapi_async.gateway.models.schema_values import generate
 from foxapi_async.gateway.request_validation import MAX_DEPTH, MAX_VALUES
 from foxapi_async.gateway.response_structs import UnifiedTask
 from foxapi_async.gateway.store import SqlStore, UnstorableError
+from tests.gateway.data_files import change_chunks
 
 if TYPE_CHECKING:
     from tests.gateway.conftest import Serve, Service
@@ -179,13 +181,18 @@ async def test_a_value_that_no_row_holds_fails_its_task_alone(tmp_path: Path) ->
         "UPDATE task SET answer = X'FF00FF' WHERE id = :id",
         "UPDATE task SET request = NULL WHERE id = :id",
         "UPDATE task SET request = X'FF' WHERE id = :id",
-        "UPDATE chunk SET frame = 'a text'",
-        "UPDATE chunk SET frame = 7",
-        "UPDATE chunk SET progress = 'much'",
+        "UPDATE batch SET chunks = 'a text'",
+        "UPDATE batch SET chunks = 7",
+        "UPDATE batch SET chunks = X'FF'",
+        lambda chunk: [*chunk[:3], "a text"],
+        lambda chunk: [*chunk[:3], 7],
+        lambda chunk: [*chunk[:2], "much", chunk[3]],
+        lambda chunk: [chunk[0], chunk[1] + 1, *chunk[2:]],
+        lambda chunk: chunk[:3],
     ],
 )
 async def test_a_row_that_cannot_be_read_fails_its_task_alone(
-    serve: "Serve", tmp_path: Path, damage: str
+    serve: "Serve", tmp_path: Path, damage: str | Callable[[list[Any]], list[Any]]
 ) -> None:
     """A gateway starts whatever a row says: that task fails, its stream ends, the others go on."""
     data, clock = tmp_path / "fox.db", ManualClock()
@@ -198,6 +205,9 @@ async def test_a_row_that_cannot_be_read_fails_its_task_alone(
     await service.gateway.__aexit__(None, None, None)
 
     def corrupt() -> None:
+        if not isinstance(damage, str):
+            change_chunks(data, damage)
+            return
         with closing(sqlite3.connect(data)) as connection, connection:
             assert connection.execute(damage, {"id": bad["id"]}).rowcount
 

@@ -16,7 +16,7 @@ from foxapi_async._wire.request import GenerationRequest, Message
 from foxapi_async._wire.task import Status, StreamRef
 from foxapi_async.gateway.response_structs import TaskUsage, UnifiedTask
 from foxapi_async.gateway.store import MemoryStore, SqlStore, Store
-from foxapi_async.gateway.store.schema import MOST_CHUNKS
+from foxapi_async.gateway.store.packing import MOST_CHUNKS
 
 REQUEST = GenerationRequest(model="gpt-5.5", messages=(Message(role="user", content="hi"),))
 IDS = tuple("abcdef")

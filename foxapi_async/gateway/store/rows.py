@@ -19,7 +19,7 @@ class NewTask(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """The newest snapshot of a task as JSON. ``ended`` and ``closing`` are set by the last one."""
+    """The newest snapshot of a task as JSON. Only the last one sets the other values."""
 
     key: int
     answer: bytes
@@ -27,6 +27,8 @@ class Snapshot(NamedTuple):
     closing: bytes | None = None
     credits: float | None = None
     """What the task has cost; ``None`` leaves the stored value."""
+    log: Sequence[bytes] = ()
+    """All chunks of the task."""
 
 
 class TaskChange(NamedTuple):
@@ -54,6 +56,15 @@ class UnfinishedRow(NamedTuple):
     owner: str
     answer: bytes
     request: bytes
+
+
+class RunningChunks(NamedTuple):
+    """The chunks of the tasks that have not ended."""
+
+    chunks: Mapping[int, Sequence[ChunkRow]]
+    """The chunks of each task in their order, by its key."""
+    is_whole: bool
+    """Whether all rows could be read: of a damaged one it is unknown whose chunks it had."""
 
 
 class StoredState(NamedTuple):

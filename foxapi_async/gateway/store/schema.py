@@ -5,7 +5,6 @@ from typing import Any, Final
 from sqlalchemy import (
     Column,
     ColumnElement,
-    Dialect,
     Float,
     Index,
     Integer,
@@ -27,7 +26,7 @@ from sqlalchemy.types import NullType
 
 # The mark of this program in the header of the file: "FoxA".
 APPLICATION: Final = 0x466F7841
-VERSION: Final = 2
+VERSION: Final = 3
 
 METADATA: Final = MetaData()
 
@@ -52,15 +51,26 @@ Index("task_ended", _task.c.ended)
 # Only the tasks that still have their chunks.
 Index("task_replayed", _task.c.ended, sqlite_where=_task.c.closing.is_not(None))
 
-_chunk = Table(
-    "chunk",
+# The chunks of running tasks, in the order in which they were written; one commit makes one row of
+# them (see `packing`). A table of chunks by task would change a page of each task in each commit.
+# Chunks of ended tasks stay until the rows are compacted.
+BATCH: Final = Table(
+    "batch",
+    METADATA,
+    Column("position", Integer, primary_key=True),
+    # A MessagePack array of arrays: key of the task, number, progress, frame.
+    Column("chunks", LargeBinary, nullable=False),
+)
+# The chunks of ended tasks, some in each row.
+LOG: Final = Table(
+    "log",
     METADATA,
     Column("task", Integer, primary_key=True, autoincrement=False),
-    Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("progress", Integer, nullable=False),
-    Column("frame", LargeBinary, nullable=False),
-    # The chunks of a task are stored side by side, in their order.
-    sqlite_with_rowid=False,
+    # The number of the first chunk in the row, and how many the row has.
+    Column("first", Integer, primary_key=True, autoincrement=False),
+    Column("chunks", Integer, nullable=False),
+    # A MessagePack array of the chunks.
+    Column("frames", LargeBinary, nullable=False),
 )
 
 # The credits of deleted tasks, which are charged to their owners all the same.
@@ -98,42 +108,41 @@ UPDATE_TASK: Final = (
         ),
     )
 )
-# SQLite's own limit is 32766 values in a statement.
-MOST_CHUNKS: Final = 512
-
-
-def add_chunks(rows: int, dialect: Dialect) -> str:
-    """Return what inserts so many chunks: task, number, progress and frame of each, in a row.
-
-    One statement instead of many, because SQLite's driver releases the interpreter for each, and
-    then has to wait for the event loop to get it again.
-    """
-    head, _, row = str(insert(_chunk).compile(dialect=dialect)).partition(" VALUES ")
-    return f"{head} VALUES {', '.join([row] * rows)}"
-
-
+ADD_BATCH: Final = insert(BATCH)
 FIND_TASK: Final = select(
     *_stored(_task.c.key, _task.c.owner, _task.c.answer, _task.c.ended, _task.c.closing)
 ).where(_task.c.id == bindparam("id"))
+# The row with a chunk, unless the log ends before it.
 PAGE: Final = (
-    select(*_stored(_chunk.c.frame))
-    .where(
-        _chunk.c.task == bindparam("task"),
-        _chunk.c.number >= bindparam("first"),
-        _chunk.c.number < bindparam("end"),
-    )
-    .order_by(_chunk.c.number)
+    select(*_stored(LOG.c.first, LOG.c.chunks, LOG.c.frames))
+    .where(LOG.c.task == bindparam("task"), LOG.c.first <= bindparam("number"))
+    .order_by(LOG.c.first.desc())
+    .limit(1)
 )
 UNFINISHED: Final = (
     select(*_stored(_task.c.key, _task.c.id, _task.c.owner, _task.c.answer, _task.c.request))
     .where(_task.c.ended.is_(None))
     .order_by(_task.c.key)
 )
-CHUNKS_OF: Final = (
-    select(*_stored(_chunk.c.progress, _chunk.c.frame))
-    .where(_chunk.c.task == bindparam("task"))
-    .order_by(_chunk.c.number)
+RUNNING: Final = select(_task.c.key).where(_task.c.ended.is_(None))
+BATCHES: Final = (
+    # Null for what is damaged: one text that cannot be decoded would end the whole scan.
+    select(
+        BATCH.c.position,
+        type_coerce(case((func.typeof(BATCH.c.chunks) == "blob", BATCH.c.chunks)), NullType()),
+    )
+    .where(BATCH.c.position >= bindparam("first"), BATCH.c.position <= bindparam("last"))
+    .order_by(BATCH.c.position)
 )
+LAST_BATCH: Final = select(func.max(BATCH.c.position))
+UPDATE_BATCH: Final = (
+    update(BATCH)
+    .where(BATCH.c.position == bindparam("of_position"))
+    .values(chunks=bindparam("new_chunks"))
+)
+DELETE_BATCH: Final = delete(BATCH).where(BATCH.c.position == bindparam("of_position"))
+# Rows of a task that was deleted by hand may be in the way.
+ADD_LOG: Final = insert(LOG).prefix_with("OR REPLACE")
 SPENT: Final = (
     select(_task.c.owner, func.total(_task.c.credits))
     .group_by(_task.c.owner)
@@ -147,8 +156,10 @@ EXPIRED_LOGS: Final = select(_task.c.key).where(
 EXPIRED_TASKS: Final = select(_task.c.key, _task.c.owner, _task.c.credits).where(
     _task.c.ended <= _before
 )
-DELETE_CHUNKS: Final = delete(_chunk).where(_chunk.c.task == bindparam("of_task"))
-DELETE_LOG: Final = update(_task).where(_task.c.key == bindparam("of_task")).values(closing=null())
+DELETE_LOG: Final = delete(LOG).where(LOG.c.task == bindparam("of_task"))
+DELETE_CLOSING: Final = (
+    update(_task).where(_task.c.key == bindparam("of_task")).values(closing=null())
+)
 DELETE_TASK: Final = delete(_task).where(_task.c.key == bindparam("of_task"))
 ADD_SPENT: Final = insert(_spent)
 INCREASE_SPENT: Final = (

@@ -27,7 +27,14 @@ from foxapi_async.gateway.store.protocol import (
     Unfinished,
     UnstorableError,
 )
-from foxapi_async.gateway.store.rows import NewTask, Snapshot, TaskChange, TaskRow, UnfinishedRow
+from foxapi_async.gateway.store.rows import (
+    NewTask,
+    RunningChunks,
+    Snapshot,
+    TaskChange,
+    TaskRow,
+    UnfinishedRow,
+)
 from foxapi_async.gateway.store.stored_task import LRUCache, StoredTask
 
 if TYPE_CHECKING:
@@ -35,12 +42,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_PAGE: Final = 256
 _CACHE: Final = 32 * 1024 * 1024
 # Expired rows are invisible at once, so only the size of the file depends on this.
 _PURGE_INTERVAL: Final = 30.0
 # One transaction deletes so many expired tasks, so that others are written in between.
 _PURGE: Final = 200
+# So many chunks of ended tasks make the batches worth compacting, as long as the running tasks have
+# fewer: all are read.
+_MOST_ENDED: Final = 20_000
+# A batch stays as it is while so many of its chunks belong to ended tasks.
+_MOST_ENDED_PART: Final = 0.5
 # When many tasks write, the next commit waits for more of them.
 _GATHER: Final = 0.002
 
@@ -89,6 +100,9 @@ class SqlStore:
         self._read_logs: WeakSet[StoredLog] = WeakSet()
         self._spent: defaultdict[str, float] = defaultdict(float)
         self._last_key = 0
+        # Chunks of running tasks, and those of ended tasks that are stored beside them.
+        self._running_chunks = 0
+        self._ended_chunks = 0
         self._next_purge = 0.0
         self._purging: asyncio.Task[None] | None = None
         self._opened: GroupCommitter[TaskTables] | None = None
@@ -115,29 +129,28 @@ class SqlStore:
     async def _restore_all(self, committer: "GroupCommitter[TaskTables]") -> Restored:
         try:
             state = await committer.run(lambda tables: tables.begin_run())
+            running = await committer.run(lambda tables: tables.running_chunks())
+            # A new task may get the key of a deleted one, so nothing of that one may be left.
+            await _compact(committer, most_ended=0.0)
         except (StoreError, UnstorableError) as error:
             raise ConfigError(str(error)) from None
         self._last_key = state.last_key
         self._spent.update(state.spent)
-        unfinished = [await self._restore(committer, row) for row in state.unfinished]
+        unfinished = [self._restore(row, running) for row in state.unfinished]
         return Restored(state.runs, unfinished)
 
-    async def _restore(
-        self, committer: "GroupCommitter[TaskTables]", row: UnfinishedRow
-    ) -> Unfinished:
+    def _restore(self, row: UnfinishedRow, running: RunningChunks) -> Unfinished:
         """Restore one task. One that cannot be read is restored without its request."""
         try:
-            restored = _read(row, await committer.run(lambda tables: tables.chunks(row.key)))
-        except (
-            *(msgspec.MsgspecError, StoreError, UnstorableError),
-            *(RecursionError, TypeError, ValueError),
-        ):
+            restored = _read(row, running)
+        except (msgspec.MsgspecError, RecursionError, TypeError, ValueError):
             _logger.exception("task %s cannot be read from %s", row.id, self._path)
             restored = Unfinished(_unreadable(row), None, (), row.owner)
         stored = StoredTask(restored.task, owner=row.owner, key=row.key)
         if stored.log is not None:
             stored.log.extend(restored.frames)
         self._running[row.id] = stored
+        self._running_chunks += len(restored.frames)
         return restored
 
     async def add(self, task: UnifiedTask, request: GenerationRequest, owner: str = "") -> bool:
@@ -168,21 +181,31 @@ class SqlStore:
         stored.advance(task)
         if log is not None and frames:
             log.extend(frames)
+            self._running_chunks += len(frames)
 
     async def finish(self, task: UnifiedTask, closing: bytes) -> None:
         """Store the last snapshot and the end of the log, and then show both."""
         stored = self._running[task.id]
         now = self._clock.unix()
         json = encode(task)
-        stored_closing = closing if stored.log is not None else None
         more = stored.settle(task)
-        cost = task.credits if more else None
-        snapshot = Snapshot(stored.key, json, now, stored_closing, cost)
+        log = stored.log
+        snapshot = Snapshot(
+            stored.key,
+            json,
+            ended=now,
+            closing=closing if log is not None else None,
+            credits=task.credits if more else None,
+            log=log.since(0, len(log)) if log is not None else (),
+        )
         await self._committer.write(TaskChange(snapshot))
         self._spent[stored.owner] += more
         stored.finish(json, ended=now, closing=closing)
         del self._running[task.id]
         self._recent.put(task.id, stored)
+        self._running_chunks -= len(snapshot.log)
+        self._ended_chunks += len(snapshot.log)
+        self._purge()
 
     async def snapshot(self, task_id: str, owner: str = "") -> bytes | None:
         """Return the newest snapshot as JSON."""
@@ -208,7 +231,7 @@ class SqlStore:
 
     async def page(self, key: int, first: int) -> Sequence[bytes]:
         """Return the next stored chunks of an ended task from number ``first`` on."""
-        return await self._committer.run(lambda tables: tables.page(key, first, first + _PAGE))
+        return await self._committer.run(lambda tables: tables.page(key, first))
 
     async def spent(self, owner: str) -> float:
         """Return the credits of the tasks of an owner."""
@@ -243,27 +266,47 @@ class SqlStore:
         return row
 
     def _purge(self) -> None:
-        """Delete what has expired, if the last purge was long enough ago."""
-        now = self._clock.unix()
-        if now < self._next_purge or self._purging is not None:
+        """Compact the batches and delete what has expired, if there may be enough of it."""
+        if self._purging is not None or self._opened is None:
             return
-        self._next_purge = now + _PURGE_INTERVAL
-        self._purging = asyncio.create_task(self._delete_expired(self._committer, now))
+        now = self._clock.unix()
+        is_due = now >= self._next_purge
+        if is_due:
+            self._next_purge = now + _PURGE_INTERVAL
+        elif self._ended_chunks < max(_MOST_ENDED, self._running_chunks):
+            return
+        self._ended_chunks = 0
+        self._purging = asyncio.create_task(self._delete(self._opened, now, is_due=is_due))
 
-    async def _delete_expired(self, committer: "GroupCommitter[TaskTables]", now: float) -> None:
-        kept = {log.key for log in self._read_logs}
+    async def _delete(
+        self, committer: "GroupCommitter[TaskTables]", now: float, *, is_due: bool
+    ) -> None:
         try:
-            logs = await committer.run(lambda it: it.expired_logs(now - self._retention))
-            tasks = await committer.run(lambda it: it.expired_tasks(now - self._task_retention))
-            for keys in _parts([key for key in logs if key not in kept]):
-                await committer.run(_deleting_logs(keys))
-            for rows in _parts([row for row in tasks if row[0] not in kept]):
-                await committer.run(_deleting_tasks(rows))
+            await _compact(committer, most_ended=_MOST_ENDED_PART)
+            if is_due:
+                await self._delete_expired(committer, now)
         except StoreError:
             # What has expired is invisible all the same.
             _logger.exception("expired tasks could not be deleted from the file")
         finally:
             self._purging = None
+
+    async def _delete_expired(self, committer: "GroupCommitter[TaskTables]", now: float) -> None:
+        kept = {log.key for log in self._read_logs}
+        logs = await committer.run(lambda it: it.expired_logs(now - self._retention))
+        tasks = await committer.run(lambda it: it.expired_tasks(now - self._task_retention))
+        for keys in _parts([key for key in logs if key not in kept]):
+            await committer.run(_deleting_logs(keys))
+        for rows in _parts([row for row in tasks if row[0] not in kept]):
+            await committer.run(_deleting_tasks(rows))
+
+
+async def _compact(committer: "GroupCommitter[TaskTables]", *, most_ended: float) -> None:
+    """Delete chunks of ended tasks from the batches; their logs have them too."""
+    last = await committer.run(lambda tables: tables.last_batch())
+    first: int | None = 0
+    while first is not None:
+        first = await committer.run(_compacting(first, last, most_ended))
 
 
 def _open(path: Path) -> "TaskTables":
@@ -271,6 +314,10 @@ def _open(path: Path) -> "TaskTables":
     from foxapi_async.gateway.store.tables import TaskTables
 
     return TaskTables.open(path)
+
+
+def _compacting(first: int, last: int, most_ended: float) -> "Callable[[TaskTables], int | None]":
+    return lambda tables: tables.compact(first, last, most_ended)
 
 
 def _deleting_logs(keys: Sequence[int]) -> "Callable[[TaskTables], None]":
@@ -285,16 +332,21 @@ def _parts(rows: Sequence[T]) -> Iterable[Sequence[T]]:
     return (rows[start : start + _PURGE] for start in range(0, len(rows), _PURGE))
 
 
-def _read(row: UnfinishedRow, chunks: Sequence[tuple[int, bytes]]) -> Unfinished:
+def _read(row: UnfinishedRow, running: RunningChunks) -> Unfinished:
     """Return a task as it was; raise ``ValueError`` and the like if its rows are damaged."""
     task = _decode_task(row.answer)
     if task.id != row.id:
         raise ValueError(f"the row says that it is task {task.id!r}")
-    if chunks:
-        task = replace(task, progress=max(task.progress, chunks[-1][0]))
-    # SQLite columns have no fixed types: a damaged frame may be text.
-    frames = [memoryview(frame).tobytes() for _, frame in chunks]
-    return Unfinished(task, _request(row.request), frames, row.owner)
+    if not running.is_whole and task.stream is not None and task.status != Status.PENDING:
+        raise ValueError("a damaged row may have chunks of the task")
+    frames: list[bytes] = []
+    progress = task.progress
+    for _, number, chunk_progress, frame in running.chunks.get(row.key, ()):
+        if number != len(frames):
+            raise ValueError(f"chunk {len(frames)} is damaged or missing")
+        progress = max(progress, chunk_progress)
+        frames.append(frame)
+    return Unfinished(replace(task, progress=progress), _request(row.request), frames, row.owner)
 
 
 def _unreadable(row: UnfinishedRow) -> UnifiedTask:

@@ -1,10 +1,10 @@
 """The open data file of a gateway. Everything here runs in the thread of the database."""
 
+import logging
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
-from itertools import chain
+from collections.abc import Collection, Generator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
@@ -12,10 +12,20 @@ from sqlalchemy.exc import IntegrityError
 from foxapi_async._sql import sqlite
 from foxapi_async.errors import ConfigError
 from foxapi_async.gateway.store import schema
+from foxapi_async.gateway.store.migration import migrate
+from foxapi_async.gateway.store.packing import (
+    LogPage,
+    pack_batch,
+    pack_batches,
+    pack_log,
+    unpack_batch,
+    unpack_log,
+)
 from foxapi_async.gateway.store.protocol import StoreError, UnstorableError
 from foxapi_async.gateway.store.rows import (
     ChunkRow,
     NewTask,
+    RunningChunks,
     Snapshot,
     StoredState,
     TaskChange,
@@ -23,7 +33,12 @@ from foxapi_async.gateway.store.rows import (
     UnfinishedRow,
 )
 
-T = TypeVar("T")
+_logger = logging.getLogger(__name__)
+
+# One transaction compacts so many bytes, so that others are written in between. A row counts for a
+# page at least.
+_STEP: Final = 2 * 1024 * 1024
+_PAGE: Final = 4096
 
 
 class TaskTables:
@@ -59,7 +74,7 @@ class TaskTables:
         return tables
 
     def _lock_and_create(self) -> None:
-        """Lock the file, check who made it, and create the tables of a new one."""
+        """Lock the file, check who made it, and create or migrate its tables."""
         connection = self.connection
         # The operating system holds the lock for the process: a `kill -9` releases it.
         sqlite.lock_for_writing(connection, "EXCLUSIVE")
@@ -74,7 +89,7 @@ class TaskTables:
             raise ConfigError(
                 f"{self._path} is a database of another program: give the gateway a file of its own"
             )
-        elif version != schema.VERSION:
+        elif version != schema.VERSION and not migrate(connection, version):
             raise ConfigError(
                 f"{self._path} was written by another version of the gateway: its schema is number "
                 f"{version}, this one's is {schema.VERSION}; use that version or another file"
@@ -106,7 +121,7 @@ class TaskTables:
         self.connection.close()
 
     def write(self, items: Sequence[object]) -> Sequence[object]:
-        """Insert tasks, then chunks, then update snapshots.
+        """Insert tasks, then chunks and whole logs, then update snapshots.
 
         A new task results in whether its id was free, a change in ``True``.
         """
@@ -122,7 +137,9 @@ class TaskTables:
         changes = [item for item in items if isinstance(item, TaskChange)]
         added = iter(self._add_if_free(tasks) if is_careful else self._add(tasks))
         self._add_chunks([chunk for change in changes for chunk in change.chunks])
-        self._update([change.snapshot for change in changes if change.snapshot is not None])
+        snapshots = [change.snapshot for change in changes if change.snapshot is not None]
+        self._add_logs(snapshots)
+        self._update(snapshots)
         return [next(added) if isinstance(item, NewTask) else True for item in items]
 
     def _add(self, tasks: Sequence[NewTask]) -> Sequence[bool]:
@@ -140,9 +157,17 @@ class TaskTables:
         return added
 
     def _add_chunks(self, chunks: Sequence[ChunkRow]) -> None:
-        for part in _parts(chunks, schema.MOST_CHUNKS):
-            statement = schema.add_chunks(len(part), self.connection.dialect)
-            self.connection.exec_driver_sql(statement, tuple(chain.from_iterable(part)))
+        for batch in pack_batches(chunks):
+            self.connection.execute(schema.ADD_BATCH, {"chunks": batch})
+
+    def _add_logs(self, snapshots: Sequence[Snapshot]) -> None:
+        values = [
+            {"task": snapshot.key, **page._asdict()}
+            for snapshot in snapshots
+            for page in pack_log(snapshot.log)
+        ]
+        if values:
+            self.connection.execute(schema.ADD_LOG, values)
 
     def _update(self, snapshots: Sequence[Snapshot]) -> None:
         if snapshots:
@@ -177,13 +202,83 @@ class TaskTables:
         row = self.connection.execute(schema.FIND_TASK, {"id": task_id}).first()
         return TaskRow(*row) if row is not None else None
 
-    def page(self, key: int, first: int, end: int) -> Sequence[bytes]:
-        """Return the chunks of a task from ``first`` to before ``end``, as many as there are."""
-        return [frame for (frame,) in self._rows(schema.PAGE, task=key, first=first, end=end)]
+    def page(self, key: int, number: int) -> Sequence[bytes]:
+        """Return some chunks of an ended task from this number on; none at the end."""
+        row = self.connection.execute(schema.PAGE, {"task": key, "number": number}).first()
+        if row is None:
+            return ()
+        page = LogPage(*row)
+        try:
+            return unpack_log(page)[number - page.first :]
+        except (TypeError, ValueError) as error:
+            raise StoreError(f"the data file {self._path}: damaged chunks of a task") from error
 
-    def chunks(self, key: int) -> Sequence[tuple[int, bytes]]:
-        """Return the chunks of a task, each after the progress that it brought."""
-        return [(progress, frame) for progress, frame in self._rows(schema.CHUNKS_OF, task=key)]
+    def running_chunks(self) -> RunningChunks:
+        """Return the chunks of the tasks that have not ended."""
+        running = self._running()
+        found: defaultdict[int, list[ChunkRow]] = defaultdict(list)
+        is_whole = True
+        for position, batch in self._batches(0, self.last_batch()):
+            try:
+                chunks = unpack_batch(batch)
+            except (TypeError, ValueError) as error:
+                _logger.error("%s: batch %d is damaged: %s", self._path, position, error)  # noqa: TRY400
+                is_whole = False
+                continue
+            for chunk in chunks:
+                if chunk[0] in running:
+                    found[chunk[0]].append(chunk)
+        return RunningChunks(found, is_whole)
+
+    def last_batch(self) -> int:
+        """Return the position of the newest batch."""
+        return self.connection.scalar(schema.LAST_BATCH) or 0
+
+    def compact(self, first: int, last: int, most_ended: float) -> int | None:
+        """Delete chunks of ended tasks from some batches from ``first`` on.
+
+        A batch with at most this part of such chunks is left as it is.
+
+        Return the position to go on from; ``None`` after ``last``.
+        """
+        running = self._running()
+        # Batches that follow each other become one, which keeps the order of chunks.
+        runs: list[dict[int, list[ChunkRow]]] = [{}]
+        size = 0
+        position = last
+        batches = self._batches(first, last)
+        for position, batch in batches:
+            chunks = _readable(batch)
+            kept = [chunk for chunk in chunks if chunk[0] in running]
+            if chunks and len(kept) >= len(chunks) * (1 - most_ended):
+                runs.append({})
+            else:
+                runs[-1][position] = kept
+            size += max(_PAGE, len(batch or b""))
+            if size >= _STEP:
+                break
+        batches.close()
+        for run in runs:
+            self._merge(run)
+        return position + 1 if position < last else None
+
+    def _merge(self, run: Mapping[int, Sequence[ChunkRow]]) -> None:
+        """Replace batches by one batch of the given chunks of each, or by none."""
+        chunks = [chunk for kept in run.values() for chunk in kept]
+        deleted = [{"of_position": position} for position in run]
+        if chunks:
+            values = {**deleted.pop(0), "new_chunks": pack_batch(chunks)}
+            self.connection.execute(schema.UPDATE_BATCH, values)
+        if deleted:
+            self.connection.execute(schema.DELETE_BATCH, deleted)
+
+    def _running(self) -> Collection[int]:
+        return {key for (key,) in self._rows(schema.RUNNING)}
+
+    def _batches(self, first: int, last: int) -> Generator[tuple[int, bytes | None]]:
+        values = {"first": first, "last": last}
+        with self.connection.execute(schema.BATCHES, values) as found:
+            yield from found
 
     def expired_logs(self, before: float) -> Sequence[int]:
         """Return the keys of the tasks that ended by then and still have chunks."""
@@ -196,13 +291,13 @@ class TaskTables:
     def delete_logs(self, keys: Collection[int]) -> None:
         """Delete the chunks of these tasks."""
         values = [{"of_task": key} for key in keys]
-        self.connection.execute(schema.DELETE_CHUNKS, values)
         self.connection.execute(schema.DELETE_LOG, values)
+        self.connection.execute(schema.DELETE_CLOSING, values)
 
     def delete_tasks(self, tasks: Collection[tuple[int, str, float]]) -> None:
         """Delete tasks and their chunks; their owners have spent them all the same."""
         values = [{"of_task": key} for key, _, _ in tasks]
-        self.connection.execute(schema.DELETE_CHUNKS, values)
+        self.connection.execute(schema.DELETE_LOG, values)
         self.connection.execute(schema.DELETE_TASK, values)
         spent: defaultdict[str, float] = defaultdict(float)
         for _, owner, cost in tasks:
@@ -224,5 +319,9 @@ def _reason(path: Path, error: Exception) -> str:
     return f"cannot use the data file {path}: {sqlite.cause(error)}"
 
 
-def _parts(rows: Sequence[T], size: int) -> Iterable[Sequence[T]]:
-    return (rows[start : start + size] for start in range(0, len(rows), size))
+def _readable(batch: bytes | None) -> Sequence[ChunkRow]:
+    """Return the chunks of a batch; none of a damaged one, which is of no use."""
+    try:
+        return unpack_batch(batch)
+    except (TypeError, ValueError):
+        return ()
