@@ -478,7 +478,7 @@ class StreamUnavailableError(StreamError):
 class JournalError(FoxAPIError):
     """The journal could not be written or read."""
 
-    advice = "Do about the journal's file what the text says; nothing is submitted until then."
+    advice = "Correct the journal file as the text says. Until then `submit` raises this error."
 
 
 class SessionClosedError(RuntimeError):

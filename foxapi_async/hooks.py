@@ -202,7 +202,7 @@ class SubmitOutcomeUnknown(Event, frozen=True, kw_only=True):
 
 
 class SubmitUnclaimed(Event, frozen=True, kw_only=True):
-    """A billed generation is in ``fox.unclaimed``, because no caller got its handle or result."""
+    """A billed generation is in ``fox.unclaimed``: no call returned its handle or result."""
 
     task_id: str
     """The id of the task."""

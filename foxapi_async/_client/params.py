@@ -38,7 +38,7 @@ class MessageModel(Protocol):
 
 
 class LLMParams(TypedDict, total=False):
-    """Keywords of ``submit``, ``generate`` and ``stream``: OpenAI's chat parameters and ours.
+    """Keywords of ``submit``, ``generate`` and ``stream``: OpenAI's chat parameters and more.
 
     A keyword that is not given is not sent; ``None`` is sent as null. A member that is ``None`` in
     a pydantic model, a dataclass or a struct of a response is not sent.
@@ -117,8 +117,8 @@ class LLMParams(TypedDict, total=False):
     user: str | None
     """The older name of ``safety_identifier``."""
     key: str | None
-    """Your own name of the input, 1 to 512 characters. The same key gives the same handle and is
-    billed once. It is not sent.
+    """Your own name of the input, 1 to 512 characters. A second submission with the same key
+    returns the same handle and is not billed. The key is not sent.
     """
     retry_failed: bool
     """Whether a key whose task failed or was cancelled is submitted again, which is billed.
@@ -205,7 +205,7 @@ F = TypeVar("F", bound=Callable[..., object])
 def names_keywords(*forms: type[Any]) -> Callable[[F], F]:
     """Return a decorator for a function that takes the keywords of one of ``forms``.
 
-    ``help()``, editors and ``inspect.signature`` then see each keyword by its name. The default
+    ``help()``, editors and ``inspect.signature`` then list each keyword. The default
     ``UNSET`` stands for a keyword that is not sent. Type checkers read the overloads.
 
     Args:
@@ -247,9 +247,7 @@ def _parameter(name: str, annotation: Any, *, is_required: bool) -> inspect.Para
 
 _MEMBERS: Final = member_names(GenerationRequest)
 _PROMPT_MEMBERS: Final = member_names(PromptRequest)
-_UNCHECKED: Final = (
-    "Correct what .violations lists, or pass validation='off' to let the service decide."
-)
+_UNCHECKED: Final = "Correct what .violations lists, or pass validation='off' to skip these checks."
 _OURS: Final = frozenset({"key", "retry_failed", "extra_headers", "extra"})
 # What only one of the two kinds of request has, and tells it from the other.
 _PROMPT_KEYWORDS: Final = ("prompt", *MEDIA_MEMBERS)

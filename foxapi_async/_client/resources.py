@@ -65,15 +65,15 @@ class LLM:
         A request has ``messages``, or one of four simpler forms: ``prompt``, ``prompt`` with
         ``image_urls`` or ``video_urls``, or ``audio_url`` with or without ``prompt``.
 
-        It is billed when it is accepted. The POST is sent again only if it provably never left this
-        machine. If this call is cancelled, it returns at once; a generation that is accepted
-        nevertheless has its handle in ``fox.unclaimed``.
+        It is billed when it is accepted. The POST is sent again only if no byte of it was sent. A
+        cancelled call returns at once; if the generation is accepted afterwards, its handle is in
+        ``fox.unclaimed``.
 
-        ``key`` ties the submission to your input: the same key again gives the same handle and
-        sends nothing, as long as the session lives, or for good with a journal. With
+        ``key`` names the input of the submission. A second call with the same key returns the same
+        handle and sends nothing, while the session is open, or permanently with a journal. With
         ``retry_failed=True``, a key whose task failed or was cancelled is submitted again, with the
-        same request or another one, and billed. Of several such calls at once, in any process, one
-        is sent, and the others return its handle.
+        same request or another one, and billed. Of several such calls at the same
+        time, in any process, one sends its request, and the others return the same handle.
 
         Returns:
             The handle of the task.
@@ -143,10 +143,10 @@ class LLM:
     ) -> ChatCompletion:
         """Submit a generation and wait for its result: ``submit``, then ``handle.result``.
 
-        An error after the submit loses nothing that is paid for: a ``TaskError``, such as
+        Each error after the submit leads to the billed task: a ``TaskError``, such as
         ``TaskTimeoutError``, has the task id. When the call is cancelled, the session is closed or
-        the key is rejected, the handle is in ``fox.unclaimed``, and the log and the event
-        ``SubmitUnclaimed`` say so.
+        the key is rejected, the handle is in ``fox.unclaimed``, a warning is logged and the event
+        ``SubmitUnclaimed`` is emitted.
 
         Args:
             timeout: Seconds of the wait after the submit; ``Timeouts.wait`` by default. ``None``
@@ -320,7 +320,7 @@ def _kind_of(task: Task | None, kind: str | None) -> Kind:
     if found not in _KINDS or (kind and of_task and kind != of_task):
         raise ConfigError(
             f"tasks.handle(kind={kind!r}) of a task of type {of_task!r}: "
-            f"kind must be one of {', '.join(_KINDS)}, and that of the task"
+            f"kind must be one of {', '.join(_KINDS)} and equal the type of the task"
         )
     return found
 

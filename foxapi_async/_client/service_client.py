@@ -72,7 +72,7 @@ _STAGES: Final = {
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """The options of a session that its ``with_options`` copies may change."""
+    """The options of a session that ``with_options`` can replace."""
 
     timeouts: Timeouts
     retry: RetryPolicy
@@ -176,9 +176,11 @@ class ServiceClient:
     def add_unclaimed(
         self, handle: SupportsDone, *, task_id: str, model: str, key: str | None
     ) -> None:
-        """Keep the handle of a billed task whose caller did not get it; log it, emit an event."""
+        """Keep the handle of a billed task that was not returned; log it and emit an event."""
         if self.runtime.unclaimed.add(handle):
-            _log.warning("task %s is billed and no caller got it: see fox.unclaimed", task_id)
+            _log.warning(
+                "task %s is billed and its handle was not returned: see fox.unclaimed", task_id
+            )
             self.emit(SubmitUnclaimed(task_id=task_id, model=model, key=key))
 
     def emit(self, event: Event) -> None:
@@ -283,10 +285,10 @@ class ServiceClient:
     def task_not_found(self, record: TaskRecord, error: FoxAPIError) -> None:
         """Record in the journal that the service does not know the task.
 
-        The journal keeps the entry, and ``recover`` leaves it out from now on.
+        The journal keeps the entry. Later calls of ``recover`` omit it by default.
         """
         _log.warning(
-            "the service does not know task %s: is this the account that submitted it? (%s)",
+            "the service does not know task %s: check that the API key is of its account (%s)",
             record.id,
             error,
         )
@@ -336,7 +338,10 @@ def check_task_id(task_id: object) -> str:
 
 
 def _with_id(task: Task, task_id: str) -> Task:
-    """Return ``task`` with its id, which the response may lack; reject that of another task."""
+    """Return ``task`` with its id, which a response may lack.
+
+    A response with the id of another task raises ``InvalidResponseError``.
+    """
     if task.id == task_id:
         return task
     other = task.id or task.extra.get("id")

@@ -296,9 +296,13 @@ class TaskRecord:
         return (first, *self._other_listeners.items()) if self._other_listeners else (first,)
 
 
-def add_delivered(lost: TaskLostError, cut: StreamInterruptedError) -> None:
+def add_delivered(lost: TaskLostError, stream_error: StreamInterruptedError) -> None:
     """Add what the stream of a lost task delivered before it was cut."""
-    lost.partial, lost.completion, lost.cursor = cut.partial, cut.completion, cut.cursor
+    lost.partial, lost.completion, lost.cursor = (
+        stream_error.partial,
+        stream_error.completion,
+        stream_error.cursor,
+    )
 
 
 def _undecodable(account: Account | None, task: Task, error: DecodeError) -> InvalidResponseError:

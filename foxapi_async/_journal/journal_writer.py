@@ -16,7 +16,9 @@ from foxapi_async.errors import FoxAPIError, JournalError, SessionClosedError
 
 
 class JournalWriter(Journal):
-    """A ``JournalBackend`` in a file, which other processes may use at the same time.
+    """A ``Journal`` that also writes submissions: the ``JournalBackend`` of a session with a file.
+
+    Other processes may use the file at the same time.
 
     The first call, or ``open``, opens the file. With ``create=False`` it must exist.
     """
@@ -48,10 +50,10 @@ class JournalWriter(Journal):
         entry_id = EntryId(self._process_lock.name, next(self._numbers))
         holder: Entry | None
         try:
-            holder = await committer.write(Claim(entry_id, intent))
+            holder = await committer.execute(Claim(entry_id, intent))
         except asyncio.CancelledError:
-            # It may be on its way into the file, and must not stay there as `SENT`.
-            committer.write_soon(EntryUpdate.refused(entry_id, "cancelled before it was sent"))
+            # The claim may be in the next commit, and its entry must not stay `SENT`.
+            committer.execute_soon(EntryUpdate.refused(entry_id, "cancelled before it was sent"))
             raise
         return holder or entry_id
 
@@ -75,26 +77,26 @@ class JournalWriter(Journal):
         """Write the result with the next commit."""
         # A journal that is not open has no entry of the task.
         if self._committer is not None and not self._closed:
-            self._committer.write_soon(EntryUpdate.finished(record, self._clock.unix()))
+            self._committer.execute_soon(EntryUpdate.finished(record, self._clock.unix()))
 
     def record_streamed(self, service: str, task_id: str, completion: ChatCompletion) -> None:
         """Write with the next commit what a stream delivered to its end."""
         if self._committer is not None and not self._closed:
-            self._committer.write_soon(EntryUpdate.streamed(service, task_id, completion))
+            self._committer.execute_soon(EntryUpdate.streamed(service, task_id, completion))
 
     def record_lost(self, service: str, task_id: str, fault: FoxAPIError) -> None:
         """Write with the next commit that the service does not know the task."""
         if self._committer is not None and not self._closed:
-            self._committer.write_soon(EntryUpdate.lost(service, task_id, error_text(fault)))
+            self._committer.execute_soon(EntryUpdate.lost(service, task_id, error_text(fault)))
 
     async def _find(self, service: str, key: str) -> Entry | None:
         committer = await self._opened()
-        entry: Entry | None = await committer.write(FindEntry(service, key))
+        entry: Entry | None = await committer.execute(FindEntry(service, key))
         return entry
 
     async def _write(self, update: EntryUpdate) -> None:
         committer = await self._opened()
-        await committer.write(update, keep=True)
+        await committer.execute(update, keep=True)
 
     async def _lock_process(self) -> None:
         async with self._lock:

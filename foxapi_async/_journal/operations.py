@@ -1,4 +1,4 @@
-"""What is written to a journal, as values: only the database's thread knows SQL."""
+"""The operations on a journal file, as values. `tables` executes them as SQL in its thread."""
 
 from enum import IntEnum
 from typing import Any, NamedTuple
@@ -30,7 +30,7 @@ class Claim(NamedTuple):
 
 
 class FindEntry(NamedTuple):
-    """A question which entry holds a key, as of the commit that it goes with."""
+    """A query for the entry of a key. It runs in the transaction of its commit."""
 
     service: str
     key: str

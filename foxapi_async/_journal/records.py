@@ -34,8 +34,8 @@ class Stage(StrEnum):
     REFUSED = "refused"
     """The service provably did not accept it, so its key is free."""
     LOST = "lost"
-    """It was accepted, and later the service did not know its task: the service may have forgotten
-    it, or the key belongs to another account. Awaiting its handle asks again."""
+    """It was accepted, and later the service did not know its task: the service may no longer
+    have it, or the key belongs to another account. Awaiting its handle polls the task again."""
     UNREADABLE = "unreadable"
     """Its row in the file is damaged: only ``id`` is certain, and ``fault`` says what is wrong.
     Its key is not submitted until the entry is deleted."""

@@ -25,7 +25,7 @@ _MEMBERS: Final = tuple(name for name in Entry.__struct_fields__ if name != "id"
 _KEYS_AT_ONCE: Final = 500
 # The rows of a page are in memory together, and each may be large.
 _PAGE: Final = 100
-# How often another process may take a key between the look and the insert.
+# How often another process may take a key between the query and the insert.
 _RACES: Final = 20
 # A file of this size is read whole at the opening, within about 0.1 s.
 _SMALL: Final = 32 * 1024 * 1024
@@ -43,14 +43,14 @@ class JournalTables:
     @classmethod
     def open(cls, location: JournalURL, *, create: bool) -> Self:
         """Open the file and bring its tables up to date; ``JournalError`` says why it cannot."""
-        # Through links, as SQLite goes: all who open the file must find the locks of the others.
+        # SQLite follows links too, so every process finds the same lock files.
         path = Path(location.path).resolve()
         pragmas = (
-            # Heeded by a file that is still empty alone, so before anything is written.
+            # SQLite applies this pragma only to an empty file.
             "auto_vacuum = INCREMENTAL",
             "journal_mode = WAL",
             f"synchronous = {location.synchronous}",
-            # The requests of what has been accepted are overwritten where that costs no write.
+            # Deleted requests are overwritten where that needs no additional write.
             "secure_delete = FAST",
         )
         try:
@@ -108,26 +108,27 @@ class JournalTables:
         """Close the file; the last process to do so folds the write-ahead log into it."""
         self.connection.close()
 
-    def write(self, items: Sequence[object]) -> Sequence[object]:
-        """Insert claims, execute updates, then look keys up.
+    def execute(self, items: Sequence[object]) -> Sequence[object]:
+        """Insert claims, execute updates, then find the entries of keys.
 
-        A claim results in ``None``, or in the entry that holds its key; a lookup in the entry.
+        The result of a claim is ``None``, or the entry that holds its key. The result of a
+        ``FindEntry`` is the entry, or ``None``.
         """
         self._file.check()
         claims = [item for item in items if isinstance(item, Claim)]
-        # An insert fails if its key is in use, or was refused and is free. Only then it is worth
-        # while to look; and again if another process took a key meanwhile.
+        # An insert fails if its key is in use, or was refused and is free. Only then the
+        # keys are queried first; again if another process took a key meanwhile.
         is_careful = any(claim.intent.replaces is not None for claim in claims)
         for _ in range(_RACES):
             try:
-                return self._write(claims, items, is_careful=is_careful)
+                return self._execute(claims, items, is_careful=is_careful)
             except IntegrityError:
                 self.connection.rollback()
                 is_careful = True
         # One of the two indexes has the key, and the other has lost it.
         raise self._is_damaged()
 
-    def _write(
+    def _execute(
         self, claims: Sequence[Claim], items: Sequence[object], *, is_careful: bool
     ) -> Sequence[object]:
         if is_careful:

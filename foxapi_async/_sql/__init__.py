@@ -4,7 +4,7 @@ SQLAlchemy is imported by that thread alone, because the import takes longer tha
 What only SQLite has is in ``sqlite``.
 """
 
-from foxapi_async._sql.group_commit import GroupCommitter, Write
+from foxapi_async._sql.group_commit import GroupCommitter, Operation
 from foxapi_async._sql.worker import DatabaseThread, Tables
 
-__all__ = ["DatabaseThread", "GroupCommitter", "Tables", "Write"]
+__all__ = ["DatabaseThread", "GroupCommitter", "Operation", "Tables"]

@@ -1,4 +1,4 @@
-"""Group commit: what is asked for during one commit is written by the next."""
+"""Group commit: operations that are added during one commit are part of the next one."""
 
 import asyncio
 import logging
@@ -22,11 +22,11 @@ T = TypeVar("T", bound=Tables)
 _Waiter = asyncio.Future[Any]
 
 
-class Write(NamedTuple):
-    """One item that is to be written."""
+class Operation(NamedTuple):
+    """One operation and its waiter."""
 
     item: object
-    """What ``Tables.write`` takes."""
+    """What ``Tables.execute`` takes."""
     waiter: _Waiter | None
     """What is resolved with the result; ``None`` if nothing waits."""
     is_kept: bool
@@ -47,7 +47,7 @@ class GroupCommitter(Generic[T]):
     """Writes and reads a database by one trip to its thread at a time.
 
     A trip writes all that is waiting in one transaction, and then reads. Cancelling a caller
-    cancels nothing but its wait. After a large commit the next trip waits for ``gather`` seconds,
+    ends its wait only. After a large commit the next trip waits for ``gather`` seconds,
     so that more callers share it.
     """
 
@@ -55,33 +55,33 @@ class GroupCommitter(Generic[T]):
         self._thread = thread
         self._clock = clock
         self._gather = gather
-        self._writes: list[Write] = []
+        self._writes: list[Operation] = []
         self._reads: list[_Read] = []
-        self._unwritten: list[Write] = []
+        self._unwritten: list[Operation] = []
         self._flush_timer: Timer | None = None
         self._error: Exception | None = None
         self._is_busy = False
         self._is_closing = False
         self._idle: _Waiter | None = None
 
-    def write(self, item: object, *, keep: bool = False) -> _Waiter:
+    def execute(self, item: object, *, keep: bool = False) -> _Waiter:
         """Write an item with the next commit; return a future of its result.
 
         With ``keep`` an item that could not be written is tried again with each later commit.
         """
         waiter: _Waiter = asyncio.get_running_loop().create_future()
-        self._writes.append(Write(item, waiter, keep))
+        self._writes.append(Operation(item, waiter, keep))
         self._flush()
         return waiter
 
-    def write_soon(self, item: object) -> None:
+    def execute_soon(self, item: object) -> None:
         """Write an item with the next commit, or in a tenth of a second; it is kept.
 
         After ``aclose`` it does nothing.
         """
         if self._is_closing:
             return
-        self._writes.append(Write(item, None, is_kept=True))
+        self._writes.append(Operation(item, None, is_kept=True))
         if self._flush_timer is None:
             self._flush_timer = self._clock.call_at(self._clock.time() + _FLUSH_DELAY, self._flush)
 
@@ -100,7 +100,8 @@ class GroupCommitter(Generic[T]):
     async def aclose(self) -> None:
         """Write all that is waiting, then close the database. Raise if either fails.
 
-        The caller must submit nothing more. When cancelled, the database is closed all the same.
+        The caller must submit nothing more. A cancelled call closes the database
+        too.
         """
         self._is_closing = True
         try:
@@ -125,8 +126,8 @@ class GroupCommitter(Generic[T]):
             self._flush_timer = None
         if not self._is_busy:
             self._is_busy = True
-            # One turn of the loop, in which other callers join this commit. It belongs to all of
-            # them, so it runs in the context of none.
+            # Other callers may add operations until the next iteration of the loop. The commit
+            # serves several callers, so it runs in an empty context.
             asyncio.get_running_loop().call_soon(self._send, context=Context())
 
     def _send(self) -> None:
@@ -138,7 +139,7 @@ class GroupCommitter(Generic[T]):
 
     def _on_done(
         self,
-        writes: Sequence[Write],
+        writes: Sequence[Operation],
         reads: Sequence[_Read],
         results: tuple[Sequence[object], Sequence[object]],
     ) -> None:
@@ -152,20 +153,20 @@ class GroupCommitter(Generic[T]):
         finally:
             self._continue(len(writes))
 
-    def _keep_failed(self, writes: Sequence[Write], results: Sequence[object]) -> None:
+    def _keep_failed(self, writes: Sequence[Operation], results: Sequence[object]) -> None:
         failed = [
             (write, result)
             for write, result in zip(writes, results, strict=True)
             if write.is_kept and isinstance(result, _Failure)
         ]
         self._unwritten = [
-            Write(write.item, None, is_kept=True)
+            Operation(write.item, None, is_kept=True)
             for write, failure in failed
             if not failure.is_unstorable
         ]
         self._error = failed[-1][1].error if failed else None
         if failed and not self._is_closing and all(write.waiter is None for write in writes):
-            _log.error("results could not be written down yet: %s", self._error)
+            _log.error("results could not be written yet: %s", self._error)
 
     def _continue(self, written: int) -> None:
         """Start the next trip if there is something to do."""
@@ -183,7 +184,7 @@ class GroupCommitter(Generic[T]):
 
 
 def _write_and_read(
-    writes: Sequence[Write], reads: Sequence[_Read], tables: Tables
+    writes: Sequence[Operation], reads: Sequence[_Read], tables: Tables
 ) -> tuple[Sequence[object], Sequence[object]]:
     """Make one trip; return the results of the writes and of the reads. It runs in the thread."""
     written: Sequence[object] = _commit(tables, [write.item for write in writes]) if writes else []
@@ -195,11 +196,11 @@ def _write_and_read(
 
 def _commit(tables: Tables, items: Sequence[object]) -> Sequence[object]:
     """Write items in one transaction; return the result of each, or why it failed."""
-    results = _attempt(tables, partial(tables.write, items))
+    results = _attempt(tables, partial(tables.execute, items))
     if not isinstance(results, _Failure):
         return results
     if results.is_unstorable and len(items) > 1:
-        # One of them is at fault. The others are written without it.
+        # One item cannot be stored. The others are written without it.
         return [result for item in items for result in _commit(tables, [item])]
     return [results] * len(items)
 

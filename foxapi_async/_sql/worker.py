@@ -26,7 +26,7 @@ class Tables(Protocol):
         """The connection; the caller of a statement commits or rolls back."""
         ...
 
-    def write(self, items: Sequence[object]) -> Sequence[object]:
+    def execute(self, items: Sequence[object]) -> Sequence[object]:
         """Execute what all the items ask for; return a result for each, in their order.
 
         The caller commits. A result that is an exception is raised by the caller of its item alone.

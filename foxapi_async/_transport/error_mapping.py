@@ -48,7 +48,7 @@ TRANSPORT_ERRORS: Final[tuple[type[Exception], ...]] = (
     EOFError,
     ValueError,
 )
-"""The errors that a request can end with. No other is caught, so that a bug is seen as one.
+"""The errors that a request can end with. Other exceptions are bugs and are not caught.
 
 ``TimeoutError`` and the errors of TLS are subclasses of ``OSError``. aiohttp raises ``ValueError``
 for a host name that cannot be encoded.
@@ -65,7 +65,9 @@ class FailedAttempt(Struct, frozen=True):
 
 
 def translate(error: Exception, *, sent: bool | None, account: "Account") -> FoxAPIError:
-    """Translate one of ``TRANSPORT_ERRORS``; the text has its class name and text, key masked.
+    """Translate one of ``TRANSPORT_ERRORS``.
+
+    The new text has the class name and the text of the error, with the API key masked.
 
     Args:
         error: The error.

@@ -1,4 +1,4 @@
-"""The body of a request: it is sent at most once, and knows whether it was."""
+"""A request body that can be written once. It records whether writing has begun."""
 
 from typing import Final
 
@@ -32,7 +32,7 @@ class SingleUsePayload(Payload):
         self.copied = False
         self.replaced = False
         self.connection_had_ended = False
-        """Whether the connection had ended when the body was last about to be written."""
+        """Whether the connection had ended before the body was written."""
 
     @property
     def _value(self) -> bytes:

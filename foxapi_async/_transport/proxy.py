@@ -35,7 +35,9 @@ def environment_proxy(url: yarl.URL) -> yarl.URL | None:
             "trust_env=True"
         )
     if proxy.scheme != "http":
-        _log.warning("%s proxies are not supported: %s goes out directly", proxy.scheme, url.host)
+        _log.warning(
+            "%s proxies are not supported: %s is called without a proxy", proxy.scheme, url.host
+        )
         return None
     return proxy if proxy.user is not None else _with_netrc(proxy)
 

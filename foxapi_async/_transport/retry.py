@@ -80,7 +80,7 @@ async def retry_after_failure(
     """
     import tenacity
 
-    # tenacity starts with an attempt of its own: it gets the one that has failed already.
+    # tenacity makes the first attempt itself: it gets the result of the attempt that failed.
     first = [failed]
     current: RetryIn | GiveUp = decision
 

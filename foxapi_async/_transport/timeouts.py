@@ -1,4 +1,4 @@
-"""Timeouts of the attempts in flight: many of them, one timer."""
+"""Timeouts of the attempts in flight, which share one timer."""
 
 from types import TracebackType
 from typing import Self

@@ -68,10 +68,10 @@ class RequestSpec(Struct, frozen=True, kw_only=True):
         return f"<RequestSpec {self.effect.value} {self.method} {self.path}>"
 
 
-class OutcomeUnknown(Exception):  # noqa: N818 a signal between layers, which no user ever sees
+class OutcomeUnknown(Exception):  # noqa: N818 a signal between layers, never raised to users
     """A billed call may have been accepted; ``fault`` is the error of its last attempt.
 
-    The layer that knows the request turns it into a ``SubmitOutcomeUnknownError``.
+    ``Submission`` raises a ``SubmitOutcomeUnknownError`` in its place.
     """
 
     def __init__(self, fault: FoxAPIError) -> None:
@@ -88,7 +88,7 @@ class CancelledInFlight(asyncio.CancelledError):
 
 @final
 class Transport:
-    """Sends requests and translates what comes back. Belongs to the loop of its first request.
+    """Sends requests and decodes responses. It is bound to the event loop of its first request.
 
     It follows no redirect, so the key reaches no other origin. A cancelled call closes its
     connection and is not sent again.
@@ -137,13 +137,15 @@ class Transport:
         emit: Emit | None = None,
         on_retry: OnRetry | None = None,
     ) -> S:
-        """Send the request, again if ``retry`` and its effect allow it; return the decoded body.
+        """Send the request and return the decoded body.
+
+        A failed attempt is repeated if ``retry`` and the effect of the request allow it.
 
         A 2xx body that cannot be decoded counts as a failed attempt: a read is sent again, the
         outcome of a billed call is unknown.
 
         Args:
-            account: Whose key is sent, and where to.
+            account: The API key and the base URL.
             spec: The request.
             decoder: Decodes the body.
             retry: How often and when a failed attempt is repeated.
@@ -197,9 +199,9 @@ class Transport:
         timeouts: Timeouts | None = None,
         emit: Emit | None = None,
     ) -> HTTPResponse:
-        """Send one GET and return its 2xx response; raise the error of any other end.
+        """Send one GET and return its 2xx response; raise an error for every other result.
 
-        It is made for paths that are read over and over, and costs less CPU than `fetch`.
+        For paths that are read many times: it needs less CPU time than `fetch`.
         """
         if emit is not None:
             with self._trace(emit, account, "GET", path) as trace:
@@ -242,7 +244,7 @@ class Transport:
     ) -> StreamBody:
         """Open the event stream at ``path`` by one GET; return its body once the headers are there.
 
-        ``timeouts.read`` ends with the headers: the caller watches for idle time after them.
+        ``timeouts.read`` covers the headers only. After them the caller measures the idle time.
 
         Raises:
             InvalidResponseError: A 2xx response that is no event stream.

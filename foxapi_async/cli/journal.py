@@ -241,7 +241,8 @@ async def _resume(
             screen.note(f"{submission.entry}{named}: {submission.fault}; {submission.advice}", "")
         if lost_before and not lost:
             screen.note(
-                f"{lost_before} lost earlier: `foxapi journal resume {file} --lost` asks again", ""
+                f"{lost_before} lost earlier: `foxapi journal resume {file} --lost` polls again",
+                "",
             )
         elif not handles and not recovery.unknown and not recovery.unreadable:
             screen.note("all tasks are finished")

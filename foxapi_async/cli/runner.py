@@ -57,7 +57,7 @@ def report_error(screen: Screen, error: Exception) -> ExitCode:
             raise error
         # The message may hold anything, a prompt included.
         screen.note(
-            f"foxapi: a mistake in foxapi itself ({type(error).__name__}); "
+            f"foxapi: this is a bug in foxapi ({type(error).__name__}); "
             "`python -X dev -m foxapi_async` shows where",
             "red",
         )
@@ -133,7 +133,10 @@ async def _entered(screen: Screen, fox: "FoxSession") -> AsyncGenerator["FoxSess
                 yield fox
             except asyncio.CancelledError:
                 if fox.stats().submits_in_flight:
-                    screen.note("waiting for the task id, at most 5 s; Ctrl-C again to lose it", "")
+                    screen.note(
+                        "waiting for the task id, at most 5 s; Ctrl-C again exits without it",
+                        "",
+                    )
                 raise
     finally:
         for handle in fox.unclaimed:

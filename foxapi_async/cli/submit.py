@@ -41,8 +41,8 @@ def command(
 ) -> None:
     """Submit a generation and show its task id.
 
-    It is billed when the service accepts it. `foxapi wait` gets the result, also from another shell
-    and later.
+    It is billed when the service accepts it. `foxapi wait` prints the result, at any later
+    time and in any shell.
     """
     screen = Screen(json=json)
 
@@ -88,7 +88,7 @@ def _show_accepted(screen: Screen, handle: "LLMHandle", *, stream: bool) -> None
         screen.record(**(task.to_dict() if task is not None else {"id": handle.id}))
         screen.print(handle.id)
     except BrokenPipeError:
-        # The id was not read, and nothing else leads to the result, which is billed.
+        # stdout is closed, so the id of the billed task goes to stderr.
         screen.note(handle.id, "")
         raise
     if not screen.is_json:

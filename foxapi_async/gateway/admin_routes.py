@@ -24,7 +24,10 @@ class _ClockAdvance(Struct):
 
 
 class AdminRoutes:
-    """The handlers under ``/_gateway``, for tests in any language. Web pages cannot use them."""
+    """The handlers under ``/_gateway``, for tests in any language.
+
+    Requests of web pages are refused.
+    """
 
     def __init__(
         self, *, origin_check: OriginCheck, faults: Faults, stats: GatewayStats, clock: Clock
@@ -79,7 +82,7 @@ class AdminRoutes:
         return _json(self._read_clock())
 
     async def advance_clock(self, request: web.Request) -> web.Response:
-        """Advance a manual clock by the seconds of the body; answer when all due timers ran."""
+        """Advance a manual clock by the seconds of the body and run all due timers."""
         self._origin_check.check_admin(request)
         if not isinstance(self._clock, ManualClock):
             raise APIError(409, "this gateway runs in real time; start it with a manual clock")

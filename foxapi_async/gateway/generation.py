@@ -68,7 +68,7 @@ class Generation:
 
     @property
     def is_started(self) -> bool:
-        """Whether the task is processing."""
+        """Whether the task is processing: started in this run of the gateway or an earlier one."""
         return self._task.status != Status.PENDING
 
     @property

@@ -26,7 +26,7 @@ class _State(Enum):
 
 
 class MessageReader:
-    """Reads one message, which may come in any pieces.
+    """Parses one message, which may arrive in pieces of any size.
 
     ``size`` is the number of bytes so far, ``body_at`` the position of the body and ``length`` the
     length of the whole message, or ``None`` while they are unknown. Bytes that are not HTTP are

@@ -41,7 +41,8 @@ def reset(sock: socket.socket) -> None:
 async def drain(sock: socket.socket) -> None:
     """Wait until the peer has acknowledged all written bytes, because a reset discards the rest.
 
-    Only Linux tells. On other systems a reset may overtake the last bytes of a large write.
+    Only Linux reports unacknowledged bytes. On other systems a reset may overtake the last bytes of
+    a large write.
     """
     if sys.platform == "linux":
         while _unacknowledged(sock):  # noqa: ASYNC110  no event exists for it

@@ -133,7 +133,7 @@ class BackgroundGateway:
     def __enter__(self) -> Self:
         """Start the gateway. ``OSError`` if the port is in use."""
         try:
-            # An event loop without its own sockets would leave a warning.
+            # Without free sockets the event loop of the thread fails and leaves a warning.
             for end in socket.socketpair():
                 end.close()
             self._thread.start()

@@ -93,7 +93,7 @@ class FaultProxy:
         """Put faults on the requests for which ``matches`` returns true.
 
         Args:
-            matches: It is called once for each exchange that no step of the script is for.
+            matches: It is called once for each exchange that has no step in the script.
             *faults: The faults of each matching exchange.
             times: The maximum number of requests; all by default.
 
@@ -156,7 +156,7 @@ class FaultProxy:
 
     @property
     def open_connections(self) -> int:
-        """The number of open connections. One that a fault has closed ends with its client."""
+        """The number of connections; one that a fault has closed counts until the client ends."""
         return len(self._connections)
 
     @property

@@ -87,7 +87,7 @@ class _Placed:
 class Reset(_Placed):
     """Reset the connection (TCP RST).
 
-    The bytes before the position arrive first: the reset waits for a client that reads slowly.
+    The bytes before the position arrive first: the reset waits until the client has read them.
     With ``request=0`` the server receives nothing. With ``request=WHOLE`` the server receives the
     whole request, and can begin its response before its connection is reset. With ``response=0``
     the server has begun its response, and the client receives nothing of it.

@@ -450,7 +450,7 @@ async def test_an_unknown_status_is_reported_once(
             await wait
     assert bench.service.polls["a"] > 3
     assert bench.service.events == [TaskStatusUnknown(task_id="a", model="", status=status[:80])]
-    assert sum("is not known here" in record.message for record in caplog.records) == 1
+    assert sum("has the unknown status" in record.message for record in caplog.records) == 1
 
 
 async def test_watchers_wake_at_each_change_and_only_then() -> None:

@@ -189,7 +189,7 @@ async def test_a_driver_that_fails_in_its_own_way_hides_no_id(
             raise sqlite3.OperationalError("disk I/O error")
 
         with monkeypatch.context() as patch:
-            patch.setattr(JournalTables, "write", fail)
+            patch.setattr(JournalTables, "execute", fail)
             fault_proxy.release()
             handle = await submitting
         assert handle.id in caplog.text
@@ -277,7 +277,7 @@ async def test_a_commit_whose_caller_is_cancelled_is_made_once(
     """An intent whose caller is cancelled during its commit is there once, and its key is free."""
     journal = JournalWriter(JournalURL(str(file)))
     await journal.open()
-    write, begun, cut = JournalTables.write, asyncio.Event(), threading.Event()
+    write, begun, cut = JournalTables.execute, asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
 
     def write_slowly(*arguments: Any) -> Any:
@@ -285,7 +285,7 @@ async def test_a_commit_whose_caller_is_cancelled_is_made_once(
         cut.wait(10)
         return write(*arguments)
 
-    monkeypatch.setattr(JournalTables, "write", write_slowly)
+    monkeypatch.setattr(JournalTables, "execute", write_slowly)
     intent = INTENT if keyed else replace(INTENT, key=None)
     sending = asyncio.create_task(journal.record_intent(intent))
     await begun.wait()

@@ -20,10 +20,10 @@ class RecordingTables(TaskTables):
 
     commits: list[int]
 
-    def write(self, items: Sequence[object]) -> Sequence[object]:
+    def execute(self, items: Sequence[object]) -> Sequence[object]:
         """Record a commit."""
         self.commits.append(len(items))
-        return super().write(items)
+        return super().execute(items)
 
 
 def open_tables(path: Path, commits: list[int]) -> RecordingTables:
@@ -60,10 +60,10 @@ async def test_writes_of_one_loop_iteration_share_a_commit(
     committer: GroupCommitter[RecordingTables], commits: list[int]
 ) -> None:
     """Writes that are submitted together are in one commit, and those during it in the next."""
-    first = [committer.write(task(key)) for key in range(5)]
+    first = [committer.execute(task(key)) for key in range(5)]
     while not commits:
         await asyncio.sleep(0)
-    second = [committer.write(task(key)) for key in range(5, 8)]
+    second = [committer.execute(task(key)) for key in range(5, 8)]
     assert await asyncio.gather(*first, *second) == [True] * 8
     assert commits == [5, 3]
 
@@ -72,7 +72,7 @@ async def test_a_read_sees_the_writes_before_it(
     committer: GroupCommitter[RecordingTables],
 ) -> None:
     """A read returns what was written before it was submitted, without awaiting the write."""
-    written = committer.write(task(1))
+    written = committer.execute(task(1))
     row = await committer.run(lambda tables: tables.find("task-1"))
     assert row is not None
     assert written.done()
@@ -83,14 +83,14 @@ async def test_a_large_commit_is_followed_by_a_pause(
     committer: GroupCommitter[RecordingTables], commits: list[int]
 ) -> None:
     """After a commit of many writes the next one waits, so that later writes join it."""
-    many = [committer.write(task(key)) for key in range(8)]
+    many = [committer.execute(task(key)) for key in range(8)]
     while not commits:
         await asyncio.sleep(0)
-    early = committer.write(task(8))
+    early = committer.execute(task(8))
     await asyncio.gather(*many)
     for _ in range(5):
         await asyncio.sleep(0)
-    late = committer.write(task(9))
+    late = committer.execute(task(9))
     await asyncio.gather(early, late)
     assert commits == [8, 2]
 
@@ -99,7 +99,7 @@ async def test_a_cancelled_caller_does_not_cancel_its_write(
     committer: GroupCommitter[RecordingTables],
 ) -> None:
     """The item of a caller that is cancelled is written all the same."""
-    written = committer.write(task(1))
+    written = committer.execute(task(1))
     written.cancel()
     assert await committer.run(lambda tables: tables.find("task-1")) is not None
 
@@ -110,7 +110,7 @@ async def test_closing_writes_what_is_waiting(tmp_path: Path, commits: list[int]
     thread = DatabaseThread(partial(open_tables, path, commits))
     await thread.open()
     committer = GroupCommitter(thread, LoopClock())
-    committer.write_soon(task(1))
+    committer.execute_soon(task(1))
     await committer.aclose()
     thread = DatabaseThread(partial(open_tables, path, commits))
     await thread.open()

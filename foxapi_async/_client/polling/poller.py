@@ -127,7 +127,7 @@ class Poller:
         tracked.add_waiter(waiter)
         self.waiting += 1
         if timeout is not None:
-            waiter.deadline = now + timeout
+            waiter.timeout, waiter.deadline = timeout, now + timeout
             waiter.is_single_poll = not timeout
             if not waiter.is_single_poll:
                 self._arm(self._deadlines.add(waiter, waiter.deadline))
@@ -253,7 +253,7 @@ class Poller:
         try:
             now = self._clock.time()
             for waiter in self._deadlines.pop_due(now):
-                waiter.wake(waiter.tracked.timeout_error())
+                waiter.wake(waiter.tracked.timeout_error(waiter.timeout))
             for tracked in self._scheduled.pop_due(now):
                 self._enqueue(tracked, now)
             self._spawn_workers(now)
@@ -423,7 +423,7 @@ class Poller:
         for waiter in tracked.waiters:
             deadline = waiter.deadline
             if waiter.is_single_poll and deadline is not None and deadline <= started_at:
-                waiter.wake(tracked.timeout_error())
+                waiter.wake(tracked.timeout_error(waiter.timeout))
 
     def _reschedule(self, tracked: TrackedTask, now: float, delay: float) -> None:
         """Schedule the next poll after one that did not end the task."""

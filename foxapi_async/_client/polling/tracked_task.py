@@ -32,7 +32,7 @@ _MAX_STATUS_LENGTH: Final = 80
 
 
 class TaskSource(Protocol):
-    """Where tasks are polled: a ``ServiceClient``."""
+    """What polls tasks: a ``ServiceClient``."""
 
     @property
     def account(self) -> Account:
@@ -78,15 +78,16 @@ class TaskSource(Protocol):
 
 
 class Waiter(ABC):
-    """Waits for a task. Every ``Poller.add_waiter`` needs its ``remove_waiter``."""
+    """Waits for a task. Each call of ``Poller.add_waiter`` is paired with ``remove_waiter``."""
 
-    __slots__ = ("bucket", "deadline", "is_single_poll", "tracked")
+    __slots__ = ("bucket", "deadline", "is_single_poll", "timeout", "tracked")
 
     # Whether a change of status or progress wakes it, and not only the end of the task.
     wants_changes: ClassVar[bool] = False
 
     def __init__(self, tracked: "TrackedTask") -> None:
         self.tracked: TrackedTask = tracked
+        self.timeout: float | None = None
         self.deadline: float | None = None
         # Whether it waits for one poll, which starts at its deadline or later.
         self.is_single_poll: bool = False
@@ -204,7 +205,7 @@ class TrackedTask(TaskRecord):
         self.error: FoxAPIError | None = None  # of the last poll, if it failed
         self.failures: FailureTracker | None = None
         self.unfinished_at: float = 0.0  # the age at which it was last seen unfinished
-        # How many followers read its stream; while one does, its end needs no polls.
+        # The number of followers of its stream. While there is one, no poll is needed for the end.
         self.suspensions: int = 0
         self._unknown_status_reported = False
         # Most tasks have one waiter, which needs no collection.
@@ -284,7 +285,7 @@ class TrackedTask(TaskRecord):
         self._unknown_status_reported = True
         status = task.status[:_MAX_STATUS_LENGTH]
         _log.warning(
-            "task %s has the status %r, which is not known here: it is taken for unfinished",
+            "task %s has the unknown status %r: it counts as unfinished",
             self.id,
             status,
         )
@@ -308,8 +309,8 @@ class TrackedTask(TaskRecord):
         return self.source.pacer.interval(context, rand)
 
     def lost_error(self, error: FoxAPIError) -> TaskLostError:
-        """Return the error for a task whose state ``error`` keeps unknown."""
-        lost = TaskLostError(
+        """Return the ``TaskLostError`` of this task; ``error`` is its last poll error."""
+        error_of_task = TaskLostError(
             f"the state of task {self.id} is not known: {error}; it may still finish: "
             "await its handle again later",
             task_id=self.id,
@@ -317,8 +318,8 @@ class TrackedTask(TaskRecord):
             fault=error,
         )
         if self.stream_error is not None:
-            add_delivered(lost, self.stream_error)
-        return lost
+            add_delivered(error_of_task, self.stream_error)
+        return error_of_task
 
     def closed_error(self) -> SessionClosedError:
         """Return the error for a wait that ends because the session is closed."""
@@ -326,19 +327,22 @@ class TrackedTask(TaskRecord):
             f"the session is closed; task {self.id} goes on at the service: await it by its id"
         )
 
-    def timeout_error(self) -> TaskTimeoutError:
-        """Return the error for a wait whose timeout has run out."""
+    def timeout_error(self, timeout: float | None) -> TaskTimeoutError:
+        """Return the error for a wait whose timeout, in seconds, has expired."""
         return TaskTimeoutError(
-            _timeout_text(self.id, self.task, self.error),
+            _timeout_text(self.id, self.task, self.error, timeout),
             task_id=self.id,
             task=self.task,
             fault=self.error,
         )
 
 
-def _timeout_text(task_id: str, last: Task | None, error: FoxAPIError | None) -> str:
+def _timeout_text(
+    task_id: str, last: Task | None, error: FoxAPIError | None, timeout: float | None
+) -> str:
     """Return the text of a timeout, with the last known state of the task."""
-    bound = "within timeout= of this wait, or Timeouts.wait"
+    seconds = "the timeout" if timeout is None else f"{timeout:g} s"
+    bound = f"within {seconds} (timeout= or Timeouts.wait)"
     if last is None and error is None:
         return (
             f"the service gave no answer about task {task_id} {bound}; "
@@ -372,7 +376,7 @@ class TrackedTasks:
         ] = WeakKeyDictionary()
 
     def __iter__(self) -> Iterator[TrackedTask]:
-        # A copy, because what is done with one task may remove others.
+        # A copy, because the caller may remove tasks during the iteration.
         kinds = [tasks for kinds in self._by_account.values() for tasks in kinds.values()]
         return iter([tracked for tasks in kinds for tracked in tasks.values()])
 

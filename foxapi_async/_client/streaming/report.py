@@ -17,7 +17,7 @@ from foxapi_async.hooks import StreamFinished, StreamOpened, StreamResumed
 
 
 class StreamReport:
-    """Describes how far the reading of a task's stream has come, from what its buffer holds."""
+    """Reports what was read of a task's stream, by the contents of its buffer."""
 
     __slots__ = ("_buffer", "_service", "tracked")
 
@@ -45,7 +45,7 @@ class StreamReport:
             sink(StreamResumed(task_id=self.task_id, offset=offset, reason=last_error))
 
     def save_complete(self) -> None:
-        """Save the whole text in the task, if it is known here, and report the end."""
+        """Save the whole text in the task if no part of it is missing, and report the end."""
         read = self._buffer.accumulated()
         if read.chunks and not self._buffer.missing_prefix and self.tracked is not None:
             self._service.stream_finished(self.tracked, read.completion())

@@ -1,4 +1,4 @@
-"""Carries fault rules out on the responses of the service's endpoints."""
+"""Applies fault rules to the requests and responses of the service's endpoints."""
 
 import socket
 import struct
@@ -39,8 +39,8 @@ class _HasModel(Struct):
 class FaultInjector:
     """Handles the requests of a gateway that has fault rules.
 
-    It works around the handlers of ``Routes``: before them, after them, and through the request
-    keys that they read. The handlers know nothing of faults.
+    ``FaultInjector`` runs before and after each handler of ``Routes``, and sets the request keys
+    that handlers read. Handlers contain no fault code.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class FaultInjector:
         return await self._change_response(request, response, rules, call)
 
     def release(self) -> None:
-        """End all stalls: the gateway shuts down."""
+        """End all stalls, because the gateway shuts down."""
         self._delays.release()
 
     async def _change_response(
@@ -163,8 +163,8 @@ class FaultInjector:
 def with_forced_failure(generation: GenerationRequest, rule: FaultRule) -> GenerationRequest:
     """Return the request of a task that fails as a rule of the fault ``fail`` says.
 
-    The failure is a mark in the prompt, as a client could write it, so that a task that continues
-    after a restart fails as well.
+    The failure is a mark in the prompt, which is stored with the task. So the task also fails when
+    it continues after a restart.
     """
     mark = ContentBlock(type="text", text=f"[[fail:{rule.code}:{rule.chunk or 0}]]")
     messages = list(generation.messages)

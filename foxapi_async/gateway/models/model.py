@@ -46,7 +46,7 @@ class Output(Protocol):
 
     @property
     def is_started(self) -> bool:
-        """Whether an earlier run of the gateway had started the task."""
+        """Whether the task is processing: started in this run of the gateway or an earlier one."""
         ...
 
     @property

@@ -159,7 +159,7 @@ class SqlStore:
         self._last_key += 1
         stored = StoredTask(task, owner=owner, key=self._last_key)
         new = NewTask(stored.key, task.id, owner, stored.json, encode(request), task.credits)
-        if not await self._committer.write(new):
+        if not await self._committer.execute(new):
             return False
         self._running[task.id] = stored
         self._spent[owner] += task.credits
@@ -177,7 +177,7 @@ class SqlStore:
         chunks = [
             (stored.key, number, task.progress, frame) for number, frame in enumerate(frames, first)
         ]
-        await self._committer.write(TaskChange(snapshot, chunks if log is not None else ()))
+        await self._committer.execute(TaskChange(snapshot, chunks if log is not None else ()))
         stored.advance(task)
         if log is not None and frames:
             log.extend(frames)
@@ -198,7 +198,7 @@ class SqlStore:
             credits=task.credits if more else None,
             log=log.since(0, len(log)) if log is not None else (),
         )
-        await self._committer.write(TaskChange(snapshot))
+        await self._committer.execute(TaskChange(snapshot))
         self._spent[stored.owner] += more
         stored.finish(json, ended=now, closing=closing)
         del self._running[task.id]

@@ -1,4 +1,4 @@
-"""Tasks in memory."""
+"""Tasks in memory, and the cache of ended tasks."""
 
 from collections import OrderedDict
 from typing import Final

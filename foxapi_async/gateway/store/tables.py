@@ -120,7 +120,7 @@ class TaskTables:
         """Close the file, which folds the write-ahead log into it."""
         self.connection.close()
 
-    def write(self, items: Sequence[object]) -> Sequence[object]:
+    def execute(self, items: Sequence[object]) -> Sequence[object]:
         """Insert tasks, then chunks and whole logs, then update snapshots.
 
         A new task results in whether its id was free, a change in ``True``.
