@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from foxapi_async._client.recover import Recovery, UnknownSubmission, UnreadableEntry
     from foxapi_async._client.resources import LLM, Models, Tasks
     from foxapi_async._client.session import FoxSession
-    from foxapi_async._client.stats import Stats
+    from foxapi_async._client.stats import ModelUsage, Stats
     from foxapi_async._version import __version__
     from foxapi_async._wire.results import MediaResult
     from foxapi_async.config import (
@@ -101,7 +101,7 @@ _HOMES: Final = {
     "_client.recover": ("Recovery", "UnknownSubmission", "UnreadableEntry"),
     "_client.resources": ("LLM", "Models", "Tasks"),
     "_client.session": ("FoxSession",),
-    "_client.stats": ("Stats",),
+    "_client.stats": ("ModelUsage", "Stats"),
     "_version": ("__version__",),
     "_wire.results": ("MediaResult",),
     "config": (
@@ -204,6 +204,7 @@ __all__ = [
     "Message",
     "ModelInfo",
     "ModelNotSupportedError",
+    "ModelUsage",
     "Models",
     "NotFoundError",
     "PermissionDeniedError",

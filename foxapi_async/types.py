@@ -13,6 +13,7 @@ from foxapi_async._wire.completion import (
     Choice,
     CompletionMessage,
     Function,
+    TaskSummary,
     ToolCall,
     Usage,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "StreamRef",
     "Task",
     "TaskInfo",
+    "TaskSummary",
     "TaskUsage",
     "ToolCall",
     "ToolCallDelta",

@@ -67,6 +67,8 @@ class TaskHandle(Generic[R]):
         """Bind the handle to the record that the handles of the task in the session share."""
         self._service = service
         self._tracked = service.runtime.poller.track(service, task_id, kind, submitted=submitted)
+        if submitted is not None:
+            service.count_usage(self._tracked)
         self._tracked.add_listener(service, service.event_context())
         return self._tracked
 

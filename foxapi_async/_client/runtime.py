@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 from foxapi_async._client.admission import AdmissionControl
 from foxapi_async._client.idle_watchdog import IdleWatchdog
 from foxapi_async._client.polling.poller import Poller
-from foxapi_async._client.stats import Stats
+from foxapi_async._client.stats import Stats, UsageMeter
 from foxapi_async._client.submitter import Submitter
 from foxapi_async._clock import Clock
 from foxapi_async._journal import JournalBackend
@@ -85,6 +85,7 @@ class Runtime:
         self.closed: bool = False
         self.streams: IdleWatchdog = IdleWatchdog(clock)
         self.unclaimed: Unclaimed = Unclaimed()
+        self.usage: UsageMeter = UsageMeter()
         self.journals: list[JournalBackend] = []
 
     def enter(self) -> None:
@@ -139,6 +140,7 @@ class Runtime:
             delay=metrics.detection_delay,
             polls_per_second=poller.polls_per_second,
             streams=len(self.streams),
+            usage=self.usage.by_model(),
         )
 
     async def aclose(self) -> None:

@@ -63,6 +63,7 @@ R = TypeVar("R")
 S = TypeVar("S", bound=WireStruct)
 
 _UPSTREAM = {"sync_upstream": "true"}
+_MAX_MODEL_LENGTH: Final = 256
 
 _STAGES: Final = {
     TaskState.COMPLETED: Stage.COMPLETED,
@@ -242,13 +243,13 @@ class ServiceClient:
         event_sink = self.event_sink_in(context)
         if event_sink is None or task is None or outcome is None:
             return
-        error, submitted_at = outcome.error, record.submitted_at
+        error = outcome.error
         event_sink(
             TaskFinished(
                 task_id=record.id,
                 model=task.model,
                 status=task.status,
-                seconds=self.clock.time() - submitted_at if submitted_at is not None else 0.0,
+                seconds=record.seconds or 0.0,
                 error=type(error).__name__ if error else None,
             )
         )
@@ -258,6 +259,7 @@ class ServiceClient:
         task, outcome = record.task, record.outcome
         if task is None or outcome is None:
             return
+        self.count_usage(record)
         error = outcome.error
         partial = error.completion if isinstance(error, StreamInterruptedError) else None
         end = FinalRecord(
@@ -269,6 +271,13 @@ class ServiceClient:
             stream_was_cut=partial is not None,
         )
         self.options.journal.record_finished(self.masked(end))
+
+    def count_usage(self, record: TaskRecord) -> None:
+        """Count what a task that this session has submitted is known to have used."""
+        if record.submitted_at is not None and record.task is not None:
+            before, record.counted = record.counted, record.usage()
+            model = self.account.redact(record.task.model)[:_MAX_MODEL_LENGTH]
+            self.runtime.usage.add(model, before, record.counted)
 
     def poll_failed(self, record: TaskRecord, error: FoxAPIError, context: Context | None) -> None:
         """Emit ``TaskCheckFailed``."""

@@ -1,6 +1,26 @@
 """Counters of a session."""
 
+from collections.abc import Mapping
+from typing import Final
+
 from msgspec import Struct
+
+_MAX_MODELS: Final = 64
+_OTHER: Final = "other"
+
+
+class ModelUsage(Struct, frozen=True, kw_only=True, gc=False):
+    """What the tasks that a session submitted to one model have used."""
+
+    tasks: int = 0
+    """Tasks that were accepted."""
+    prompt_tokens: int = 0
+    """Tokens of the requests, of the tasks whose result is known in this session."""
+    completion_tokens: int = 0
+    """Tokens of the results that are known in this session."""
+    credits: float = 0.0
+    """What the tasks cost as far as the service says so: the consumed credits, or the reserved
+    ones."""
 
 
 class Stats(Struct, frozen=True, kw_only=True):
@@ -42,6 +62,38 @@ class Stats(Struct, frozen=True, kw_only=True):
     """Polls a second that are allowed now: the limit, or less after a 429. ``None``: no limit."""
     streams: int
     """Streams that are open."""
+    usage: Mapping[str, ModelUsage]
+    """What the submitted tasks have used, by model; after 64 models, the others are ``"other"``."""
+
+
+class UsageMeter:
+    """Sums the usage of tasks by model."""
+
+    __slots__ = ("_models",)
+
+    def __init__(self) -> None:
+        self._models: dict[str, ModelUsage] = {}
+
+    def add(self, model: str, before: ModelUsage, after: ModelUsage) -> None:
+        """Add what the usage of one task has become more since it was last counted."""
+        if model not in self._models and len(self._models) >= _MAX_MODELS:
+            model = _OTHER
+        known = self._models.get(model, NO_USAGE)
+        self._models[model] = ModelUsage(
+            tasks=known.tasks + after.tasks - before.tasks,
+            prompt_tokens=known.prompt_tokens + after.prompt_tokens - before.prompt_tokens,
+            completion_tokens=(
+                known.completion_tokens + after.completion_tokens - before.completion_tokens
+            ),
+            credits=known.credits + after.credits - before.credits,
+        )
+
+    def by_model(self) -> Mapping[str, ModelUsage]:
+        """Return the sums."""
+        return dict(self._models)
+
+
+NO_USAGE: Final = ModelUsage()
 
 
 class PollMetrics:

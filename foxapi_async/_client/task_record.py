@@ -6,10 +6,11 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from msgspec import DecodeError
 
+from foxapi_async._client.stats import NO_USAGE, ModelUsage
 from foxapi_async._protocol.completion_merge import lacks_streamed_member, merge_completions
 from foxapi_async._protocol.task_status import TaskState, classify, task_error
 from foxapi_async._transport import Account, excerpt
-from foxapi_async._wire.completion import ChatCompletion, decode_completion
+from foxapi_async._wire.completion import ChatCompletion, TaskSummary, decode_completion, set_task
 from foxapi_async._wire.results import decode_media
 from foxapi_async._wire.task import Task
 from foxapi_async.errors import (
@@ -85,12 +86,14 @@ class TaskRecord:
         "_other_listeners",
         "account",
         "can_follow",
+        "counted",
         "has_stream",
         "id",
         "key",
         "kind",
         "outcome",
         "request_id",
+        "seconds",
         "state",
         "stream_error",
         "streamed",
@@ -119,6 +122,10 @@ class TaskRecord:
         self.state: TaskState = TaskState.RUNNING if task is None else classify(task)
         # By the clock of the session; None for a task of another session.
         self.submitted_at: float | None = submitted_at
+        # From the submit to the final snapshot; None before it, and for a task of another session.
+        self.seconds: float | None = None
+        # What the statistics of the session have of this task.
+        self.counted: ModelUsage = NO_USAGE
         # None while it is not known. The response to a submit is proof (contract §3.5).
         self.has_stream: bool | None = None if task is None else task.stream is not None
         # Whether awaiting the task may follow its stream; not after that has failed.
@@ -159,7 +166,7 @@ class TaskRecord:
 
     # Called by the poller and other requests
 
-    def observe(self, task: Task) -> None:
+    def observe(self, task: Task, now: float) -> None:
         """Keep a snapshot. The first final one settles the outcome; later ones are ignored."""
         if self.outcome is not None:
             return
@@ -169,14 +176,16 @@ class TaskRecord:
         if self.has_stream is None and task.stream is not None:
             self.has_stream = True
         if state.is_final:
-            self.settle()
+            self.settle(now)
         elif before is None or (before.status, before.progress) != (task.status, task.progress):
             for listener, context in self._listeners():
                 listener.task_updated(self, context)
 
-    def settle(self) -> None:
+    def settle(self, now: float) -> None:
         """Settle the outcome from a final snapshot, unless it is settled."""
         if self.outcome is None and self.task is not None and self.state.is_final:
+            if self.submitted_at is not None:
+                self.seconds = now - self.submitted_at
             self.outcome = self._decode_outcome(self.task)
             for listener, context in self._listeners():
                 listener.task_finished(self, context)
@@ -269,7 +278,34 @@ class TaskRecord:
             return decode_media(task.results or ())
         if not task.results:
             raise DecodeError("there is no result")
-        return merge_completions(decode_completion(task.results[0]), self.streamed)
+        completion = merge_completions(decode_completion(task.results[0]), self.streamed)
+        return set_task(completion, self._summary(task))
+
+    def _summary(self, task: Task) -> TaskSummary:
+        return TaskSummary(
+            id=self.id,
+            model=task.model,
+            created=task.created or None,
+            seconds=self.seconds,
+            usage=task.usage,
+            request_id=self.request_id,
+        )
+
+    def usage(self) -> ModelUsage:
+        """Return what the task is known to have used."""
+        task, outcome = self.task, self.outcome
+        cost = task.usage if task is not None else None
+        reserved = cost.credits_consumed if cost is not None else None
+        if cost is not None and reserved is None:
+            reserved = cost.credits_reserved
+        result = outcome.get() if outcome is not None and outcome.error is None else None
+        tokens = result.usage if isinstance(result, ChatCompletion) else None
+        return ModelUsage(
+            tasks=1,
+            prompt_tokens=tokens.prompt_tokens if tokens is not None else 0,
+            completion_tokens=tokens.completion_tokens if tokens is not None else 0,
+            credits=self.counted.credits if reserved is None else reserved,
+        )
 
     def _lacks_streamed_text(self, outcome: Outcome[Any]) -> bool:
         delivered = self.stream_error.completion if self.stream_error is not None else None

@@ -16,6 +16,7 @@ from foxapi_async._wire.base import (
     is_list,
     is_object,
 )
+from foxapi_async._wire.task import TaskUsage
 
 Source = Literal["task", "stream", "task+stream"]
 
@@ -152,11 +153,30 @@ def _coerce_choice(name: str, value: Any) -> Any:
     return CompletionMessage(content=coerce_text(value))
 
 
+class TaskSummary(Struct, frozen=True, kw_only=True, gc=False):
+    """The task that made a completion."""
+
+    id: str
+    """The id of the task."""
+    model: str
+    """The model as it was submitted."""
+    created: int | None
+    """When the service accepted the task, in Unix seconds; ``None`` if it did not say."""
+    seconds: float | None
+    """The seconds from the response to the submit until this session had the result; ``None`` for
+    a task that was submitted elsewhere."""
+    usage: TaskUsage | None
+    """The cost in credits, or ``None``."""
+    request_id: str | None
+    """The id of the HTTP request that submitted the task, as in ``handle.request_id``."""
+
+
 class _Origin(Struct, frozen=True, gc=False):
     """The origin of a completion, which is not a part of its JSON."""
 
     source: Source
     raw: bytes
+    task: TaskSummary | None = None
 
 
 _DEFAULT_ORIGIN: Final = _Origin("task", b"")
@@ -216,16 +236,24 @@ class ChatCompletion(ResponseStruct, frozen=True, kw_only=True, gc=True, dict=Tr
         return self._origin.raw
 
     @property
+    def task(self) -> TaskSummary | None:
+        """The task behind the result of ``generate`` or of a handle; ``None`` for any other.
+
+        It is not compared and not encoded; copies and pickles keep it.
+        """
+        return self._origin.task
+
+    @property
     def _origin(self) -> _Origin:
         known: _Origin | None = self.__dict__.get("_known_origin")
         return known or _DEFAULT_ORIGIN
 
     def __copy__(self) -> "ChatCompletion":
-        return with_origin(self, self.source, self.raw)
+        return set_task(with_origin(self, self.source, self.raw), self.task)
 
     def __reduce__(self) -> tuple[Any, ...]:
         members = {name: getattr(self, name) for name in self.__struct_fields__}
-        return _unpickle, (members, self.source, self.raw)
+        return _unpickle, (members, self.source, self.raw, self.task)
 
     def __repr__(self) -> str:
         return (
@@ -250,8 +278,17 @@ def _set_origin(completion: ChatCompletion, source: Source, raw: bytes) -> ChatC
     return completion
 
 
-def _unpickle(members: dict[str, Any], source: Source, raw: bytes) -> ChatCompletion:
-    return _set_origin(ChatCompletion(**members), source, raw)
+def set_task(completion: ChatCompletion, task: TaskSummary | None) -> ChatCompletion:
+    """Set the task of a completion that has just been built, and return it."""
+    origin = completion._origin  # noqa: SLF001 the module's own
+    vars(completion)["_known_origin"] = _Origin(origin.source, origin.raw, task)
+    return completion
+
+
+def _unpickle(
+    members: dict[str, Any], source: Source, raw: bytes, task: TaskSummary | None = None
+) -> ChatCompletion:
+    return set_task(_set_origin(ChatCompletion(**members), source, raw), task)
 
 
 def decode_completion(result: Raw) -> ChatCompletion:

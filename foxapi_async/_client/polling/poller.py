@@ -120,7 +120,7 @@ class Poller:
             raise tracked.closed_error()
         last = tracked.task
         if last is not None and (tracked.state.is_final or waiter.matches(last)):
-            tracked.settle()
+            tracked.settle(self._clock.time())
             waiter.wake(None)
             return
         now = self._clock.time()
@@ -175,7 +175,7 @@ class Poller:
 
     def publish(self, tracked: TrackedTask, task: Task) -> None:
         """Record a snapshot of another request, and wake the waiters that it matches."""
-        changed = tracked.publish(task)
+        changed = tracked.publish(task, self._clock.time())
         if tracked.state.is_final:
             self._end(tracked, None)
         for waiter in changed:
@@ -347,7 +347,7 @@ class Poller:
         pause = 0.0
         if retry_after:
             pause = self._rate_limiter.back_off(now, started_at=started_at, pause=retry_after)
-        changed = tracked.publish(task)
+        changed = tracked.publish(task, now)
         state = tracked.state
         if state.is_final:
             self._on_final_task(tracked, task, now)

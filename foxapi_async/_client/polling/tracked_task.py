@@ -263,13 +263,13 @@ class TrackedTask(TaskRecord):
             self._others = None
         return True
 
-    def publish(self, task: Task) -> list[Waiter]:
+    def publish(self, task: Task, now: float) -> list[Waiter]:
         """Record a snapshot; return the waiters that it wakes because it is a change."""
         self.error = None
         changed = [
             waiter for waiter in self.waiters if waiter.wants_changes and waiter.matches(task)
         ]
-        self.observe(task)
+        self.observe(task, now)
         return changed
 
     def record_error(self, error: FoxAPIError) -> None:
