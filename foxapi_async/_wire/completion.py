@@ -280,8 +280,8 @@ def _set_origin(completion: ChatCompletion, source: Source, raw: bytes) -> ChatC
 
 def set_task(completion: ChatCompletion, task: TaskSummary | None) -> ChatCompletion:
     """Set the task of a completion that has just been built, and return it."""
-    origin = completion._origin  # noqa: SLF001 the module's own
-    vars(completion)["_known_origin"] = _Origin(origin.source, origin.raw, task)
+    known: _Origin = vars(completion).get("_known_origin", _DEFAULT_ORIGIN)
+    vars(completion)["_known_origin"] = _Origin(known.source, known.raw, task)
     return completion
 
 

@@ -64,7 +64,7 @@ class GatewaySettings:
     price: float | TokenPrice = 1.0
     """The credits of an accepted generation, or a ``TokenPrice``. A key with fewer credits left
     gets a 402."""
-    prices: Mapping[str, float | TokenPrice] = field(default_factory=dict)
+    prices: Mapping[str, float | TokenPrice] = field(default_factory=dict[str, float | TokenPrice])
     """The prices of single models, in place of ``price``."""
     hosts: Collection[str] = ()
     """Host names, beside localhost, that requests over the loopback interface may use."""
