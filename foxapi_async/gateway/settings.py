@@ -213,9 +213,10 @@ def _origin(text: str) -> str:
 
 
 def _items(name: str, value: object) -> tuple[object, ...]:
+    # The value may have prompts in it, so an error shows its type.
+    kind = type(value).__name__
     if isinstance(value, str | Mapping) or not isinstance(value, Collection):
-        # The value may have prompts in it.
-        raise _bad(name, "a list", type(cast("object", value)).__name__)
+        raise _bad(name, "a list", kind)
     return tuple(cast("Collection[object]", value))
 
 
