@@ -9,7 +9,7 @@ from aiohttp import hdrs, web
 
 from foxapi_async._wire import paths
 from foxapi_async._wire.base import encode
-from foxapi_async._wire.request import GenerationRequest
+from foxapi_async._wire.request import GenerationRequest, PromptRequest
 from foxapi_async._wire.results import ModelList
 from foxapi_async.gateway.api_errors import APIError
 from foxapi_async.gateway.auth import APIKeys
@@ -123,7 +123,8 @@ class Routes:
             generation = request[CHANGE_GENERATION](generation)
         cost = self._billing.reserve(generation).credits_reserved
         async with self._billing.charge(owner, cost, self._store):
-            model = self._scripted_model(generation)
+            member = "prompt" if isinstance(asked, PromptRequest) else "messages"
+            model = self._scripted_model(generation, member)
             task = await self._engine.submit(generation, owner, model, id_prefix=id_prefix(asked))
         return _json(encode(task))
 
@@ -173,12 +174,15 @@ class Routes:
         del request
         return _json(msgspec.json.encode({"status": "ok"}))
 
-    def _scripted_model(self, generation: GenerationRequest) -> Model | None:
-        """Return the model of the next reply of the script, ``None`` without a script."""
+    def _scripted_model(self, generation: GenerationRequest, member: str) -> Model | None:
+        """Return the model of the next reply of the script, ``None`` without a script.
+
+        ``member`` is the member of the request that has the prompt.
+        """
         try:
             reply = self._replies.take(generation)
         except NoReplyLeftError as error:
-            raise APIError(422, str(error), code="no_reply_left", param="messages") from None
+            raise APIError(422, str(error), code="no_reply_left", param=member) from None
         return None if reply is None else ScriptedModel(self._settings, reply)
 
     def _authenticate(self, request: web.Request) -> str:

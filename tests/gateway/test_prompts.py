@@ -26,6 +26,7 @@ def message(role: str, content: Any) -> dict[str, Any]:
     return {"role": role, "content": content}
 
 
+OTHER: dict[str, Any] = {"messages": [message("user", "other")]}
 ASK = {"type": "text", "text": "what is it?"}
 
 
@@ -165,6 +166,9 @@ async def test_faults_and_replies_act_on_prompts(serve: "Serve") -> None:
     task = (await service.post(model="gpt-5.5", prompt="second", image_urls=["u"])).json
     completion = (await service.finished(task["id"]))["results"][0]
     assert completion["choices"][0]["message"]["content"] == "b"
+    for members, param in (({"prompt": "other"}, "prompt"), (OTHER, "messages")):
+        error = (await service.post(model="gpt-5.5", **members)).json["error"]
+        assert (error["code"], error["param"]) == ("no_reply_left", param)
     service.gateway.replies.clear()
     service.gateway.faults.add("submit:fail:code=timeout")
     task = (await service.post(model="gpt-5.5", prompt="hello", system_prompt="be brief")).json
