@@ -12,6 +12,7 @@ from foxapi_async._protocol.sse import encode_event
 from foxapi_async._wire.base import encode
 from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.task import StreamRef, UnifiedTask
+from foxapi_async.cli.serve import rare_collections
 from foxapi_async.gateway import make_app
 
 CHUNK = encode_event(
@@ -108,4 +109,6 @@ async def serve(subject: str, settings: str) -> None:
 
 if __name__ == "__main__":
     process.pin(process.SERVER_CORE)
-    asyncio.run(serve(*sys.argv[1:]))
+    # Both servers collect garbage as `foxapi serve` does.
+    with rare_collections():
+        asyncio.run(serve(*sys.argv[1:]))

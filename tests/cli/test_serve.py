@@ -1,5 +1,6 @@
 """Laws of ``foxapi serve``: its options and its output."""
 
+import gc
 import json
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from foxapi_async.cli.serve import parse_key, parse_price
+from foxapi_async.cli.serve import parse_key, parse_price, rare_collections
 from foxapi_async.gateway import Gateway
 
 Spawn = Callable[..., subprocess.Popen[str]]
@@ -275,3 +276,18 @@ def test_serve_keeps_its_data(spawn: Spawn, tmp_path: Path) -> None:
         assert caller.call("GET", f"/v1/tasks/{task['id']}")[0] == 200
         process.terminate()
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("young", [0, 700, 90_000])
+def test_garbage_is_collected_less_often_while_a_gateway_is_served(young: int) -> None:
+    """Serving raises the threshold of collections, never enables them, and restores it."""
+    before = gc.get_threshold()
+    try:
+        gc.set_threshold(young, 7, 8)
+        with rare_collections():
+            first, *others = gc.get_threshold()
+            assert first == max(young, 50_000) if young else first == 0
+            assert others == [7, 8]
+        assert gc.get_threshold() == (young, 7, 8)
+    finally:
+        gc.set_threshold(*before)
