@@ -251,6 +251,7 @@ _UNCHECKED: Final = "Correct what .violations lists, or pass validation='off' to
 _OURS: Final = frozenset({"key", "retry_failed", "extra_headers", "extra"})
 # What only one of the two kinds of request has, and tells it from the other.
 _PROMPT_KEYWORDS: Final = ("prompt", *MEDIA_MEMBERS)
+_PROMPT_NAMES: Final = frozenset(_PROMPT_KEYWORDS)
 
 
 def build_request(params: Mapping[str, Any]) -> LLMRequest:
@@ -275,7 +276,7 @@ def build_request(params: Mapping[str, Any]) -> LLMRequest:
     if members.get("sync") or extra.get("sync"):
         raise _rejected("sync", "must not be true: the response would have no task id")
     is_prompt = is_prompt_form(members)
-    _reject_mixed_forms(frozenset(members) | frozenset(extra))
+    _reject_mixed_forms(members, extra)
     _reject_unknown_keywords(members, extra, _PROMPT_MEMBERS if is_prompt else _MEMBERS)
     _reject_missing_keywords(members, is_prompt=is_prompt)
     if isinstance(members.get("messages"), str):
@@ -306,10 +307,12 @@ def encode_request(request: LLMRequest) -> bytes:
     return encode(request)
 
 
-def _reject_mixed_forms(names: frozenset[str]) -> None:
+def _reject_mixed_forms(members: Mapping[str, Any], extra: Mapping[str, Any]) -> None:
     """Raise for members of two forms of request, of which the service would ignore one."""
-    given = [name for name in _PROMPT_KEYWORDS if name in names]
-    if "messages" in names and given:
+    if _PROMPT_NAMES.isdisjoint(members) and _PROMPT_NAMES.isdisjoint(extra):
+        return
+    given = [name for name in _PROMPT_KEYWORDS if name in members or name in extra]
+    if "messages" in members or "messages" in extra:
         raise TypeError(
             f"give either messages=... or {given[0]}=..., not both: a request is a conversation or "
             "a prompt"
