@@ -276,8 +276,11 @@ class ServiceClient:
         """Count what a task that this session has submitted is known to have used."""
         if record.submitted_at is not None and record.task is not None:
             before, record.counted = record.counted, record.usage()
-            model = self.account.redact(record.task.model)[:_MAX_MODEL_LENGTH]
-            self.runtime.usage.add(model, before, record.counted)
+            model, usage = record.task.model, self.runtime.usage
+            if model not in usage:
+                # The service sends it, and it may have the API key in it.
+                model = self.account.redact(model)[:_MAX_MODEL_LENGTH]
+            usage.add(model, before, record.counted)
 
     def poll_failed(self, record: TaskRecord, error: FoxAPIError, context: Context | None) -> None:
         """Emit ``TaskCheckFailed``."""

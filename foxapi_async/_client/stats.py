@@ -1,7 +1,7 @@
 """Counters of a session."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 
@@ -66,34 +66,44 @@ class Stats(Struct, frozen=True, kw_only=True):
     """What the submitted tasks have used, by model; after 64 models, the others are ``"other"``."""
 
 
+class TaskAmounts(NamedTuple):
+    """What one task has used, as far as it is counted."""
+
+    tasks: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    credits: float = 0.0
+
+
+NOTHING_USED: Final = TaskAmounts()
+
+
 class UsageMeter:
     """Sums the usage of tasks by model."""
 
     __slots__ = ("_models",)
 
     def __init__(self) -> None:
-        self._models: dict[str, ModelUsage] = {}
+        self._models: dict[str, TaskAmounts] = {}
 
-    def add(self, model: str, before: ModelUsage, after: ModelUsage) -> None:
+    def __contains__(self, model: str) -> bool:
+        return model in self._models
+
+    def add(self, model: str, before: TaskAmounts, after: TaskAmounts) -> None:
         """Add what the usage of one task has become more since it was last counted."""
         if model not in self._models and len(self._models) >= _MAX_MODELS:
             model = _OTHER
-        known = self._models.get(model, NO_USAGE)
-        self._models[model] = ModelUsage(
-            tasks=known.tasks + after.tasks - before.tasks,
-            prompt_tokens=known.prompt_tokens + after.prompt_tokens - before.prompt_tokens,
-            completion_tokens=(
-                known.completion_tokens + after.completion_tokens - before.completion_tokens
-            ),
-            credits=known.credits + after.credits - before.credits,
+        tasks, prompt, completion, cost = self._models.get(model, NOTHING_USED)
+        self._models[model] = TaskAmounts(
+            tasks + after[0] - before[0],
+            prompt + after[1] - before[1],
+            completion + after[2] - before[2],
+            cost + after[3] - before[3],
         )
 
     def by_model(self) -> Mapping[str, ModelUsage]:
         """Return the sums."""
-        return dict(self._models)
-
-
-NO_USAGE: Final = ModelUsage()
+        return {model: ModelUsage(**sums._asdict()) for model, sums in self._models.items()}
 
 
 class PollMetrics:

@@ -6,7 +6,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from msgspec import DecodeError
 
-from foxapi_async._client.stats import NO_USAGE, ModelUsage
+from foxapi_async._client.stats import NOTHING_USED, TaskAmounts
 from foxapi_async._protocol.completion_merge import lacks_streamed_member, merge_completions
 from foxapi_async._protocol.task_status import TaskState, classify, task_error
 from foxapi_async._transport import Account, excerpt
@@ -125,7 +125,7 @@ class TaskRecord:
         # From the submit to the final snapshot; None before it, and for a task of another session.
         self.seconds: float | None = None
         # What the statistics of the session have of this task.
-        self.counted: ModelUsage = NO_USAGE
+        self.counted: TaskAmounts = NOTHING_USED
         # None while it is not known. The response to a submit is proof (contract §3.5).
         self.has_stream: bool | None = None if task is None else task.stream is not None
         # Whether awaiting the task may follow its stream; not after that has failed.
@@ -291,7 +291,7 @@ class TaskRecord:
             request_id=self.request_id,
         )
 
-    def usage(self) -> ModelUsage:
+    def usage(self) -> TaskAmounts:
         """Return what the task is known to have used."""
         task, outcome = self.task, self.outcome
         cost = task.usage if task is not None else None
@@ -300,11 +300,11 @@ class TaskRecord:
             reserved = cost.credits_reserved
         result = outcome.get() if outcome is not None and outcome.error is None else None
         tokens = result.usage if isinstance(result, ChatCompletion) else None
-        return ModelUsage(
-            tasks=1,
-            prompt_tokens=tokens.prompt_tokens if tokens is not None else 0,
-            completion_tokens=tokens.completion_tokens if tokens is not None else 0,
-            credits=self.counted.credits if reserved is None else reserved,
+        return TaskAmounts(
+            1,
+            tokens.prompt_tokens if tokens is not None else 0,
+            tokens.completion_tokens if tokens is not None else 0,
+            self.counted.credits if reserved is None else reserved,
         )
 
     def _lacks_streamed_text(self, outcome: Outcome[Any]) -> bool:

@@ -10,7 +10,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from foxapi_async import ChatCompletion, FoxSession, ModelUsage, RetryPolicy, TaskFailedError
-from foxapi_async._client.stats import NO_USAGE, UsageMeter
+from foxapi_async._client.stats import NOTHING_USED, TaskAmounts, UsageMeter
 from foxapi_async._wire.completion import decode_completion, encode_completion
 from foxapi_async.gateway import Gateway, TokenPrice
 
@@ -139,8 +139,21 @@ def test_the_usage_of_many_models_is_bounded() -> None:
     """After 64 models, further ones are summed as ``other``."""
     meter = UsageMeter()
     for number in range(100):
-        meter.add(f"model-{number}", NO_USAGE, ModelUsage(tasks=1, credits=0.5))
+        meter.add(f"model-{number}", NOTHING_USED, TaskAmounts(tasks=1, credits=0.5))
     usage = meter.by_model()
     assert len(usage) == 65
     assert usage["model-63"] == ModelUsage(tasks=1, credits=0.5)
     assert usage["other"] == ModelUsage(tasks=36, credits=18)
+
+
+async def test_no_name_of_a_model_shows_the_key(fast_polling: Any) -> None:
+    """A model name that contains the API key is masked in the statistics."""
+    model = f"m-{KEY}"
+    async with (
+        Gateway(queue_delay=0, token_delay=0, models=[model]) as gateway,
+        FoxSession(KEY, base_url=gateway.url, polling=fast_polling) as fox,
+    ):
+        await fox.llm.generate(model=model, messages=PROMPT)
+        (usage,) = fox.stats().usage.values()
+        assert usage.completion_tokens == 3
+        assert KEY not in repr(fox.stats())
