@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol, TypeAlias, cast
 
 from foxapi_async._wire.media_type import Kind, check_kind, media_type
 from foxapi_async._wire.request import ContentBlock, MediaURL
+from foxapi_async.config import URLObject
 
 __all__ = ["BinaryFile", "MediaSource", "audio", "file", "image", "text", "video"]
 
@@ -34,9 +35,11 @@ class PILImage(Protocol):
 
 
 MediaSource: TypeAlias = (
-    str | bytes | bytearray | memoryview | os.PathLike[str] | BinaryFile | PILImage
+    str | bytes | bytearray | memoryview | os.PathLike[str] | BinaryFile | PILImage | URLObject
 )
-"""A URL or data URI, the bytes themselves, a path, an open binary file, or an image of Pillow."""
+"""A URL or data URI as a text, a URL object, the bytes, a path, an open binary file, or an image of
+Pillow.
+"""
 
 _DATA_URI: Final = re.compile(r"data:([^,;]*)[^,]*,", re.IGNORECASE)
 # Modes of Pillow that a PNG can hold.
@@ -81,11 +84,16 @@ def file(source: MediaSource, *, mime: str | None = None) -> ContentBlock:
 
 
 def _media_url(source: MediaSource, kind: Kind, mime: str | None) -> MediaURL:
-    if isinstance(source, str):
-        return MediaURL(url=_checked_url(source, kind))
+    if isinstance(source, str) or _is_url(source):
+        return MediaURL(url=_checked_url(str(source), kind))
     data, name = _read(source)
     mime = media_type(data, kind, mime=mime, name=name)
     return MediaURL(url=f"data:{mime};base64,{base64.b64encode(data).decode()}")
+
+
+def _is_url(source: object) -> bool:
+    """Return whether ``source`` is a URL object, such as those of pydantic, yarl and httpx."""
+    return hasattr(source, "scheme") and hasattr(source, "host")
 
 
 def _checked_url(url: str, kind: Kind) -> str:
@@ -101,6 +109,8 @@ def _checked_url(url: str, kind: Kind) -> str:
         raise ValueError("the data URI has no comma: data:image/png;base64,...")
     # Without a type it is a text, as RFC 2397 says.
     check_kind(head[1] or "text/plain", kind)
+    if head.end() == len(url):
+        raise ValueError("the data URI has no content after its comma")
     return url
 
 

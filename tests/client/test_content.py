@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from pydantic import AnyUrl
+from yarl import URL
 
 from foxapi_async.content import audio, file, image, text, video
 from foxapi_async.types import ContentBlock, MediaURL
@@ -201,3 +203,20 @@ def test_urls_stay_what_they_are() -> None:
 def test_a_text_is_a_block_too() -> None:
     """Beside media, a text is a block."""
     assert text("look") == ContentBlock(type="text", text="look")
+
+
+@pytest.mark.parametrize("build", [image, video, audio, file])
+def test_a_url_object_is_its_text(build: Builder) -> None:
+    """URL objects of yarl and pydantic are taken as their text, as ``base_url`` takes them."""
+    address = "https://example.org/a%20b.png?x=1"
+    assert url(build(URL(address, encoded=True))) == address
+    assert url(build(AnyUrl(address))) == address
+    with pytest.raises(ValueError, match="must be an http"):
+        build(URL("ftp://example.org/a.png"))
+
+
+@pytest.mark.parametrize("text", ["data:image/png;base64,", "data:image/png,"])
+def test_an_empty_data_uri_is_refused(text: str) -> None:
+    """A data URI without content is refused before it is billed."""
+    with pytest.raises(ValueError, match="no content"):
+        image(text)
