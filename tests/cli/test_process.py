@@ -326,4 +326,6 @@ def test_a_frozen_command_has_all_its_modules(package: Path) -> None:
         found |= left
         left = set().union(*(imported_by(package, name) for name in left)) - found
     missing = modules_of(package) - found
-    assert not {name for name in missing if not name.startswith("foxapi_async.testing.plugin")}
+    # pytest loads the plugin; the process of a local model runs its module as a file.
+    apart = {"foxapi_async.testing.plugin", "foxapi_async.gateway.models.local.llama_server"}
+    assert missing <= apart

@@ -62,7 +62,7 @@ def living() -> Counter[str]:
     gc.collect()
     modules = tuple(f"foxapi_async.{part}." for part in PARTS)
     classes = (type(one) for one in gc.get_objects())
-    return Counter(one.__qualname__ for one in classes if one.__module__.startswith(modules))
+    return Counter(one.__qualname__ for one in classes if str(one.__module__).startswith(modules))
 
 
 @pytest.mark.parametrize("limits", [Limits(), Limits(max_unfinished=4, submits_in_flight=4)])
