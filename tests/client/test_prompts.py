@@ -113,8 +113,9 @@ async def test_the_bounds_are_checked_before_anything_is_billed(
     fox: FoxSession, gateway: Gateway, params: dict[str, Any], param: str
 ) -> None:
     """A value outside the bounds of contract §3.4 is refused with its member, and not sent."""
+    request: dict[str, Any] = {"model": GEMINI, "prompt": "x", **params}
     with pytest.raises(RequestValidationError) as caught:
-        await fox.llm.submit(**({"model": GEMINI, "prompt": "x"} | params))
+        await fox.llm.submit(**request)
     assert caught.value.param == param
     assert gateway.stats.submits == 0
 
@@ -140,8 +141,9 @@ async def test_media_of_another_model_is_refused_here(fox: FoxSession, gateway: 
         assert (caught.value.code, caught.value.param) == ("unsupported_content_type", name)
     assert gateway.stats.submits == 0
     async with FoxSession("sk-x", base_url=gateway.url, validation="off") as unchecked:
+        request: dict[str, Any] = {**TEXT, "audio_url": "u"}
         with pytest.raises(UnsupportedContentTypeError):
-            await unchecked.llm.submit(**(TEXT | {"audio_url": "u"}))
+            await unchecked.llm.submit(**request)
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -62,7 +62,7 @@ async def test_an_admitted_page_reads_every_error(serve: "Serve") -> None:
     service = await serve(
         allow_origins=[PAGE], api_keys=["sk-one"], faults=["query:429:retry_after=7"]
     )
-    for method, path, options, status in (
+    calls: list[tuple[str, str, dict[str, Any], int]] = [
         ("POST", SUBMIT, {"json": HELLO}, 401),
         ("POST", SUBMIT, {"data": b"{"}, 400),
         ("POST", SUBMIT, {"key": "sk-one", "json": HELLO | {"model": "x"}}, 422),
@@ -71,8 +71,10 @@ async def test_an_admitted_page_reads_every_error(serve: "Serve") -> None:
         ("GET", "/nothing", {}, 404),
         ("DELETE", SUBMIT, {}, 405),
         ("GET", "/healthz", {"headers": FROM_PAGE | {"Expect": "wonders"}}, 417),
-    ):
-        reply = await service.call(method, path, **({"headers": FROM_PAGE} | options))
+    ]
+    for method, path, options, status in calls:
+        given: dict[str, Any] = {"headers": FROM_PAGE, **options}
+        reply = await service.call(method, path, **given)
         assert (reply.status, allowed(reply)) == (status, PAGE)
         assert (reply.headers.get("Retry-After") == "7") == (status == 429)
 
