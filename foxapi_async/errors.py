@@ -139,7 +139,7 @@ class InvalidRequestError(FoxAPIError):
 class RequestValidationError(InvalidRequestError):
     """The request was rejected before it was sent."""
 
-    advice = "Correct what .violations lists."
+    advice: str = "Correct what .violations lists."
 
     def __init__(self, violations: Sequence[Violation], *, advice: str | None = None) -> None:
         self.advice = advice or self.advice

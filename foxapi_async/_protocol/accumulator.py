@@ -43,7 +43,7 @@ class Accumulator:
     )
 
     def __init__(self) -> None:
-        self.chunks = 0
+        self.chunks: int = 0
         self._choices: dict[int, _PartialChoice] = {}
         self._identity: Delta | None = None
         self._usage: Usage | None = None

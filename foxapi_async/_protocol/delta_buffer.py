@@ -21,7 +21,7 @@ class DeltaBuffer:
     __slots__ = ("_accumulator", "_discarded", "cursor", "ready", "stored_tail")
 
     def __init__(self, cursor: Cursor) -> None:
-        self.cursor = cursor
+        self.cursor: Cursor = cursor
         self.ready: Iterator[Delta] = iter(())
         self.stored_tail: Delta | None = None
         self._accumulator = Accumulator()

@@ -60,7 +60,9 @@ class Mask:
 
     def __init__(self, key: str) -> None:
         self._key = key
-        self.placeholder = f"{key[:4]}…{key[-4:]}" if len(key) >= _MIN_SHOWN_LENGTH else _HIDDEN
+        self.placeholder: str = (
+            f"{key[:4]}…{key[-4:]}" if len(key) >= _MIN_SHOWN_LENGTH else _HIDDEN
+        )
         self._blocks = _blocks(key, _RUN_IN_TEXT)
         self._name_blocks = _blocks(key, _RUN_IN_NAME)
         self._byte_blocks = tuple(block.encode().decode("latin-1") for block in self._blocks)

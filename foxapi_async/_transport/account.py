@@ -56,7 +56,7 @@ class Account:
 
     def __init__(self, api_key: str, base_url: str, *, allow_http: bool) -> None:
         self._key = _checked_key(api_key)
-        self.mask = Mask(api_key)
+        self.mask: Mask = Mask(api_key)
         self._base_url = base_url
         self._allow_http = allow_http
         url = _checked_url(base_url, allow_http=allow_http)

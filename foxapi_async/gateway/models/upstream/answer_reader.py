@@ -43,7 +43,7 @@ class AnswerReader:
         mask: Mask | None,
         timeout: float,
     ) -> None:
-        self.answer = ChatAnswer(job)
+        self.answer: ChatAnswer = ChatAnswer(job)
         """What was read."""
         self._output = output
         self._stats = stats
