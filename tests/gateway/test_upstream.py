@@ -621,12 +621,55 @@ async def test_patience_has_an_end(serve: "Serve", upstream: StartUpstream) -> N
         "message": "the upstream answered 429: busy",
         "type": "task_error",
     }
+    await clock.advance(61)
     begin = clock.time()
     task = await service.submit()
     while (await service.task(task["id"]))["status"] != "failed":
         await clock.advance(0.25)
     assert clock.time() - begin > 40
     assert 8 < len(server.requests) < 16
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"message": {"role": "assistant", "content": "the whole answer"}},
+        {"delta": None, "message": {"content": "the whole answer"}},
+        {"text": "the whole answer"},
+    ],
+)
+async def test_a_whole_message_in_a_chunk_is_the_answer(
+    serve: "Serve", upstream: StartUpstream, choice: dict[str, Any]
+) -> None:
+    """A server that sends a message or a text in place of a delta gives no empty answer."""
+    whole = {"choices": [{"index": 0, "finish_reason": "stop", **choice}]}
+    server = await upstream(sends(event(whole), DONE))
+    service = await serve(upstreams=settings(server))
+    assert message(await ask(service))["content"] == "the whole answer"
+
+
+async def test_an_old_function_call_fails_the_task(serve: "Serve", upstream: StartUpstream) -> None:
+    """A call that no chunk of the service can carry fails the task; it is no empty text."""
+    call = {"delta": {"function_call": {"name": "f", "arguments": "{}"}}}
+    server = await upstream(sends(event({"choices": [{"index": 0, **call}]}), DONE))
+    service = await serve(upstreams=settings(server))
+    task = await ask(service)
+    assert task["error"]["code"] == "service_unavailable"
+    assert "send `tools`" in task["error"]["message"]
+
+
+async def test_a_long_retry_after_holds_for_the_tasks_behind(
+    serve: "Serve", upstream: StartUpstream
+) -> None:
+    """A task that gives up for a long `Retry-After` does not send the others to the upstream."""
+    clock = ManualClock()
+    server = await upstream(responds(response(429, b"busy", Retry_After="61")))
+    service = await serve(clock=clock, upstreams=settings(server, patience=60, concurrency=1))
+    tasks = [await service.submit() for _ in range(20)]
+    while (await service.task(tasks[0]["id"]))["status"] != "failed":
+        await clock.advance(0)
+    await clock.advance(59)
+    assert len(server.requests) == 1
 
 
 async def test_an_upstream_that_is_down_is_waited_for(

@@ -53,6 +53,7 @@ class AnswerReader:
         self._begin = self._last = self._loop.time()
         self._chunks = 0
         self._is_done = False
+        self._has_tail_timeout = False
         limits = (job.request.max_completion_tokens, job.request.max_tokens)
         self._limit = next((item for item in limits if isinstance(item, int) and item > 0), None)
 
@@ -82,8 +83,7 @@ class AnswerReader:
                 size += len(data)
                 if block := events.extract_block(data):
                     await self._write(events.split_block(block))
-                    wait = _TAIL_TIMEOUT if self.is_whole else self._timeout
-                    silence.reschedule(self._loop.time() + min(wait, self._timeout))
+                    self._reschedule(silence)
                 if self._is_done:
                     return
                 if events.error is not None or size > _MAX_ANSWER:
@@ -93,6 +93,14 @@ class AnswerReader:
         except aiohttp.ClientError:
             # `is_whole` decides what a lost connection means.
             return
+
+    def _reschedule(self, silence: asyncio.Timeout) -> None:
+        """Give the next event its time. What follows a whole answer has one time for all."""
+        if not self.is_whole:
+            silence.reschedule(self._loop.time() + self._timeout)
+        elif not self._has_tail_timeout:
+            self._has_tail_timeout = True
+            silence.reschedule(self._loop.time() + min(_TAIL_TIMEOUT, self._timeout))
 
     async def _write(self, frames: list[bytes]) -> None:
         """Write the chunks of the events, also of those before an error."""

@@ -26,15 +26,18 @@ _MAX_COUNT: Final = 2**53
 class _Message(
     chunk.DeltaMessage, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=False
 ):
-    """A message with the other name that servers have for its reasoning."""
+    """A message with the other names that servers have for its parts."""
 
     reasoning: str | None = None
+    function_call: Any = None
 
 
 class _Choice(chunk.DeltaChoice, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=False):
     """A choice. Unknown members are ignored, because the chunks of the service have none."""
 
     delta: _Message | None = None
+    message: _Message | None = None
+    text: str | None = None
 
 
 class _Chunk(chunk.Delta, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=False):
@@ -152,7 +155,12 @@ class _ChoiceTranslator:
 
     def translate(self, choice: _Choice) -> response_structs.DeltaChoice | None:
         """Return what the choice adds; ``None`` for nothing, such as the role alone."""
-        message = choice.delta or _Message()
+        # Some servers send a whole message, or the text of the older completions API.
+        message = choice.delta or choice.message or _Message(content=choice.text)
+        if message.function_call:
+            raise ModelError(
+                "service_unavailable", "the upstream answered with `function_call`; send `tools`"
+            )
         reasoning = message.reasoning_content or message.reasoning or ""
         if reasoning:
             reasoning = self._reasoning.push(reasoning)

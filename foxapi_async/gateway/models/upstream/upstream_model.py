@@ -114,9 +114,10 @@ class UpstreamModel:
                 backoff = min(_MIN_BACKOFF * 2.0**attempt, _MAX_BACKOFF)
                 wait = backoff if busy.retry_after is None else busy.retry_after
                 until = self._clock.time() + max(wait, _MIN_BACKOFF)
+                # Also if this task gives up: the others must leave the upstream alone.
+                self._busy_until = max(self._busy_until, until)
                 if until > deadline:
                     raise busy.failure from None
-                self._busy_until = max(self._busy_until, until)
                 self._stats.retries += 1
         raise AssertionError("unreachable")
 
