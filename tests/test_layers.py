@@ -114,7 +114,7 @@ def test_a_module_holds_one_noun(package: Path) -> None:
 
 
 def test_a_function_fits_a_screen(package: Path) -> None:
-    """No body of a function grows past 55 lines, its docstring not counted."""
+    """No function grows past 60 lines, its docstring not counted."""
     for name, tree in sources(package):
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -122,8 +122,8 @@ def test_a_function_fits_a_screen(package: Path) -> None:
                 prose = 0
                 if ast.get_docstring(node) is not None:
                     prose = (first.end_lineno or first.lineno) - first.lineno + 1
-                lines = (node.end_lineno or node.lineno) - first.lineno + 1 - prose
-                assert lines <= 55, f"{name}: {node.name} has {lines} lines"
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1 - prose
+                assert lines <= 60, f"{name}: {node.name} has {lines} lines"
 
 
 @pytest.mark.parametrize("folder", ["foxapi_async", "tests", "benchmarks", "docs"])

@@ -5,12 +5,12 @@ import errno
 import gc
 import re
 import signal
-from collections.abc import Coroutine, Generator, Sequence
+from collections.abc import Coroutine, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from time import time
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import typer
 
@@ -229,14 +229,12 @@ def command(
     screen = Screen(json=json)
 
     def start() -> Coroutine[Any, Any, ExitCode]:
-        from foxapi_async.config import is_loopback
-        from foxapi_async.gateway.upstream_settings import load_upstreams, parse_upstreams
-
         keys = dict(map(parse_key, api_key or ()))
-        if not keys and not is_loopback(host):
-            raise UsageError(f"--host {host} admits other machines: add --api-key KEY")
-        source = local_setting(screen, local)
-        names, others = _split_names(source, upstream_model or ())
+        _check_host(host, keys)
+        upstream_options = _UpstreamOptions(
+            *(upstream or (), upstream_model or (), upstream_key_env or ()),
+            *(upstream_concurrency, upstream_patience, upstreams),
+        )
         gateway = _build_gateway(
             host,
             port,
@@ -248,19 +246,8 @@ def command(
             faults_file=faults,
             replies_file=replies,
             models=tuple(model or ()),
-            upstreams=(
-                *(load_upstreams(upstreams) if upstreams is not None else ()),
-                *parse_upstreams(
-                    upstream or (),
-                    models=others,
-                    key_envs=upstream_key_env or (),
-                    concurrency=upstream_concurrency,
-                    patience=upstream_patience,
-                ),
-            ),
             only_upstream=only_upstream,
-            local=source,
-            local_names=names,
+            **_real_models(local_setting(screen, local), upstream_options),
             seed=seed,
             clock=clock,
             log=log,
@@ -286,6 +273,42 @@ def parse_key(text: str) -> tuple[str, int | None]:
     if key and _NUMBER.fullmatch(credits_text):
         raise UsageError("--api-key KEY=CREDITS: write the credits as a whole number, 0 or more")
     return text, None
+
+
+def _check_host(host: str, keys: "Mapping[str, object]") -> None:
+    """Raise ``UsageError`` for an address that other machines can reach, without keys."""
+    from foxapi_async.config import is_loopback
+
+    if not keys and not is_loopback(host):
+        raise UsageError(f"--host {host} admits other machines: add --api-key KEY")
+
+
+class _UpstreamOptions(NamedTuple):
+    """The options of upstreams, as they were given."""
+
+    urls: "Sequence[str]"
+    models: "Sequence[str]"
+    key_envs: "Sequence[str]"
+    concurrency: int | None
+    patience: float | None
+    file: Path | None
+
+
+def _real_models(local: "bool | str", given: _UpstreamOptions) -> dict[str, Any]:
+    """Return the settings of the local model and of the upstreams."""
+    from foxapi_async.gateway.upstream_settings import load_upstreams, parse_upstreams
+
+    local_names, models = _split_names(local, given.models)
+    upstreams = parse_upstreams(
+        given.urls,
+        models=models,
+        key_envs=given.key_envs,
+        concurrency=given.concurrency,
+        patience=given.patience,
+    )
+    if given.file is not None:
+        upstreams = (*load_upstreams(given.file), *upstreams)
+    return {"local": local, "local_names": local_names, "upstreams": upstreams}
 
 
 def _split_names(

@@ -79,6 +79,16 @@ async def ends(fox: Any, row: LLMParams) -> str:
         return f"{type(error).__name__}: {error}"
 
 
+async def check_rows(fox: Any, whole: dict[str, Entry], name: str) -> None:
+    """Check that each key gives its task or an error after the damage ``name``."""
+    for row in ROWS:
+        entry, end = whole[row.get("key") or ""], await ends(fox, row)
+        if entry.stage is Stage.UNKNOWN:
+            assert end.startswith(("SubmitOutcomeUnknownError", "JournalError")), name
+        else:
+            assert end == entry.task_id or end.startswith("JournalError"), name
+
+
 def damages(size: int, seed: int = SEED) -> Iterator[tuple[str, Callable[[bytearray], None]]]:
     """Yield some damages of a file of ``size`` bytes, with what to call each."""
     random = Random(seed)  # noqa: S311 a reproducible sample
@@ -134,12 +144,7 @@ async def test_no_damage_misleads_or_pays_twice(
                 found = {handle.id for handle in recovery.handles}
                 found |= {lost.entry for lost in (*recovery.unknown, *recovery.unreadable)}
                 assert len(found) == len(ROWS), name
-                for row in ROWS:
-                    entry, end = whole[row.get("key") or ""], await ends(fox, row)
-                    if entry.stage is Stage.UNKNOWN:
-                        assert end.startswith(("SubmitOutcomeUnknownError", "JournalError")), name
-                    else:
-                        assert end == entry.task_id or end.startswith("JournalError"), name
+                await check_rows(fox, whole, name)
         except JournalError:
             pass
         assert fault_proxy.count("POST") == posts, name
@@ -257,12 +262,7 @@ async def test_no_damage_of_a_large_file_pays_twice(
         await asyncio.to_thread(file.write_bytes, data)
         try:
             async with open_fox(base_url=fault_proxy.url) as fox:
-                for row in ROWS:
-                    entry, end = whole[row.get("key") or ""], await ends(fox, row)
-                    if entry.stage is Stage.UNKNOWN:
-                        assert end.startswith(("SubmitOutcomeUnknownError", "JournalError")), name
-                    else:
-                        assert end == entry.task_id or end.startswith("JournalError"), name
+                await check_rows(fox, whole, name)
         except JournalError:
             pass
         assert fault_proxy.count("POST") == posts, name

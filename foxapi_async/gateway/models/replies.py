@@ -3,7 +3,9 @@
 import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from json import JSONDecodeError
 from pathlib import Path
+from tomllib import TOMLDecodeError
 from typing import Any, Final, cast
 
 import msgspec
@@ -185,9 +187,7 @@ def load_replies(path: str | Path) -> tuple[Reply, ...]:
         return tuple(map(Reply.of, items))
     except OSError as error:
         raise ConfigError(f"replies file {path}: {error.strerror or 'cannot be read'}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ConfigError(f"replies file {path}: {error}") from None
-    except ConfigError as error:
+    except (ConfigError, TOMLDecodeError, UnicodeDecodeError, JSONDecodeError) as error:
         raise ConfigError(f"replies file {path}: {error}") from None
 
 

@@ -9,6 +9,7 @@ from typing import Final
 from foxapi_async._catalog import MODELS, CatalogModel
 from foxapi_async._clock import Clock, sleep
 from foxapi_async._protocol.mask import Mask
+from foxapi_async._protocol.retry import exponential_delay
 from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async.config import environment
 from foxapi_async.errors import ConfigError
@@ -111,7 +112,7 @@ class UpstreamModel:
             try:
                 return await self._try(job, output, body)
             except BusyError as busy:
-                backoff = min(_MIN_BACKOFF * 2.0**attempt, _MAX_BACKOFF)
+                backoff = exponential_delay(_MIN_BACKOFF, 2.0, _MAX_BACKOFF, attempt)
                 wait = backoff if busy.retry_after is None else busy.retry_after
                 until = self._clock.time() + max(wait, _MIN_BACKOFF)
                 # Also if this task gives up: the others must leave the upstream alone.
