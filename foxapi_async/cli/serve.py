@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import gc
-import re
 import signal
 from collections.abc import Coroutine, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from foxapi_async.cli.errors import ExitCode, UsageError
 from foxapi_async.cli.local import Local, local_setting
 from foxapi_async.cli.output import Screen
 from foxapi_async.cli.runner import run
+from foxapi_async.cli.serve_values import parse_keys, parse_prices
 
 if TYPE_CHECKING:
     from foxapi_async.gateway import Gateway
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 # takes a tenth of it: what a chunk needs on its way often outlives a young collection.
 _NEW_OBJECTS: Final = 50_000
 _ANY_KEY: Final = "sk-local"
-_MAX_CREDIT_DIGITS: Final = 15
-# A number that is no count. A word after `=` belongs to the key.
-_NUMBER: Final = re.compile(r"[+-]\d+(\.\d*)?|\d+\.\d*")
-_PRICE: Final = re.compile(r"\d{1,15}(\.\d{0,15})?|\.\d{1,15}", re.ASCII)
 
 
 class ClockKind(StrEnum):
@@ -70,7 +66,8 @@ APIKeys = Annotated[
     typer.Option(
         "--api-key",
         metavar="KEY[=CREDITS]",
-        help="Accept only this key, with this many credits; repeatable. Without: any key.",
+        help="Accept only this key, with this many credits such as 100 or 2.5; repeatable. "
+        "Without: any key.",
     ),
 ]
 Prices = Annotated[
@@ -78,7 +75,8 @@ Prices = Annotated[
     typer.Option(
         "--price",
         metavar="[MODEL=]CREDITS",
-        help="The credits of a generation, of all models or of one; repeatable. Without: 1.",
+        help="The credits of an accepted generation, of all models or of one; a failed one costs "
+        "them too; repeatable. Without: 1.",
     ),
 ]
 AllowedHosts = Annotated[
@@ -229,7 +227,7 @@ def command(
     screen = Screen(json=json)
 
     def start() -> Coroutine[Any, Any, ExitCode]:
-        keys = dict(map(parse_key, api_key or ()))
+        keys = parse_keys(api_key or ())
         _check_host(host, keys)
         upstream_options = _UpstreamOptions(
             *(upstream or (), upstream_model or (), upstream_key_env or ()),
@@ -239,7 +237,7 @@ def command(
             host,
             port,
             keys=keys,
-            prices=dict(map(parse_price, price or ())),
+            prices=parse_prices(price or ()),
             hosts=allow_host or (),
             allow_origins=allow_origin or (),
             faults=fault or (),
@@ -258,21 +256,6 @@ def command(
         return _serve(screen, gateway, port, guarded=bool(keys))
 
     run(screen, start)
-
-
-def parse_key(text: str) -> tuple[str, int | None]:
-    """Split ``KEY=CREDITS`` into the key and the credits; without a count they are ``None``.
-
-    Raises:
-        UsageError: the credits are a number but no count. The message does not show the key.
-    """
-    key, equals, credits_text = text.rpartition("=")
-    is_count = credits_text.isascii() and credits_text.isdigit()
-    if equals and key and is_count and len(credits_text) <= _MAX_CREDIT_DIGITS:
-        return key, int(credits_text)
-    if key and _NUMBER.fullmatch(credits_text):
-        raise UsageError("--api-key KEY=CREDITS: write the credits as a whole number, 0 or more")
-    return text, None
 
 
 def _check_host(host: str, keys: "Mapping[str, object]") -> None:
@@ -318,32 +301,19 @@ def _split_names(
     if not local:
         return (), models
     from foxapi_async.gateway.models.local import local_model_id
+    from foxapi_async.gateway.upstream_settings import split_model
 
     suffix = f"={local_model_id(local)}"
-    own = [text.removesuffix(suffix) for text in models if text.endswith(suffix)]
+    own = [split_model(text)[0] for text in models if text.endswith(suffix)]
     return own, [text for text in models if not text.endswith(suffix)]
-
-
-def parse_price(text: str) -> tuple[str, float]:
-    """Split ``MODEL=CREDITS`` into the model and the price; the model is empty for all models.
-
-    Raises:
-        UsageError: the price is not a number of credits.
-    """
-    model, equals, credits_text = text.rpartition("=")
-    if _PRICE.fullmatch(credits_text) and bool(model) == bool(equals):
-        return model, float(credits_text)
-    raise UsageError(
-        f"--price {text[:80]!r}: write a number of credits, as in 0.5, or gpt-5.5=2 for one model"
-    )
 
 
 def _build_gateway(
     host: str,
     port: int,
     *,
-    keys: "dict[str, int | None]",
-    prices: "dict[str, float]",
+    keys: "Mapping[str, float | None]",
+    prices: "Mapping[str, float]",
     hosts: "Sequence[str]",
     faults: "Sequence[str]",
     faults_file: Path | None,
@@ -366,8 +336,8 @@ def _build_gateway(
         host,
         port,
         api_keys=keys,
-        price=prices.pop("", 1.0),
-        prices=prices,
+        price=prices.get("", 1.0),
+        prices={model: price for model, price in prices.items() if model},
         hosts=tuple(hosts),
         faults=(*rules, *map(FaultRule.of, faults)),
         seed=file_seed if seed is None else seed,

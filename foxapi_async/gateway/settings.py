@@ -63,7 +63,7 @@ class GatewaySettings:
     another key."""
     price: float | TokenPrice = 1.0
     """The credits of an accepted generation, or a ``TokenPrice``. A key with fewer credits left
-    gets a 402."""
+    gets a 402. A task that fails keeps its credits; by a ``TokenPrice`` it costs nothing."""
     prices: Mapping[str, float | TokenPrice] = field(default_factory=dict[str, float | TokenPrice])
     """The prices of single models, in place of ``price``."""
     hosts: Collection[str] = ()
@@ -73,14 +73,16 @@ class GatewaySettings:
     Without any, requests of web pages get a 403, on loopback too. No page may use ``/_gateway``."""
     models: Collection[str] = ()
     """Models beside those of the service. ``"NAME"`` accepts text, ``"NAME:vision,file"`` accepts
-    these inputs as well. Their answers are simulated."""
+    these inputs as well. A name that ends in a colon and a word needs its inputs, as in
+    ``"llama3:latest:text"``. Their answers are simulated."""
     replies: Collection[object] = field(default=(), repr=False)
     """The scripted answers, in order: texts, ``Reply`` objects, or objects with their fields. While
     there are any, each submit takes the first that fits its prompt, and one that finds none is
     refused with 422. ``gateway.replies`` changes them."""
     upstreams: Collection[Upstream] = ()
     """Servers with OpenAI's chat API that answer the requests for some models. A model of an
-    upstream takes the place of the simulated model that has the same id."""
+    upstream takes the place of the service's simulated model that has the same id. An id that
+    another upstream, ``models`` or ``local`` has too is an error."""
     only_upstream: bool = False
     """Whether the gateway has only the models of upstreams and no simulated ones."""
     local: bool | str | PathLike[str] | None = None
@@ -243,6 +245,9 @@ def _check_local(local: object, names: Collection[str]) -> None:
         raise _bad("local", "True, the path of a GGUF file or None", local)
     if names and not local:
         raise ConfigError("GatewaySettings.local_names needs local")
+    for name in names:
+        if [*names].count(name) > 1:
+            raise ConfigError(f"GatewaySettings.local_names has {name[:80]!r} twice; give it once")
 
 
 def _check_number(name: str, value: object) -> None:

@@ -88,11 +88,17 @@ def parse_upstreams(
     Raises:
         ConfigError: A value is wrong, or belongs to no upstream.
     """
+    others = {"concurrency": concurrency, "patience": patience}
+    options: dict[str, Any] = {name: item for name, item in others.items() if item is not None}
+    for name, item in options.items():
+        if not urls:
+            raise ConfigError(
+                f"--upstream-{name} {item:g} needs --upstream URL; an upstream of a file has its "
+                f"own {name!r} there"
+            )
     bases = tuple(map(_base_url, urls))
     given_models = _by_url("--upstream-model", models, bases)
     given_keys = _by_url("--upstream-key-env", key_envs, bases)
-    others = {"concurrency": concurrency, "patience": patience}
-    options: dict[str, Any] = {name: item for name, item in others.items() if item is not None}
     upstreams: list[Upstream] = []
     for url in bases:
         if not given_models[url]:
@@ -124,11 +130,31 @@ def load_upstreams(path: str | Path) -> tuple[Upstream, ...]:
     except OSError as error:
         raise ConfigError(f"upstreams file {path}: {error.strerror or 'cannot be read'}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"upstreams file {path}: it is not TOML: {error}") from None
+        raise ConfigError(
+            f"upstreams file {path}: it is not TOML: {error}; the id of a model with a dot or a "
+            "colon must be in quotes"
+        ) from None
     try:
         return _read_document(document)
     except ConfigError as error:
         raise ConfigError(f"upstreams file {path}: {error}") from None
+
+
+def split_model(text: str) -> tuple[str, str]:
+    """Split ``ID=NAME`` into the id and the name; the name is empty if there is no ``=``.
+
+    Raises:
+        ConfigError: One of both is empty, or there are several ``=``.
+    """
+    model_id, equals, name = text.partition("=")
+    if not model_id or (equals and not name):
+        raise _bad("models", "ID=NAME, or a name", text)
+    if "=" in name:
+        raise ConfigError(
+            f"Upstream.models: {text[:80]!r} has several `=`, so it is unclear where the name "
+            "begins; write ID=NAME, or a mapping from ids to names as in a TOML file"
+        )
+    return model_id, name
 
 
 def check_upstreams(value: object) -> tuple[Upstream, ...]:
@@ -216,15 +242,33 @@ def _models(value: object) -> dict[str, str]:
         if isinstance(value, Mapping):
             model_id, name = item, cast("Mapping[str, object]", value)[item]
         else:
-            model_id, equals, name = item.partition("=")
-            if equals and not name:
-                raise _bad("models", "ID=NAME, or a name", item)
+            model_id, name = split_model(item)
+        if isinstance(name, Mapping):
+            raise _unquoted(model_id, cast("Mapping[str, object]", name))
         if not isinstance(name, str) or not model_id or not name.isprintable():
             raise _bad("models", "a mapping from ids to names, or a list of names", item)
+        if model_id in names:
+            first, second = names[model_id] or model_id, name or model_id
+            raise ConfigError(
+                f"Upstream.models: {model_id!r} is given twice, as {first!r} and as {second!r}; "
+                "give it once"
+            )
         names[model_id] = name
     if not names:
         raise ConfigError("Upstream.models must name at least one model")
     return names
+
+
+def _unquoted(model_id: str, table: Mapping[str, object]) -> ConfigError:
+    """Return the error for an id with a dot that TOML has taken for tables in each other."""
+    found: object = table
+    while isinstance(found, Mapping) and found:
+        part, found = next(iter(cast("Mapping[str, object]", found).items()))
+        model_id = f"{model_id}.{part}"
+    return ConfigError(
+        f"Upstream.models: put the id of a model with a dot in quotes, as in "
+        f'"{model_id[:80]}" = "NAME"'
+    )
 
 
 def _by_url(option: str, values: Sequence[str], urls: Sequence[str]) -> Mapping[str, Sequence[str]]:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from foxapi_async.cli.serve import parse_key, parse_price, rare_collections
+from foxapi_async.cli.serve import rare_collections
+from foxapi_async.cli.serve_values import parse_key, parse_price
 from foxapi_async.gateway import Gateway
 
 Spawn = Callable[..., subprocess.Popen[str]]
@@ -164,6 +165,10 @@ async def test_a_port_in_use_has_its_reason(gateway: Gateway, foxapi: Any) -> No
     assert "--port 0" in done.err
 
 
+UPSTREAM = ("--upstream", "http://x/v1")
+A_AT_Y = ("--upstream-model", "a=c@http://y")
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -172,21 +177,98 @@ async def test_a_port_in_use_has_its_reason(gateway: Gateway, foxapi: Any) -> No
         ("sk-one==", ("sk-one==", None)),
         ("sk-one===5", ("sk-one==", 5)),
         ("sk-one=x", ("sk-one=x", None)),
-        ("=5", ("=5", None)),
-        ("sk-one=" + "9" * 40, ("sk-one=" + "9" * 40, None)),
+        ("sk-one=2.5", ("sk-one", 2.5)),
+        ("sk-one=.5", ("sk-one", 0.5)),
+        ("sk-one=0", ("sk-one", 0)),
+        ("sk-one=1e3=7", ("sk-one=1e3", 7)),
+        ("sk-one=5=", ("sk-one=5=", None)),
+        ("sk-one=5a", ("sk-one=5a", None)),
+        ("sk-one=eQ==", ("sk-one=eQ==", None)),
+        ("123", ("123", None)),
     ],
 )
-def test_keys_and_credits_are_parsed(text: str, expected: tuple[str, int | None]) -> None:
-    """Credits are the number after the last ``=``; the rest is the key."""
+def test_keys_and_credits_are_parsed(text: str, expected: tuple[str, float | None]) -> None:
+    """Credits are the plain number after the last ``=``; the rest is the key."""
     assert parse_key(text) == expected
 
 
-@pytest.mark.parametrize("text", ["sk-own-secret=-1", "sk-own-secret=2.5", "sk-own-secret=+3"])
-async def test_credits_that_are_no_count_are_refused(foxapi: Any, text: str) -> None:
-    """A number that is no valid count of credits is an error, not a part of the key."""
-    done = await foxapi("serve", "--port", "0", "--api-key", text)
+@pytest.mark.parametrize(
+    "credit_text",
+    [
+        "-1",
+        "+3",
+        "1e3",
+        "1E",
+        "2.5.1",
+        "1,000",
+        "1_000",
+        "0x10",
+        "nan",
+        "-inf",
+        "٣",
+        "9999999999999999",
+        "1.0000000000000000",
+    ],
+)
+async def test_credits_that_may_be_a_part_of_the_key_are_refused(
+    foxapi: Any, credit_text: str
+) -> None:
+    """A text that a reader takes for a number, but is no plain one, is neither credits nor key."""
+    done = await foxapi("serve", "--port", "0", "--api-key", f"sk-own-secret={credit_text}")
     assert done.code == 2
-    assert "credits as a whole number" in done.err
+    assert "write the credits as a plain number such as 100 or 2.5" in done.err
+    assert f"KEY={credit_text[:40]}=100" in done.err
+    assert "own-secret" not in done.err
+
+
+@pytest.mark.parametrize("text", ["=5", "=", "=x"])
+async def test_credits_without_a_key_are_refused(foxapi: Any, text: str) -> None:
+    """An empty shell variable does not become a key with credits."""
+    done = await foxapi("serve", "--port", "0", "--api-key", text)
+    assert (done.code, "no key before the `=`" in done.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaints"),
+    [
+        (("--price", "1", "--price", ".5"), ("of all models twice", "1 and 0.5")),
+        (("--price", "gpt-5.5=1", "--price=gpt-5.5=2"), ("'gpt-5.5' twice", "1 and 2")),
+        (
+            ("--api-key", "sk-own-secret=1.5", "--api-key", "x", "--api-key", "sk-own-secret"),
+            ("--api-key 1 and --api-key 3", "1.5 credits and one with unlimited credits"),
+        ),
+        (("--model", "mine", "--model", "mine:file"), ("'mine'", "'mine:file'")),
+        (("--model", "gpt-5.5:video"), ("'gpt-5.5:video'", "a model of the service")),
+        (("--model", "mine:foo"), ("unknown input 'foo'", "mine:foo:text")),
+        (("--model", "mine:"), ("unknown input ''",)),
+        (("--upstream-concurrency", "2"), ("--upstream-concurrency 2 needs --upstream URL",)),
+        (("--upstream-patience", "0.5"), ("--upstream-patience 0.5 needs --upstream URL",)),
+        (("--upstream-key-env", "KEY"), ("--upstream-key-env needs --upstream URL",)),
+        ((*UPSTREAM, "--upstream-model", "a==b"), ("'a==b'", "several `=`")),
+        ((*UPSTREAM, "--upstream-model", "a=b=c"), ("'a=b=c'", "several `=`")),
+        ((*UPSTREAM, "--upstream-model", "=b"), ("ID=NAME", "'=b'")),
+        (
+            (*UPSTREAM, "--upstream-model", "a=b", "--upstream-model", "a=c"),
+            ("'a' is given twice", "'b'", "'c'"),
+        ),
+        (
+            (*UPSTREAM, "--upstream-model", "a=b", "--model", "a:vision"),
+            ("'a' is given twice", "GatewaySettings.models 'a:vision'", "upstream http://x/v1"),
+        ),
+        (
+            (*UPSTREAM, "--upstream-model", "a=b@http://x/v1", "--upstream", "http://y", *A_AT_Y),
+            ("'a' is given twice", "http://x/v1", "http://y"),
+        ),
+    ],
+)
+async def test_what_is_given_twice_is_refused(
+    foxapi: Any, options: tuple[str, ...], complaints: tuple[str, ...]
+) -> None:
+    """No option silently wins over another one, or is without effect: the error names both."""
+    done = await foxapi("serve", "--port", "0", *options)
+    assert done.code == 2
+    for complaint in complaints:
+        assert complaint in done.err
     assert "own-secret" not in done.err
 
 

@@ -19,6 +19,7 @@ from foxapi_async.errors import ConfigError, TaskFailedError
 from foxapi_async.gateway import Gateway
 from foxapi_async.gateway.models.local import LocalModel, llama_process, local_model
 from foxapi_async.gateway.models.local.llama_process import SLOTS, LlamaProcess
+from foxapi_async.gateway.upstream_settings import Upstream
 
 if TYPE_CHECKING:
     from tests.gateway.conftest import Serve
@@ -315,12 +316,29 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"local": 3}, "local must be"),
         ({"local": ""}, "local must be"),
         ({"local_names": ["gpt-5.5"]}, "local_names needs local"),
+        ({"local": "a.gguf", "local_names": ["b", "b"]}, "local_names has 'b' twice"),
     ],
 )
 def test_wrong_settings_of_the_local_model(options: Any, words: str) -> None:
     """A wrong value is refused when the gateway is built."""
     with pytest.raises(ConfigError, match=words):
         Gateway(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"models": ["qwen"]}, "'qwen' is given twice, by GatewaySettings.models 'qwen' and by"),
+        (
+            {"upstreams": [Upstream(url="http://x/v1", models=["gpt-5.5"])]},
+            "'gpt-5.5' is given twice, by the upstream http://x/v1 and by the local model 'qwen'",
+        ),
+    ],
+)
+def test_a_local_model_takes_no_id_of_another_setting(options: Any, words: str) -> None:
+    """An id of the local model that another setting names too is an error that names both."""
+    with pytest.raises(ConfigError, match=words):
+        Gateway(**{"local": "a/qwen.gguf", "local_names": ["gpt-5.5"]} | options)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from foxapi_async.errors import ConfigError
 from foxapi_async.gateway import response_structs
 from foxapi_async.gateway.engine import Engine
 from foxapi_async.gateway.models import Job, ModelError, ModelRegistry, Output, parse_model
+from foxapi_async.gateway.models.model_rules import parse_upstream_model
 from foxapi_async.gateway.settings import GatewaySettings
 from foxapi_async.gateway.stats import GatewayStats
 from foxapi_async.gateway.store import Store, make_store
@@ -95,7 +96,8 @@ def _engine(model: WordModel, store: Store, stats: GatewayStats) -> Engine:
         ("qwen3:8b", "qwen3:8b", ("text",)),
         ("qwen3:8b:vision", "qwen3:8b", ("text", "image_url")),
         ("org/m:file,text,audio", "org/m", ("text", "audio_url", "file_url")),
-        ("m:vision,smell", "m:vision,smell", ("text",)),
+        ("llama3:latest:text", "llama3:latest", ("text",)),
+        ("m:q4_0", "m:q4_0", ("text",)),
     ],
 )
 def test_a_model_is_a_name_and_its_inputs(
@@ -104,6 +106,22 @@ def test_a_model_is_a_name_and_its_inputs(
     """The capabilities come after the last colon; the name may have colons of its own."""
     rules = parse_model(text)
     assert (rules.id, rules.content_types, rules.max_tokens) == (name, content_types, "optional")
+
+
+@pytest.mark.parametrize("text", ["m:vision,smell", "m:visoin", "m:Vision", "m:8b,file"])
+def test_a_misspelt_input_is_no_part_of_the_name(text: str) -> None:
+    """What is like inputs, but has an unknown one, is refused here and for an upstream."""
+    for parse in (parse_model, parse_upstream_model):
+        with pytest.raises(ConfigError, match=f"{text}' has the unknown input.*{text}:text"):
+            parse(text)
+
+
+@pytest.mark.parametrize("text", ["m:foo", "m:latest", "m:a,b", "m:"])
+def test_a_word_after_the_colon_belongs_to_the_name_at_an_upstream_only(text: str) -> None:
+    """Names at upstreams have such words; for a simulated model the word is a mistake."""
+    assert parse_upstream_model(text).id == text
+    with pytest.raises(ConfigError, match="has the unknown input"):
+        parse_model(text)
 
 
 def test_a_known_model_keeps_its_rules() -> None:

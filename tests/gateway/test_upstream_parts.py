@@ -203,6 +203,10 @@ def test_options_become_upstreams() -> None:
         ([URL], {"models": ["a"], "key_envs": ["A", "B"]}, "several --upstream-key-env"),
         ([URL], {"models": ["a"], "key_envs": ["sk-secret"]}, "name of an environment variable"),
         ([URL], {"models": ["a="]}, "ID=NAME"),
+        ([URL], {"models": ["a==b"]}, "'a==b' has several `=`"),
+        ([URL], {"models": ["a", "a=b"]}, "'a' is given twice, as 'a' and as 'b'"),
+        ([], {"concurrency": 2}, "--upstream-concurrency 2 needs --upstream URL"),
+        ([], {"patience": 0.5}, "--upstream-patience 0.5 needs --upstream URL"),
     ],
 )
 def test_options_that_belong_nowhere_are_explained(
@@ -230,6 +234,7 @@ def test_options_that_belong_nowhere_are_explained(
         ({"models": "gpt"}, "models must be"),
         ({"models": [5]}, "models must be"),
         ({"models": {"a": None}}, "models must be"),
+        ({"models": {"a": {}}}, "models: put the id"),
         ({"concurrency": 0}, "concurrency must be"),
         ({"concurrency": True}, "concurrency must be"),
         ({"patience": -1}, "patience must be"),
@@ -260,6 +265,9 @@ def test_a_file_has_upstreams(tmp_path: Path) -> None:
     )
 
 
+DOTTED = f'[[upstream]]\nurl = "{URL}"\n[upstream.models]\n'
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -273,6 +281,10 @@ def test_a_file_has_upstreams(tmp_path: Path) -> None:
         ('[[upstream]]\nurls = "x"', "has no 'urls'"),
         ('[[upstream]]\nurl = "x"\nmodels = ["a"]', "Upstream.url must be"),
         ('[[upstream]]\nurl = "http://x"\nmodels = ["a"]\n' * 2, "given twice"),
+        (DOTTED + 'gpt-5.5 = "x"', 'quotes, as in "gpt-5.5" = "NAME"'),
+        (DOTTED + 'qwen.2.5-vl = "x"', 'quotes, as in "qwen.2.5-vl" = "NAME"'),
+        (DOTTED + 'gpt-5 = "x"\ngpt-5.5 = "y"', "a dot or a colon must be in quotes"),
+        (DOTTED + 'qwen3:8b = "x"', "a dot or a colon must be in quotes"),
     ],
 )
 def test_a_wrong_file_is_explained(tmp_path: Path, text: str, words: str) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 from foxapi_async._catalog import MODELS, CatalogModel
 from foxapi_async._wire.results import ModelInfo
 from foxapi_async.errors import ConfigError
-from foxapi_async.gateway.models.local import LOCAL_URL, LocalModel
+from foxapi_async.gateway.models.local import LOCAL_URL, LocalModel, local_model_id
 from foxapi_async.gateway.models.model import Model
 from foxapi_async.gateway.models.model_rules import parse_model
 from foxapi_async.gateway.models.simulated_model import SimulatedModel
@@ -22,6 +22,8 @@ class ModelRegistry:
     def __init__(self) -> None:
         self._rules: dict[str, CatalogModel] = {}
         self._models: dict[str, Model] = {}
+        # The settings that name the models.
+        self._sources: dict[str, str] = {}
 
     @property
     def rules(self) -> Mapping[str, CatalogModel]:
@@ -34,8 +36,24 @@ class ModelRegistry:
         rules = self._rules.values()
         return tuple(ModelInfo(id=item.id, capabilities=item.capabilities) for item in rules)
 
-    def add(self, rules: CatalogModel, model: Model) -> None:
-        """Let ``model`` answer the requests for ``rules.id``, in place of an earlier model."""
+    def add(self, rules: CatalogModel, model: Model, source: str | None = None) -> None:
+        """Let ``model`` answer the requests for ``rules.id``.
+
+        Args:
+            rules: The rules of the model.
+            model: The model.
+            source: The setting that names the model. It takes the place of one without a source.
+
+        Raises:
+            ConfigError: Another setting names the same id.
+        """
+        if source is not None:
+            if rules.id in self._sources:
+                raise ConfigError(
+                    f"the model {rules.id!r} is given twice, by {self._sources[rules.id]} and by "
+                    f"{source}; give it once"
+                )
+            self._sources[rules.id] = source
         self._rules[rules.id] = rules
         self._models[rules.id] = model
 
@@ -76,8 +94,10 @@ def make_models(settings: GatewaySettings, stats: GatewayStats | None = None) ->
     registry = ModelRegistry()
     if not settings.only_upstream:
         simulated = SimulatedModel(settings)
-        for rules in (*MODELS.values(), *map(parse_model, settings.models)):
+        for rules in MODELS.values():
             registry.add(rules, simulated)
+        for text in settings.models:
+            _add_simulated(registry, simulated, text)
     counters = stats or GatewayStats()
     _add_upstreams(registry, settings, counters)
     if settings.local:
@@ -87,17 +107,23 @@ def make_models(settings: GatewaySettings, stats: GatewayStats | None = None) ->
     return registry
 
 
+def _add_simulated(registry: ModelRegistry, model: SimulatedModel, text: str) -> None:
+    rules = parse_model(text)
+    if rules.id in MODELS:
+        raise ConfigError(
+            f"GatewaySettings.models: {text[:80]!r} names {rules.id!r}, a model of the service, "
+            "which is there already with its own inputs"
+        )
+    registry.add(rules, model, f"GatewaySettings.models {text[:80]!r}")
+
+
 def _add_upstreams(registry: ModelRegistry, settings: GatewaySettings, stats: GatewayStats) -> None:
-    added: set[str] = set()
     for upstream in settings.upstreams:
         counters = UpstreamStats(upstream.url)
         stats.upstreams.append(counters)
         model = UpstreamModel(upstream, clock=settings.clock, stats=counters)
         for rules in model.rules:
-            if rules.id in added:
-                raise ConfigError(f"Upstream.models: {rules.id!r} is given twice")
-            added.add(rules.id)
-            registry.add(rules, model)
+            registry.add(rules, model, f"the upstream {upstream.url}")
 
 
 def _add_local(
@@ -110,4 +136,4 @@ def _add_local(
     model = LocalModel(source, names=settings.local_names, clock=settings.clock, stats=counters)
     stats.upstreams.append(counters)
     for rules in model.rules:
-        registry.add(rules, model)
+        registry.add(rules, model, f"the local model {local_model_id(source)!r}")
