@@ -1,7 +1,6 @@
 """The settings of an upstream: a server of models that the gateway asks."""
 
 import re
-import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 
 from foxapi_async.config import is_finite, is_number, is_whole_number
 from foxapi_async.errors import ConfigError
+from foxapi_async.gateway.settings_files import parse_toml, read_settings_file
 
 _MAX_URL: Final = 2000
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -125,19 +125,20 @@ def load_upstreams(path: str | Path) -> tuple[Upstream, ...]:
     Raises:
         ConfigError: The file cannot be read, or an upstream in it is invalid.
     """
+    text = read_settings_file("upstreams", path)
     try:
-        document = tomllib.loads(Path(path).read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"upstreams file {path}: {error.strerror or 'cannot be read'}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"upstreams file {path}: it is not TOML: {error}; the id of a model with a dot or a "
-            "colon must be in quotes"
-        ) from None
-    try:
-        return _read_document(document)
+        return _read_document(_parse_document(text))
     except ConfigError as error:
         raise ConfigError(f"upstreams file {path}: {error}") from None
+
+
+def _parse_document(text: str) -> Mapping[str, object]:
+    try:
+        return parse_toml(text)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error}; the id of a model with a dot or a colon must be in quotes"
+        ) from None
 
 
 def split_model(text: str) -> tuple[str, str]:

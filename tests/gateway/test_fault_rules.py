@@ -236,7 +236,7 @@ def test_rules_are_read_from_a_file(tmp_path: Path) -> None:
     ("content", "complaint"),
     [
         (b"faults = [", "it is not TOML"),
-        (b"\xff", "it is not TOML"),
+        (b"\xff", "it is not UTF-8"),
         (b"rules = []", "it names no `faults`"),
         (b"faults = ['submit:503']\nseeds = 1", "there is no 'seeds'"),
         (b"faults = ['submit:503']\nseed = 'x'", "seed must be a whole number"),

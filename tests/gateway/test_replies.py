@@ -219,6 +219,42 @@ def test_replies_are_read_from_a_file(tmp_path: Path, name: str, text: str) -> N
     assert load_replies(path) == (Reply(text="one"), Reply(text="two", times=2))
 
 
+def test_lines_of_replies_end_where_json_says(tmp_path: Path) -> None:
+    """A line ends at LF or CRLF alone; other separators are a part of the text."""
+    text = "a\u2028b\u2029c\u0085d\x7fe"
+    lines = [json.dumps(text, ensure_ascii=False), "", ' {"text": "two"} \t', ""]
+    path = tmp_path / "a.jsonl"
+    for mark, end in (("", "\n"), ("\ufeff", "\r\n")):
+        path.write_bytes((mark + end.join(lines)).encode())
+        assert load_replies(path) == (Reply(text=text), Reply(text="two"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.jsonl", b'"one"\r\n\r\n{"text" 5}', r"line 3: it is not JSON: .*\(column 9\)"),
+        ("a.jsonl", b'"one"\n{"txt": "a"}', "line 2: Reply: .*unknown field `txt`"),
+        ("a.jsonl", b'"one"\n5\n', "line 2: a reply is a text, or an object"),
+        ("a.jsonl", b'"one"\n\xe2\x80\xa8\n', "line 2: it is not JSON"),
+        ("a.jsonl", b"1" * 5000, "line 1: it is not JSON: Exceeds the limit"),
+        ("a.jsonl", b"[" * 200_000, "line 1: it is not JSON: "),
+        ("a.json", b'["one",\n 5 5]', r"it is not JSON: .*\(line 2, column 4\)"),
+        ("a.json", b'["one", {"times": 0}]', "reply 2: Reply.times"),
+        ("a.toml", b'[[replies]]\ntext = "a"\n[[replies]]\ndelay = -1', "reply 2: Reply.delay"),
+        ("a.toml", b"replies = " + b"1" * 5000, "it is not TOML: Exceeds the limit"),
+        ("a.json", '["\u00fc"]'.encode("utf-16"), "it is not UTF-8.*save it as UTF-8"),
+    ],
+)
+def test_the_error_of_a_file_says_where(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    """The error has the number of the line, or of the reply where lines are not known."""
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=f"replies file .*{name}: {message}"):
+        load_replies(path)
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [

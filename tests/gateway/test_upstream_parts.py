@@ -252,10 +252,10 @@ def test_a_wrong_setting_names_itself(members: dict[str, Any], words: str) -> No
 
 
 def test_a_file_has_upstreams(tmp_path: Path) -> None:
-    """A TOML file has the same settings."""
+    """A TOML file has the same settings; a byte order mark is none of them."""
     file = tmp_path / "upstreams.toml"
     file.write_text(
-        f'[[upstream]]\nurl = "{URL}"\nconcurrency = 2\n[upstream.models]\n"a:text" = "b"\n'
+        f'\ufeff[[upstream]]\nurl = "{URL}"\nconcurrency = 2\n[upstream.models]\n"a:text" = "b"\n'
         f'[[upstream]]\nurl = "{OTHER}"\nkey_env = "KEY"\nmodels = ["c"]\n',
         "utf-8",
     )

@@ -4,7 +4,6 @@ Both have the same form: an object with ``faults`` (a list of rules) and an opti
 list of rules or a single rule is accepted too. A rule is an object or a text in the short form.
 """
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
@@ -12,6 +11,7 @@ from typing import cast
 from foxapi_async.config import is_whole_number
 from foxapi_async.errors import ConfigError
 from foxapi_async.gateway.faults.rule import FaultRule
+from foxapi_async.gateway.settings_files import parse_toml, read_settings_file
 
 _MEMBERS = {"faults", "seed"}
 _MAX_RULES = 1000
@@ -57,14 +57,9 @@ def load_faults(path: str | Path) -> tuple[tuple[FaultRule, ...], int | None]:
     Raises:
         ConfigError: The file cannot be read, or a rule in it is invalid.
     """
+    text = read_settings_file("faults", path)
     try:
-        value = tomllib.loads(Path(path).read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"faults file {path}: {error.strerror or 'cannot be read'}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"faults file {path}: it is not TOML: {error}") from None
-    try:
-        return read_faults(_with_faults(value))
+        return read_faults(_with_faults(parse_toml(text)))
     except ConfigError as error:
         raise ConfigError(f"faults file {path}: {error}") from None
 

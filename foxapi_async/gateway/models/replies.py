@@ -1,11 +1,8 @@
 """Scripted answers: the next reply, or the next one for a prompt."""
 
 import json
-import tomllib
-from collections.abc import Iterable, Mapping, Sequence
-from json import JSONDecodeError
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from tomllib import TOMLDecodeError
 from typing import Any, Final, cast
 
 import msgspec
@@ -16,9 +13,11 @@ from foxapi_async._wire.request import GenerationRequest
 from foxapi_async.config import is_finite
 from foxapi_async.errors import ConfigError
 from foxapi_async.gateway.models.prompt import read_prompt
+from foxapi_async.gateway.settings_files import parse_toml, read_settings_file
 
 _MAX_REPLIES: Final = 100_000
 _MAX_EXCERPT: Final = 120
+_JSON_SPACE: Final = " \t\r"
 
 
 class ReplyCall(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -182,25 +181,47 @@ def load_replies(path: str | Path) -> tuple[Reply, ...]:
     Raises:
         ConfigError: The file cannot be read, or a reply in it is wrong.
     """
+    text = read_settings_file("replies", path)
     try:
-        items = _decode(Path(path).suffix.lower(), Path(path).read_text("utf-8-sig"))
-        return tuple(map(Reply.of, items))
-    except OSError as error:
-        raise ConfigError(f"replies file {path}: {error.strerror or 'cannot be read'}") from None
-    except (ConfigError, TOMLDecodeError, UnicodeDecodeError, JSONDecodeError) as error:
+        return tuple(_read_replies(Path(path).suffix.lower(), text))
+    except ConfigError as error:
         raise ConfigError(f"replies file {path}: {error}") from None
 
 
-def _decode(suffix: str, text: str) -> Sequence[object]:
+def _read_replies(suffix: str, text: str) -> Iterator[Reply]:
+    """Yield the replies of a file; a ``ConfigError`` names the line, or the number of the reply."""
+    has_lines = suffix in {".jsonl", ".ndjson"}
+    unit = "line" if has_lines else "reply"
+    for number, item in enumerate(text.split("\n") if has_lines else _items(suffix, text), 1):
+        try:
+            if not has_lines:
+                yield Reply.of(item)
+            # Other line ends, such as U+2028, may stand inside a JSON text.
+            elif line := str(item).strip(_JSON_SPACE):
+                yield Reply.of(_parse_json(line))
+        except ConfigError as error:
+            raise ConfigError(f"{unit} {number}: {error}") from None
+
+
+def _parse_json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        line = f"line {error.lineno}, " if "\n" in text else ""
+        raise ConfigError(f"it is not JSON: {error.msg} ({line}column {error.colno})") from None
+    # Too many digits of a number, or too many levels.
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"it is not JSON: {error}") from None
+
+
+def _items(suffix: str, text: str) -> Sequence[object]:
+    """Return the list of a TOML or JSON file."""
+    value = _parse_json(text) if suffix != ".toml" else None
     if suffix == ".toml":
-        document = tomllib.loads(text)
+        document = parse_toml(text)
         if unknown := sorted(document.keys() - {"replies"}):
             raise ConfigError(f"there is no {unknown[0]!r}; write [[replies]]")
-        value: object = document.get("replies")
-    elif suffix in {".jsonl", ".ndjson"}:
-        value = [json.loads(line) for line in text.splitlines() if line.strip()]
-    else:
-        value = json.loads(text)
+        value = document.get("replies")
     if not isinstance(value, list):
         raise ConfigError("it has no list of replies")
     return cast("list[object]", value)
