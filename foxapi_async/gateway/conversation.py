@@ -1,6 +1,6 @@
 """Requests with ``prompt`` as the conversations that models read (contract §3.1, §3.4)."""
 
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -12,14 +12,13 @@ from foxapi_async._wire.request import (
     LLMRequest,
     Message,
     PromptRequest,
+    request_decoder,
 )
 
 LLM_PREFIX: Final = "task-llm-"
 """How the ids of most tasks begin."""
 _ROUTER_PREFIX: Final = "task-llmrouter-"
 _TRANSCRIBE: Final = "Transcribe this audio."
-
-T = TypeVar("T")
 
 
 def id_prefix(request: LLMRequest) -> str:
@@ -37,22 +36,27 @@ def as_conversation(request: LLMRequest) -> GenerationRequest:
     """Return the request with messages in place of ``prompt``.
 
     ``system_prompt`` becomes a system message, ``prompt`` and the media one user message. Members
-    that the forms with ``prompt`` do not have are dropped.
+    that the forms with ``prompt`` do not name are those of a conversation, known or unknown.
+
+    Raises:
+        ValidationError: Such a member has a wrong type.
     """
     if isinstance(request, GenerationRequest):
         return request
     messages = [Message(role="user", content=_content(request))]
     if request.system_prompt:
         messages.insert(0, Message(role="system", content=request.system_prompt))
-    return GenerationRequest(
-        model=request.model,
-        messages=tuple(messages),
-        stream=request.stream,
-        max_tokens=_given(request.max_tokens),
-        temperature=_given(request.temperature),
+    members = {
+        "model": request.model,
+        "messages": messages,
+        "stream": request.stream,
+        "max_tokens": request.max_tokens,
+        "temperature": request.temperature,
         # It is false by default, and servers with OpenAI's API may not know the member.
-        reasoning=request.reasoning or UNSET,
-    )
+        "reasoning": request.reasoning or UNSET,
+    }
+    given = {name: value for name, value in members.items() if value not in (None, UNSET)}
+    return request_decoder.convert({**request.extra, **given})
 
 
 def _content(request: PromptRequest) -> str | tuple[ContentBlock, ...]:
@@ -69,7 +73,3 @@ def _urls(value: str | tuple[str, ...] | UnsetType) -> tuple[str, ...]:
     if value is UNSET:
         return ()
     return (value,) if isinstance(value, str) else value
-
-
-def _given(value: T | None | UnsetType) -> T | UnsetType:
-    return UNSET if value is None else value

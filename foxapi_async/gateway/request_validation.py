@@ -18,6 +18,7 @@ from foxapi_async._wire.request import (
     request_decoder,
 )
 from foxapi_async.gateway.api_errors import APIError
+from foxapi_async.gateway.conversation import as_conversation
 
 MAX_DEPTH: Final = 128
 """Arrays and objects inside each other. The JSON encoder uses C stack for each level."""
@@ -115,6 +116,22 @@ def validate(request: LLMRequest, models: Mapping[str, CatalogModel]) -> list[st
     if isinstance(request, GenerationRequest):
         _check_conversation(request)
     return warnings
+
+
+def to_conversation(request: LLMRequest) -> GenerationRequest:
+    """Return a valid request in the form that models read.
+
+    Raises:
+        APIError: 422, when a member that the form with ``prompt`` does not name breaks a rule of
+            conversations.
+    """
+    try:
+        conversation = as_conversation(request)
+    except ValidationError as error:
+        raise _wrong_member(parse_error(error)) from None
+    if conversation is not request:
+        _check_conversation(conversation)
+    return conversation
 
 
 def _check_conversation(request: GenerationRequest) -> None:

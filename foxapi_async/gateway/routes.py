@@ -14,7 +14,7 @@ from foxapi_async._wire.results import ModelList
 from foxapi_async.gateway.api_errors import APIError
 from foxapi_async.gateway.auth import APIKeys
 from foxapi_async.gateway.billing import Billing
-from foxapi_async.gateway.conversation import as_conversation, id_prefix
+from foxapi_async.gateway.conversation import id_prefix
 from foxapi_async.gateway.engine import Engine
 from foxapi_async.gateway.models import (
     Model,
@@ -24,7 +24,12 @@ from foxapi_async.gateway.models import (
     ScriptedModel,
 )
 from foxapi_async.gateway.request_log import RequestLog
-from foxapi_async.gateway.request_validation import decode, parse_json, validate
+from foxapi_async.gateway.request_validation import (
+    decode,
+    parse_json,
+    to_conversation,
+    validate,
+)
 from foxapi_async.gateway.response_structs import ModelCard, ModelCards
 from foxapi_async.gateway.settings import GatewaySettings
 from foxapi_async.gateway.sse_response import EventStreams, read_offset
@@ -118,7 +123,7 @@ class Routes:
         warnings = validate(asked, self._rules)
         if warnings:
             self._log_warnings(request, warnings)
-        generation = as_conversation(asked)
+        generation = to_conversation(asked)
         if CHANGE_GENERATION in request:
             generation = request[CHANGE_GENERATION](generation)
         cost = self._billing.reserve(generation).credits_reserved

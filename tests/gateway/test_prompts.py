@@ -48,8 +48,18 @@ ASK = {"type": "text", "text": "what is it?"}
         ),
         ({"prompt": "hi", "reasoning": False}, {"messages": [message("user", "hi")]}),
         (
-            {"prompt": "hi", "reasoning": True, "top_p": 0.5, "image_url": "x"},
-            {"messages": [message("user", "hi")], "reasoning": True},
+            {"prompt": "hi", "reasoning": True, "top_p": 0.5, "image_url": "x", "stop": ["a"]},
+            {
+                "messages": [message("user", "hi")],
+                "reasoning": True,
+                "top_p": 0.5,
+                "image_url": "x",
+                "stop": ["a"],
+            },
+        ),
+        (
+            {"prompt": "hi", "extra": {"a": 1}, "vendor": None, "seed": None},
+            {"messages": [message("user", "hi")], "extra": {"a": 1}, "vendor": None, "seed": None},
         ),
         (
             {
@@ -92,7 +102,7 @@ ASK = {"type": "text", "text": "what is it?"}
 async def test_models_read_a_conversation(
     serve: "Serve", members: dict[str, Any], expected: dict[str, Any]
 ) -> None:
-    """A model is asked with messages, and with no member that the form does not have."""
+    """A model is asked with messages; other members are passed on as those of a conversation."""
     async with scripted_upstream(sends(*ANSWER)) as upstream:
         upstreams = [Upstream(url=upstream.url, models={GEMINI: "local"})]
         service = await serve(upstreams=upstreams)
@@ -122,6 +132,10 @@ async def test_models_read_a_conversation(
         (TEXT | {"model": ""}, "invalid_param", "model"),
         (TEXT | {"sync": True}, "invalid_param", "sync"),
         (TEXT | {"stream": "yes"}, "invalid_param", "stream"),
+        (TEXT | {"top_p": "high"}, "invalid_param", "top_p"),
+        (TEXT | {"stop": [5]}, "invalid_param", "stop[0]"),
+        (TEXT | {"n": 1000}, "invalid_param", "n"),
+        (TEXT | {"stop": ["x"] * 65}, "invalid_param", "stop"),
         ({"prompt": "hi"}, "invalid_param", "model"),
         ({"model": "gpt-5.5"}, "invalid_param", "messages"),
         ({"model": "gpt-5.5", "system_prompt": "hi"}, "invalid_param", "messages"),
