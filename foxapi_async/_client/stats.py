@@ -76,6 +76,7 @@ class TaskAmounts(NamedTuple):
 
 
 NOTHING_USED: Final = TaskAmounts()
+_DIGITS: Final = 9
 
 
 class UsageMeter:
@@ -103,7 +104,12 @@ class UsageMeter:
 
     def by_model(self) -> Mapping[str, ModelUsage]:
         """Return the sums."""
-        return {model: ModelUsage(**sums._asdict()) for model, sums in self._models.items()}
+        return {model: _rounded(sums) for model, sums in self._models.items()}
+
+
+def _rounded(sums: TaskAmounts) -> ModelUsage:
+    # Sums of fractions such as 0.1 are not exact.
+    return ModelUsage(**sums._replace(credits=round(sums.credits, _DIGITS))._asdict())
 
 
 class PollMetrics:

@@ -12,7 +12,13 @@ from foxapi_async._wire.request import GenerationRequest
 from foxapi_async.errors import ConfigError
 from foxapi_async.gateway.api_errors import APIError
 from foxapi_async.gateway.models.prompt import count_prompt_tokens
-from foxapi_async.gateway.prices import Price, TokenPrice, token_cost
+from foxapi_async.gateway.prices import (
+    Price,
+    TokenPrice,
+    round_credits,
+    show_credits,
+    token_cost,
+)
 from foxapi_async.gateway.response_structs import TaskUsage
 from foxapi_async.gateway.settings import GatewaySettings
 from foxapi_async.gateway.store import Store
@@ -54,7 +60,7 @@ class Billing:
             limit = request.max_completion_tokens or request.max_tokens or _EXPECTED_TOKENS
             tokens = limit * (request.n or 1)
             price = token_cost(price, count_prompt_tokens(request), tokens)
-        return TaskUsage(credits_reserved=float(price))
+        return TaskUsage(credits_reserved=round_credits(price))
 
     def settle(
         self, model: str, reserved: TaskUsage | UnsetType, usage: Usage | None
@@ -102,8 +108,8 @@ class Billing:
         if amount > left + _ROUNDING:
             raise APIError(
                 402,
-                f"the balance of this key is too low: {max(0.0, left):g} credits are left, and "
-                f"this generation costs {amount:g}",
+                f"the balance of this key is too low: {show_credits(max(0.0, left))} credits are "
+                f"left, and this generation costs {show_credits(amount)}",
             )
         self._spent[owner] += amount
         try:

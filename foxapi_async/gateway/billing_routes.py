@@ -12,7 +12,7 @@ from msgspec import Struct
 from foxapi_async.gateway.auth import APIKeys
 from foxapi_async.gateway.billing import Billing
 from foxapi_async.gateway.models import ModelRegistry
-from foxapi_async.gateway.prices import TokenPrice
+from foxapi_async.gateway.prices import TokenPrice, round_credits
 from foxapi_async.gateway.store import Store
 
 # The limit of a key with unlimited credits.
@@ -92,7 +92,7 @@ class BillingRoutes:
     async def usage(self, request: web.Request) -> web.Response:
         """Return the credits that the key has spent, in hundredths."""
         balance = await self._balance(request)
-        return _json(_Usage(total_usage=100 * balance.used))
+        return _json(_Usage(total_usage=round_credits(100 * balance.used)))
 
     async def token_usage(self, request: web.Request) -> web.Response:
         """Return both as counts of quota units, 500,000 a credit."""
@@ -116,19 +116,22 @@ class BillingRoutes:
     def _pricing(self, model: str) -> _Pricing:
         price = self._billing.price(model)
         if not isinstance(price, TokenPrice):
-            return _Pricing(model_name=model, quota_type=_BY_CALLS, model_price=price)
+            return _Pricing(
+                model_name=model, quota_type=_BY_CALLS, model_price=round_credits(price)
+            )
         return _Pricing(
             model_name=model,
             quota_type=_BY_TOKENS,
-            model_ratio=price.prompt / _UNIT_PRICE,
-            completion_ratio=price.completion / price.prompt,
+            model_ratio=round_credits(price.prompt / _UNIT_PRICE),
+            completion_ratio=round_credits(price.completion / price.prompt),
         )
 
     async def _balance(self, request: web.Request) -> _Balance:
         owner = self._keys.authenticate(request.headers.get(hdrs.AUTHORIZATION))
         budget = self._billing.budget(owner)
         used = await self._store.spent(owner)
-        return _Balance(_UNLIMITED if budget is None else budget, used, budget is None)
+        granted = _UNLIMITED if budget is None else round_credits(budget)
+        return _Balance(granted, used, budget is None)
 
 
 def _quota(amount: float) -> int:

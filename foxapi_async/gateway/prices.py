@@ -9,6 +9,7 @@ from foxapi_async.config import is_finite, is_number
 from foxapi_async.errors import ConfigError
 
 _THOUSAND: Final = 1000.0
+_DIGITS: Final = 9
 _MAX_TOKENS: Final = 10**12
 
 
@@ -37,9 +38,23 @@ Price: TypeAlias = float | TokenPrice
 """The credits of one generation, or its price by tokens."""
 
 
+def round_credits(amount: float) -> float:
+    """Return an amount of credits to a billionth, for all that is shown.
+
+    Sums and products of prices such as 0.1 are not exact; a quota unit is two millionths.
+    """
+    return round(float(amount), _DIGITS)
+
+
+def show_credits(amount: float) -> str:
+    """Return an amount of credits for a message, without an exponent."""
+    return f"{round_credits(amount):.{_DIGITS}f}".rstrip("0").rstrip(".")
+
+
 def token_cost(price: TokenPrice, prompt: int, completion: int) -> float:
     """Return the credits of a generation with so many tokens."""
-    return (_bounded(prompt) * price.prompt + _bounded(completion) * price.completion) / _THOUSAND
+    cost = _bounded(prompt) * price.prompt + _bounded(completion) * price.completion
+    return round_credits(cost / _THOUSAND)
 
 
 def _bounded(tokens: int) -> int:

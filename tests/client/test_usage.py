@@ -157,3 +157,11 @@ async def test_no_name_of_a_model_shows_the_key(fast_polling: Any) -> None:
         (usage,) = fox.stats().usage.values()
         assert usage.completion_tokens == 3
         assert KEY not in repr(fox.stats())
+
+
+def test_sums_of_fractions_of_a_credit_have_no_noise() -> None:
+    """Three tasks of 0.1 credits are 0.3 credits, although 0.1 is no exact number."""
+    meter = UsageMeter()
+    for _ in range(3):
+        meter.add("gpt-5.5", NOTHING_USED, TaskAmounts(tasks=1, credits=0.1))
+    assert meter.by_model()["gpt-5.5"].credits == 0.3

@@ -8,6 +8,7 @@ import pytest
 
 from foxapi_async.errors import ConfigError
 from foxapi_async.gateway import TokenPrice, make_app
+from foxapi_async.gateway.prices import show_credits
 
 if TYPE_CHECKING:
     from tests.gateway.conftest import Serve, Service
@@ -23,6 +24,38 @@ async def balance(service: "Service", key: str) -> tuple[float, float]:
     limit = await service.call("GET", "/dashboard/billing/subscription", key=key)
     used = await service.call("GET", "/dashboard/billing/usage", key=key)
     return limit.json["hard_limit_usd"], round(used.json["total_usage"] / 100, 9)
+
+
+async def test_sums_of_fractions_are_shown_without_noise(
+    serve: "Serve", store_settings: dict[str, Any]
+) -> None:
+    """Amounts are shown to a billionth in every place, and in messages without an exponent."""
+    prices = {"gpt-5.4": TokenPrice(prompt=0.1, completion=0.7), "kimi-k2.6": 0.0000001}
+    service = await serve(
+        api_keys={"sk-poor": 0.3 + 0.6 + 3000000}, price=0.1, prices=prices, **store_settings
+    )
+    for _ in range(3):
+        assert (await service.post("sk-poor", **HELLO)).status == 200
+    used = await service.call("GET", "/dashboard/billing/usage", key="sk-poor")
+    assert used.body == b'{"total_usage":30.0}'
+    task = (await service.post("sk-poor", **HELLO | {"model": "gpt-5.4", "max_tokens": 17})).json
+    assert task["usage"]["credits_reserved"] == 0.0123
+    listed = (await service.call("GET", "/api/pricing", key=None)).json["data"]
+    assert [item["completion_ratio"] for item in listed if item["quota_type"] == 0] == [7.0]
+    assert show_credits(0.1 + 0.2) == "0.3"
+    assert show_credits(1234567.8) == "1234567.8"
+    assert show_credits(1e-7) == "0.0000001"
+    assert show_credits(3_000_000) == "3000000"
+
+
+async def test_a_refusal_says_what_is_left_and_what_it_costs(serve: "Serve") -> None:
+    """Both amounts of a 402 have no noise of sums and no exponent."""
+    service = await serve(api_keys={"sk-poor": 1.0}, price=0.3, prices={"gpt-5.4": 1234567.5})
+    for _ in range(3):
+        assert (await service.post("sk-poor", **HELLO)).status == 200
+    for members, cost in ((HELLO, "0.3"), (HELLO | {"model": "gpt-5.4"}, "1234567.5")):
+        message = (await service.post("sk-poor", **members)).json["error"]["message"]
+        assert message.endswith(f"0.1 credits are left, and this generation costs {cost}")
 
 
 @pytest.fixture(params=["memory", "file"])
