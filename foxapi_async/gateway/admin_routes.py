@@ -11,6 +11,7 @@ from foxapi_async.errors import ConfigError
 from foxapi_async.gateway.api_errors import APIError
 from foxapi_async.gateway.faults.loading import read_faults
 from foxapi_async.gateway.faults.plan import Faults
+from foxapi_async.gateway.json_response import json_response
 from foxapi_async.gateway.origin_check import OriginCheck
 from foxapi_async.gateway.request_validation import parse_json
 from foxapi_async.gateway.stats import GatewayStats
@@ -51,12 +52,12 @@ class AdminRoutes:
     async def read_stats(self, request: web.Request) -> web.Response:
         """Return the counters."""
         self._origin_check.check_admin(request)
-        return _json(self._stats.as_dict())
+        return json_response(self._stats.as_dict())
 
     async def list_faults(self, request: web.Request) -> web.Response:
         """Return the fault rules, and how often each has acted."""
         self._origin_check.check_admin(request)
-        return _json(self._faults.as_dict())
+        return json_response(self._faults.as_dict())
 
     async def add_faults(self, request: web.Request) -> web.Response:
         """Add the fault rules of the body: all of them, or none if one is invalid."""
@@ -68,18 +69,18 @@ class AdminRoutes:
         if seed is not None:
             self._faults.seed = seed
         self._faults.add(*rules)
-        return _json(self._faults.as_dict())
+        return json_response(self._faults.as_dict())
 
     async def clear_faults(self, request: web.Request) -> web.Response:
         """Remove all fault rules."""
         self._origin_check.check_admin(request)
         self._faults.clear()
-        return _json(self._faults.as_dict())
+        return json_response(self._faults.as_dict())
 
     async def read_clock(self, request: web.Request) -> web.Response:
         """Return the time of the gateway's clock."""
         self._origin_check.check_admin(request)
-        return _json(self._read_clock())
+        return json_response(self._read_clock())
 
     async def advance_clock(self, request: web.Request) -> web.Response:
         """Advance a manual clock by the seconds of the body and run all due timers."""
@@ -93,7 +94,7 @@ class AdminRoutes:
         if not 0 <= seconds <= _MAX_ADVANCE:
             raise APIError.invalid("advance", 'send {"advance": SECONDS}, 0 or more')
         await self._clock.advance(seconds)
-        return _json(self._read_clock())
+        return json_response(self._read_clock())
 
     def _read_clock(self) -> dict[str, Any]:
         is_manual = isinstance(self._clock, ManualClock)
@@ -107,7 +108,3 @@ async def _read_body(request: web.Request) -> object:
     if len(body) > _MAX_BODY:
         raise APIError(413, f"the body may have at most {_MAX_BODY} bytes")
     return parse_json(body)
-
-
-def _json(value: object) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value), content_type="application/json")

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from foxapi_async._wire.error_body import ErrorBody, encode_error
 from foxapi_async._wire.violation import Violation
+from foxapi_async.gateway.json_response import json_response
 
 _MAX_PATH: Final = 200
 _MAX_MESSAGE: Final = 2000
@@ -70,7 +71,7 @@ def printable(text: str, max_length: int) -> str:
 
 def error_response(status: int, body: ErrorBody) -> web.Response:
     """Build the response that carries an error."""
-    return web.Response(status=status, body=encode_error(body), content_type="application/json")
+    return json_response(encode_error(body), status=status)
 
 
 def from_http_exception(error: web.HTTPException, request: web.BaseRequest) -> web.Response:

@@ -7,13 +7,15 @@ from typing import Final, NamedTuple
 
 import msgspec
 from aiohttp import hdrs, web
-from msgspec import Struct
+from msgspec import MsgspecError, Struct
 
 from foxapi_async.gateway.auth import APIKeys
 from foxapi_async.gateway.billing import Billing
+from foxapi_async.gateway.json_response import json_response
 from foxapi_async.gateway.models import ModelRegistry
 from foxapi_async.gateway.prices import TokenPrice, round_credits
-from foxapi_async.gateway.store import Store
+from foxapi_async.gateway.response_structs import UnifiedTask
+from foxapi_async.gateway.store import NumberedTask, Store
 
 # The limit of a key with unlimited credits.
 _UNLIMITED: Final = 100_000_000.0
@@ -23,6 +25,9 @@ _UNIT_PRICE: Final = 0.002
 _GROUP: Final = "default"
 _BY_TOKENS: Final = 0
 _BY_CALLS: Final = 1
+_MAX_LOG: Final = 100
+
+_decode_task: Final = msgspec.json.Decoder(UnifiedTask).decode
 
 
 class _Subscription(Struct, kw_only=True):
@@ -44,6 +49,14 @@ class _TokenUsage(Struct, kw_only=True):
     total_available: int
     unlimited_quota: bool
     expires_at: int = 0
+
+
+class _LogRow(Struct, kw_only=True):
+    id: int
+    created_at: int
+    model_name: str
+    quota: int
+    group: str = _GROUP
 
 
 class _Pricing(Struct, kw_only=True):
@@ -81,18 +94,25 @@ class BillingRoutes:
             web.get("/dashboard/billing/subscription", self.subscription, allow_head=False),
             web.get("/dashboard/billing/usage", self.usage, allow_head=False),
             web.get("/api/usage/token/", self.token_usage, allow_head=False),
+            web.get("/api/log/token", self.token_log, allow_head=False),
             web.get("/api/pricing", self.pricing, allow_head=False),
         ]
 
     async def subscription(self, request: web.Request) -> web.Response:
         """Return the credits that the key had at first."""
         balance = await self._balance(request)
-        return _json(_Subscription(hard_limit_usd=balance.granted, soft_limit_usd=balance.granted))
+        return json_response(
+            msgspec.json.encode(
+                _Subscription(hard_limit_usd=balance.granted, soft_limit_usd=balance.granted)
+            )
+        )
 
     async def usage(self, request: web.Request) -> web.Response:
         """Return the credits that the key has spent, in hundredths."""
         balance = await self._balance(request)
-        return _json(_Usage(total_usage=round_credits(100 * balance.used)))
+        return json_response(
+            msgspec.json.encode(_Usage(total_usage=round_credits(100 * balance.used)))
+        )
 
     async def token_usage(self, request: web.Request) -> web.Response:
         """Return both as counts of quota units, 500,000 a credit."""
@@ -105,13 +125,19 @@ class BillingRoutes:
             total_available=max(granted - used, 0),
             unlimited_quota=balance.is_unlimited,
         )
-        return _json({"data": usage})
+        return json_response({"data": usage})
+
+    async def token_log(self, request: web.Request) -> web.Response:
+        """Return what the newest hundred tasks of the key cost, the newest first."""
+        owner = self._authenticate(request)
+        tasks = await self._store.newest(owner, _MAX_LOG)
+        return json_response({"data": [row for task in tasks if (row := _log_row(task))]})
 
     async def pricing(self, request: web.Request) -> web.Response:
         """Return the prices of all models. No key is needed."""
         del request
         data = [self._pricing(model) for model in self._models.rules]
-        return _json({"data": data, "group_ratio": {_GROUP: 1}})
+        return json_response({"data": data, "group_ratio": {_GROUP: 1}})
 
     def _pricing(self, model: str) -> _Pricing:
         price = self._billing.price(model)
@@ -126,8 +152,11 @@ class BillingRoutes:
             completion_ratio=round_credits(price.completion / price.prompt),
         )
 
+    def _authenticate(self, request: web.Request) -> str:
+        return self._keys.authenticate(request.headers.get(hdrs.AUTHORIZATION))
+
     async def _balance(self, request: web.Request) -> _Balance:
-        owner = self._keys.authenticate(request.headers.get(hdrs.AUTHORIZATION))
+        owner = self._authenticate(request)
         budget = self._billing.budget(owner)
         used = await self._store.spent(owner)
         granted = _UNLIMITED if budget is None else round_credits(budget)
@@ -138,5 +167,15 @@ def _quota(amount: float) -> int:
     return round(amount * _QUOTA_OF_A_CREDIT)
 
 
-def _json(value: object) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value), content_type="application/json")
+def _log_row(task: NumberedTask) -> _LogRow | None:
+    """Return the row of a task; ``None`` for one whose snapshot is damaged."""
+    try:
+        snapshot = _decode_task(task.snapshot)
+    except (MsgspecError, UnicodeDecodeError):
+        return None
+    return _LogRow(
+        id=task.number,
+        created_at=snapshot.created,
+        model_name=snapshot.model,
+        quota=_quota(snapshot.credits),
+    )

@@ -16,6 +16,7 @@ from foxapi_async.gateway.auth import APIKeys
 from foxapi_async.gateway.billing import Billing
 from foxapi_async.gateway.conversation import id_prefix
 from foxapi_async.gateway.engine import Engine
+from foxapi_async.gateway.json_response import json_response
 from foxapi_async.gateway.models import (
     Model,
     ModelRegistry,
@@ -131,7 +132,7 @@ class Routes:
             member = "prompt" if isinstance(asked, PromptRequest) else "messages"
             model = self._scripted_model(generation, member)
             task = await self._engine.submit(generation, owner, model, id_prefix=id_prefix(asked))
-        return _json(encode(task))
+        return json_response(encode(task))
 
     async def query(self, request: web.Request) -> web.Response:
         """Return the current snapshot of a task.
@@ -146,7 +147,7 @@ class Routes:
         snapshot = await self._store.snapshot(task_id, owner)
         if snapshot is None:
             raise APIError(404, f"task {task_id!r} was not found")
-        return _json(snapshot)
+        return json_response(snapshot)
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """Open the event stream of a task."""
@@ -167,17 +168,17 @@ class Routes:
     async def models(self, request: web.Request) -> web.Response:
         """List the models of the gateway."""
         self._authenticate(request)
-        return _json(self._models)
+        return json_response(self._models)
 
     async def openai_models(self, request: web.Request) -> web.Response:
         """List the same models in the shape of OpenAI's API."""
         self._authenticate(request)
-        return _json(self._openai_models)
+        return json_response(self._openai_models)
 
     async def health(self, request: web.Request) -> web.Response:
         """Answer that the server is up. No key is needed."""
         del request
-        return _json(msgspec.json.encode({"status": "ok"}))
+        return json_response({"status": "ok"})
 
     def _scripted_model(self, generation: GenerationRequest, member: str) -> Model | None:
         """Return the model of the next reply of the script, ``None`` without a script.
@@ -197,7 +198,3 @@ class Routes:
         authorization = request.headers.get(hdrs.AUTHORIZATION)
         for warning in warnings:
             _logger.warning("accepted with %s", self._keys.mask(warning, authorization))
-
-
-def _json(body: bytes) -> web.Response:
-    return web.Response(body=body, content_type="application/json")

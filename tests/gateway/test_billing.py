@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from foxapi_async._clock import ManualClock
 from foxapi_async.errors import ConfigError
 from foxapi_async.gateway import TokenPrice, make_app
 from foxapi_async.gateway.prices import show_credits
@@ -196,6 +197,62 @@ async def test_the_pages_of_a_limited_key(serve: "Serve") -> None:
     reply = await service.call("GET", "/api/usage/token/", key="sk-rich")
     assert (reply.json["data"]["total_used"], reply.json["data"]["unlimited_quota"]) == (0, True)
     assert await balance(service, "sk-rich") == (100_000_000, 0)
+
+
+async def test_the_log_of_a_key_has_its_tasks(
+    serve: "Serve", store_settings: dict[str, Any]
+) -> None:
+    """The log has what each task of the key cost, the newest first, and no task of another key."""
+    clock = ManualClock(unix=1_000_000)
+    settings: dict[str, Any] = {
+        "api_keys": {"sk-own": 5, "sk-other": None},
+        "price": 0.25,
+        "prices": {"gpt-5.4": BY_TOKENS},
+        "queue_delay": 0,
+        "token_delay": 0,
+        "task_retention": 60,
+        "clock": clock,
+        **store_settings,
+    }
+    service = await serve(**settings)
+
+    async def log(key: str | None) -> Any:
+        return await service.call("GET", "/api/log/token", key=key)
+
+    assert (await log("sk-own")).json == {"data": []}
+    for key, model in (("sk-own", "gpt-5.4"), ("sk-other", "gpt-5.5"), ("sk-own", "kimi-k2.6")):
+        assert (await service.post(key, **HELLO | {"model": model, "max_tokens": 50})).status == 200
+        await clock.advance(1)
+    while service.gateway.stats.completed < 3:
+        await clock.advance(0)
+    rows = (await log("sk-own")).json["data"]
+    shown = {"group": "default"}
+    assert rows == [
+        {"id": rows[0]["id"], "created_at": 1_000_002, "model_name": "kimi-k2.6", "quota": 125_000}
+        | shown,
+        {"id": rows[1]["id"], "created_at": 1_000_000, "model_name": "gpt-5.4", "quota": 17_000}
+        | shown,
+    ]
+    assert rows[0]["id"] > rows[1]["id"]
+    assert [row["model_name"] for row in (await log("sk-other")).json["data"]] == ["gpt-5.5"]
+    assert (await log("sk-nobody")).status == 401
+    if store_settings:
+        await service.gateway.__aexit__(None, None, None)
+        service = await serve(**settings)
+        assert (await log("sk-own")).json["data"] == rows
+    await clock.advance(61)
+    assert (await log("sk-own")).json == {"data": []}
+
+
+async def test_the_log_is_bounded(serve: "Serve", store_settings: dict[str, Any]) -> None:
+    """The log has the newest hundred tasks, running ones with what they reserve."""
+    service = await serve(queue_delay=3600, **store_settings)
+    for _ in range(101):
+        assert (await service.post(**HELLO)).status == 200
+    rows = (await service.call("GET", "/api/log/token")).json["data"]
+    assert len(rows) == 100
+    assert len({row["id"] for row in rows}) == 100
+    assert {row["quota"] for row in rows} == {500_000}
 
 
 async def test_prices_are_listed_by_call_and_by_tokens(serve: "Serve") -> None:

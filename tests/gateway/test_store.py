@@ -60,6 +60,20 @@ async def test_a_task_is_its_owner_s_alone(store: Store) -> None:
     assert [await store.spent(name) for name in ("ann", "bob", "")] == [0.5, 0, 0]
 
 
+async def test_the_newest_tasks_of_an_owner_come_first(store: Store) -> None:
+    """Running and ended tasks of one owner are listed by age, as they are now."""
+    for number, task_id in enumerate("abcd"):
+        assert await store.add(new_task(task_id), REQUEST, OWNERS[number % 2])
+    await store.finish(replace(new_task("b"), status=Status.COMPLETED), b"")
+    found = await store.newest("ann", 10)
+    assert [task.snapshot for task in found] == [
+        await store.snapshot(task_id, "ann") for task_id in "db"
+    ]
+    assert found[0].number > found[1].number
+    assert await store.newest("ann", 1) == found[:1]
+    assert await store.newest("bob", 10) == []
+
+
 async def test_an_id_is_taken_by_one_of_many(store: Store) -> None:
     """Of many tasks that are added with the same id at once, exactly one is stored."""
     adding = [store.add(new_task(name), REQUEST) for name in "abacabad" * 5]

@@ -20,6 +20,7 @@ from foxapi_async.gateway.faults.plan import CallInfo, Faults
 from foxapi_async.gateway.faults.rule import FaultRule
 from foxapi_async.gateway.injection.delays import FaultDelays
 from foxapi_async.gateway.injection.faulty_stream import FaultyStream
+from foxapi_async.gateway.json_response import json_response
 from foxapi_async.gateway.routes import CHANGE_GENERATION, STREAM_SENDER, ChangeGeneration
 from foxapi_async.gateway.sse_response import read_offset
 from foxapi_async.gateway.stats import GatewayStats
@@ -146,8 +147,7 @@ class FaultInjector:
         if not rules:
             return response
         self._stats.faults += len(rules)
-        body = msgspec.json.encode(members | {"results": Raw(b"null")})
-        return web.Response(body=body, content_type="application/json")
+        return json_response(members | {"results": Raw(b"null")})
 
     async def _slow(
         self, request: web.Request, response: web.StreamResponse, rule: FaultRule
@@ -234,8 +234,7 @@ def _with_member(response: web.StreamResponse, rule: FaultRule) -> web.StreamRes
     members.pop(rule.member or "", None)
     if rule.value is not None:
         members[rule.member or ""] = Raw(rule.value.encode())
-    body = msgspec.json.encode(members)
-    return web.Response(status=response.status, body=body, content_type="application/json")
+    return json_response(members, status=response.status)
 
 
 def _body(response: web.StreamResponse) -> bytes:

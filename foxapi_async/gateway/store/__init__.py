@@ -8,6 +8,7 @@ from foxapi_async.gateway.settings import GatewaySettings
 from foxapi_async.gateway.store.memory import MemoryStore
 from foxapi_async.gateway.store.protocol import (
     Log,
+    NumberedTask,
     Restored,
     Store,
     StoreError,
@@ -19,6 +20,7 @@ from foxapi_async.gateway.store.sql_store import SqlStore
 __all__ = [
     "Log",
     "MemoryStore",
+    "NumberedTask",
     "Restored",
     "SqlStore",
     "Store",

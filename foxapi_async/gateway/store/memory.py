@@ -2,13 +2,14 @@
 
 from collections import defaultdict, deque
 from collections.abc import Sequence
+from itertools import islice
 
 from foxapi_async._clock import Clock
 from foxapi_async._wire.base import encode
 from foxapi_async._wire.request import GenerationRequest
 from foxapi_async.gateway.chunk_log import ChunkLog
 from foxapi_async.gateway.response_structs import UnifiedTask
-from foxapi_async.gateway.store.protocol import Restored
+from foxapi_async.gateway.store.protocol import MAX_SCANNED, NumberedTask, Restored
 from foxapi_async.gateway.store.stored_task import StoredTask
 
 
@@ -20,6 +21,7 @@ class MemoryStore:
         self._retention = retention
         self._task_retention = task_retention
         self._tasks: dict[str, StoredTask] = {}
+        self._last_key = 0
         self._spent: defaultdict[str, float] = defaultdict(float)
         # Each retention has one length, so tasks expire in the order in which they end.
         self._finished_logs: deque[tuple[float, str]] = deque()
@@ -35,7 +37,8 @@ class MemoryStore:
         self._expire()
         if task.id in self._tasks:
             return False
-        self._tasks[task.id] = StoredTask(task, owner=owner)
+        self._last_key += 1
+        self._tasks[task.id] = StoredTask(task, owner=owner, key=self._last_key)
         self._spent[owner] += task.credits
         return True
 
@@ -69,6 +72,13 @@ class MemoryStore:
     async def spent(self, owner: str) -> float:
         """Return the credits of the tasks of an owner."""
         return self._spent.get(owner, 0.0)
+
+    async def newest(self, owner: str, limit: int) -> Sequence[NumberedTask]:
+        """Return the newest tasks of an owner."""
+        self._expire()
+        tasks = islice(reversed(self._tasks.values()), MAX_SCANNED)
+        own = (NumberedTask(task.key, task.json) for task in tasks if task.owner == owner)
+        return list(islice(own, limit))
 
     def close_readers(self) -> None:
         """End the logs of running tasks: their readers get no more chunks."""

@@ -1,10 +1,13 @@
 """The interface of the stores, and the values that they return."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from foxapi_async._wire.request import GenerationRequest
 from foxapi_async.gateway.response_structs import UnifiedTask
+
+MAX_SCANNED: Final = 100_000
+"""How many tasks ``Store.newest`` searches. A search holds up the writes of other tasks."""
 
 
 class StoreError(Exception):
@@ -51,6 +54,16 @@ class Restored(NamedTuple):
     unfinished: Sequence[Unfinished] = ()
 
 
+class NumberedTask(NamedTuple):
+    """A task in the order in which tasks were added."""
+
+    number: int
+    """The number of the task, higher than those of all earlier tasks."""
+
+    snapshot: bytes
+    """A snapshot as JSON."""
+
+
 class Store(Protocol):
     """Stores the tasks of a gateway. When a call returns, its data is stored and visible.
 
@@ -85,6 +98,13 @@ class Store(Protocol):
 
     async def spent(self, owner: str) -> float:
         """Return the credits of the tasks of an owner, the expired ones included."""
+        ...
+
+    async def newest(self, owner: str, limit: int) -> Sequence[NumberedTask]:
+        """Return the newest tasks of an owner, at most ``limit``, the newest first.
+
+        They are found among the last ``MAX_SCANNED`` tasks of all owners.
+        """
         ...
 
     def close_readers(self) -> None:

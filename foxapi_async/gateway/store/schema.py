@@ -18,6 +18,7 @@ from sqlalchemy import (
     func,
     insert,
     null,
+    or_,
     select,
     type_coerce,
     update,
@@ -118,6 +119,16 @@ PAGE: Final = (
     .where(LOG.c.task == bindparam("task"), LOG.c.first <= bindparam("number"))
     .order_by(LOG.c.first.desc())
     .limit(1)
+)
+NEWEST: Final = (
+    select(*_stored(_task.c.key, _task.c.answer))
+    .where(
+        _task.c.key > bindparam("before_first"),
+        _task.c.owner == bindparam("owner"),
+        or_(_task.c.ended.is_(None), _task.c.ended > bindparam("expired", type_=Float())),
+    )
+    .order_by(_task.c.key.desc())
+    .limit(bindparam("limit"))
 )
 UNFINISHED: Final = (
     select(*_stored(_task.c.key, _task.c.id, _task.c.owner, _task.c.answer, _task.c.request))

@@ -21,7 +21,9 @@ from foxapi_async._wire.task import Status, StreamRef
 from foxapi_async.errors import ConfigError
 from foxapi_async.gateway.response_structs import UnifiedTask
 from foxapi_async.gateway.store.protocol import (
+    MAX_SCANNED,
     Log,
+    NumberedTask,
     Restored,
     StoreError,
     Unfinished,
@@ -236,6 +238,19 @@ class SqlStore:
     async def spent(self, owner: str) -> float:
         """Return the credits of the tasks of an owner."""
         return self._spent.get(owner, 0.0)
+
+    async def newest(self, owner: str, limit: int) -> Sequence[NumberedTask]:
+        """Return the newest tasks of an owner, without damaged ones."""
+        first = self._last_key - MAX_SCANNED
+        expired = self._clock.unix() - self._task_retention
+        rows = await self._committer.run(
+            lambda it: it.newest(owner, before_first=first, expired=expired, limit=limit)
+        )
+        return [
+            NumberedTask(number, snapshot)
+            for number, snapshot in rows
+            if isinstance(number, int) and isinstance(snapshot, bytes)
+        ]
 
     def close_readers(self) -> None:
         """End the logs of running tasks: their readers get no more chunks."""

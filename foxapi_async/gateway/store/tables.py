@@ -202,6 +202,15 @@ class TaskTables:
         row = self.connection.execute(schema.FIND_TASK, {"id": task_id}).first()
         return TaskRow(*row) if row is not None else None
 
+    def newest(
+        self, owner: str, *, before_first: int, expired: float, limit: int
+    ) -> Sequence[tuple[object, object]]:
+        """Return the keys and snapshots of the newest tasks of an owner that have not expired."""
+        rows = self._rows(
+            schema.NEWEST, before_first=before_first, owner=owner, expired=expired, limit=limit
+        )
+        return [tuple(row) for row in rows]
+
     def page(self, key: int, number: int) -> Sequence[bytes]:
         """Return some chunks of an ended task from this number on; none at the end."""
         row = self.connection.execute(schema.PAGE, {"task": key, "number": number}).first()
