@@ -1,5 +1,6 @@
 """Cross-origin resource sharing for the web pages of the setting `allow_origins`."""
 
+import re
 from collections.abc import Collection
 from typing import Final
 
@@ -11,7 +12,10 @@ from foxapi_async.gateway.api_errors import APIError
 ADMIN: Final = "/_gateway"
 """The paths below which no web page is ever admitted."""
 
-_ALLOWED_HEADERS: Final = f"{hdrs.AUTHORIZATION}, {hdrs.CONTENT_TYPE}"
+# What every page needs. Clients in browsers send more: x-stainless-*, OpenAI-*, Last-Event-ID.
+_BASIC_HEADERS: Final = (hdrs.AUTHORIZATION, hdrs.CONTENT_TYPE)
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
+_MAX_HEADERS: Final = 64
 _EXPOSED_HEADERS: Final = f"{REQUEST_ID}, {hdrs.RETRY_AFTER.lower()}"
 # Browsers cache the answer to a preflight for two hours at most.
 _MAX_AGE: Final = "7200"
@@ -54,7 +58,7 @@ class CORS:
             raise APIError(404, "there is nothing at this path")
         headers: dict[str, str] = {
             hdrs.ACCESS_CONTROL_ALLOW_METHODS: ", ".join(sorted(mismatch.allowed_methods)),
-            hdrs.ACCESS_CONTROL_ALLOW_HEADERS: _ALLOWED_HEADERS,
+            hdrs.ACCESS_CONTROL_ALLOW_HEADERS: _allowed_headers(request),
             hdrs.ACCESS_CONTROL_MAX_AGE: _MAX_AGE,
         }
         if request.headers.get(_WANTS_PRIVATE_NETWORK) == "true":
@@ -71,6 +75,21 @@ class CORS:
         if origin is not None:
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
             response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = _EXPOSED_HEADERS
+
+
+def _allowed_headers(request: web.Request) -> str:
+    """Return the names of the headers that the page may send: the basic ones and those it asks for.
+
+    The handlers read no other header, so any name is harmless. A name that is no token of HTTP, or
+    comes after the first 64, is left out, and the browser then refuses the request.
+    """
+    asked = ",".join(request.headers.getall(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, ()))
+    names = [name.strip(" \t") for name in asked.split(",", _MAX_HEADERS)[:_MAX_HEADERS]]
+    # Names have no case. `*` stands for any name.
+    unique = {name.lower(): name for name in names if _HEADER_NAME.fullmatch(name) and name != "*"}
+    for name in _BASIC_HEADERS:
+        unique.pop(name.lower(), None)
+    return ", ".join((*_BASIC_HEADERS, *unique.values()))
 
 
 def _is_admin(request: web.Request) -> bool:

@@ -1,6 +1,8 @@
 """Prices of models, what tasks reserve and cost, and the pages that show it."""
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -253,6 +255,25 @@ async def test_the_log_is_bounded(serve: "Serve", store_settings: dict[str, Any]
     assert len(rows) == 100
     assert len({row["id"] for row in rows}) == 100
     assert {row["quota"] for row in rows} == {500_000}
+
+
+async def test_the_log_leaves_damaged_tasks_out(serve: "Serve", tmp_path: Path) -> None:
+    """A task whose row cannot be read is missing in the log; the others are there."""
+    data = tmp_path / "fox.db"
+    first = await serve(data=data)
+    for model in ("gpt-5.5", "gpt-5.4", "kimi-k2.6"):
+        await first.finished((await first.submit(model=model))["id"])
+    await first.gateway.__aexit__(None, None, None)
+
+    def damage() -> None:
+        with closing(sqlite3.connect(data)) as connection, connection:
+            connection.execute("UPDATE task SET answer = CAST('{\"id\":' AS BLOB) WHERE key = 1")
+            connection.execute("UPDATE task SET answer = 5 WHERE key = 2")
+
+    await asyncio.to_thread(damage)
+    second = await serve(data=data)
+    rows = (await second.call("GET", "/api/log/token")).json["data"]
+    assert [row["model_name"] for row in rows] == ["kimi-k2.6"]
 
 
 async def test_prices_are_listed_by_call_and_by_tokens(serve: "Serve") -> None:

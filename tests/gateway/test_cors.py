@@ -139,6 +139,42 @@ async def test_a_preflight_names_what_is_allowed(serve: "Serve") -> None:
     assert (bare.status, allowed(bare)) == (405, PAGE)
 
 
+@pytest.mark.parametrize(
+    ("asked", "allowed_too"),
+    [
+        ("authorization,content-type", []),
+        ("Content-Type, AUTHORIZATION", []),
+        (
+            "authorization,content-type,x-stainless-lang,x-stainless-os,x-stainless-retry-count",
+            ["x-stainless-lang", "x-stainless-os", "x-stainless-retry-count"],
+        ),
+        (
+            "accept, idempotency-key,\tlast-event-id,openai-organization ,openai-project",
+            ["accept", "idempotency-key", "last-event-id", "openai-organization", "openai-project"],
+        ),
+        ("x-a,x-A,,x-b", ["x-A", "x-b"]),
+        ("", []),
+        ("*,**", ["**"]),
+        ('x y,x\u00e4,x:y,x;y,x"y,(x),x/y,x=y,ok', ["ok"]),
+        ("x" * 65 + ",ok", ["ok"]),
+        (",".join(f"x-{number}" for number in range(200)), [f"x-{n}" for n in range(64)]),
+    ],
+)
+async def test_a_page_may_send_the_headers_it_asks_for(
+    serve: "Serve", asked: str, allowed_too: list[str]
+) -> None:
+    """Valid names are allowed beside the basic two, bounded, and only to an admitted page."""
+    service = await serve(allow_origins=[PAGE])
+    reply = await preflight(service, SUBMIT, **{"Access-Control-Request-Headers": asked})
+    assert (reply.status, allowed(reply)) == (204, PAGE)
+    names = reply.headers["Access-Control-Allow-Headers"].split(", ")
+    assert names == ["Authorization", "Content-Type", *allowed_too]
+    other = await preflight(
+        service, SUBMIT, Origin=OTHER, **{"Access-Control-Request-Headers": asked}
+    )
+    assert (other.status, "Access-Control-Allow-Headers" in other.headers) == (403, False)
+
+
 @pytest.mark.parametrize("path", ["/_gateway/stats", "/%5Fgateway/stats", "/_gateway/nothing"])
 async def test_no_page_reaches_the_admin_endpoints(serve: "Serve", path: str) -> None:
     """An admitted page gets a 403 without CORS headers below `/_gateway`."""
