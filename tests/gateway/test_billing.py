@@ -237,7 +237,7 @@ async def test_the_log_of_a_key_has_its_tasks(
     ]
     assert rows[0]["id"] > rows[1]["id"]
     assert [row["model_name"] for row in (await log("sk-other")).json["data"]] == ["gpt-5.5"]
-    assert (await log("sk-nobody")).status == 401
+    assert (await log("sk-unknown")).status == 401
     if store_settings:
         await service.gateway.__aexit__(None, None, None)
         service = await serve(**settings)
