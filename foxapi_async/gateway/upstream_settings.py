@@ -245,7 +245,7 @@ def _models(value: object) -> dict[str, str]:
         else:
             model_id, name = split_model(item)
         if isinstance(name, Mapping):
-            raise _unquoted(model_id, cast("Mapping[str, object]", name))
+            raise _unquoted(model_id, cast("object", name))
         if not isinstance(name, str) or not model_id or not name.isprintable():
             raise _bad("models", "a mapping from ids to names, or a list of names", item)
         if model_id in names:
@@ -260,9 +260,8 @@ def _models(value: object) -> dict[str, str]:
     return names
 
 
-def _unquoted(model_id: str, table: Mapping[str, object]) -> ConfigError:
+def _unquoted(model_id: str, found: object) -> ConfigError:
     """Return the error for an id with a dot that TOML has taken for tables in each other."""
-    found: object = table
     while isinstance(found, Mapping) and found:
         part, found = next(iter(cast("Mapping[str, object]", found).items()))
         model_id = f"{model_id}.{part}"
