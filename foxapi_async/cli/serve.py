@@ -395,6 +395,7 @@ def _listen_error(host: str, port: int, error: OSError) -> str:
 def _announce(screen: Screen, gateway: "Gateway", *, guarded: bool) -> None:
     from foxapi_async.config import is_loopback
     from foxapi_async.gateway.app import SETTINGS
+    from foxapi_async.gateway.models.model_rules import parse_upstream_model
 
     environment = {"FOXAPI_BASE_URL": gateway.url}
     # A key of --api-key is a secret.
@@ -406,7 +407,10 @@ def _announce(screen: Screen, gateway: "Gateway", *, guarded: bool) -> None:
     for name, value in environment.items():
         screen.print(f"export {name}={value}")
     for upstream in gateway.app[SETTINGS].upstreams:
-        models = ", ".join(f"{ours} = {name or ours}" for ours, name in upstream.names.items())
+        models = ", ".join(
+            f"{ours} = {name or parse_upstream_model(ours).id}"
+            for ours, name in upstream.names.items()
+        )
         screen.note(f"upstream {upstream.url}: {models}")
     if gateway.faults:
         rules = ", ".join(map(str, gateway.faults.rules))

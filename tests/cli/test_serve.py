@@ -109,7 +109,10 @@ def test_serve_has_the_models_of_its_options(spawn: Spawn, tmp_path: Path) -> No
     """Added models and upstreams from options and from a file are listed; others can be hidden."""
     file = tmp_path / "upstreams.toml"
     file.write_text('[[upstream]]\nurl = "http://127.0.0.1:2/v1"\nmodels = ["filed"]\n', "utf-8")
-    options = ("--upstream", "http://127.0.0.1:1/v1", "--upstream-model", "own:vision=other")
+    options = (
+        *("--upstream", "http://127.0.0.1:1/v1", "--upstream-model", "own:vision=other"),
+        *("--upstream-model", "seen:7b:vision"),
+    )
     limits = ("--upstream-concurrency", "2", "--upstream-patience", "0", "--upstreams", str(file))
     for more, names in ((("--model", "fake"), {"fake", "gpt-5.5"}), (("--only-upstream",), set())):
         with spawn("serve", "--port", "0", "--json", *options, *limits, *more) as process:
@@ -122,7 +125,7 @@ def test_serve_has_the_models_of_its_options(spawn: Spawn, tmp_path: Path) -> No
             process.terminate()
             assert process.stderr is not None
             notes = process.stderr.read()
-            assert "upstream http://127.0.0.1:1/v1: own:vision = other\n" in notes
+            assert "1:1/v1: own:vision = other, seen:7b:vision = seen:7b\n" in notes
             assert "upstream http://127.0.0.1:2/v1: filed = filed\n" in notes
         assert process.returncode == 0
 
