@@ -249,6 +249,11 @@ async def test_credits_without_a_key_are_refused(foxapi: Any, text: str) -> None
         (("--upstream-key-env", "KEY"), ("--upstream-key-env needs --upstream URL",)),
         ((*UPSTREAM, "--upstream-model", "a==b"), ("'a==b'", "several `=`")),
         ((*UPSTREAM, "--upstream-model", "a=b=c"), ("'a=b=c'", "several `=`")),
+        (("--local=a/qwen.gguf", "--upstream-model", "a==qwen"), ("'a==qwen'", "several `=`")),
+        (
+            ("--local=a/qwen.gguf", *("--upstream-model", "a=qwen") * 2),
+            ("local_names has 'a' twice",),
+        ),
         ((*UPSTREAM, "--upstream-model", "=b"), ("ID=NAME", "'=b'")),
         (
             (*UPSTREAM, "--upstream-model", "a=b", "--upstream-model", "a=c"),
