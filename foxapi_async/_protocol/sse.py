@@ -69,6 +69,14 @@ class EventDecoder:
         """Whether the next byte begins a frame."""
         return not (self._partial or self._after_cr or self._bom_prefix is not None or self.error)
 
+    @property
+    def rest(self) -> bytes:
+        """The frame that the end of the stream left without its blank line.
+
+        The standard drops it.
+        """
+        return bytes(self._partial)
+
     def extract_block(self, data: bytes) -> bytes:
         """Add ``data`` and return the frames that it completes, as one block.
 

@@ -13,7 +13,7 @@ from foxapi_async._wire.task import Status, StreamRef
 from foxapi_async.gateway.api_errors import APIError
 from foxapi_async.gateway.billing import Billing
 from foxapi_async.gateway.conversation import LLM_PREFIX
-from foxapi_async.gateway.generation import CRASHED, NO_MODEL, RESTARTED, Generation
+from foxapi_async.gateway.generation import CRASHED, RESTARTED, Generation, restart_error
 from foxapi_async.gateway.models import Model, ModelRegistry
 from foxapi_async.gateway.response_structs import UnifiedTask
 from foxapi_async.gateway.settings import GatewaySettings
@@ -85,6 +85,9 @@ class Engine:
         """
         if self._is_closed:
             raise APIError(503, "the gateway is shutting down")
+        model = model or self._models.find(request.model)
+        if model is None:
+            raise ValueError(f"the gateway has no model {request.model!r}")
         # If the client disconnects while its task is being stored, the task still has to run.
         created: asyncio.Future[UnifiedTask] = asyncio.get_running_loop().create_future()
         self._start(self._begin(request, owner, created, model, id_prefix), created)
@@ -111,12 +114,12 @@ class Engine:
         request: GenerationRequest,
         owner: str,
         created: asyncio.Future[UnifiedTask],
-        model: Model | None,
+        model: Model,
         id_prefix: str,
     ) -> None:
         """Create a task, resolve ``created``, and run the task."""
         try:
-            task = await self._create(request, owner, id_prefix)
+            task = await self._create(request, owner, id_prefix, model)
         except StoreError as error:
             _logger.error("a task could not be stored: %s", error)  # noqa: TRY400 the text has it
             if not created.done():
@@ -140,29 +143,33 @@ class Engine:
             created.set_result(task)
         # A stored task that is not started continues in the next run of the gateway.
         if not self._is_closed:
-            await self._run(self._generation(task, owner), request, model)
+            generation = self._generation(task, owner)
+            await self._supervise(generation, generation.run(request, model))
 
-    async def _create(self, request: GenerationRequest, owner: str, id_prefix: str) -> UnifiedTask:
+    async def _create(
+        self, request: GenerationRequest, owner: str, id_prefix: str, model: Model
+    ) -> UnifiedTask:
         task = self._new_task(request, id_prefix)
         # An id may be taken: a fixed seed and a manual clock repeat ids.
-        while not await self._store.add(task, request, owner):
+        while not await self._store.add(task, request, owner, kind=model.kind):
             task = self._new_task(request, id_prefix)
         return task
 
     async def _resume(self, unfinished: Unfinished) -> None:
         generation = self._generation(unfinished.task, unfinished.owner, unfinished.frames)
-        if unfinished.request is None:
-            await self._supervise(generation, generation.fail(RESTARTED))
-        else:
-            await self._run(generation, unfinished.request)
+        await self._supervise(generation, self._continue(generation, unfinished))
 
-    async def _run(
-        self, generation: Generation, request: GenerationRequest, model: Model | None = None
-    ) -> None:
-        model = model or self._models.find(request.model)
-        # A submit names a model of the gateway; a task of an earlier run may not.
-        work = generation.fail(NO_MODEL) if model is None else generation.run(request, model)
-        await self._supervise(generation, work)
+    def _continue(
+        self, generation: Generation, unfinished: Unfinished
+    ) -> Coroutine[None, None, None]:
+        request = unfinished.request
+        if request is None:
+            return generation.fail(RESTARTED)
+        model = self._models.find(request.model)
+        error = restart_error(unfinished, model)
+        if model is None or error is not None:
+            return generation.fail(error or RESTARTED)
+        return generation.run(request, model)
 
     def _generation(
         self, task: UnifiedTask, owner: str, written: Sequence[bytes] = ()

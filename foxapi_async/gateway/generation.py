@@ -18,14 +18,43 @@ from foxapi_async.gateway.conversation import without_prefix
 from foxapi_async.gateway.models import RESTARTED_MESSAGE, Job, Model, ModelError
 from foxapi_async.gateway.response_structs import TaskErrorBody, UnifiedTask, encode_chunk
 from foxapi_async.gateway.stats import GatewayStats
-from foxapi_async.gateway.store import Store
+from foxapi_async.gateway.store import Store, Unfinished
 
 CRASHED: Final = TaskErrorBody.of("generation_failed", "the model crashed")
 RESTARTED: Final = TaskErrorBody.of("service_restarted", RESTARTED_MESSAGE)
-NO_MODEL: Final = TaskErrorBody.of(
+_NO_MODEL: Final = TaskErrorBody.of(
     "model_unavailable", "the service was restarted and does not have this model any more"
 )
+# By what answered the task.
+_MISSING: Final = {
+    "simulated": "the model was simulated, and a real one or none has its name now; leave out "
+    "--only-upstream, and --local or --upstream-model for this name",
+    "upstream": "the model was that of an upstream; add --upstream URL --upstream-model NAME, or "
+    "--upstreams FILE",
+    "local": "the model was the local one; add --local",
+}
 _NO_TOKENS: Final = Usage()
+
+
+def restart_error(unfinished: Unfinished, model: Model | None) -> TaskErrorBody | None:
+    """Return why a task of an earlier run cannot be given to a model.
+
+    Args:
+        unfinished: The task.
+        model: The model that has the name now, ``None`` if no model has it.
+    """
+    kind = unfinished.kind
+    if model is not None and kind in {None, model.kind}:
+        return None
+    is_started = unfinished.task.status != Status.PENDING
+    if kind == "scripted" or (is_started and kind in {"upstream", "local"}):
+        return RESTARTED
+    if kind not in _MISSING:
+        return _NO_MODEL
+    return TaskErrorBody.of(
+        "model_unavailable",
+        f"the service was restarted without the model of this task: {_MISSING[kind]}",
+    )
 
 
 class Generation:

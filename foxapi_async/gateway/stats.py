@@ -12,7 +12,7 @@ class UpstreamStats:
     """
 
     url: str
-    """The base URL of the upstream."""
+    """The base URL of the upstream, ``local`` for the local model."""
     waiting: int = 0
     """Tasks that wait for their turn now."""
     running: int = 0

@@ -38,9 +38,12 @@ class Upstream:
     """How many requests the upstream gets at a time. The other tasks stay pending, in order of
     arrival; the keys of the gateway take turns."""
     patience: float = 60.0
-    """How long a task waits for an upstream that refuses connections or answers 429 or 503."""
+    """How long a task waits, with a slot or in the queue, for an upstream that refuses connections
+    or answers 429 or 503. While it answers other tasks, the queue waits without a limit."""
     timeout: float = 300.0
-    """The longest time between two chunks, or before the first one. Then the task fails."""
+    """The longest time between two chunks, or before the first one. Then the task fails. Comments
+    and events without a choice, which some servers send while they work, prolong it to four times
+    as long."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "url", _base_url(self.url))

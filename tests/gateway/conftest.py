@@ -11,6 +11,7 @@ import pytest
 
 from foxapi_async.gateway import Gateway
 from foxapi_async.gateway.settings import GatewayOptions
+from tests.gateway.scripted_upstream import StartUpstream, scripted_upstream
 
 KEY = "sk-local-test-key"
 SUBMIT = "/v1/llm/generations"
@@ -148,3 +149,10 @@ def events() -> Callable[[bytes], list[Event]]:
         return found
 
     return read
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[StartUpstream]:
+    """Return a function that starts a scripted upstream."""
+    async with AsyncExitStack() as stack:
+        yield lambda script: stack.enter_async_context(scripted_upstream(script))

@@ -4,8 +4,15 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from ssl import SSLContext
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from foxapi_async.gateway import Upstream
+
+if TYPE_CHECKING:
+    from tests.gateway.conftest import Service
+
+USAGE = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
 DONE = b"data: [DONE]\n\n"
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 
@@ -49,13 +56,16 @@ class ScriptedUpstream:
 
 
 Script = Callable[[int, asyncio.StreamWriter], Awaitable[None]]
+StartUpstream = Callable[[Script], Awaitable[ScriptedUpstream]]
 
 
 @asynccontextmanager
-async def scripted_upstream(script: Script) -> AsyncGenerator[ScriptedUpstream]:
+async def scripted_upstream(
+    script: Script, tls: SSLContext | None = None
+) -> AsyncGenerator[ScriptedUpstream]:
     """Run an upstream with this script."""
     upstream = ScriptedUpstream(script)
-    server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0, ssl=tls)
     upstream.port = server.sockets[0].getsockname()[1]
     try:
         yield upstream
@@ -104,3 +114,21 @@ def responds(*responses: bytes) -> Script:
 
 
 ANSWER = (chunk("Hello"), chunk(" world"), chunk(finish="stop"), DONE)
+
+
+def settings(upstream: ScriptedUpstream, **options: Any) -> list[Upstream]:
+    """Return the setting for one upstream with two models."""
+    options.setdefault("models", {"gpt-5.5": "qwen3:8b", "plain": ""})
+    options.setdefault("patience", 0)
+    return [Upstream(url=upstream.url, **options)]
+
+
+async def ask(service: "Service", **members: Any) -> Any:
+    """Submit a request and return the task that has ended."""
+    return await service.finished((await service.submit(**members))["id"])
+
+
+def message(task: Any) -> Any:
+    """Return the message of the stored completion."""
+    assert task["status"] == "completed", task["error"]
+    return task["results"][0]["choices"][0]["message"]

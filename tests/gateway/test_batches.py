@@ -355,13 +355,34 @@ async def test_a_file_of_an_old_version_is_migrated(data: Path, tables: str, spe
     select = "SELECT name FROM sqlite_master WHERE type = 'table'"
     found = await in_thread(lambda: execute(data, select))
     assert {name for (name,) in found} == {"task", "batch", "log", "spent", "run"}
-    assert await in_thread(lambda: execute(data, "PRAGMA user_version")) == [(3,)]
+    assert await in_thread(lambda: execute(data, "PRAGMA user_version")) == [(4,)]
     store = new_store(data)
     await store.open()
     assert await store.add(task("f"), REQUEST)
     await play(store, ["f"], 2)
     await store.finish(task("f"), b"done")
     assert await read(store, "f") == frames("f", 2)
+    await store.aclose()
+
+
+async def test_a_file_without_kinds_is_migrated(data: Path) -> None:
+    """Of the tasks of version 3 it is unknown what answers them; that of new ones is stored."""
+    store = new_store(data)
+    await store.open()
+    await store.add(task("a"), REQUEST, kind="upstream")
+    await store.aclose()
+    await in_thread(lambda: execute(data, "ALTER TABLE task DROP COLUMN kind"))
+    await in_thread(lambda: execute(data, "PRAGMA user_version = 3"))
+    store = new_store(data)
+    await store.open()
+    await store.add(task("b"), REQUEST, kind="local")
+    await store.aclose()
+    store = new_store(data)
+    restored = await store.open()
+    assert [(item.task.id, item.kind) for item in restored.unfinished] == [
+        ("a", None),
+        ("b", "local"),
+    ]
     await store.aclose()
 
 

@@ -197,7 +197,7 @@ def other_version(data: Path) -> None:
     ("write", "reason"),
     [
         (foreign, "another program"),
-        (other_version, "schema is number 99, this one's is 3"),
+        (other_version, "schema is number 99, this one's is 4"),
         (lambda data: data.write_text("dear diary, " * 100), "no data file"),
         (lambda data: data.write_text("x"), "was cut off"),
         (lambda data: data.mkdir(), "is a folder"),

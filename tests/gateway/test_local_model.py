@@ -85,6 +85,22 @@ async def test_the_local_model_answers(random_llama: Path) -> None:
     assert "xllamacpp" not in sys.modules
 
 
+async def test_the_usage_of_several_choices_is_their_sum(random_llama: Path) -> None:
+    """llama.cpp sends a usage for each choice; the tokens of the answer are those of all."""
+    async with (
+        Gateway(local=random_llama) as gateway,
+        FoxSession("sk", base_url=gateway.url) as fox,
+    ):
+        one = await fox.llm.generate(model="random-llama", messages="go", max_tokens=5)
+        three = await fox.llm.generate(model="random-llama", messages="go", max_tokens=5, n=3)
+    assert len(three.choices) == 3
+    assert one.usage is not None
+    assert three.usage is not None
+    assert three.usage.prompt_tokens == one.usage.prompt_tokens
+    assert three.usage.completion_tokens == 15
+    assert three.usage.total_tokens == three.usage.prompt_tokens + 15
+
+
 @pytest.mark.parametrize("streams", [8, 24])
 async def test_many_streams_at_once(random_llama: Path, streams: int) -> None:
     """More streams than slots wait for their turn; each is whole."""

@@ -15,7 +15,14 @@ from foxapi_async._wire.task import Status
 from foxapi_async.errors import ConfigError
 from foxapi_async.gateway import response_structs
 from foxapi_async.gateway.engine import Engine
-from foxapi_async.gateway.models import Job, ModelError, ModelRegistry, Output, parse_model
+from foxapi_async.gateway.models import (
+    Job,
+    ModelError,
+    ModelKind,
+    ModelRegistry,
+    Output,
+    parse_model,
+)
 from foxapi_async.gateway.models.model_rules import parse_upstream_model
 from foxapi_async.gateway.settings import GatewaySettings
 from foxapi_async.gateway.stats import GatewayStats
@@ -32,6 +39,7 @@ REQUEST = GenerationRequest(
 class WordModel:
     """Writes one word, and then what its test asks for."""
 
+    kind: ModelKind = "simulated"
     is_repeatable = False
 
     def __init__(self, error: ModelError | None = None) -> None:

@@ -4,8 +4,7 @@ import asyncio
 import json
 import logging
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -27,21 +26,21 @@ from tests.gateway.scripted_upstream import (
     ANSWER,
     DONE,
     STREAM_HEAD,
-    Script,
-    ScriptedUpstream,
+    USAGE,
+    StartUpstream,
+    ask,
     chunk,
     event,
+    message,
     responds,
     response,
-    scripted_upstream,
     sends,
+    settings,
 )
 
 if TYPE_CHECKING:
     from tests.gateway.conftest import Event, Serve, Service
 
-StartUpstream = Callable[[Script], Awaitable[ScriptedUpstream]]
-USAGE = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
 WRONG_BYTES = b'\xff"'
 SECRET = "sk-9Qd2-0123456789abcdef"
 
@@ -56,37 +55,12 @@ def in_json(body: bytes) -> bytes:
     return response(200, body, Content_Type="application/json")
 
 
-@pytest.fixture
-async def upstream() -> AsyncIterator[StartUpstream]:
-    """Return a function that starts a scripted upstream."""
-    async with AsyncExitStack() as stack:
-        yield lambda script: stack.enter_async_context(scripted_upstream(script))
-
-
-def settings(upstream: ScriptedUpstream, **options: Any) -> list[Upstream]:
-    """Return the setting for one upstream with two models."""
-    options.setdefault("models", {"gpt-5.5": "qwen3:8b", "plain": ""})
-    options.setdefault("patience", 0)
-    return [Upstream(url=upstream.url, **options)]
-
-
-async def ask(service: "Service", **members: Any) -> Any:
-    """Submit a request and return the task that has ended."""
-    return await service.finished((await service.submit(**members))["id"])
-
-
 async def ask_often(service: "Service", count: int) -> list[Any]:
     """Submit so many requests and return the tasks in their order when all have ended."""
     ids = [(await service.submit())["id"] for _ in range(count)]
     while service.gateway.stats.completed + service.gateway.stats.failed < count:
         await asyncio.sleep(0)
     return [await service.task(task_id) for task_id in ids]
-
-
-def message(task: Any) -> Any:
-    """Return the message of the stored completion."""
-    assert task["status"] == "completed", task["error"]
-    return task["results"][0]["choices"][0]["message"]
 
 
 def texts(events: "list[Event]", member: str = "content") -> list[Any]:
@@ -362,7 +336,7 @@ async def test_wherever_a_stream_is_cut_no_part_is_an_answer(
 ) -> None:
     """Cut at each byte, the answer is whole or the task fails; a part is never stored."""
     stream = b"".join((chunk("Hel"), chunk("lo", finish="stop"), event({"choices": []}), DONE))
-    whole = stream.index(b"\n\n", stream.index(b"stop")) + 2
+    whole = stream.index(b"\n\n", stream.index(b"stop"))
 
     async def script(number: int, writer: asyncio.StreamWriter) -> None:
         writer.write(STREAM_HEAD + stream[: number - 1])
@@ -418,6 +392,64 @@ async def test_a_request_that_interrupts_another_ends_it_by_a_code(
     second = await service.submit()
     assert (await service.finished(first["id"]))["error"]["code"] == "service_unavailable"
     assert message(await service.finished(second["id"]))["content"] == "Hello"
+
+
+@pytest.mark.parametrize(
+    ("parts", "usage"),
+    [
+        # OpenAI: one usage of all choices.
+        ([event({"choices": [], "usage": USAGE})], USAGE),
+        ([event({"choices": [], "usage": USAGE})] * 2, [3, 8, 11]),
+        # vLLM: the usage so far of a choice with each chunk, and that of all choices in the end.
+        (
+            [
+                chunk("!", index=1, usage={**USAGE, "completion_tokens": 5, "total_tokens": 8}),
+                event({"choices": [], "usage": USAGE}),
+            ],
+            USAGE,
+        ),
+        (
+            [
+                chunk("a", index=0, usage={**USAGE, "completion_tokens": 1, "total_tokens": 4}),
+                chunk("b", index=0, usage=USAGE),
+                chunk("c", index=1, usage={**USAGE, "completion_tokens": 5, "total_tokens": 8}),
+            ],
+            [3, 9, 12],
+        ),
+        # These may be of one choice or of both.
+        ([chunk("!", index=1, usage=USAGE)], None),
+        ([event({"choices": [], "usage": USAGE})] * 3, None),
+        (
+            [
+                event({"choices": [], "usage": USAGE}),
+                event({"choices": [], "usage": {**USAGE, "prompt_tokens": 2}}),
+            ],
+            None,
+        ),
+    ],
+)
+async def test_the_usage_is_that_of_all_choices(
+    serve: "Serve", upstream: StartUpstream, parts: list[bytes], usage: Any
+) -> None:
+    """Usages of single choices are added, with one prompt; an ambiguous usage is null."""
+    ends = [chunk("x", finish="stop", index=index) for index in range(2)]
+    server = await upstream(sends(*parts, *ends, DONE))
+    service = await serve(upstreams=settings(server))
+    stored = (await ask(service, n=2))["results"][0]["usage"]
+    assert stored == (dict(zip(USAGE, usage, strict=True)) if isinstance(usage, list) else usage)
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
+async def test_a_last_event_without_its_blank_line_counts(
+    serve: "Serve", upstream: StartUpstream, end: bytes
+) -> None:
+    """A server that closes right after a whole event has finished its answer."""
+    last = chunk(" world", finish="stop", usage=USAGE).rstrip() + end
+    server = await upstream(sends(chunk("Hello"), last))
+    service = await serve(upstreams=settings(server))
+    task = await ask(service)
+    assert message(task)["content"] == "Hello world"
+    assert task["results"][0]["usage"] == USAGE
 
 
 @pytest.mark.parametrize("parts", [ANSWER[:-1], [*ANSWER[:-1], event({"choices": []})]])
@@ -561,7 +593,8 @@ async def test_garbage_fails_the_task(
         (in_json(b"{"), "service_unavailable", "in place of an event stream"),
         (response(429, error("slow down")), "service_unavailable", "slow down"),
         (response(503, error("Loading model", 503)), "service_unavailable", "Loading model"),
-        (b"\x16\x03\x01garbage\r\n\r\n", "service_unavailable", "not sent again"),
+        (b"garbage\r\n\r\n", "service_unavailable", "not sent again"),
+        (b"\x15\x03\x01\x00\x02\x02F", "model_unavailable", "must begin with https://"),
         (b"", "service_unavailable", "not sent again"),
     ],
 )
@@ -692,7 +725,7 @@ async def test_an_upstream_that_is_down_is_waited_for(
             await clock.advance(1)
     ended = await service.task(task["id"])
     assert ended["error"]["code"] == "model_unavailable"
-    assert ended["error"]["message"] == "the upstream cannot be reached"
+    assert ended["error"]["message"] == "the upstream cannot be reached: Connection refused"
     assert not server.requests
 
 

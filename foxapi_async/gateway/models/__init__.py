@@ -14,7 +14,14 @@ A token is a word. ``max_tokens`` and ``max_completion_tokens`` limit each choic
 text, ``n`` sets the number of choices. Thinking models emit reasoning first, which counts too.
 """
 
-from foxapi_async.gateway.models.model import RESTARTED_MESSAGE, Job, Model, ModelError, Output
+from foxapi_async.gateway.models.model import (
+    RESTARTED_MESSAGE,
+    Job,
+    Model,
+    ModelError,
+    ModelKind,
+    Output,
+)
 from foxapi_async.gateway.models.model_rules import parse_model
 from foxapi_async.gateway.models.registry import ModelRegistry, make_models
 from foxapi_async.gateway.models.replies import NoReplyLeftError, Replies, Reply
@@ -26,6 +33,7 @@ __all__ = [
     "Job",
     "Model",
     "ModelError",
+    "ModelKind",
     "ModelRegistry",
     "NoReplyLeftError",
     "Output",

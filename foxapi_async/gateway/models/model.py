@@ -1,7 +1,7 @@
 """What a model of the gateway is: one coroutine that writes an answer as it comes."""
 
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 from msgspec import Struct
 
@@ -10,6 +10,10 @@ from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async._wire.request import GenerationRequest
 
 RESTARTED_MESSAGE: Final = "the service was restarted and could not continue the task"
+
+
+ModelKind = Literal["simulated", "scripted", "upstream", "local"]
+"""What answers: a simulation, a scripted reply, an upstream or a process on this machine."""
 
 
 class ModelError(Exception):
@@ -73,6 +77,11 @@ class Output(Protocol):
 
 class Model(Protocol):
     """Answers requests."""
+
+    @property
+    def kind(self) -> ModelKind:
+        """What answers. Stored with each task, so that a restart does not give it to another."""
+        ...
 
     @property
     def is_repeatable(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Literal
 from foxapi_async._catalog import MODELS, CatalogModel
 from foxapi_async._wire.results import ModelInfo
 from foxapi_async.errors import ConfigError
-from foxapi_async.gateway.models.local import LOCAL_URL, LocalModel, local_model_id
+from foxapi_async.gateway.models.local import LOCAL_NAME, LocalModel, local_model_id
 from foxapi_async.gateway.models.model import Model
 from foxapi_async.gateway.models.model_rules import parse_model
 from foxapi_async.gateway.models.simulated_model import SimulatedModel
@@ -132,7 +132,7 @@ def _add_local(
     source: Literal[True] | str | PathLike[str],
     stats: GatewayStats,
 ) -> None:
-    counters = UpstreamStats(LOCAL_URL)
+    counters = UpstreamStats(LOCAL_NAME)
     model = LocalModel(source, names=settings.local_names, clock=settings.clock, stats=counters)
     stats.upstreams.append(counters)
     for rules in model.rules:

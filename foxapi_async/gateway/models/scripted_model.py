@@ -8,7 +8,7 @@ import msgspec
 from foxapi_async._clock import sleep
 from foxapi_async._wire.completion import ChatCompletion, Usage
 from foxapi_async.gateway import response_structs
-from foxapi_async.gateway.models.model import Job, Output
+from foxapi_async.gateway.models.model import Job, ModelKind, Output
 from foxapi_async.gateway.models.prompt import read_prompt, split_tokens
 from foxapi_async.gateway.models.replies import Reply, ReplyCall
 from foxapi_async.gateway.models.script import AnswerScript, ScriptedChunk
@@ -25,6 +25,7 @@ class ScriptedModel(SimulatedModel):
         reply: The reply.
     """
 
+    kind: ModelKind = "scripted"
     # Replies are kept in memory only.
     is_repeatable: bool = False
 

@@ -7,7 +7,7 @@ from typing import Final
 from foxapi_async._clock import sleep
 from foxapi_async._wire.chunk import Delta
 from foxapi_async._wire.completion import ChatCompletion
-from foxapi_async.gateway.models.model import RESTARTED_MESSAGE, Job, ModelError, Output
+from foxapi_async.gateway.models.model import RESTARTED_MESSAGE, Job, ModelError, ModelKind, Output
 from foxapi_async.gateway.models.script import AnswerScript, ScriptedChunk
 from foxapi_async.gateway.models.simulate import is_costly, simulate
 from foxapi_async.gateway.response_structs import encode_chunk
@@ -29,6 +29,7 @@ class SimulatedModel:
         settings: The delays and the clock.
     """
 
+    kind: ModelKind = "simulated"
     is_repeatable: bool = True
 
     def __init__(self, settings: GatewaySettings) -> None:

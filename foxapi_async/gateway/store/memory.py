@@ -31,9 +31,16 @@ class MemoryStore:
         """Return an empty state."""
         return Restored()
 
-    async def add(self, task: UnifiedTask, request: GenerationRequest, owner: str = "") -> bool:
+    async def add(
+        self,
+        task: UnifiedTask,
+        request: GenerationRequest,
+        owner: str = "",
+        *,
+        kind: str | None = None,
+    ) -> bool:
         """Add a new task, and drop the expired ones."""
-        del request
+        del request, kind
         self._expire()
         if task.id in self._tasks:
             return False

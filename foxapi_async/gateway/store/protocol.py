@@ -44,6 +44,9 @@ class Unfinished(NamedTuple):
     owner: str = ""
     """The owner of the task."""
 
+    kind: str | None = None
+    """What answers the task (`ModelKind`); ``None`` if it is unknown."""
+
 
 class Restored(NamedTuple):
     """What earlier runs of the gateway have left in a store."""
@@ -76,8 +79,18 @@ class Store(Protocol):
         """Open the store, first and once. ``ConfigError`` if its data cannot be used."""
         ...
 
-    async def add(self, task: UnifiedTask, request: GenerationRequest, owner: str = "") -> bool:
-        """Add a new task, with a log of chunks if it streams; ``False`` if its id is taken."""
+    async def add(
+        self,
+        task: UnifiedTask,
+        request: GenerationRequest,
+        owner: str = "",
+        *,
+        kind: str | None = None,
+    ) -> bool:
+        """Add a new task, with a log of chunks if it streams; ``False`` if its id is taken.
+
+        ``kind`` is what answers the task; ``open`` of a later run returns it.
+        """
         ...
 
     async def advance(self, task: UnifiedTask, frames: Sequence[bytes] = ()) -> None:

@@ -16,6 +16,7 @@ class NewTask(NamedTuple):
     answer: bytes
     request: bytes
     credits: float
+    kind: str | None = None
 
 
 class Snapshot(NamedTuple):
@@ -56,6 +57,8 @@ class UnfinishedRow(NamedTuple):
     owner: str
     answer: bytes
     request: bytes
+    kind: object
+    """A text, or null, unless it is damaged."""
 
 
 class RunningChunks(NamedTuple):

@@ -27,7 +27,7 @@ from sqlalchemy.types import NullType
 
 # The mark of this program in the header of the file: "FoxA".
 APPLICATION: Final = 0x466F7841
-VERSION: Final = 3
+VERSION: Final = 4
 
 METADATA: Final = MetaData()
 
@@ -43,6 +43,8 @@ _task = Table(
     Column("credits", Float, nullable=False),
     # What a restart resumes the task with; null once the task has ended.
     Column("request", LargeBinary),
+    # What answers the task (`ModelKind`); null in the tasks of earlier versions.
+    Column("kind", Text),
     # Unix seconds; null while the task runs.
     Column("ended", Float),
     # The event that ends the stream; null while the task runs, without a stream, or once expired.
@@ -131,7 +133,11 @@ NEWEST: Final = (
     .limit(bindparam("limit"))
 )
 UNFINISHED: Final = (
-    select(*_stored(_task.c.key, _task.c.id, _task.c.owner, _task.c.answer, _task.c.request))
+    select(
+        *_stored(
+            _task.c.key, _task.c.id, _task.c.owner, _task.c.answer, _task.c.request, _task.c.kind
+        )
+    )
     .where(_task.c.ended.is_(None))
     .order_by(_task.c.key)
 )

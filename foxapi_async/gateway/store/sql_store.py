@@ -155,12 +155,20 @@ class SqlStore:
         self._running_chunks += len(restored.frames)
         return restored
 
-    async def add(self, task: UnifiedTask, request: GenerationRequest, owner: str = "") -> bool:
+    async def add(
+        self,
+        task: UnifiedTask,
+        request: GenerationRequest,
+        owner: str = "",
+        *,
+        kind: str | None = None,
+    ) -> bool:
         """Store a new task."""
         self._purge()
         self._last_key += 1
         stored = StoredTask(task, owner=owner, key=self._last_key)
-        new = NewTask(stored.key, task.id, owner, stored.json, encode(request), task.credits)
+        request_json = encode(request)
+        new = NewTask(stored.key, task.id, owner, stored.json, request_json, task.credits, kind)
         if not await self._committer.execute(new):
             return False
         self._running[task.id] = stored
@@ -361,7 +369,10 @@ def _read(row: UnfinishedRow, running: RunningChunks) -> Unfinished:
             raise ValueError(f"chunk {len(frames)} is damaged or missing")
         progress = max(progress, chunk_progress)
         frames.append(frame)
-    return Unfinished(replace(task, progress=progress), _request(row.request), frames, row.owner)
+    if row.kind is not None and not isinstance(row.kind, str):
+        raise TypeError("the kind is damaged")
+    task = replace(task, progress=progress)
+    return Unfinished(task, _request(row.request), frames, row.owner, row.kind)
 
 
 def _unreadable(row: UnfinishedRow) -> UnifiedTask:

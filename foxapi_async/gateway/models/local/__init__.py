@@ -5,10 +5,10 @@
 """
 
 from foxapi_async.gateway.models.local.local_model import (
-    LOCAL_URL,
+    LOCAL_NAME,
     LocalModel,
     check_extra,
     local_model_id,
 )
 
-__all__ = ["LOCAL_URL", "LocalModel", "check_extra", "local_model_id"]
+__all__ = ["LOCAL_NAME", "LocalModel", "check_extra", "local_model_id"]

@@ -16,13 +16,16 @@ from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async.errors import ConfigError
 from foxapi_async.gateway.models.local.llama_process import SLOTS, LlamaProcess
 from foxapi_async.gateway.models.local.weights import SMOLLM2, are_fetched, weights_path
-from foxapi_async.gateway.models.model import Job, ModelError, Output
+from foxapi_async.gateway.models.model import Job, ModelError, ModelKind, Output
 from foxapi_async.gateway.models.upstream import UpstreamModel
 from foxapi_async.gateway.stats import UpstreamStats
 from foxapi_async.gateway.upstream_settings import Upstream
 
-LOCAL_URL: Final = "http://127.0.0.1"
-"""The URL of the local model in the stats. Its port changes with each process."""
+LOCAL_NAME: Final = "local"
+"""The name of the local model in the stats and in the log."""
+
+# The port of the process changes, so each request asks for the URL.
+_LOCAL_URL: Final = "http://127.0.0.1"
 
 # What `UpstreamModel` reports for a connection that ends too early.
 _CUT: Final = "service_unavailable"
@@ -53,6 +56,7 @@ class LocalModel:
         ConfigError: The extra ``local`` is missing.
     """
 
+    kind: ModelKind = "local"
     is_repeatable: bool = False
 
     def __init__(
@@ -72,7 +76,7 @@ class LocalModel:
         self._process = LlamaProcess(path, key)
         self._upstream = UpstreamModel(
             Upstream(
-                url=LOCAL_URL,
+                url=_LOCAL_URL,
                 # The model reads text only, also in the place of one that reads more.
                 models={f"{name.removesuffix(':text')}:text": model_id for name in all_ids},
                 concurrency=SLOTS,

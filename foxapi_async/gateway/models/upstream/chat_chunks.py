@@ -18,9 +18,9 @@ from foxapi_async.gateway.models.upstream.text_pieces import (
     escape_wrong_bytes,
 )
 from foxapi_async.gateway.models.upstream.upstream_errors import failed
+from foxapi_async.gateway.models.upstream.usage_counter import UsageCounter
 
 _MAX_CHOICES: Final = 128
-_MAX_COUNT: Final = 2**53
 
 
 class _Message(
@@ -62,8 +62,14 @@ class ChatAnswer:
         self._choices: dict[int, _ChoiceTranslator] = {}
         self._accumulator = Accumulator()
         self._n = job.request.n if isinstance(job.request.n, int) else 1
-        self.usage: completion.Usage | None = None
+        self._usages = UsageCounter(self._n)
+        self.events: int = 0
+        """The events so far that had a choice or the usage."""
+
+    @property
+    def usage(self) -> completion.Usage | None:
         """The usage, if the upstream has sent a plausible one."""
+        return self._usages.usage
 
     @property
     def is_finished(self) -> bool:
@@ -89,8 +95,9 @@ class ChatAnswer:
         received = _decode(data)
         if received.error or name == "error" or received.object == "error":
             raise failed(received.error or decode_json(data))
+        self.events += bool(received.choices or received.usage)
         if received.usage is not None:
-            self.usage = _plausible_usage(received.usage) or self.usage
+            self._usages.add(received.usage, [choice.index for choice in received.choices])
         choices = tuple(filter(None, map(self._translate, received.choices)))
         if not choices:
             return None
@@ -99,7 +106,8 @@ class ChatAnswer:
 
     def usage_chunk(self) -> response_structs.Delta | None:
         """Return the chunk that has the usage and no choice; ``None`` if the usage is unknown."""
-        return None if self.usage is None else self._delta((), self.usage)
+        usage = self.usage
+        return None if usage is None else self._delta((), usage)
 
     def build(self, *, with_reasoning: bool) -> completion.ChatCompletion:
         """Return the accumulated completion.
@@ -258,24 +266,6 @@ def _clean_call(call: chunk.ToolCallDelta) -> chunk.ToolCallDelta:
 def _clean(value: Any) -> Any:
     """Return a JSON value without lone surrogates, which have no UTF-8."""
     return None if value is None else decode_json(json.dumps(value).encode())
-
-
-def _plausible_usage(usage: completion.Usage) -> completion.Usage | None:
-    """Return the usage without unknown members; ``None`` if it cannot be true."""
-    counts = usage.prompt_tokens, usage.completion_tokens, usage.total_tokens
-    named = {"prompt_tokens", "completion_tokens", "total_tokens"}
-    total = sum(counts[:2])
-    if named & usage.extra.keys() or min(counts) < 0 or max(counts) > _MAX_COUNT or not total:
-        return None
-    if usage.total_tokens and usage.total_tokens < total:
-        return None
-    return response_structs.Usage(
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
-        total_tokens=usage.total_tokens or total,
-        prompt_tokens_details=usage.prompt_tokens_details,
-        completion_tokens_details=usage.completion_tokens_details,
-    )
 
 
 def _stored_choice(choice: completion.Choice, *, with_reasoning: bool) -> completion.Choice:

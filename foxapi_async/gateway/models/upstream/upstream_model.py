@@ -7,25 +7,23 @@ from itertools import count
 from typing import Final
 
 from foxapi_async._catalog import MODELS, CatalogModel
-from foxapi_async._clock import Clock, sleep
+from foxapi_async._clock import Clock
 from foxapi_async._protocol.mask import Mask
-from foxapi_async._protocol.retry import exponential_delay
 from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async.config import environment
 from foxapi_async.errors import ConfigError
-from foxapi_async.gateway.models.model import Job, ModelError, Output
+from foxapi_async.gateway.models.model import Job, ModelError, ModelKind, Output
 from foxapi_async.gateway.models.model_rules import parse_upstream_model
 from foxapi_async.gateway.models.upstream.answer_reader import AnswerReader
 from foxapi_async.gateway.models.upstream.chat_client import BusyError, ChatClient
 from foxapi_async.gateway.models.upstream.chat_request import chat_body, wants_usage
 from foxapi_async.gateway.models.upstream.fair_queue import FairQueue
+from foxapi_async.gateway.models.upstream.patience import Patience
 from foxapi_async.gateway.stats import UpstreamStats
 from foxapi_async.gateway.upstream_settings import Upstream
 
 _logger = logging.getLogger(__name__)
 
-_MIN_BACKOFF: Final = 0.25
-_MAX_BACKOFF: Final = 8.0
 _PROGRESS_AT_END: Final = 99
 _MIN_SECRET_LENGTH: Final = 16
 
@@ -47,6 +45,7 @@ class UpstreamModel:
         ConfigError: A model has no usable id, or the variable of the key has no usable key.
     """
 
+    kind: ModelKind = "upstream"
     is_repeatable: bool = False
 
     def __init__(
@@ -67,8 +66,7 @@ class UpstreamModel:
         """The rules of the models that the upstream answers."""
         self._names = {rules.id: name or rules.id for rules, name in named}
         self._queue = FairQueue(upstream.concurrency, stats)
-        # All tasks leave a busy upstream alone until then.
-        self._busy_until = clock.time()
+        self._patience = Patience(upstream.patience, name=stats.url, queue=self._queue, clock=clock)
         key = key or _read_key(upstream)
         self._mask = None if key is None else Mask(key)
         # A short key, such as "ollama", is no secret, and an answer may well contain the word.
@@ -81,6 +79,7 @@ class UpstreamModel:
 
     async def aclose(self) -> None:
         """Close the connections."""
+        await self._patience.aclose()
         await self._client.aclose()
 
     async def answer(self, job: Job, output: Output) -> ChatCompletion:
@@ -89,38 +88,39 @@ class UpstreamModel:
         Raises:
             ModelError: The upstream refuses, fails, is silent, or ends its answer too early.
         """
-        try:
-            async with self._queue.slot(job.owner):
-                # Stored before the request is sent: a restart must not send it again.
-                await output.start()
-                return await self._ask(job, output)
-        except ModelError as error:
-            message = error.message if self._mask is None else self._mask.text(error.message)
-            # Other messages may repeat a prompt.
-            words = f": {message}" if error.code == "model_unavailable" else ""
-            _logger.warning("upstream %s: %s%s", self._upstream.url, error.code, words)
-            raise ModelError(error.code, message) from None
+        entered = self._clock.time()
+        self._patience.watch()
+        async with self._queue.slot(job.owner, entered):
+            try:
+                return await self._ask(job, output, entered)
+            except ModelError as error:
+                error = self._without_key(error)
+                # Other messages may repeat a prompt.
+                words = f": {error.message}" if error.code == "model_unavailable" else ""
+                _logger.warning("upstream %s: %s%s", self._stats.url, error.code, words)
+                raise error from None
 
-    async def _ask(self, job: Job, output: Output) -> ChatCompletion:
+    async def _ask(self, job: Job, output: Output, entered: float) -> ChatCompletion:
         """Send the request until the upstream takes it, within the patience."""
         body = chat_body(job.request, self._names[job.request.model])
-        deadline = self._clock.time() + self._upstream.patience
+        deadline = self._patience.deadline(entered)
         for attempt in count():
-            pause = min(self._busy_until, deadline) - self._clock.time()
-            if pause > 0:
-                await sleep(self._clock, pause)
+            await self._patience.wait(deadline)
             try:
                 return await self._try(job, output, body)
             except BusyError as busy:
-                backoff = exponential_delay(_MIN_BACKOFF, 2.0, _MAX_BACKOFF, attempt)
-                wait = backoff if busy.retry_after is None else busy.retry_after
-                until = self._clock.time() + max(wait, _MIN_BACKOFF)
-                # Also if this task gives up: the others must leave the upstream alone.
-                self._busy_until = max(self._busy_until, until)
-                if until > deadline:
-                    raise busy.failure from None
+                failure = self._without_key(busy.failure)
+                self._patience.refuse(BusyError(failure, busy.retry_after), attempt, deadline)
                 self._stats.retries += 1
+            except ModelError:
+                self._patience.end_absence()
+                raise
         raise AssertionError("unreachable")
+
+    def _without_key(self, error: ModelError) -> ModelError:
+        if self._mask is None:
+            return error
+        return ModelError(error.code, self._mask.text(error.message))
 
     async def _try(self, job: Job, output: Output, body: bytes) -> ChatCompletion:
         """Send the request once and read its answer.
@@ -134,17 +134,26 @@ class UpstreamModel:
         reader = AnswerReader(
             job, output, stats=self._stats, mask=self._answer_mask, timeout=timeout
         )
+        no_events: ModelError | None = None
         try:
+            # The task starts before the request is sent, because a restart must not send it again,
+            # and not before there is a connection: until then, a restart may.
             async with (
                 asyncio.timeout(timeout) as silence,
-                self._client.ask(base_url, body) as response,
+                self._client.ask(
+                    base_url, body, silence=silence, on_connected=output.start
+                ) as opened,
             ):
-                await reader.read(response, silence)
+                with self._patience.answering():
+                    await reader.read(opened, silence)
+                no_events = opened.no_stream(base_url)
         except TimeoutError:
             if not reader.is_whole:
                 raise ModelError(
                     "timeout", f"the upstream sent nothing for {timeout:g} seconds"
                 ) from None
+        if no_events is not None and not reader.answer.events:
+            raise no_events
         if not reader.is_whole:
             raise ModelError(
                 "service_unavailable",
