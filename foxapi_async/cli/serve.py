@@ -4,12 +4,14 @@ import asyncio
 import errno
 import gc
 import signal
-from collections.abc import Coroutine, Generator, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from enum import StrEnum
+from os import PathLike
 from pathlib import Path
+from shlex import quote
 from time import time
-from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
 
 import typer
 
@@ -406,7 +408,10 @@ def _announce(screen: Screen, gateway: "Gateway", *, guarded: bool) -> None:
     screen.print(gateway.url)
     for name, value in environment.items():
         screen.print(f"export {name}={value}")
-    for upstream in gateway.app[SETTINGS].upstreams:
+    settings = gateway.app[SETTINGS]
+    if settings.local:
+        _announce_local(screen, settings.local, settings.local_names)
+    for upstream in settings.upstreams:
         models = ", ".join(
             f"{ours} = {name or parse_upstream_model(ours).id}"
             for ours, name in upstream.names.items()
@@ -416,3 +421,14 @@ def _announce(screen: Screen, gateway: "Gateway", *, guarded: bool) -> None:
         rules = ", ".join(map(str, gateway.faults.rules))
         screen.note(f"faults, by seed {gateway.faults.seed}: {rules}")
     screen.note("Ctrl-C stops it")
+
+
+def _announce_local(
+    screen: Screen, source: "Literal[True] | str | PathLike[str]", names: "Collection[str]"
+) -> None:
+    from foxapi_async.gateway.models.local import local_model_id
+
+    model_id = local_model_id(source)
+    also = f", also as {', '.join(names)}" if names else ""
+    screen.note(f"local model: {model_id}{also}")
+    screen.note(f"ask it, in a shell with the lines above: foxapi stream {quote(model_id)} hello")

@@ -78,7 +78,7 @@ async def test_a_fetch_without_a_network_is_2(
 def test_serve_with_a_model_of_ones_own(
     spawn: Callable[..., subprocess.Popen[str]], random_llama: Path
 ) -> None:
-    """The model of the file answers under its name and those of ``--upstream-model``."""
+    """The model of the file answers under its names, which the first lines and the stats have."""
     options = ("--upstream-model", "gpt-5.5=random-llama", "--only-upstream")
     with spawn("serve", "--port", "0", "--json", "--local", str(random_llama), *options) as process:
         assert process.stdout is not None
@@ -101,7 +101,13 @@ def test_serve_with_a_model_of_ones_own(
         while task["status"] not in {"completed", "failed"}:
             task = call("GET", f"/v1/tasks/{task['id']}")
         assert task["results"][0]["choices"][0]["message"]["content"].strip()
+        (counters,) = call("GET", "/_gateway/stats")["upstreams"]
+        assert (counters["url"], counters["answers"]) == ("local", 1)
         process.terminate()
+        assert process.stderr is not None
+        notes = process.stderr.read()
+        assert "local model: random-llama, also as gpt-5.5\n" in notes
+        assert "foxapi stream random-llama" in notes
     assert process.returncode == 0
 
 

@@ -101,6 +101,22 @@ async def test_the_usage_of_several_choices_is_their_sum(random_llama: Path) -> 
     assert three.usage.total_tokens == three.usage.prompt_tokens + 15
 
 
+async def test_a_request_that_is_too_long_is_refused_by_the_local_model(
+    random_llama: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The error and the log name the local model, and no URL of its process."""
+    async with (
+        Gateway(local=random_llama) as gateway,
+        FoxSession("sk", base_url=gateway.url) as fox,
+    ):
+        with pytest.raises(TaskFailedError, match="the local model answered 400: ") as caught:
+            await fox.llm.generate(model="random-llama", messages="go " * 3000)
+        assert gateway.stats.upstreams[0].url == "local"
+    assert caught.value.code == "generation_failed"
+    assert "upstream local: generation_failed" in caplog.text
+    assert "127.0.0.1" not in str(caught.value) + caplog.text
+
+
 @pytest.mark.parametrize("streams", [8, 24])
 async def test_many_streams_at_once(random_llama: Path, streams: int) -> None:
     """More streams than slots wait for their turn; each is whole."""

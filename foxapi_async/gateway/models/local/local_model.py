@@ -29,6 +29,8 @@ _LOCAL_URL: Final = "http://127.0.0.1"
 
 # What `UpstreamModel` reports for a connection that ends too early.
 _CUT: Final = "service_unavailable"
+# How its messages begin.
+_UPSTREAM: Final = "the upstream"
 _WHEELS: Final = frozenset(
     {
         ("darwin", "arm64"),
@@ -130,7 +132,10 @@ class LocalModel:
                     "model_unavailable",
                     "the process of the local model crashed during the answer; it is started again",
                 ) from None
-            raise
+            message = error.message
+            if message.startswith(_UPSTREAM):
+                message = f"the local model{message.removeprefix(_UPSTREAM)}"
+            raise ModelError(error.code, message) from None
 
 
 def check_extra() -> None:
