@@ -82,6 +82,21 @@ class Mask:
         """
         return self._masked(name, _RUN_IN_NAME) if _may_contain(self._name_blocks, name) else name
 
+    def key_start(self, text: str) -> int:
+        """Return the length of the longest end of ``text`` with which the key may begin.
+
+        An end that overlaps with the whole key is not one.
+        """
+        size = len(self._key)
+        whole = text.rfind(self._key)
+        first = max(0, len(text) - size + 1, 0 if whole < 0 else whole + size)
+        at = text.find(self._key[0], first)
+        while at >= 0:
+            if self._key.startswith(text[at:]):
+                return len(text) - at
+            at = text.find(self._key[0], at + 1)
+        return 0
+
     def may_contain(self, data: bytes) -> bool:
         """Tell quickly whether ``data`` could contain the key or a part; no false negatives."""
         if not self._blocks:

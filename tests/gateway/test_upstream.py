@@ -919,6 +919,57 @@ async def test_the_key_is_sent_to_the_upstream_and_nowhere_else(
     assert caplog.text.count("invalid key") == 1
 
 
+def call_piece(**function: str) -> dict[str, Any]:
+    """Build the delta of a piece of a tool call."""
+    return {"tool_calls": [{"index": 0, "id": "call-1", "type": "function", "function": function}]}
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        lambda piece: {"content": piece},
+        lambda piece: {"reasoning_content": piece},
+        lambda piece: {"refusal": piece},
+        lambda piece: call_piece(name="f", arguments=piece),
+        lambda piece: call_piece(name=piece),
+    ],
+    ids=["content", "reasoning", "refusal", "arguments", "name"],
+)
+@pytest.mark.parametrize("size", [1, 7, 15])
+async def test_a_key_that_is_repeated_in_pieces_is_masked(
+    serve: "Serve",
+    upstream: StartUpstream,
+    monkeypatch: pytest.MonkeyPatch,
+    events: Callable[[bytes], "list[Event]"],
+    delta: Callable[[str], dict[str, Any]],
+    size: int,
+) -> None:
+    """However an upstream splits its key, no client can join it from the stream or the result."""
+    monkeypatch.setenv("UPSTREAM_KEY", SECRET)
+    text = f"it is {SECRET}, as s"
+    pieces = [text[start : start + size] for start in range(0, len(text), size)]
+    chunks = [chunk(delta=delta(piece)) for piece in pieces]
+    server = await upstream(sends(*chunks, chunk(finish="stop"), DONE))
+    service = await serve(upstreams=settings(server, key_env="UPSTREAM_KEY"))
+    task = await service.submit(model="plain", stream=True)
+    found = events((await service.stream(task["id"])).body)
+    deltas = [choice["delta"] for item in found[:-1] for choice in item.data["choices"]]
+    streamed: dict[str, str] = {}
+    for item in deltas:
+        calls = [call["function"] for call in item.pop("tool_calls", ())]
+        for member, value in [pair for part in (item, *calls) for pair in part.items()]:
+            streamed[member] = streamed.get(member, "") + (value or "")
+    stored = message(await service.finished(task["id"]))
+    for call in stored.pop("tool_calls", None) or ():
+        stored |= call["function"]
+    (member,) = (name for name, value in streamed.items() if value.startswith("it is "))
+    for shown in (streamed[member], stored[member]):
+        assert SECRET not in shown
+        assert SECRET[4:-4] not in shown
+        assert shown.startswith("it is sk-9")
+        assert shown.endswith("…cdef, as s")
+
+
 @pytest.mark.parametrize("value", [None, "", "  ", "ключ", "two words"])
 def test_a_key_that_is_missing_or_wrong_is_explained(
     monkeypatch: pytest.MonkeyPatch, value: str | None

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from foxapi_async._protocol.mask import Mask
 from foxapi_async._wire.request import GenerationRequest, Message
 from foxapi_async.errors import ConfigError
 from foxapi_async.gateway.models.upstream.chat_request import chat_body
@@ -16,6 +17,7 @@ from foxapi_async.gateway.models.upstream.fair_queue import FairQueue
 from foxapi_async.gateway.models.upstream.text_pieces import (
     ReasoningSplitter,
     TextJoiner,
+    TextMask,
     escape_wrong_bytes,
 )
 from foxapi_async.gateway.stats import UpstreamStats
@@ -96,6 +98,36 @@ def test_wrong_bytes_become_replacement_characters(data: bytes, places: list[int
         joiner.push(piece.decode("utf-8", "surrogateescape")) for piece in split(data, places)
     ]
     "".join((*pieces, joiner.flush())).encode()
+
+
+@pytest.mark.parametrize("key", ["sk-9Qd2-0123456789abcdef", "aaaaaaaabaaaaaaaab", "abcd" * 6])
+@given(data=st.data())
+def test_a_key_is_masked_however_it_is_split(key: str, data: st.DataObject) -> None:
+    """No key is in the joined text, other texts are unchanged, and flushes change neither."""
+    parts = [st.just(key), st.integers(1, 15).map(lambda size: key[:size]), st.sampled_from("xyz ")]
+    words = data.draw(st.lists(st.one_of(parts), max_size=12))
+    text = "".join(words)
+    places = data.draw(st.lists(st.integers(0, 400), max_size=20))
+    flushes = data.draw(st.sets(st.integers(0, 20)))
+    mask = TextMask(Mask(key))
+    shown = ""
+    for number, piece in enumerate(split(text, places)):
+        shown += mask.push(piece)
+        if number in flushes:
+            shown += mask.flush()
+    shown += mask.flush()
+    assert key not in shown
+    if Mask(key).name(text) == text:
+        assert shown == text
+
+
+@given(st.text(), st.lists(st.integers(0, 99), max_size=9))
+def test_without_a_key_nothing_is_held_back(text: str, places: list[int]) -> None:
+    """Each piece passes as it is."""
+    mask = TextMask(None)
+    for piece in split(text, places):
+        assert mask.push(piece) == piece
+    assert not mask.flush()
 
 
 async def test_a_slot_goes_to_the_owners_by_turns() -> None:

@@ -48,7 +48,7 @@ class AnswerReader:
         mask: Mask | None,
         timeout: float,
     ) -> None:
-        self.answer: ChatAnswer = ChatAnswer(job)
+        self.answer: ChatAnswer = ChatAnswer(job, mask)
         """What was read."""
         self._output = output
         self._stats = stats

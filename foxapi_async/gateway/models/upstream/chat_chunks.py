@@ -7,6 +7,7 @@ from msgspec import DecodeError
 from msgspec.structs import replace
 
 from foxapi_async._protocol.accumulator import Accumulator
+from foxapi_async._protocol.mask import Mask
 from foxapi_async._protocol.tool_calls import ToolCallIndexer
 from foxapi_async._wire import chunk, completion
 from foxapi_async._wire.base import Decoder, decode_json
@@ -15,6 +16,7 @@ from foxapi_async.gateway.models.model import Job, ModelError
 from foxapi_async.gateway.models.upstream.text_pieces import (
     ReasoningSplitter,
     TextJoiner,
+    TextMask,
     escape_wrong_bytes,
 )
 from foxapi_async.gateway.models.upstream.upstream_errors import failed
@@ -55,10 +57,12 @@ class ChatAnswer:
 
     Args:
         job: The job.
+        mask: Masks the key of the upstream, which it may send in pieces.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, mask: Mask | None = None) -> None:
         self._job = job
+        self._mask = mask
         self._choices: dict[int, _ChoiceTranslator] = {}
         self._accumulator = Accumulator()
         self._n = job.request.n if isinstance(job.request.n, int) else 1
@@ -130,7 +134,7 @@ class ChatAnswer:
         if state is None:
             if len(self._choices) == _MAX_CHOICES:
                 raise ModelError("service_unavailable", "the upstream sent too many choices")
-            state = self._choices[choice.index] = _ChoiceTranslator()
+            state = self._choices[choice.index] = _ChoiceTranslator(self._mask)
         return state.translate(choice)
 
     def _delta(
@@ -151,14 +155,17 @@ class ChatAnswer:
 class _ChoiceTranslator:
     """Translates the chunks of one choice."""
 
-    def __init__(self) -> None:
+    def __init__(self, mask: Mask | None) -> None:
         self.finish_reason: str | None = None
+        self._mask = mask
         self._has_role = False
-        self._content = TextJoiner()
-        self._reasoning = TextJoiner()
-        self._refusal = TextJoiner()
-        self._arguments: dict[int, TextJoiner] = {}
+        self._content_joiner = TextJoiner()
+        self._reasoning_joiner = TextJoiner()
         self._splitter = ReasoningSplitter()
+        self._content = TextMask(mask)
+        self._reasoning = TextMask(mask)
+        self._refusal = _MaskedText(mask)
+        self._calls: dict[int, _CallTranslator] = {}
         self._indexer = ToolCallIndexer()
 
     def translate(self, choice: _Choice) -> response_structs.DeltaChoice | None:
@@ -169,28 +176,30 @@ class _ChoiceTranslator:
             raise ModelError(
                 "service_unavailable", "the upstream answered with `function_call`; send `tools`"
             )
-        reasoning = message.reasoning_content or message.reasoning or ""
-        if reasoning:
-            reasoning = self._reasoning.push(reasoning)
-            self._splitter.expect_answer()
-        more, content = self._splitter.push(self._content.push(message.content or ""))
-        reasoning += more
+        reasoning, content = self._split(message)
+        refusal = self._refusal.push(message.refusal) if message.refusal else ""
+        calls = [self._translate_call(piece) for piece in message.tool_calls or ()]
+        # The reasoning ends where the text begins, and the text where the calls begin.
+        if content or calls:
+            reasoning += self._reasoning.flush()
+        if calls:
+            content += self._content.flush()
         if choice.finish_reason:
             self.finish_reason = choice.finish_reason
             if choice.finish_reason == "error":
                 raise ModelError("service_unavailable", "the upstream ended the answer by an error")
             more, rest = self._flush()
             reasoning, content = reasoning + more, content + rest
-        calls = tuple(map(self._translate_call, message.tool_calls or ()))
-        refusal = self._refusal.push(message.refusal) if message.refusal else None
+            refusal += self._refusal.flush()
+            calls += self._flush_calls()
         if not (reasoning or content or calls or choice.finish_reason or refusal):
             return None
         delta = response_structs.DeltaMessage(
             role=None if self._has_role else "assistant",
             content=content or None,
             reasoning_content=reasoning or None,
-            tool_calls=calls or None,
-            refusal=refusal,
+            tool_calls=tuple(calls) or None,
+            refusal=refusal or None,
         )
         self._has_role = True
         return response_structs.DeltaChoice(
@@ -200,23 +209,80 @@ class _ChoiceTranslator:
             logprobs=choice.logprobs,
         )
 
+    def _split(self, message: _Message) -> tuple[str, str]:
+        """Return the reasoning and the text of a message."""
+        reasoning = message.reasoning_content or message.reasoning or ""
+        if reasoning:
+            reasoning = self._reasoning_joiner.push(reasoning)
+            self._splitter.expect_answer()
+        text = self._content_joiner.push(message.content or "")
+        more, content = self._splitter.push(text)
+        return self._reasoning.push(reasoning + more), self._content.push(content)
+
     def _flush(self) -> tuple[str, str]:
         """Return the reasoning and the text that were held back."""
-        reasoning, content = self._splitter.push(self._content.flush())
+        reasoning, content = self._splitter.push(self._content_joiner.flush())
         more, rest = self._splitter.flush()
-        return self._reasoning.flush() + reasoning + more, content + rest
+        reasoning = self._reasoning_joiner.flush() + reasoning + more
+        return (
+            self._reasoning.push(reasoning) + self._reasoning.flush(),
+            self._content.push(content + rest) + self._content.flush(),
+        )
 
     def _translate_call(self, piece: chunk.ToolCallDelta) -> response_structs.ToolCallDelta:
         index = self._indexer.assign(piece)
-        function = piece.function
-        if function is not None:
-            arguments = function.arguments
-            if arguments:
-                arguments = self._arguments.setdefault(index, TextJoiner()).push(arguments)
-            function = response_structs.FunctionDelta(name=function.name, arguments=arguments)
+        call = self._calls.get(index)
+        if call is None:
+            call = self._calls[index] = _CallTranslator(self._mask)
+        function = piece.function and call.translate(piece.function)
         return response_structs.ToolCallDelta(
             index=index, id=piece.id, type=piece.type, function=function
         )
+
+    def _flush_calls(self) -> list[response_structs.ToolCallDelta]:
+        """Return the ends of arguments that were held back."""
+        rests = [(index, call.arguments.flush()) for index, call in self._calls.items()]
+        return [
+            response_structs.ToolCallDelta(
+                index=index, function=response_structs.FunctionDelta(arguments=rest)
+            )
+            for index, rest in rests
+            if rest
+        ]
+
+
+class _MaskedText:
+    """Joins the pieces of a text and masks the key in it."""
+
+    def __init__(self, mask: Mask | None) -> None:
+        self._joiner = TextJoiner()
+        self._mask = TextMask(mask)
+
+    def push(self, text: str) -> str:
+        """Return the next piece, without what is held back."""
+        return self._mask.push(self._joiner.push(text))
+
+    def flush(self) -> str:
+        """Return what was held back."""
+        return self._mask.push(self._joiner.flush()) + self._mask.flush()
+
+
+class _CallTranslator:
+    """Translates the function of one tool call."""
+
+    def __init__(self, mask: Mask | None) -> None:
+        self._name = TextMask(mask)
+        self.arguments = _MaskedText(mask)
+
+    def translate(self, function: chunk.FunctionDelta) -> response_structs.FunctionDelta:
+        """Return the next piece of a function."""
+        name, arguments = function.name, function.arguments
+        if name:
+            # Clients do not expect a name in pieces, so no end of it is held back.
+            name = self._name.push(name) + self._name.flush()
+        if arguments:
+            arguments = self.arguments.push(arguments)
+        return response_structs.FunctionDelta(name=name, arguments=arguments)
 
 
 def _decode(data: bytes) -> _Chunk:

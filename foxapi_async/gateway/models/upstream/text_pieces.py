@@ -3,6 +3,8 @@
 import re
 from typing import Final, Literal
 
+from foxapi_async._protocol.mask import Mask
+
 _OPEN: Final = "<think>"
 _CLOSE: Final = "</think>"
 # White space before `<think>` is held back up to this length.
@@ -63,6 +65,53 @@ def _join(text: str) -> str:
 
 def _from_pair(pair: str) -> str:
     return pair.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+
+
+class TextMask:
+    """Masks a key in a text that comes in pieces, also if the key is split between them.
+
+    An end of the text that may begin the key is held back. The key is not found in escapes that are
+    split.
+
+    Args:
+        mask: Masks the key; ``None`` leaves the text as it is.
+    """
+
+    __slots__ = ("_mask", "_shown", "_tail")
+
+    def __init__(self, mask: Mask | None) -> None:
+        self._mask = mask
+        # The end of the text so far that may begin the key, and how much of it was returned.
+        self._tail = ""
+        self._shown = 0
+
+    def push(self, text: str) -> str:
+        """Return the next piece with what was held back, without what may begin the key."""
+        if self._mask is None:
+            return text
+        whole = self._tail + text
+        end = len(whole) - self._mask.key_start(whole)
+        self._tail = whole[end:]
+        shown = min(self._shown, end)
+        self._shown -= shown
+        return _unshown(self._mask, whole[:end], shown)
+
+    def flush(self) -> str:
+        """Return what was held back. If more text comes, the rest of the key in it is masked."""
+        if self._mask is None:
+            return ""
+        shown, self._shown = self._shown, len(self._tail)
+        return _unshown(self._mask, self._tail, shown)
+
+
+def _unshown(mask: Mask, text: str, shown: int) -> str:
+    """Return the masked text without its beginning that was returned already."""
+    masked = mask.name(text)
+    if masked != text:
+        # What was returned of the key cannot be taken back.
+        pairs = enumerate(zip(masked, text, strict=False))
+        shown = min(shown, next((at for at, (one, other) in pairs if one != other), shown))
+    return masked[shown:]
 
 
 class ReasoningSplitter:
