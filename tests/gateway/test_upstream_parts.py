@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from foxapi_async._protocol.mask import Mask
 from foxapi_async._wire.request import GenerationRequest, Message
 from foxapi_async.errors import ConfigError
+from foxapi_async.gateway.models.model import ModelError
 from foxapi_async.gateway.models.upstream.chat_request import chat_body
 from foxapi_async.gateway.models.upstream.fair_queue import FairQueue
 from foxapi_async.gateway.models.upstream.text_pieces import (
@@ -149,28 +150,35 @@ async def test_a_slot_goes_to_the_owners_by_turns() -> None:
     assert (stats.running, stats.waiting) == (0, 0)
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 6)), max_size=12))
-def test_cancelled_waiters_lose_no_slot(plan: list[tuple[str, int]]) -> None:
-    """Whenever waiters are cancelled, all others get their slot, and the slots stay as many."""
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 6)), max_size=12),
+    st.tuples(st.integers(0, 6), st.integers(0, 12)),
+)
+def test_cancelled_waiters_lose_no_slot(plan: list[tuple[str, int]], fail: tuple[int, int]) -> None:
+    """Whenever waiters are cancelled or give up, the others get their slot, and no slot is lost."""
 
     async def trial() -> None:
         stats = UpstreamStats(URL)
         queue = FairQueue(2, stats)
         peak = 0
 
-        async def use(owner: str) -> None:
+        async def use(owner: str, entered: int) -> None:
             nonlocal peak
-            async with queue.slot(owner):
+            async with queue.slot(owner, entered):
                 peak = max(peak, stats.running)
                 await asyncio.sleep(0)
 
-        tasks = [asyncio.create_task(use(owner)) for owner, _ in plan]
+        tasks = [asyncio.create_task(use(owner, at)) for at, (owner, _) in enumerate(plan)]
         for turn in range(6):
             for task, (_, when) in zip(tasks, plan, strict=True):
                 if when == turn:
                     task.cancel()
+            if fail[0] == turn:
+                queue.fail(fail[1], ModelError("timeout", "too long"))
+                assert queue.oldest is None or queue.oldest > fail[1]
             await asyncio.sleep(0)
-        await asyncio.gather(*tasks, return_exceptions=True)
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(end, ModelError | asyncio.CancelledError | None) for end in ends)
         assert peak <= 2
         assert (stats.running, stats.waiting) == (0, 0)
         async with queue.slot("x"), queue.slot("y"):
