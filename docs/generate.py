@@ -1,5 +1,7 @@
 """Write what the pages take from elsewhere: ``python docs/generate.py``, or ``--check``.
 
+It also writes the stub of ``foxapi_async.sync``.
+
 A page marks the place::
 
     <!-- begin: example quickstart.py -->
@@ -23,20 +25,23 @@ from typing import Final
 DOCS: Final = Path(__file__).parent
 sys.path.insert(0, str(DOCS))
 
-from api_blocks import Reference  # noqa: E402 the module stands beside this script
+# The two modules stand beside this script.
+from api_blocks import Reference  # noqa: E402
+from sync_stub import stub  # noqa: E402
 
 from foxapi_async import errors  # noqa: E402
 from foxapi_async.gateway.faults.catalog import CONDITIONS, FAULT_KINDS, OPTIONS, ROUTES  # noqa: E402
 
+STUB: Final = DOCS.parent / "foxapi_async" / "sync" / "__init__.pyi"
 _BLOCK: Final = re.compile(r"(<!-- begin: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 _LANGUAGES: Final = {".py": "python", ".html": "html", ".js": "javascript", ".toml": "toml"}
 
 
 def pages() -> dict[Path, str]:
-    """Return the current text of each page that has a marked block, and of ``llms.txt``."""
+    """Return the current text of each page with a marked block, of ``llms.txt`` and of the stub."""
     found = ((path, path.read_text("utf-8")) for path in sorted(DOCS.rglob("*.md")))
     filled = {path: _filled(text, path) for path, text in found if "<!-- begin: " in text}
-    return filled | {DOCS / "llms.txt": _index()}
+    return filled | {DOCS / "llms.txt": _index(), STUB: stub()}
 
 
 def _index() -> str:

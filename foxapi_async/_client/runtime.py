@@ -18,6 +18,10 @@ from foxapi_async.config import Limits
 from foxapi_async.errors import SessionClosedError
 
 _CLOSED: Final = "the session is closed; build a new FoxSession"
+FORKED: Final = (
+    "this FoxSession belongs to the process that this one was forked from: build one FoxSession in "
+    "each process"
+)
 _MAX_UNCLAIMED: Final = 10_000
 _FIRST_CLEANUP: Final = 64
 
@@ -95,18 +99,15 @@ class Runtime:
             SessionClosedError: The session is closed.
             RuntimeError: The session belongs to another loop, or to the process before a fork.
         """
-        loop = asyncio.get_running_loop()
         if self.closed:
             raise SessionClosedError(_CLOSED)
+        loop = asyncio.get_running_loop()
         if self.loop is None:
             self.loop = loop
             self._pid = os.getpid()
         elif self.loop is not loop:
             if self._is_forked:
-                raise RuntimeError(
-                    "this FoxSession belongs to the process that this one was forked from: build "
-                    "one FoxSession in each process"
-                )
+                raise RuntimeError(FORKED)
             raise RuntimeError(
                 "this FoxSession belongs to another event loop: its connections live there; "
                 "build one FoxSession for each asyncio.run()"

@@ -1,0 +1,589 @@
+# Written by `python docs/generate.py` from the asynchronous classes. Do not edit.
+"""The types of the blocking session, which are those of the asynchronous one without `async`."""
+
+import ssl as _ssl
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from foxapi_async._client.params import (
+    AudioParams,
+    LLMParams,
+    PromptParams,
+    SubmitParams,
+    VideoParams,
+    VisionParams,
+)
+from foxapi_async._client.recover import UnknownSubmission, UnreadableEntry
+from foxapi_async._client.resources import MediaKind
+from foxapi_async._client.stats import Stats
+from foxapi_async._client.task_record import Kind
+from foxapi_async._clock import Clock
+from foxapi_async._wire.chunk import Delta
+from foxapi_async._wire.completion import ChatCompletion
+from foxapi_async._wire.results import MediaResult, ModelInfo
+from foxapi_async._wire.task import Task
+from foxapi_async.config import (
+    Limits,
+    PollPolicy,
+    RetryPolicy,
+    SecretString,
+    StreamPolicy,
+    Timeouts,
+    URLObject,
+    Validation,
+)
+from foxapi_async.hooks import Hook
+from msgspec import UNSET, Struct, UnsetType
+from os import PathLike
+from types import TracebackType
+from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar, Unpack, final, overload
+
+R = TypeVar('R')
+H = TypeVar('H', bound=TaskHandle[Any])
+OnProgress: TypeAlias = Callable[[CompletionProgress], object]
+
+__all__ = ["LLM", "ChatStream", "CompletionProgress", "FoxSession", "LLMHandle", "Models", "Recovery", "TaskHandle", "Tasks", "as_completed"]
+
+@final
+class LLM:
+    """``fox.llm``: submits generations of language models. Each accepted one is billed."""
+    @overload
+    def submit(self, **params: Unpack[SubmitParams]) -> LLMHandle:
+        """Submit a generation and return its handle as soon as the service has accepted it.
+
+        A request has ``messages``, or one of four simpler forms: ``prompt``, ``prompt`` with
+        ``image_urls`` or ``video_urls``, or ``audio_url`` with or without ``prompt``.
+
+        It is billed when it is accepted. The POST is sent again only if no byte of it was sent. A
+        cancelled call returns at once; if the generation is accepted afterwards, its handle is in
+        ``fox.unclaimed``.
+
+        ``key`` names the input of the submission. A second call with the same key returns the same
+        handle and sends nothing, while the session is open, or permanently with a journal. With
+        ``retry_failed=True``, a key whose task failed or was cancelled is submitted again, with the
+        same request or another one, and billed. Of several such calls at the same
+        time, in any process, one sends its request, and the others return the same handle.
+
+        Returns:
+            The handle of the task.
+
+        Raises:
+            TypeError: A keyword is unknown, or belongs to another form. Nothing was sent.
+            RequestValidationError: The request is invalid, or ``key`` stands for another request.
+                Nothing was sent.
+            SubmitOutcomeUnknownError: The service may have accepted the generation, now or when
+                ``key`` was first submitted, but its response was lost.
+            APIStatusError: The service rejected the generation, which is not billed.
+            APIConnectionError: The service was not reached. Nothing was sent.
+            JournalError: The submission could not be recorded, or the entry of ``key`` cannot be
+                read. Nothing was sent.
+        """
+    @overload
+    def submit(self, *, stream: bool = ..., **params: Unpack[PromptParams]) -> LLMHandle: ...
+    @overload
+    def submit(self, *, stream: bool = ..., **params: Unpack[VisionParams]) -> LLMHandle: ...
+    @overload
+    def submit(self, *, stream: bool = ..., **params: Unpack[VideoParams]) -> LLMHandle: ...
+    @overload
+    def submit(self, *, stream: bool = ..., **params: Unpack[AudioParams]) -> LLMHandle: ...
+    def resubmit(self, submission: UnknownSubmission) -> LLMHandle:
+        """Submit a generation of unknown outcome again, with its request and its key.
+
+        The first submission may have been accepted, and then both are billed: look in your account
+        first. The entry of the first is removed from the journal when the second is recorded.
+
+        Args:
+            submission: One of ``fox.recover().unknown``.
+
+        Returns:
+            The handle of the new task. Of several calls for one entry, in any process, one is sent:
+            the others return its handle if there is a key, and raise ``JournalError`` otherwise.
+
+        Raises:
+            ConfigError: ``submission`` names no entry.
+            FoxAPIError: Any error of ``submit``.
+        """
+    @overload
+    def generate(
+        self,
+        *,
+        timeout: float | None | UnsetType = ...,
+        **params: Unpack[LLMParams],
+    ) -> ChatCompletion:
+        """Submit a generation and wait for its result: ``submit``, then ``handle.result``.
+
+        Each error after the submit leads to the billed task: a ``TaskError``, such as
+        ``TaskTimeoutError``, has the task id. When the call is cancelled, the session is closed or
+        the key is rejected, the handle is in ``fox.unclaimed``, a warning is logged and the event
+        ``SubmitUnclaimed`` is emitted.
+
+        Args:
+            timeout: Seconds of the wait after the submit; ``Timeouts.wait`` by default. ``None``
+                waits without a limit, 0 polls once.
+            **params: The keywords of ``submit``, without ``stream``.
+
+        Returns:
+            The completion.
+
+        Raises:
+            FoxAPIError: Any error of ``submit`` or of ``handle.result``.
+        """
+    @overload
+    def generate(
+        self,
+        *,
+        timeout: float | None | UnsetType = ...,
+        **params: Unpack[PromptParams],
+    ) -> ChatCompletion: ...
+    @overload
+    def generate(
+        self,
+        *,
+        timeout: float | None | UnsetType = ...,
+        **params: Unpack[VisionParams],
+    ) -> ChatCompletion: ...
+    @overload
+    def generate(
+        self,
+        *,
+        timeout: float | None | UnsetType = ...,
+        **params: Unpack[VideoParams],
+    ) -> ChatCompletion: ...
+    @overload
+    def generate(
+        self,
+        *,
+        timeout: float | None | UnsetType = ...,
+        **params: Unpack[AudioParams],
+    ) -> ChatCompletion: ...
+    @overload
+    def stream(self, *, timeout: float | None = ..., **params: Unpack[LLMParams]) -> ChatStream:
+        """Return a stream that submits the generation when it is entered or first read.
+
+        It is billed from then on; ``stream.handle`` is its handle. A stream that is never started
+        submits nothing, and warns of that.
+
+        Args:
+            timeout: Seconds that reading may take, from the first read on, as in
+                ``handle.stream(timeout=...)``. ``None`` is no limit.
+            **params: The keywords of ``submit``, without ``stream``.
+
+        Returns:
+            The stream, to be used in ``with``.
+
+        Raises:
+            TypeError: A keyword is unknown, or belongs to another form.
+            RequestValidationError: The request is invalid.
+            ConfigError: ``timeout`` is not above 0.
+        """
+    @overload
+    def stream(self, *, timeout: float | None = ..., **params: Unpack[PromptParams]) -> ChatStream: ...
+    @overload
+    def stream(self, *, timeout: float | None = ..., **params: Unpack[VisionParams]) -> ChatStream: ...
+    @overload
+    def stream(self, *, timeout: float | None = ..., **params: Unpack[VideoParams]) -> ChatStream: ...
+    @overload
+    def stream(self, *, timeout: float | None = ..., **params: Unpack[AudioParams]) -> ChatStream: ...
+
+@final
+class Models:
+    """``fox.models``: the models of the service."""
+    def list(self) -> tuple[ModelInfo, ...]:
+        """Return the models that this key may use (unbilled). Failed attempts are retried.
+
+        Returns:
+            The models.
+
+        Raises:
+            FoxAPIError: The error of the last attempt.
+        """
+
+@final
+class Tasks:
+    """``fox.tasks``: finds tasks by their ids."""
+    def get(self, task_id: str) -> Task:
+        """Return the current snapshot of a task (unbilled). Failed attempts are retried.
+
+        Args:
+            task_id: The id of the task.
+
+        Returns:
+            The snapshot.
+
+        Raises:
+            InvalidTaskIdError: The text cannot be a task id. Nothing was sent.
+            NotFoundError: The service does not know the task.
+            FoxAPIError: The error of the last attempt.
+        """
+    @overload
+    def handle(self, task: str, kind: Literal['llm'] = 'llm') -> LLMHandle:
+        """Return a handle of a task that was submitted anywhere, at any time. Sends nothing.
+
+        Args:
+            task: The id of the task, or a ``Task``. A final ``Task`` gives a handle whose result is
+                known.
+            kind: What the task makes, which decides the type of the result. By default that of the
+                ``Task``, and ``"llm"`` for an id.
+
+        Returns:
+            The handle.
+
+        Raises:
+            InvalidTaskIdError: The text cannot be a task id.
+            ConfigError: ``kind`` is not one of the five, or differs from that of the ``Task``.
+        """
+    @overload
+    def handle(self, task: Task, kind: Literal['llm']) -> LLMHandle: ...
+    @overload
+    def handle(self, task: str | Task, kind: MediaKind) -> TaskHandle[MediaResult]: ...
+    @overload
+    def handle(self, task: Task, kind: None = None) -> LLMHandle | TaskHandle[MediaResult]: ...
+
+@final
+class ChatStream:
+    """The chunks of a generation while it runs: each exactly once, in order, to the end.
+
+    ``for delta in stream`` ends after the last chunk. When a connection is lost, the stream
+    is opened again at the next chunk. Leaving the loop closes the connection at once. So does
+    cancelling a read, which loses nothing: the next read continues. Use ``with`` for a stream
+    that has a name; one that is dropped half-read warns. A loop over a temporary stream closes it
+    by the reference counts of CPython.
+
+    Raises:
+        TaskFailedError: On reading: the task has failed.
+        TaskCancelledError: On reading: the task was cancelled.
+        StreamInterruptedError: On reading: the stream was lost, and the stored result does not
+            continue it. ``.cursor`` and ``.partial`` have the position and the text.
+        StreamExpiredError: On reading: the service has dropped the chunks, and the text before the
+            position is not known here.
+        StreamUnavailableError: On reading: the task has no stream.
+        StreamConsumedError: On reading: the stream was closed.
+        TaskTimeoutError: On reading: ``timeout`` has expired. The task continues.
+        TaskLostError: On reading: the service does not know the task.
+        SessionClosedError: On reading: the session was closed.
+        APIStatusError: On reading: the service refuses the key.
+    """
+    @property
+    def handle(self) -> LLMHandle:
+        """The handle of the generation; ``fox.llm.stream`` has it once it is entered or read."""
+    @property
+    def offset(self) -> int:
+        """The number of chunks that were read, including those before ``stream(offset=…)``."""
+    @property
+    def cursor(self) -> str:
+        """The position as a short opaque text, for ``handle.stream(resume=cursor)``."""
+    @property
+    def reasoning_complete(self) -> bool:
+        """Whether all reasoning was delivered. False if the stored result had to replace chunks."""
+    def snapshot(self) -> ChatCompletion:
+        """Return the completion that the chunks read so far add up to.
+
+        After ``stream(resume=…)`` or ``stream(offset=…)`` it includes the chunks before the
+        position once the first chunk after it was read, unless the stream was lost by then.
+
+        Returns:
+            The completion so far; ``source`` is ``"stream"``.
+        """
+    def completion(self) -> ChatCompletion:
+        """Read the rest of the stream and return the whole completion, as waiting for the handle does.
+
+        Returns:
+            The result of the task, with the reasoning of the stream.
+
+        Raises:
+            StreamConsumedError: The stream was closed before its end.
+            StreamInterruptedError: Nothing proves that the text is whole.
+            FoxAPIError: What reading the stream or waiting for the handle raises.
+        """
+    def close(self) -> None:
+        """Close the stream. The task continues, and its handle can still be waited for.
+
+        A read that waits raises ``StreamConsumedError``. Closing twice does nothing.
+        """
+    def __iter__(self) -> Iterator[Delta]: ...
+    def __next__(self) -> Delta: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+@final
+class FoxSession:
+    """One account at the service, with its connections and its poller.
+
+    Use it as ``with FoxSession() as fox``, or call ``close()``. Several threads may share it. Empty environment variables count
+    as unset.
+
+    Args:
+        api_key: The API key, as a text or a ``SecretStr`` of pydantic; ``FOXAPI_API_KEY`` by
+            default.
+        base_url: The URL of the service, as a text or a URL object of yarl, httpx or pydantic;
+            ``FOXAPI_BASE_URL`` by default. A ``/v1`` at its end is dropped.
+        timeouts: The timeouts of requests and of waits.
+        retry: How failed calls are retried.
+        polling: How tasks are polled.
+        streaming: How streams are followed.
+        limits: What the session may use at a time.
+        validation: How requests are checked before they are sent.
+        journal: An SQLite file, such as ``"tasks.db"`` (extra ``journal``). Each submission is
+            recorded there before it is sent, so that a killed process loses nothing that is paid
+            for. ``"tasks.db?synchronous=full"`` survives a power failure too.
+        hooks: Functions that get the events of the session.
+        http: A borrowed ``aiohttp.ClientSession``, which stays yours to close.
+        allow_http: Whether plain http is allowed to other machines; ``FOXAPI_ALLOW_HTTP`` by
+            default.
+        trust_env: Whether the proxies of the environment are used, as in aiohttp.
+        ssl: The TLS settings, as in aiohttp.
+        clock: The clock of all timeouts and delays.
+
+    Raises:
+        ConfigError: A setting has the wrong type or cannot work.
+    """
+    def __init__(
+        self,
+        api_key: str | SecretString | None = None,
+        *,
+        base_url: str | URLObject | None = None,
+        timeouts: Timeouts = ...,
+        retry: RetryPolicy = ...,
+        polling: PollPolicy = ...,
+        streaming: StreamPolicy = ...,
+        limits: Limits = ...,
+        validation: Validation = 'known',
+        journal: str | PathLike[str] | None = None,
+        hooks: Sequence[Hook] = ...,
+        allow_http: bool | None = None,
+        trust_env: bool = False,
+        ssl: _ssl.SSLContext | None = None,
+        clock: Clock | None = None,
+    ) -> None: ...
+    def with_options(self, **options: Any) -> Self:
+        """Return a copy with other options, which shares the connections and the poller.
+
+        Closing the copy closes nothing; closing the original closes both.
+
+        Args:
+            **options: Arguments of ``FoxSession``, except ``limits``, ``http``, ``trust_env``,
+                ``ssl`` and ``clock``, which belong to the shared connections.
+
+        Returns:
+            The copy.
+
+        Raises:
+            TypeError: An option is unknown or belongs to the connections.
+            ConfigError: An option has the wrong type or cannot work.
+        """
+    @property
+    def unclaimed(self) -> Sequence[TaskHandle[Any]]:
+        """The handles of billed generations that no caller has got, the newest last.
+
+        Wait for them, or keep their ids. ``submit`` adds one when it is cancelled and the generation
+        is accepted nevertheless, ``generate`` also when its wait is cut short. A handle is removed
+        when its outcome is known, and the oldest when there are more than 10,000. All ids are in
+        the log, and in the journal if there is one.
+        """
+    def recover(self, *, finished: bool = False) -> Recovery:
+        """Return the submissions of earlier sessions that the journal holds. Sends nothing.
+
+        Call it when a program starts again, before it submits. Only submissions to the ``base_url``
+        of this session are returned, without those that another running process is sending.
+
+        Args:
+            finished: Whether the handles of finished tasks are returned too, whose results come
+                from the journal, and of tasks that the service did not know at the last wait
+                (``TaskLostError``), which are polled again.
+
+        Returns:
+            The handles, bound to this session, and the submissions that may have been accepted and
+            billed.
+
+        Raises:
+            ConfigError: The session has no journal.
+            JournalError: The journal cannot be read.
+        """
+    def stats(self) -> Stats:
+        """Return the counters of this session and its ``with_options`` copies."""
+    def close(self) -> None:
+        """Close the session; further calls do nothing.
+
+        Waiters get ``SessionClosedError``. POSTs under way have five seconds to complete, so that
+        no task id is lost. After that, or when this call is cancelled, a POST of which a byte may
+        have left raises ``SubmitOutcomeUnknownError``. Then the journal is written and closed.
+
+        Raises:
+            JournalError: The journal could not be written. Everything is closed nevertheless.
+        """
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+class TaskHandle(Generic[R]):
+    """One task at the service, which can be waited for anywhere and any number of times.
+
+    ``handle.result()`` is ``handle.result()``. The task is polled only while something waits for
+    it. A wait that is cancelled or times out does not stop the task, which stays billed. All
+    handles of a task in a session share its snapshot and its outcome. A handle is pickled as its id
+    and kind; bind the copy to a session before you use it. ``copy`` returns the handle itself.
+    """
+    @property
+    def id(self) -> str:
+        """The id of the task. With it, any process can wait for the result."""
+    @property
+    def kind(self) -> Kind:
+        """What the task makes."""
+    @property
+    def key(self) -> str | None:
+        """The ``key`` of the submission, or ``None``."""
+    @property
+    def task(self) -> Task | None:
+        """The last snapshot of the task in this session; ``None`` before the first."""
+    @property
+    def model(self) -> str | None:
+        """The model, or ``None`` if no snapshot has it."""
+    @property
+    def created(self) -> int | None:
+        """When the service accepted the task, in Unix seconds; ``None`` if no snapshot has it."""
+    @property
+    def request_id(self) -> str | None:
+        """The id of the HTTP request that submitted the task, for support questions.
+
+        ``None`` for a task submitted elsewhere, and where the service sent no ``x-request-id``.
+        """
+    @property
+    def status(self) -> str | None:
+        """The status in the last snapshot; ``Status`` has the documented ones."""
+    @property
+    def progress(self) -> int:
+        """The progress in the last snapshot, 0 to 100."""
+    def done(self) -> bool:
+        """Return whether the outcome is known in this session, so that waiting for returns at once."""
+    def result(self, timeout: float | None | UnsetType = UNSET) -> R:
+        """Wait for the end of the task and return its result, by polling (unbilled).
+
+        Args:
+            timeout: Seconds to wait; ``Timeouts.wait`` by default. ``None`` waits without a limit.
+                0 polls once, for as long as that poll takes.
+
+        Returns:
+            The result, at once if the outcome is known.
+
+        Raises:
+            TaskFailedError: The task failed.
+            TaskCancelledError: The service cancelled the task.
+            TaskTimeoutError: The timeout expired. The task goes on: wait for it again.
+            TaskLostError: The service did not know the task at several polls, or all polls failed
+                for ``PollPolicy.give_up_after``.
+            EmptyResultError: The task is completed without results (contract Q2).
+            InvalidResponseError: The results cannot be decoded.
+            StreamInterruptedError: The stream was cut, and the stored completion lacks text of it.
+            APIStatusError: The service rejects the key or the query.
+            SessionClosedError: The session is closed.
+            UnboundHandleError: The handle was unpickled and not bound.
+        """
+    def updates(self) -> Iterator[Task]:
+        """Yield a snapshot at each change of status or progress, the final one last.
+
+        The task is polled only while you wait for the next snapshot. The end of a failed task ends
+        the iteration too: see the last snapshot, or wait for the handle.
+
+        Yields:
+            The snapshots, the known one first.
+
+        Raises:
+            TaskTimeoutError: No change came within ``Timeouts.wait``.
+            FoxAPIError: An error of ``result`` that is not the outcome of the task.
+        """
+    def refresh(self) -> Task:
+        """Return the current snapshot of the task (unbilled). Failed attempts are retried.
+
+        Returns:
+            The snapshot, which all handles of the task then have.
+
+        Raises:
+            NotFoundError: The service does not know the task.
+            FoxAPIError: The error of the last attempt.
+        """
+    def bind(self, fox: FoxSession) -> Self:
+        """Bind an unpickled handle to a session. Sends nothing.
+
+        Args:
+            fox: The session that the handle is to use.
+
+        Returns:
+            The handle itself.
+        """
+
+@final
+class LLMHandle(TaskHandle[ChatCompletion]):
+    """A generation at the service; its result is a ``ChatCompletion``."""
+    @property
+    def is_streamed(self) -> bool | None:
+        """Whether the task has a stream; ``None`` if that is not known yet."""
+    def stream(
+        self,
+        *,
+        offset: int = 0,
+        resume: str | None = None,
+        timeout: float | None = None,
+    ) -> ChatStream:
+        """Stream the generation from its first chunk on (unbilled).
+
+        Args:
+            offset: The number of chunks to skip. Their content is not known then, so the stream
+                cannot be completed from the stored result.
+            resume: The ``cursor`` of an earlier stream, of any process: the stream goes on after
+                the last chunk that was read there.
+            timeout: The seconds that the reading may take. Without it, there is no limit.
+
+        Returns:
+            A stream that connects at the first read.
+
+        Raises:
+            StreamUnavailableError: The generation was not submitted with ``stream=True``.
+            ConfigError: ``offset``, ``resume`` or ``timeout`` is invalid.
+            TypeError: Both ``offset`` and ``resume`` are given.
+        """
+
+class CompletionProgress(Struct, frozen=True, kw_only=True):
+    """How far ``as_completed`` has come."""
+    """How far ``as_completed`` has come."""
+    done: int
+    """Handles whose wait has ended."""
+    total: int
+    """All handles."""
+    handle: TaskHandle[Any]
+    """The handle whose wait ended last."""
+    error: Exception | None
+    """What ended its wait without an outcome, such as ``TaskTimeoutError``; ``None`` for a task
+    that ended, failed ones included.
+    """
+
+class Recovery(Struct, frozen=True, kw_only=True):
+    """The result of ``fox.recover()``; each tuple is in the order of submission."""
+    """The result of ``fox.recover()``; each tuple is in the order of submission."""
+    handles: tuple[LLMHandle, ...]
+    """Handles of the tasks that are not finished, bound to this session."""
+    unknown: tuple[UnknownSubmission, ...]
+    """Submissions that may have been accepted and billed."""
+    unreadable: tuple[UnreadableEntry, ...] = ...
+    """Entries whose rows are damaged."""
+
+def as_completed(handles: Iterable[H], *, progress: OnProgress | None = None) -> Iterator[H]:
+    """Iterate over ``handles`` as their tasks finish, failed ones included.
+
+    Wait for each handle for its result or its error: it returns at once. A handle whose wait ended
+    without an outcome, such as by ``TaskTimeoutError``, is yielded too. No task of the loop thread
+    is created, so a hundred thousand handles are fine. Several tasks may iterate at once; each
+    handle goes to one of them. Leaving the loop ends the remaining waits; the tasks go on at the
+    service.
+
+    Args:
+        handles: The handles; repeated ones are yielded once.
+        progress: Called for each handle as soon as it is done, even while the body of the loop
+            runs. An error that it raises is raised by the loop.
+    """
