@@ -73,8 +73,17 @@ class _Stub:
             if not _is_private_base(base, module)
         ]
         lines = [*_decorators(node, module, self), f"class {kind.__name__}{_in_brackets(bases)}:"]
-        members = [line for member in node.body for line in self._member(member, module)]
+        members = [*self._attributes(node, module)]
+        members += [line for member in node.body for line in self._member(member, module)]
         return "\n".join([*lines, *_docstring(node, "    "), *members, ""])
+
+    def _attributes(self, node: ast.ClassDef, module: ModuleType) -> Iterator[str]:
+        """Yield the public attributes that a method sets, such as ``self.llm: LLM``."""
+        for one in ast.walk(node):
+            if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Attribute):
+                name = one.target.attr
+                if not name.startswith("_"):
+                    yield f"    {name}: {self.annotation(one.annotation, module)}"
 
     def _holder(self, kind: type[Any]) -> str:
         node, module = _definition(kind)

@@ -11,7 +11,9 @@ import pytest
 import foxapi_async
 from foxapi_async._client.params import PROMPT_FORMS, SubmitParams
 
-DOORS = ("config", "content", "errors", "gateway", "hooks", "journal", "testing", "types")
+DOORS = (
+    *("config", "content", "errors", "gateway", "hooks", "journal", "sync", "testing", "types"),
+)
 
 
 @pytest.mark.parametrize("door", ["", *DOORS], ids=lambda door: door or "package")

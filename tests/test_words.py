@@ -145,8 +145,13 @@ PHRASES = (
     r"\bPERF\b",
 )
 
-# The structs of the gateway's responses mirror those that the client decodes.
-MIRRORS = {"foxapi_async/gateway/response_structs.py"}
+# The structs of the gateway's responses mirror those that the client decodes, and the blocking
+# classes mirror the asynchronous ones.
+MIRRORS = {
+    "foxapi_async/gateway/response_structs.py",
+    "foxapi_async/sync/_handles.py",
+    "foxapi_async/sync/_session.py",
+}
 
 
 def texts(checkout: Path) -> Iterator[tuple[str, str]]:

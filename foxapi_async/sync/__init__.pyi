@@ -340,6 +340,9 @@ class FoxSession:
     Raises:
         ConfigError: A setting has the wrong type or cannot work.
     """
+    llm: LLM
+    tasks: Tasks
+    models: Models
     def __init__(
         self,
         api_key: str | SecretString | None = None,

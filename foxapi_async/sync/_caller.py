@@ -59,7 +59,7 @@ class SessionCaller:
                 was interrupted. By default a handle, or that of a completion, becomes unclaimed.
             **keywords: Its keywords.
         """
-        thread = self._thread or self._borrow()
+        thread = self._thread or self._acquire()
         if thread is None:
             return call_without_loop(function, *args, **keywords)
         if thread.is_lost:
@@ -114,22 +114,22 @@ class SessionCaller:
         try:
             await self.session.aclose()
         finally:
-            self._give_back()
+            self._release()
 
-    def _borrow(self) -> LoopThread | None:
+    def _acquire(self) -> LoopThread | None:
         with SHARED_LOOP_THREAD.lock:
             if self._thread is None and not self._is_closed:
-                self._thread = SHARED_LOOP_THREAD.borrow()
+                self._thread = SHARED_LOOP_THREAD.acquire()
                 _open_callers.add(self)
             return self._thread
 
-    def _give_back(self) -> None:
+    def _release(self) -> None:
         with SHARED_LOOP_THREAD.lock:
             if not self._is_closed:
                 self._is_closed = True
                 self._thread = None
                 _open_callers.discard(self)
-                SHARED_LOOP_THREAD.give_back()
+                SHARED_LOOP_THREAD.release()
 
     def _add_unclaimed(self, result: object) -> None:
         """Keep the handle of a billed task whose result was not delivered."""
@@ -169,7 +169,7 @@ async def _close_dropped(session: FoxSession) -> None:
     try:
         await session.aclose()
     finally:
-        SHARED_LOOP_THREAD.give_back()
+        SHARED_LOOP_THREAD.release()
 
 
 def call_without_loop(

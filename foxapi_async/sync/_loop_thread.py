@@ -20,6 +20,7 @@ class LoopStoppedError(Exception):
 
 _JOIN_TIMEOUT: Final = 5.0
 _LAST_CALLS_TIMEOUT: Final = 1.0
+_CANCEL_TIMEOUT: Final = 1.0
 # On Windows a lock cannot be interrupted, so a wait looks for Ctrl-C this often, in seconds.
 _INTERRUPTIBLE_FOR: Final = 0.1 if sys.platform == "win32" else -1
 
@@ -99,21 +100,21 @@ class SharedLoopThread:
     def __init__(self) -> None:
         self.lock: RLock = RLock()
         self._thread: LoopThread | None = None
-        self._borrowers = 0
+        self._users = 0
 
-    def borrow(self) -> LoopThread:
+    def acquire(self) -> LoopThread:
         """Return the thread, and start it if it does not run."""
         with self.lock:
             if self._thread is None:
                 self._thread = LoopThread()
-            self._borrowers += 1
+            self._users += 1
             return self._thread
 
-    def give_back(self) -> None:
-        """Stop the thread if this was its last borrower."""
+    def release(self) -> None:
+        """Stop the thread if this was its last user."""
         with self.lock:
-            self._borrowers -= 1
-            if self._borrowers == 0 and self._thread is not None:
+            self._users -= 1
+            if self._users == 0 and self._thread is not None:
                 self._thread.stop()
                 self._thread = None
 
@@ -121,7 +122,7 @@ class SharedLoopThread:
         """Forget the thread after a fork: it does not run in this process."""
         # Another thread may have had the lock at the fork, and there is none to release it.
         self.lock = RLock()
-        self._borrowers = 0
+        self._users = 0
         if self._thread is not None:
             self._thread.is_lost = True
             self._thread = None
@@ -147,6 +148,7 @@ class BlockingCall(Generic[T]):
         "_is_done",
         "_on_undelivered",
         "_result",
+        "_settled",
         "_task",
         "_thread",
     )
@@ -164,6 +166,7 @@ class BlockingCall(Generic[T]):
         self._error: BaseException | None = None
         self._result: T | None = None
         self._is_abandoned = False
+        self._settled: Lock | None = None
         # Released when the call ends: a lock is the cheapest thing to wait for.
         self._is_done = Lock()
         self._is_done.acquire()
@@ -183,8 +186,12 @@ class BlockingCall(Generic[T]):
         except LoopStoppedError:
             raise
         except BaseException:
+            self._settled = settled = Lock()
+            settled.acquire()
             with suppress(LoopStoppedError):
                 self._thread.post(self._abandon)
+                # So that `fox.unclaimed` has what was lost as soon as the caller can read it.
+                settled.acquire(timeout=_CANCEL_TIMEOUT)
             raise
         error, self._error = self._error, None
         try:
@@ -222,7 +229,7 @@ class BlockingCall(Generic[T]):
         self._result, self._error = result, error
         self._is_done.release()
         if self._is_abandoned:
-            self._keep_result()
+            self._settle()
 
     def _abandon(self) -> None:
         """Cancel the call. Runs in the loop."""
@@ -230,10 +237,15 @@ class BlockingCall(Generic[T]):
         if self._task is not None:
             self._task.cancel()
         else:
-            self._keep_result()
+            self._settle()
 
-    def _keep_result(self) -> None:
+    def _settle(self) -> None:
+        """Keep the result that no caller got."""
         result, self._result = self._result, None
         self._error = None
-        if result is not None and self._on_undelivered is not None:
-            self._on_undelivered(result)
+        try:
+            if result is not None and self._on_undelivered is not None:
+                self._on_undelivered(result)
+        finally:
+            if self._settled is not None:
+                self._settled.release()

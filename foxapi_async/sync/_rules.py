@@ -40,8 +40,8 @@ def is_live(kind: type[Any]) -> bool:
 def public_members(kind: type[Any]) -> Iterator[tuple[str, Any]]:
     """Yield the own members of a live class that the blocking class has, by their async names."""
     for name, member in vars(kind).items():
-        is_named = name in RENAMED or not name.startswith("_")
-        if is_named and (isfunction(member) or isinstance(member, property)):
+        is_offered = name in RENAMED or not name.startswith("_")
+        if is_offered and (isfunction(member) or isinstance(member, property)):
             yield name, member
 
 
