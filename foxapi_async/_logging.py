@@ -3,7 +3,7 @@
 import logging
 from typing import TYPE_CHECKING, Final, TextIO
 
-from foxapi_async.config import environment
+from foxapi_async._environment import environment
 from foxapi_async.errors import ConfigError
 
 _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO}

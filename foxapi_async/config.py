@@ -5,14 +5,13 @@ whose text names the setting.
 """
 
 import math
-import os
-from collections.abc import Mapping
 from ipaddress import ip_address
 from numbers import Integral, Real
 from typing import Any, Final, Literal, Protocol, TypeGuard
 
 from msgspec import UNSET, Struct, UnsetType
 
+from foxapi_async._environment import environment
 from foxapi_async.errors import ConfigError
 
 __all__ = [
@@ -62,16 +61,6 @@ class URLObject(Protocol):
     def host(self) -> Any:
         """The name or address of the host."""
         ...
-
-
-def environment(name: str) -> str | None:
-    """Return an environment variable, or ``None`` when it is missing or empty."""
-    return os.environ.get(name, "").strip() or None
-
-
-def child_environment(changes: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a child process: that of this process with ``changes``."""
-    return os.environ | dict(changes)
 
 
 def environment_switch(name: str, *, default: bool) -> bool:

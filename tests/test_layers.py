@@ -95,10 +95,10 @@ def test_rules_are_pure(package: Path) -> None:
         assert not impure, f"_protocol/{name} imports {impure}"
 
 
-def test_only_config_reads_the_environment(package: Path) -> None:
-    """Only ``config`` reads environment variables."""
+def test_only_one_module_reads_the_environment(package: Path) -> None:
+    """Only ``_environment`` reads environment variables."""
     for name, tree in sources(package):
-        if name != "config.py":
+        if name != "_environment.py":
             named = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
             named |= {item for _, item in imported(tree)}
             # typer reads the variables that `envvar` names.

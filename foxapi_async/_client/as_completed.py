@@ -11,7 +11,9 @@ from msgspec import Struct
 
 from foxapi_async._client.handle import TaskHandle
 from foxapi_async._client.polling.tracked_task import Waiter
+from foxapi_async._client.progress_bar import ProgressBar
 from foxapi_async._client.uncopied import Uncopied
+from foxapi_async._wire.display import html_card
 
 H = TypeVar("H", bound=TaskHandle[Any])
 
@@ -30,11 +32,22 @@ class CompletionProgress(Struct, frozen=True, kw_only=True):
     that ended, failed ones included.
     """
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        rows = [
+            ("done", f"{self.done} of {self.total}"),
+            ("handle", self.handle.id),
+            ("error", type(self.error).__name__ if self.error is not None else None),
+        ]
+        return html_card("CompletionProgress", rows, part=self.done / max(self.total, 1))
+
 
 OnProgress = Callable[[CompletionProgress], object]
 
 
-def as_completed(handles: Iterable[H], *, progress: OnProgress | None = None) -> AsyncIterator[H]:
+def as_completed(
+    handles: Iterable[H], *, progress: OnProgress | bool | None = None
+) -> AsyncIterator[H]:
     """Iterate over ``handles`` as their tasks finish, failed ones included.
 
     Await each handle for its result or its error: it returns at once. A handle whose wait ended
@@ -46,7 +59,11 @@ def as_completed(handles: Iterable[H], *, progress: OnProgress | None = None) ->
     Args:
         handles: The handles; repeated ones are yielded once.
         progress: Called for each handle as soon as it is done, even while the body of the loop
-            runs. An error that it raises is raised by the loop.
+            runs. An error that it raises is raised by the loop. ``True`` shows a bar, in a terminal
+            or a notebook (extra ``notebook``).
+
+    Raises:
+        ConfigError: ``progress=True``, and tqdm is not installed.
     """
     return _AsCompleted(handles, progress)
 
@@ -56,10 +73,10 @@ class _AsCompleted(Uncopied, Generic[H]):
 
     _instead = "call as_completed() again"
 
-    def __init__(self, handles: Iterable[H], progress: OnProgress | None) -> None:
+    def __init__(self, handles: Iterable[H], progress: OnProgress | bool | None) -> None:  # noqa: FBT001 as given by the user
         self._handles = list(dict.fromkeys(handles))
         self._queue: _CompletionQueue[H] | None = None
-        self._progress = progress
+        self._progress = _on_progress(progress, len(self._handles))
 
     def __aiter__(self) -> Self:
         return self
@@ -87,6 +104,12 @@ class _AsCompleted(Uncopied, Generic[H]):
         queue = getattr(self, "_queue", None)
         if queue is not None:
             queue.close()
+
+
+def _on_progress(progress: OnProgress | bool | None, total: int) -> OnProgress | None:  # noqa: FBT001 as given by the user
+    if isinstance(progress, bool):
+        return ProgressBar(total, "task") if progress else None
+    return progress
 
 
 class _CompletionQueue(Generic[H]):
@@ -142,6 +165,8 @@ class _CompletionQueue(Generic[H]):
     def close(self) -> None:
         """End the waits that are under way; no more handles are returned."""
         self._left = 0
+        if isinstance(self._progress, ProgressBar):
+            self._progress.close()
         subscriptions, self._subscriptions = self._subscriptions, set()
         for subscription in subscriptions:
             subscription.handle._unsubscribe(subscription)

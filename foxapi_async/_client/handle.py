@@ -16,6 +16,7 @@ from foxapi_async._client.service_client import ServiceClient
 from foxapi_async._client.task_record import Kind, TaskRecord
 from foxapi_async._client.uncopied import Uncopied
 from foxapi_async._protocol.task_status import classify
+from foxapi_async._wire.display import html_card
 from foxapi_async._wire.results import MediaResult
 from foxapi_async._wire.task import Task
 from foxapi_async.config import normalize_timeout, validate_timeout
@@ -271,6 +272,22 @@ class TaskHandle(Generic[R]):
             f"<{type(self).__name__} {self.id} model={self.model!r} "
             f"status={self.status!r} progress={self.progress}>"
         )
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the task, and its text if the outcome is known."""
+        task, outcome = self.task, self._record.outcome
+        rows = [
+            ("id", self.id),
+            ("model", self.model),
+            ("status", self.status),
+            ("key", self.key),
+            ("error", type(outcome.error).__name__ if outcome and outcome.error else None),
+        ]
+        result = outcome.get() if outcome and outcome.error is None else None
+        text = getattr(result, "text", None)
+        urls = "\n".join(getattr(result, "urls", ())) or None
+        part = self.progress / 100 if task is not None and outcome is None else None
+        return html_card(type(self).__name__, rows, text=text or urls, part=part)
 
 
 @final

@@ -22,6 +22,7 @@ from foxapi_async._client.service_client import Options, ServiceClient
 from foxapi_async._client.stats import Stats
 from foxapi_async._client.uncopied import Uncopied
 from foxapi_async._clock import Clock, LoopClock, is_clock
+from foxapi_async._environment import environment
 from foxapi_async._journal import make_journal
 from foxapi_async._logging import configure_from_env
 from foxapi_async._transport import Account, Transport
@@ -34,7 +35,6 @@ from foxapi_async.config import (
     Timeouts,
     URLObject,
     Validation,
-    environment,
 )
 from foxapi_async.errors import ConfigError
 from foxapi_async.hooks import Hook

@@ -5,6 +5,8 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct
 
+from foxapi_async._wire.display import html_card
+
 _MAX_MODELS: Final = 64
 _OTHER: Final = "other"
 
@@ -64,6 +66,22 @@ class Stats(Struct, frozen=True, kw_only=True):
     """Streams that are open."""
     usage: Mapping[str, ModelUsage]
     """What the submitted tasks have used, by model; after 64 models, the others are ``"other"``."""
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the counters that are not 0, and the usage by model."""
+        counters = {name: getattr(self, name) for name in self.__struct_fields__ if name != "usage"}
+        rows = [(name, _three_digits(value)) for name, value in counters.items() if value]
+        return html_card("Stats", [*rows, *map(_usage_row, self.usage.items())])
+
+
+def _three_digits(value: object) -> object:
+    return round(value, 3) if isinstance(value, float) else value
+
+
+def _usage_row(item: tuple[str, ModelUsage]) -> tuple[str, str]:
+    model, used = item
+    tokens = f"{used.prompt_tokens} + {used.completion_tokens} tokens"
+    return model, f"{used.tasks} tasks, {tokens}, {used.credits:g} credits"
 
 
 class TaskAmounts(NamedTuple):

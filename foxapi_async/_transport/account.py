@@ -10,12 +10,12 @@ import aiohttp
 import yarl
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from foxapi_async._environment import environment
 from foxapi_async._protocol.mask import Mask
 from foxapi_async._version import __version__
 from foxapi_async.config import (
     SecretString,
     URLObject,
-    environment,
     environment_switch,
     is_loopback,
 )

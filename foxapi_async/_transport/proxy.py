@@ -9,7 +9,8 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 import yarl
 
-from foxapi_async.config import environment, is_loopback
+from foxapi_async._environment import environment
+from foxapi_async.config import is_loopback
 from foxapi_async.errors import ConfigError
 
 _log = logging.getLogger("foxapi_async")

@@ -21,6 +21,7 @@ import msgspec
 from msgspec import UNSET, DecodeError, Raw, Struct, UnsetType, ValidationError, field
 
 from foxapi_async._wire.decode_errors import missing_member, nested_error, wrong_type
+from foxapi_async._wire.display import hides_content
 
 
 class Extra(dict[str, Any]):
@@ -63,6 +64,16 @@ class WireStruct(
         such a member has its default, or the value converted to its type.
         """
         return self._extra if self._extra is not UNSET else _NO_EXTRA
+
+    def __repr__(self) -> str:
+        # `Struct` shows each member, and so prompts and answers.
+        if hides_content():
+            return f"<{type(self).__name__}>"
+        return super().__repr__()
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Return what rich shows: the members, or nothing if ``FOXAPI_REPR`` hides them."""
+        return [] if hides_content() else super().__rich_repr__()
 
 
 class ResponseStruct(WireStruct, frozen=True, kw_only=True, gc=False):

@@ -16,6 +16,7 @@ from foxapi_async._wire.base import (
     is_list,
     is_object,
 )
+from foxapi_async._wire.display import html_card, shown_text
 from foxapi_async._wire.task import TaskUsage
 
 Source = Literal["task", "stream", "task+stream"]
@@ -256,10 +257,25 @@ class ChatCompletion(ResponseStruct, frozen=True, kw_only=True, gc=True, dict=Tr
         return _unpickle, (members, self.source, self.raw, self.task)
 
     def __repr__(self) -> str:
+        choices = f" choices={len(self.choices)}" if len(self.choices) != 1 else ""
         return (
-            f"<ChatCompletion model={self.model!r} choices={len(self.choices)} "
-            f"finish_reason={self.finish_reason!r} source={self.source!r}>"
+            f"<ChatCompletion model={self.model!r}{choices} finish_reason={self.finish_reason!r} "
+            f"source={self.source!r} text={shown_text(self.text)}>"
         )
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        usage, task = self.usage, self.task
+        tokens = usage and f"{usage.prompt_tokens} + {usage.completion_tokens}"
+        rows = [
+            ("model", self.model or None),
+            ("finish_reason", self.finish_reason),
+            ("tokens", tokens),
+            ("task", task and task.id),
+            ("choices", len(self.choices) if len(self.choices) != 1 else None),
+            ("tool calls", len(self.message.tool_calls or ()) or None),
+        ]
+        return html_card("ChatCompletion", rows, text=self.text)
 
 
 _NO_MESSAGE: Final = CompletionMessage()

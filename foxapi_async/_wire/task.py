@@ -8,6 +8,7 @@ from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
 from foxapi_async._wire.base import Decoder, ResponseStruct, coerces
+from foxapi_async._wire.display import html_card, shown_text
 from foxapi_async._wire.error_body import ErrorBody, extract_error_or_json
 
 _REQUEST_ID: Final = "request_id"
@@ -107,6 +108,51 @@ class Task(UnifiedTask, frozen=True, kw_only=True, gc=True, dict=True):
         ``None`` if the response had none. It is not compared, not encoded and not copied.
         """
         return self.__dict__.get(_REQUEST_ID)
+
+    def __repr__(self) -> str:
+        code = f" error={self.error.code!r}" if self.error is not None else ""
+        results = "".join(f" {shown_text(_text_of(result))}" for result in self.results or ())
+        return (
+            f"<Task {self.id} model={self.model!r} status={self.status!r} "
+            f"progress={self.progress}{code}{' results=' if results else ''}{results.strip()}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        rows = [
+            ("id", self.id),
+            ("model", self.model or None),
+            ("status", self.status),
+            ("error", self.error and self.error.code),
+            ("credits", self.usage and self.usage.credits_consumed),
+        ]
+        texts = [_text_of(result) for result in self.results or ()]
+        part = None if self.results or self.error else self.progress / 100
+        return html_card("Task", rows, text="\n".join(texts) if texts else None, part=part)
+
+
+def _text_of(result: Raw) -> str:
+    """Return what a result says: the text of a completion, a URL, or else its JSON."""
+    data = bytes(result)
+    try:
+        value: Any = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return data.decode(errors="replace")
+    found = value
+    for step in ("choices", 0, "message", "content"):
+        if isinstance(found, dict if isinstance(step, str) else list):
+            found = _item(found, step)
+    if isinstance(found, str):
+        return found
+    url = _item(value, "url") if isinstance(value, dict) else None
+    return url if isinstance(url, str) else data.decode(errors="replace")
+
+
+def _item(value: Any, step: str | int) -> Any:
+    try:
+        return value[step]
+    except (LookupError, TypeError):
+        return None
 
 
 task_decoder = Decoder(Task)

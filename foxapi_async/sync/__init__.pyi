@@ -576,7 +576,7 @@ class Recovery(Struct, frozen=True, kw_only=True):
     unreadable: tuple[UnreadableEntry, ...] = ...
     """Entries whose rows are damaged."""
 
-def as_completed(handles: Iterable[H], *, progress: OnProgress | None = None) -> Iterator[H]:
+def as_completed(handles: Iterable[H], *, progress: OnProgress | bool | None = None) -> Iterator[H]:
     """Iterate over ``handles`` as their tasks finish, failed ones included.
 
     Wait for each handle for its result or its error: it returns at once. A handle whose wait ended
@@ -588,5 +588,9 @@ def as_completed(handles: Iterable[H], *, progress: OnProgress | None = None) ->
     Args:
         handles: The handles; repeated ones are yielded once.
         progress: Called for each handle as soon as it is done, even while the body of the loop
-            runs. An error that it raises is raised by the loop.
+            runs. An error that it raises is raised by the loop. ``True`` shows a bar, in a terminal
+            or a notebook (extra ``notebook``).
+
+    Raises:
+        ConfigError: ``progress=True``, and tqdm is not installed.
     """

@@ -1,9 +1,11 @@
 """Laws of taking results as they come and of watching a task."""
 
 import asyncio
+import sys
 from typing import Any
 
 import pytest
+import tqdm.auto
 
 from foxapi_async import CompletionProgress, ConfigError, FoxSession, LLMHandle, as_completed
 from foxapi_async.testing import CannedResponse, FaultProxy, settle
@@ -145,3 +147,47 @@ async def test_a_timeout_beyond_all_clocks_is_none(fox: FoxSession, timeout: flo
     handle = await fox.llm.submit(model="gpt-5.5", messages="count 1 to 3", stream=True)
     deltas = [delta.text async for delta in handle.stream(timeout=timeout)]
     assert (await handle.result(timeout=timeout)).text == "".join(deltas)
+
+
+@pytest.fixture
+def tqdm_is_ready() -> None:
+    """Let tqdm import all that its first bar needs, which would block the loop."""
+    tqdm.auto.tqdm.get_lock()
+
+
+@pytest.mark.usefixtures("tqdm_is_ready")
+async def test_progress_true_shows_a_bar(
+    fox: FoxSession, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The bar counts up to the number of handles, and a loop that is left closes it."""
+    handles = [await submit(fox) for _ in range(4)]
+    assert len([handle async for handle in as_completed(handles, progress=True)]) == 4
+    assert "4/4" in capsys.readouterr().err
+    async for _ in as_completed(handles, progress=True):
+        break
+    assert "task" in capsys.readouterr().err
+    assert [handle async for handle in as_completed(handles, progress=False)]
+
+
+async def test_a_bar_without_tqdm_names_the_extra(
+    fox: FoxSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``progress=True`` without the extra is a ``ConfigError``."""
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    handles = [await submit(fox)]
+    with pytest.raises(ConfigError, match=r"foxapi-async\[notebook\]"):
+        as_completed(handles, progress=True)
+
+
+async def test_handles_stats_and_progress_are_shown_in_a_notebook(fox: FoxSession) -> None:
+    """Their HTML has the id, the status and the text, and the counters that are not 0."""
+    handle = await submit(fox)
+    assert "<progress" in handle._repr_html_()
+    events: list[CompletionProgress] = []
+    async for _ in as_completed([handle], progress=events.append):
+        pass
+    assert all(text in handle._repr_html_() for text in (handle.id, "completed", "1, 2, 3"))
+    assert "1 of 1" in events[0]._repr_html_()
+    stats = fox.stats()._repr_html_()
+    assert "gpt-5.5" in stats
+    assert "paused" not in stats

@@ -21,7 +21,6 @@ from foxapi_async._wire.paths import is_task_id, stream_path, task_path
 from foxapi_async._wire.request import request_decoder
 from foxapi_async._wire.results import decode_media
 from foxapi_async._wire.task import UnifiedTask, task_decoder
-from foxapi_async.types import ChatCompletion
 
 SEED_TASK = {
     "id": "task-llm-1776874565-yq3szvcu",
@@ -201,12 +200,6 @@ def test_json_cannot_forge_the_origin_of_a_completion() -> None:
     )
     assert completion.source == "task"
     assert with_origin(completion, "stream", b"").source == "stream"
-
-
-def test_repr_of_a_completion_shows_no_text() -> None:
-    """The repr of a completion does not contain its text."""
-    assert "secret" not in repr(decode_completion(Raw(b'{"text":"secret"}')))
-    assert repr(ChatCompletion())
 
 
 def test_the_properties_of_a_chunk_are_those_of_its_first_choice() -> None:

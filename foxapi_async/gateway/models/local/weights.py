@@ -14,7 +14,7 @@ from time import sleep
 from typing import IO, Final
 from zipfile import BadZipFile, ZipFile
 
-from foxapi_async.config import child_environment
+from foxapi_async._environment import child_environment
 from foxapi_async.errors import ConfigError
 
 Report = Callable[[str, int, int], None]

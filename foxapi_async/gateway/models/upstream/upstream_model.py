@@ -8,9 +8,9 @@ from typing import Final
 
 from foxapi_async._catalog import MODELS, CatalogModel
 from foxapi_async._clock import Clock
+from foxapi_async._environment import environment
 from foxapi_async._protocol.mask import Mask
 from foxapi_async._wire.completion import ChatCompletion
-from foxapi_async.config import environment
 from foxapi_async.errors import ConfigError
 from foxapi_async.gateway.models.model import Job, ModelError, ModelKind, Output
 from foxapi_async.gateway.models.model_rules import parse_upstream_model
