@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from foxapi_async.cli.errors import ExitCode, OutputError
+from foxapi_async.cli.errors import ExitCode, StdoutError
 from foxapi_async.cli.output import abandon_stdout, configure_output, write_stderr, writing_stdout
 
 COMMANDS: Final = (
@@ -104,7 +104,7 @@ def run_command_line(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         abandon_stdout()
         return ExitCode.OK
-    except OutputError as error:
+    except StdoutError as error:
         abandon_stdout()
         write_stderr(f"foxapi: {error}\n")
         return ExitCode.UNWRITABLE

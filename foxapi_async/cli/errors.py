@@ -28,13 +28,13 @@ class UsageError(Exception):
     """The command line cannot be carried out; the message names the option and the fix."""
 
 
-class OutputError(Exception):
+class StdoutError(Exception):
     """stdout cannot be written; the message gives the reason."""
 
 
 EXIT_CODES: Final[dict[type[Exception], ExitCode]] = {
     UsageError: ExitCode.REFUSED,
-    OutputError: ExitCode.UNWRITABLE,
+    StdoutError: ExitCode.UNWRITABLE,
     errors.ConfigError: ExitCode.REFUSED,
     errors.InvalidRequestError: ExitCode.REFUSED,
     errors.InvalidTaskIdError: ExitCode.REFUSED,
@@ -51,6 +51,7 @@ EXIT_CODES: Final[dict[type[Exception], ExitCode]] = {
     # The result is still available, so the command line has to change.
     errors.StreamExpiredError: ExitCode.REFUSED,
     errors.StreamUnavailableError: ExitCode.REFUSED,
+    errors.OutputError: ExitCode.FAILED,
     errors.JournalError: ExitCode.REFUSED,
     # Mistakes in a program. They say nothing about the outcome of a task.
     errors.FoxAPIError: ExitCode.UNREACHABLE,

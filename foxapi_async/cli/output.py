@@ -15,7 +15,7 @@ from typing import Any, Final, TextIO
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from foxapi_async.cli.errors import OutputError
+from foxapi_async.cli.errors import StdoutError
 
 # Characters that a terminal obeys, hides or shows in another place: controls (except newline and
 # tab), soft hyphens, fillers, zero-width characters, marks and overrides of the writing direction,
@@ -40,7 +40,7 @@ def configure_output() -> None:
     Characters that cannot be encoded are escaped. In JSON, the escape is the same character.
 
     Raises:
-        OutputError: stdout is closed.
+        StdoutError: stdout is closed.
     """
     _reserve_closed_descriptors()
     for stream in (sys.stdout, sys.stderr):
@@ -111,7 +111,7 @@ def _writing_stderr() -> Generator[None, None, None]:
 
 @contextmanager
 def writing_stdout() -> Generator[None, None, None]:
-    """Turn an ``OSError`` other than a broken pipe into ``OutputError``."""
+    """Turn an ``OSError`` other than a broken pipe into ``StdoutError``."""
     try:
         yield
     except BrokenPipeError:
@@ -120,8 +120,8 @@ def writing_stdout() -> Generator[None, None, None]:
         raise _output_error(error) from error
 
 
-def _output_error(error: OSError) -> OutputError:
-    return OutputError(
+def _output_error(error: OSError) -> StdoutError:
+    return StdoutError(
         f"stdout cannot be written: {error.strerror or 'the system gives no reason'}; "
         "send it to a file with room, to a pipe, or to /dev/null"
     )
@@ -154,7 +154,7 @@ class _Stdout(_Console):
     """The console of stdout."""
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """Print, or raise ``OutputError`` if stdout cannot be written."""
+        """Print, or raise ``StdoutError`` if stdout cannot be written."""
         with writing_stdout():
             super().print(*objects, **options)
 
@@ -169,7 +169,7 @@ class Screen:
         json: Whether to write JSON lines. ``None`` chooses them when stdout is not a terminal.
 
     Raises:
-        OutputError: from every method that writes to stdout, if it cannot be written.
+        StdoutError: from every method that writes to stdout, if it cannot be written.
     """
 
     def __init__(self, *, json: bool | None = None) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from foxapi_async.cli.errors import ExitCode, OutputError, UsageError, exit_code, explain, one_line
+from foxapi_async.cli.errors import ExitCode, StdoutError, UsageError, exit_code, explain, one_line
 from foxapi_async.cli.output import Screen, abandon_stdout
 from foxapi_async.errors import NotFoundError
 
@@ -38,7 +38,7 @@ def run(screen: Screen, command: Command) -> NoReturn:
         # Only stdout raises this: broken connections are errors of the SDK.
         abandon_stdout()
         code = ExitCode.OK
-    except OutputError as error:
+    except StdoutError as error:
         abandon_stdout()
         code = report_error(screen, error)
         screen.print_pending()

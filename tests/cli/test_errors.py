@@ -9,7 +9,16 @@ from foxapi_async.cli.errors import EXIT_CODES, ExitCode, UsageError, exit_code
 from foxapi_async.gateway import Gateway
 
 EXPECTED = {
-    ExitCode.FAILED: {"TaskError", "TaskFailedError", "TaskCancelledError", "EmptyResultError"},
+    ExitCode.FAILED: {
+        "TaskError",
+        "TaskFailedError",
+        "TaskCancelledError",
+        "EmptyResultError",
+        "OutputError",
+        "OutputRefusedError",
+        "OutputTruncatedError",
+        "OutputValidationError",
+    },
     ExitCode.REFUSED: {
         "APIStatusError",
         "AuthenticationError",
