@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from foxapi_async._client.params import (
         AudioParams,
         LLMParams,
+        ParseParams,
         PromptParams,
         VideoParams,
         VisionParams,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from foxapi_async._client.resources import LLM, Models, Tasks
     from foxapi_async._client.session import FoxSession
     from foxapi_async._client.stats import ModelUsage, Stats
+    from foxapi_async._output.tools import tool_message
     from foxapi_async._version import __version__
     from foxapi_async._wire.results import MediaResult
     from foxapi_async.config import (
@@ -59,6 +61,10 @@ if TYPE_CHECKING:
         JournalError,
         ModelNotSupportedError,
         NotFoundError,
+        OutputError,
+        OutputRefusedError,
+        OutputTruncatedError,
+        OutputValidationError,
         PermissionDeniedError,
         RateLimitError,
         RequestValidationError,
@@ -97,7 +103,15 @@ _HOMES: Final = {
     "_client.as_completed": ("CompletionProgress", "as_completed"),
     "_client.handle": ("TaskHandle",),
     "_client.llm_handle": ("ChatStream", "LLMHandle"),
-    "_client.params": ("AudioParams", "LLMParams", "PromptParams", "VideoParams", "VisionParams"),
+    "_client.params": (
+        "AudioParams",
+        "LLMParams",
+        "ParseParams",
+        "PromptParams",
+        "VideoParams",
+        "VisionParams",
+    ),
+    "_output.tools": ("tool_message",),
     "_client.recover": ("Recovery", "UnknownSubmission", "UnreadableEntry"),
     "_client.resources": ("LLM", "Models", "Tasks"),
     "_client.session": ("FoxSession",),
@@ -133,6 +147,10 @@ _HOMES: Final = {
         "JournalError",
         "ModelNotSupportedError",
         "NotFoundError",
+        "OutputError",
+        "OutputRefusedError",
+        "OutputTruncatedError",
+        "OutputValidationError",
         "PermissionDeniedError",
         "RateLimitError",
         "RequestValidationError",
@@ -207,6 +225,11 @@ __all__ = [
     "ModelUsage",
     "Models",
     "NotFoundError",
+    "OutputError",
+    "OutputRefusedError",
+    "OutputTruncatedError",
+    "OutputValidationError",
+    "ParseParams",
     "PermissionDeniedError",
     "PollPolicy",
     "PromptParams",
@@ -247,6 +270,7 @@ __all__ = [
     "__version__",
     "as_completed",
     "catalog",
+    "tool_message",
 ]
 
 

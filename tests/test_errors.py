@@ -12,6 +12,7 @@ import pytest
 
 from foxapi_async import errors
 from foxapi_async._protocol.status_errors import STATUS_ERRORS, UNPROCESSABLE_ERRORS
+from foxapi_async._wire.completion import ChatCompletion, Choice, CompletionMessage, Usage
 from foxapi_async._wire.error_body import ErrorBody
 from foxapi_async._wire.request import GenerationRequest, Message
 from foxapi_async._wire.task import Task
@@ -45,6 +46,12 @@ STREAM: dict[str, Any] = {
     "task": TASK,
     "fault": FAULT,
 }
+OUTPUT: dict[str, Any] = {
+    "completion": ChatCompletion(choices=(Choice(message=CompletionMessage(content=PROMPT)),)),
+    "text": PROMPT,
+    "usage": Usage(total_tokens=7),
+    "attempts": 2,
+}
 
 SAMPLES: dict[type[BaseException], dict[str, Any]] = {
     errors.RequestValidationError: {
@@ -67,6 +74,9 @@ SAMPLES: dict[type[BaseException], dict[str, Any]] = {
     errors.TaskLostError: {"task_id": TASK.id, "task": TASK, "fault": FAULT},
     errors.TaskError: {"task_id": TASK.id, "task": TASK},
     errors.StreamError: STREAM,
+    errors.OutputValidationError: OUTPUT | {"path": "pets[0].age", "reason": "is not valid"},
+    errors.OutputRefusedError: OUTPUT | {"refusal": PROMPT},
+    errors.OutputError: OUTPUT,
 }
 
 

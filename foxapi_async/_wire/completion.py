@@ -1,7 +1,7 @@
 """The completion of a language model, ``results[0]`` of its task (contract §5.1)."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Final, Literal, TypeVar, overload
 
 import msgspec
 from msgspec import UNSET, DecodeError, Meta, Raw, Struct, field
@@ -18,6 +18,9 @@ from foxapi_async._wire.base import (
 )
 from foxapi_async._wire.display import html_card, shown_text
 from foxapi_async._wire.task import TaskUsage
+from foxapi_async._wire.type_adapter import TypeAdapterLike
+
+T = TypeVar("T")
 
 Source = Literal["task", "stream", "task+stream"]
 
@@ -78,6 +81,25 @@ class ToolCall(ResponseStruct, frozen=True, kw_only=True, gc=False):
     """The kind of tool."""
     function: Function = Function()
     """The function and its arguments."""
+
+    def parse(self, function: Callable[..., Any]) -> dict[str, Any]:
+        """Return the arguments of the call, checked and with the types of ``function``.
+
+        Args:
+            function: The function that was given in ``tools``, or one with the same signature. It
+                is not called.
+
+        Returns:
+            The keyword arguments: ``function(**call.parse(function))``. An argument that the model
+            did not give is left out, so that the default of the function counts.
+
+        Raises:
+            OutputValidationError: The arguments are not those of the function.
+            TypeError: ``function`` cannot be a tool.
+        """
+        from foxapi_async._output.tools import function_tool
+
+        return function_tool(function).arguments(self)
 
 
 @coerces(Function)
@@ -225,6 +247,39 @@ class ChatCompletion(ResponseStruct, frozen=True, kw_only=True, gc=True, dict=Tr
     def finish_reason(self) -> str | None:
         """Why the first choice ended: ``stop``, ``length``, ``tool_calls``, ``content_filter``."""
         return self.choices[0].finish_reason if self.choices else None
+
+    @overload
+    def parse(self, type: type[T], /, *, choice: int = ...) -> T: ...
+    @overload
+    def parse(self, type: TypeAdapterLike[T], /, *, choice: int = ...) -> T: ...
+    @overload
+    def parse(self, type: Any, /, *, choice: int = ...) -> Any: ...
+    def parse(self, type: Any, /, *, choice: int = 0) -> Any:
+        """Return the value of ``type`` that the answer is. Nothing is sent.
+
+        The answer must be JSON of the type and nothing else; a fence of Markdown around it is
+        removed. A member that the type does not have is an error. Null for a member with a default
+        means that it is not given, unless the type allows null. A type whose JSON is not an object,
+        such as ``list[City]``, is read from the member ``value`` of an object, as
+        ``response_format=`` asks for it.
+
+        Args:
+            type: A msgspec struct, dataclass, ``TypedDict``, ``NamedTuple``, attrs class, enum,
+                pydantic model or ``TypeAdapter``, or a container or union of them.
+            choice: The position of the choice.
+
+        Returns:
+            The value.
+
+        Raises:
+            OutputValidationError: The answer is not a value of the type.
+            OutputTruncatedError: The answer ends at the limit of tokens.
+            OutputRefusedError: The model refused, or a filter held the answer back.
+            TypeError: The type is not supported.
+        """
+        from foxapi_async._output.parse import parse_completion
+
+        return parse_completion(self, type, choice)
 
     @property
     def source(self) -> Source:

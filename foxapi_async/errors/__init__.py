@@ -35,6 +35,10 @@
         StreamInterruptedError
         StreamExpiredError
         StreamUnavailableError
+      OutputError                        an answer is not of the type; it is billed
+        OutputValidationError            it does not match, or is no JSON
+        OutputTruncatedError             it ends at the limit of tokens
+        OutputRefusedError               the model refused, or a filter held it back
       JournalError
 
     RuntimeError                         misuse of the API
@@ -75,6 +79,12 @@ from foxapi_async.errors._misuse import (
     StreamConsumedError,
     UnboundHandleError,
 )
+from foxapi_async.errors._output import (
+    OutputError,
+    OutputRefusedError,
+    OutputTruncatedError,
+    OutputValidationError,
+)
 from foxapi_async.errors._request import (
     InvalidRequestError,
     InvalidTaskIdError,
@@ -112,6 +122,10 @@ __all__ = [
     "JournalError",
     "ModelNotSupportedError",
     "NotFoundError",
+    "OutputError",
+    "OutputRefusedError",
+    "OutputTruncatedError",
+    "OutputValidationError",
     "PermissionDeniedError",
     "RateLimitError",
     "RequestValidationError",
