@@ -20,7 +20,7 @@ TASK_HANDLE = {
 # The members of public classes that the reference documents.
 MEMBERS = {
     foxapi_async.TaskHandle: TASK_HANDLE,
-    foxapi_async.LLMHandle: TASK_HANDLE | {"is_streamed", "stream"},
+    foxapi_async.LLMHandle: TASK_HANDLE | {"is_streamed", "parse", "stream"},
     foxapi_async.FoxSession: {"aclose", "recover", "stats", "unclaimed", "with_options"},
     foxapi_async.ChatStream: {
         *("aclose", "completion", "cursor", "handle", "offset", "reasoning_complete", "snapshot"),

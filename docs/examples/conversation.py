@@ -19,9 +19,7 @@ async def main() -> None:
         print(first.text)
 
         next_question = {"role": "user", "content": "count 1 to 3"}
-        second = await fox.llm.generate(
-            model="gpt-5.5", messages=[question, first.message, next_question]
-        )
+        second = await fox.llm.generate(model="gpt-5.5", messages=[question, first, next_question])
         print(second.text)
 
 

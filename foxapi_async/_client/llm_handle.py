@@ -8,8 +8,10 @@ import sys
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
-from typing import Any, Self, cast, final
+from typing import Any, Self, TypeVar, cast, final, overload
 from weakref import ref
+
+from msgspec import UNSET, UnsetType
 
 from foxapi_async._client.handle import TaskHandle
 from foxapi_async._client.polling.tracked_task import Waiter
@@ -19,10 +21,13 @@ from foxapi_async._client.streaming.stream_follower import StreamFollower
 from foxapi_async._client.streaming.submit_once import SubmitOnce
 from foxapi_async._client.uncopied import Uncopied
 from foxapi_async._journal import FINISHED, Entry
+from foxapi_async._output.output_type import output_type
+from foxapi_async._output.parse import parse_completion
 from foxapi_async._protocol.cursor import Cursor
 from foxapi_async._wire.chunk import Delta
 from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async._wire.task import Task
+from foxapi_async._wire.type_adapter import TypeAdapterLike
 from foxapi_async.config import is_whole_number, normalize_timeout, validate_reading_timeout
 from foxapi_async.errors import (
     ConfigError,
@@ -30,6 +35,8 @@ from foxapi_async.errors import (
     StreamInterruptedError,
     StreamUnavailableError,
 )
+
+T = TypeVar("T")
 
 
 @final
@@ -85,6 +92,33 @@ class LLMHandle(TaskHandle[ChatCompletion]):
         validate_reading_timeout(timeout)
         seconds = normalize_timeout(timeout)
         return ChatStream(DeltaReader(service, tracked, cursor=cursor, timeout=seconds), self)
+
+    @overload
+    async def parse(self, type: type[T], /, *, timeout: float | None | UnsetType = ...) -> T: ...
+    @overload
+    async def parse(
+        self, type: TypeAdapterLike[T], /, *, timeout: float | None | UnsetType = ...
+    ) -> T: ...
+    @overload
+    async def parse(self, type: Any, /, *, timeout: float | None | UnsetType = ...) -> Any: ...
+    async def parse(self, type: Any, /, *, timeout: float | None | UnsetType = UNSET) -> Any:
+        """Wait for the result, and return the value of ``type`` that the answer is.
+
+        Args:
+            type: The type, as in ``completion.parse``. Submit the generation with
+                ``response_format=`` of the same type.
+            timeout: Seconds to wait, as in ``result``.
+
+        Returns:
+            The value.
+
+        Raises:
+            OutputError: The answer is not a value of the type: one of its three subclasses.
+            TypeError: The type is not supported.
+            FoxAPIError: Any error of ``result``.
+        """
+        output_type(type)
+        return parse_completion(await self.result(timeout), type)
 
     @classmethod
     def _from_journal(cls, service: ServiceClient, entry: Entry) -> Self:

@@ -8,8 +8,10 @@ from typing import Any, Final, Protocol, Required, TypedDict, TypeVar, get_args,
 from msgspec import UNSET, ValidationError
 
 from foxapi_async._catalog import check
+from foxapi_async._client.llm_handle import LLMHandle
+from foxapi_async._client.request_values import replace_objects
 from foxapi_async._wire.base import encode
-from foxapi_async._wire.completion import CompletionMessage
+from foxapi_async._wire.completion import ChatCompletion, CompletionMessage
 from foxapi_async._wire.decode_errors import Problem, parse_error
 from foxapi_async._wire.jsonable import NotJSONError, to_jsonable
 from foxapi_async._wire.request import (
@@ -37,8 +39,8 @@ class MessageModel(Protocol):
         ...
 
 
-class LLMParams(TypedDict, total=False):
-    """Keywords of ``submit``, ``generate`` and ``stream``: OpenAI's chat parameters and more.
+class ParseParams(TypedDict, total=False):
+    """Keywords of ``parse``: those of ``LLMParams``, without ``response_format``.
 
     A keyword that is not given is not sent; ``None`` is sent as null. A member that is ``None`` in
     a pydantic model, a dataclass or a struct of a response is not sent.
@@ -47,9 +49,19 @@ class LLMParams(TypedDict, total=False):
     model: Required[str]
     """The id of the model; ``fox.models.list()`` names those of your key."""
     messages: Required[
-        str | Iterable[Message | CompletionMessage | Mapping[str, object] | MessageModel]
+        str
+        | Iterable[
+            Message
+            | CompletionMessage
+            | ChatCompletion
+            | LLMHandle
+            | Mapping[str, object]
+            | MessageModel
+        ]
     ]
-    """A text, which becomes one user message, or the messages of a conversation."""
+    """A text, which becomes one user message, or the messages of a conversation. A completion, or
+    the handle of a finished generation, stands for its answer.
+    """
     max_tokens: int | None
     """The maximum number of tokens of the answer, reasoning included. Some models require it."""
     max_completion_tokens: int | None
@@ -74,8 +86,8 @@ class LLMParams(TypedDict, total=False):
     """Whether the log probabilities of the tokens are returned."""
     top_logprobs: int | None
     """The number of likely tokens that are returned at each position; needs ``logprobs``."""
-    tools: Sequence[Mapping[str, Any]] | None
-    """The tools that the model may call, as JSON schemas."""
+    tools: Sequence[Mapping[str, Any] | Callable[..., Any]] | None
+    """The tools that the model may call: functions, or JSON schemas in OpenAI's form."""
     tool_choice: str | Mapping[str, Any] | None
     """``"auto"``, ``"none"``, ``"required"``, or the tool that must be called."""
     parallel_tool_calls: bool | None
@@ -84,8 +96,6 @@ class LLMParams(TypedDict, total=False):
     """The older form of ``tools``."""
     function_call: str | Mapping[str, Any] | None
     """The older form of ``tool_choice``."""
-    response_format: Mapping[str, Any] | None
-    """The form of the answer: ``{"type": "json_object"}`` or a JSON schema."""
     stream_options: Mapping[str, Any] | None
     """Options of the stream, such as ``{"include_usage": True}``."""
     reasoning: bool | None
@@ -131,6 +141,19 @@ class LLMParams(TypedDict, total=False):
     """
     extra: Mapping[str, Any] | None
     """Other members of the request, sent as they are."""
+
+
+class LLMParams(ParseParams, total=False):
+    """Keywords of ``submit``, ``generate`` and ``stream``: OpenAI's chat parameters and more.
+
+    A keyword that is not given is not sent; ``None`` is sent as null. A member that is ``None`` in
+    a pydantic model, a dataclass or a struct of a response is not sent.
+    """
+
+    response_format: Any
+    """The form of the answer: a type, as in ``completion.parse``, whose JSON schema is sent; or
+    ``{"type": "json_object"}``, or a JSON schema in OpenAI's form.
+    """
 
 
 class SubmitParams(LLMParams, total=False):
@@ -227,8 +250,8 @@ def names_keywords(*forms: type[Any]) -> Callable[[F], F]:
             )
             for name, annotation in annotations.items()
         ]
-        positional = [one for one in own if one.kind is one.POSITIONAL_OR_KEYWORD]
         keyword_only = [one for one in own if one.kind is one.KEYWORD_ONLY]
+        positional = [one for one in own if one.kind is not one.KEYWORD_ONLY]
         parameters = [*positional, *named, *keyword_only]
         vars(function)["__signature__"] = signature.replace(parameters=parameters)
         return function
@@ -282,7 +305,7 @@ def build_request(params: Mapping[str, Any]) -> LLMRequest:
     if isinstance(members.get("messages"), str):
         members["messages"] = ({"role": "user", "content": members["messages"]},)
     try:
-        value = to_jsonable({**members, **extra})
+        value = to_jsonable({**replace_objects(members), **extra})
         return prompt_decoder.convert(value) if is_prompt else request_decoder.convert(value)
     except NotJSONError as error:
         raise _rejected(error.path or "request", error.reason) from None

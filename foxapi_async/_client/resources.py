@@ -1,7 +1,7 @@
 """What a session offers: ``fox.llm``, ``fox.tasks`` and ``fox.models``."""
 # pyright: reportPrivateUsage=false
 
-from typing import Any, Final, Literal, Unpack, final, get_args, overload
+from typing import Any, Final, Literal, TypeVar, Unpack, final, get_args, overload
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
@@ -13,6 +13,7 @@ from foxapi_async._client.params import (
     PROMPT_FORMS,
     AudioParams,
     LLMParams,
+    ParseParams,
     PromptParams,
     SubmitParams,
     VideoParams,
@@ -22,6 +23,7 @@ from foxapi_async._client.params import (
     names_keywords,
     validate,
 )
+from foxapi_async._client.reask import Reask
 from foxapi_async._client.recover import UnknownSubmission
 from foxapi_async._client.service_client import ServiceClient, check_task_id
 from foxapi_async._client.streaming.delta_reader import DeltaReader
@@ -30,13 +32,16 @@ from foxapi_async._client.submission import Submission, warn_unclaimed
 from foxapi_async._client.submit_options import SubmitOptions
 from foxapi_async._client.task_record import Kind
 from foxapi_async._journal import Entry, EntryId
+from foxapi_async._output.parse import parse_completion
 from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async._wire.request import LLMRequest
 from foxapi_async._wire.results import MediaResult, ModelInfo
 from foxapi_async._wire.task import Task
+from foxapi_async._wire.type_adapter import TypeAdapterLike
 from foxapi_async.config import normalize_timeout, validate_reading_timeout, validate_timeout
-from foxapi_async.errors import ConfigError, FoxAPIError, TaskError
+from foxapi_async.errors import ConfigError, FoxAPIError, OutputError, TaskError
 
+T = TypeVar("T")
 MediaKind = Literal["image", "video", "audio", "document"]
 _KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
@@ -161,11 +166,15 @@ class LLM:
         """
         validate_timeout(timeout)
         request = build_request(params)
+        return await self._generate(request, SubmitOptions.from_params(params), timeout)
+
+    async def _generate(
+        self, request: LLMRequest, options: SubmitOptions, timeout: float | None | UnsetType
+    ) -> ChatCompletion:
         model = MODELS.get(request.model)
         if model is not None and model.thinking:
             # Only a stream has the reasoning (contract Q1), and awaiting the handle follows it.
             request = replace(request, stream=True)
-        options = SubmitOptions.from_params(params)
         handle = await self._submit(request, options)
         try:
             return await handle.result(timeout=timeout)
@@ -175,6 +184,89 @@ class LLM:
             if not is_outcome and not isinstance(error, TaskError):
                 self._add_unclaimed(handle, request.model, options.key)
             raise
+
+    @overload
+    async def parse(
+        self,
+        type: type[T],
+        /,
+        *,
+        reasks: int = ...,
+        timeout: float | None | UnsetType = ...,
+        **params: Unpack[ParseParams],
+    ) -> T: ...
+    @overload
+    async def parse(
+        self,
+        type: TypeAdapterLike[T],
+        /,
+        *,
+        reasks: int = ...,
+        timeout: float | None | UnsetType = ...,
+        **params: Unpack[ParseParams],
+    ) -> T: ...
+    @overload
+    async def parse(
+        self,
+        type: Any,
+        /,
+        *,
+        reasks: int = ...,
+        timeout: float | None | UnsetType = ...,
+        **params: Unpack[ParseParams],
+    ) -> Any: ...
+    @names_keywords(ParseParams)
+    async def parse(
+        self,
+        type: Any,
+        /,
+        *,
+        reasks: int = 0,
+        timeout: float | None | UnsetType = UNSET,
+        **params: Any,
+    ) -> Any:
+        """Submit a generation whose answer is JSON of ``type``, and return it as a value of it.
+
+        It is ``generate(response_format=type, ...)`` and ``completion.parse(type)``. Who wants the
+        completion too, such as its usage, uses these two.
+
+        With ``reasks``, an answer that is not of the type is sent back to the model with what is
+        wrong. Each of these generations is billed. A refused or truncated answer is not asked for
+        again. With ``key``, the second generation has the key ``key#2``, the third ``key#3``, so
+        that a journal pays none of them twice. A line of the log at INFO says that one is made.
+
+        Args:
+            type: A msgspec struct, dataclass, ``TypedDict``, ``NamedTuple``, attrs class, enum,
+                pydantic model or ``TypeAdapter``, or a container or union of them.
+            reasks: How many further generations, each of them billed, may be made.
+            timeout: Seconds of the wait after each submit, as in ``generate``.
+            **params: The keywords of ``submit``, without ``stream`` and ``response_format``.
+
+        Returns:
+            The value.
+
+        Raises:
+            OutputValidationError: The answer is not a value of the type.
+            OutputTruncatedError: The answer ends at the limit of tokens.
+            OutputRefusedError: The model refused, or a filter held the answer back.
+            RequestValidationError: The request is invalid, or a model cannot be asked for the type.
+                Nothing was sent.
+            FoxAPIError: Any error of ``generate``.
+        """
+        if "response_format" in params:
+            raise TypeError("parse() has its response_format from the type: leave the keyword out")
+        validate_timeout(timeout)
+        reask = Reask.from_params(reasks, params)
+        request = build_request({**params, "response_format": type})
+        options = SubmitOptions.from_params(params)
+        while True:
+            completion = await self._generate(request, options, timeout)
+            try:
+                return parse_completion(completion, type)
+            except OutputError as error:
+                if not reask.count(error):
+                    raise
+                request, options = reask.next(request, options, error)
 
     @overload
     def stream(self, *, timeout: float | None = ..., **params: Unpack[LLMParams]) -> ChatStream: ...

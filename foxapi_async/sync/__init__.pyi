@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from foxapi_async._client.params import (
     AudioParams,
     LLMParams,
+    ParseParams,
     PromptParams,
     SubmitParams,
     VideoParams,
@@ -20,6 +21,7 @@ from foxapi_async._wire.chunk import Delta
 from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async._wire.results import MediaResult, ModelInfo
 from foxapi_async._wire.task import Task
+from foxapi_async._wire.type_adapter import TypeAdapterLike
 from foxapi_async.config import (
     Limits,
     PollPolicy,
@@ -36,6 +38,7 @@ from os import PathLike
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar, Unpack, final, overload
 
+T = TypeVar('T')
 R = TypeVar('R')
 H = TypeVar('H', bound=TaskHandle[Any])
 OnProgress: TypeAlias = Callable[[CompletionProgress], object]
@@ -154,6 +157,64 @@ class LLM:
         timeout: float | None | UnsetType = ...,
         **params: Unpack[AudioParams],
     ) -> ChatCompletion: ...
+    @overload
+    def parse(
+        self,
+        type: type[T],
+        /,
+        *,
+        reasks: int = ...,
+        timeout: float | None | UnsetType = ...,
+        **params: Unpack[ParseParams],
+    ) -> T:
+        """Submit a generation whose answer is JSON of ``type``, and return it as a value of it.
+
+        It is ``generate(response_format=type, ...)`` and ``completion.parse(type)``. Who wants the
+        completion too, such as its usage, uses these two.
+
+        With ``reasks``, an answer that is not of the type is sent back to the model with what is
+        wrong. Each of these generations is billed. A refused or truncated answer is not asked for
+        again. With ``key``, the second generation has the key ``key#2``, the third ``key#3``, so
+        that a journal pays none of them twice. A line of the log at INFO says that one is made.
+
+        Args:
+            type: A msgspec struct, dataclass, ``TypedDict``, ``NamedTuple``, attrs class, enum,
+                pydantic model or ``TypeAdapter``, or a container or union of them.
+            reasks: How many further generations, each of them billed, may be made.
+            timeout: Seconds of the wait after each submit, as in ``generate``.
+            **params: The keywords of ``submit``, without ``stream`` and ``response_format``.
+
+        Returns:
+            The value.
+
+        Raises:
+            OutputValidationError: The answer is not a value of the type.
+            OutputTruncatedError: The answer ends at the limit of tokens.
+            OutputRefusedError: The model refused, or a filter held the answer back.
+            RequestValidationError: The request is invalid, or a model cannot be asked for the type.
+                Nothing was sent.
+            FoxAPIError: Any error of ``generate``.
+        """
+    @overload
+    def parse(
+        self,
+        type: TypeAdapterLike[T],
+        /,
+        *,
+        reasks: int = ...,
+        timeout: float | None | UnsetType = ...,
+        **params: Unpack[ParseParams],
+    ) -> T: ...
+    @overload
+    def parse(
+        self,
+        type: Any,
+        /,
+        *,
+        reasks: int = ...,
+        timeout: float | None | UnsetType = ...,
+        **params: Unpack[ParseParams],
+    ) -> Any: ...
     @overload
     def stream(self, *, timeout: float | None = ..., **params: Unpack[LLMParams]) -> ChatStream:
         """Return a stream that submits the generation when it is entered or first read.
@@ -551,6 +612,27 @@ class LLMHandle(TaskHandle[ChatCompletion]):
             ConfigError: ``offset``, ``resume`` or ``timeout`` is invalid.
             TypeError: Both ``offset`` and ``resume`` are given.
         """
+    @overload
+    def parse(self, type: type[T], /, *, timeout: float | None | UnsetType = ...) -> T:
+        """Wait for the result, and return the value of ``type`` that the answer is.
+
+        Args:
+            type: The type, as in ``completion.parse``. Submit the generation with
+                ``response_format=`` of the same type.
+            timeout: Seconds to wait, as in ``result``.
+
+        Returns:
+            The value.
+
+        Raises:
+            OutputError: The answer is not a value of the type: one of its three subclasses.
+            TypeError: The type is not supported.
+            FoxAPIError: Any error of ``result``.
+        """
+    @overload
+    def parse(self, type: TypeAdapterLike[T], /, *, timeout: float | None | UnsetType = ...) -> T: ...
+    @overload
+    def parse(self, type: Any, /, *, timeout: float | None | UnsetType = ...) -> Any: ...
 
 class CompletionProgress(Struct, frozen=True, kw_only=True):
     """How far ``as_completed`` has come."""
