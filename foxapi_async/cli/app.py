@@ -11,7 +11,7 @@ from foxapi_async.cli.output import abandon_stdout, configure_output, write_stde
 
 COMMANDS: Final = (
     *("demo", "serve", "submit", "stream", "wait", "task", "models"),
-    *("journal", "local"),
+    *("batch", "journal", "local"),
 )
 """The commands in the order of the help. Each is ``command`` in the module of its name."""
 
@@ -21,8 +21,8 @@ _HELP: Final = (
     "FOXAPI_API_KEY is the API key, FOXAPI_BASE_URL the address of another server. Results are "
     "lines of JSON if stdout is not a terminal; messages go to stderr.\n\n"
     "Exit codes: 0 done, 1 the task failed, 2 wrong usage or a refused request, 3 the service was "
-    "not reached, 4 unknown whether a submit was accepted, 74 stdout could not be written, "
-    "124 the wait timed out, 130 Ctrl-C."
+    "not reached, 4 unknown whether a submit was accepted, 6 a batch had too many errors, 74 a "
+    "file or stdout could not be written, 124 the wait timed out, 130 Ctrl-C."
 )
 
 
@@ -45,7 +45,9 @@ def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
     return app
 
 
-def load_command(name: str) -> Callable[..., None] | typer.Typer:  # noqa: PLR0911 one return for each
+def load_command(  # noqa: C901, PLR0911 one return for each
+    name: str,
+) -> Callable[..., None] | typer.Typer:
     """Import the module of a command. PyInstaller finds import statements only."""
     match name:
         case "demo":
@@ -76,6 +78,10 @@ def load_command(name: str) -> Callable[..., None] | typer.Typer:  # noqa: PLR09
             from foxapi_async.cli import models
 
             return models.command
+        case "batch":
+            from foxapi_async.cli import batch
+
+            return batch.command
         case "journal":
             from foxapi_async.cli import journal
 

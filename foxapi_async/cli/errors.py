@@ -6,6 +6,7 @@ from enum import IntEnum
 from typing import Any, Final
 
 from foxapi_async import errors
+from foxapi_async._batch.rows import BatchFileError, OutputUnwritableError
 from foxapi_async.types import Violation
 
 _MAX_LENGTH: Final = 400
@@ -19,6 +20,7 @@ class ExitCode(IntEnum):
     REFUSED = 2
     UNREACHABLE = 3
     UNKNOWN = 4
+    TOO_MANY_ERRORS = 6
     UNWRITABLE = 74
     TIMEOUT = 124
     INTERRUPTED = 130
@@ -35,6 +37,8 @@ class StdoutError(Exception):
 EXIT_CODES: Final[dict[type[Exception], ExitCode]] = {
     UsageError: ExitCode.REFUSED,
     StdoutError: ExitCode.UNWRITABLE,
+    BatchFileError: ExitCode.REFUSED,
+    OutputUnwritableError: ExitCode.UNWRITABLE,
     errors.ConfigError: ExitCode.REFUSED,
     errors.InvalidRequestError: ExitCode.REFUSED,
     errors.InvalidTaskIdError: ExitCode.REFUSED,

@@ -146,7 +146,7 @@ def request_params(
         messages.insert(0, {"role": "system", "content": system})
     named = {"max_tokens": max_tokens, "temperature": temperature, "key": key}
     keywords: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
-    for name, value in _named_values(params or ()):
+    for name, value in named_values(params or ()):
         if name in keywords:
             raise UsageError(f"--param {name}: given twice")
         if name in _OPTION_OF:
@@ -162,7 +162,8 @@ def request_params(
     return {"model": model, "messages": messages, **keywords}
 
 
-def _named_values(params: Iterable[str]) -> Iterable[tuple[str, Any]]:
+def named_values(params: Iterable[str]) -> Iterable[tuple[str, Any]]:
+    """Yield the name and the value of each ``NAME=JSON``; ``UsageError`` if one is not."""
     for param in params:
         name, equals, value = param.partition("=")
         if not name or not equals:

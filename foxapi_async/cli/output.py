@@ -206,6 +206,10 @@ class Screen:
         """
         self._pending[task_id] = command
 
+    def forget_all(self) -> None:
+        """Forget all tasks: the command says itself how to get their results."""
+        self._pending.clear()
+
     def forget(self, task_id: str) -> None:
         """Forget a task whose result was shown."""
         self._pending.pop(task_id, None)

@@ -11,6 +11,7 @@ import typer
 
 from foxapi_async.cli.errors import ExitCode, StdoutError, UsageError, exit_code, explain, one_line
 from foxapi_async.cli.output import Screen, abandon_stdout
+from foxapi_async.config import Limits
 from foxapi_async.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -70,7 +71,11 @@ def report_error(screen: Screen, error: Exception) -> ExitCode:
 
 
 def open_session(
-    screen: Screen, *, wait_timeout: float | None = None, journal: str | None = None
+    screen: Screen,
+    *,
+    wait_timeout: float | None = None,
+    journal: str | None = None,
+    polls_per_second: float | None = Limits().polls_per_second,
 ) -> Session:
     """Build the session of a command for the account in the environment.
 
@@ -80,11 +85,15 @@ def open_session(
         screen: Gets a message for each new reason why a task cannot be polled.
         wait_timeout: The most seconds of each wait for a result.
         journal: The file that records submissions.
+        polls_per_second: The limit of all polls; ``None`` for no limit but that of a 429.
     """
     from foxapi_async import FoxSession, Timeouts
 
     fox = FoxSession(
-        timeouts=Timeouts(wait=wait_timeout), journal=journal, hooks=[_failure_hook(screen)]
+        timeouts=Timeouts(wait=wait_timeout),
+        limits=Limits(polls_per_second=polls_per_second),
+        journal=journal,
+        hooks=[_failure_hook(screen)],
     )
     return _entered(screen, fox)
 

@@ -160,3 +160,40 @@ def recorded() -> tuple[list[Any], Middleware]:
         return await handler(request)
 
     return bodies, record
+
+
+@pytest.fixture
+def recorded_submits() -> tuple[list[Any], Middleware]:
+    """Return the bodies of POST requests and the middleware that records them."""
+    bodies: list[Any] = []
+
+    @web.middleware
+    async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.method == "POST":
+            bodies.append(await request.json())
+        return await handler(request)
+
+    return bodies, record
+
+
+class LosingSubmits:
+    """A middleware that aborts the connection of a submit after it was handled."""
+
+    __middleware_version__ = 1
+
+    def __init__(self) -> None:
+        self.is_losing: bool = True
+
+    async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Handle a request."""
+        response = await handler(request)
+        if self.is_losing and request.method == "POST":
+            assert request.transport is not None
+            request.transport.abort()
+        return response
+
+
+@pytest.fixture
+def losing_submits() -> LosingSubmits:
+    """Return a middleware whose ``is_losing`` can be changed."""
+    return LosingSubmits()
