@@ -34,7 +34,13 @@ from foxapi_async.gateway.faults.catalog import CONDITIONS, FAULT_KINDS, OPTIONS
 
 STUB: Final = DOCS.parent / "foxapi_async" / "sync" / "__init__.pyi"
 _BLOCK: Final = re.compile(r"(<!-- begin: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
-_LANGUAGES: Final = {".py": "python", ".html": "html", ".js": "javascript", ".toml": "toml"}
+_LANGUAGES: Final = {
+    ".html": "html",
+    ".js": "javascript",
+    ".py": "python",
+    ".sh": "sh",
+    ".toml": "toml",
+}
 
 
 def pages() -> dict[Path, str]:

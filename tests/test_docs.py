@@ -156,3 +156,12 @@ def test_the_threat_model_names_tests_that_exist(checkout: Path) -> None:
     heads = [line for line in promises if line == "| Promise | Shown by |"]
     for line in promises:
         assert "tests/" in line or line in heads, line
+
+
+def test_batch_run_is_documented(checkout: Path) -> None:
+    """Every option of ``foxapi batch run`` is in the reference of the command."""
+    page = (checkout / "docs/reference/cli.md").read_text("utf-8")
+    source = (checkout / "foxapi_async/cli/batch_options.py").read_text("utf-8")
+    options = set(re.findall(r'"(--[a-z-]+)"', source))
+    assert len(options) > 20
+    assert options <= set(re.findall(r"--[a-z-]+", page))

@@ -48,3 +48,35 @@ async def test_every_example_runs(example: Path, tmp_path: Path) -> None:
     assert (process.returncode, complaints.decode()) == (0, "")
     assert out
     assert KEY.encode() not in out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the scripts are for a POSIX shell")
+@pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.sh")), ids=lambda path: path.stem)
+async def test_every_script_runs(example: Path, tmp_path: Path) -> None:
+    """A script of commands ends well and writes what it says."""
+    tool = tmp_path / "bin" / "foxapi"
+    await asyncio.to_thread(_write_tool, tool)
+    async with Gateway() as gateway:
+        process = await asyncio.create_subprocess_exec(
+            *("sh", str(example)),
+            cwd=tmp_path,
+            env=os.environ
+            | {
+                "FOXAPI_BASE_URL": gateway.url,
+                "FOXAPI_API_KEY": KEY,
+                "PATH": f"{tool.parent}{os.pathsep}{os.environ['PATH']}",
+            },
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, complaints = await process.communicate()
+    assert (process.returncode, complaints.decode()) == (0, "")
+    assert b'"answered": ' in out
+    assert KEY.encode() not in out
+
+
+def _write_tool(tool: Path) -> None:
+    """Write the command, which is not installed in a checkout."""
+    tool.parent.mkdir()
+    tool.write_text(f'#!/bin/sh\nexec "{sys.executable}" -W error -m foxapi_async "$@"\n')
+    tool.chmod(0o755)

@@ -361,7 +361,7 @@ async def test_failed_rows_are_kept_and_retried_on_demand(
     assert len(await read_lines(folder / "out.jsonl")) == 1
 
 
-async def test_unknown_rows_are_told_apart(
+async def test_unknown_rows_are_an_error_of_their_own(
     serve: Any, foxapi: Any, folder: Path, losing_submits: Any
 ) -> None:
     """A submission without a response is an error of its own; a rerun sends it by demand only."""
