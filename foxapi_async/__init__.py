@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from foxapi_async._client.recover import Recovery, UnknownSubmission, UnreadableEntry
     from foxapi_async._client.resources import LLM, Models, Tasks
+    from foxapi_async._client.row_map import RowMap, RowOutcome, RowProgress
     from foxapi_async._client.session import FoxSession
     from foxapi_async._client.stats import ModelUsage, Stats
     from foxapi_async._output.tools import tool_message
@@ -114,6 +115,7 @@ _HOMES: Final = {
     "_output.tools": ("tool_message",),
     "_client.recover": ("Recovery", "UnknownSubmission", "UnreadableEntry"),
     "_client.resources": ("LLM", "Models", "Tasks"),
+    "_client.row_map": ("RowMap", "RowOutcome", "RowProgress"),
     "_client.session": ("FoxSession",),
     "_client.stats": ("ModelUsage", "Stats"),
     "_version": ("__version__",),
@@ -237,6 +239,9 @@ __all__ = [
     "Recovery",
     "RequestValidationError",
     "RetryPolicy",
+    "RowMap",
+    "RowOutcome",
+    "RowProgress",
     "ServiceUnavailableError",
     "SessionClosedError",
     "Stats",

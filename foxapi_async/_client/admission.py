@@ -35,6 +35,7 @@ class AdmissionControl:
         self._resumes_at = 0.0
         self._timer: Timer | None = None
         self.tasks: int = 0
+        self.rate_limits: int = 0
         self.closed: bool = False
 
     def __repr__(self) -> str:
@@ -114,6 +115,7 @@ class AdmissionControl:
 
     def pause(self, seconds: float | None) -> None:
         """Admit no submission for ``seconds``, at most a minute, as the service has asked."""
+        self.rate_limits += 1
         if not seconds or self.closed:
             return
         self._resumes_at = max(self._resumes_at, self._clock.time() + min(seconds, MAX_PAUSE))

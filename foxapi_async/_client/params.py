@@ -316,6 +316,15 @@ def build_request(params: Mapping[str, Any]) -> LLMRequest:
         raise _rejected("request", "is nested too deep, or contains itself") from None
 
 
+def check_keywords(names: Iterable[str]) -> None:
+    """Raise ``TypeError`` for keywords of a submit that are unknown, missing or mixed up."""
+    members = {name: None for name in names if name not in _OURS}
+    is_prompt = is_prompt_form(members)
+    _reject_mixed_forms(members, {})
+    _reject_unknown_keywords(members, {}, _PROMPT_MEMBERS if is_prompt else _MEMBERS)
+    _reject_missing_keywords(members, is_prompt=is_prompt)
+
+
 def validate(request: LLMRequest, validation: Validation) -> None:
     """Raise ``RequestValidationError`` with all violations of the catalog's rules."""
     if validation == "off":

@@ -1,6 +1,7 @@
 """What a session offers: ``fox.llm``, ``fox.tasks`` and ``fox.models``."""
 # pyright: reportPrivateUsage=false
 
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from typing import Any, Final, Literal, TypeVar, Unpack, final, get_args, overload
 
 from msgspec import UNSET, UnsetType
@@ -19,12 +20,15 @@ from foxapi_async._client.params import (
     VideoParams,
     VisionParams,
     build_request,
+    check_keywords,
     encode_request,
     names_keywords,
     validate,
 )
 from foxapi_async._client.reask import Reask
 from foxapi_async._client.recover import UnknownSubmission
+from foxapi_async._client.row_generation import RowGeneration, RowSettings
+from foxapi_async._client.row_map import InFlight, MapEngine, OnRowProgress, RowMap, Unknown
 from foxapi_async._client.service_client import ServiceClient, check_task_id
 from foxapi_async._client.streaming.delta_reader import DeltaReader
 from foxapi_async._client.streaming.submit_once import SubmitOnce
@@ -38,12 +42,20 @@ from foxapi_async._wire.request import LLMRequest
 from foxapi_async._wire.results import MediaResult, ModelInfo
 from foxapi_async._wire.task import Task
 from foxapi_async._wire.type_adapter import TypeAdapterLike
-from foxapi_async.config import normalize_timeout, validate_reading_timeout, validate_timeout
+from foxapi_async.config import (
+    is_whole_number,
+    normalize_timeout,
+    validate_reading_timeout,
+    validate_timeout,
+)
 from foxapi_async.errors import ConfigError, FoxAPIError, OutputError, TaskError
 
+R = TypeVar("R")
 T = TypeVar("T")
+
 MediaKind = Literal["image", "video", "audio", "document"]
 _KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+_UNKNOWN: Final[tuple[Unknown, ...]] = get_args(Unknown)
 
 
 @final
@@ -171,10 +183,7 @@ class LLM:
     async def _generate(
         self, request: LLMRequest, options: SubmitOptions, timeout: float | None | UnsetType
     ) -> ChatCompletion:
-        model = MODELS.get(request.model)
-        if model is not None and model.thinking:
-            # Only a stream has the reasoning (contract Q1), and awaiting the handle follows it.
-            request = replace(request, stream=True)
+        request = _with_reasoning(request)
         handle = await self._submit(request, options)
         try:
             return await handle.result(timeout=timeout)
@@ -319,7 +328,104 @@ class LLM:
         reader = DeltaReader(self._service, submission, timeout=normalize_timeout(timeout))
         return ChatStream(reader, submission)
 
+    def map(
+        self,
+        rows: Iterable[R] | AsyncIterable[R],
+        *,
+        model: str | Callable[[R], str],
+        key: Callable[[R], str] | None = None,
+        in_flight: InFlight = 256,
+        ordered: bool = False,
+        raise_errors: bool = False,
+        attempts: int = 1,
+        unknown: Unknown = "error",
+        retry_failed: bool = False,
+        timeout: float | None | UnsetType = UNSET,
+        progress: OnRowProgress | None = None,
+        **params: Any,
+    ) -> RowMap[R]:
+        """Generate a completion for each row of a source of any length, many at a time.
+
+        Each row is a ``generate``, and is billed like one. Rows are read as their outcomes are
+        taken, so memory is that of what is in flight, and a slow loop slows the source down. The
+        error of a row is its outcome. Three things end the whole map, after the outcomes of the
+        rows in flight: an error of the source or of ``progress``, which is raised then; an API key
+        that is rejected, a balance that is used up or a journal that cannot be written; and a
+        closed session.
+
+        Leaving the loop stops reading rows. Tasks that are accepted go on: their handles are in
+        ``fox.unclaimed``, and with ``key`` a second map finds them.
+
+        Args:
+            rows: The rows. An iterable that blocks holds up the event loop; pass an async iterable
+                then.
+            model: The id of the model, or a function of the row.
+            key: A function of the row that names its input, as ``key`` of ``submit`` does. Rows
+                with one key have one task. With a journal, a second run submits only what is
+                missing.
+            in_flight: How many rows may be between the source and the caller. ``"auto"`` finds the
+                number: it rises while results come faster, and is halved after a 429 and when rows
+                queue at the service.
+            ordered: Whether outcomes come in the order of the rows. A slow row then holds back
+                those behind it, and at most ``in_flight`` rows wait.
+            raise_errors: Whether the error of a row is raised. That leaves the loop.
+            attempts: How many generations a row may take if its task fails for a reason that does
+                not lie in the request. Each is billed.
+            unknown: What is done with a row whose submission in an earlier run may have been
+                accepted: ``"error"`` makes it an outcome with ``SubmitOutcomeUnknownError``,
+                ``"skip"`` leaves it out, ``"resubmit"`` submits it again, which may bill it twice.
+            retry_failed: Whether a key whose task failed in an earlier run is submitted again.
+            timeout: Seconds of the wait for each task; ``Timeouts.wait`` by default. ``None``
+                waits without a limit.
+            progress: Called after each outcome with a ``RowProgress``.
+            **params: The keywords of ``generate``, each a value or a function of the row. A
+                function that returns ``msgspec.UNSET`` leaves its keyword out.
+
+        Returns:
+            The outcomes, as an asynchronous iterator; nothing is read before its first step.
+
+        Raises:
+            TypeError: A keyword is unknown or missing.
+            ConfigError: A setting has a wrong value.
+        """
+        validate_timeout(timeout)
+        _check_map_settings(in_flight=in_flight, attempts=attempts, unknown=unknown, key=key)
+        params["model"] = model
+        check_keywords(params)
+        settings = RowSettings(
+            params=params,
+            key=key,
+            attempts=attempts,
+            unknown=unknown,
+            retry_failed=retry_failed,
+            timeout=timeout,
+        )
+        engine = MapEngine(
+            rows,
+            RowGeneration(self._service, self._submit_row, settings),
+            in_flight=in_flight,
+            ordered=ordered,
+            raise_errors=raise_errors,
+            progress=progress,
+        )
+        return RowMap(engine)
+
+    async def _submit_row(
+        self, params: Mapping[str, Any], *, replaces: EntryId | None
+    ) -> tuple[LLMHandle, bool]:
+        options = SubmitOptions.from_params(params)
+        if replaces is not None:
+            options = replace(options, replaces=replaces)
+        return await self._submit_or_find(_with_reasoning(build_request(params)), options)
+
     async def _submit(self, request: LLMRequest, options: SubmitOptions) -> LLMHandle:
+        handle, _ = await self._submit_or_find(request, options)
+        return handle
+
+    async def _submit_or_find(
+        self, request: LLMRequest, options: SubmitOptions
+    ) -> tuple[LLMHandle, bool]:
+        """Submit, or find the task of the key; tell whether a request was sent."""
         service, key = self._service, options.key
         service.runtime.enter()
         validate(request, service.options.validation)
@@ -335,11 +441,35 @@ class LLM:
             lambda task: self._add_unclaimed(handle_of(task), request.model, key)
         )
         if isinstance(found, Entry):
-            return LLMHandle._from_journal(service, found)
-        return handle_of(found)
+            return LLMHandle._from_journal(service, found), False
+        return handle_of(found), True
 
     def _add_unclaimed(self, handle: LLMHandle, model: str, key: str | None) -> None:
         self._service.add_unclaimed(handle, task_id=handle.id, model=model, key=key)
+
+
+def _with_reasoning(request: LLMRequest) -> LLMRequest:
+    """Ask for a stream if only that has the reasoning (contract Q1); a wait follows it."""
+    model = MODELS.get(request.model)
+    return replace(request, stream=True) if model is not None and model.thinking else request
+
+
+def _check_map_settings(
+    *, in_flight: object, attempts: object, unknown: object, key: object
+) -> None:
+    if in_flight != "auto" and not (is_whole_number(in_flight) and in_flight >= 1):
+        raise ConfigError(
+            f"map(in_flight=) must be a whole number of at least 1 or 'auto', got {in_flight!r}"
+        )
+    if not (is_whole_number(attempts) and attempts >= 1):
+        raise ConfigError(f"map(attempts=) must be a whole number of at least 1, got {attempts!r}")
+    if unknown not in _UNKNOWN:
+        raise ConfigError(f"map(unknown=) must be one of {', '.join(_UNKNOWN)}, got {unknown!r}")
+    if key is not None and not callable(key):
+        raise ConfigError(
+            f"map(key=) must be a function of the row, got {type(key).__name__}: "
+            "pass lambda row: row['id']"
+        )
 
 
 @final

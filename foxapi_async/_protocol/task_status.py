@@ -57,6 +57,18 @@ _STATES: Final = {
     "canceled": TaskState.CANCELLED,
 }
 _ERRORS: Final = frozenset({"error", "errored"})
+# Codes of failed tasks that name the request as the reason (contract §8.2, §8.3).
+_REQUEST_AT_FAULT: Final = frozenset(
+    {
+        "content_policy_violation",
+        "insufficient_quota",
+        "invalid_param",
+        "model_not_support_capability",
+        "model_not_supported",
+        "model_rule_violation",
+        "unsupported_content_type",
+    }
+)
 
 
 class PollFailure(Enum):
@@ -130,6 +142,13 @@ def task_error(task: Task) -> TaskError:
         task_id=task.id,
         task=task,
     )
+
+
+def may_succeed_again(error: TaskError) -> bool:
+    """Tell whether the same request, submitted and billed again, may have a result."""
+    if isinstance(error, TaskFailedError):
+        return error.code not in _REQUEST_AT_FAULT
+    return isinstance(error, TaskCancelledError)
 
 
 class FailureTracker:
