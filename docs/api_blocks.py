@@ -17,7 +17,9 @@ _KINDS: Final = {
 
 # The page of shapes describes them once.
 _OF_ALL_SHAPES: Final = frozenset({"extra", "to_dict", "to_json"})
-_MADE_BY_METHODS: Final = frozenset({"ChatStream", "Exchange", "Extra", "LLMHandle", "TaskHandle"})
+_MADE_BY_METHODS: Final = frozenset(
+    {"ChatStream", "Exchange", "Extra", "LLMHandle", "RowMap", "TaskHandle"}
+)
 _BUILTIN: Final = frozenset(dir(builtins))
 
 

@@ -357,8 +357,7 @@ class LLM:
         ``fox.unclaimed``, and with ``key`` a second map finds them.
 
         Args:
-            rows: The rows. An iterable that blocks holds up the event loop; pass an async iterable
-                then.
+            rows: The rows. Reading them must not block, because it happens in the event loop.
             model: The id of the model, or a function of the row.
             key: A function of the row that names its input, as ``key`` of ``submit`` does. Rows
                 with one key have one task. With a journal, a second run submits only what is
@@ -382,7 +381,7 @@ class LLM:
                 function that returns ``msgspec.UNSET`` leaves its keyword out.
 
         Returns:
-            The outcomes, as an asynchronous iterator; nothing is read before its first step.
+            An iterator of the outcomes; nothing is read before its first step.
 
         Raises:
             TypeError: A keyword is unknown or missing.
@@ -408,6 +407,7 @@ class LLM:
             raise_errors=raise_errors,
             progress=progress,
         )
+        self._service.runtime.maps.add(engine)
         return RowMap(engine)
 
     async def _submit_row(

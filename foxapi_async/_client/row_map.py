@@ -32,7 +32,7 @@ class RowOutcome(Struct, Generic[R], frozen=True, kw_only=True):
     """Why there is no completion, or ``None``."""
     handle: LLMHandle | None
     """The handle of the last task of the row; ``None`` if none is known. After a
-    ``TaskTimeoutError`` it can be awaited again."""
+    ``TaskTimeoutError`` it still leads to the result."""
     attempts: int
     """How many generations were submitted for the row, each of which is billed; 0 if the row was
     refused before it was sent."""
@@ -104,7 +104,7 @@ class RowRunner(Protocol):
 
 @final
 class RowMap(Uncopied, Generic[R]):
-    """The outcomes of ``fox.llm.map``, as an asynchronous iterator.
+    """An iterator of the outcomes of ``fox.llm.map``.
 
     Rows are read as their outcomes are taken: at most ``in_flight`` rows are between the source and
     the caller. Leaving the loop, or ``aclose``, stops reading rows. The tasks that are accepted go
@@ -159,12 +159,12 @@ class MapEngine(Generic[R]):
         if in_flight == "auto":
             self._adaptive = AdaptiveConcurrency()
             in_flight = self._adaptive.limit
-        self._limit: int = in_flight
+        self.limit: int = in_flight
         self._context: Context | None = None
         self._workers: set[asyncio.Task[None]] = set()
         # Rows between the source and the caller.
         self._taken = 0
-        self._running = 0
+        self.in_flight: int = 0
         self._is_reading = False
         self._done: deque[RowOutcome[R]] = deque()
         # Outcomes that wait for an earlier row, by index; None for a row that is skipped.
@@ -226,7 +226,7 @@ class MapEngine(Generic[R]):
             not self._is_closed
             and self._failure is None
             and not self._source.is_exhausted
-            and self._taken < self._limit
+            and self._taken < self.limit
         )
 
     def _fill(self) -> None:
@@ -248,7 +248,7 @@ class MapEngine(Generic[R]):
                 return
             self._fill()
             started_at = self._runner.now()
-            self._running += 1
+            self.in_flight += 1
             try:
                 await self._runner.run(row)
             except BaseException:
@@ -257,7 +257,7 @@ class MapEngine(Generic[R]):
                 self._queue(row.index, None)
                 raise
             finally:
-                self._running -= 1
+                self.in_flight -= 1
             self._finish(row, self._runner.now() - started_at)
             if self._is_reading or not self._has_room:
                 return
@@ -289,7 +289,7 @@ class MapEngine(Generic[R]):
             )
         if self._adaptive is not None:
             self._adaptive.finished(self._runner.now(), seconds, self._runner.rate_limits())
-            self._limit = self._adaptive.limit
+            self.limit = self._adaptive.limit
         self._queue(row.index, outcome)
         self._report(outcome)
 
@@ -319,8 +319,8 @@ class MapEngine(Generic[R]):
                 RowProgress(
                     done=self._done_count,
                     failed=self._failed_count,
-                    in_flight=self._running,
-                    limit=self._limit,
+                    in_flight=self.in_flight,
+                    limit=self.limit,
                     seconds=self._runner.now() - self._started_at,
                 )
             )

@@ -5,6 +5,7 @@ import os
 from collections import OrderedDict
 from contextlib import AsyncExitStack
 from typing import Any, Final, Protocol
+from weakref import WeakSet
 
 from foxapi_async._client.admission import AdmissionControl
 from foxapi_async._client.idle_watchdog import IdleWatchdog
@@ -31,6 +32,20 @@ class SupportsDone(Protocol):
 
     def done(self) -> bool:
         """Tell whether the outcome is known."""
+        ...
+
+
+class CountsRows(Protocol):
+    """A running map, as far as the counters use it."""
+
+    @property
+    def in_flight(self) -> int:
+        """How many rows are under way."""
+        ...
+
+    @property
+    def limit(self) -> int:
+        """How many may be."""
         ...
 
 
@@ -90,6 +105,7 @@ class Runtime:
         self.streams: IdleWatchdog = IdleWatchdog(clock)
         self.unclaimed: Unclaimed = Unclaimed()
         self.usage: UsageMeter = UsageMeter()
+        self.maps: WeakSet[CountsRows] = WeakSet()
         self.journals: list[JournalBackend] = []
 
     def enter(self) -> None:
@@ -123,6 +139,7 @@ class Runtime:
     def stats(self) -> Stats:
         """Return the counters."""
         admission, poller, metrics = self.admission, self.poller, self.poller.metrics
+        maps = [running for running in self.maps if running.in_flight]
         return Stats(
             submits=self.submitter.submits,
             submits_in_flight=self.submitter.in_flight,
@@ -141,6 +158,8 @@ class Runtime:
             delay=metrics.detection_delay,
             polls_per_second=poller.polls_per_second,
             streams=len(self.streams),
+            rows_in_flight=sum(running.in_flight for running in maps),
+            rows_limit=sum(running.limit for running in maps),
             usage=self.usage.by_model(),
         )
 

@@ -64,6 +64,10 @@ class Stats(Struct, frozen=True, kw_only=True):
     """Polls a second that are allowed now: the limit, or less after a 429. ``None``: no limit."""
     streams: int
     """Streams that are open."""
+    rows_in_flight: int
+    """Rows that a running ``fox.llm.map`` has read and that have no outcome yet."""
+    rows_limit: int
+    """How many rows the running maps may have in flight; with ``in_flight="auto"`` it changes."""
     usage: Mapping[str, ModelUsage]
     """What the submitted tasks have used, by model; after 64 models, the others are ``"other"``."""
 

@@ -3,7 +3,9 @@
 from typing import Final
 
 _FIRST: Final = 16
+# A step must be large enough to be seen in the rate.
 _STEP: Final = 16
+_STEPS_TO_DOUBLE: Final = 8
 _MAX: Final = 4096
 # A round is faster if it gives so many times the results a second of the best round so far.
 _FASTER: Final = 1.05
@@ -67,7 +69,7 @@ class AdaptiveConcurrency:
             self._halve(now)
             return
         if is_faster:
-            self.limit = min(self.limit + _STEP, _MAX)
+            self.limit = min(self.limit + max(_STEP, self.limit // _STEPS_TO_DOUBLE), _MAX)
         self._best_rate = max(rate, self._best_rate * _FADE)
         self._shortest = min(mean, self._shortest / _FADE)
         self._begin_round(now)

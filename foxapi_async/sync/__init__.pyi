@@ -14,6 +14,7 @@ from foxapi_async._client.params import (
 )
 from foxapi_async._client.recover import UnknownSubmission, UnreadableEntry
 from foxapi_async._client.resources import MediaKind
+from foxapi_async._client.row_map import InFlight, OnRowProgress, Unknown
 from foxapi_async._client.stats import Stats
 from foxapi_async._client.task_record import Kind
 from foxapi_async._clock import Clock
@@ -43,7 +44,7 @@ R = TypeVar('R')
 H = TypeVar('H', bound=TaskHandle[Any])
 OnProgress: TypeAlias = Callable[[CompletionProgress], object]
 
-__all__ = ["LLM", "ChatStream", "CompletionProgress", "FoxSession", "LLMHandle", "Models", "Recovery", "TaskHandle", "Tasks", "as_completed"]
+__all__ = ["LLM", "ChatStream", "CompletionProgress", "FoxSession", "LLMHandle", "Models", "Recovery", "RowMap", "RowOutcome", "TaskHandle", "Tasks", "as_completed"]
 
 @final
 class LLM:
@@ -243,6 +244,65 @@ class LLM:
     def stream(self, *, timeout: float | None = ..., **params: Unpack[VideoParams]) -> ChatStream: ...
     @overload
     def stream(self, *, timeout: float | None = ..., **params: Unpack[AudioParams]) -> ChatStream: ...
+    def map(
+        self,
+        rows: Iterable[R] | Iterable[R],
+        *,
+        model: str | Callable[[R], str],
+        key: Callable[[R], str] | None = None,
+        in_flight: InFlight = 256,
+        ordered: bool = False,
+        raise_errors: bool = False,
+        attempts: int = 1,
+        unknown: Unknown = 'error',
+        retry_failed: bool = False,
+        timeout: float | None | UnsetType = UNSET,
+        progress: OnRowProgress | None = None,
+        **params: Any,
+    ) -> RowMap[R]:
+        """Generate a completion for each row of a source of any length, many at a time.
+
+        Each row is a ``generate``, and is billed like one. Rows are read as their outcomes are
+        taken, so memory is that of what is in flight, and a slow loop slows the source down. The
+        error of a row is its outcome. Three things end the whole map, after the outcomes of the
+        rows in flight: an error of the source or of ``progress``, which is raised then; an API key
+        that is rejected, a balance that is used up or a journal that cannot be written; and a
+        closed session.
+
+        Leaving the loop stops reading rows. Tasks that are accepted go on: their handles are in
+        ``fox.unclaimed``, and with ``key`` a second map finds them.
+
+        Args:
+            rows: The rows. Reading them must not block, because it happens in the loop thread.
+            model: The id of the model, or a function of the row.
+            key: A function of the row that names its input, as ``key`` of ``submit`` does. Rows
+                with one key have one task. With a journal, a second run submits only what is
+                missing.
+            in_flight: How many rows may be between the source and the caller. ``"auto"`` finds the
+                number: it rises while results come faster, and is halved after a 429 and when rows
+                queue at the service.
+            ordered: Whether outcomes come in the order of the rows. A slow row then holds back
+                those behind it, and at most ``in_flight`` rows wait.
+            raise_errors: Whether the error of a row is raised. That leaves the loop.
+            attempts: How many generations a row may take if its task fails for a reason that does
+                not lie in the request. Each is billed.
+            unknown: What is done with a row whose submission in an earlier run may have been
+                accepted: ``"error"`` makes it an outcome with ``SubmitOutcomeUnknownError``,
+                ``"skip"`` leaves it out, ``"resubmit"`` submits it again, which may bill it twice.
+            retry_failed: Whether a key whose task failed in an earlier run is submitted again.
+            timeout: Seconds of the wait for each task; ``Timeouts.wait`` by default. ``None``
+                waits without a limit.
+            progress: Called after each outcome with a ``RowProgress``.
+            **params: The keywords of ``generate``, each a value or a function of the row. A
+                function that returns ``msgspec.UNSET`` leaves its keyword out.
+
+        Returns:
+            An iterator of the outcomes; nothing is read before its first step.
+
+        Raises:
+            TypeError: A keyword is unknown or missing.
+            ConfigError: A setting has a wrong value.
+        """
 
 @final
 class Models:
@@ -634,6 +694,19 @@ class LLMHandle(TaskHandle[ChatCompletion]):
     @overload
     def parse(self, type: Any, /, *, timeout: float | None | UnsetType = ...) -> Any: ...
 
+@final
+class RowMap(Generic[R]):
+    """An iterator of the outcomes of ``fox.llm.map``.
+
+    Rows are read as their outcomes are taken: at most ``in_flight`` rows are between the source and
+    the caller. Leaving the loop, or ``close``, stops reading rows. The tasks that are accepted go
+    on and are billed: their handles are in ``fox.unclaimed``.
+    """
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> RowOutcome[R]: ...
+    def close(self) -> None:
+        """Stop reading rows and end the waits; further calls do nothing."""
+
 class CompletionProgress(Struct, frozen=True, kw_only=True):
     """How far ``as_completed`` has come."""
     """How far ``as_completed`` has come."""
@@ -657,6 +730,30 @@ class Recovery(Struct, frozen=True, kw_only=True):
     """Submissions that may have been accepted and billed."""
     unreadable: tuple[UnreadableEntry, ...] = ...
     """Entries whose rows are damaged."""
+
+class RowOutcome(Struct, Generic[R], frozen=True, kw_only=True):
+    """How the generation of one row has ended: with a completion or an error."""
+    """How the generation of one row has ended: with a completion or an error."""
+    input: R
+    """The row, as the source gave it."""
+    index: int
+    """The position of the row in the source, from 0."""
+    key: str | None
+    """The key of the submission, or ``None``."""
+    completion: ChatCompletion | None
+    """The completion; ``None`` if there is an error."""
+    error: Exception | None
+    """Why there is no completion, or ``None``."""
+    handle: LLMHandle | None
+    """The handle of the last task of the row; ``None`` if none is known. After a
+    ``TaskTimeoutError`` it still leads to the result.
+    """
+    attempts: int
+    """How many generations were submitted for the row, each of which is billed; 0 if the row was
+    refused before it was sent.
+    """
+    seconds: float
+    """Seconds from reading the row to its outcome."""
 
 def as_completed(handles: Iterable[H], *, progress: OnProgress | bool | None = None) -> Iterator[H]:
     """Iterate over ``handles`` as their tasks finish, failed ones included.
