@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from foxapi_async._catalog import CatalogModel, catalog
     from foxapi_async._client.as_completed import CompletionProgress, as_completed
     from foxapi_async._client.handle import TaskHandle
+    from foxapi_async._client.llm import LLM
     from foxapi_async._client.llm_handle import ChatStream, LLMHandle
     from foxapi_async._client.params import (
         AudioParams,
@@ -26,10 +27,10 @@ if TYPE_CHECKING:
         VisionParams,
     )
     from foxapi_async._client.recover import Recovery, UnknownSubmission, UnreadableEntry
-    from foxapi_async._client.resources import LLM, Models, Tasks
     from foxapi_async._client.row_map import RowMap, RowOutcome, RowProgress
     from foxapi_async._client.session import FoxSession
     from foxapi_async._client.stats import ModelUsage, Stats
+    from foxapi_async._client.tasks import Models, Tasks
     from foxapi_async._output.tools import tool_message
     from foxapi_async._version import __version__
     from foxapi_async._wire.results import MediaResult
@@ -114,7 +115,8 @@ _HOMES: Final = {
     ),
     "_output.tools": ("tool_message",),
     "_client.recover": ("Recovery", "UnknownSubmission", "UnreadableEntry"),
-    "_client.resources": ("LLM", "Models", "Tasks"),
+    "_client.llm": ("LLM",),
+    "_client.tasks": ("Models", "Tasks"),
     "_client.row_map": ("RowMap", "RowOutcome", "RowProgress"),
     "_client.session": ("FoxSession",),
     "_client.stats": ("ModelUsage", "Stats"),

@@ -15,11 +15,12 @@ from typing import Any, Final, Self, cast, final
 import aiohttp
 
 from foxapi_async._client.handle import TaskHandle
+from foxapi_async._client.llm import LLM
 from foxapi_async._client.recover import Recovery, recover
-from foxapi_async._client.resources import LLM, Models, Tasks
 from foxapi_async._client.runtime import Runtime
 from foxapi_async._client.service_client import Options, ServiceClient
 from foxapi_async._client.stats import Stats
+from foxapi_async._client.tasks import Models, Tasks
 from foxapi_async._client.uncopied import Uncopied
 from foxapi_async._clock import Clock, LoopClock, is_clock
 from foxapi_async._environment import environment

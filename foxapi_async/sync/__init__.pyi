@@ -13,10 +13,10 @@ from foxapi_async._client.params import (
     VisionParams,
 )
 from foxapi_async._client.recover import UnknownSubmission, UnreadableEntry
-from foxapi_async._client.resources import MediaKind
 from foxapi_async._client.row_map import InFlight, OnRowProgress, Unknown
 from foxapi_async._client.stats import Stats
 from foxapi_async._client.task_record import Kind
+from foxapi_async._client.tasks import MediaKind
 from foxapi_async._clock import Clock
 from foxapi_async._wire.chunk import Delta
 from foxapi_async._wire.completion import ChatCompletion

@@ -17,6 +17,7 @@ import pydantic
 import pytest
 
 from foxapi_async import RequestValidationError
+from foxapi_async._client.llm import LLM
 from foxapi_async._client.params import (
     PROMPT_FORMS,
     LLMParams,
@@ -25,7 +26,6 @@ from foxapi_async._client.params import (
     encode_request,
     validate,
 )
-from foxapi_async._client.resources import LLM
 from foxapi_async._wire.completion import CompletionMessage, decode_completion
 from foxapi_async._wire.request import GenerationRequest, Message, PromptRequest, member_names
 from foxapi_async.content import text
