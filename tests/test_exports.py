@@ -23,7 +23,8 @@ MEMBERS = {
     foxapi_async.LLMHandle: TASK_HANDLE | {"is_streamed", "parse", "stream"},
     foxapi_async.FoxSession: {"aclose", "recover", "stats", "unclaimed", "with_options"},
     foxapi_async.ChatStream: {
-        *("aclose", "completion", "cursor", "handle", "offset", "reasoning_complete", "snapshot"),
+        *("aclose", "completion", "cursor", "handle", "offset", "parsed", "partials"),
+        *("reasoning_complete", "snapshot"),
     },
     foxapi_async.MediaResult: {"items", "urls"},
     Journal: {"aclose", "delete", "entries", "lookup", "open", "prune", "scan"},

@@ -22,6 +22,7 @@ TOOLS = {"weather": weather}
 async def main() -> None:
     messages: list[Any] = [{"role": "user", "content": "What is the weather in Bern?"}]
     async with FoxSession() as fox:
+        answer = None
         for _ in range(5):
             completion = await fox.llm.generate(
                 model="gpt-5.5", messages=messages, tools=list(TOOLS.values())
@@ -31,8 +32,9 @@ async def main() -> None:
                 function = TOOLS[call.function.name]
                 messages.append(tool_message(call, function(**call.parse(function))))
             if not completion.message.tool_calls:
+                answer = completion.text
                 break
-        print(completion.text)
+        print(answer or "The model goes on calling functions.")
 
 
 asyncio.run(main())

@@ -14,6 +14,7 @@ from weakref import ref
 from msgspec import UNSET, UnsetType
 
 from foxapi_async._client.handle import TaskHandle
+from foxapi_async._client.partial_answers import PartialAnswers
 from foxapi_async._client.polling.tracked_task import Waiter
 from foxapi_async._client.service_client import ServiceClient
 from foxapi_async._client.streaming.delta_reader import DeltaReader, ReadState
@@ -23,6 +24,7 @@ from foxapi_async._client.uncopied import Uncopied
 from foxapi_async._journal import FINISHED, Entry
 from foxapi_async._output.output_type import output_type
 from foxapi_async._output.parse import parse_completion
+from foxapi_async._output.partials import whole_answer
 from foxapi_async._protocol.cursor import Cursor
 from foxapi_async._wire.chunk import Delta
 from foxapi_async._wire.completion import ChatCompletion
@@ -210,7 +212,7 @@ class ChatStream(Uncopied):
         APIStatusError: On reading: the service refuses the key.
     """
 
-    __slots__ = ("__weakref__", "_loop", "_owner", "_reader")
+    __slots__ = ("__weakref__", "_loop", "_owner", "_parsed", "_reader")
 
     _instead = "call handle.stream(resume=stream.cursor) to continue at its position"
 
@@ -218,6 +220,7 @@ class ChatStream(Uncopied):
         self._reader = reader
         self._owner = owner
         self._loop: ref[_DeltaIterator] | None = None
+        self._parsed: Any = UNSET
 
     @property
     def handle(self) -> LLMHandle:
@@ -242,6 +245,44 @@ class ChatStream(Uncopied):
     def reasoning_complete(self) -> bool:
         """Whether all reasoning was delivered. False if the stored result had to replace chunks."""
         return self._reader.reasoning_complete
+
+    @property
+    def parsed(self) -> Any:
+        """The value of the type of ``partials``, once its iteration has ended."""
+        if self._parsed is UNSET:
+            raise RuntimeError("nothing was parsed yet: iterate over stream.partials(T) to its end")
+        return self._parsed
+
+    def partials(self, type: Any, /) -> AsyncIterator[Any]:
+        """Read the stream, and yield the answer as plain data while it is written.
+
+        Each item is new data: dicts, lists, texts, numbers, booleans and ``None``. Texts grow,
+        and a member or an item is there once it has begun; the answer is checked at its end only.
+        Until then, ``None`` may stand for a member that is not given, and a dict for a tuple. There
+        is one item for each read from the network at most, and fewer where an answer is long.
+
+        Args:
+            type: The type, as in ``completion.parse``. Submit the generation with
+                ``response_format=`` of the same type.
+
+        Returns:
+            An async iterator. Its last item is the data of the whole answer, and ``parsed`` is then
+            the value of the type.
+
+        Raises:
+            ConfigError: The extra ``partials`` is not installed.
+            TypeError: The type is not supported.
+            OutputError: On reading: at the end, the answer is not a value of the type.
+            FoxAPIError: On reading: an error of reading the stream, or of ``completion``.
+        """
+        output = output_type(type)
+
+        async def finish() -> Any:
+            plain, parsed = whole_answer(await self.completion(), output)
+            self._parsed = parsed
+            return plain
+
+        return PartialAnswers(aiter(self), lambda: self._reader.buffer, output, finish)
 
     def snapshot(self) -> ChatCompletion:
         """Return the completion that the chunks read so far add up to.

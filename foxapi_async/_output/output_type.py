@@ -66,6 +66,11 @@ class OutputType(Generic[T]):
             self._decode = _msgspec_decoder(annotation, self.name)
             self.schema = _with_object_root(type_schema(annotation, self.name))
 
+    @property
+    def claim(self) -> str:
+        """The beginning of the text of an error: what an answer is not."""
+        return f"the answer is not a value of {self.name}"
+
     @cached_property
     def is_wrapped(self) -> bool:
         """Whether an object with one member stands around the value: the root must be an object."""

@@ -31,14 +31,14 @@ def parse_completion(completion: ChatCompletion, annotation: Any, choice: int = 
     try:
         return output.decode(text)
     except AnswerError as error:
-        raise validation_error(error, _claim(output), completion, text) from None
+        raise validation_error(error, output.claim, completion, text) from None
 
 
 def answer_of(completion: ChatCompletion, output: OutputType[Any], choice: int = 0) -> str:
     """Return the text of a choice that is an answer, or raise why it is none."""
     if choice not in range(len(completion.choices)):
         error = AnswerError(f"has no choice {choice}: the completion has {len(completion.choices)}")
-        raise validation_error(error, _claim(output), completion, "")
+        raise validation_error(error, output.claim, completion, "")
     found = completion.choices[choice]
     message, text = found.message, found.message.content or ""
     if message.refusal or found.finish_reason == "content_filter":
@@ -60,7 +60,7 @@ def answer_of(completion: ChatCompletion, output: OutputType[Any], choice: int =
         )
     if not text and message.tool_calls:
         error = AnswerError("has tool calls in the place of a text: see completion.message")
-        raise validation_error(error, _claim(output), completion, text)
+        raise validation_error(error, output.claim, completion, text)
     return text
 
 
@@ -77,7 +77,3 @@ def validation_error(
         text=text,
         usage=completion.usage if completion is not None else None,
     )
-
-
-def _claim(output: OutputType[Any]) -> str:
-    return f"the answer is not a value of {output.name}"

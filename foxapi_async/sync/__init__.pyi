@@ -394,6 +394,31 @@ class ChatStream:
     @property
     def reasoning_complete(self) -> bool:
         """Whether all reasoning was delivered. False if the stored result had to replace chunks."""
+    @property
+    def parsed(self) -> Any:
+        """The value of the type of ``partials``, once its iteration has ended."""
+    def partials(self, type: Any, /) -> Iterator[Any]:
+        """Read the stream, and yield the answer as plain data while it is written.
+
+        Each item is new data: dicts, lists, texts, numbers, booleans and ``None``. Texts grow,
+        and a member or an item is there once it has begun; the answer is checked at its end only.
+        Until then, ``None`` may stand for a member that is not given, and a dict for a tuple. There
+        is one item for each read from the network at most, and fewer where an answer is long.
+
+        Args:
+            type: The type, as in ``completion.parse``. Submit the generation with
+                ``response_format=`` of the same type.
+
+        Returns:
+            An iterator. Its last item is the data of the whole answer, and ``parsed`` is then
+            the value of the type.
+
+        Raises:
+            ConfigError: The extra ``partials`` is not installed.
+            TypeError: The type is not supported.
+            OutputError: On reading: at the end, the answer is not a value of the type.
+            FoxAPIError: On reading: an error of reading the stream, or of ``completion``.
+        """
     def snapshot(self) -> ChatCompletion:
         """Return the completion that the chunks read so far add up to.
 

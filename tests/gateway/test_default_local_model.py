@@ -3,8 +3,10 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Annotated, Literal
 
 import pytest
+from msgspec import Meta, Struct
 
 from foxapi_async import FoxSession
 from foxapi_async.gateway import Gateway
@@ -21,6 +23,28 @@ PLACE = {
     "required": ["city", "continent"],
     "additionalProperties": False,
 }
+
+
+# A small model may go on writing a text for ever, and a pattern is a rule of its grammar.
+Words = Annotated[str, Meta(pattern="^[A-Za-z ]{1,24}$")]
+
+
+class Place(Struct):
+    """A place."""
+
+    name: Words
+    continent: Literal["Africa", "America", "Asia", "Europe", "Oceania"]
+
+
+class Trip(Struct):
+    """A journey to two places."""
+
+    title: Words
+    start: Place
+    end: Place
+    days: Annotated[int, Meta(ge=1, le=30)]
+    tags: Annotated[list[Literal["food", "sea", "city", "hike"]], Meta(max_length=3)]
+    note: Words | None = None
 
 
 @pytest.fixture
@@ -76,3 +100,21 @@ async def test_its_streams_are_whole(fox: FoxSession, streams: int) -> None:
             assert text == (await stream.completion()).text
 
     await asyncio.gather(*map(follow, range(streams)))
+
+
+async def test_typed_answers_need_no_reask(fox: FoxSession) -> None:
+    """20 answers of a nested type are all of the type at the first attempt."""
+
+    async def plan(number: int) -> Trip:
+        return await fox.llm.parse(
+            Trip,
+            model=MODEL,
+            messages=f"Plan trip number {number}, in a few words. Answer with short JSON.",
+            temperature=0.7,
+            seed=number,
+            max_tokens=400,
+        )
+
+    trips = await asyncio.gather(*map(plan, range(20)))
+    assert len(trips) == 20
+    assert all(1 <= trip.days <= 30 for trip in trips)
