@@ -33,7 +33,7 @@ class LoopThread:
         # Reentrant, because the garbage collector may call `post` while `post` is under way.
         self._lock = RLock()
         self._is_stopping = False
-        self._calls: set[asyncio.Task[Any]] = set()
+        self.calls: set[asyncio.Task[Any] | None] = set()
         self.is_lost: bool = False
         """Whether this process is a fork of the one where the thread runs."""
         self._thread = Thread(target=self._run, name="foxapi-sync", daemon=True)
@@ -43,7 +43,7 @@ class LoopThread:
     @property
     def is_current(self) -> bool:
         """Whether the caller runs in this thread."""
-        return get_ident() == self._thread.ident
+        return get_ident() == self._ident
 
     def post(self, callback: Callable[[], object]) -> None:
         """Call ``callback`` in the loop, in the context of the caller.
@@ -54,21 +54,20 @@ class LoopThread:
         with self._lock:
             if self._is_stopping or self.is_lost:
                 raise LoopStoppedError
-            self._loop.call_soon_threadsafe(callback)
+            self.loop.call_soon_threadsafe(callback)
 
-    def create_task(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Start a task of a call, from the loop; stopping waits a moment for it."""
-        task = self._loop.create_task(coroutine)
-        self._calls.add(task)
-        task.add_done_callback(self._calls.discard)
-        return task
+    def create_task(self, coroutine: Coroutine[Any, Any, object]) -> None:
+        """Start a task, from the loop; stopping waits a moment for it."""
+        task = self.loop.create_task(coroutine)
+        self.calls.add(task)
+        task.add_done_callback(self.calls.discard)
 
     def stop(self) -> None:
         """Stop the loop as soon as the calls that have ended are delivered."""
         with self._lock:
             if not self._is_stopping and not self.is_lost:
                 self._is_stopping = True
-                self._loop.call_soon_threadsafe(self._stop.set)
+                self.loop.call_soon_threadsafe(self._stop.set)
 
     def join(self, timeout: float = 0) -> None:
         """Wait for the end of the thread, for ``timeout`` seconds, or longer if it is stopping."""
@@ -86,12 +85,14 @@ class LoopThread:
             self._is_stopping = True
 
     async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._ident = get_ident()
+        self.loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         self._started.set_result(None)
         await self._stop.wait()
-        if self._calls:
-            await asyncio.wait(set(self._calls), timeout=_LAST_CALLS_TIMEOUT)
+        calls = [task for task in self.calls if task is not None]
+        if calls:
+            await asyncio.wait(calls, timeout=_LAST_CALLS_TIMEOUT)
 
 
 class SharedLoopThread:
@@ -144,6 +145,7 @@ class BlockingCall(Generic[T]):
     __slots__ = (
         "_error",
         "_function",
+        "_has_ended",
         "_is_abandoned",
         "_is_done",
         "_on_undelivered",
@@ -162,10 +164,11 @@ class BlockingCall(Generic[T]):
         self._thread = thread
         self._function: Callable[[], T | Coroutine[Any, Any, T]] | None = function
         self._on_undelivered = on_undelivered
-        self._task: asyncio.Task[T] | None = None
+        self._task: asyncio.Task[Any] | None = None
         self._error: BaseException | None = None
         self._result: T | None = None
         self._is_abandoned = False
+        self._has_ended = False
         self._settled: Lock | None = None
         # Released when the call ends: a lock is the cheapest thing to wait for.
         self._is_done = Lock()
@@ -206,37 +209,48 @@ class BlockingCall(Generic[T]):
             return
         try:
             result = function()
-            if isinstance(result, Coroutine):
-                coroutine = cast("Coroutine[Any, Any, T]", result)
-                self._task = self._thread.create_task(coroutine)
-                self._task.add_done_callback(self._finish)
-                return
+        except BaseException as error:  # noqa: BLE001 raised by `run`
+            self._end(None, error)
+            return
+        if isinstance(result, Coroutine):
+            coroutine = cast("Coroutine[Any, Any, T]", result)
+            # `_finish` removes it, because a callback would take another turn of the loop.
+            self._thread.calls.add(self._thread.loop.create_task(self._finish(coroutine)))
+        else:
+            self._end(result, None)
+
+    async def _finish(self, coroutine: Coroutine[Any, Any, T]) -> None:
+        """Run the coroutine and end the call: a callback of the task would end it a turn later."""
+        if self._is_abandoned:
+            coroutine.close()
+            self._end(None, None)
+            return
+        self._task = task = asyncio.current_task()
+        try:
+            result = await coroutine
+        except asyncio.CancelledError:
+            self._end(None, SessionClosedError("the session was closed during the call"))
         except BaseException as error:  # noqa: BLE001 raised by `run`
             self._end(None, error)
         else:
             self._end(result, None)
-
-    def _finish(self, task: asyncio.Task[T]) -> None:
-        self._task = None
-        if task.cancelled():
-            self._end(None, SessionClosedError("the session was closed during the call"))
-        elif (error := task.exception()) is not None:
-            self._end(None, error)
-        else:
-            self._end(task.result(), None)
+        finally:
+            self._task = None
+            self._thread.calls.discard(task)
 
     def _end(self, result: T | None, error: BaseException | None) -> None:
         self._result, self._error = result, error
+        self._has_ended = True
         self._is_done.release()
         if self._is_abandoned:
             self._settle()
 
     def _abandon(self) -> None:
-        """Cancel the call. Runs in the loop."""
+        """Cancel the call. Runs in the loop, after `_start` if that was posted."""
         self._is_abandoned = True
         if self._task is not None:
             self._task.cancel()
-        else:
+        elif self._has_ended or self._function is not None:
             self._settle()
 
     def _settle(self) -> None:

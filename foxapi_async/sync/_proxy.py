@@ -55,12 +55,11 @@ class Proxy:
         """Call a function of the asynchronous object with these arguments, and wrap its result."""
         caller = self._caller
         call = call_without_loop if caller is None else caller.call
-        result = call(
-            function,
-            self._async,
-            *map(unwrap, args),
-            **{name: _unwrap_keyword(name, value, caller) for name, value in keywords.items()},
-        )
+        if args or keywords:
+            args = tuple(map(unwrap, args))
+            result = call(function, self._async, *args, **unwrap_keywords(keywords, caller))
+        else:
+            result = call(function, self._async)
         return self if result is self._async else wrap(result, caller)
 
     def __getattr__(self, name: str) -> Any:
