@@ -16,7 +16,7 @@ from tempfile import mkdtemp
 import nox
 
 nox.needs_version = ">=2025.2.9"
-nox.options.sessions = ["lint", "types", "layers", "tests", "docs", "demo"]
+nox.options.sessions = ["lint", "types", "layers", "tests", "notebook", "docs", "demo"]
 # `matrix` runs on the Pythons that are installed; nox would fail in CI for each that is missing.
 nox.options.error_on_missing_interpreters = False
 
@@ -232,6 +232,13 @@ def upstream(session: nox.Session) -> None:
     install_group(session, "upstream", wheel(session, "all"))
     found = sorted((ROOT / "tests" / "gateway").glob("test_upstream*.py"))
     run_tests(session, tests=[str(path.relative_to(ROOT)) for path in found])
+
+
+@nox.session
+def notebook(session: nox.Session) -> None:
+    """Run the notebook of the docs in a kernel, and interrupt its cells."""
+    install_group(session, "notebook", wheel(session, "all,notebook"))
+    run_tests(session, tests=["tests/notebooks"])
 
 
 @nox.session

@@ -1,6 +1,6 @@
 """Write what the pages take from elsewhere: ``python docs/generate.py``, or ``--check``.
 
-It also writes the stub of ``foxapi_async.sync``.
+It also writes the stub of ``foxapi_async.sync``, and the notebook of ``docs/examples/notebook.py``.
 
 A page marks the place::
 
@@ -25,14 +25,16 @@ from typing import Final
 DOCS: Final = Path(__file__).parent
 sys.path.insert(0, str(DOCS))
 
-# The two modules stand beside this script.
+# The modules stand beside this script.
 from api_blocks import Reference  # noqa: E402
+from notebook import notebook  # noqa: E402
 from sync_stub import stub  # noqa: E402
 
 from foxapi_async import errors  # noqa: E402
 from foxapi_async.gateway.faults.catalog import CONDITIONS, FAULT_KINDS, OPTIONS, ROUTES  # noqa: E402
 
 STUB: Final = DOCS.parent / "foxapi_async" / "sync" / "__init__.pyi"
+NOTEBOOK: Final = DOCS / "examples" / "notebook.ipynb"
 _BLOCK: Final = re.compile(r"(<!-- begin: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 _LANGUAGES: Final = {
     ".html": "html",
@@ -44,10 +46,12 @@ _LANGUAGES: Final = {
 
 
 def pages() -> dict[Path, str]:
-    """Return the current text of each page with a marked block, of ``llms.txt`` and of the stub."""
+    """Return the current text of each page with a marked block, and of what else is written."""
     found = ((path, path.read_text("utf-8")) for path in sorted(DOCS.rglob("*.md")))
     filled = {path: _filled(text, path) for path, text in found if "<!-- begin: " in text}
-    return filled | {DOCS / "llms.txt": _index(), STUB: stub()}
+    program = (DOCS / "examples" / "notebook.py").read_text("utf-8")
+    generated = {NOTEBOOK: notebook(program), STUB: stub()}
+    return filled | {DOCS / "llms.txt": _index()} | generated
 
 
 def _index() -> str:
