@@ -91,7 +91,7 @@ class _Stub:
         bases = [self.annotation(base, module) for base in node.bases]
         head = f"class {kind.__name__}{_in_brackets([*bases, *keywords])}:"
         lines = [head, *_docstring(node, "    ")]
-        for member in node.body:
+        for member in node.body[bool(ast.get_docstring(node)) :]:
             lines += self._field(member, module) or list(self._member(member, module))
             if _is_text(member):
                 lines += _quoted(ast.literal_eval(ast.unparse(member)), "    ")

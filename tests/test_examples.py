@@ -40,7 +40,9 @@ async def test_every_example_runs(example: Path, tmp_path: Path) -> None:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-W", "error", *command(example)),
             cwd=tmp_path,
-            env=os.environ | {"FOXAPI_BASE_URL": gateway.url, "FOXAPI_API_KEY": KEY},
+            # A bar of progress is no complaint.
+            env=os.environ
+            | {"FOXAPI_BASE_URL": gateway.url, "FOXAPI_API_KEY": KEY, "TQDM_DISABLE": "1"},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )

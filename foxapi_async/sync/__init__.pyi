@@ -734,7 +734,6 @@ class RowMap(Generic[R]):
 
 class CompletionProgress(Struct, frozen=True, kw_only=True):
     """How far ``as_completed`` has come."""
-    """How far ``as_completed`` has come."""
     done: int
     """Handles whose wait has ended."""
     total: int
@@ -747,7 +746,6 @@ class CompletionProgress(Struct, frozen=True, kw_only=True):
     """
 
 class Recovery(Struct, frozen=True, kw_only=True):
-    """The result of ``fox.recover()``; each tuple is in the order of submission."""
     """The result of ``fox.recover()``; each tuple is in the order of submission."""
     handles: tuple[LLMHandle, ...]
     """Handles of the tasks that are not finished, bound to this session."""
