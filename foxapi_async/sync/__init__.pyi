@@ -756,7 +756,6 @@ class Recovery(Struct, frozen=True, kw_only=True):
 
 class RowOutcome(Struct, Generic[R], frozen=True, kw_only=True):
     """How the generation of one row has ended: with a completion or an error."""
-    """How the generation of one row has ended: with a completion or an error."""
     input: R
     """The row, as the source gave it."""
     index: int

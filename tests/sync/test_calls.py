@@ -373,3 +373,20 @@ def test_a_dropped_session_warns_and_is_closed(served: BackgroundGateway) -> Non
     for thread in loop_threads():
         thread.join(5)
     assert not loop_threads()
+
+
+def test_rows_are_mapped(fox: FoxSession) -> None:
+    """Functions of the row and rows of a generator work, and an outcome has a blocking handle."""
+    rows = (number for number in range(2, 6))
+    outcomes = list(
+        fox.llm.map(
+            rows,
+            model="gpt-5.5",
+            messages=lambda row: f"count 1 to {row}",
+            ordered=True,
+            in_flight=2,
+        )
+    )
+    assert [one.input for one in outcomes] == [2, 3, 4, 5]
+    assert all(isinstance(one.handle, LLMHandle) for one in outcomes)
+    assert [one.completion and one.completion.text[-1] for one in outcomes] == ["2", "3", "4", "5"]
