@@ -18,7 +18,7 @@ _KINDS: Final = {
 # The page of shapes describes them once.
 _OF_ALL_SHAPES: Final = frozenset({"extra", "to_dict", "to_json"})
 _MADE_BY_METHODS: Final = frozenset(
-    {"ChatStream", "Exchange", "Extra", "LLMHandle", "RowMap", "TaskHandle"}
+    {"ChatStream", "BudgetUse", "Exchange", "Extra", "LLMHandle", "RowMap", "TaskHandle"}
 )
 _BUILTIN: Final = frozenset(dir(builtins))
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from foxapi_async._catalog import CatalogModel, catalog
     from foxapi_async._client.as_completed import CompletionProgress, as_completed
+    from foxapi_async._client.budget_meter import BudgetUse
     from foxapi_async._client.handle import TaskHandle
     from foxapi_async._client.llm import LLM
     from foxapi_async._client.llm_handle import ChatStream, LLMHandle
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from foxapi_async._wire.results import MediaResult
     from foxapi_async.config import (
         Adaptive,
+        Budget,
         Exponential,
         Fixed,
         Limits,
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
         APITimeoutError,
         AuthenticationError,
         BadRequestError,
+        BudgetExceededError,
         ConfigError,
         ContentTooLargeError,
         EmptyResultError,
@@ -103,6 +106,7 @@ if TYPE_CHECKING:
 _HOMES: Final = {
     "_catalog": ("CatalogModel", "catalog"),
     "_client.as_completed": ("CompletionProgress", "as_completed"),
+    "_client.budget_meter": ("BudgetUse",),
     "_client.handle": ("TaskHandle",),
     "_client.llm_handle": ("ChatStream", "LLMHandle"),
     "_client.params": (
@@ -124,6 +128,7 @@ _HOMES: Final = {
     "_wire.results": ("MediaResult",),
     "config": (
         "Adaptive",
+        "Budget",
         "Exponential",
         "Fixed",
         "Limits",
@@ -138,6 +143,7 @@ _HOMES: Final = {
         "APITimeoutError",
         "AuthenticationError",
         "BadRequestError",
+        "BudgetExceededError",
         "ConfigError",
         "ContentTooLargeError",
         "EmptyResultError",
@@ -199,6 +205,9 @@ __all__ = [
     "AudioParams",
     "AuthenticationError",
     "BadRequestError",
+    "Budget",
+    "BudgetExceededError",
+    "BudgetUse",
     "CatalogModel",
     "ChatCompletion",
     "ChatStream",

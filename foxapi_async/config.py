@@ -16,6 +16,7 @@ from foxapi_async.errors import ConfigError
 
 __all__ = [
     "Adaptive",
+    "Budget",
     "Exponential",
     "Fixed",
     "Limits",
@@ -343,6 +344,37 @@ class Limits(Struct, frozen=True, kw_only=True):
                 "max_event_bytes",
             ),
         )
+
+
+class Budget(Struct, frozen=True, kw_only=True):
+    """What the submissions of a session, or of one ``fox.llm.map``, may cost in all.
+
+    A submission counts before it is sent. Its cost is what the service reserves for tasks of the
+    model, or what its finished tasks have taken. It counts by its real cost when its task has
+    finished, and no longer if the service did not accept it. A submission of unknown outcome
+    counts. What would exceed the budget raises ``BudgetExceededError``, and nothing is sent.
+
+    With a journal the budget includes all that the journal holds for the base URL of the session,
+    so that a second run does not begin anew. Only the submissions of this session count from then
+    on: another process with the same journal has a budget of its own.
+    """
+
+    credits: float | None = None
+    """Credits. ``None``: no limit. Until the service has said what a task of a model costs, its
+    submissions are sent one by one.
+    """
+    tokens: int | None = None
+    """Tokens of prompts and answers. ``None``: no limit. The tokens of an answer count by
+    ``max_tokens``, or by those of the model's finished tasks; before the first one finishes, they
+    are not known and do not count.
+    """
+    tasks: int | None = None
+    """Tasks. ``None``: no limit."""
+
+    def __post_init__(self) -> None:
+        _reject_bad_values(self, optional=("credits", "tokens", "tasks"), whole=("tokens", "tasks"))
+        if self.credits is None and self.tokens is None and self.tasks is None:
+            raise ConfigError("Budget() limits nothing: give credits=, tokens= or tasks=")
 
 
 def validate_timeout(timeout: float | None | UnsetType) -> None:

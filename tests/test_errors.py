@@ -60,6 +60,7 @@ SAMPLES: dict[type[BaseException], dict[str, Any]] = {
             Violation(code="model_not_supported", param="model", message="unknown"),
         )
     },
+    errors.BudgetExceededError: {"unit": "credits", "limit": 5.0, "used": 4.5, "needed": 0.75},
     errors.APIConnectionError: {"sent": False},
     errors.SubmitOutcomeUnknownError: {
         "fault": FAULT,

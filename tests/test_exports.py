@@ -21,7 +21,7 @@ TASK_HANDLE = {
 MEMBERS = {
     foxapi_async.TaskHandle: TASK_HANDLE,
     foxapi_async.LLMHandle: TASK_HANDLE | {"is_streamed", "parse", "stream"},
-    foxapi_async.FoxSession: {"aclose", "recover", "stats", "unclaimed", "with_options"},
+    foxapi_async.FoxSession: {"aclose", "budget", "recover", "stats", "unclaimed", "with_options"},
     foxapi_async.ChatStream: {
         *("aclose", "completion", "cursor", "handle", "offset", "parsed", "partials"),
         *("reasoning_complete", "snapshot"),

@@ -8,6 +8,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from foxapi_async._catalog import MODELS
+from foxapi_async._client.budget_meter import BudgetMeter
 from foxapi_async._client.llm_handle import ChatStream, LLMHandle
 from foxapi_async._client.params import (
     PROMPT_FORMS,
@@ -40,6 +41,7 @@ from foxapi_async._wire.request import LLMRequest
 from foxapi_async._wire.task import Task
 from foxapi_async._wire.type_adapter import TypeAdapterLike
 from foxapi_async.config import (
+    Budget,
     is_whole_number,
     normalize_timeout,
     validate_reading_timeout,
@@ -335,6 +337,7 @@ class LLM:
         attempts: int = 1,
         unknown: Unknown = "error",
         retry_failed: bool = False,
+        budget: Budget | None = None,
         timeout: float | None | UnsetType = UNSET,
         progress: OnRowProgress | None = None,
         **params: Any,
@@ -343,10 +346,10 @@ class LLM:
 
         Each row is a ``generate``, and is billed like one. Rows are read as their outcomes are
         taken, so memory is that of what is in flight, and a slow loop slows the source down. The
-        error of a row is its outcome. Three things end the whole map, after the outcomes of the
-        rows in flight: an error of the source or of ``progress``, which is raised then; an API key
-        that is rejected, a balance that is used up or a journal that cannot be written; and a
-        closed session.
+        error of a row is its outcome. These end the whole map, and are raised after the outcomes of
+        the rows in flight: an error of the source or of ``progress``, a budget that is used up, an
+        API key that is rejected, a balance that is used up, a journal that cannot be written, and
+        a closed session.
 
         Leaving the loop stops reading rows. Tasks that are accepted go on: their handles are in
         ``fox.unclaimed``, and with ``key`` a second map finds them.
@@ -369,6 +372,7 @@ class LLM:
                 accepted: ``"error"`` makes it an outcome with ``SubmitOutcomeUnknownError``,
                 ``"skip"`` leaves it out, ``"resubmit"`` submits it again, which may bill it twice.
             retry_failed: Whether a key whose task failed in an earlier run is submitted again.
+            budget: What the rows may cost in all, beside the budget of the session.
             timeout: Seconds of the wait for each task; ``Timeouts.wait`` by default. ``None``
                 waits without a limit.
             progress: Called after each outcome with a ``RowProgress``.
@@ -383,7 +387,9 @@ class LLM:
             ConfigError: A setting has a wrong value.
         """
         validate_timeout(timeout)
-        _check_map_settings(in_flight=in_flight, attempts=attempts, unknown=unknown, key=key)
+        _check_map_settings(
+            in_flight=in_flight, attempts=attempts, unknown=unknown, key=key, budget=budget
+        )
         params["model"] = model
         check_keywords(params)
         settings = RowSettings(
@@ -394,15 +400,19 @@ class LLM:
             retry_failed=retry_failed,
             timeout=timeout,
         )
+        service = self._service
+        if budget is not None:
+            budgets = (*service.options.budgets, BudgetMeter(budget))
+            service = service.replace(service.account, budgets=budgets)
         engine = MapEngine(
             rows,
-            RowGeneration(self._service, self._submit_row, settings),
+            RowGeneration(service, LLM(service)._submit_row, settings),
             in_flight=in_flight,
             ordered=ordered,
             raise_errors=raise_errors,
             progress=progress,
         )
-        self._service.runtime.maps.add(engine)
+        service.runtime.maps.add(engine)
         return RowMap(engine)
 
     async def _submit_row(
@@ -450,7 +460,7 @@ def _with_reasoning(request: LLMRequest) -> LLMRequest:
 
 
 def _check_map_settings(
-    *, in_flight: object, attempts: object, unknown: object, key: object
+    *, in_flight: object, attempts: object, unknown: object, key: object, budget: object
 ) -> None:
     if in_flight != "auto" and not (is_whole_number(in_flight) and in_flight >= 1):
         raise ConfigError(
@@ -460,6 +470,8 @@ def _check_map_settings(
         raise ConfigError(f"map(attempts=) must be a whole number of at least 1, got {attempts!r}")
     if unknown not in _UNKNOWN:
         raise ConfigError(f"map(unknown=) must be one of {', '.join(_UNKNOWN)}, got {unknown!r}")
+    if budget is not None and not isinstance(budget, Budget):
+        raise ConfigError("map(budget=) must be Budget(...), as in Budget(credits=20)")
     if key is not None and not callable(key):
         raise ConfigError(
             f"map(key=) must be a function of the row, got {type(key).__name__}: "

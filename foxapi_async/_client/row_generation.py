@@ -14,6 +14,7 @@ from foxapi_async._journal import EntryId, Stage
 from foxapi_async._protocol.task_status import may_succeed_again
 from foxapi_async.errors import (
     AuthenticationError,
+    BudgetExceededError,
     InsufficientQuotaError,
     JournalError,
     SessionClosedError,
@@ -22,7 +23,13 @@ from foxapi_async.errors import (
 )
 
 # No other row can succeed after these.
-_ENDS_MAP: Final = (AuthenticationError, InsufficientQuotaError, JournalError, SessionClosedError)
+_ENDS_MAP: Final = (
+    AuthenticationError,
+    BudgetExceededError,
+    InsufficientQuotaError,
+    JournalError,
+    SessionClosedError,
+)
 
 
 class SubmitRow(Protocol):

@@ -10,6 +10,7 @@ from weakref import WeakSet
 from foxapi_async._client.admission import AdmissionControl
 from foxapi_async._client.idle_watchdog import IdleWatchdog
 from foxapi_async._client.polling.poller import Poller
+from foxapi_async._client.spending import Spending
 from foxapi_async._client.stats import Stats, UsageMeter
 from foxapi_async._client.submitter import Submitter
 from foxapi_async._clock import Clock
@@ -105,6 +106,7 @@ class Runtime:
         self.streams: IdleWatchdog = IdleWatchdog(clock)
         self.unclaimed: Unclaimed = Unclaimed()
         self.usage: UsageMeter = UsageMeter()
+        self.spending: Spending = Spending()
         self.maps: WeakSet[CountsRows] = WeakSet()
         self.journals: list[JournalBackend] = []
 

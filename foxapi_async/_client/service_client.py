@@ -8,6 +8,7 @@ from weakref import WeakValueDictionary
 
 from msgspec import Struct, structs
 
+from foxapi_async._client.budget_meter import BudgetMeter
 from foxapi_async._client.polling.tracked_task import TrackedTask
 from foxapi_async._client.runtime import Runtime, SupportsDone
 from foxapi_async._client.task_record import TaskRecord
@@ -82,6 +83,8 @@ class Options(Struct, frozen=True, kw_only=True):
     validation: Validation
     hooks: tuple[Hook, ...]
     journal: JournalBackend
+    budgets: tuple[BudgetMeter, ...] = ()
+    """The budgets that each submission must keep."""
 
 
 class ServiceClient:
@@ -260,6 +263,7 @@ class ServiceClient:
         if task is None or outcome is None:
             return
         self.count_usage(record)
+        self.runtime.spending.settle(record)
         error = outcome.error
         partial = error.completion if isinstance(error, StreamInterruptedError) else None
         end = FinalRecord(

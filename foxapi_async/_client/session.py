@@ -14,6 +14,7 @@ from typing import Any, Final, Self, cast, final
 
 import aiohttp
 
+from foxapi_async._client.budget_meter import BudgetMeter, BudgetUse
 from foxapi_async._client.handle import TaskHandle
 from foxapi_async._client.llm import LLM
 from foxapi_async._client.recover import Recovery, recover
@@ -28,6 +29,7 @@ from foxapi_async._journal import make_journal
 from foxapi_async._logging import configure_from_env
 from foxapi_async._transport import Account, Transport
 from foxapi_async.config import (
+    Budget,
     Limits,
     PollPolicy,
     RetryPolicy,
@@ -41,7 +43,7 @@ from foxapi_async.errors import ConfigError
 from foxapi_async.hooks import Hook
 
 _ACCOUNT_OPTIONS = frozenset({"api_key", "base_url", "allow_http"})
-_OPTIONS = frozenset(Options.__struct_fields__)
+_OPTIONS = (frozenset(Options.__struct_fields__) - {"budgets"}) | {"budget"}
 _SHARED = frozenset({"limits", "http", "trust_env", "ssl", "clock"})
 
 
@@ -67,6 +69,7 @@ class FoxSession(Uncopied):
         journal: An SQLite file, such as ``"tasks.db"`` (extra ``journal``). Each submission is
             recorded there before it is sent, so that a killed process loses nothing that is paid
             for. ``"tasks.db?synchronous=full"`` survives a power failure too.
+        budget: What the submissions may cost in all.
         hooks: Functions that get the events of the session.
         http: A borrowed ``aiohttp.ClientSession``, which stays yours to close.
         allow_http: Whether plain http is allowed to other machines; ``FOXAPI_ALLOW_HTTP`` by
@@ -93,6 +96,7 @@ class FoxSession(Uncopied):
         limits: Limits = Limits(),  # noqa: B008 frozen
         validation: Validation = "known",
         journal: str | PathLike[str] | None = None,
+        budget: Budget | None = None,
         hooks: Sequence[Hook] = (),
         http: aiohttp.ClientSession | None = None,
         allow_http: bool | None = None,
@@ -107,6 +111,7 @@ class FoxSession(Uncopied):
             streaming=streaming,
             limits=limits,
             validation=validation,
+            budget=budget,
             allow_http=allow_http,
             trust_env=trust_env,
             ssl=ssl,
@@ -125,6 +130,7 @@ class FoxSession(Uncopied):
             streaming=streaming,
             validation=validation,
             journal=make_journal(journal, clock),
+            budgets=_meters_of(budget),
             hooks=_hooks_of(hooks),
         )
         self._owner = True
@@ -164,6 +170,8 @@ class FoxSession(Uncopied):
         named = {name: options.pop(name) for name in _ACCOUNT_OPTIONS & options.keys()}
         if "hooks" in options:
             options["hooks"] = _hooks_of(options["hooks"])
+        if "budget" in options:
+            options["budgets"] = _meters_of(options.pop("budget"))
         if "journal" in options:
             options["journal"] = make_journal(options["journal"], self._service.clock)
         account = self._service.account
@@ -210,6 +218,15 @@ class FoxSession(Uncopied):
         """
         self._service.runtime.enter()
         return await recover(self._service, finished=finished)
+
+    @property
+    def budget(self) -> BudgetUse | None:
+        """What the submissions under the budget of the session have cost; ``None`` without one.
+
+        With a journal, its entries count from the first submission on.
+        """
+        budgets = self._service.options.budgets
+        return budgets[0].use if budgets else None
 
     def stats(self) -> Stats:
         """Return the counters of this session and its ``with_options`` copies."""
@@ -287,6 +304,10 @@ def _check_settings(**settings: object) -> None:
                 raise ConfigError(f"{name} must be {wanted}, got {_shown(value)}")
 
 
+def _meters_of(budget: Budget | None) -> tuple[BudgetMeter, ...]:
+    return () if budget is None else (BudgetMeter(budget),)
+
+
 def _hooks_of(hooks: object) -> tuple[Hook, ...]:
     """Return the hooks; ``ConfigError`` if one of them cannot be called with an event."""
     if callable(hooks) or not isinstance(hooks, Iterable):
@@ -319,6 +340,7 @@ _RULES: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
     "retry": (_one_of(RetryPolicy), "RetryPolicy(...), as in RetryPolicy(attempts=3)"),
     "polling": (_one_of(PollPolicy), "PollPolicy(...), as in PollPolicy(pacing=Fixed(5))"),
     "streaming": (_one_of(StreamPolicy), "StreamPolicy(...), as in StreamPolicy(idle_timeout=30)"),
+    "budget": (_one_of(Budget, optional=True), "Budget(...) or None, as in Budget(credits=20)"),
     "limits": (_one_of(Limits), "Limits(...), as in Limits(max_unfinished=50)"),
     "validation": (
         lambda value: isinstance(value, str) and value in {"known", "strict", "off"},

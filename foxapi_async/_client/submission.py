@@ -71,8 +71,10 @@ class Submission:
         while True:
             found: Task | Entry | None = await self._find()
             if found is None:
+                has_budget = bool(self._service.options.budgets)
                 found = await self._service.runtime.submitter.run(
-                    self._post, lambda post: self._on_unclaimed(post, on_unclaimed)
+                    self._post_within_budget if has_budget else self._post,
+                    lambda post: self._on_unclaimed(post, on_unclaimed),
                 )
             if isinstance(found, Task):
                 return found
@@ -109,6 +111,21 @@ class Submission:
             fault = FoxAPIError(entry.fault or "its response was lost")
             raise self._unknown(fault, entry.sent_at, "earlier ", task_id=entry.task_id)
         return entry.stage is not Stage.SENT
+
+    async def _post_within_budget(self) -> Task | Entry:
+        """Reserve the cost, then ``_post``.
+
+        Raises:
+            BudgetExceededError: A budget has too little left. Nothing was recorded or sent.
+        """
+        options, spending = self._service.options, self._service.runtime.spending
+        reservation = await spending.reserve(
+            options.budgets, self._request, options.journal, self._service.account.base
+        )
+        with spending.counted(reservation) as attempt:
+            found = await self._post()
+            attempt.task = found if isinstance(found, Task) else None
+            return found
 
     async def _post(self) -> Task | Entry:
         """Record the intent, send the request, and record the outcome.

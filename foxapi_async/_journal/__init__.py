@@ -4,6 +4,7 @@ import os
 from importlib.util import find_spec
 
 from foxapi_async._clock import Clock
+from foxapi_async._journal.entry_cost import read_cost
 from foxapi_async._journal.journal import Journal
 from foxapi_async._journal.journal_url import JournalURL
 from foxapi_async._journal.journal_writer import JournalWriter
@@ -33,6 +34,7 @@ __all__ = [
     "Stage",
     "check_extra",
     "make_journal",
+    "read_cost",
 ]
 
 

@@ -1,6 +1,6 @@
 """The methods of a journal, and the journal of a session that has no file."""
 
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
 from itertools import count
 from typing import Protocol
 
@@ -76,6 +76,12 @@ class JournalBackend(Protocol):
 
         An entry that is ``SENT`` by a process that has ended is ``UNKNOWN`` here.
         """
+        ...
+
+    def scan(
+        self, service: str | None = None, stages: Collection[Stage] | None = None
+    ) -> AsyncIterator[Entry]:
+        """Iterate over the entries that ``entries`` returns, with few of them in memory."""
         ...
 
     async def aclose(self) -> None:
@@ -184,9 +190,14 @@ class InMemoryJournal:
     ) -> list[Entry]:
         """Raise ``ConfigError``: nothing outlives the session."""
         del service, stages
-        raise ConfigError(
-            "this session keeps no journal: build it as FoxSession(journal='tasks.db')"
-        )
+        raise _no_journal()
+
+    def scan(
+        self, service: str | None = None, stages: Collection[Stage] | None = None
+    ) -> AsyncIterator[Entry]:
+        """Raise ``ConfigError``: nothing outlives the session."""
+        del service, stages
+        raise _no_journal()
 
     async def aclose(self) -> None:
         """Do nothing."""
@@ -210,6 +221,10 @@ class InMemoryJournal:
             streamed=accepted.streamed,
             task_id=accepted.task_id,
         )
+
+
+def _no_journal() -> ConfigError:
+    return ConfigError("this session keeps no journal: build it as FoxSession(journal='tasks.db')")
 
 
 def _is_retried(holder: Entry, intent: Intent) -> bool:

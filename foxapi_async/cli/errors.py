@@ -40,6 +40,7 @@ EXIT_CODES: Final[dict[type[Exception], ExitCode]] = {
     BatchFileError: ExitCode.REFUSED,
     OutputUnwritableError: ExitCode.UNWRITABLE,
     errors.ConfigError: ExitCode.REFUSED,
+    errors.BudgetExceededError: ExitCode.REFUSED,
     errors.InvalidRequestError: ExitCode.REFUSED,
     errors.InvalidTaskIdError: ExitCode.REFUSED,
     errors.APIStatusError: ExitCode.REFUSED,

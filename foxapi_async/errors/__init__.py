@@ -4,6 +4,7 @@
 
     FoxAPIError
       ConfigError                        no key, a bad URL, a bad setting: fix the configuration
+      BudgetExceededError                a submission would exceed the budget: nothing was sent
       InvalidRequestError                the request is wrong: fix it, nothing was billed
         RequestValidationError           refused before it was sent, with every violation
         UnprocessableEntityError         refused by the service, 422 (also an APIStatusError)
@@ -86,6 +87,7 @@ from foxapi_async.errors._output import (
     OutputValidationError,
 )
 from foxapi_async.errors._request import (
+    BudgetExceededError,
     InvalidRequestError,
     InvalidTaskIdError,
     RequestValidationError,
@@ -109,6 +111,7 @@ __all__ = [
     "APITimeoutError",
     "AuthenticationError",
     "BadRequestError",
+    "BudgetExceededError",
     "ConfigError",
     "ContentTooLargeError",
     "EmptyResultError",

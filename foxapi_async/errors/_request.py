@@ -1,6 +1,7 @@
 """Errors of requests that were not sent."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from foxapi_async._wire.violation import Violation
 from foxapi_async.errors._base import FoxAPIError
@@ -29,6 +30,31 @@ class RequestValidationError(InvalidRequestError):
         self.code: str | None = self.violations[0].code
         self.param: str | None = self.violations[0].param
         super().__init__("; ".join(f"{v.param}: {v.message} [{v.code}]" for v in self.violations))
+
+
+class BudgetExceededError(FoxAPIError):
+    """The submission would exceed a ``Budget``. Nothing was sent."""
+
+    advice = "Raise the budget, or submit less; what is running can still be awaited."
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        unit: Literal["credits", "tokens", "tasks"],
+        limit: float,
+        used: float,
+        needed: float,
+    ) -> None:
+        super().__init__(message)
+        self.unit = unit
+        """What the budget limits."""
+        self.limit = limit
+        """The limit of the budget."""
+        self.used = used
+        """What earlier submissions have used or reserved."""
+        self.needed = needed
+        """What the submission would probably use."""
 
 
 class InvalidTaskIdError(FoxAPIError):

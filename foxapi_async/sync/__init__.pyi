@@ -3,6 +3,7 @@
 
 import ssl as _ssl
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from foxapi_async._client.budget_meter import BudgetUse
 from foxapi_async._client.params import (
     AudioParams,
     LLMParams,
@@ -24,6 +25,7 @@ from foxapi_async._wire.results import MediaResult, ModelInfo
 from foxapi_async._wire.task import Task
 from foxapi_async._wire.type_adapter import TypeAdapterLike
 from foxapi_async.config import (
+    Budget,
     Limits,
     PollPolicy,
     RetryPolicy,
@@ -256,6 +258,7 @@ class LLM:
         attempts: int = 1,
         unknown: Unknown = 'error',
         retry_failed: bool = False,
+        budget: Budget | None = None,
         timeout: float | None | UnsetType = UNSET,
         progress: OnRowProgress | None = None,
         **params: Any,
@@ -264,10 +267,10 @@ class LLM:
 
         Each row is a ``generate``, and is billed like one. Rows are read as their outcomes are
         taken, so memory is that of what is in flight, and a slow loop slows the source down. The
-        error of a row is its outcome. Three things end the whole map, after the outcomes of the
-        rows in flight: an error of the source or of ``progress``, which is raised then; an API key
-        that is rejected, a balance that is used up or a journal that cannot be written; and a
-        closed session.
+        error of a row is its outcome. These end the whole map, and are raised after the outcomes of
+        the rows in flight: an error of the source or of ``progress``, a budget that is used up, an
+        API key that is rejected, a balance that is used up, a journal that cannot be written, and
+        a closed session.
 
         Leaving the loop stops reading rows. Tasks that are accepted go on: their handles are in
         ``fox.unclaimed``, and with ``key`` a second map finds them.
@@ -290,6 +293,7 @@ class LLM:
                 accepted: ``"error"`` makes it an outcome with ``SubmitOutcomeUnknownError``,
                 ``"skip"`` leaves it out, ``"resubmit"`` submits it again, which may bill it twice.
             retry_failed: Whether a key whose task failed in an earlier run is submitted again.
+            budget: What the rows may cost in all, beside the budget of the session.
             timeout: Seconds of the wait for each task; ``Timeouts.wait`` by default. ``None``
                 waits without a limit.
             progress: Called after each outcome with a ``RowProgress``.
@@ -475,6 +479,7 @@ class FoxSession:
         journal: An SQLite file, such as ``"tasks.db"`` (extra ``journal``). Each submission is
             recorded there before it is sent, so that a killed process loses nothing that is paid
             for. ``"tasks.db?synchronous=full"`` survives a power failure too.
+        budget: What the submissions may cost in all.
         hooks: Functions that get the events of the session.
         http: A borrowed ``aiohttp.ClientSession``, which stays yours to close.
         allow_http: Whether plain http is allowed to other machines; ``FOXAPI_ALLOW_HTTP`` by
@@ -501,6 +506,7 @@ class FoxSession:
         limits: Limits = ...,
         validation: Validation = 'known',
         journal: str | PathLike[str] | None = None,
+        budget: Budget | None = None,
         hooks: Sequence[Hook] = ...,
         allow_http: bool | None = None,
         trust_env: bool = False,
@@ -550,6 +556,12 @@ class FoxSession:
         Raises:
             ConfigError: The session has no journal.
             JournalError: The journal cannot be read.
+        """
+    @property
+    def budget(self) -> BudgetUse | None:
+        """What the submissions under the budget of the session have cost; ``None`` without one.
+
+        With a journal, its entries count from the first submission on.
         """
     def stats(self) -> Stats:
         """Return the counters of this session and its ``with_options`` copies."""

@@ -20,6 +20,7 @@ EXPECTED = {
         "OutputValidationError",
     },
     ExitCode.REFUSED: {
+        "BudgetExceededError",
         "APIStatusError",
         "AuthenticationError",
         "BadRequestError",

@@ -28,7 +28,7 @@ class TooLargeError(UnsatisfiableError):
     """The budget of a schema is spent. Trying another option of the schema would not help."""
 
 
-class Budget:
+class WorkLimit:
     """Limits the cost of one schema. A short schema can cause unbounded work.
 
     Args:
@@ -49,7 +49,7 @@ class Budget:
             raise TooLargeError(f"the schema asks for too much: {self._reason}")
 
 
-def merge(one: Schema, other: Schema, work: Budget) -> Schema:
+def merge(one: Schema, other: Schema, work: WorkLimit) -> Schema:
     """Return a schema that is valid only where ``one`` and ``other`` are.
 
     A keyword without a rule in ``_RULES`` is taken from ``other``.
@@ -65,7 +65,7 @@ def merge(one: Schema, other: Schema, work: Budget) -> Schema:
     return result
 
 
-def merge_any(one: object, other: object, work: Budget) -> object:
+def merge_any(one: object, other: object, work: WorkLimit) -> object:
     """Merge two schemas that may be ``true`` or ``false``."""
     if is_object(one) and is_object(other):
         return merge(one, other, work)
@@ -74,7 +74,7 @@ def merge_any(one: object, other: object, work: Budget) -> object:
     return one if is_object(one) else other
 
 
-def is_equal(one: object, other: object, work: Budget) -> bool:
+def is_equal(one: object, other: object, work: WorkLimit) -> bool:
     """Compare two JSON values; unlike in Python, ``true`` is not 1."""
     work.spend(1)
     if one is other:
@@ -92,7 +92,7 @@ def is_equal(one: object, other: object, work: Budget) -> bool:
     return one == other and isinstance(one, bool) == isinstance(other, bool)
 
 
-def _types(one: str | list[str], other: str | list[str], work: Budget) -> list[str]:
+def _types(one: str | list[str], other: str | list[str], work: WorkLimit) -> list[str]:
     first = [one] if isinstance(one, str) else one
     second = [other] if isinstance(other, str) else other
     work.spend(len(first) * len(second))
@@ -107,7 +107,7 @@ def _types(one: str | list[str], other: str | list[str], work: Budget) -> list[s
     return common
 
 
-def _values(one: list[Any], other: list[Any], work: Budget) -> list[Any]:
+def _values(one: list[Any], other: list[Any], work: WorkLimit) -> list[Any]:
     common = [
         value for value in one if any(is_equal(value, other_value, work) for other_value in other)
     ]
@@ -116,12 +116,12 @@ def _values(one: list[Any], other: list[Any], work: Budget) -> list[Any]:
     return common
 
 
-def _constants(one: object, other: object, work: Budget) -> object:
+def _constants(one: object, other: object, work: WorkLimit) -> object:
     del work
     raise UnsatisfiableError(f"no value is both {_excerpt(one)} and {_excerpt(other)}")
 
 
-def _properties(one: Schema, other: Schema, work: Budget) -> Schema:
+def _properties(one: Schema, other: Schema, work: WorkLimit) -> Schema:
     work.spend(len(one) + len(other))
     return one | {
         name: merge_any(one[name], schema, work) if name in one else schema
@@ -129,27 +129,27 @@ def _properties(one: Schema, other: Schema, work: Budget) -> Schema:
     }
 
 
-def _names(one: list[str], other: list[str], work: Budget) -> list[str]:
+def _names(one: list[str], other: list[str], work: WorkLimit) -> list[str]:
     work.spend(len(one) + len(other))
     return list(dict.fromkeys([*one, *other]))
 
 
-def _options(one: list[Any], other: list[Any], work: Budget) -> list[Any]:
+def _options(one: list[Any], other: list[Any], work: WorkLimit) -> list[Any]:
     work.spend(len(one) * len(other))
     return [{"allOf": [first, second]} for first, second in product(one, other)]
 
 
-def _parts(one: list[Any], other: list[Any], work: Budget) -> list[Any]:
+def _parts(one: list[Any], other: list[Any], work: WorkLimit) -> list[Any]:
     work.spend(len(one) + len(other))
     return [*one, *other]
 
 
-def _minimum(one: Any, other: Any, work: Budget) -> Any:
+def _minimum(one: Any, other: Any, work: WorkLimit) -> Any:
     del work
     return min(one, other)
 
 
-def _maximum(one: Any, other: Any, work: Budget) -> Any:
+def _maximum(one: Any, other: Any, work: WorkLimit) -> Any:
     del work
     return max(one, other)
 
@@ -162,7 +162,7 @@ def _excerpt(value: object) -> str:
     return text if len(text) <= 2 * _CHARACTERS_PER_UNIT else f"{text[:_CHARACTERS_PER_UNIT]}…"
 
 
-_RULES: dict[str, Callable[[Any, Any, Budget], Any]] = {
+_RULES: dict[str, Callable[[Any, Any, WorkLimit], Any]] = {
     "additionalProperties": merge_any,
     "allOf": _parts,
     "anyOf": _options,

@@ -14,10 +14,10 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from foxapi_async.gateway.models.schema_merge import (
-    Budget,
     Schema,
     TooLargeError,
     UnsatisfiableError,
+    WorkLimit,
     is_array,
     is_equal,
     is_object,
@@ -83,8 +83,8 @@ class _Builder:
     def __init__(self, root: object) -> None:
         self._root = root
         self._values = 0
-        self._work = Budget(_MAX_WORK, "its parts refer to each other too often")
-        self._text = Budget(_MAX_CHARACTERS, "its shortest value is too long")
+        self._work = WorkLimit(_MAX_WORK, "its parts refer to each other too often")
+        self._text = WorkLimit(_MAX_CHARACTERS, "its shortest value is too long")
 
     def value(self, schema: object, name: str, depth: int = 0, variant: int = 0) -> Any:
         """Build a value. Texts mention ``name``; each ``variant`` gives another value."""

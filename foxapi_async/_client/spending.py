@@ -1,0 +1,186 @@
+"""The budgets of a session: reserves the cost of submissions, and counts what tasks have cost."""
+
+import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from msgspec import UNSET
+
+from foxapi_async._client.budget_meter import BudgetMeter, Cost, CostEstimates, Reservation
+from foxapi_async._client.task_record import TaskRecord
+from foxapi_async._journal import JournalBackend, Stage, read_cost
+from foxapi_async._wire.request import GenerationRequest, LLMRequest
+from foxapi_async._wire.task import Task
+from foxapi_async.errors import FoxAPIError, SessionClosedError, SubmitOutcomeUnknownError
+
+# Measured on English prose. Other languages have up to one token a character.
+_BYTES_PER_TOKEN = 4
+_TOKENS_PER_MESSAGE = 4
+# Of these, each is billed, or may be.
+_COUNTED = frozenset(Stage) - {Stage.REFUSED}
+
+
+class Attempt:
+    """One submission under a budget, of which ``task`` is set if it is accepted."""
+
+    __slots__ = ("reservation", "task")
+
+    def __init__(self, reservation: Reservation) -> None:
+        self.reservation = reservation
+        self.task: Task | None = None
+
+
+class Spending:
+    """The reservations of the submissions of a session, and what its tasks have cost."""
+
+    def __init__(self) -> None:
+        self._estimates = CostEstimates()
+        # The reservations of accepted tasks whose end is not known, by task id.
+        self._open: dict[str, Reservation] = {}
+        # The first submissions to models of unknown cost. The others wait for them.
+        self._first: dict[str, asyncio.Future[None]] = {}
+        self._loading = asyncio.Lock()
+
+    async def reserve(
+        self,
+        meters: tuple[BudgetMeter, ...],
+        request: LLMRequest,
+        journal: JournalBackend,
+        service: str,
+    ) -> Reservation:
+        """Count the probable cost of a submission that is about to be sent.
+
+        Raises:
+            BudgetExceededError: A budget has too little left. Nothing is counted.
+            JournalError: The journal cannot be read.
+        """
+        for meter in meters:
+            if not meter.is_loaded:
+                await self._load(meter, journal, service)
+        if any(meter.limit.credits is not None for meter in meters):
+            await self._wait_for_first(request.model)
+        cost = self._estimates.estimate(
+            request.model,
+            prompt_tokens=_prompt_tokens(request),
+            max_tokens=_max_tokens(request),
+        )
+        try:
+            # Nothing is awaited between the check and the count.
+            return Reservation(request.model, cost, meters)
+        except BaseException:
+            self._end_first(request.model)
+            raise
+
+    @contextmanager
+    def counted(self, reservation: Reservation) -> Generator[Attempt, None, None]:
+        """Send a submission in this context, and set the task if it is accepted.
+
+        A submission of unknown outcome stays counted; one that is not accepted is released.
+        """
+        attempt = Attempt(reservation)
+        try:
+            yield attempt
+        except SubmitOutcomeUnknownError:
+            raise
+        except (FoxAPIError, SessionClosedError):
+            reservation.release()
+            raise
+        else:
+            if attempt.task is None:
+                reservation.release()
+            else:
+                self._accepted(reservation, attempt.task)
+        finally:
+            self._end_first(reservation.model)
+
+    def settle(self, record: TaskRecord) -> None:
+        """Count what a finished task has cost in place of what was expected."""
+        if not self._open or (reservation := self._open.pop(record.id, None)) is None:
+            return
+        expected, counted = reservation.cost, record.counted
+        tokens = counted.prompt_tokens + counted.completion_tokens
+        if counted.completion_tokens:
+            self._estimates.saw_answer(reservation.model, counted.completion_tokens)
+        credits_ = None if record.task is None else _credits(record.task)
+        if credits_ is not None and credits_ != expected.credits:
+            self._estimates.saw_credits(reservation.model, credits_)
+        reservation.update(
+            Cost(
+                credits=expected.credits if credits_ is None else credits_,
+                tokens=tokens or expected.tokens,
+                tasks=1,
+            )
+        )
+
+    def _accepted(self, reservation: Reservation, task: Task) -> None:
+        credits_ = _credits(task)
+        self._estimates.saw_credits(reservation.model, credits_)
+        if credits_ is not None:
+            reservation.update(reservation.cost._replace(credits=credits_))
+        self._open[task.id] = reservation
+
+    async def _wait_for_first(self, model: str) -> None:
+        """Return at once for the first submission to a model; make others wait for its response."""
+        while not self._estimates.knows_credits(model):
+            first = self._first.get(model)
+            if first is None:
+                self._first[model] = asyncio.get_running_loop().create_future()
+                return
+            await asyncio.shield(first)
+
+    def _end_first(self, model: str) -> None:
+        first = self._first.pop(model, None)
+        if first is not None and not first.done():
+            first.set_result(None)
+
+    async def _load(self, meter: BudgetMeter, journal: JournalBackend, service: str) -> None:
+        """Count the entries of the journal."""
+        async with self._loading:
+            if meter.is_loaded:
+                return
+            total = Cost()
+            if journal.is_durable:
+                async for entry in journal.scan(service, _COUNTED):
+                    credits_, prompt, answer = read_cost(entry)
+                    if answer:
+                        self._estimates.saw_answer(entry.model, answer)
+                    if credits_ is not None:
+                        self._estimates.saw_credits(entry.model, credits_)
+                    expected = self._estimates.estimate(
+                        entry.model, prompt_tokens=prompt, max_tokens=None
+                    )
+                    total = Cost(
+                        total.credits + (expected.credits if credits_ is None else credits_),
+                        total.tokens + (prompt + answer or expected.tokens),
+                        total.tasks + 1,
+                    )
+            meter.add(total)
+            meter.is_loaded = True
+
+
+def _credits(task: Task) -> float | None:
+    usage = task.usage
+    if usage is None:
+        return None
+    return usage.credits_reserved if usage.credits_consumed is None else usage.credits_consumed
+
+
+def _prompt_tokens(request: LLMRequest) -> int:
+    """Return about how many tokens the texts of a request have; media do not count."""
+    if isinstance(request, GenerationRequest):
+        texts = [block.text for message in request.messages for block in message.blocks]
+        framing = _TOKENS_PER_MESSAGE * len(request.messages)
+    else:
+        texts = [request.prompt, request.system_prompt or UNSET]
+        framing = _TOKENS_PER_MESSAGE
+    size = sum(len(text.encode()) for text in texts if isinstance(text, str))
+    return framing + size // _BYTES_PER_TOKEN
+
+
+def _max_tokens(request: LLMRequest) -> int | None:
+    limit = request.max_tokens
+    choices = 1
+    if isinstance(request, GenerationRequest):
+        limit = limit or request.max_completion_tokens
+        choices = request.n if isinstance(request.n, int) else 1
+    return limit * choices if isinstance(limit, int) else None
