@@ -158,7 +158,8 @@ if __name__ == "__main__":
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_a_fork_opens_a_session_of_its_own(run: Run) -> None:
     """The session of the parent is refused there, closing it does nothing, and a new one works."""
-    out, errors = run("""
+    out, errors = run(
+        """
 fox = FoxSession()
 handle = fox.llm.submit(model="gpt-5.5", messages="count 1 to 4")
 child = os.fork()
@@ -173,7 +174,9 @@ if child == 0:
 os.waitpid(child, 0)
 print(handle.result().text)
 fox.close()
-""")
+""",
+        *("-W", "ignore::DeprecationWarning"),
+    )
     refused, child, parent = out.splitlines()
     assert "build one FoxSession in each process" in refused
     assert child.startswith("1, 2 ")
