@@ -242,6 +242,13 @@ def notebook(session: nox.Session) -> None:
 
 
 @nox.session
+def frameworks(session: nox.Session) -> None:
+    """Run the examples of models for agent frameworks, which are installed."""
+    install_group(session, "frameworks", wheel(session, "all"))
+    run_tests(session, tests=("tests/test_framework_examples.py",))
+
+
+@nox.session
 def soak(session: nox.Session) -> None:
     """Run the long tests: many random trials, kills at random instants, hours of virtual time."""
     install_group(session, "test", wheel(session, "all"))
