@@ -1,7 +1,8 @@
 """A server that answers as quickly as Python can: what is measured is the client.
 
-It speaks enough of three protocols: FoxAPI's tasks, fal's queue and replicate's predictions. With
-``--looks N`` a task is completed at its Nth GET (fal's result counts as one), with 0 it never is.
+It speaks enough of four protocols: FoxAPI's tasks, OpenAI's chat completions, fal's queue and
+replicate's predictions. With ``--looks N`` a task is completed at its Nth GET (fal's result counts
+as one), with 0 it never is.
 """
 
 import argparse
@@ -50,6 +51,8 @@ class Answers:
         name = b"task-llm-1776874565-%08d" % next(self._numbers)
         if path.startswith(b"/v1/llm/"):
             return _answer(TASK % (name, b"pending", 0, b"null"))
+        if path.startswith(b"/v1/chat/"):
+            return _answer(RESULTS[1:-1])
         if path.startswith(b"/v1/predictions"):
             return _answer(PREDICTION % (name, b"v" * 64, b"starting", b"null"), 201)
         return _answer(QUEUED % (name, *(self.origin, name) * 3))
