@@ -10,6 +10,7 @@ litellm.
 import argparse
 import asyncio
 import json
+import logging
 import os
 import resource
 import sys
@@ -75,7 +76,8 @@ def with_openai(rows: Path, output: Path, where: str) -> None:
 
             async def ask(body: dict[str, Any]) -> dict[str, Any]:
                 completion = await client.chat.completions.create(**body)
-                return completion.model_dump()
+                members: dict[str, Any] = completion.model_dump()
+                return members
 
             await gathered(rows, output, ask)
 
@@ -125,7 +127,7 @@ def with_ray(rows: Path, output: Path, where: str) -> None:
     import ray
     from ray.data.llm import HttpRequestProcessorConfig, build_processor
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
     config = HttpRequestProcessorConfig(
         url=f"{where}/v1/chat/completions",

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from enum import Enum
 from itertools import chain
 from pathlib import PurePath
-from typing import Final
+from typing import Final, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -81,7 +81,7 @@ class BatchOptions(Struct, frozen=True, kw_only=True):
     limit: int | None = None
     sample: int | None = None
     seed: int = 0
-    in_flight: int = 256
+    in_flight: int | Literal["auto"] = 256
     unknown: UnknownPolicy = "error"
     max_errors: str | None = None
 

@@ -17,7 +17,7 @@ from foxapi_async._batch.rows import (
 )
 from foxapi_async._batch.template import PromptTemplate
 from foxapi_async.content import image
-from foxapi_async.types import GenerationRequest, PromptRequest
+from foxapi_async.types import GenerationRequest
 
 RowForm = Literal["batch", "rows"]
 
@@ -25,10 +25,7 @@ URLS: Final = ("/v1/chat/completions", "/v1/llm/generations")
 """The values of ``url`` in an OpenAI Batch row that stand for a generation."""
 
 MEMBERS: Final = tuple(
-    sorted(
-        {*GenerationRequest.__struct_fields__, *PromptRequest.__struct_fields__}
-        - {"_extra", "stream", "sync"}
-    )
+    sorted({*GenerationRequest.__struct_fields__} - {"_extra", "stream", "sync"})
 )
 """The members of a request that have a keyword of their own."""
 
@@ -172,6 +169,8 @@ class RequestMaker:
             raise InvalidRowError("stream must not be true in a batch: leave it out")
         if not isinstance(members.get("model"), str):
             raise InvalidRowError("the request has no model: give it one, or pass --model")
+        if not members.get("messages"):
+            raise InvalidRowError("the request has no messages")
         params = {name: value for name, value in members.items() if name in _MEMBERS}
         if len(params) < len(members):
             params["extra"] = {

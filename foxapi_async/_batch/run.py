@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec import UNSET
+
 from foxapi_async._batch.answer_schema import AnswerMismatchError, AnswerSchema
-from foxapi_async._batch.fan_out import RowAnswer, answer_rows
 from foxapi_async._batch.output_file import FileLock, LineFile
 from foxapi_async._batch.output_lines import (
     INVALID_ROW,
@@ -22,7 +23,7 @@ from foxapi_async._batch.output_lines import (
 )
 from foxapi_async._batch.parquet import input_schema, write_parquet
 from foxapi_async._batch.plan import BatchOptions, Earlier, Plan, plan_rows
-from foxapi_async._batch.requests import PreparedRow
+from foxapi_async._batch.requests import MEMBERS, PreparedRow
 from foxapi_async._batch.row_thread import RowThread
 from foxapi_async._batch.rows import BatchFileError, InvalidRow, OutputUnwritableError
 from foxapi_async._batch.state import BatchPaths, BatchState, save_state
@@ -30,19 +31,19 @@ from foxapi_async._batch.totals import AnswerExample, EndReason, ErrorExample, E
 from foxapi_async._batch.writer import LineWriter
 from foxapi_async.errors import (
     AuthenticationError,
+    FoxAPIError,
     InsufficientQuotaError,
     SubmitOutcomeUnknownError,
 )
 from foxapi_async.types import ChatCompletion
 
 if TYPE_CHECKING:
-    from foxapi_async import FoxSession
+    from foxapi_async import FoxSession, RowOutcome
 
 Session = AbstractAsyncContextManager["FoxSession"]
 _Item = Plan | PreparedRow | InvalidRow | Earlier
 
 _MAX_EXAMPLE: Final = 400
-_REFUSALS: Final = (AuthenticationError, InsufficientQuotaError)
 
 
 class BatchRun:
@@ -74,6 +75,7 @@ class BatchRun:
         self.totals: Totals = Totals(started_at=time.time())
         self.seen: int = 0
         self.fox: FoxSession | None = None
+        self.failure: FoxAPIError | None = None
         self.plan: Plan | None = None
 
     @property
@@ -84,7 +86,7 @@ class BatchRun:
     @property
     def in_flight(self) -> int:
         """The rows that were taken and have not ended."""
-        return self.totals.read - self.totals.finished
+        return 0 if self.fox is None else self.fox.stats().rows_in_flight
 
     @property
     def done(self) -> int:
@@ -184,17 +186,27 @@ class BatchRun:
 
         async with LineWriter(*files, save, partial(self.stop, "unwritable")) as writer:
             self._writer = writer
-            answers = answer_rows(
-                fox,
+            outcomes = fox.llm.map(
                 self._rows(rest, blocks),
+                model=_param("model"),
+                key=_key,
                 in_flight=self._options.in_flight,
                 unknown=self._options.unknown,
                 retry_failed=self._retry_failed,
+                **_PARAMS,
             )
-            async with aclosing(answers):
-                async for answer in answers:
-                    self._record(answer, writer)
+            try:
+                async for outcome in outcomes:
+                    self._record(outcome, writer)
                     await writer.room()
+            except (AuthenticationError, InsufficientQuotaError) as error:
+                self.failure = error
+                self.stop("refused")
+            finally:
+                await outcomes.aclose()
+            if not self._stop_reason:
+                # Rows without an outcome.
+                self.totals.skipped = self.totals.read - self.totals.finished
         if writer.error is not None:
             raise OutputUnwritableError(
                 f"-o {self.paths.output} cannot be written: {writer.error.strerror}; "
@@ -230,12 +242,9 @@ class BatchRun:
         example = ErrorExample(line=row.line, custom_id=row.custom_id, message=row.reason)
         self._failed(INVALID_ROW, example, invalid_line(row))
 
-    def _record(self, answer: RowAnswer, writer: LineWriter) -> None:
-        prepared, completion, error = answer.row, answer.completion, answer.error
-        if completion is None and error is None:
-            self.totals.skipped += 1
-            return
-        self.totals.durations.add(answer.seconds)
+    def _record(self, outcome: "RowOutcome[PreparedRow]", writer: LineWriter) -> None:
+        prepared, completion, error = outcome.input, outcome.completion, outcome.error
+        self.totals.durations.add(outcome.seconds)
         parsed: Any = None
         if completion is not None and self._schema is not None:
             try:
@@ -267,9 +276,6 @@ class BatchRun:
     def _record_error(
         self, prepared: PreparedRow, error: Exception, completion: ChatCompletion | None
     ) -> None:
-        if isinstance(error, _REFUSALS):
-            # The next rows would be refused too.
-            self.stop("refused")
         if isinstance(error, SubmitOutcomeUnknownError):
             self.totals.unknown += 1
         else:
@@ -306,3 +312,17 @@ class BatchRun:
             schema = input_schema(settings.input) if settings.input_format == "parquet" else None
             write_parquet(self.paths.rows, self.paths.output, schema)
         save_state(self.paths, state)
+
+
+def _key(prepared: PreparedRow) -> str:
+    return prepared.key
+
+
+def _param(name: str) -> Callable[[PreparedRow], Any]:
+    return lambda prepared: prepared.params.get(name, UNSET)
+
+
+_PARAMS: Final[dict[str, Any]] = {
+    name: _param(name) for name in (*MEMBERS, "extra") if name != "model"
+}
+"""The keywords of the submit; each row has some of them."""

@@ -62,7 +62,7 @@ class BatchSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The number of rows that are drawn from them."""
     seed: int = 0
     """The seed of the sample."""
-    in_flight: int = 256
+    in_flight: int | Literal["auto"] = 256
     """The most rows that are submitted and not finished."""
     unknown: UnknownPolicy = "error"
     """What is done with rows whose outcome an earlier run left unknown."""

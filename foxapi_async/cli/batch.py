@@ -53,7 +53,7 @@ def run_batch(
     delimiter: given.Delimiter = None,
     errors: given.Errors = None,
     journal: given.Journal = None,
-    in_flight: given.InFlight = 256,
+    in_flight: given.InFlight = "256",
     limit: given.Limit = None,
     sample: given.Sample = None,
     seed: given.Seed = 0,
@@ -94,7 +94,7 @@ def run_batch(
                 limit=limit,
                 sample=sample,
                 seed=seed,
-                in_flight=in_flight,
+                in_flight=given.parse_in_flight(in_flight),
                 unknown=unknown,
                 max_errors=max_errors,
             )

@@ -91,9 +91,11 @@ Journal = Annotated[
     ),
 ]
 InFlight = Annotated[
-    int,
+    str,
     typer.Option(
-        "--in-flight", metavar="N", min=1, help="The most rows that are submitted and not finished."
+        "--in-flight",
+        metavar="N|auto",
+        help="The most rows that are submitted and not finished; `auto` finds the number.",
     ),
 ]
 Limit = Annotated[
@@ -207,6 +209,19 @@ def _schema_name(path: str) -> str:
     stem = Path(path).name.partition(".")[0]
     name = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in stem)
     return name[:64] or "answer"
+
+
+def parse_in_flight(text: str) -> int | Literal["auto"]:
+    """Return ``auto``, or a number of at least 1.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    if text == "auto":
+        return "auto"
+    if not text.isascii() or not text.isdecimal() or not int(text[:9]) > 0:
+        raise UsageError(f"--in-flight {text[:40]!r}: write a number of at least 1, or auto")
+    return int(text[:9])
 
 
 def check_options(options: BatchOptions) -> BatchOptions:

@@ -20,7 +20,7 @@ from foxapi_async._batch.totals import Totals
 from foxapi_async.cli.batch_progress import ProgressMeter, progress_bar, progress_members
 from foxapi_async.cli.errors import ExitCode
 from foxapi_async.cli.output import Screen
-from foxapi_async.cli.runner import Session
+from foxapi_async.cli.runner import Session, report_error
 
 _PROGRESS_SECONDS: Final = 1.0
 
@@ -53,6 +53,8 @@ async def run_rows(
             reported = state or BatchState(settings=rows.plan.settings, totals=rows.totals)
             await asyncio.to_thread(_write_report, how.report, reported)
     _show_summary(screen, final)
+    if rows.failure is not None:
+        return report_error(screen, rows.failure)
     return exit_code_of(final.totals)
 
 
@@ -60,7 +62,6 @@ def exit_code_of(totals: Totals) -> ExitCode:
     """Return the exit code of a run that has ended."""
     by_end = {
         "interrupted": ExitCode.INTERRUPTED,
-        "refused": ExitCode.REFUSED,
         "errors": ExitCode.TOO_MANY_ERRORS,
     }
     if totals.end in by_end:
@@ -120,7 +121,6 @@ def _show_summary(screen: Screen, state: BatchState) -> None:
 
 
 _NOTES: Final = {
-    "refused": "the account was refused: check FOXAPI_API_KEY and its credits, and run again",
     "errors": "stopped at --max-errors: run again to go on",
     "interrupted": "interrupted: run again to go on",
 }

@@ -617,5 +617,6 @@ async def test_a_refused_account_stops_the_run(serve: Any, foxapi: Any, folder: 
     done = await foxapi(*command, "--in-flight", "4")
     assert done.code == 2
     assert done.records[0]["end"] == "refused"
+    assert "top up the account" in done.err
     assert len(await read_lines(folder / "out.jsonl")) == gateway.stats.tasks == 3
     assert gateway.stats.submits < 20
