@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -88,7 +89,7 @@ def with_litellm(rows: Path, output: Path, where: str) -> None:
     """Do what litellm's documentation shows."""
     # It would fetch its prices from the network.
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
-    import litellm
+    litellm: Any = import_module("litellm")
 
     async def ask(body: dict[str, Any]) -> dict[str, Any]:
         named = body | {"model": f"openai/{body['model']}"}

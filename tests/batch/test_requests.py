@@ -150,7 +150,8 @@ def test_a_batch_row_is_its_body(url: str) -> None:
         ({"url": ["/v1/chat/completions"]}, "url"),
         ({"body": "x"}, "body"),
         ({"body": BODY | {"stream": True}}, "stream"),
-        ({"body": {"messages": []}}, "model"),
+        ({"body": {"messages": [1]}}, "model"),
+        ({"body": {"model": "gpt-5.5", "prompt": "hi"}}, "messages"),
     ],
 )
 def test_another_batch_row_is_refused(change: dict[str, Any], why: str) -> None:

@@ -86,7 +86,7 @@ async def test_an_openai_batch_is_answered(gateway: Gateway, foxapi: Any, folder
     await write_lines(
         folder / "in.jsonl", [batch_row(f"r{n}", f"count 1 to {n}") for n in range(1, 30)]
     )
-    done = await foxapi("batch", "run", "in.jsonl", "-o", "out.jsonl")
+    done = await foxapi("batch", "run", "in.jsonl", "-o", "out.jsonl", "--in-flight", "auto")
     assert done.code == 0, done.err
     lines = await read_lines(folder / "out.jsonl")
     assert {line["custom_id"]: text_of(line) for line in lines} == {
