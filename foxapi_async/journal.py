@@ -8,8 +8,15 @@ import os
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from foxapi_async._journal import Entry, EntryId, Journal, Stage, check_extra
-from foxapi_async._journal.journal_url import JournalURL
+from foxapi_async._journal import (
+    Entry,
+    EntryId,
+    Journal,
+    Stage,
+    check_extra,
+    parse_location,
+)
+from foxapi_async._journal.location import Location
 
 __all__ = ["Entry", "EntryId", "Journal", "Stage", "open_journal"]
 
@@ -18,18 +25,18 @@ def open_journal(file: str | os.PathLike[str]) -> AbstractAsyncContextManager[Jo
     """Return a context that opens the journal ``file`` on entering and closes it on leaving.
 
     Args:
-        file: A path, or a URL as ``FoxSession(journal=...)`` takes it.
+        file: A path or a URL, as ``FoxSession(journal=...)`` takes them.
 
     Raises:
         JournalError: On entering, for a file that is not there or is no journal.
         ConfigError: The value names no file; or, on entering, the extra is missing.
     """
-    return _opened(JournalURL.parse(file))
+    return _opened(parse_location(file))
 
 
 @asynccontextmanager
-async def _opened(location: JournalURL) -> AsyncGenerator[Journal, None]:
-    check_extra()
+async def _opened(location: Location) -> AsyncGenerator[Journal, None]:
+    check_extra(location)
     journal = Journal(location, create=False)
     try:
         await journal.open()

@@ -25,6 +25,7 @@ from foxapi_async._transport import Account
 from foxapi_async.errors import FoxAPIError
 from foxapi_async.gateway import Gateway
 from foxapi_async.testing import FaultProxy
+from tests.postgres import postgres_schema, postgres_server
 
 PACKAGE = Path(foxapi_async.__file__).parent
 
@@ -145,6 +146,31 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     found = unraisable + item.stash[COMPLAINTS].texts + [f"{process!r}" for process in running]
     if found:
         pytest.fail("left behind:\n" + "\n".join(found), pytrace=False)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what takes a ``database`` on each kind that there is."""
+    if "database" in metafunc.fixturenames:
+        is_file = metafunc.definition.get_closest_marker("sqlite_only") is not None
+        kinds = ["sqlite"] if is_file else ["sqlite", "postgres"]
+        metafunc.parametrize("database", kinds, indirect=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """Run a PostgreSQL server for all tests of this process."""
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """Return the URL of an empty schema, or ``None`` where the database is to be a file."""
+    if request.param == "sqlite":
+        yield None
+        return
+    with postgres_schema(request.getfixturevalue("postgres")) as url:
+        yield url
 
 
 class Texts(logging.Handler):

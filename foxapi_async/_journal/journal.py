@@ -1,4 +1,4 @@
-"""An open journal file: reading it, and deleting entries."""
+"""An open journal: reading it, and deleting entries."""
 
 import asyncio
 import os
@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec.structs import replace
 
 from foxapi_async._clock import Clock, LoopClock
-from foxapi_async._journal.journal_url import JournalURL
-from foxapi_async._journal.process_lock import ProcessLock, is_alive
+from foxapi_async._journal.location import Location, open_reader, open_tables
 from foxapi_async._journal.records import FINISHED, Entry, EntryId, Stage
 from foxapi_async._sql import DatabaseThread, GroupCommitter
 from foxapi_async.errors import JournalError
@@ -26,24 +25,29 @@ _PROCESS_ENDED = "the process that sent it ended before the answer came"
 class Journal:
     """An open journal. Other processes may write to it meanwhile. Nothing here is billed.
 
-    Every method raises ``JournalError`` if the file cannot be read or written.
+    Every method raises ``JournalError`` if the journal cannot be read or written.
     """
 
     def __init__(
-        self, location: JournalURL, *, clock: Clock | None = None, create: bool = True
+        self, location: Location, *, clock: Clock | None = None, create: bool = True
     ) -> None:
         self._location = location
         self._clock: Clock = clock or LoopClock()
         self._create = create
         self._lock = asyncio.Lock()
         self._committer: GroupCommitter[JournalTables] | None = None
-        self._path = location.path
-        self._process_lock: ProcessLock | None = None
+        # A connection of its own, so that no submission waits for a long list.
+        self._reader: GroupCommitter[JournalTables] | None = None
         self._closed = False
         self._pid: int | None = None
 
+    @property
+    def name(self) -> str:
+        """The path of the file, or the URL of the database without its password."""
+        return self._location.name
+
     async def open(self) -> None:
-        """Open the file and bring its tables up to date; further calls do nothing."""
+        """Open the database and bring its tables up to date; further calls do nothing."""
         await self._opened()
 
     async def entries(
@@ -66,7 +70,7 @@ class Journal:
         # In this order: a run that has ended can write nothing between the two reads.
         dead = await self._dead_runs()
         wanted = _widened(stages)
-        found = await self._run(
+        found = await self._read(
             lambda tables: tables.entries(service, wanted, omit_bodies=omit_bodies)
         )
         return list(_as_of_now(found, dead, stages))
@@ -95,9 +99,9 @@ class Journal:
     ) -> AsyncGenerator[Entry, None]:
         dead = await self._dead_runs()
         wanted = _widened(stages)
-        for run in await self._run(lambda tables: tables.runs()):
+        for run in await self._read(lambda tables: tables.runs()):
             last = EntryId(run, 0)
-            while found := await self._run(_page(last, service, wanted, omit_bodies=omit_bodies)):
+            while found := await self._read(_page(last, service, wanted, omit_bodies=omit_bodies)):
                 last = found[-1].id
                 for entry in _as_of_now(found, dead, stages):
                     yield entry
@@ -107,10 +111,12 @@ class Journal:
         try:
             name.encode()
         except UnicodeEncodeError:
-            return []  # half of a surrogate pair, which no file can hold
+            return []  # half of a surrogate pair, which no journal can hold
+        if "\0" in name:
+            return []  # neither can a PostgreSQL server hold this
         dead = await self._dead_runs()
         entry_id = EntryId.parse(name)
-        found = await self._run(lambda tables: tables.lookup(name, entry_id))
+        found = await self._read(lambda tables: tables.lookup(name, entry_id))
         return list(_as_of_now(found, dead, None))
 
     async def prune(
@@ -154,83 +160,88 @@ class Journal:
 
         A ``SENT`` entry of a living process stays, because its answer is still to be written.
         """
-        living = await self._run(lambda tables: tables.runs_sending()) - await self._dead_runs()
+        sending = await self._run(lambda tables: tables.runs_sending())
+        living = sending - await self._run(lambda tables: tables.dead_runs())
         deleted = await self._run(lambda tables: tables.delete(ids, living))
         await self._vacuum()
         return deleted
 
     async def aclose(self) -> None:
-        """Write what is not written yet and close the file; further calls do nothing."""
+        """Write what is not written yet and close the database; further calls do nothing."""
         self._closed = True
         if self._is_forked:
             # The thread and the unwritten entries are the parent's.
             return
         async with self._lock:
             committer, self._committer = self._committer, None
-            lock, self._process_lock = self._process_lock, None
+            reader, self._reader = self._reader, None
             try:
+                if reader is not None:
+                    await reader.aclose()
+            finally:
                 if committer is not None:
                     await committer.aclose()
-            finally:
-                if lock is not None:
-                    await asyncio.to_thread(lock.end)
 
     async def _opened(self) -> "GroupCommitter[JournalTables]":
         if self._is_forked:
             raise JournalError(
-                f"the journal {self._location.path} was opened by the process that this one was "
+                f"the journal {self._location.name} was opened by the process that this one was "
                 "forked from: build a FoxSession of its own in each process"
             )
         if self._committer is not None:
             return self._committer
         async with self._lock:
             if self._committer is None:
-                if self._closed:
-                    raise self._is_closed()
-                thread = DatabaseThread(partial(_open, self._location, create=self._create))
-                await thread.open()
-                committer = GroupCommitter(thread, self._clock)
-                self._path = await committer.run(lambda tables: tables.path)
+                self._committer = await self._connected(
+                    partial(open_tables, self._location, create=self._create)
+                )
                 self._pid = os.getpid()
-                self._committer = committer
             return self._committer
+
+    async def _opened_reader(
+        self, committer: "GroupCommitter[JournalTables]"
+    ) -> "GroupCommitter[JournalTables]":
+        # What is to be written goes first: a list has what was recorded before it.
+        is_checked = await committer.run(lambda tables: tables.is_checked)
+        async with self._lock:
+            if self._reader is None:
+                self._reader = await self._connected(
+                    partial(open_reader, self._location, is_checked=is_checked)
+                )
+            return self._reader
+
+    async def _connected(
+        self, open_database: "Callable[[], JournalTables]"
+    ) -> "GroupCommitter[JournalTables]":
+        if self._closed:
+            raise self._is_closed()
+        thread = DatabaseThread(open_database)
+        await thread.open()
+        return GroupCommitter(thread, self._clock)
 
     @property
     def _is_forked(self) -> bool:
         return self._pid is not None and self._pid != os.getpid()
 
     async def _run(self, work: "Callable[[JournalTables], T]") -> T:
-        return await (await self._opened()).run(work)
+        """Run ``work`` on the connection that writes."""
+        return await (await self._opened()).run(lambda tables: tables.perform(work))
+
+    async def _read(self, work: "Callable[[JournalTables], T]") -> T:
+        """Run ``work``, which may take long, on a connection beside the one that writes."""
+        reader = await self._opened_reader(await self._opened())
+        return await reader.run(lambda tables: tables.perform(work))
 
     async def _dead_runs(self) -> set[str]:
         """Return the runs that have ended and left submissions whose outcome is not written."""
-        runs = await self._run(lambda tables: tables.runs_sending())
-        return {run for run in runs if not await self._lives(run)}
-
-    async def _lives(self, run: str) -> bool:
-        if self._committer is None:
-            raise self._is_closed()
-        try:
-            return await asyncio.to_thread(is_alive, self._path, run)
-        except OSError as error:
-            raise JournalError(
-                f"the journal {self._path}: cannot determine whether the process of an entry is "
-                f"alive ({error.strerror})"
-            ) from error
+        return await self._read(lambda tables: tables.dead_runs())
 
     async def _vacuum(self) -> None:
         while await self._run(lambda tables: tables.incremental_vacuum()):
             pass
 
     def _is_closed(self) -> JournalError:
-        return JournalError(f"the journal {self._location.path} is closed")
-
-
-def _open(location: JournalURL, *, create: bool) -> "JournalTables":
-    # In the thread of the database, because SQLAlchemy takes its time to load.
-    from foxapi_async._journal.tables import JournalTables
-
-    return JournalTables.open(location, create=create)
+        return JournalError(f"the journal {self._location.name} is closed")
 
 
 def _page(

@@ -24,6 +24,11 @@ class JournalURL(Struct, frozen=True):
     path: str
     synchronous: Synchronous = "normal"
 
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.path
+
     @classmethod
     def parse(cls, journal: str | os.PathLike[str]) -> Self:
         """Read ``tasks.db``, ``tasks.db?synchronous=full`` or ``sqlite:///tasks.db``.
@@ -46,7 +51,10 @@ def _without_scheme(path: str) -> str:
     if not separator:
         return path
     if scheme not in _SCHEMES:
-        raise _refused(f"must be an SQLite file, as in sqlite:///tasks.db; got {scheme[:40]}://")
+        raise _refused(
+            "must be an SQLite file, as in sqlite:///tasks.db, or a database of a PostgreSQL "
+            f"server, as in postgresql://user@host/database; got {scheme[:40]}://"
+        )
     host, slash, path = rest.partition("/")
     if host or not slash:
         raise _refused("must be an SQLite URL without a host: sqlite:///tasks.db")

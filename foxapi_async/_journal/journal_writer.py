@@ -1,53 +1,56 @@
-"""The journal of a session in a file: submissions outlive the process that sends them."""
+"""The journal of a session in a database: submissions outlive the process that sends them."""
 
 import asyncio
 from itertools import count
 
 from foxapi_async._clock import Clock
 from foxapi_async._journal.journal import Journal, with_unknown_outcome
-from foxapi_async._journal.journal_url import JournalURL
+from foxapi_async._journal.location import Location
 from foxapi_async._journal.operations import Claim, EntryUpdate, FindEntry
-from foxapi_async._journal.process_lock import ProcessLock, remove_stale
 from foxapi_async._journal.protocol import error_text
 from foxapi_async._journal.records import Entry, EntryId, FinalRecord, Intent, Stage
 from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async._wire.task import Task
-from foxapi_async.errors import FoxAPIError, JournalError, SessionClosedError
+from foxapi_async.errors import FoxAPIError, SessionClosedError
 
 
 class JournalWriter(Journal):
-    """A ``Journal`` that also writes submissions: the ``JournalBackend`` of a session with a file.
+    """A ``Journal`` that also writes submissions: the ``JournalBackend`` of a session.
 
-    Other processes may use the file at the same time.
+    Other processes may use it at the same time.
 
-    The first call, or ``open``, opens the file. With ``create=False`` it must exist.
+    The first call, or ``open``, opens it. With ``create=False`` it must exist.
     """
 
     is_durable: bool = True
 
     def __init__(
-        self, location: JournalURL, *, clock: Clock | None = None, create: bool = True
+        self, location: Location, *, clock: Clock | None = None, create: bool = True
     ) -> None:
         super().__init__(location, clock=clock, create=create)
         self._numbers = count(1)
+        self._run_name: str | None = None
 
     async def find(self, service: str, key: str) -> Entry | None:
         """Return the entry that holds ``key``; ``UNKNOWN`` if its process ended while sending."""
         entry = await self._find(service, key)
-        if entry is None or entry.stage is not Stage.SENT or await self._lives(entry.id.run):
+        if entry is None or entry.stage is not Stage.SENT:
+            return entry
+        run = entry.id.run
+        if await self._run(lambda tables: tables.lives(run)):
             return entry
         # The process may have written more before it ended; now it writes nothing more.
         entry = await self._find(service, key)
         return with_unknown_outcome(entry) if entry is not None else None
 
     async def record_intent(self, intent: Intent) -> EntryId | Entry:
-        """Commit the intent to the file."""
+        """Commit the intent."""
         committer = await self._opened()
-        if self._process_lock is None:
-            await self._lock_process()
-        if self._process_lock is None or self._committer is not committer:
+        if self._run_name is None:
+            self._run_name = await self._run(lambda tables: tables.begin_run())
+        if self._committer is not committer:
             raise self._is_closed()
-        entry_id = EntryId(self._process_lock.name, next(self._numbers))
+        entry_id = EntryId(self._run_name, next(self._numbers))
         holder: Entry | None
         try:
             holder = await committer.execute(Claim(entry_id, intent))
@@ -97,27 +100,3 @@ class JournalWriter(Journal):
     async def _write(self, update: EntryUpdate) -> None:
         committer = await self._opened()
         await committer.execute(update, keep=True)
-
-    async def _lock_process(self) -> None:
-        async with self._lock:
-            if self._process_lock is None and self._committer is not None:
-                await asyncio.to_thread(self._take_process_lock)
-
-    def _take_process_lock(self) -> None:
-        # In the thread, because the waiting caller may be cancelled before the lock is taken.
-        lock = _lock(self._path)
-        if self._process_lock is None and not self._closed:
-            self._process_lock = lock
-        else:
-            lock.end()
-
-
-def _lock(path: str) -> ProcessLock:
-    try:
-        remove_stale(path)
-        return ProcessLock(path)
-    except OSError as error:
-        raise JournalError(
-            f"the journal {path}: no file can be made beside it ({error.strerror}): "
-            "make room, and give this process the right to write to its folder"
-        ) from error

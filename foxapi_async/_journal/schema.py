@@ -20,6 +20,7 @@ from sqlalchemy import (
     bindparam,
     insert,
     inspect,
+    literal_column,
     select,
     type_coerce,
     update,
@@ -37,7 +38,12 @@ SUBMISSIONS: Final = Table(
     "foxapi_submissions",
     METADATA,
     Column("run", String(16), primary_key=True),
-    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column(
+        "number",
+        BigInteger().with_variant(Integer, "sqlite"),
+        primary_key=True,
+        autoincrement=False,
+    ),
     Column("service", String(512), nullable=False),
     Column("key", String(512)),
     Column("kind", String(16), nullable=False),
@@ -66,6 +72,18 @@ KEYS: Final = Index(
 )
 """The keys once more, so that damage to one index cannot make a key that is in use look free."""
 
+# As a literal: an index of some rows does not serve a query with a parameter.
+IS_SENT: Final = SUBMISSIONS.c.stage == literal_column("'sent'")
+"""The condition of entries of which no more is known than that they were sent."""
+
+SENT: Final = Index(
+    "foxapi_submissions_sent",
+    SUBMISSIONS.c.run,
+    sqlite_where=IS_SENT,
+    postgresql_where=IS_SENT,
+)
+"""The few entries that are under way, among all that have ended."""
+
 
 class Mismatch(Exception):  # noqa: N818 no user sees it
     """The file is no journal, or is damaged, or made by a newer release; the text says which."""
@@ -82,7 +100,7 @@ def _create(connection: Connection) -> None:
 
 def _add_seals(connection: Connection) -> None:
     """Make version 2: rows have checksums. Rows that are there are taken as they are."""
-    if "seal" in (name for name, _ in sqlite.column_types(connection, SUBMISSIONS.name)):
+    if "seal" in (column["name"] for column in inspect(connection).get_columns(SUBMISSIONS.name)):
         return
     for name in SEALS:
         connection.exec_driver_sql(f"ALTER TABLE {SUBMISSIONS.name} ADD COLUMN {name} BIGINT")
@@ -102,7 +120,12 @@ def _add_keys(connection: Connection) -> None:
     KEYS.create(connection, checkfirst=True)
 
 
-STEPS: Final[tuple[Step, ...]] = (_create, _add_seals, _add_keys)
+def _add_sent(connection: Connection) -> None:
+    """Make version 4: what is under way is found without reading what has ended."""
+    SENT.create(connection, checkfirst=True)
+
+
+STEPS: Final[tuple[Step, ...]] = (_create, _add_seals, _add_keys, _add_sent)
 """The migrations from each version to the next; their number is the newest version."""
 
 
@@ -111,7 +134,7 @@ def migrate(connection: Connection, steps: Sequence[Step] = STEPS) -> None:
 
     ``Mismatch`` if another program made the file, or a newer release of this one.
     """
-    version = _version(connection)
+    version = read_version(connection)
     if version > len(steps):
         raise Mismatch(
             f"was written by a newer foxapi-async (its version is {version}, this one knows "
@@ -140,15 +163,20 @@ def damaged(how: str) -> str:
     )
 
 
-def _version(connection: Connection) -> int:
-    names = inspect(connection).get_table_names()
-    if VERSION.name not in names:
-        if names:
+def read_version(connection: Connection) -> int:
+    """Return the version of the tables, 0 if there are none.
+
+    ``Mismatch`` if they lack a part. An SQLite file of another program is none of ours, while a
+    server's database may have tables of many programs.
+    """
+    found = inspect(connection)
+    if not found.has_table(VERSION.name):
+        if connection.dialect.name == "sqlite" and found.get_table_names():
             raise Mismatch("is another program's database: give the journal a file of its own")
         return 0
     version = connection.execute(select(VERSION.c.version)).scalar()
     # The tables of a newer release may have other names.
     is_ours = isinstance(version, int) and version <= len(STEPS)
-    if not isinstance(version, int) or (is_ours and SUBMISSIONS.name not in names):
+    if not isinstance(version, int) or (is_ours and not found.has_table(SUBMISSIONS.name)):
         raise Mismatch("lacks a table or its version: it was damaged, or made by another program")
     return version

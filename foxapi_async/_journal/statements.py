@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Float,
     LargeBinary,
@@ -21,11 +22,14 @@ from sqlalchemy import (
     type_coerce,
     update,
 )
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import NullType
 
 from foxapi_async._journal.operations import Statement
 from foxapi_async._journal.records import FAILED, Stage
-from foxapi_async._journal.schema import SUBMISSIONS
+from foxapi_async._journal.schema import IS_SENT, SUBMISSIONS
 from foxapi_async._journal.seal import CONTENTS, RESEAL
 
 _c: Final = SUBMISSIONS.c
@@ -37,6 +41,24 @@ UNSETTLED: Final = frozenset({Stage.SENT, Stage.UNKNOWN})
 
 _here = (_c.run == bindparam("at_run"), _c.number == bindparam("at_number"))
 _of_task = (_c.service == bindparam("of_service"), _c.task_id == bindparam("of_task_id"))
+
+
+class _Reseal(FunctionElement[int]):
+    """The checksum of a row after changes, where the database keeps none itself."""
+
+    inherit_cache = True
+    type = BigInteger()
+
+
+@compiles(_Reseal)
+def _with_checksum(element: _Reseal, compiler: Any, **options: Any) -> str:
+    return f"{RESEAL}({compiler.process(element.clauses, **options)})"
+
+
+@compiles(_Reseal, "postgresql")
+def _without_checksum(element: _Reseal, compiler: Any, **options: Any) -> str:
+    # The column stays as it is: the server's pages have checksums.
+    return str(compiler.process(next(iter(element.clauses)), **options))
 
 
 def _set(**changes: Any) -> dict[str, Any]:
@@ -53,7 +75,7 @@ def _set(**changes: Any) -> dict[str, Any]:
                 plain = Float(53) if isinstance(_c[name].type, Boolean | Float) else LargeBinary()
                 parts += (literal(name), cast(_c[name], plain), new)
         if parts:
-            values[seal.name] = getattr(func, RESEAL)(seal, *parts)
+            values[seal.name] = _Reseal(seal, *parts)
     return values
 
 
@@ -68,10 +90,15 @@ _ACCEPTED, _REFUSED, _UNKNOWN, _LOST = (
     literal(stage.value) for stage in (Stage.ACCEPTED, Stage.REFUSED, Stage.UNKNOWN, Stage.LOST)
 )
 INSERT: Final = insert(SUBMISSIONS).values({name: bindparam(name) for name in COLUMNS})
+INSERT_FREE: Final = (
+    postgresql.insert(SUBMISSIONS).on_conflict_do_nothing().returning(_c.run, _c.number)
+)
+"""Insert the rows whose key is free, and return their ids."""
 FIND: Final = columns().where(_c.service == bindparam("of_service"), _c.key == bindparam("of_key"))
 FIND_MANY: Final = columns().where(
     _c.service == bindparam("of_service"), _c.key.in_(bindparam("of_keys", expanding=True))
 )
+FIND_ID: Final = select(_c.run).where(*_here)
 DELETE_REFUSED: Final = delete(SUBMISSIONS).where(*_here, _c.stage == Stage.REFUSED)
 DELETE_UNSETTLED: Final = delete(SUBMISSIONS).where(*_here, _c.stage.in_(UNSETTLED))
 FREE_KEY_OF_FAILED: Final = (
@@ -132,7 +159,7 @@ CHANGES: Final[dict[Statement, Update]] = {
     ),
 }
 
-RUNS_SENDING: Final = select(_c.run).where(_c.stage == Stage.SENT).distinct()
+RUNS_SENDING: Final = select(_c.run).where(IS_SENT).distinct()
 RUNS: Final = select(_c.run).group_by(_c.run).order_by(func.min(_c.sent_at), _c.run)
 
 

@@ -62,7 +62,7 @@ def list_entries(
 ) -> None:
     """List the submissions and their stages."""
     screen = Screen(json=json)
-    run(screen, lambda: _list(screen, open_journal(file), stage or (), file))
+    run(screen, lambda: _list(screen, open_journal(file), stage or ()))
 
 
 @command.command("show")
@@ -91,7 +91,7 @@ def resume(
 
     def start() -> Coroutine[Any, Any, ExitCode]:
         session = open_session(screen, wait_timeout=timeout, journal=file)
-        return _resume(screen, open_journal(file), session, file, lost=lost)
+        return _resume(screen, open_journal(file), session, lost=lost)
 
     run(screen, start)
 
@@ -200,13 +200,13 @@ def settle(
     elif forget:
         run(screen, lambda: forget_unknown(screen, open_journal(file), yes=yes))
     else:
-        run(screen, lambda: show_unknown(screen, open_journal(file), file))
+        run(screen, lambda: show_unknown(screen, open_journal(file)))
 
 
-async def _list(screen: Screen, opened: Opened, stages: Collection[Stage], file: str) -> ExitCode:
+async def _list(screen: Screen, opened: Opened, stages: Collection[Stage]) -> ExitCode:
     async with opened as journal:
         entries = await journal.entries(stages=stages or None, omit_bodies=True)
-    show_entries(screen, entries, file)
+    show_entries(screen, entries, journal.name)
     if not entries:
         screen.note("the journal has no entries" if not stages else "no entries are at this stage")
     return ExitCode.OK
@@ -225,7 +225,7 @@ async def _show(screen: Screen, opened: Opened, name: str) -> ExitCode:
 
 
 async def _resume(
-    screen: Screen, opened: Opened, session: Session, file: str, *, lost: bool
+    screen: Screen, opened: Opened, session: Session, *, lost: bool
 ) -> ExitCode:
     # A missing or invalid file is an error before any request is sent.
     async with opened as journal:
@@ -241,7 +241,7 @@ async def _resume(
             screen.note(f"{submission.entry}{named}: {submission.fault}; {submission.advice}", "")
         if lost_before and not lost:
             screen.note(
-                f"{lost_before} lost earlier: `foxapi journal resume {file} --lost` polls again",
+                f"{lost_before} lost earlier: `foxapi journal resume {journal.name} --lost` polls again",
                 "",
             )
         elif not handles and not recovery.unknown and not recovery.unreadable:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
-def show_entries(screen: Screen, entries: Collection[Entry], file: str) -> None:
+def show_entries(screen: Screen, entries: Collection[Entry], journal: str) -> None:
     """Show each entry, and what to do about those that cannot be read."""
     for entry in entries:
         screen.record(**entry_members(entry))
@@ -24,7 +24,7 @@ def show_entries(screen: Screen, entries: Collection[Entry], file: str) -> None:
         if entry.stage is Stage.UNREADABLE:
             screen.note(
                 f"{entry.id}: {entry.fault}; check your account, then delete it with "
-                f"`foxapi journal prune {file} --entry {entry.id}`",
+                f"`foxapi journal prune {journal} --entry {entry.id}`",
                 "",
             )
 

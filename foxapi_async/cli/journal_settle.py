@@ -36,17 +36,17 @@ async def _unsettled(journal: Journal) -> list[Entry]:
 
 
 async def show_unknown(
-    screen: Screen, opened: AbstractAsyncContextManager[Journal], file: str
+    screen: Screen, opened: AbstractAsyncContextManager[Journal]
 ) -> ExitCode:
     """Show the entries of unknown outcome, and how to settle them."""
     async with opened as journal:
         unknown = await _unsettled(journal)
-    show_entries(screen, unknown, file)
+    show_entries(screen, unknown, journal.name)
     if not unknown:
         screen.note("no submission is unknown")
         return ExitCode.OK
     screen.note(
-        f"{len(unknown)} unknown: check your account, then `foxapi journal settle {file}"
+        f"{len(unknown)} unknown: check your account, then `foxapi journal settle {journal.name}"
         "` with --forget-unknown or --retry-unknown",
         "",
     )

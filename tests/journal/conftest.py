@@ -17,8 +17,8 @@ from aiohttp.typedefs import Handler
 import foxapi_async
 from foxapi_async import FoxSession, PollPolicy
 from foxapi_async._journal import Entry, Stage
-from foxapi_async._journal.journal_url import JournalURL
 from foxapi_async._journal.journal_writer import JournalWriter
+from foxapi_async._journal.location import parse_location
 from foxapi_async._journal.tables import JournalTables
 from foxapi_async._protocol.fingerprint import fingerprint
 from foxapi_async.gateway import Gateway
@@ -30,13 +30,13 @@ Open = Callable[..., FoxSession]
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """Return where the journal is."""
-    return tmp_path / "tâches 任务.db"
+def file(tmp_path: Path, database: str | None) -> Path | str:
+    """Return where the journal is: a file, or the URL of a database."""
+    return database or tmp_path / "tâches 任务.db"
 
 
 @pytest.fixture
-def open_fox(gateway: Gateway, file: Path, fast_polling: PollPolicy) -> Open:
+def open_fox(gateway: Gateway, file: Path | str, fast_polling: PollPolicy) -> Open:
     """Return what opens a session with the journal; other options as it takes them."""
 
     def make(**options: object) -> FoxSession:
@@ -125,7 +125,7 @@ class Script:
 
 
 @asynccontextmanager
-async def _scripted(url: str, file: Path) -> AsyncGenerator[Script, None]:
+async def _scripted(url: str, file: Path | str) -> AsyncGenerator[Script, None]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-W", "error", str(SCRIPT), url, str(file)),
         env={**os.environ, "PYTHONPATH": str(Path(foxapi_async.__file__).parents[1])},
@@ -148,18 +148,18 @@ def bill() -> Bill:
 
 
 @pytest.fixture
-def scripted() -> Callable[[str, Path], AbstractAsyncContextManager[Script]]:
+def scripted() -> Callable[[str, Path | str], AbstractAsyncContextManager[Script]]:
     """Return what starts the process that runs the script, for a URL and a journal."""
     return _scripted
 
 
-async def _set_pragma(fox: Any, text: str) -> None:
+async def _set(fox: Any, text: str) -> None:
     committer = fox._service.options.journal._committer
     done = asyncio.get_running_loop().create_future()
 
     def execute(tables: JournalTables) -> None:
-        tables.connection.exec_driver_sql(f"PRAGMA {text}").close()
-        tables.connection.rollback()
+        tables.connection.exec_driver_sql(text).close()
+        tables.connection.commit()
 
     committer._thread.submit(execute, done.set_result)
     await done
@@ -168,11 +168,22 @@ async def _set_pragma(fox: Any, text: str) -> None:
 @pytest.fixture
 def set_pragma() -> Callable[[Any, str], Awaitable[None]]:
     """Return what sets a pragma of a session's own connection."""
-    return _set_pragma
+    return lambda fox, text: _set(fox, f"PRAGMA {text}")
 
 
-async def _written(file: Path) -> list[Entry]:
-    journal = JournalWriter(JournalURL(str(file)), create=False)
+@pytest.fixture
+def set_read_only(database: str | None) -> Callable[..., Awaitable[None]]:
+    """Return what lets a session's own connection write no more, or again."""
+
+    def set_it(fox: Any, *, on: bool) -> Awaitable[None]:
+        setting = "PRAGMA query_only" if database is None else "SET default_transaction_read_only"
+        return _set(fox, f"{setting} = {int(on)}")
+
+    return set_it
+
+
+async def _written(file: Path | str) -> list[Entry]:
+    journal = JournalWriter(parse_location(file), create=False)
     try:
         return await journal.entries()
     finally:
@@ -180,6 +191,6 @@ async def _written(file: Path) -> list[Entry]:
 
 
 @pytest.fixture
-def written() -> Callable[[Path], Awaitable[list[Entry]]]:
+def written() -> Callable[[Path | str], Awaitable[list[Entry]]]:
     """Return what reads the journal as another process would."""
     return _written

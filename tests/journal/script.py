@@ -14,7 +14,6 @@ import json
 import os
 import resource
 import sys
-from pathlib import Path
 
 from foxapi_async import (
     Exponential,
@@ -122,7 +121,8 @@ async def run(url: str, file: str, what: str, some: range, at_once: int) -> None
 
 def serve(url: str, file: str) -> None:
     """Fork for each line until stdin ends."""
-    importlib.import_module("foxapi_async._journal.tables")
+    kind = "postgres" if "://" in file else "sqlite"
+    importlib.import_module(f"foxapi_async._journal.{kind}_tables")
     gc.freeze()
     for line in sys.stdin:
         what, first, last, at_once = line.split()
@@ -136,4 +136,4 @@ def serve(url: str, file: str) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], str(Path(sys.argv[2])))
+    serve(sys.argv[1], sys.argv[2])

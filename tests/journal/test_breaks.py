@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from foxapi_async import (
 from foxapi_async._client import submitter
 from foxapi_async._client.params import LLMParams
 from foxapi_async._journal import EntryId, Intent, Stage
-from foxapi_async._journal.journal_url import JournalURL
 from foxapi_async._journal.journal_writer import JournalWriter
-from foxapi_async._journal.tables import JournalTables
+from foxapi_async._journal.location import parse_location
+from foxapi_async._journal.postgres_tables import PostgresTables
+from foxapi_async._journal.sqlite_tables import SQLiteTables
 from foxapi_async.gateway import Gateway
 from foxapi_async.hooks import Event, SubmitOutcomeUnknown
 from foxapi_async.testing import WHOLE, BackgroundGateway, FaultProxy, Reset, Stall
@@ -54,21 +55,21 @@ async def test_a_bug_of_a_lent_session_leaves_the_key_unknown(
 
 
 async def test_a_key_waits_for_no_write_that_failed(
-    open_fox: Any, set_pragma: Any, fault_proxy: FaultProxy, gateway: Gateway
+    open_fox: Any, set_read_only: Any, fault_proxy: FaultProxy, gateway: Gateway
 ) -> None:
     """While an id cannot be written down its key raises, and the first look writes it down."""
     fault_proxy.on("POST", "*", Stall(response=0), times=1)
     async with open_fox(base_url=fault_proxy.url) as fox:
         submitting = asyncio.create_task(fox.llm.submit(**KEYED))
         await fault_proxy.wait_for_stalls()
-        await set_pragma(fox, "query_only = 1")
+        await set_read_only(fox, on=True)
         fault_proxy.release()
         handle = await submitting
         with pytest.raises(JournalError, match="read-only"):
             await fox.llm.submit(**KEYED)
         with pytest.raises(JournalError, match="read-only"):
             await fox.recover()
-        await set_pragma(fox, "query_only = 0")
+        await set_read_only(fox, on=False)
         assert await fox.llm.submit(**KEYED) is handle
         assert (await fox.recover()).handles == (handle,)
     assert gateway.stats.submits == 1
@@ -95,6 +96,7 @@ async def test_a_close_during_a_post_leaves_it_unknown(
     assert gateway.stats.submits == 1
 
 
+@pytest.mark.sqlite_only
 async def test_a_cancelled_close_closes_the_file(
     open_fox: Any, fault_proxy: FaultProxy, file: Path, gateway: Gateway
 ) -> None:
@@ -114,20 +116,20 @@ async def test_a_cancelled_close_closes_the_file(
     assert gateway.stats.submits == 1
 
 
-async def test_stages_are_those_of_the_reference(file: Path) -> None:
+async def test_stages_are_those_of_the_reference(file: Path | str) -> None:
     """What died with its process is found as unknown, and not as sent."""
-    journal = JournalWriter(JournalURL(str(file)))
+    journal = JournalWriter(parse_location(file))
     await journal.record_intent(INTENT)
     await journal.aclose()
-    journal = JournalWriter(JournalURL(str(file)))
+    journal = JournalWriter(parse_location(file))
     assert [entry.stage for entry in await journal.entries(stages={Stage.UNKNOWN})] == ["unknown"]
     assert await journal.entries(stages={Stage.SENT}) == []
     await journal.aclose()
 
 
-async def test_what_is_under_way_is_not_dropped(file: Path) -> None:
+async def test_what_is_under_way_is_not_dropped(file: Path | str) -> None:
     """An entry that a living process has just sent cannot be deleted; later it can."""
-    one, two = JournalWriter(JournalURL(str(file))), JournalWriter(JournalURL(str(file)))
+    one, two = JournalWriter(parse_location(file)), JournalWriter(parse_location(file))
     entry_id = await one.record_intent(INTENT)
     assert isinstance(entry_id, EntryId)
     assert await two.delete([entry_id]) == 0
@@ -137,6 +139,7 @@ async def test_what_is_under_way_is_not_dropped(file: Path) -> None:
     await two.aclose()
 
 
+@pytest.mark.sqlite_only
 async def test_a_link_to_a_file_is_the_file(file: Path) -> None:
     """Who opens a journal by a symbolic link sees that the other process lives."""
     link = file.parent / "elsewhere" / "link.db"
@@ -146,7 +149,7 @@ async def test_a_link_to_a_file_is_the_file(file: Path) -> None:
         link.symlink_to(file)
 
     await asyncio.to_thread(prepare)
-    one, two = JournalWriter(JournalURL(str(link))), JournalWriter(JournalURL(str(file)))
+    one, two = JournalWriter(parse_location(link)), JournalWriter(parse_location(file))
     entry_id = await one.record_intent(INTENT)
     entry = await two.find("http://s", "row-17")
     assert entry is not None
@@ -155,9 +158,10 @@ async def test_a_link_to_a_file_is_the_file(file: Path) -> None:
     await two.aclose()
 
 
+@pytest.mark.sqlite_only
 async def test_a_closed_journal_says_so(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A look that is overtaken by the close of its journal ends with ``JournalError``."""
-    one, two = JournalWriter(JournalURL(str(file))), JournalWriter(JournalURL(str(file)))
+    one, two = JournalWriter(parse_location(file)), JournalWriter(parse_location(file))
     await one.record_intent(INTENT)
     asked, closed = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
@@ -166,16 +170,19 @@ async def test_a_closed_journal_says_so(file: Path, monkeypatch: pytest.MonkeyPa
         loop.call_soon_threadsafe(asked.set)
         return not closed.wait(10)
 
-    monkeypatch.setattr("foxapi_async._journal.journal.is_alive", is_alive)
+    monkeypatch.setattr("foxapi_async._journal.sqlite_tables.is_alive", is_alive)
     looking = asyncio.create_task(two.find("http://s", "row-17"))
     await asked.wait()
-    await two.aclose()
+    closing = asyncio.create_task(two.aclose())
+    await asyncio.sleep(0)
     closed.set()
+    await closing
     with pytest.raises(JournalError, match="is closed"):
         await looking
     await one.aclose()
 
 
+@pytest.mark.sqlite_only
 async def test_a_driver_that_fails_in_its_own_way_hides_no_id(
     open_fox: Any, fault_proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
@@ -189,13 +196,14 @@ async def test_a_driver_that_fails_in_its_own_way_hides_no_id(
             raise sqlite3.OperationalError("disk I/O error")
 
         with monkeypatch.context() as patch:
-            patch.setattr(JournalTables, "execute", fail)
+            patch.setattr(SQLiteTables, "execute", fail)
             fault_proxy.release()
             handle = await submitting
         assert handle.id in caplog.text
         assert await fox.llm.submit(**KEYED) is handle
 
 
+@pytest.mark.sqlite_only
 async def test_a_journal_without_its_table_is_reported(file: Path) -> None:
     """A file without the table of its version is reported as damaged."""
 
@@ -204,16 +212,17 @@ async def test_a_journal_without_its_table_is_reported(file: Path) -> None:
         connection.execute("DROP TABLE foxapi_submissions")
         connection.close()
 
-    journal = JournalWriter(JournalURL(str(file)))
+    journal = JournalWriter(parse_location(file))
     await journal.open()
     await journal.aclose()
     await asyncio.to_thread(damage)
-    journal = JournalWriter(JournalURL(str(file)))
+    journal = JournalWriter(parse_location(file))
     with pytest.raises(JournalError, match="damaged"):
         await journal.open()
     await journal.aclose()
 
 
+@pytest.mark.sqlite_only
 @pytest.mark.parametrize("journaled", [True, False])
 @pytest.mark.filterwarnings("ignore:task .* was accepted:RuntimeWarning")
 async def test_a_cancel_at_any_turn_loses_nothing(
@@ -243,6 +252,7 @@ def apart() -> Iterator[BackgroundGateway]:
         yield gateway
 
 
+@pytest.mark.sqlite_only
 @pytest.mark.filterwarnings("ignore:task .* was accepted:RuntimeWarning")
 async def test_a_cancel_of_every_task_loses_nothing(
     open_fox: Any, apart: BackgroundGateway, tmp_path: Path
@@ -272,20 +282,24 @@ async def test_a_cancel_of_every_task_loses_nothing(
 
 @pytest.mark.parametrize("keyed", [True, False])
 async def test_a_commit_whose_caller_is_cancelled_is_made_once(
-    file: Path, monkeypatch: pytest.MonkeyPatch, keyed: bool
+    file: Path | str, monkeypatch: pytest.MonkeyPatch, keyed: bool
 ) -> None:
     """An intent whose caller is cancelled during its commit is there once, and its key is free."""
-    journal = JournalWriter(JournalURL(str(file)))
+    journal = JournalWriter(parse_location(file))
     await journal.open()
-    write, begun, cut = JournalTables.execute, asyncio.Event(), threading.Event()
+    begun, cut = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
 
-    def write_slowly(*arguments: Any) -> Any:
-        loop.call_soon_threadsafe(begun.set)
-        cut.wait(10)
-        return write(*arguments)
+    def slowly(write: Callable[..., Any]) -> Callable[..., Any]:
+        def write_slowly(*arguments: Any) -> Any:
+            loop.call_soon_threadsafe(begun.set)
+            cut.wait(10)
+            return write(*arguments)
 
-    monkeypatch.setattr(JournalTables, "execute", write_slowly)
+        return write_slowly
+
+    for tables in (SQLiteTables, PostgresTables):
+        monkeypatch.setattr(tables, "execute", slowly(tables.execute))
     intent = INTENT if keyed else replace(INTENT, key=None)
     sending = asyncio.create_task(journal.record_intent(intent))
     await begun.wait()
@@ -304,6 +318,7 @@ async def test_a_commit_whose_caller_is_cancelled_is_made_once(
     await journal.aclose()
 
 
+@pytest.mark.sqlite_only
 async def test_a_file_that_is_gone_stops_submitting(
     open_fox: Any, file: Path, gateway: Gateway
 ) -> None:

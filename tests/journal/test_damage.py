@@ -19,10 +19,12 @@ from foxapi_async import (
     TaskFailedError,
 )
 from foxapi_async._client.params import LLMParams
-from foxapi_async._journal import Entry, Stage, tables
+from foxapi_async._journal import Entry, Stage, sqlite_tables
 from foxapi_async.gateway import Gateway
 from foxapi_async.journal import open_journal
 from foxapi_async.testing import WHOLE, FaultProxy, Reset
+
+pytestmark = pytest.mark.sqlite_only
 
 SEED = 20261127
 FLIPS = 60
@@ -253,7 +255,7 @@ async def test_no_damage_of_a_large_file_pays_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A file that is too large to be read at the opening sends nothing twice when damaged."""
-    monkeypatch.setattr(tables, "_SMALL", 0)
+    monkeypatch.setattr(sqlite_tables, "_SMALL", 0)
     original = await asyncio.to_thread(file.read_bytes)
     posts = fault_proxy.count("POST")
     for name, damage in damages(len(original), SEED + 1):
@@ -284,7 +286,7 @@ async def test_an_index_that_has_lost_a_key_stops_submitting(
     """A key that one of its indexes does not find is never taken for a free key."""
     entry = whole["row-3"]
     if is_large:
-        monkeypatch.setattr(tables, "_SMALL", 0)
+        monkeypatch.setattr(sqlite_tables, "_SMALL", 0)
     posts = fault_proxy.count("POST")
 
     def damage() -> None:

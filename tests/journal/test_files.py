@@ -22,6 +22,8 @@ from foxapi_async._journal.schema import STEPS, SUBMISSIONS, VERSION, migrate
 from foxapi_async.journal import open_journal
 from foxapi_async.testing import ManualClock
 
+pytestmark = pytest.mark.sqlite_only
+
 
 @pytest.mark.parametrize(
     ("journal", "path", "synchronous"),
@@ -45,7 +47,7 @@ def test_a_journal_is_named_by_a_path_or_a_url(journal: Any, path: str, synchron
         "",
         ":memory:",
         "sqlite://",
-        "postgresql://h/d",
+        "mysql://h/d",
         "t.db?sync=1",
         "t.db?synchronous=off",
         7,

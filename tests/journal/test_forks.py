@@ -9,8 +9,8 @@ from pathlib import Path
 
 import foxapi_async
 from foxapi_async._journal import EntryId, Intent, Stage
-from foxapi_async._journal.journal_url import JournalURL
 from foxapi_async._journal.journal_writer import JournalWriter
+from foxapi_async._journal.location import parse_location
 
 INTENT = Intent(service="http://s", key="row-17", model="m", body=b"{}", sent_at=1.0)
 # The child ends with its finalizers, as one that leaves by `sys.exit` does.
@@ -80,20 +80,21 @@ async def intend(journal: JournalWriter) -> None:
     assert isinstance(await journal.record_intent(INTENT), EntryId)
 
 
-async def look(file: Path) -> Stage:
+async def look(file: Path | str) -> Stage:
     """Return the stage that another session reads."""
-    journal = JournalWriter(JournalURL(str(file)))
+    journal = JournalWriter(parse_location(file))
     (entry,) = await journal.entries()
     await journal.aclose()
     return entry.stage
 
 
-def test_a_journal_that_was_not_closed_releases_its_lock(file: Path) -> None:
+def test_a_journal_that_was_not_closed_releases_its_lock(file: Path | str) -> None:
     """What a dropped journal had sent is unknown to others in the same process, at once."""
-    dropped = JournalWriter(JournalURL(str(file)))
+    dropped = JournalWriter(parse_location(file))
     asyncio.run(intend(dropped))
     assert asyncio.run(look(file)) is Stage.SENT
     del dropped
     gc.collect()
     assert asyncio.run(look(file)) is Stage.UNKNOWN
-    assert list(file.parent.iterdir()) == [file]
+    if isinstance(file, Path):
+        assert list(file.parent.iterdir()) == [file]

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foxapi_async._journal import EntryId, FinalRecord, Intent, Stage
-from foxapi_async._journal.journal_url import JournalURL
 from foxapi_async._journal.journal_writer import JournalWriter
+from foxapi_async._journal.location import parse_location
 from foxapi_async._wire.task import task_decoder
 from foxapi_async.errors import FoxAPIError
 
@@ -59,15 +59,13 @@ async def crash(journal: Any) -> None:
     """End a process as far as the file can tell: its mark goes, and nothing more is written."""
     if journal._committer is not None:
         await journal._committer._thread.aclose()
-    if journal._process_lock is not None:
-        await asyncio.to_thread(journal._process_lock.end)
-    journal._committer = journal._process_lock = None
+    journal._committer = None
     await journal.aclose()
 
 
 async def play(file: Path, steps: list[tuple[str, Any]]) -> None:
     """Do the steps to a journal and to the model."""
-    model, journal = Model(), JournalWriter(JournalURL(str(file)))
+    model, journal = Model(), JournalWriter(parse_location(file))
     await journal.open()
     for number, (what, choice) in enumerate(steps):
         if what == "intend":
@@ -83,7 +81,7 @@ async def play(file: Path, steps: list[tuple[str, Any]]) -> None:
         elif what in {"crash", "reopen"}:
             await (crash(journal) if what == "crash" else journal.aclose())
             model.end_run()
-            journal = JournalWriter(JournalURL(str(file)))
+            journal = JournalWriter(parse_location(file))
         else:
             await settle(journal, model, what, choice)
         found = {entry.id: entry.stage for entry in await journal.entries()}

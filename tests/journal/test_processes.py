@@ -34,7 +34,7 @@ asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
 """
 
 
-async def child(url: str, file: Path, rows: int) -> asyncio.subprocess.Process:
+async def child(url: str, file: Path | str, rows: int) -> asyncio.subprocess.Process:
     """Start a process that has the journal open and waits for a line to submit."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-c", CHILD, url, str(file), str(rows)),
@@ -57,7 +57,7 @@ async def fail(fox: FoxSession, row: int) -> None:
 
 @pytest.mark.parametrize("failed", [False, True])
 async def test_two_processes_pay_for_a_key_once(
-    open_fox: Any, gateway: Gateway, fault_proxy: FaultProxy, file: Path, failed: bool
+    open_fox: Any, gateway: Gateway, fault_proxy: FaultProxy, file: Path | str, failed: bool
 ) -> None:
     """Of two processes that submit the same keys, new or failed, one sends each for both."""
     rows = 5

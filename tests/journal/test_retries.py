@@ -61,7 +61,7 @@ async def test_a_failed_key_is_tried_again_on_demand(
 
 
 async def test_a_failed_entry_stays_without_its_key(
-    open_fox: Any, gateway: Gateway, file: Path
+    open_fox: Any, gateway: Gateway, file: Path | str
 ) -> None:
     """What failed is still in the journal after it was tried again, by any session, also live."""
     async with open_fox() as fox:
@@ -121,7 +121,7 @@ async def lose(fox: Any, fault_proxy: FaultProxy, params: LLMParams) -> Any:
 
 @pytest.mark.parametrize("key", ["row-17", None])
 async def test_what_is_unknown_is_submitted_again_once(
-    open_fox: Any, fault_proxy: FaultProxy, file: Path, key: str | None
+    open_fox: Any, fault_proxy: FaultProxy, file: Path | str, key: str | None
 ) -> None:
     """Of many calls that send an unknown submission again, in several sessions, one is sent."""
     async with (
@@ -165,7 +165,9 @@ async def test_a_resubmission_that_is_lost_too_is_unknown_again(
     assert fault_proxy.count("POST") == 3
 
 
-async def test_an_id_that_was_seen_is_kept(open_fox: Any, gateway: Gateway, file: Path) -> None:
+async def test_an_id_that_was_seen_is_kept(
+    open_fox: Any, gateway: Gateway, file: Path | str
+) -> None:
     """An unknown submission whose id was seen is recovered as a handle, which settles it."""
     async with open_fox(journal=None) as fox:
         accepted = await fox.llm.submit(**GOOD)
@@ -194,7 +196,7 @@ async def test_an_id_that_was_seen_is_kept(open_fox: Any, gateway: Gateway, file
 
 
 async def test_prune_deletes_the_given_stages(
-    open_fox: Any, fault_proxy: FaultProxy, file: Path
+    open_fox: Any, fault_proxy: FaultProxy, file: Path | str
 ) -> None:
     """Pruning by stage frees the keys of this stage alone, and nothing that is under way."""
     async with open_fox(base_url=fault_proxy.url) as fox:

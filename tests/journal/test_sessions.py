@@ -331,6 +331,7 @@ async def test_an_unclaimed_task_is_in_the_journal(open_fox: Any, fault_proxy: F
         assert [handle.id for handle in (await fox.recover()).handles] == [unclaimed.id]
 
 
+@pytest.mark.sqlite_only
 async def test_the_file_is_private(open_fox: Any, file: Path) -> None:
     """The journal and all its side files are readable by their owner alone, and are its own."""
     async with open_fox() as fox:
@@ -342,6 +343,7 @@ async def test_the_file_is_private(open_fox: Any, file: Path) -> None:
     assert await asyncio.to_thread(lambda: list(file.parent.iterdir())) == [file]
 
 
+@pytest.mark.sqlite_only
 async def test_the_key_is_never_written(open_fox: Any, file: Path) -> None:
     """The API key is in no byte of the file, and the prompt only while it may be needed."""
     secret: LLMParams = {"model": "gpt-5.5", "messages": "[[fail:timeout]] a private question"}
@@ -364,7 +366,7 @@ async def test_nothing_is_left_running(open_fox: Any) -> None:
         await fox.recover()
 
 
-async def test_a_copy_may_have_a_journal_of_its_own(open_fox: Any, file: Path) -> None:
+async def test_a_copy_may_have_a_journal_of_its_own(open_fox: Any, file: Path | str) -> None:
     """``with_options(journal=...)`` writes elsewhere, and closing the original closes both."""
     async with open_fox(journal=None) as fox:
         copy = fox.with_options(journal=file)
@@ -373,6 +375,7 @@ async def test_a_copy_may_have_a_journal_of_its_own(open_fox: Any, file: Path) -
         assert [known.id for known in (await fox.recover()).handles] == [handle.id]
 
 
+@pytest.mark.sqlite_only
 async def test_a_full_disk_stops_submitting(
     open_fox: Any, set_pragma: Any, gateway: Gateway
 ) -> None:
@@ -391,7 +394,7 @@ async def test_a_full_disk_stops_submitting(
 
 async def test_a_failing_write_hides_no_id(
     open_fox: Any,
-    set_pragma: Any,
+    set_read_only: Any,
     fault_proxy: FaultProxy,
     caplog: pytest.LogCaptureFixture,
     gateway: Gateway,
@@ -402,7 +405,7 @@ async def test_a_failing_write_hides_no_id(
     async with open_fox(base_url=fault_proxy.url, hooks=[events.append]) as fox:
         submitting = asyncio.create_task(fox.llm.submit(**KEYED))
         await fault_proxy.wait_for_stalls()
-        await set_pragma(fox, "query_only = 1")
+        await set_read_only(fox, on=True)
         fault_proxy.release()
         handle = await submitting
         about = [event for event in events if isinstance(event, TaskUnrecorded | TaskSubmitted)]
@@ -412,17 +415,17 @@ async def test_a_failing_write_hides_no_id(
         assert "read-only" in caplog.text
         with pytest.raises(JournalError, match="read-only"):
             await fox.llm.submit(**PROMPT)
-        await set_pragma(fox, "query_only = 0")
+        await set_read_only(fox, on=False)
     assert gateway.stats.submits == 1
     async with open_fox(base_url=fault_proxy.url) as fox:
         assert [known.id for known in (await fox.recover()).handles] == [handle.id]
 
 
-async def test_a_close_that_cannot_write_says_so(open_fox: Any, set_pragma: Any) -> None:
+async def test_a_close_that_cannot_write_says_so(open_fox: Any, set_read_only: Any) -> None:
     """Results that are lost at the close raise, after everything else was closed."""
     fox = open_fox()
     handle = await fox.llm.submit(**KEYED)
-    await set_pragma(fox, "query_only = 1")
+    await set_read_only(fox, on=True)
     await handle
     with pytest.raises(JournalError, match="read-only"):
         await fox.aclose()

@@ -5,6 +5,7 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import create_engine, insert
 
 from foxapi_async._journal import Entry, EntryId, Stage
@@ -14,6 +15,8 @@ from foxapi_async._journal.schema import SUBMISSIONS
 from foxapi_async._journal.seal import sealed
 from foxapi_async._journal.statements import COLUMNS
 from foxapi_async.journal import open_journal
+
+pytestmark = pytest.mark.sqlite_only
 
 ROW: dict[str, Any] = {
     **dict.fromkeys(COLUMNS),
