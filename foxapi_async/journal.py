@@ -16,7 +16,7 @@ from foxapi_async._journal import (
     check_extra,
     parse_location,
 )
-from foxapi_async._journal.location import Location
+from foxapi_async._journal.backends import AnyURL
 
 __all__ = ["Entry", "EntryId", "Journal", "Stage", "open_journal"]
 
@@ -35,7 +35,7 @@ def open_journal(file: str | os.PathLike[str]) -> AbstractAsyncContextManager[Jo
 
 
 @asynccontextmanager
-async def _opened(location: Location) -> AsyncGenerator[Journal, None]:
+async def _opened(location: AnyURL) -> AsyncGenerator[Journal, None]:
     check_extra(location)
     journal = Journal(location, create=False)
     try:

@@ -3,10 +3,10 @@
 import os
 
 from foxapi_async._clock import Clock
+from foxapi_async._journal.backends import check_extra, parse_location
 from foxapi_async._journal.entry_cost import read_cost
 from foxapi_async._journal.journal import Journal
 from foxapi_async._journal.journal_writer import JournalWriter
-from foxapi_async._journal.location import check_extra, parse_location
 from foxapi_async._journal.protocol import InMemoryJournal, JournalBackend
 from foxapi_async._journal.records import (
     FAILED,

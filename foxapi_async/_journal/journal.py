@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec.structs import replace
 
 from foxapi_async._clock import Clock, LoopClock
-from foxapi_async._journal.location import Location, open_reader, open_tables
+from foxapi_async._journal.backends import AnyURL, open_reader, open_tables
 from foxapi_async._journal.records import FINISHED, Entry, EntryId, Stage
 from foxapi_async._sql import DatabaseThread, GroupCommitter
 from foxapi_async.errors import JournalError
@@ -29,7 +29,7 @@ class Journal:
     """
 
     def __init__(
-        self, location: Location, *, clock: Clock | None = None, create: bool = True
+        self, location: AnyURL, *, clock: Clock | None = None, create: bool = True
     ) -> None:
         self._location = location
         self._clock: Clock = clock or LoopClock()

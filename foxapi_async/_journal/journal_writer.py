@@ -4,8 +4,8 @@ import asyncio
 from itertools import count
 
 from foxapi_async._clock import Clock
+from foxapi_async._journal.backends import AnyURL
 from foxapi_async._journal.journal import Journal, with_unknown_outcome
-from foxapi_async._journal.location import Location
 from foxapi_async._journal.operations import Claim, EntryUpdate, FindEntry
 from foxapi_async._journal.protocol import error_text
 from foxapi_async._journal.records import Entry, EntryId, FinalRecord, Intent, Stage
@@ -25,7 +25,7 @@ class JournalWriter(Journal):
     is_durable: bool = True
 
     def __init__(
-        self, location: Location, *, clock: Clock | None = None, create: bool = True
+        self, location: AnyURL, *, clock: Clock | None = None, create: bool = True
     ) -> None:
         super().__init__(location, clock=clock, create=create)
         self._numbers = count(1)

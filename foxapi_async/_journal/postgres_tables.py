@@ -171,7 +171,7 @@ class PostgresTables(JournalTables):
         if self._run is None:
             return
         # The server may not know yet that the former connection is lost. Once that has ended, what
-        # it committed can be seen, and nothing more comes of it.
+        # it committed can be seen, and it commits nothing more.
         lock = _lock_of(self._run)
         high, low = _halves(lock)
         self.connection.execute(_END_FORMER, {"high": high, "low": low})

@@ -224,9 +224,7 @@ async def _show(screen: Screen, opened: Opened, name: str) -> ExitCode:
     return ExitCode.OK
 
 
-async def _resume(
-    screen: Screen, opened: Opened, session: Session, *, lost: bool
-) -> ExitCode:
+async def _resume(screen: Screen, opened: Opened, session: Session, *, lost: bool) -> ExitCode:
     # A missing or invalid file is an error before any request is sent.
     async with opened as journal:
         lost_before = len(await journal.entries(stages={Stage.LOST}, omit_bodies=True))
@@ -241,7 +239,8 @@ async def _resume(
             screen.note(f"{submission.entry}{named}: {submission.fault}; {submission.advice}", "")
         if lost_before and not lost:
             screen.note(
-                f"{lost_before} lost earlier: `foxapi journal resume {journal.name} --lost` polls again",
+                f"{lost_before} lost earlier: `foxapi journal resume {journal.name} --lost` polls "
+                "again",
                 "",
             )
         elif not handles and not recovery.unknown and not recovery.unreadable:

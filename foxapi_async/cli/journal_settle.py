@@ -35,9 +35,7 @@ async def _unsettled(journal: Journal) -> list[Entry]:
     return [entry for entry in found if entry.stage is Stage.UNKNOWN and entry.task_id is None]
 
 
-async def show_unknown(
-    screen: Screen, opened: AbstractAsyncContextManager[Journal]
-) -> ExitCode:
+async def show_unknown(screen: Screen, opened: AbstractAsyncContextManager[Journal]) -> ExitCode:
     """Show the entries of unknown outcome, and how to settle them."""
     async with opened as journal:
         unknown = await _unsettled(journal)

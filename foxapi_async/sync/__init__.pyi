@@ -478,7 +478,9 @@ class FoxSession:
         validation: How requests are checked before they are sent.
         journal: An SQLite file, such as ``"tasks.db"`` (extra ``journal``). Each submission is
             recorded there before it is sent, so that a killed process loses nothing that is paid
-            for. ``"tasks.db?synchronous=full"`` survives a power failure too.
+            for. ``"tasks.db?synchronous=full"`` survives a power failure too. Many machines share
+            a database of a PostgreSQL server, such as ``"postgresql://user@host/database"`` (extra
+            ``postgres``).
         budget: What the submissions may cost in all.
         hooks: Functions that get the events of the session.
         http: A borrowed ``aiohttp.ClientSession``, which stays yours to close.

@@ -17,8 +17,8 @@ from aiohttp.typedefs import Handler
 import foxapi_async
 from foxapi_async import FoxSession, PollPolicy
 from foxapi_async._journal import Entry, Stage
+from foxapi_async._journal.backends import parse_location
 from foxapi_async._journal.journal_writer import JournalWriter
-from foxapi_async._journal.location import parse_location
 from foxapi_async._journal.tables import JournalTables
 from foxapi_async._protocol.fingerprint import fingerprint
 from foxapi_async.gateway import Gateway

@@ -19,8 +19,8 @@ from foxapi_async import (
 from foxapi_async._client import submitter
 from foxapi_async._client.params import LLMParams
 from foxapi_async._journal import EntryId, Intent, Stage
+from foxapi_async._journal.backends import parse_location
 from foxapi_async._journal.journal_writer import JournalWriter
-from foxapi_async._journal.location import parse_location
 from foxapi_async._journal.postgres_tables import PostgresTables
 from foxapi_async._journal.sqlite_tables import SQLiteTables
 from foxapi_async.gateway import Gateway

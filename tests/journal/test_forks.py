@@ -9,8 +9,8 @@ from pathlib import Path
 
 import foxapi_async
 from foxapi_async._journal import EntryId, Intent, Stage
+from foxapi_async._journal.backends import parse_location
 from foxapi_async._journal.journal_writer import JournalWriter
-from foxapi_async._journal.location import parse_location
 
 INTENT = Intent(service="http://s", key="row-17", model="m", body=b"{}", sent_at=1.0)
 # The child ends with its finalizers, as one that leaves by `sys.exit` does.

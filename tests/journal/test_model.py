@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foxapi_async._journal import EntryId, FinalRecord, Intent, Stage
+from foxapi_async._journal.backends import parse_location
 from foxapi_async._journal.journal_writer import JournalWriter
-from foxapi_async._journal.location import parse_location
 from foxapi_async._wire.task import task_decoder
 from foxapi_async.errors import FoxAPIError
 

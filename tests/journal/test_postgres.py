@@ -11,8 +11,8 @@ import pytest
 from foxapi_async import ConfigError, JournalError
 from foxapi_async._client.params import LLMParams
 from foxapi_async._journal import Entry, EntryId, Intent, Stage
+from foxapi_async._journal.backends import parse_location
 from foxapi_async._journal.journal_writer import JournalWriter
-from foxapi_async._journal.location import parse_location
 from foxapi_async._journal.postgres_url import PostgresURL
 from foxapi_async.gateway import Gateway
 from foxapi_async.journal import open_journal

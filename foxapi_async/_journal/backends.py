@@ -1,4 +1,4 @@
-"""The place of a journal: a file, or a database of a server."""
+"""The kinds of databases that hold a journal: an SQLite file, or one of a PostgreSQL server."""
 
 import os
 from importlib.util import find_spec
@@ -11,17 +11,17 @@ from foxapi_async.errors import ConfigError
 if TYPE_CHECKING:
     from foxapi_async._journal.tables import JournalTables
 
-Location = JournalURL | PostgresURL
+AnyURL = JournalURL | PostgresURL
 
 
-def parse_location(journal: str | os.PathLike[str]) -> Location:
+def parse_location(journal: str | os.PathLike[str]) -> AnyURL:
     """Read a path or a URL. ``ConfigError`` names what is wrong."""
     if isinstance(journal, str) and journal.partition("://")[0] in SCHEMES:
         return PostgresURL.parse(journal)
     return JournalURL.parse(journal)
 
 
-def check_extra(location: Location) -> None:
+def check_extra(location: AnyURL) -> None:
     """Raise ``ConfigError`` if a package that the journal needs is not installed."""
     if isinstance(location, PostgresURL):
         _need("postgres", "sqlalchemy", "psycopg")
@@ -36,7 +36,7 @@ def _need(extra: str, *packages: str) -> None:
         )
 
 
-def open_tables(location: Location, *, create: bool) -> "JournalTables":
+def open_tables(location: AnyURL, *, create: bool) -> "JournalTables":
     """Open a journal and bring its tables up to date; ``JournalError`` says why it cannot."""
     # In the thread of the database, because SQLAlchemy takes its time to load.
     if isinstance(location, PostgresURL):
@@ -48,7 +48,7 @@ def open_tables(location: Location, *, create: bool) -> "JournalTables":
     return SQLiteTables.open(location, create=create)
 
 
-def open_reader(location: Location, *, is_checked: bool) -> "JournalTables":
+def open_reader(location: AnyURL, *, is_checked: bool) -> "JournalTables":
     """Open a journal, whose tables are up to date, for reading only.
 
     ``is_checked`` says that the file was searched for damage.
