@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from foxapi_async._journal.tables import JournalTables
 
 AnyURL = JournalURL | PostgresURL
+"""Where a journal is."""
 
 
 def parse_location(journal: str | os.PathLike[str]) -> AnyURL:
