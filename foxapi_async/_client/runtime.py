@@ -158,6 +158,7 @@ class Runtime:
             faults=metrics.faults,
             lateness=metrics.lateness,
             delay=metrics.detection_delay,
+            polls_held_back=metrics.held_back,
             polls_per_second=poller.polls_per_second,
             streams=len(self.streams),
             rows_in_flight=sum(running.in_flight for running in maps),

@@ -60,6 +60,9 @@ class Stats(Struct, frozen=True, kw_only=True):
     """The mean seconds from the time when a poll is due to its start."""
     delay: float
     """The mean seconds from the last poll that found a task unfinished to its end."""
+    polls_held_back: float
+    """Seconds in which due polls waited for ``limits.polls_per_second``, or for the end of a pause
+    after a 429. Results come later than they could if this grows."""
     polls_per_second: float | None
     """Polls a second that are allowed now: the limit, or less after a 429. ``None``: no limit."""
     streams: int
@@ -137,9 +140,20 @@ def _rounded(sums: TaskAmounts) -> ModelUsage:
 class PollMetrics:
     """Counters of a poller, from which means are computed."""
 
-    __slots__ = ("_delays", "_ended", "_lateness", "_polls_of_ended", "faults", "gets")
+    __slots__ = (
+        "_delays",
+        "_ended",
+        "_held_back_until",
+        "_lateness",
+        "_polls_of_ended",
+        "faults",
+        "gets",
+        "held_back",
+    )
 
     def __init__(self) -> None:
+        self.held_back: float = 0.0
+        self._held_back_until = 0.0
         self.gets: int = 0
         self.faults: int = 0
         self._lateness = 0.0
@@ -151,6 +165,11 @@ class PollMetrics:
         """Count a GET that starts ``late_by`` seconds after it was due."""
         self.gets += 1
         self._lateness += late_by
+
+    def polls_held_back(self, now: float, until: float) -> None:
+        """Count the time from ``now`` to ``until``, in which due polls wait for the rate limit."""
+        self.held_back += max(until - max(now, self._held_back_until), 0.0)
+        self._held_back_until = max(until, self._held_back_until)
 
     def task_finished(self, polls: int, delay: float) -> None:
         """Count a finished task; ``delay`` seconds passed since it was last found unfinished."""

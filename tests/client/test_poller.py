@@ -196,6 +196,35 @@ async def test_the_rate_of_gets_has_a_ceiling() -> None:
     await asyncio.gather(*waits)
 
 
+async def test_polls_that_the_ceiling_holds_back_are_counted_and_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A ceiling that makes results late is seen in the statistics and in the log."""
+    bench = Bench(finishes_at(1), Limits(polls_per_second=10))
+    waits = [bench.wait(f"t{number}") for number in range(100)]
+    await bench.clock.advance(4.0)
+    assert 3.5 <= bench.poller.metrics.held_back <= 4.5
+    assert "polls_per_second=10" not in caplog.text
+    await bench.clock.advance(7.0)
+    await asyncio.gather(*waits)
+    assert 9.0 <= bench.poller.metrics.held_back <= 10.5
+    assert caplog.text.count("Limits(polls_per_second=10)") == 1
+    held_back = bench.poller.metrics.held_back
+    waits = [bench.wait(f"later{number}") for number in range(2)]
+    await bench.clock.advance(5.0)
+    await asyncio.gather(*waits)
+    assert bench.poller.metrics.held_back <= held_back + 0.3
+
+
+async def test_no_poll_is_held_back_without_a_ceiling() -> None:
+    """A hundred polls at once are no reason to warn."""
+    bench = Bench(finishes_at(2))
+    waits = [bench.wait(f"t{number}") for number in range(100)]
+    await bench.clock.advance(20.0)
+    await asyncio.gather(*waits)
+    assert bench.poller.metrics.held_back == 0
+
+
 async def test_cancelling_one_waiter_leaves_the_others() -> None:
     """A cancelled wait ends alone; without waiters, polling stops."""
     bench = Bench(finishes_at(100))

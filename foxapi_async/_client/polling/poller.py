@@ -38,6 +38,8 @@ _log = logging.getLogger("foxapi_async")
 
 _EMPTY_RESULT_INTERVAL = 1.0
 _WARNING_INTERVAL = 60.0
+# Seconds in which polls waited for the rate limit, after which the user is told.
+_HELD_BACK_WARNING = 5.0
 
 
 class Poller:
@@ -60,6 +62,7 @@ class Poller:
         self._timer: Timer | None = None
         self._timer_at = 0.0
         self._next_warning_at = 0.0
+        self._has_warned = False
         self._rate_limiter: RateLimiter = RateLimiter(limits.polls_per_second)
         self.metrics: PollMetrics = PollMetrics()
         self.waiting: int = 0
@@ -274,12 +277,26 @@ class Poller:
     def _rearm(self, now: float) -> None:
         """Set the timer for the polls that are queued and not allowed yet."""
         if self._workers.capacity(now) > 0:
+            self._note_held_back(now)
             instant: float | None = self._rate_limiter.next_slot_at
         else:
             instant = self._workers.next_free_at(now)
         if instant is not None:
             # The rate limit allows one GET at a time; by whole ticks, several start together.
             self._arm(next_tick(max(instant, now)))
+
+    def _note_held_back(self, now: float) -> None:
+        """Count the time in which the rate limit holds polls back, and say so once."""
+        metrics, limit = self.metrics, self._rate_limiter.ceiling
+        metrics.polls_held_back(now, self._rate_limiter.next_slot_at)
+        if metrics.held_back >= _HELD_BACK_WARNING and not self._has_warned and limit is not None:
+            self._has_warned = True
+            _log.warning(
+                "polls have waited %.0f s for Limits(polls_per_second=%g): results come later than "
+                "they could; raise the limit, or set it to None",
+                metrics.held_back,
+                limit,
+            )
 
     def _fail_all(self, error: Exception) -> None:
         """Wake every waiter with an unexpected error: nothing else would wake them."""
