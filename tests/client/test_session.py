@@ -238,6 +238,7 @@ async def test_the_key_and_the_prompt_appear_nowhere(
     """No repr, log, event or error shows the key, and none but that of a result what was asked."""
     caplog.set_level(logging.DEBUG)
     seen: list[str] = []
+    results = ""
     async with Gateway(api_keys=["sk-other-key-000000"]) as strict:
         for url in (gateway.url, strict.url):
             async with FoxSession(

@@ -38,7 +38,7 @@ _log = logging.getLogger("foxapi_async")
 
 _EMPTY_RESULT_INTERVAL = 1.0
 _WARNING_INTERVAL = 60.0
-# Seconds in which polls waited for the rate limit, after which the user is told.
+# Seconds in which polls waited for the rate limit, after which a warning is logged.
 _HELD_BACK_WARNING = 5.0
 
 
