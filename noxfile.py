@@ -249,6 +249,14 @@ def frameworks(session: nox.Session) -> None:
 
 
 @nox.session
+def ray(session: nox.Session) -> None:
+    """Run the tests of Ray Data on one cluster of this machine, and the examples that use it."""
+    install_group(session, "ray", wheel(session, "all,ray"))
+    # One cluster; `-m ray` would leave out the laws that need none.
+    run_tests(session, "-m", "not soak", "-n0", tests=["tests/ray"])
+
+
+@nox.session
 def soak(session: nox.Session) -> None:
     """Run the long tests: many random trials, kills at random instants, hours of virtual time."""
     install_group(session, "test", wheel(session, "all"))

@@ -12,7 +12,8 @@ import foxapi_async
 from foxapi_async._client.params import PROMPT_FORMS, SubmitParams
 
 DOORS = (
-    *("config", "content", "errors", "gateway", "hooks", "journal", "sync", "testing", "types"),
+    *("config", "content", "errors", "gateway", "hooks", "journal", "ray", "sync", "testing"),
+    "types",
 )
 
 

@@ -29,8 +29,12 @@ def command(example: Path) -> tuple[str, ...]:
     return ("-m", "pytest", "-q", "-c", os.devnull, *mode, *plugin, str(example))
 
 
-# The servers do not end by themselves: `test_relay_examples` runs them.
-PROGRAMS = sorted(set(EXAMPLES.glob("*.py")) - set(EXAMPLES.glob("streaming_web*.py")))
+# The servers do not end by themselves: `test_relay_examples` runs them. `nox -s ray` runs Ray's.
+PROGRAMS = sorted(
+    set(EXAMPLES.glob("*.py"))
+    - set(EXAMPLES.glob("streaming_web*.py"))
+    - set(EXAMPLES.glob("ray_*.py"))
+)
 
 
 @pytest.mark.parametrize("example", PROGRAMS, ids=lambda path: path.stem)

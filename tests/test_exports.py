@@ -35,7 +35,8 @@ MEMBERS = {
     },
 }
 DOORS = (
-    *("config", "content", "errors", "gateway", "hooks", "journal", "sync", "testing", "types"),
+    *("config", "content", "errors", "gateway", "hooks", "journal", "ray", "sync", "testing"),
+    "types",
 )
 
 
