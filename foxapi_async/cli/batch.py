@@ -19,7 +19,7 @@ from foxapi_async.cli.batch_run import RunOptions, run_rows
 from foxapi_async.cli.batch_show import show_cost, show_estimate, show_stages, show_status
 from foxapi_async.cli.errors import ExitCode
 from foxapi_async.cli.output import Screen
-from foxapi_async.cli.runner import open_session, run
+from foxapi_async.cli.runner import fast_loop, open_session, run
 
 command: typer.Typer = typer.Typer(
     help="Answer the rows of a file: run it again, and it goes on where it was.\n\nOnly `run` and "
@@ -107,7 +107,7 @@ def run_batch(
             RunOptions(retry_failed=retry_failed, progress=progress, report=report),
         )
 
-    run(screen, start)
+    run(screen, start, loop_factory=fast_loop())
 
 
 @command.command("retry-failed")
@@ -136,7 +136,7 @@ def retry_failed_rows(
             RunOptions(retry_failed=True, progress=progress, report=report),
         )
 
-    run(screen, start)
+    run(screen, start, loop_factory=fast_loop())
 
 
 @command.command()

@@ -19,11 +19,23 @@ if TYPE_CHECKING:
     from foxapi_async.hooks import Event
 
 Command = Callable[[], Coroutine[Any, Any, ExitCode]]
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 Session = AbstractAsyncContextManager["FoxSession"]
 
 
-def run(screen: Screen, command: Command) -> NoReturn:
+def fast_loop() -> LoopFactory | None:
+    """Return the factory of uvloop's event loops if the extra ``speed`` is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def run(screen: Screen, command: Command, *, loop_factory: LoopFactory | None = None) -> NoReturn:
     """Run ``command`` in an event loop and exit with its exit code.
+
+    ``loop_factory`` makes the event loop, if it is not asyncio's own.
 
     Ctrl-C ends the command at once and prints the tasks that go on at the service. A closed pipe
     on stdout ends it without a message.
@@ -31,7 +43,8 @@ def run(screen: Screen, command: Command) -> NoReturn:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "task .* was accepted", RuntimeWarning)
-            code = asyncio.run(command())
+            with asyncio.Runner(loop_factory=loop_factory) as runner:
+                code = runner.run(command())
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED
         screen.print_pending()
