@@ -27,7 +27,7 @@ MEMBERS = {
         *("reasoning_complete", "snapshot"),
     },
     foxapi_async.MediaResult: {"items", "urls"},
-    Journal: {"aclose", "delete", "entries", "lookup", "name", "open", "prune", "scan"},
+    Journal: {"aclose", "delete", "entries", "lookup", "name", "open", "prune", "results", "scan"},
     Gateway: {"faults", "port", "replies", "requests", "stats", "url"},
     BackgroundGateway: {
         *("advance", "assert_billed_once", "billed", "faults", "replies", "requests", "stats"),

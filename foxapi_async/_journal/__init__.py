@@ -7,6 +7,7 @@ from foxapi_async._journal.backends import check_extra, parse_location
 from foxapi_async._journal.entry_cost import read_cost
 from foxapi_async._journal.journal import Journal
 from foxapi_async._journal.journal_writer import JournalWriter
+from foxapi_async._journal.position import FinishedEntry
 from foxapi_async._journal.protocol import InMemoryJournal, JournalBackend
 from foxapi_async._journal.records import (
     FAILED,
@@ -26,6 +27,7 @@ __all__ = [
     "Entry",
     "EntryId",
     "FinalRecord",
+    "FinishedEntry",
     "Intent",
     "Journal",
     "JournalBackend",

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from foxapi_async._clock import Clock, LoopClock
 from foxapi_async._journal.backends import AnyURL, open_reader, open_tables
+from foxapi_async._journal.position import START, FinishedEntry, Position, settled
 from foxapi_async._journal.records import FINISHED, Entry, EntryId, Stage
 from foxapi_async._sql import DatabaseThread, GroupCommitter
 from foxapi_async.errors import JournalError
@@ -105,6 +106,40 @@ class Journal:
                 last = found[-1].id
                 for entry in _as_of_now(found, dead, stages):
                     yield entry
+
+    def results(
+        self,
+        service: str | None = None,
+        stages: Collection[Stage] = FINISHED,
+        *,
+        after: str | None = None,
+    ) -> AsyncIterator[FinishedEntry]:
+        """Iterate over the entries that have ended, in that order, with one page in memory.
+
+        A later call goes on after the position of an entry. It leaves nothing out, and may repeat
+        what ended within the minute before that entry was read, because machines write at once.
+
+        Args:
+            service: The base URL of the entries; all services by default.
+            stages: Completed, failed and cancelled ones by default.
+            after: The ``position`` of the last entry that is not wanted again.
+
+        Raises:
+            ValueError: ``after`` is no position.
+        """
+        return self._results(service, stages, START if after is None else Position.parse(after))
+
+    async def _results(
+        self, service: str | None, stages: Collection[Stage], last: Position
+    ) -> AsyncGenerator[FinishedEntry, None]:
+        while True:
+            limit = max(settled(self._clock.unix()), START)
+            found = await self._read(_ended(last, service, stages))
+            if not found:
+                return
+            for position, entry in found:
+                yield FinishedEntry(entry=entry, position=str(min(position, limit)))
+            last = found[-1][0]
 
     async def lookup(self, name: str) -> list[Entry]:
         """Return the entries whose id, key or task id is ``name``."""
@@ -248,6 +283,12 @@ def _page(
     after: EntryId, service: str | None, stages: Collection[Stage] | None, *, omit_bodies: bool
 ) -> "Callable[[JournalTables], list[Entry]]":
     return lambda tables: tables.page(after, service, stages, omit_bodies=omit_bodies)
+
+
+def _ended(
+    after: Position, service: str | None, stages: Collection[Stage]
+) -> "Callable[[JournalTables], list[tuple[Position, Entry]]]":
+    return lambda tables: tables.ended(after, service, stages)
 
 
 def _widened(stages: Collection[Stage] | None) -> set[Stage] | None:

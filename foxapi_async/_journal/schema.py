@@ -85,6 +85,19 @@ SENT: Final = Index(
 """The few entries that are under way, among all that have ended."""
 
 
+_HAS_ENDED: Final = SUBMISSIONS.c.ended_at.is_not(None)
+
+ENDED: Final = Index(
+    "foxapi_submissions_ended",
+    SUBMISSIONS.c.ended_at,
+    SUBMISSIONS.c.run,
+    SUBMISSIONS.c.number,
+    sqlite_where=_HAS_ENDED,
+    postgresql_where=_HAS_ENDED,
+)
+"""What has ended, in that order."""
+
+
 class Mismatch(Exception):  # noqa: N818 no user sees it
     """The file is no journal, or is damaged, or made by a newer release; the text says which."""
 
@@ -125,7 +138,12 @@ def _add_sent(connection: Connection) -> None:
     SENT.create(connection, checkfirst=True)
 
 
-STEPS: Final[tuple[Step, ...]] = (_create, _add_seals, _add_keys, _add_sent)
+def _add_ended(connection: Connection) -> None:
+    """Make version 5: results are read in the order in which their tasks ended."""
+    ENDED.create(connection, checkfirst=True)
+
+
+STEPS: Final[tuple[Step, ...]] = (_create, _add_seals, _add_keys, _add_sent, _add_ended)
 """The migrations from each version to the next; their number is the newest version."""
 
 

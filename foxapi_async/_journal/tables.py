@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Select, delete, or_
 
 from foxapi_async._journal import statements
 from foxapi_async._journal.operations import Claim, EntryUpdate, FindEntry, Statement, Values, at
+from foxapi_async._journal.position import Position
 from foxapi_async._journal.records import FAILED, Entry, EntryId, Intent, Stage
 from foxapi_async._journal.schema import SUBMISSIONS
 from foxapi_async.errors import JournalError
@@ -189,6 +190,28 @@ class JournalTables(ABC):
         query = statements.wanted(service, stages, omit_bodies=omit_bodies)
         query = query.where(_c.run == after.run, _c.number > after.number)
         return self._entries(query.order_by(_c.number).limit(_PAGE))
+
+    def ended(
+        self, after: Position, service: str | None, stages: Collection[Stage]
+    ) -> list[tuple[Position, Entry]]:
+        """Return the next entries that have ended, with their positions."""
+        query = statements.columns().where(_c.ended_at.is_not(None), _c.stage.in_(stages))
+        if service is not None:
+            query = query.where(_c.service == service)
+        later = or_(
+            _c.ended_at > after.ended_at,
+            _c.run > after.run,
+            (_c.run == after.run) & (_c.number > after.number),
+        )
+        query = query.where(_c.ended_at >= after.ended_at, later)
+        query = query.order_by(_c.ended_at, _c.run, _c.number).limit(_PAGE)
+        rows = self.connection.execute(query).mappings().all()
+        # A time that is no number is damaged, and comes after all others.
+        return [
+            (Position(row["ended_at"], row["run"], row["number"]), self._entry(dict(row)))
+            for row in rows
+            if isinstance(row["ended_at"], float)
+        ]
 
     def lookup(self, name: str, entry_id: EntryId | None) -> list[Entry]:
         """Return the entries that have ``name`` as key or task id, or that have this id."""

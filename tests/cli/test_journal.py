@@ -18,9 +18,9 @@ KEYED = ("submit", "gpt-5.5", "count 1 to 3", "--key", "row-17")
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> str:
-    """Return the path of the journal."""
-    return str(tmp_path / "tasks.db")
+def file(tmp_path: Path, database: str | None) -> str:
+    """Return the path or the URL of the journal."""
+    return database or str(tmp_path / "tasks.db")
 
 
 async def test_a_key_is_submitted_once(gateway: Gateway, foxapi: Any, file: str) -> None:
@@ -128,6 +128,7 @@ async def test_a_lost_task_is_set_aside_and_deleted_on_demand(
     assert gateway.stats.submits == 1
 
 
+@pytest.mark.sqlite_only
 @pytest.mark.parametrize(
     "words", [("list",), ("resume",), ("export",), ("prune",), ("settle",), ("show", "x")]
 )
@@ -265,6 +266,7 @@ async def test_prune_by_stage_asks_before_it_forgets(unknown: Any, file: str) ->
     assert gateway.stats.submits == 4
 
 
+@pytest.mark.sqlite_only
 async def test_a_damaged_entry_is_listed_and_stops_no_other(
     gateway: Gateway, foxapi: Any, file: str
 ) -> None:
