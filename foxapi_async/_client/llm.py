@@ -1,7 +1,7 @@
 """``fox.llm``: generations of language models."""
 # pyright: reportPrivateUsage=false
 
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sized
 from typing import Any, Final, TypeVar, Unpack, final, get_args, overload
 
 from msgspec import UNSET, UnsetType
@@ -25,6 +25,7 @@ from foxapi_async._client.params import (
     names_keywords,
     validate,
 )
+from foxapi_async._client.progress_bar import ProgressBar
 from foxapi_async._client.reask import Reask
 from foxapi_async._client.recover import UnknownSubmission
 from foxapi_async._client.row_generation import RowGeneration, RowSettings
@@ -339,7 +340,7 @@ class LLM:
         retry_failed: bool = False,
         budget: Budget | None = None,
         timeout: float | None | UnsetType = UNSET,
-        progress: OnRowProgress | None = None,
+        progress: OnRowProgress | bool | None = None,
         **params: Any,
     ) -> RowMap[R]:
         """Generate a completion for each row of a source of any length, many at a time.
@@ -375,7 +376,8 @@ class LLM:
             budget: What the rows may cost in all, beside the budget of the session.
             timeout: Seconds of the wait for each task; ``Timeouts.wait`` by default. ``None``
                 waits without a limit.
-            progress: Called after each outcome with a ``RowProgress``.
+            progress: Called after each outcome with a ``RowProgress``. ``True`` shows a bar, in a
+                terminal or a notebook (extra ``notebook``).
             **params: The keywords of ``generate``, each a value or a function of the row. A
                 function that returns ``msgspec.UNSET`` leaves its keyword out.
 
@@ -384,7 +386,7 @@ class LLM:
 
         Raises:
             TypeError: A keyword is unknown or missing.
-            ConfigError: A setting has a wrong value.
+            ConfigError: A setting has a wrong value, or tqdm is missing for ``progress=True``.
         """
         validate_timeout(timeout)
         _check_map_settings(
@@ -404,13 +406,17 @@ class LLM:
         if budget is not None:
             budgets = (*service.options.budgets, BudgetMeter(budget))
             service = service.replace(service.account, budgets=budgets)
+        bar = None
+        if progress is True:
+            bar = ProgressBar(len(rows) if isinstance(rows, Sized) else None, "row")
         engine = MapEngine(
             rows,
             RowGeneration(service, LLM(service)._submit_row, settings),
             in_flight=in_flight,
             ordered=ordered,
             raise_errors=raise_errors,
-            progress=progress,
+            progress=bar if isinstance(progress, bool) else progress,
+            on_end=bar.close if bar is not None else None,
         )
         service.runtime.maps.add(engine)
         return RowMap(engine)

@@ -14,13 +14,13 @@ class _Bar(Protocol):
 
 
 class ProgressBar:
-    """Shows how many of ``total`` are done (extra ``notebook``).
+    """Shows how many of ``total`` are done (extra ``notebook``); ``None`` is an unknown total.
 
     Raises:
         ConfigError: tqdm is not installed.
     """
 
-    def __init__(self, total: int, unit: str) -> None:
+    def __init__(self, total: int | None, unit: str) -> None:
         try:
             from tqdm.auto import tqdm
         except ImportError:
@@ -33,9 +33,10 @@ class ProgressBar:
     def __call__(self, _: object) -> None:
         """Count one more; the last one closes the bar."""
         self._bar.update(1)
-        self._left -= 1
-        if not self._left:
-            self.close()
+        if self._left is not None:
+            self._left -= 1
+            if not self._left:
+                self.close()
 
     def close(self) -> None:
         """Leave the bar as it is."""

@@ -149,7 +149,9 @@ class MapEngine(Generic[R]):
         ordered: bool,
         raise_errors: bool,
         progress: OnRowProgress | None,
+        on_end: Callable[[], object] | None = None,
     ) -> None:
+        self._on_end = on_end
         self._source = _Source(rows)
         self._runner = runner
         self._is_ordered = ordered
@@ -188,7 +190,7 @@ class MapEngine(Generic[R]):
         self._fill()
         while not self._done:
             if not self._workers:
-                self._is_closed = True
+                self._end()
                 failure, self._failure = self._failure, None
                 if failure is not None:
                     raise failure
@@ -206,11 +208,17 @@ class MapEngine(Generic[R]):
 
     def stop(self) -> None:
         """Stop reading rows and end the waits."""
-        self._is_closed = True
+        self._end()
         for worker in self._workers:
             # The loop of an iterator that is collected late may be closed.
             if not worker.get_loop().is_closed():
                 worker.cancel()
+
+    def _end(self) -> None:
+        self._is_closed = True
+        if self._on_end is not None:
+            self._on_end()
+            self._on_end = None
 
     async def aclose(self) -> None:
         """Stop, and wait until the workers have ended."""

@@ -260,7 +260,7 @@ class LLM:
         retry_failed: bool = False,
         budget: Budget | None = None,
         timeout: float | None | UnsetType = UNSET,
-        progress: OnRowProgress | None = None,
+        progress: OnRowProgress | bool | None = None,
         **params: Any,
     ) -> RowMap[R]:
         """Generate a completion for each row of a source of any length, many at a time.
@@ -296,7 +296,8 @@ class LLM:
             budget: What the rows may cost in all, beside the budget of the session.
             timeout: Seconds of the wait for each task; ``Timeouts.wait`` by default. ``None``
                 waits without a limit.
-            progress: Called after each outcome with a ``RowProgress``.
+            progress: Called after each outcome with a ``RowProgress``. ``True`` shows a bar, in a
+                terminal or a notebook (extra ``notebook``).
             **params: The keywords of ``generate``, each a value or a function of the row. A
                 function that returns ``msgspec.UNSET`` leaves its keyword out.
 
@@ -305,7 +306,7 @@ class LLM:
 
         Raises:
             TypeError: A keyword is unknown or missing.
-            ConfigError: A setting has a wrong value.
+            ConfigError: A setting has a wrong value, or tqdm is missing for ``progress=True``.
         """
 
 @final

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
+import tqdm.auto
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.typedefs import Handler
@@ -25,6 +26,12 @@ async def fox(gateway: Gateway, fast_polling: PollPolicy) -> AsyncIterator[FoxSe
     """Open a session to the gateway."""
     async with FoxSession(KEY, base_url=gateway.url, polling=fast_polling) as fox:
         yield fox
+
+
+@pytest.fixture
+def tqdm_is_ready() -> None:
+    """Let tqdm import all that its first bar needs, which would block the loop."""
+    tqdm.auto.tqdm.get_lock()
 
 
 class Resolver(AbstractResolver):

@@ -5,7 +5,6 @@ import sys
 from typing import Any
 
 import pytest
-import tqdm.auto
 
 from foxapi_async import CompletionProgress, ConfigError, FoxSession, LLMHandle, as_completed
 from foxapi_async.testing import CannedResponse, FaultProxy, settle
@@ -147,12 +146,6 @@ async def test_a_timeout_beyond_all_clocks_is_none(fox: FoxSession, timeout: flo
     handle = await fox.llm.submit(model="gpt-5.5", messages="count 1 to 3", stream=True)
     deltas = [delta.text async for delta in handle.stream(timeout=timeout)]
     assert (await handle.result(timeout=timeout)).text == "".join(deltas)
-
-
-@pytest.fixture
-def tqdm_is_ready() -> None:
-    """Let tqdm import all that its first bar needs, which would block the loop."""
-    tqdm.auto.tqdm.get_lock()
 
 
 @pytest.mark.usefixtures("tqdm_is_ready")

@@ -147,6 +147,7 @@ async def test_the_error_of_a_row_is_its_outcome(fox: FoxSession, gateway: Gatew
     assert fox.stats().tasks == 2
 
 
+@pytest.mark.filterwarnings("ignore:task .* was accepted:RuntimeWarning")
 async def test_raise_errors_raises_the_error_of_a_row(fox: FoxSession) -> None:
     """The note of the error names the row, and no further row is read."""
     read: list[str] = []
@@ -241,6 +242,7 @@ async def test_a_rejected_key_ends_the_map(ordered: bool) -> None:
         assert fox.stats().submits <= 6
 
 
+@pytest.mark.filterwarnings("ignore:task .* was accepted:RuntimeWarning")
 async def test_leaving_the_loop_leaves_the_accepted_tasks_in_unclaimed(
     session_on_scripted: FoxSession,
 ) -> None:
@@ -260,6 +262,7 @@ async def test_leaving_the_loop_leaves_the_accepted_tasks_in_unclaimed(
     assert fox.stats().waiting == 0
 
 
+@pytest.mark.filterwarnings("ignore:task .* was accepted:RuntimeWarning")
 async def test_a_loop_that_is_left_leaves_no_task_of_the_event_loop(fox: FoxSession) -> None:
     """``break`` ends the workers without ``aclose``."""
     before = asyncio.all_tasks()
@@ -288,6 +291,22 @@ async def test_an_error_of_progress_ends_the_map(fox: FoxSession) -> None:
 
     with pytest.raises(ZeroDivisionError):
         await outcomes(fox, range(3), progress=broken, in_flight=3)
+
+
+@pytest.mark.filterwarnings("ignore:task .* was accepted:RuntimeWarning")
+@pytest.mark.usefixtures("tqdm_is_ready")
+@pytest.mark.parametrize("source", [list, iter])
+async def test_progress_true_draws_a_bar(
+    fox: FoxSession, capsys: pytest.CaptureFixture[str], source: Any
+) -> None:
+    """The bar counts the rows, of a known or an unknown number, and ends with the map."""
+    await outcomes(fox, source([1, 2, 3]), progress=True)
+    drawn = capsys.readouterr().err
+    assert "3/3" in drawn if source is list else "3row" in drawn
+    mapped = fox.llm.map(source(range(50)), model=MODEL, messages=count_to, progress=True)
+    await anext(mapped)
+    await mapped.aclose()
+    assert capsys.readouterr().err.endswith("\n")
 
 
 @pytest.mark.parametrize(
