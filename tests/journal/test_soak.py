@@ -26,6 +26,7 @@ from foxapi_async.testing import (
     Stall,
     Trickle,
 )
+from tests.postgres import postgres_schema
 
 if TYPE_CHECKING:
     from tests.journal.conftest import Bill, Script
@@ -81,7 +82,7 @@ def rules() -> list[FaultRule]:
 class Place:
     """A gateway behind a line, both of them bad, and the user's script before them."""
 
-    def __init__(self, bill: "Bill", file: Path) -> None:
+    def __init__(self, bill: "Bill", file: Path | str) -> None:
         self.bill = bill
         self.file = file
         self.chance = random.Random(17)  # noqa: S311 no secret
@@ -89,6 +90,7 @@ class Place:
         self.gateway.app.middlewares.append(bill.keep)
         self.fault_proxy: FaultProxy
         self.script: Script
+        self.kills = 0
 
     async def open(self, stack: AsyncExitStack, scripted: Any) -> None:
         """Start all three."""
@@ -108,6 +110,7 @@ class Place:
         await asyncio.wait((ended,), timeout=self.chance.expovariate(1 / 0.3))
         if not ended.done():
             os.kill(pid, signal.SIGKILL)
+            self.kills += 1
         status = await ended
         assert status in {0, -signal.SIGKILL}
         self.fault_proxy.release()
@@ -174,35 +177,49 @@ async def test_ten_thousand_tasks_survive_two_hundred_kills(
     print("awaited and unknown", found, "KiB", early, late)  # noqa: T201
 
 
-async def test_three_scripts_share_a_file_and_are_killed(
-    tmp_path: Path, bill: "Bill", scripted: Any, written: Any
+async def share(
+    place: Place, scripted: Any, written: Any, *, scripts: int, rows: int, turns: int
 ) -> None:
-    """Three scripts with the same rows and one journal, killed 75 times, pay for each row once."""
-    place = Place(bill, tmp_path / "tasks.db")
-    rows, turns = 300, 25
+    """Let scripts do the same rows, each killed in its turns, and hold the end against the bill."""
     async with AsyncExitStack() as stack:
         await place.open(stack, scripted)
-        scripts = [
-            place.script,
-            *[
-                await stack.enter_async_context(scripted(place.fault_proxy.url, place.file))
-                for _ in range(2)
-            ],
+        others = [
+            await stack.enter_async_context(scripted(place.fault_proxy.url, place.file))
+            for _ in range(scripts - 1)
         ]
+        everyone = [place.script, *others]
 
         async def live(script: "Script") -> None:
             for turn in range(turns):
                 first = turn * rows // turns
                 await place.killed(max(0, first - 20), min(first + 40, rows), script)
 
-        await asyncio.gather(*map(live, scripts))
-        bill.hold_against(await written(place.file))
-        await asyncio.gather(*(script.start(0, rows, 20) for script in scripts))
-        assert [await script.end() for script in scripts] == [0, 0, 0]
+        await asyncio.gather(*map(live, everyone))
+        place.bill.hold_against(await written(place.file))
+        await asyncio.gather(*(script.start(0, rows, 20) for script in everyone))
+        assert [await script.end() for script in everyone] == [0] * scripts
         await place.recover(written)
         entries = await written(place.file)
     assert len(entries) == rows
-    assert max(bill.posts.values()) == 1
+    assert max(place.bill.posts.values()) == 1
+
+
+async def test_three_scripts_share_a_file_and_are_killed(
+    tmp_path: Path, bill: "Bill", scripted: Any, written: Any
+) -> None:
+    """Three scripts with the same rows and one journal, killed 75 times, pay for each row once."""
+    place = Place(bill, tmp_path / "tasks.db")
+    await share(place, scripted, written, scripts=3, rows=300, turns=25)
+
+
+async def test_four_scripts_share_a_server_and_are_killed(
+    postgres: str, bill: "Bill", scripted: Any, written: Any
+) -> None:
+    """Four scripts on one PostgreSQL journal, killed up to 200 times, pay for each row once."""
+    with postgres_schema(postgres) as url:
+        place = Place(bill, url)
+        await share(place, scripted, written, scripts=4, rows=600, turns=50)
+    print(place.kills, "kills", len(bill.tasks), "tasks")  # noqa: T201
 
 
 async def test_a_client_of_ten_thousand_tasks_stays_flat(
