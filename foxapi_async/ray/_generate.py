@@ -50,7 +50,11 @@ def generate(
 
 
 def _generate(dataset: Any, options: RowOptions, workers: int, num_cpus: float) -> Iterator[Any]:
-    if options.journal is not None and "postgresql" not in options.journal and count_nodes() > 1:
+    if (
+        options.journal is not None
+        and not options.journal.startswith("postgres")
+        and count_nodes() > 1
+    ):
         warnings.warn(_LOCAL_JOURNAL, RuntimeWarning, stacklevel=3)
     started = [RemoteWorker(options, num_cpus) for _ in range(workers)]
     output = TableQueue(workers)

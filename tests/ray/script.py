@@ -1,4 +1,4 @@
-"""A run of the tests that is killed: ``script.py WAY URL FOLDER ROWS``. It prints its rows."""
+"""A run that tests kill: ``script.py WAY URL FOLDER ROWS [JOURNAL]``. It prints its rows."""
 
 import json
 import logging
@@ -14,7 +14,8 @@ from foxapi_async.ray import FoxGenerate, generate
 
 def main() -> None:
     """Answer the rows by a journal in the folder, where each worker leaves its process id."""
-    way, url, folder, count = sys.argv[1:]
+    way, url, folder, count = sys.argv[1:5]
+    journal = sys.argv[5] if len(sys.argv) > 5 else f"{folder}-journal.db"
 
     def prompt(row: dict[str, Any]) -> str:
         import os
@@ -27,7 +28,7 @@ def main() -> None:
         "model": "gpt-5.5",
         "prompt": prompt,
         "key": "id",
-        "journal": f"{folder}-journal.db" if len(sys.argv) == 5 else sys.argv[5],
+        "journal": journal,
         "limits": Limits(polls_per_second=None),
         "in_flight": 32,
         "session": {"base_url": url},

@@ -16,6 +16,7 @@ import pytest
 from foxapi_async import ConfigError
 from foxapi_async.ray import FoxGenerate, generate
 from foxapi_async.testing import BackgroundGateway
+from tests.postgres import postgres_schema, postgres_server
 from tests.ray.conftest import KEY, Options
 
 pytestmark = pytest.mark.ray
@@ -145,13 +146,28 @@ def test_a_killed_worker_bills_nothing_twice(
     assert len(workers_of(folder, 2)) >= 2
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Return the location of a journal: a file, or a schema of a PostgreSQL server."""
+    if request.param == "sqlite":
+        yield str(tmp_path / "tasks.db")
+        return
+    with postgres_server() as server, postgres_schema(server) as url:
+        yield url
+
+
 @pytest.mark.parametrize("way", ["batches", "rows"])
-def test_a_killed_run_is_run_again(way: str, background: BackgroundGateway, tmp_path: Path) -> None:
+def test_a_killed_run_is_run_again(
+    way: str, journal: str, background: BackgroundGateway, tmp_path: Path
+) -> None:
     """A worker and then the driver are killed: a second run bills no row that was billed."""
-    words = [sys.executable, "-W", "ignore", str(SCRIPT), way, background.url, str(tmp_path), "500"]
+    folder = tmp_path / "workers"
+    folder.mkdir()
+    words = [sys.executable, "-W", "ignore", str(SCRIPT), way, background.url, str(folder)]
+    words += ["500", journal]
     environment = os.environ | {"FOXAPI_API_KEY": KEY}
     first = subprocess.Popen(words, env=environment)
-    kill_a_worker(tmp_path, background, 50)
+    kill_a_worker(folder, background, 50)
     while len(background.billed) < 150:
         time.sleep(0.05)
     first.kill()
