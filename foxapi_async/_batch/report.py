@@ -13,6 +13,7 @@ _ENDS: Final = {
     "running": "The run has not ended, or was killed.",
     "done": "All rows were read.",
     "refused": "The service refused the account.",
+    "budget": "The run stopped at its budget.",
     "errors": "The run stopped at its limit of errors.",
     "interrupted": "The run was interrupted.",
     "unwritable": "The output could not be written.",

@@ -29,8 +29,10 @@ from foxapi_async._batch.rows import BatchFileError, InvalidRow, OutputUnwritabl
 from foxapi_async._batch.state import BatchPaths, BatchState, save_state
 from foxapi_async._batch.totals import AnswerExample, EndReason, ErrorExample, ErrorLimit, Totals
 from foxapi_async._batch.writer import LineWriter
+from foxapi_async.config import Budget
 from foxapi_async.errors import (
     AuthenticationError,
+    BudgetExceededError,
     FoxAPIError,
     InsufficientQuotaError,
     SubmitOutcomeUnknownError,
@@ -61,7 +63,9 @@ class BatchRun:
         session: Session,
         *,
         retry_failed: bool = False,
+        budget: Budget | None = None,
     ) -> None:
+        self._budget = budget
         self._options = options
         self._session = session
         self._retry_failed = retry_failed
@@ -76,6 +80,7 @@ class BatchRun:
         self.seen: int = 0
         self.fox: FoxSession | None = None
         self.failure: FoxAPIError | None = None
+        self.budget_error: BudgetExceededError | None = None
         self.plan: Plan | None = None
 
     @property
@@ -193,12 +198,16 @@ class BatchRun:
                 in_flight=self._options.in_flight,
                 unknown=self._options.unknown,
                 retry_failed=self._retry_failed,
+                budget=self._budget,
                 **_PARAMS,
             )
             try:
                 async for outcome in outcomes:
                     self._record(outcome, writer)
                     await writer.room()
+            except BudgetExceededError as error:
+                self.budget_error = error
+                self.stop("budget")
             except (AuthenticationError, InsufficientQuotaError) as error:
                 self.failure = error
                 self.stop("refused")

@@ -6,7 +6,9 @@ from typing import Final, Literal
 
 from msgspec import Struct, field
 
-EndReason = Literal["running", "done", "errors", "interrupted", "refused", "unwritable", "failed"]
+EndReason = Literal[
+    "running", "done", "budget", "errors", "interrupted", "refused", "unwritable", "failed"
+]
 """Why a run ended: all rows were read; ``--max-errors``; Ctrl-C; the service refused the account; a
 file could not be written; an error of the session or of the input. ``running`` until then, and
 after a kill."""

@@ -58,6 +58,7 @@ def run_batch(
     sample: given.Sample = None,
     seed: given.Seed = 0,
     max_errors: given.MaxErrors = None,
+    budget: given.BudgetText = None,
     unknown: given.Unknown = "error",
     retry_failed: given.RetryFailed = False,
     dry_run: given.DryRun = False,
@@ -73,8 +74,8 @@ def run_batch(
     and nothing that is paid for is lost.
 
     Exit codes: 0 all rows are answered, 1 some failed, 2 wrong usage, or the account
-    was refused, 4 the outcome of some is unknown, 6 --max-errors was reached, 74 a file could not
-    be written, 130 Ctrl-C.
+    was refused, 4 the outcome of some is unknown, 5 --budget was reached, 6 --max-errors was
+    reached, 74 a file could not be written, 130 Ctrl-C.
     """
     screen = Screen(json=True if progress == "json" else json)
 
@@ -104,7 +105,12 @@ def run_batch(
         return _run(
             screen,
             batch,
-            RunOptions(retry_failed=retry_failed, progress=progress, report=report),
+            RunOptions(
+                retry_failed=retry_failed,
+                progress=progress,
+                report=report,
+                budget=given.parse_budget(budget),
+            ),
         )
 
     run(screen, start, loop_factory=fast_loop())
@@ -116,6 +122,7 @@ def retry_failed_rows(
     output: given.OutputArgument,
     journal: given.Journal = None,
     max_errors: given.MaxErrors = None,
+    budget: given.BudgetText = None,
     progress: given.Progress = "auto",
     report: given.Report = None,
     json: options.AsJSON = None,
@@ -133,7 +140,12 @@ def retry_failed_rows(
         return _run(
             screen,
             batch,
-            RunOptions(retry_failed=True, progress=progress, report=report),
+            RunOptions(
+                retry_failed=True,
+                progress=progress,
+                report=report,
+                budget=given.parse_budget(budget),
+            ),
         )
 
     run(screen, start, loop_factory=fast_loop())

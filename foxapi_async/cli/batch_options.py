@@ -11,6 +11,8 @@ from foxapi_async._batch.requests import RequestSettings
 from foxapi_async._batch.totals import ErrorLimit
 from foxapi_async.cli.errors import UsageError
 from foxapi_async.cli.options import named_values
+from foxapi_async.config import Budget
+from foxapi_async.errors import ConfigError
 
 Input = Annotated[
     str,
@@ -104,6 +106,15 @@ Limit = Annotated[
 Sample = Annotated[
     int | None,
     typer.Option("--sample", metavar="N", min=1, help="Draw N random rows, always the same ones."),
+]
+BudgetText = Annotated[
+    str | None,
+    typer.Option(
+        "--budget",
+        metavar="UNIT=N,...",
+        help="What the rows may cost in all, as in 'credits=20,tokens=100000,tasks=500'; the "
+        "journal's earlier runs count.",
+    ),
 ]
 Seed = Annotated[
     int, typer.Option("--seed", metavar="N", help="Another seed draws another sample.")
@@ -222,6 +233,33 @@ def parse_in_flight(text: str) -> int | Literal["auto"]:
     if not text.isascii() or not text.isdecimal() or not int(text[:9]) > 0:
         raise UsageError(f"--in-flight {text[:40]!r}: write a number of at least 1, or auto")
     return int(text[:9])
+
+
+def parse_budget(text: str | None) -> Budget | None:
+    """Return the budget of a text such as ``credits=20,tasks=500``.
+
+    Raises:
+        UsageError: The text is no budget.
+    """
+    if text is None:
+        return None
+    amounts: dict[str, float | int] = {}
+    for part in text.split(","):
+        name, equals, amount = part.strip().partition("=")
+        if not equals or name not in {"credits", "tokens", "tasks"}:
+            raise UsageError(
+                f"--budget {part.strip()[:40]!r}: write credits=20, tokens=100000 or tasks=500"
+            )
+        if name in amounts:
+            raise UsageError(f"--budget has {name} twice")
+        try:
+            amounts[name] = float(amount) if name == "credits" else int(amount)
+        except ValueError:
+            raise UsageError(f"--budget {name}={amount[:40]!r} is not a number") from None
+    try:
+        return Budget(**amounts)  # type: ignore[arg-type]  # checked by the struct
+    except ConfigError as error:
+        raise UsageError(f"--budget: {error}") from None
 
 
 def check_options(options: BatchOptions) -> BatchOptions:

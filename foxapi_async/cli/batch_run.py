@@ -21,6 +21,7 @@ from foxapi_async.cli.batch_progress import ProgressMeter, progress_bar, progres
 from foxapi_async.cli.errors import ExitCode
 from foxapi_async.cli.output import Screen
 from foxapi_async.cli.runner import Session, report_error
+from foxapi_async.config import Budget
 
 _PROGRESS_SECONDS: Final = 1.0
 
@@ -31,6 +32,7 @@ class RunOptions(Struct, frozen=True, kw_only=True):
     retry_failed: bool
     progress: str
     report: str | None
+    budget: Budget | None
 
 
 async def run_rows(
@@ -40,7 +42,7 @@ async def run_rows(
     how: RunOptions,
 ) -> ExitCode:
     """Answer the rows, show the progress and the sums, and return the exit code."""
-    rows = BatchRun(batch, session, retry_failed=how.retry_failed)
+    rows = BatchRun(batch, session, retry_failed=how.retry_failed, budget=how.budget)
     state: BatchState | None = None
     try:
         with _draining(screen, rows):
@@ -53,6 +55,8 @@ async def run_rows(
             reported = state or BatchState(settings=rows.plan.settings, totals=rows.totals)
             await asyncio.to_thread(_write_report, how.report, reported)
     _show_summary(screen, final)
+    if rows.budget_error is not None:
+        screen.note(f"{rows.budget_error}; run again with a larger --budget to go on", "")
     if rows.failure is not None:
         return report_error(screen, rows.failure)
     return exit_code_of(final.totals)
@@ -62,6 +66,7 @@ def exit_code_of(totals: Totals) -> ExitCode:
     """Return the exit code of a run that has ended."""
     by_end = {
         "interrupted": ExitCode.INTERRUPTED,
+        "budget": ExitCode.OVER_BUDGET,
         "errors": ExitCode.TOO_MANY_ERRORS,
     }
     if totals.end in by_end:

@@ -20,6 +20,7 @@ class ExitCode(IntEnum):
     REFUSED = 2
     UNREACHABLE = 3
     UNKNOWN = 4
+    OVER_BUDGET = 5
     TOO_MANY_ERRORS = 6
     UNWRITABLE = 74
     TIMEOUT = 124

@@ -620,3 +620,33 @@ async def test_a_refused_account_stops_the_run(serve: Any, foxapi: Any, folder: 
     assert "top up the account" in done.err
     assert len(await read_lines(folder / "out.jsonl")) == gateway.stats.tasks == 3
     assert gateway.stats.submits < 20
+
+
+async def test_a_budget_ends_the_run(gateway: Gateway, foxapi: Any, folder: Path) -> None:
+    """``--budget`` sends no more than it allows, and ends with 5; without it the run goes on."""
+    await write_lines(folder / "in.jsonl", [{"n": n} for n in range(1, 31)])
+    command = ("batch", "run", "in.jsonl", "-o", "out.jsonl", *PROMPT)
+    done = await foxapi(*command, "--budget", "tasks=10")
+    assert done.code == 5
+    assert "--budget" in done.err
+    assert len(await read_lines(folder / "out.jsonl")) == 10
+    assert gateway.stats.tasks == 10
+    # What the journal holds counts.
+    assert (await foxapi(*command, "--budget", "tasks=10")).code == 5
+    assert gateway.stats.tasks == 10
+    assert (await foxapi(*command)).code == 0
+    assert gateway.stats.tasks == 30
+
+
+@pytest.mark.parametrize(
+    "budget", ["10", "credits=", "euros=5", "tasks=1,tasks=2", "tasks=1.5", "credits=-1", ""]
+)
+async def test_a_text_that_is_no_budget_is_refused(
+    gateway: Gateway, foxapi: Any, folder: Path, budget: str
+) -> None:
+    """Nothing is sent, and the text names the option."""
+    await write_lines(folder / "in.jsonl", [{"n": 1}])
+    done = await foxapi("batch", "run", "in.jsonl", "-o", "out.jsonl", *PROMPT, "--budget", budget)
+    assert done.code == 2
+    assert "--budget" in done.err
+    assert gateway.stats.tasks == 0
