@@ -102,16 +102,8 @@ def run_batch(
         )
         if dry_run:
             return _estimate(screen, batch)
-        return _run(
-            screen,
-            batch,
-            RunOptions(
-                retry_failed=retry_failed,
-                progress=progress,
-                report=report,
-                budget=given.parse_budget(budget),
-            ),
-        )
+        how = given.parse_budget(budget), progress, report
+        return _run(screen, batch, RunOptions(*how, retry_failed=retry_failed))
 
     run(screen, start, loop_factory=fast_loop())
 
@@ -137,16 +129,8 @@ def retry_failed_rows(
         batch = options_of(require_state(output), journal)
         if max_errors is not None:
             batch = given.check_options(_with_max_errors(batch, max_errors))
-        return _run(
-            screen,
-            batch,
-            RunOptions(
-                retry_failed=True,
-                progress=progress,
-                report=report,
-                budget=given.parse_budget(budget),
-            ),
-        )
+        how = given.parse_budget(budget), progress, report
+        return _run(screen, batch, RunOptions(*how, retry_failed=True))
 
     run(screen, start, loop_factory=fast_loop())
 

@@ -26,13 +26,13 @@ from foxapi_async.config import Budget
 _PROGRESS_SECONDS: Final = 1.0
 
 
-class RunOptions(Struct, frozen=True, kw_only=True):
+class RunOptions(Struct, frozen=True):
     """How a batch is run and shown."""
 
-    retry_failed: bool
+    budget: Budget | None
     progress: str
     report: str | None
-    budget: Budget | None
+    retry_failed: bool
 
 
 async def run_rows(
