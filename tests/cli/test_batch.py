@@ -21,6 +21,8 @@ from foxapi_async._batch.output_file import FileLock
 from foxapi_async.gateway import Gateway
 
 MODEL = ("--model", "gpt-5.5")
+# Here, because its first array imports pandas where that is installed, and reads files.
+TABLE = pa.table({"n": pa.array([1, 2], pa.int8()), "at": pa.array([0, 1], pa.timestamp("ms"))})
 PROMPT = (*MODEL, "--prompt", "count 1 to {n}")
 
 
@@ -282,12 +284,11 @@ async def test_every_kind_of_input(gateway: Gateway, foxapi: Any, folder: Path, 
 
 async def test_parquet_out_of_parquet(gateway: Gateway, foxapi: Any, folder: Path) -> None:
     """A Parquet output has the columns of its input with their types, and those of the answer."""
-    table = pa.table({"n": pa.array([1, 2], pa.int8()), "at": pa.array([0, 1], pa.timestamp("ms"))})
-    await asyncio.to_thread(pq.write_table, table, folder / "in.parquet")
+    await asyncio.to_thread(pq.write_table, TABLE, folder / "in.parquet")
     command = ("batch", "run", "in.parquet", "-o", "out.parquet", *PROMPT)
     assert (await foxapi(*command)).code == 0
     written = (await asyncio.to_thread(pq.read_table, folder / "out.parquet")).sort_by("n")
-    assert written.select(["n", "at"]).equals(table)
+    assert written.select(["n", "at"]).equals(TABLE)
     assert written.column("answer").to_pylist() == ["1", "1, 2"]
     assert (await foxapi(*command)).code == 0
     assert (await asyncio.to_thread(pq.read_table, folder / "out.parquet")).num_rows == 2
