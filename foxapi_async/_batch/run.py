@@ -1,7 +1,6 @@
 """A run: rows of an input to lines of an output."""
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
@@ -159,9 +158,6 @@ class BatchRun:
     def _open_files(self, plan: Plan, state: BatchState) -> tuple[LineFile, LineFile]:
         settings = plan.settings
         output = self.paths.lines(settings.format)
-        places = [os.path.realpath(path) for path in (settings.input, output, settings.errors)]
-        if len(set(places)) < len(places):
-            raise BatchFileError("INPUT, -o and --errors must be three files")
         try:
             # Before the first line: an output without it is refused as one of another program.
             save_state(self.paths, state)

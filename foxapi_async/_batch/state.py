@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 from typing import Final, Literal
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import msgspec
 from msgspec import Struct, field
@@ -96,8 +96,51 @@ class BatchPaths:
         """Return the file to which answers are appended: Parquet is written at the end."""
         return self.rows if output_format == "parquet" else self.output
 
+    def check_distinct(
+        self, *, input_: str, errors: str | None, journal: str | None, report: str | None
+    ) -> None:
+        """Raise ``BatchFileError`` if one file of a run would be written over another."""
+        database = _database(journal or str(self.journal))
+        files = {
+            "INPUT": None if input_ == STDIN else input_,
+            "-o": self.output,
+            "--journal": database,
+            "the log of --journal": None if database is None else f"{database}-wal",
+            "the index of --journal": None if database is None else f"{database}-shm",
+            f"the file {self.state.name}": self.state,
+            f"the file {self.lock.name}": self.lock,
+            f"the file {self.rows.name}": self.rows,
+            "--errors": errors or self.errors,
+            "--report": report,
+        }
+        taken: dict[object, str] = {}
+        for name, path in files.items():
+            if path is None:
+                continue
+            other = taken.setdefault(_place(path), name)
+            if other != name:
+                raise BatchFileError(
+                    f"{other} and {name} are one file, {path}: one would be written over the "
+                    "other, so name another one"
+                )
+
     def _beside(self, suffix: str) -> Path:
         return self.output.with_name(self.output.name + suffix)
+
+
+def _database(journal: str) -> str | None:
+    """Return the path of an SQLite journal; ``None`` if a server has it."""
+    path = journal.removeprefix("sqlite:///").partition("?")[0]
+    return None if "://" in path else path
+
+
+def _place(path: str | Path) -> object:
+    """Return what is equal for two names of one file, such as links."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 a text or a path
+    except (OSError, ValueError):
+        return os.path.realpath(path)
+    return found.st_dev, found.st_ino
 
 
 def load_state(paths: BatchPaths) -> BatchState | None:
@@ -136,17 +179,28 @@ def save_state(paths: BatchPaths, state: BatchState) -> None:
 
 def masked_url(journal: str) -> str:
     """Return a URL without its password."""
-    parts = urlsplit(journal) if "://" in journal else None
-    if parts is None or parts.password is None:
+    if "://" not in journal:
         return journal
-    userinfo, _, host = parts.netloc.rpartition("@")
-    user = userinfo.partition(":")[0]
-    return urlunsplit(parts._replace(netloc=f"{user}:{_MASK}@{host}"))
+    try:
+        parts = urlsplit(journal)
+    except ValueError:
+        return f"{journal.partition('://')[0]}://{_MASK}"
+    userinfo, at, host = parts.netloc.rpartition("@")
+    user, colon, _ = userinfo.partition(":")
+    members = [_masked_member(member) for member in parts.query.split("&")]
+    netloc = f"{user}:{_MASK}@{host}" if colon else f"{userinfo}{at}{host}"
+    masked = urlunsplit(parts._replace(netloc=netloc, query="&".join(members)))
+    return masked if _MASK in masked else journal
+
+
+def _masked_member(member: str) -> str:
+    name = member.partition("=")[0]
+    return f"{name}={_MASK}" if "password" in unquote(name).lower() else member
 
 
 def is_masked(journal: str) -> bool:
     """Tell whether a password was masked in a URL."""
-    return f":{_MASK}@" in journal
+    return "://" in journal and _MASK in journal
 
 
 def check_same_batch(before: BatchSettings, now: BatchSettings) -> None:

@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from foxapi_async._batch.plan import BatchOptions
 from foxapi_async._batch.report import duration, render_report
 from foxapi_async._batch.rows import OutputUnwritableError
 from foxapi_async._batch.run import BatchRun
-from foxapi_async._batch.state import BatchState, masked_url
+from foxapi_async._batch.state import BatchPaths, BatchState, masked_url
 from foxapi_async._batch.totals import Totals
 from foxapi_async.cli.batch_progress import ProgressMeter, progress_bar, progress_members
 from foxapi_async.cli.errors import ExitCode
@@ -42,6 +43,14 @@ async def run_rows(
     how: RunOptions,
 ) -> ExitCode:
     """Answer the rows, show the progress and the sums, and return the exit code."""
+    check_files = partial(
+        BatchPaths(batch.output).check_distinct,
+        input_=batch.input,
+        errors=batch.errors,
+        journal=batch.journal,
+        report=how.report,
+    )
+    await asyncio.to_thread(check_files)
     rows = BatchRun(batch, session, retry_failed=how.retry_failed, budget=how.budget)
     state: BatchState | None = None
     try:
