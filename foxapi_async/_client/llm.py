@@ -2,6 +2,7 @@
 # pyright: reportPrivateUsage=false
 
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sized
+from inspect import iscoroutinefunction
 from typing import Any, Final, TypeVar, Unpack, final, get_args, overload
 
 from msgspec import UNSET, UnsetType
@@ -389,8 +390,14 @@ class LLM:
             ConfigError: A setting has a wrong value, or tqdm is missing for ``progress=True``.
         """
         validate_timeout(timeout)
+        _check_rows(rows)
         _check_map_settings(
-            in_flight=in_flight, attempts=attempts, unknown=unknown, key=key, budget=budget
+            in_flight=in_flight,
+            attempts=attempts,
+            unknown=unknown,
+            key=key,
+            budget=budget,
+            progress=progress,
         )
         params["model"] = model
         check_keywords(params)
@@ -465,8 +472,27 @@ def _with_reasoning(request: LLMRequest) -> LLMRequest:
     return replace(request, stream=True) if model is not None and model.thinking else request
 
 
+def _check_rows(rows: object) -> None:
+    if isinstance(rows, str | bytes | bytearray):
+        raise TypeError(
+            f"map() got one {type(rows).__name__}, of which each character would be a row: pass a "
+            "list, or open the file that it names"
+        )
+    if not isinstance(rows, Iterable | AsyncIterable) and not hasattr(rows, "__getitem__"):
+        advice = "call it" if callable(rows) else "pass a list, a generator or an async generator"
+        raise TypeError(
+            f"map() needs an iterable or async iterable, got {type(rows).__name__}: {advice}"
+        )
+
+
 def _check_map_settings(
-    *, in_flight: object, attempts: object, unknown: object, key: object, budget: object
+    *,
+    in_flight: object,
+    attempts: object,
+    unknown: object,
+    key: object,
+    budget: object,
+    progress: object,
 ) -> None:
     if in_flight != "auto" and not (is_whole_number(in_flight) and in_flight >= 1):
         raise ConfigError(
@@ -482,4 +508,9 @@ def _check_map_settings(
         raise ConfigError(
             f"map(key=) must be a function of the row, got {type(key).__name__}: "
             "pass lambda row: row['id']"
+        )
+    if progress is not None and (not callable(progress) or iscoroutinefunction(progress)):
+        kind = "an async function" if callable(progress) else type(progress).__name__
+        raise ConfigError(
+            f"map(progress=) must be a function of a RowProgress, got {kind}: pass a plain function"
         )

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 from msgspec import UNSET, Struct, UnsetType
 
 from foxapi_async._client.llm_handle import LLMHandle
-from foxapi_async._client.row_map import MappedRow, Unknown
+from foxapi_async._client.row_map import MappedRow, RowOutcome, Unknown
 from foxapi_async._client.service_client import ServiceClient
 from foxapi_async._journal import EntryId, Stage
 from foxapi_async._protocol.task_status import may_succeed_again
@@ -93,10 +93,10 @@ class RowGeneration:
         except Exception as error:  # noqa: BLE001 it is the outcome of the row
             row.error = error
 
-    def abandon(self, row: MappedRow[Any]) -> None:
-        """Keep the handle of a row that is left before its end in ``fox.unclaimed``."""
+    def abandon(self, row: MappedRow[Any] | RowOutcome[Any]) -> None:
+        """Keep the handle of a row whose outcome no caller gets in ``fox.unclaimed``."""
         handle = row.handle
-        if handle is not None and not handle.done():
+        if handle is not None and (row.completion is not None or not handle.done()):
             self._service.add_unclaimed(
                 handle, task_id=handle.id, model=handle.model or "", key=row.key
             )

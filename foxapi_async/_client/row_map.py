@@ -5,7 +5,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from contextvars import Context, copy_context
-from typing import Any, Generic, Literal, Protocol, Self, TypeVar, final
+from typing import Any, Final, Generic, Literal, Protocol, Self, TypeVar, final
 
 from msgspec import Struct
 
@@ -15,6 +15,10 @@ from foxapi_async._protocol.concurrency import AdaptiveConcurrency
 from foxapi_async._wire.completion import ChatCompletion
 
 R = TypeVar("R")
+
+_CANCELLED: Final = (
+    "the source of fox.llm.map(), or a function of its row, has raised CancelledError"
+)
 
 
 class RowOutcome(Struct, Generic[R], frozen=True, kw_only=True):
@@ -97,8 +101,8 @@ class RowRunner(Protocol):
         """
         ...
 
-    def abandon(self, row: MappedRow[Any]) -> None:
-        """Keep the handle of a row that is left before its end."""
+    def abandon(self, row: "MappedRow[Any] | RowOutcome[Any]") -> None:
+        """Keep the handle of a row whose outcome no caller gets."""
         ...
 
 
@@ -134,7 +138,7 @@ class RowMap(Uncopied, Generic[R]):
         # its loop is left (by reference counts in CPython).
         engine = getattr(self, "_engine", None)
         if engine is not None:
-            engine.stop()
+            engine.leave()
 
 
 class MapEngine(Generic[R]):
@@ -220,11 +224,18 @@ class MapEngine(Generic[R]):
             self._on_end()
             self._on_end = None
 
-    async def aclose(self) -> None:
-        """Stop, and wait until the workers have ended."""
+    def leave(self) -> None:
+        """Stop, and keep the handles of the outcomes that nobody has taken: they are paid for."""
         self.stop()
+        for outcome in (*self._done, *self._early.values()):
+            if outcome is not None:
+                self._runner.abandon(outcome)
         self._done.clear()
         self._early.clear()
+
+    async def aclose(self) -> None:
+        """Leave, and wait until the workers have ended."""
+        self.leave()
         if self._workers:
             await asyncio.wait(list(self._workers))
 
@@ -337,8 +348,11 @@ class MapEngine(Generic[R]):
         self._workers.discard(worker)
         self._changed.set()
         if worker.cancelled():
-            return
-        error = worker.exception()
+            # Unless the iterator was left, a function or the source of the user has raised it. The
+            # rows must not seem to be complete.
+            error = None if self._is_closed else asyncio.CancelledError(_CANCELLED)
+        else:
+            error = worker.exception()
         if error is not None and self._failure is None:
             # An error of `progress`, or a bug: rows stop, and `next` raises it.
             self._failure = error

@@ -351,6 +351,8 @@ async def test_unknown_says_what_a_second_run_does_with_lost_answers(
         ({"unknown": "ignore"}, ConfigError),
         ({"key": "id"}, ConfigError),
         ({"timeout": -1}, ConfigError),
+        ({"progress": True}, ConfigError),
+        ({"progress": settle}, ConfigError),
     ],
 )
 async def test_a_wrong_setting_is_refused_at_the_call(
@@ -360,6 +362,77 @@ async def test_a_wrong_setting_is_refused_at_the_call(
     with pytest.raises(error):
         fox.llm.map(range(3), **{"model": MODEL, "messages": count_to, **options})
     assert fox.stats().submits == 0
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ("rows.jsonl", "each character would be a row"),
+        (b"rows", "each character would be a row"),
+        (5, "got int: pass a list"),
+        (None, "got NoneType: pass a list"),
+        (rows_of, "got function: call it"),
+    ],
+)
+async def test_what_is_no_source_is_refused_at_the_call(
+    fox: FoxSession, rows: Any, why: str
+) -> None:
+    """A name of a file is not billed letter by letter."""
+    with pytest.raises(TypeError, match=why):
+        fox.llm.map(rows, model=MODEL, messages="a")
+
+
+@pytest.mark.parametrize("where", ["messages", "key", "progress", "rows", "async rows"])
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_a_cancellation_by_the_user_does_not_look_like_the_end_of_the_rows(
+    fox: FoxSession, where: str, ordered: bool
+) -> None:
+    """A source that awaits a task that was cancelled raises it: rows are missing then."""
+
+    def cancel(place: str, value: object = None) -> Any:
+        if where == place and value != 0:
+            raise asyncio.CancelledError
+        return value
+
+    def rows() -> Iterator[int]:
+        for row in range(3):
+            cancel("rows", row)
+            yield row
+
+    async def slow_rows() -> AsyncIterator[int]:
+        for row in range(3):
+            await asyncio.sleep(0)
+            cancel("async rows", row)
+            yield row
+
+    with pytest.raises(asyncio.CancelledError):
+        await outcomes(
+            fox,
+            slow_rows() if where.startswith("async") else rows(),
+            messages=lambda row: count_to(cancel("messages", row)),
+            key=lambda row: str(cancel("key", row)),
+            progress=lambda seen: cancel("progress", seen.done),
+            ordered=ordered,
+        )
+
+
+@pytest.mark.parametrize("closes", [False, True])
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_outcomes_that_were_not_taken_are_in_unclaimed(
+    fox: FoxSession, ordered: bool, closes: bool
+) -> None:
+    """They are paid for, though their tasks have finished."""
+    mapped = fox.llm.map(range(6), model=MODEL, messages=count_to, in_flight=6, ordered=ordered)
+    first = await anext(mapped)
+    while fox.stats().rows_in_flight:
+        await asyncio.sleep(0.001)
+    if closes:
+        await mapped.aclose()
+    del mapped
+    answers = [await handle for handle in fox.unclaimed]
+    assert first.completion is not None
+    texts = sorted([first.completion.text, *(answer.text for answer in answers)], key=len)
+    assert texts == [numbers(row) for row in range(6)]
 
 
 def test_an_outcome_shows_no_row_and_no_answer() -> None:
