@@ -2,8 +2,6 @@
 # pyright: reportPrivateUsage=false
 
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sized
-from inspect import iscoroutinefunction
-from typing import Any, Final, TypeVar, Unpack, final, get_args, overload
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
@@ -29,7 +27,12 @@ from foxapi_async._client.params import (
 from foxapi_async._client.progress_bar import ProgressBar
 from foxapi_async._client.reask import Reask
 from foxapi_async._client.recover import UnknownSubmission
-from foxapi_async._client.row_generation import RowGeneration, RowSettings
+from foxapi_async._client.row_generation import (
+    RowGeneration,
+    RowSettings,
+    check_map_settings,
+    check_rows,
+)
 from foxapi_async._client.row_map import InFlight, MapEngine, OnRowProgress, RowMap, Unknown
 from foxapi_async._client.service_client import ServiceClient
 from foxapi_async._client.streaming.delta_reader import DeltaReader
@@ -44,7 +47,6 @@ from foxapi_async._wire.task import Task
 from foxapi_async._wire.type_adapter import TypeAdapterLike
 from foxapi_async.config import (
     Budget,
-    is_whole_number,
     normalize_timeout,
     validate_reading_timeout,
     validate_timeout,
@@ -53,8 +55,6 @@ from foxapi_async.errors import ConfigError, FoxAPIError, OutputError, TaskError
 
 R = TypeVar("R")
 T = TypeVar("T")
-
-_UNKNOWN: Final[tuple[Unknown, ...]] = get_args(Unknown)
 
 
 @final
@@ -390,8 +390,8 @@ class LLM:
             ConfigError: A setting has a wrong value, or tqdm is missing for ``progress=True``.
         """
         validate_timeout(timeout)
-        _check_rows(rows)
-        _check_map_settings(
+        check_rows(rows)
+        check_map_settings(
             in_flight=in_flight,
             attempts=attempts,
             unknown=unknown,
@@ -470,47 +470,3 @@ def _with_reasoning(request: LLMRequest) -> LLMRequest:
     """Ask for a stream if only that has the reasoning (contract Q1); a wait follows it."""
     model = MODELS.get(request.model)
     return replace(request, stream=True) if model is not None and model.thinking else request
-
-
-def _check_rows(rows: object) -> None:
-    if isinstance(rows, str | bytes | bytearray):
-        raise TypeError(
-            f"map() got one {type(rows).__name__}, of which each character would be a row: pass a "
-            "list, or open the file that it names"
-        )
-    if not isinstance(rows, Iterable | AsyncIterable) and not hasattr(rows, "__getitem__"):
-        advice = "call it" if callable(rows) else "pass a list, a generator or an async generator"
-        raise TypeError(
-            f"map() needs an iterable or async iterable, got {type(rows).__name__}: {advice}"
-        )
-
-
-def _check_map_settings(
-    *,
-    in_flight: object,
-    attempts: object,
-    unknown: object,
-    key: object,
-    budget: object,
-    progress: object,
-) -> None:
-    if in_flight != "auto" and not (is_whole_number(in_flight) and in_flight >= 1):
-        raise ConfigError(
-            f"map(in_flight=) must be a whole number of at least 1 or 'auto', got {in_flight!r}"
-        )
-    if not (is_whole_number(attempts) and attempts >= 1):
-        raise ConfigError(f"map(attempts=) must be a whole number of at least 1, got {attempts!r}")
-    if unknown not in _UNKNOWN:
-        raise ConfigError(f"map(unknown=) must be one of {', '.join(_UNKNOWN)}, got {unknown!r}")
-    if budget is not None and not isinstance(budget, Budget):
-        raise ConfigError("map(budget=) must be Budget(...), as in Budget(credits=20)")
-    if key is not None and not callable(key):
-        raise ConfigError(
-            f"map(key=) must be a function of the row, got {type(key).__name__}: "
-            "pass lambda row: row['id']"
-        )
-    if progress is not None and (not callable(progress) or iscoroutinefunction(progress)):
-        kind = "an async function" if callable(progress) else type(progress).__name__
-        raise ConfigError(
-            f"map(progress=) must be a function of a RowProgress, got {kind}: pass a plain function"
-        )

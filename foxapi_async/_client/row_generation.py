@@ -1,9 +1,9 @@
 """The generation of one row of ``fox.llm.map``."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from functools import partial
-from inspect import isroutine
-from typing import Any, Final, Protocol
+from inspect import iscoroutinefunction, isroutine
+from typing import Any, Final, Protocol, get_args
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -12,9 +12,11 @@ from foxapi_async._client.row_map import MappedRow, RowOutcome, Unknown
 from foxapi_async._client.service_client import ServiceClient
 from foxapi_async._journal import EntryId, Stage
 from foxapi_async._protocol.task_status import may_succeed_again
+from foxapi_async.config import Budget, is_whole_number
 from foxapi_async.errors import (
     AuthenticationError,
     BudgetExceededError,
+    ConfigError,
     InsufficientQuotaError,
     JournalError,
     SessionClosedError,
@@ -22,6 +24,7 @@ from foxapi_async.errors import (
     TaskError,
 )
 
+_UNKNOWN: Final[tuple[Unknown, ...]] = get_args(Unknown)
 # No other row can succeed after these.
 _ENDS_MAP: Final = (
     AuthenticationError,
@@ -163,3 +166,51 @@ def _is_function(name: str, value: object) -> bool:
         return True
     # The form of an answer may be a type, which is callable too.
     return callable(value) and name != "response_format"
+
+
+def check_rows(rows: object) -> None:
+    """Raise ``TypeError`` for what is no source of rows."""
+    if isinstance(rows, str | bytes | bytearray):
+        raise TypeError(
+            f"map() got one {type(rows).__name__}, of which each character would be a row: pass a "
+            "list, or open the file that it names"
+        )
+    if not isinstance(rows, Iterable | AsyncIterable) and not hasattr(rows, "__getitem__"):
+        advice = "call it" if callable(rows) else "pass a list, a generator or an async generator"
+        raise TypeError(
+            f"map() needs an iterable or async iterable, got {type(rows).__name__}: {advice}"
+        )
+
+
+def check_map_settings(
+    *,
+    in_flight: object,
+    attempts: object,
+    unknown: object,
+    key: object,
+    budget: object,
+    progress: object,
+) -> None:
+    """Raise ``ConfigError`` for a keyword of ``map`` with a wrong value."""
+    if in_flight != "auto" and not (is_whole_number(in_flight) and in_flight >= 1):
+        raise ConfigError(
+            f"map(in_flight=) must be a whole number of at least 1 or 'auto', got {in_flight!r}"
+        )
+    if not (is_whole_number(attempts) and attempts >= 1):
+        raise ConfigError(f"map(attempts=) must be a whole number of at least 1, got {attempts!r}")
+    if unknown not in _UNKNOWN:
+        raise ConfigError(f"map(unknown=) must be one of {', '.join(_UNKNOWN)}, got {unknown!r}")
+    if budget is not None and not isinstance(budget, Budget):
+        raise ConfigError("map(budget=) must be Budget(...), as in Budget(credits=20)")
+    if key is not None and not callable(key):
+        raise ConfigError(
+            f"map(key=) must be a function of the row, got {type(key).__name__}: "
+            "pass lambda row: row['id']"
+        )
+    if not (progress is None or isinstance(progress, bool)) and (
+        not callable(progress) or iscoroutinefunction(progress)
+    ):
+        kind = "an async function" if callable(progress) else type(progress).__name__
+        raise ConfigError(
+            f"map(progress=) must be a function of a RowProgress, got {kind}: pass a plain function"
+        )

@@ -225,7 +225,7 @@ class MapEngine(Generic[R]):
             self._on_end = None
 
     def leave(self) -> None:
-        """Stop, and keep the handles of the outcomes that nobody has taken: they are paid for."""
+        """Stop, and keep the handles of outcomes that were not taken, which are paid for."""
         self.stop()
         for outcome in (*self._done, *self._early.values()):
             if outcome is not None:
@@ -347,6 +347,7 @@ class MapEngine(Generic[R]):
     def _on_worker_done(self, worker: asyncio.Task[None]) -> None:
         self._workers.discard(worker)
         self._changed.set()
+        error: BaseException | None
         if worker.cancelled():
             # Unless the iterator was left, a function or the source of the user has raised it. The
             # rows must not seem to be complete.

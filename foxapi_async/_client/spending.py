@@ -98,8 +98,8 @@ class Spending:
         if not self._open or (reservation := self._open.pop(record.id, None)) is None:
             return
         expected, counted = reservation.cost, record.counted
-        tokens = counted.prompt_tokens + counted.completion_tokens
-        if counted.completion_tokens:
+        tokens = max(counted.prompt_tokens, 0) + max(counted.completion_tokens, 0)
+        if counted.completion_tokens > 0:
             self._estimates.saw_answer(reservation.model, counted.completion_tokens)
         credits_ = None if record.task is None else _credits(record.task)
         if credits_ is not None and credits_ != expected.credits:
@@ -162,7 +162,9 @@ def _credits(task: Task) -> float | None:
     usage = task.usage
     if usage is None:
         return None
-    return usage.credits_reserved if usage.credits_consumed is None else usage.credits_consumed
+    found = usage.credits_reserved if usage.credits_consumed is None else usage.credits_consumed
+    # A negative sum would make room for submissions that the budget forbids.
+    return None if found is None or found < 0 else found
 
 
 def _prompt_tokens(request: LLMRequest) -> int:

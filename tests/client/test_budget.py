@@ -60,6 +60,30 @@ async def test_a_budget_of_credits_counts_what_the_service_reserves(
         assert fox.budget.credits == 6
 
 
+async def test_negative_credits_make_no_room(fault_proxy: FaultProxy, tmp_path: Path) -> None:
+    """A service that says them cannot free a budget that is used up, nor can the journal."""
+    task = (
+        b'{"id":"task-%s","object":"task","status":"pending","model":"gpt-5.5",'
+        b'"usage":{"credits_reserved":%s}}'
+    )
+    fault_proxy.on("POST", "*", CannedResponse.http(200, task % (b"1", b"-1e300")))
+    for expected in (1, 2):
+        async with session(
+            fault_proxy.url, Budget(credits=5, tasks=9), journal=tmp_path / "tasks.db"
+        ) as fox:
+            await fox.llm.submit(**ASK)
+            assert fox.budget is not None
+            assert fox.budget.tasks == expected
+            fault_proxy.clear()
+            fault_proxy.on("POST", "*", CannedResponse.http(200, task % (b"2", b"3")))
+    with pytest.raises(BudgetExceededError):
+        async with session(
+            fault_proxy.url, Budget(credits=5), journal=tmp_path / "tasks.db"
+        ) as fox:
+            for _ in range(3):
+                await fox.llm.submit(**ASK)
+
+
 async def test_a_budget_of_tokens_counts_the_real_usage(
     gateway: Gateway, fast_polling: PollPolicy
 ) -> None:

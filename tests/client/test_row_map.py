@@ -351,7 +351,7 @@ async def test_unknown_says_what_a_second_run_does_with_lost_answers(
         ({"unknown": "ignore"}, ConfigError),
         ({"key": "id"}, ConfigError),
         ({"timeout": -1}, ConfigError),
-        ({"progress": True}, ConfigError),
+        ({"progress": 3}, ConfigError),
         ({"progress": settle}, ConfigError),
     ],
 )
