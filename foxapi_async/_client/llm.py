@@ -2,6 +2,7 @@
 # pyright: reportPrivateUsage=false
 
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sized
+from typing import Any, TypeVar, Unpack, final, overload
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
