@@ -41,6 +41,7 @@ from foxapi_async._client.streaming.submit_once import SubmitOnce
 from foxapi_async._client.submission import Submission, warn_unclaimed
 from foxapi_async._client.submit_options import SubmitOptions
 from foxapi_async._journal import Entry, EntryId
+from foxapi_async._output.output_type import is_type
 from foxapi_async._output.parse import parse_completion
 from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async._wire.request import LLMRequest
@@ -260,10 +261,16 @@ class LLM:
             OutputRefusedError: The model refused, or a filter held the answer back.
             RequestValidationError: The request is invalid, or a model cannot be asked for the type.
                 Nothing was sent.
+            TypeError: ``type`` is a value and no type. Nothing was sent.
             FoxAPIError: Any error of ``generate``.
         """
         if "response_format" in params:
             raise TypeError("parse() has its response_format from the type: leave the keyword out")
+        if not is_type(type):
+            raise TypeError(
+                "parse() needs a type, such as a dataclass: pass a JSON schema to "
+                "generate(response_format=...) instead"
+            )
         validate_timeout(timeout)
         reask = Reask.from_params(reasks, params)
         request = build_request({**params, "response_format": type})

@@ -196,6 +196,7 @@ class LLM:
             OutputRefusedError: The model refused, or a filter held the answer back.
             RequestValidationError: The request is invalid, or a model cannot be asked for the type.
                 Nothing was sent.
+            TypeError: ``type`` is a value and no type. Nothing was sent.
             FoxAPIError: Any error of ``generate``.
         """
     @overload

@@ -257,3 +257,13 @@ def test_a_request_is_plain_json() -> None:
     assert isinstance(request.response_format, dict)
     assert isinstance(request.tools, list | tuple)
     assert isinstance(request.tools[0], dict)
+
+
+@pytest.mark.parametrize("value", [None, 42, "City", [City], {"type": "object"}])
+async def test_what_is_no_type_is_refused_before_it_is_billed(
+    gateway: Gateway, fox: FoxSession, value: Any
+) -> None:
+    """A JSON schema, which ``generate`` takes, has no values that ``parse`` could return."""
+    with pytest.raises(TypeError, match=r"parse\(\) needs a type.*generate\(response_format="):
+        await fox.llm.parse(value, model=MODEL, messages="Paris?")
+    assert gateway.stats.submits == 0
