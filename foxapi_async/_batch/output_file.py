@@ -37,6 +37,10 @@ class FileLock:
         while True:
             try:
                 self._file = os.open(path, os.O_RDWR | os.O_CREAT, _MODE)
+            except FileNotFoundError:
+                raise BatchFileError(
+                    f"the folder {path.parent} does not exist: create it, or use another -o"
+                ) from None
             except OSError as error:
                 raise BatchFileError(f"{path}: {error.strerror or error}") from None
             try:

@@ -14,7 +14,7 @@ from msgspec import Struct
 from foxapi_async._batch.output_file import write_whole
 from foxapi_async._batch.plan import BatchOptions
 from foxapi_async._batch.report import duration, render_report
-from foxapi_async._batch.rows import OutputUnwritableError
+from foxapi_async._batch.rows import BatchFileError, OutputUnwritableError
 from foxapi_async._batch.run import BatchRun
 from foxapi_async._batch.state import BatchPaths, BatchState, masked_url
 from foxapi_async._batch.totals import Totals
@@ -53,6 +53,7 @@ async def run_rows(
     await asyncio.to_thread(check_files)
     rows = BatchRun(batch, session, retry_failed=how.retry_failed, budget=how.budget)
     state: BatchState | None = None
+    await asyncio.to_thread(_check_folder, how.report)
     try:
         with _draining(screen, rows):
             async with _showing(screen, rows, how.progress):
@@ -83,6 +84,14 @@ def exit_code_of(totals: Totals) -> ExitCode:
     if totals.unknown:
         return ExitCode.UNKNOWN
     return ExitCode.FAILED if totals.errors_total else ExitCode.OK
+
+
+def _check_folder(report: str | None) -> None:
+    """Refuse a report that could not be written after all rows are paid for."""
+    if report is not None and not Path(report).parent.is_dir():
+        raise BatchFileError(
+            f"--report {report}: the folder {Path(report).parent} does not exist: create it"
+        )
 
 
 def _write_report(path: str, state: BatchState) -> None:

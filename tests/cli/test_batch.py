@@ -662,3 +662,17 @@ async def test_a_text_that_is_no_budget_is_refused(
     assert done.code == 2
     assert "--budget" in done.err
     assert gateway.stats.tasks == 0
+
+
+@pytest.mark.parametrize(
+    "files", [("-o", "none/out.jsonl"), ("-o", "out.jsonl", "--report", "none/report.html")]
+)
+async def test_a_folder_that_is_missing_costs_nothing(
+    gateway: Gateway, foxapi: Any, folder: Path, files: tuple[str, ...]
+) -> None:
+    """The text names the folder and what to do, before a row is sent."""
+    await write_lines(folder / "in.jsonl", [{"n": 1}])
+    done = await foxapi("batch", "run", "in.jsonl", *files, *PROMPT)
+    assert done.code == 2
+    assert "folder none does not exist: create it" in done.err
+    assert gateway.stats.tasks == 0
