@@ -360,8 +360,9 @@ class Budget(Struct, frozen=True, kw_only=True):
     """
 
     credits: float | None = None
-    """Credits. ``None``: no limit. Until the service has said what a task of a model costs, its
-    submissions are sent one by one.
+    """Credits. ``None``: no limit. The first submission to a model is sent alone, because its
+    response tells what a task costs. Where it does not, submissions count no credits until a task
+    of the model has finished: add ``tasks``.
     """
     tokens: int | None = None
     """Tokens of prompts and answers. ``None``: no limit. The tokens of an answer count by

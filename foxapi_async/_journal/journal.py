@@ -116,8 +116,10 @@ class Journal:
     ) -> AsyncIterator[FinishedEntry]:
         """Iterate over the entries that have ended, in that order, with one page in memory.
 
-        A later call goes on after the position of an entry. It leaves nothing out, and may repeat
-        what ended within the minute before that entry was read, because machines write at once.
+        A later call goes on after the position of an entry. It may repeat what ended within the
+        minute before that entry was read, because machines write at once. It leaves out an end that
+        was written more than a minute late: after an outage of the database, begin without
+        ``after``.
 
         Args:
             service: The base URL of the entries; all services by default.

@@ -38,4 +38,4 @@ class ConfigError(FoxAPIError):
 class JournalError(FoxAPIError):
     """The journal could not be written or read."""
 
-    advice = "Correct the journal file as the text says. Until then `submit` raises this error."
+    advice = "Correct the journal as the text says. Until then `submit` raises this error."

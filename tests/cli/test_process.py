@@ -328,4 +328,6 @@ def test_a_frozen_command_has_all_its_modules(package: Path) -> None:
     missing = modules_of(package) - found
     # pytest loads the plugin; the process of a local model runs its module as a file.
     apart = {"foxapi_async.testing.plugin", "foxapi_async.gateway.models.local.llama_server"}
-    assert missing <= apart
+    # Programs import these two; the command uses neither.
+    libraries = ("foxapi_async.ray", "foxapi_async.sync")
+    assert {name for name in missing if not name.startswith(libraries)} <= apart

@@ -12,7 +12,15 @@ from typing import Any, Final
 
 import pytest
 
-from foxapi_async import FoxSession, LLMHandle, PollPolicy, RetryPolicy, StreamPolicy, errors
+from foxapi_async import (
+    Budget,
+    FoxSession,
+    LLMHandle,
+    PollPolicy,
+    RetryPolicy,
+    StreamPolicy,
+    errors,
+)
 from foxapi_async.config import Exponential
 from foxapi_async.gateway import Gateway
 from foxapi_async.testing import CannedResponse, FaultProxy, ManualClock, Reset, Stall, settle
@@ -103,6 +111,11 @@ async def _a_setting_that_cannot_work(_: Place) -> None:
 @raises(errors.RequestValidationError)
 async def _a_request_that_the_catalog_refuses(place: Place) -> None:
     await submit(await place.fox(), max_tokens=1)
+
+
+@raises(errors.BudgetExceededError)
+async def _a_budget_that_is_used_up(place: Place) -> None:
+    await submit(await place.fox(budget=Budget(tasks=0)))
 
 
 @raises(errors.InvalidTaskIdError)
@@ -318,9 +331,35 @@ async def _a_stream_that_was_read(place: Place) -> None:
         pass
 
 
+# Answers that are not of the type.
+
+
+async def parse(place: Place, **reply: Any) -> None:
+    """Parse the scripted answer as a number."""
+    await place.serve(replies=[reply])
+    fox = await place.open()
+    await fox.llm.parse(int, model="gpt-5.5", messages=PROMPT)
+
+
+@raises(errors.OutputValidationError)
+async def _an_answer_that_is_no_json(place: Place) -> None:
+    await parse(place, text="a number")
+
+
+@raises(errors.OutputTruncatedError)
+async def _an_answer_that_was_cut(place: Place) -> None:
+    await parse(place, text='{"value": 1', finish_reason="length")
+
+
+@raises(errors.OutputRefusedError)
+async def _an_answer_that_was_filtered(place: Place) -> None:
+    await parse(place, text="no", finish_reason="content_filter")
+
+
 BRANCHES: Final = (
     errors.FoxAPIError,
     errors.InvalidRequestError,
+    errors.OutputError,
     errors.TaskError,
     errors.StreamError,
 )

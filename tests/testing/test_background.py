@@ -50,14 +50,14 @@ def test_a_task_is_billed_though_its_client_has_left(monkeypatch: pytest.MonkeyP
     begun, left = Event(), Event()
     add = MemoryStore.add
 
-    async def add_late(self: MemoryStore, *task: Any) -> bool:
+    async def add_late(self: MemoryStore, *task: Any, **kind: Any) -> bool:
         begun.set()
         while not left.is_set():
             await asyncio.sleep(0)
         # The loop gets the reset in its next iteration, and cancels the request in the one after.
         for _ in range(10):
             await asyncio.sleep(0)
-        return await add(self, *task)
+        return await add(self, *task, **kind)
 
     monkeypatch.setattr(MemoryStore, "add", add_late)
     with BackgroundGateway() as gateway:
