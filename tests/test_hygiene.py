@@ -122,7 +122,9 @@ def test_every_guard_barks(checkout: Path, tmp_path: Path) -> None:
     """Each mistake fails the test that made it, and no other test."""
     # uvloop keeps its connections to itself, so only asyncio's loop shows the one left open.
     env = {name: value for name, value in os.environ.items() if name != "FOXAPI_TEST_LOOP"}
-    env["PYTHONPATH"] = str(Path(foxapi_async.__file__).parents[1])
+    # The package first, because the checkout has one too; conftest imports `tests.postgres`.
+    paths = (Path(foxapi_async.__file__).parents[1], checkout)
+    env["PYTHONPATH"] = os.pathsep.join(map(str, paths))
     shutil.copy(checkout / "tests/conftest.py", tmp_path)
     (tmp_path / "test_guilty.py").write_text(GUILTY, "utf-8")
     done = subprocess.run(

@@ -2,7 +2,8 @@
 
 import io
 import itertools
-import multiprocessing
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -141,27 +142,33 @@ def test_rows_keep_their_columns() -> None:
         CSVLines(["a"], ",").check({"c": 1})
 
 
-def _hold(path: Path, connection: Any) -> None:
-    lock = FileLock(path)
-    connection.send("held")
-    connection.recv()
-    lock.release()
+HOLD = """
+import sys
+from pathlib import Path
+from foxapi_async._batch.output_file import FileLock
+
+lock = FileLock(Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.readline()
+lock.release()
+"""
 
 
 def test_one_process_writes_an_output(tmp_path: Path) -> None:
     """A second process is refused, until the first one has ended."""
     path = tmp_path / "out.lock"
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=_hold, args=(path, there))
-    process.start()
-    assert here.recv() == "held"
-    with pytest.raises(BatchFileError, match="another `foxapi batch`"):
-        FileLock(path)
-    assert FileLock.is_held(path)
-    here.send("end")
-    process.join()
-    process.close()
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", HOLD, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(BatchFileError, match="another `foxapi batch`"):
+            FileLock(path)
+        assert FileLock.is_held(path)
+        process.communicate("end\n")
     assert not FileLock.is_held(path)
     FileLock(path).release()
 

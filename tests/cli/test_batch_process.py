@@ -98,7 +98,8 @@ async def test_a_second_ctrl_c_exits_at_once(
     code, err = await asyncio.to_thread(interrupt)
     assert code == 130, err
     assert time.monotonic() - started < 5 + 20
-    assert err.count("\n") == 1, err
+    # The gateway may have counted a task whose response the command still waits for.
+    assert 1 <= err.count("\n") <= 2, err
     assert gateway.stats.completed == 0 or time.monotonic() - started > 5
     limited = await foxapi(*command(rows, "out.jsonl", "--limit", "20"))
     assert limited.code == 0
