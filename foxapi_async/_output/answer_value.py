@@ -75,6 +75,9 @@ class _Fitter:
         self._matches: dict[tuple[int, int], bool] = {}
 
     def fit(self, value: Any, node: Any, path: str) -> Any:
+        # For pydantic, true is 1 where a literal or an enum allows 1.
+        if isinstance(value, bool) and not self._takes_boolean(value, node):
+            raise AnswerError("is true or false, which its type does not allow", path.lstrip("."))
         if not is_schema(node) or not (is_object(value) or is_list(value)):
             return value
         node = resolve(node, self._root)
@@ -86,6 +89,18 @@ class _Fitter:
         if is_list(value):
             return self._fit_list(value, node, path)
         return self._fit_object(cast("dict[str, Any]", value), node, path)
+
+    def _takes_boolean(self, value: bool, node: Any) -> bool:  # noqa: FBT001 a JSON value
+        if not is_schema(node):
+            return bool(node)
+        node = resolve(node, self._root)
+        if (union := options(node)) is not None:
+            return any(self._takes_boolean(value, option) for option in union)
+        if len(node.get("allOf", ())) == 1:
+            return self._takes_boolean(value, node["allOf"][0])
+        allowed = node.get("enum", [node["const"]] if "const" in node else [value])
+        kinds = node.get("type", "boolean")
+        return any(item is value for item in allowed) and "boolean" in kinds
 
     def _fit_object(self, value: dict[str, Any], node: Schema, path: str) -> Any:
         if (names := tuple_members(node)) is not None and value.keys() == set(names):

@@ -314,7 +314,7 @@ class Right(pydantic.BaseModel):
 
 def test_a_union_is_found_in_linear_time() -> None:
     """A deep answer that fits several types at each level takes no exponential time."""
-    value = read_json('{"next": ' * 60 + "null" + ', "end": true}' * 60)
+    value = read_json('{"next": ' * 60 + "null" + ', "end": 1.5}' * 60)
     assert fit(value, output_type(Left).schema) == value
 
 
@@ -370,3 +370,24 @@ def test_the_text_for_users_has_no_word_of_the_answer(annotation: Any, text: str
 def test_a_type_of_msgspec_needs_no_pydantic() -> None:
     """Types of msgspec are decoded by msgspec."""
     assert output_type(Pet).decode(msgspec.json.encode(Pet("x")).decode()) == Pet("x")
+
+
+class _Digit(enum.IntEnum):
+    """The numbers to which true and false are equal."""
+
+    ZERO = 0
+    ONE = 1
+
+
+@pytest.mark.parametrize("kind", [Literal[0, 1], _Digit, Literal["a", 1], int])
+@pytest.mark.parametrize("answer", ["true", "false"])
+def test_true_is_not_one(kind: Any, answer: str) -> None:
+    """A boolean is no number, in a model of pydantic either."""
+    model = pydantic.create_model("Model", a=(kind, ...))
+    cases: list[tuple[Any, str]] = [
+        (model, f'{{"a": {answer}}}'),
+        (kind, f'{{"value": {answer}}}'),
+    ]
+    for annotation, text in cases:
+        with pytest.raises(AnswerError):
+            output_type(annotation).decode(text)
