@@ -2,9 +2,9 @@
 
 from collections import Counter
 
-import msgspec
 from msgspec import Struct, field
 
+from foxapi_async._journal import read_usage
 from foxapi_async.journal import Entry, Journal, Stage
 
 
@@ -58,53 +58,13 @@ def _add(model: ModelSum, entry: Entry) -> None:
     model.submitted += 1
     model.completed += entry.stage is Stage.COMPLETED
     model.failed += entry.stage in {Stage.FAILED, Stage.CANCELLED}
-    task = _task_of(entry)
-    if task is None:
-        return
-    usage = task.usage
-    if usage is not None:
-        credits_ = (
-            usage.credits_reserved if usage.credits_consumed is None else usage.credits_consumed
-        )
-        if credits_ is not None:
-            model.credits += credits_
-            model.with_credits += 1
-    for result in task.results or ():
-        if result.usage is not None:
-            model.prompt_tokens += result.usage.prompt_tokens
-            model.completion_tokens += result.usage.completion_tokens
-
-
-class _Tokens(Struct, gc=False):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-
-class _Result(Struct, gc=False):
-    usage: _Tokens | None = None
-
-
-class _Credits(Struct, gc=False):
-    credits_reserved: float | None = None
-    credits_consumed: float | None = None
-
-
-class _Task(Struct, gc=False):
-    usage: _Credits | None = None
-    results: list[_Result] | None = None
-
-
-_decode = msgspec.json.Decoder(_Task).decode
-
-
-def _task_of(entry: Entry) -> _Task | None:
-    if entry.task is None:
-        return None
-    try:
-        return _decode(entry.task)
-    except (ValueError, RecursionError):
-        # A task in another form has no usage that could be summed.
-        return None
+    credits_, used = read_usage(entry)
+    if credits_ is not None:
+        model.credits += credits_
+        model.with_credits += 1
+    for usage in used:
+        model.prompt_tokens += usage.prompt_tokens
+        model.completion_tokens += usage.completion_tokens
 
 
 def mean_credits(model: ModelSum | None) -> float | None:

@@ -12,6 +12,7 @@ from msgspec import Raw, Struct
 from foxapi_async._batch.answer_schema import AnswerMismatchError
 from foxapi_async._batch.requests import PreparedRow
 from foxapi_async._batch.rows import InvalidRow, InvalidRowError, shortened
+from foxapi_async._wire.task import known_credits
 from foxapi_async.errors import SubmitOutcomeUnknownError
 from foxapi_async.types import ChatCompletion
 
@@ -256,10 +257,7 @@ def _answer_values(
 
 def credits_of(completion: ChatCompletion) -> float | None:
     """Return the credits that the task of a completion cost, or reserved; ``None`` if unknown."""
-    usage = completion.task.usage if completion.task is not None else None
-    if usage is None:
-        return None
-    return usage.credits_reserved if usage.credits_consumed is None else usage.credits_consumed
+    return None if completion.task is None else known_credits(completion.task.usage)
 
 
 def _body(completion: ChatCompletion) -> Any:

@@ -12,7 +12,7 @@ from foxapi_async._protocol.task_status import TaskState, classify, task_error
 from foxapi_async._transport import Account, excerpt
 from foxapi_async._wire.completion import ChatCompletion, TaskSummary, decode_completion, set_task
 from foxapi_async._wire.results import decode_media
-from foxapi_async._wire.task import Task
+from foxapi_async._wire.task import Task, known_credits
 from foxapi_async.errors import (
     FoxAPIError,
     InvalidResponseError,
@@ -294,17 +294,14 @@ class TaskRecord:
     def usage(self) -> TaskAmounts:
         """Return what the task is known to have used."""
         task, outcome = self.task, self.outcome
-        cost = task.usage if task is not None else None
-        reserved = cost.credits_consumed if cost is not None else None
-        if cost is not None and reserved is None:
-            reserved = cost.credits_reserved
+        cost = known_credits(task.usage) if task is not None else None
         result = outcome.get() if outcome is not None and outcome.error is None else None
         tokens = result.usage if isinstance(result, ChatCompletion) else None
         return TaskAmounts(
             1,
             tokens.prompt_tokens if tokens is not None else 0,
             tokens.completion_tokens if tokens is not None else 0,
-            self.counted.credits if reserved is None else reserved,
+            self.counted.credits if cost is None else cost,
         )
 
     def _lacks_streamed_text(self, outcome: Outcome[Any]) -> bool:

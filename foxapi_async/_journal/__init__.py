@@ -4,7 +4,7 @@ import os
 
 from foxapi_async._clock import Clock
 from foxapi_async._journal.backends import check_extra, parse_location
-from foxapi_async._journal.entry_cost import read_cost
+from foxapi_async._journal.entry_cost import read_cost, read_usage
 from foxapi_async._journal.journal import Journal
 from foxapi_async._journal.journal_writer import JournalWriter
 from foxapi_async._journal.position import FinishedEntry
@@ -36,6 +36,7 @@ __all__ = [
     "make_journal",
     "parse_location",
     "read_cost",
+    "read_usage",
 ]
 
 

@@ -47,6 +47,13 @@ class TaskUsage(ResponseStruct, frozen=True, kw_only=True, gc=False):
     """The price group of the account."""
 
 
+def known_credits(usage: TaskUsage | None) -> float | None:
+    """Return the credits that a task has cost, or else the reserved ones; ``None`` if unknown."""
+    if usage is None:
+        return None
+    return usage.credits_reserved if usage.credits_consumed is None else usage.credits_consumed
+
+
 class TaskInfo(ResponseStruct, frozen=True, kw_only=True, gc=False):
     """Hints of the service about a media task."""
 
