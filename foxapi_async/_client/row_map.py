@@ -258,30 +258,27 @@ class MapEngine(Generic[R]):
             worker.add_done_callback(self._on_worker_done)
 
     async def _work(self) -> None:
-        """Read a row and run it, as long as there is room; it holds one place of ``_taken``."""
-        while True:
-            row = await self._read()
-            self._is_reading = False
-            if row is None:
-                self._taken -= 1
-                return
-            self._fill()
-            started_at = self._runner.now()
-            self.in_flight += 1
-            try:
-                await self._runner.run(row)
-            except BaseException:
-                # The row ends the map and has no outcome. Later ones must not wait for it.
-                self._runner.abandon(row)
-                self._queue(row.index, None)
-                raise
-            finally:
-                self.in_flight -= 1
-            self._finish(row, self._runner.now() - started_at)
-            if self._is_reading or not self._has_room:
-                return
-            self._is_reading = True
-            self._taken += 1
+        """Read a row and run it; it holds one place of ``_taken``."""
+        row = await self._read()
+        self._is_reading = False
+        if row is None:
+            self._taken -= 1
+            return
+        self._fill()
+        started_at = self._runner.now()
+        self.in_flight += 1
+        try:
+            await self._runner.run(row)
+        except BaseException:
+            # The row ends the map and has no outcome. Later ones must not wait for it.
+            self._runner.abandon(row)
+            self._queue(row.index, None)
+            raise
+        finally:
+            self.in_flight -= 1
+        self._finish(row, self._runner.now() - started_at)
+        # A skipped row has freed its place, and the limit may be higher.
+        self._fill()
 
     async def _read(self) -> MappedRow[R] | None:
         try:

@@ -1,16 +1,15 @@
 """The budgets of a session: reserves the cost of submissions, and counts what tasks have cost."""
 
 import asyncio
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 
 from msgspec import UNSET
 
 from foxapi_async._client.budget_meter import BudgetMeter, Cost, CostEstimates, Reservation
 from foxapi_async._client.task_record import TaskRecord
-from foxapi_async._journal import JournalBackend, Stage, read_cost
+from foxapi_async._journal import Entry, JournalBackend, Stage, read_cost
 from foxapi_async._wire.request import GenerationRequest, LLMRequest
-from foxapi_async._wire.task import Task
+from foxapi_async._wire.task import Task, known_credits
 from foxapi_async.errors import FoxAPIError, SessionClosedError, SubmitOutcomeUnknownError
 
 # Measured on English prose. Other languages have up to one token a character.
@@ -18,16 +17,6 @@ _BYTES_PER_TOKEN = 4
 _TOKENS_PER_MESSAGE = 4
 # Of these, each is billed, or may be.
 _COUNTED = frozenset(Stage) - {Stage.REFUSED}
-
-
-class Attempt:
-    """One submission under a budget, of which ``task`` is set if it is accepted."""
-
-    __slots__ = ("reservation", "task")
-
-    def __init__(self, reservation: Reservation) -> None:
-        self.reservation = reservation
-        self.task: Task | None = None
 
 
 class Spending:
@@ -71,27 +60,27 @@ class Spending:
             self._end_first(request.model)
             raise
 
-    @contextmanager
-    def counted(self, reservation: Reservation) -> Generator[Attempt, None, None]:
-        """Send a submission in this context, and set the task if it is accepted.
+    async def send(
+        self, reservation: Reservation, post: Callable[[], Awaitable[Task | Entry]]
+    ) -> Task | Entry:
+        """Call ``post``, and count its task.
 
         A submission of unknown outcome stays counted; one that is not accepted is released.
         """
-        attempt = Attempt(reservation)
         try:
-            yield attempt
+            found = await post()
+            if isinstance(found, Task):
+                self._accepted(reservation, found)
+            else:
+                reservation.release()
         except SubmitOutcomeUnknownError:
             raise
         except (FoxAPIError, SessionClosedError):
             reservation.release()
             raise
-        else:
-            if attempt.task is None:
-                reservation.release()
-            else:
-                self._accepted(reservation, attempt.task)
         finally:
             self._end_first(reservation.model)
+        return found
 
     def settle(self, record: TaskRecord) -> None:
         """Count what a finished task has cost in place of what was expected."""
@@ -159,10 +148,7 @@ class Spending:
 
 
 def _credits(task: Task) -> float | None:
-    usage = task.usage
-    if usage is None:
-        return None
-    found = usage.credits_reserved if usage.credits_consumed is None else usage.credits_consumed
+    found = known_credits(task.usage)
     # A negative sum would make room for submissions that the budget forbids.
     return None if found is None or found < 0 else found
 

@@ -122,10 +122,7 @@ class Submission:
         reservation = await spending.reserve(
             options.budgets, self._request, options.journal, self._service.account.base
         )
-        with spending.counted(reservation) as attempt:
-            found = await self._post()
-            attempt.task = found if isinstance(found, Task) else None
-            return found
+        return await spending.send(reservation, self._post)
 
     async def _post(self) -> Task | Entry:
         """Record the intent, send the request, and record the outcome.
