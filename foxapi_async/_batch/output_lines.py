@@ -12,7 +12,6 @@ from msgspec import Raw, Struct
 from foxapi_async._batch.answer_schema import AnswerMismatchError
 from foxapi_async._batch.requests import PreparedRow
 from foxapi_async._batch.rows import InvalidRow, InvalidRowError, shortened
-from foxapi_async._wire.task import known_credits
 from foxapi_async.errors import SubmitOutcomeUnknownError
 from foxapi_async.types import ChatCompletion
 
@@ -257,7 +256,8 @@ def _answer_values(
 
 def credits_of(completion: ChatCompletion) -> float | None:
     """Return the credits that the task of a completion cost, or reserved; ``None`` if unknown."""
-    return None if completion.task is None else known_credits(completion.task.usage)
+    task = completion.task
+    return task.usage.credits if task is not None and task.usage is not None else None
 
 
 def _body(completion: ChatCompletion) -> Any:

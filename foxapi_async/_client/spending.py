@@ -9,7 +9,7 @@ from foxapi_async._client.budget_meter import BudgetMeter, Cost, CostEstimates, 
 from foxapi_async._client.task_record import TaskRecord
 from foxapi_async._journal import Entry, JournalBackend, Stage, read_cost
 from foxapi_async._wire.request import GenerationRequest, LLMRequest
-from foxapi_async._wire.task import Task, known_credits
+from foxapi_async._wire.task import Task
 from foxapi_async.errors import FoxAPIError, SessionClosedError, SubmitOutcomeUnknownError
 
 # Measured on English prose. Other languages have up to one token a character.
@@ -148,7 +148,7 @@ class Spending:
 
 
 def _credits(task: Task) -> float | None:
-    found = known_credits(task.usage)
+    found = task.usage.credits if task.usage is not None else None
     # A negative sum would make room for submissions that the budget forbids.
     return None if found is None or found < 0 else found
 

@@ -12,7 +12,7 @@ from foxapi_async._protocol.task_status import TaskState, classify, task_error
 from foxapi_async._transport import Account, excerpt
 from foxapi_async._wire.completion import ChatCompletion, TaskSummary, decode_completion, set_task
 from foxapi_async._wire.results import decode_media
-from foxapi_async._wire.task import Task, known_credits
+from foxapi_async._wire.task import Task
 from foxapi_async.errors import (
     FoxAPIError,
     InvalidResponseError,
@@ -294,7 +294,8 @@ class TaskRecord:
     def usage(self) -> TaskAmounts:
         """Return what the task is known to have used."""
         task, outcome = self.task, self.outcome
-        cost = known_credits(task.usage) if task is not None else None
+        usage = task.usage if task is not None else None
+        cost = usage.credits if usage is not None else None
         result = outcome.get() if outcome is not None and outcome.error is None else None
         tokens = result.usage if isinstance(result, ChatCompletion) else None
         return TaskAmounts(

@@ -4,7 +4,7 @@ import msgspec
 from msgspec import Struct
 
 from foxapi_async._journal.records import Entry
-from foxapi_async._wire.task import TaskUsage, known_credits
+from foxapi_async._wire.task import TaskUsage
 
 
 class EntryTokens(Struct, gc=False):
@@ -39,7 +39,7 @@ def read_usage(entry: Entry) -> tuple[float | None, list[EntryTokens]]:
         # A task in another form has no usage that could be summed.
         return None, []
     used = [result.usage for result in task.results or () if result.usage is not None]
-    return known_credits(task.usage), used
+    return task.usage.credits if task.usage is not None else None, used
 
 
 def read_cost(entry: Entry) -> tuple[float | None, int, int]:

@@ -46,12 +46,10 @@ class TaskUsage(ResponseStruct, frozen=True, kw_only=True, gc=False):
     user_group: str | None = None
     """The price group of the account."""
 
-
-def known_credits(usage: TaskUsage | None) -> float | None:
-    """Return the credits that a task has cost, or else the reserved ones; ``None`` if unknown."""
-    if usage is None:
-        return None
-    return usage.credits_reserved if usage.credits_consumed is None else usage.credits_consumed
+    @property
+    def credits(self) -> float | None:
+        """The credits that the task has cost, or else the reserved ones; ``None`` if unknown."""
+        return self.credits_reserved if self.credits_consumed is None else self.credits_consumed
 
 
 class TaskInfo(ResponseStruct, frozen=True, kw_only=True, gc=False):
