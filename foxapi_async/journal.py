@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from foxapi_async._journal import (
     Entry,
     EntryId,
+    EntryUsage,
     FinishedEntry,
     Journal,
     Stage,
@@ -19,7 +20,7 @@ from foxapi_async._journal import (
 )
 from foxapi_async._journal.backends import AnyURL
 
-__all__ = ["Entry", "EntryId", "FinishedEntry", "Journal", "Stage", "open_journal"]
+__all__ = ["Entry", "EntryId", "EntryUsage", "FinishedEntry", "Journal", "Stage", "open_journal"]
 
 
 def open_journal(file: str | os.PathLike[str]) -> AbstractAsyncContextManager[Journal]:

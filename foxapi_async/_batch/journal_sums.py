@@ -4,7 +4,6 @@ from collections import Counter
 
 from msgspec import Struct, field
 
-from foxapi_async._journal import read_usage
 from foxapi_async.journal import Entry, Journal, Stage
 
 
@@ -58,13 +57,12 @@ def _add(model: ModelSum, entry: Entry) -> None:
     model.submitted += 1
     model.completed += entry.stage is Stage.COMPLETED
     model.failed += entry.stage in {Stage.FAILED, Stage.CANCELLED}
-    credits_, used = read_usage(entry)
-    if credits_ is not None:
-        model.credits += credits_
+    usage = entry.read_usage()
+    if usage.credits is not None:
+        model.credits += usage.credits
         model.with_credits += 1
-    for usage in used:
-        model.prompt_tokens += usage.prompt_tokens
-        model.completion_tokens += usage.completion_tokens
+    model.prompt_tokens += usage.prompt_tokens
+    model.completion_tokens += usage.completion_tokens
 
 
 def mean_credits(model: ModelSum | None) -> float | None:

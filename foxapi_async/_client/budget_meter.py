@@ -20,6 +20,12 @@ class Cost(NamedTuple):
     tokens: int = 0
     tasks: int = 0
 
+    def plus(self, other: "Cost") -> "Cost":
+        """Return the sum."""
+        return Cost(
+            self.credits + other.credits, self.tokens + other.tokens, self.tasks + other.tasks
+        )
+
 
 class BudgetUse(Struct, frozen=True, kw_only=True):
     """What the submissions under a budget have cost."""

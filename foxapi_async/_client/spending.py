@@ -7,7 +7,7 @@ from msgspec import UNSET
 
 from foxapi_async._client.budget_meter import BudgetMeter, Cost, CostEstimates, Reservation
 from foxapi_async._client.task_record import TaskRecord
-from foxapi_async._journal import Entry, JournalBackend, Stage, read_cost
+from foxapi_async._journal import Entry, JournalBackend, Stage
 from foxapi_async._wire.request import GenerationRequest, LLMRequest
 from foxapi_async._wire.task import Task
 from foxapi_async.errors import FoxAPIError, SessionClosedError, SubmitOutcomeUnknownError
@@ -130,21 +130,24 @@ class Spending:
             total = Cost()
             if journal.is_durable:
                 async for entry in journal.scan(service, _COUNTED):
-                    credits_, prompt, answer = read_cost(entry)
-                    if answer:
-                        self._estimates.saw_answer(entry.model, answer)
-                    if credits_ is not None:
-                        self._estimates.saw_credits(entry.model, credits_)
-                    expected = self._estimates.estimate(
-                        entry.model, prompt_tokens=prompt, max_tokens=None
-                    )
-                    total = Cost(
-                        total.credits + (expected.credits if credits_ is None else credits_),
-                        total.tokens + (prompt + answer or expected.tokens),
-                        total.tasks + 1,
-                    )
+                    total = total.plus(self._cost_of(entry))
             meter.add(total)
             meter.is_loaded = True
+
+    def _cost_of(self, entry: Entry) -> Cost:
+        used = entry.read_usage()
+        if used.completion_tokens:
+            self._estimates.saw_answer(entry.model, used.completion_tokens)
+        if used.credits is not None:
+            self._estimates.saw_credits(entry.model, used.credits)
+        expected = self._estimates.estimate(
+            entry.model, prompt_tokens=used.prompt_tokens, max_tokens=None
+        )
+        return Cost(
+            expected.credits if used.credits is None else used.credits,
+            used.prompt_tokens + used.completion_tokens or expected.tokens,
+            1,
+        )
 
 
 def _credits(task: Task) -> float | None:

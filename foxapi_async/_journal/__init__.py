@@ -4,7 +4,7 @@ import os
 
 from foxapi_async._clock import Clock
 from foxapi_async._journal.backends import check_extra, parse_location
-from foxapi_async._journal.entry_cost import read_cost, read_usage
+from foxapi_async._journal.entry_usage import EntryUsage
 from foxapi_async._journal.journal import Journal
 from foxapi_async._journal.journal_writer import JournalWriter
 from foxapi_async._journal.position import FinishedEntry
@@ -26,6 +26,7 @@ __all__ = [
     "MEND",
     "Entry",
     "EntryId",
+    "EntryUsage",
     "FinalRecord",
     "FinishedEntry",
     "Intent",
@@ -35,8 +36,6 @@ __all__ = [
     "check_extra",
     "make_journal",
     "parse_location",
-    "read_cost",
-    "read_usage",
 ]
 
 

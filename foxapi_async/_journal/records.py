@@ -6,6 +6,7 @@ from typing import Final, TypeVar
 
 from msgspec import Raw, Struct
 
+from foxapi_async._journal.entry_usage import EntryUsage, decode_usage
 from foxapi_async._protocol.fingerprint import fingerprint
 from foxapi_async._wire.completion import ChatCompletion, decode_completion
 from foxapi_async._wire.request import LLMRequest, decode_request
@@ -172,6 +173,10 @@ class Entry(Struct, frozen=True, kw_only=True):
     def read_task(self) -> Task | None:
         """Return the last snapshot of the task."""
         return None if self.task is None else self._read("task", task_decoder.decode, self.task)
+
+    def read_usage(self) -> EntryUsage:
+        """Return what the task has used. A task that cannot be read says nothing of it."""
+        return EntryUsage() if self.task is None else decode_usage(self.task)
 
     def read_streamed_completion(self) -> ChatCompletion | None:
         """Return what the stream delivered, where the task has less."""
