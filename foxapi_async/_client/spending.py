@@ -3,18 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from msgspec import UNSET
-
 from foxapi_async._client.budget_meter import BudgetMeter, Cost, CostEstimates, Reservation
 from foxapi_async._client.task_record import TaskRecord
+from foxapi_async._client.token_estimate import max_tokens_of, prompt_tokens_of
 from foxapi_async._journal import Entry, JournalBackend, Stage
-from foxapi_async._wire.request import GenerationRequest, LLMRequest
+from foxapi_async._wire.request import LLMRequest
 from foxapi_async._wire.task import Task
 from foxapi_async.errors import FoxAPIError, SessionClosedError, SubmitOutcomeUnknownError
 
-# Measured on English prose. Other languages have up to one token a character.
-_BYTES_PER_TOKEN = 4
-_TOKENS_PER_MESSAGE = 4
 # Of these, each is billed, or may be.
 _COUNTED = frozenset(Stage) - {Stage.REFUSED}
 
@@ -50,8 +46,8 @@ class Spending:
             await self._wait_for_first(request.model)
         cost = self._estimates.estimate(
             request.model,
-            prompt_tokens=_prompt_tokens(request),
-            max_tokens=_max_tokens(request),
+            prompt_tokens=prompt_tokens_of(request),
+            max_tokens=max_tokens_of(request),
         )
         try:
             # Nothing is awaited between the check and the count.
@@ -154,24 +150,3 @@ def _credits(task: Task) -> float | None:
     found = task.usage.credits if task.usage is not None else None
     # A negative sum would make room for submissions that the budget forbids.
     return None if found is None or found < 0 else found
-
-
-def _prompt_tokens(request: LLMRequest) -> int:
-    """Return about how many tokens the texts of a request have; media do not count."""
-    if isinstance(request, GenerationRequest):
-        texts = [block.text for message in request.messages for block in message.blocks]
-        framing = _TOKENS_PER_MESSAGE * len(request.messages)
-    else:
-        texts = [request.prompt, request.system_prompt or UNSET]
-        framing = _TOKENS_PER_MESSAGE
-    size = sum(len(text.encode()) for text in texts if isinstance(text, str))
-    return framing + size // _BYTES_PER_TOKEN
-
-
-def _max_tokens(request: LLMRequest) -> int | None:
-    limit = request.max_tokens
-    choices = 1
-    if isinstance(request, GenerationRequest):
-        limit = limit or request.max_completion_tokens
-        choices = request.n if isinstance(request.n, int) else 1
-    return limit * choices if isinstance(limit, int) else None
