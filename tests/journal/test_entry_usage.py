@@ -9,7 +9,7 @@ from foxapi_async.journal import Entry, EntryId, EntryUsage, Stage
 def entry(task: bytes | None) -> Entry:
     """Return a finished entry."""
     return Entry(
-        id=EntryId(run=1, number=1),
+        id=EntryId(run="r", number=1),
         service="https://api.foxapi.cc",
         key=None,
         model="gpt-5.5",

@@ -16,7 +16,7 @@ from foxapi_async.gateway import Gateway
 from foxapi_async.testing import FaultProxy, Stall
 
 if TYPE_CHECKING:
-    from tests.journal.conftest import Bill
+    from tests.bill import Bill
 
 KEY = "sk-secret-0123456789abcdef"
 

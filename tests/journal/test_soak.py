@@ -10,73 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from msgspec.structs import replace
 
 from foxapi_async._journal import Stage
 from foxapi_async.gateway import Gateway
-from foxapi_async.gateway.faults.catalog import FAULT_KINDS
-from foxapi_async.gateway.faults.rule import FaultRule
-from foxapi_async.testing import (
-    WHOLE,
-    CannedResponse,
-    Close,
-    FaultProxy,
-    RefuseConnection,
-    Reset,
-    Stall,
-    Trickle,
-)
+from foxapi_async.testing import FaultProxy, RefuseConnection
 from tests.postgres import postgres_schema
+from tests.random_faults import CUTS, random_rules, script_cuts
 
 if TYPE_CHECKING:
-    from tests.journal.conftest import Bill, Script
+    from tests.bill import Bill
+    from tests.journal.conftest import Script
 
 pytestmark = pytest.mark.soak
-
-ROUTES = ("submit", "query", "stream")
-# One call in ten goes wrong: half of them by the gateway, in every way that it knows on every
-# route, and half by the line before it.
-SHARE = 0.05
-HOW: dict[str, dict[str, Any]] = {
-    "status": {"status": 503},
-    "truncated": {"size": 30},
-    "slow": {"seconds": 0.005, "size": 100},
-    "stall": {"seconds": 0.05},
-    "fail": {"code": "timeout", "chunk": 1},
-    "cut": {"each": 2},
-    "torn": {"each": 2},
-    "member": {"member": "progress", "value": "null"},
-}
-CUTS = (
-    *(Reset(request=0), Reset(request=40), Reset(request=WHOLE)),
-    *(Reset(response=0), Reset(response=1), Close(response=60), Close(body=20)),
-    *(Stall(response=0), Stall(body=20), Trickle(7, 1, 30)),
-    *(
-        CannedResponse(b"\x16\x03\x01\x00 garbage\r\n\r\n"),
-        CannedResponse.http(200, b"<html>a portal</html>"),
-    ),
-    *(
-        CannedResponse.http(200, forward=True),
-        CannedResponse.http(503),
-        CannedResponse.http(503, forward=True),
-    ),
-)
-
-
-def rules() -> list[FaultRule]:
-    """Return a rule for each fault on each of its routes, early and late, all equally likely."""
-    some = [FaultRule(on="submit", fault="status", status=429, retry_after=0)]
-    for route in ROUTES:
-        for name, kind in FAULT_KINDS.items():
-            if route in kind.routes:
-                rule = FaultRule(on=route, fault=name, **HOW.get(name, {}))
-                some += [rule, replace(rule, late=True)] if "late" in kind.options else [rule]
-    sizes = Counter(rule.on for rule in some)
-    # A stream is seldom opened at an offset, and nothing but that can go wrong by ignoring one.
-    return [
-        replace(rule, probability=SHARE / (sizes[rule.on] if rule.fault != "ignore-offset" else 1))
-        for rule in some
-    ]
 
 
 class Place:
@@ -86,7 +31,7 @@ class Place:
         self.bill = bill
         self.file = file
         self.chance = random.Random(17)  # noqa: S311 no secret
-        self.gateway = Gateway(queue_delay=0, token_delay=0, faults=rules(), seed=17)
+        self.gateway = Gateway(queue_delay=0, token_delay=0, faults=random_rules(), seed=17)
         self.gateway.app.middlewares.append(bill.keep)
         self.fault_proxy: FaultProxy
         self.script: Script
@@ -96,8 +41,7 @@ class Place:
         """Start all three."""
         await stack.enter_async_context(self.gateway)
         self.fault_proxy = await stack.enter_async_context(FaultProxy(self.gateway.url))
-        for cut in CUTS:
-            self.fault_proxy.when(lambda _: self.chance.random() < SHARE / len(CUTS), cut)
+        script_cuts(self.fault_proxy, self.chance)
         self.script = await stack.enter_async_context(scripted(self.fault_proxy.url, self.file))
 
     async def killed(self, first: int, last: int, script: "Script | None" = None) -> bool:
