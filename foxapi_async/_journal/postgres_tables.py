@@ -1,6 +1,5 @@
 """A journal in a PostgreSQL database. Everything here runs in the thread of the database."""
 
-import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from hashlib import blake2b
@@ -13,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from foxapi_async._journal import statements
 from foxapi_async._journal.operations import Claim, FindEntry, Statement, Values, at
 from foxapi_async._journal.postgres_url import PostgresURL
-from foxapi_async._journal.records import Entry, EntryId
+from foxapi_async._journal.records import Entry, EntryId, Stage
 from foxapi_async._journal.row import read
 from foxapi_async._journal.schema import STEPS, SUBMISSIONS, Mismatch, migrate, read_version
 from foxapi_async._journal.tables import RACES, JournalTables, is_free, is_gone, name_of, row_of
@@ -23,11 +22,12 @@ from foxapi_async.errors import JournalError
 R = TypeVar("R")
 
 _ID_BYTES: Final = 5
-_TRIES: Final = 10
-_CONNECTIONS: Final = 2
+_CONFLICTS: Final = 9
 _READ_TIMEOUT: Final = 600.0  # seconds for a list of millions
 _MIGRATION: Final = "migration"
 
+# For this transaction: a statement over all rows of a large journal takes its time.
+_NO_TIME_LIMIT: Final = text("SET LOCAL statement_timeout = 0")
 _LOCK: Final = text("SELECT pg_advisory_lock(:lock)")
 _TRY_LOCK: Final = text("SELECT pg_try_advisory_lock(:lock)")
 _LOCK_MIGRATION: Final = text("SELECT pg_advisory_xact_lock(:lock)")
@@ -90,6 +90,7 @@ class PostgresTables(JournalTables):
             raise Mismatch("has no tables: the first session that submits with it makes them")
         if version != len(STEPS):
             # Several processes may begin at once; all but one find nothing to do.
+            connection.execute(_NO_TIME_LIMIT)
             connection.execute(_LOCK_MIGRATION, {"lock": _lock_of(_MIGRATION)})
             migrate(connection)
         connection.commit()
@@ -129,29 +130,30 @@ class PostgresTables(JournalTables):
 
     def _attempted(self, work: Callable[[], R]) -> R:
         """Run ``work`` and commit; again if others were in its way, or the connection is lost."""
-        connections = 0
-        for attempt in range(1, _TRIES + 1):
+        losses = conflicts = 0
+        lost_at: float | None = None
+        while True:
             try:
                 self._reconnect()
                 result = work()
                 self.connection.commit()
             except DBAPIError as error:
-                is_lost = not postgres.is_connected(self.connection)
-                connections += is_lost
-                may_retry = connections < _CONNECTIONS if is_lost else postgres.is_transient(error)
-                if not may_retry or attempt == _TRIES:
-                    raise
-                self._undo()
-                if not is_lost:
-                    # Of two transactions in each other's way, one comes first the next time.
-                    time.sleep(random.uniform(0, 0.002 * 2**attempt))  # noqa: S311 no secret
+                if postgres.is_connected(self.connection):
+                    conflicts += 1
+                    if conflicts > _CONFLICTS or not postgres.is_transient(error):
+                        raise
+                    self.connection.rollback()
+                    time.sleep(postgres.conflict_pause(conflicts))
+                else:
+                    losses += 1
+                    lost_at = lost_at or time.monotonic()
+                    elapsed = time.monotonic() - lost_at
+                    pause = postgres.reconnect_pause(error, losses, elapsed)
+                    if pause is None:
+                        raise
+                    time.sleep(pause)
             else:
                 return result
-        raise AssertionError  # the last attempt returns or raises
-
-    def _undo(self) -> None:
-        if postgres.is_connected(self.connection):
-            self.connection.rollback()
 
     def _reconnect(self) -> None:
         """Make a lost connection again, with the lock of this run."""
@@ -256,6 +258,11 @@ class PostgresTables(JournalTables):
 
     def _entry(self, row: Mapping[str, Any]) -> Entry:
         return read(row, is_whole=True)
+
+    def prune(self, before: float, stages: Collection[Stage]) -> int:
+        """Delete what is at one of ``stages`` and older than ``before``; return how many."""
+        self.connection.execute(_NO_TIME_LIMIT)
+        return super().prune(before, stages)
 
     def _is_damaged(self) -> JournalError:
         return JournalError(f"the journal {self.name}: its index is damaged")

@@ -1,6 +1,7 @@
 """What only PostgreSQL has: its connection and time limits, and the meaning of its errors."""
 
 import os
+import random
 import sys
 from typing import Any, Final
 from weakref import WeakSet
@@ -15,7 +16,11 @@ LOCK_TIMEOUT: Final = 10.0
 """For how many seconds a statement waits for another transaction."""
 STATEMENT_TIMEOUT: Final = 60.0
 """How many seconds a statement may take."""
+RECONNECT_TIME: Final = 30.0
+"""For how many seconds a lost connection is made again before the caller gets an error."""
 _CONNECT_TIMEOUT: Final = 10
+_FIRST_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 2.0
 # A host that is lost without a word is given up after 10 + 3 * 5 seconds, on both sides: the server
 # then ends the session and lets go of its locks.
 _KEEPALIVES: Final = {"idle": 10, "interval": 5, "count": 3}
@@ -53,6 +58,8 @@ _MEANINGS: Final = {
     "XX001": "the server reports damaged data: restore it from a backup",
     "XX002": "the server reports a damaged index: run REINDEX TABLE foxapi_submissions",
 }
+# What a restart or a failover of the server does not mend: wrong passwords, names and rights.
+_LASTING: Final = ("28", "3D", "3F", "42")
 # Nothing of the transaction is stored, and the next attempt may succeed.
 _TRANSIENT: Final = frozenset({"40001", "40P01"})
 
@@ -116,6 +123,33 @@ def cause(error: Exception) -> BaseException:
 def is_transient(error: Exception) -> bool:
     """Tell whether the transaction was undone because of others, and may be tried again."""
     return _state(cause(error)) in _TRANSIENT
+
+
+def reconnect_pause(error: Exception, losses: int, elapsed: float) -> float | None:
+    """Return after how many seconds a lost connection is made again; ``None`` to give up.
+
+    Args:
+        error: Why the connection was lost, or could not be made.
+        losses: How often it was lost in a row, this time included.
+        elapsed: How many seconds ago it was lost for the first time.
+    """
+    found = cause(error)
+    is_lasting = _state(found).startswith(_LASTING) or isinstance(found, psycopg.ProgrammingError)
+    if is_lasting or elapsed >= RECONNECT_TIME:
+        return None
+    if losses == 1:
+        return 0.0
+    longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(losses - 2, 10))
+    # Many processes lose a server at once.
+    return random.uniform(longest / 2, longest)  # noqa: S311 no secret
+
+
+def conflict_pause(conflicts: int) -> float:
+    """Return after how many seconds a transaction is executed again that others were in the way of.
+
+    Of two transactions in each other's way, one comes first the next time.
+    """
+    return random.uniform(0, 0.002 * 2**conflicts)  # noqa: S311 no secret
 
 
 def is_bad_value(error: Exception) -> bool:

@@ -127,9 +127,10 @@ async def test_a_resubmission_whose_commit_is_not_answered_is_made_once(
 
 
 async def test_a_connection_that_breaks_is_made_again(
-    line: tuple[Relay, str], open_fox: Any, gateway: Gateway
+    line: tuple[Relay, str], open_fox: Any, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the server cannot be reached nothing is sent; then the same session goes on."""
+    monkeypatch.setattr("foxapi_async._sql.postgres.RECONNECT_TIME", 0.2)
     relay, url = line
     async with open_fox(journal=url) as fox:
         handle = await fox.llm.submit(**KEYED)
@@ -149,6 +150,43 @@ async def test_a_connection_that_breaks_is_made_again(
     async with open_journal(url) as journal:
         stages = Counter(entry.stage for entry in await journal.entries())
     assert stages == {Stage.COMPLETED: 2, Stage.ACCEPTED: 1}
+
+
+async def test_a_submit_waits_for_a_server_that_restarts(
+    line: tuple[Relay, str], open_fox: Any, gateway: Gateway
+) -> None:
+    """A server that is away for some attempts delays submits, and none of them fails."""
+    relay, url = line
+    async with open_fox(journal=url) as fox:
+        await fox.llm.submit(**PROMPT)
+        relay.is_down = True
+        relay.cut()
+        opened = relay.opened
+        submits = [asyncio.create_task(fox.llm.submit(**PROMPT)) for _ in range(5)]
+        while relay.opened < opened + 4:
+            await asyncio.sleep(0)
+        assert gateway.stats.submits == 1
+        relay.is_down = False
+        await asyncio.gather(*submits)
+        assert gateway.stats.submits == 6
+
+
+def test_an_outage_is_waited_out_and_a_wrong_password_is_not() -> None:
+    """The first attempt is made at once, later ones after longer pauses, for half a minute."""
+    psycopg = pytest.importorskip("psycopg")
+    from foxapi_async._sql import postgres
+
+    outage = psycopg.OperationalError("the server closed the connection")
+    pauses = [postgres.reconnect_pause(outage, losses, 0.0) for losses in range(1, 60)]
+    assert pauses[0] == 0
+    assert all(pause is not None and 0 < pause <= 2 for pause in pauses[1:])
+    assert pauses[20] is not None
+    assert pauses[20] >= 1
+    assert postgres.reconnect_pause(outage, 9, postgres.RECONNECT_TIME) is None
+    for lasting in (psycopg.errors.InvalidPassword(), psycopg.errors.InvalidCatalogName()):
+        assert postgres.reconnect_pause(lasting, 2, 0.1) is None
+    for brief in (psycopg.errors.CannotConnectNow(), psycopg.errors.AdminShutdown()):
+        assert postgres.reconnect_pause(brief, 2, 0.1) is not None
 
 
 async def test_a_run_whose_connection_is_cut_is_dead_to_others(line: tuple[Relay, str]) -> None:
