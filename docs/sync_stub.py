@@ -178,7 +178,9 @@ class _Stub:
         text = ast.unparse(node)
         for name in sorted(set(_words(node))):
             self._name(name, module)
-        return re.sub(r"\w+", lambda word: _RETYPED.get(word[0], word[0]), text)
+        text = re.sub(r"\w+", lambda word: _RETYPED.get(word[0], word[0]), text)
+        # Two kinds of iterables have become one.
+        return re.sub(r"\b(\w+\[\w+\]) \| \1", r"\1", text)
 
     def _name(self, name: str, module: ModuleType) -> None:
         if name in self._own or name in self._aliases or name in vars(builtins):

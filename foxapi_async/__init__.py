@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from foxapi_async._catalog import CatalogModel, catalog
-    from foxapi_async._client.as_completed import CompletionProgress, as_completed
+    from foxapi_async._client.as_completed import as_completed
     from foxapi_async._client.budget_meter import BudgetUse
+    from foxapi_async._client.completion_queue import CompletionProgress
     from foxapi_async._client.handle import TaskHandle
     from foxapi_async._client.llm import LLM
     from foxapi_async._client.llm_handle import ChatStream, LLMHandle
@@ -105,7 +106,8 @@ if TYPE_CHECKING:
 
 _HOMES: Final = {
     "_catalog": ("CatalogModel", "catalog"),
-    "_client.as_completed": ("CompletionProgress", "as_completed"),
+    "_client.as_completed": ("as_completed",),
+    "_client.completion_queue": ("CompletionProgress",),
     "_client.budget_meter": ("BudgetUse",),
     "_client.handle": ("TaskHandle",),
     "_client.llm_handle": ("ChatStream", "LLMHandle"),

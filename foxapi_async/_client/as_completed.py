@@ -1,200 +1,207 @@
 """Handles in the order in which their tasks finish."""
-# pyright: reportPrivateUsage=false
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextvars import copy_context
-from typing import Any, Generic, Self, TypeVar
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sized
+from typing import Any, Final, Generic, Self, TypeVar
 
-from msgspec import Struct
-
+from foxapi_async._client.completion_queue import CompletionQueue, OnProgress
 from foxapi_async._client.handle import TaskHandle
-from foxapi_async._client.polling.tracked_task import Waiter
 from foxapi_async._client.progress_bar import ProgressBar
 from foxapi_async._client.uncopied import Uncopied
-from foxapi_async._wire.display import html_card
+from foxapi_async.config import is_whole_number
+from foxapi_async.errors import ConfigError
 
 H = TypeVar("H", bound=TaskHandle[Any])
 
-
-class CompletionProgress(Struct, frozen=True, kw_only=True):
-    """How far ``as_completed`` has come."""
-
-    done: int
-    """Handles whose wait has ended."""
-    total: int
-    """All handles."""
-    handle: TaskHandle[Any]
-    """The handle whose wait ended last."""
-    error: Exception | None
-    """What ended its wait without an outcome, such as ``TaskTimeoutError``; ``None`` for a task
-    that ended, failed ones included.
-    """
-
-    def _repr_html_(self) -> str:
-        """Return what a notebook shows."""
-        rows = [
-            ("done", f"{self.done} of {self.total}"),
-            ("handle", self.handle.id),
-            ("error", type(self.error).__name__ if self.error is not None else None),
-        ]
-        return html_card("CompletionProgress", rows, part=self.done / max(self.total, 1))
-
-
-OnProgress = Callable[[CompletionProgress], object]
+_CANCELLED: Final = "the source of as_completed() has raised CancelledError"
 
 
 def as_completed(
-    handles: Iterable[H], *, progress: OnProgress | bool | None = None
+    handles: Iterable[H] | AsyncIterable[H],
+    *,
+    in_flight: int = 256,
+    progress: OnProgress | bool | None = None,
 ) -> AsyncIterator[H]:
     """Iterate over ``handles`` as their tasks finish, failed ones included.
 
     Await each handle for its result or its error: it returns at once. A handle whose wait ended
     without an outcome, such as by ``TaskTimeoutError``, is yielded too. No task of the event loop
-    is created, so a hundred thousand handles are fine. Several tasks may iterate at once; each
-    handle goes to one of them. Leaving the loop ends the remaining waits; the tasks go on at the
-    service.
+    is created for a handle, so a hundred thousand of them are fine. Several tasks may iterate at
+    once; each handle goes to one of them. Leaving the loop ends the remaining waits; the tasks go
+    on at the service.
+
+    All handles of a list, or of another collection, are waited for from the first step on. An
+    iterator or async iterable is read as its handles are yielded, so it may be of any length, and
+    an async generator may submit what it yields. Handles that are yielded are forgotten. If
+    reading fails, the error is raised after the handles that were read. If the loop is left, those
+    of an iterator that this session has submitted are in ``fox.unclaimed``.
 
     Args:
         handles: The handles; repeated ones are yielded once.
+        in_flight: How many handles of an iterator or async iterable may be between it and the
+            caller.
         progress: Called for each handle as soon as it is done, even while the body of the loop
             runs. An error that it raises is raised by the loop. ``True`` shows a bar, in a terminal
             or a notebook (extra ``notebook``).
 
     Raises:
-        ConfigError: ``progress=True``, and tqdm is not installed.
+        TypeError: ``handles`` is no source of handles; while iterating, an item is no handle.
+        ConfigError: ``in_flight`` is not at least 1, or tqdm is missing for ``progress=True``.
     """
-    return _AsCompleted(handles, progress)
+    check_source(handles)
+    queue: CompletionQueue[H]
+    if isinstance(handles, Sized) and isinstance(handles, Iterable):
+        listed = list(dict.fromkeys(handles))
+        queue = make_queue(len(listed), in_flight, progress)
+        queue.source = _Collection(queue, listed)
+    else:
+        queue = make_queue(None, in_flight, progress)
+        if isinstance(handles, AsyncIterable):
+            queue.source = _AsyncSource(queue, handles)
+        else:
+            queue.source = _IteratorSource(queue, iter(handles))
+    return take_from(queue)
+
+
+def check_source(handles: object) -> None:
+    """Raise ``TypeError`` for what is no source of handles."""
+    if not isinstance(handles, Iterable | AsyncIterable) or isinstance(handles, str | bytes):
+        advice = "call it" if callable(handles) else "pass a list or a generator of handles"
+        raise TypeError(
+            "as_completed() needs an iterable or async iterable of handles, got "
+            f"{type(handles).__name__}: {advice}"
+        )
+
+
+def make_queue(
+    total: int | None,
+    in_flight: int,
+    progress: OnProgress | bool | None,  # noqa: FBT001 as given by the user
+) -> CompletionQueue[Any]:
+    """Return a queue for ``total`` handles, or for those of an iterator."""
+    if not (is_whole_number(in_flight) and in_flight >= 1):
+        raise ConfigError(
+            f"as_completed(in_flight=) must be a whole number of at least 1, got {in_flight!r}"
+        )
+    if isinstance(progress, bool):
+        progress = ProgressBar(total, "task") if progress else None
+    limit = int(in_flight) if total is None else None
+    return CompletionQueue(total=total, limit=limit, progress=progress)
+
+
+def take_from(queue: CompletionQueue[H]) -> AsyncIterator[H]:
+    """Return an iterator of the handles of a queue, which is closed when that is dropped."""
+    return _AsCompleted(queue)
 
 
 class _AsCompleted(Uncopied, Generic[H]):
-    """Starts to wait for every handle at its first step."""
+    """Takes handles from a queue, which is filled from the first step on."""
 
     _instead = "call as_completed() again"
 
-    def __init__(self, handles: Iterable[H], progress: OnProgress | bool | None) -> None:  # noqa: FBT001 as given by the user
-        self._handles = list(dict.fromkeys(handles))
-        self._queue: _CompletionQueue[H] | None = None
-        self._progress = _on_progress(progress, len(self._handles))
+    def __init__(self, queue: CompletionQueue[H]) -> None:
+        self._queue = queue
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> H:
-        queue = self._queue or self._begin()
-        # The traceback of a cancelled step would keep the iterator, and so its waits, alive.
-        del self
-        return await queue.next()
-
-    def _begin(self) -> "_CompletionQueue[H]":
-        queue: _CompletionQueue[H] = _CompletionQueue(len(self._handles), self._progress)
-        self._queue = queue
-        try:
-            for handle in self._handles:
-                queue.add(handle)
-        except BaseException:
-            queue.close()
-            raise
-        return queue
+        queue = self._queue
+        with queue:
+            # The traceback of a cancelled step would keep the iterator, and so its waits, alive.
+            del self
+            return await queue.next()
 
     def __del__(self) -> None:
         # The waiters refer to the queue and not to this iterator, which is therefore freed when
         # its loop is left (by reference counts in CPython).
         queue = getattr(self, "_queue", None)
         if queue is not None:
-            queue.close()
+            queue.drop()
 
 
-def _on_progress(progress: OnProgress | bool | None, total: int) -> OnProgress | None:  # noqa: FBT001 as given by the user
-    if isinstance(progress, bool):
-        return ProgressBar(total, "task") if progress else None
-    return progress
+class _Collection(Generic[H]):
+    """Adds all handles at once."""
 
+    def __init__(self, queue: CompletionQueue[H], handles: list[H]) -> None:
+        self._queue = queue
+        self._handles = handles
 
-class _CompletionQueue(Generic[H]):
-    """The handles that are done, and the waits for the others."""
-
-    def __init__(self, total: int, progress: OnProgress | None) -> None:
-        self._total = total
-        self._progress = progress
-        # The poller wakes waiters in an empty context; `progress` runs in that of its caller.
-        self._context = copy_context()
-        self._done_count = 0
-        self._left = total
-        self._subscriptions: set[_Subscription[H]] = set()
-        self._done: deque[H] = deque()
-        self._changed = asyncio.Event()
-        self._progress_error: Exception | None = None
-
-    def add(self, handle: H) -> None:
-        """Wait for ``handle``."""
-        if handle.done():
-            self._append(handle, None)
-            return
-        subscription = _Subscription(handle, self)
-        self._subscriptions.add(subscription)
-        handle._subscribe(subscription, handle._resolve_timeout())
-
-    def on_done(self, subscription: "_Subscription[H]", error: Exception | None) -> None:
-        """Queue the handle of a wait that has ended."""
-        if subscription not in self._subscriptions:
-            return
-        self._subscriptions.discard(subscription)
-        subscription.handle._unsubscribe(subscription)
-        self._append(subscription.handle, error)
-
-    async def next(self) -> H:
-        """Return the next handle that is done; ``StopAsyncIteration`` after the last.
-
-        Several tasks may wait here: each handle goes to one of them.
-        """
-        while self._left:
-            if self._progress_error is not None:
-                error, self._progress_error = self._progress_error, None
-                raise error
-            if self._done:
-                self._left -= 1
-                if not self._left:
-                    self._changed.set()  # the other tasks that wait here must end too
-                return self._done.popleft()
-            self._changed.clear()
-            await self._changed.wait()
-        raise StopAsyncIteration
+    def fill(self) -> None:
+        """Add the handles, or none of them."""
+        handles, self._handles = self._handles, []
+        try:
+            for handle in handles:
+                self._queue.add(handle)
+        except BaseException:
+            self._queue.leave()
+            raise
+        self._queue.end()
 
     def close(self) -> None:
-        """End the waits that are under way; no more handles are returned."""
-        self._left = 0
-        if isinstance(self._progress, ProgressBar):
-            self._progress.close()
-        subscriptions, self._subscriptions = self._subscriptions, set()
-        for subscription in subscriptions:
-            subscription.handle._unsubscribe(subscription)
-
-    def _append(self, handle: H, error: Exception | None) -> None:
-        self._done_count += 1
-        self._done.append(handle)
-        if self._progress is not None:
-            event = CompletionProgress(
-                done=self._done_count, total=self._total, handle=handle, error=error
-            )
-            try:
-                self._context.run(self._progress, event)
-            except Exception as failure:  # noqa: BLE001 raised by `next`
-                self._progress_error = failure
-        self._changed.set()
+        """Forget the handles."""
+        self._handles = []
 
 
-class _Subscription(Waiter, Generic[H]):
-    """Waits for one handle."""
+class _IteratorSource(Generic[H]):
+    """Adds the handles of an iterator while there is room."""
 
-    __slots__ = ("_queue", "handle")
-
-    def __init__(self, handle: H, queue: _CompletionQueue[H]) -> None:
-        super().__init__(handle._find_tracked())
-        self.handle: H = handle
+    def __init__(self, queue: CompletionQueue[H], handles: Iterator[H]) -> None:
         self._queue = queue
+        self._handles = handles
 
-    def wake(self, error: Exception | None) -> None:
-        """Queue the handle."""
-        self._queue.on_done(self, error)
+    def fill(self) -> None:
+        """Read handles while there is room."""
+        queue = self._queue
+        try:
+            while queue.has_room:
+                for handle in self._handles:
+                    queue.add(handle)
+                    break
+                else:
+                    queue.end()
+        except BaseException as error:  # noqa: BLE001 raised by `next` after the last handle
+            queue.end(error)
+
+    def close(self) -> None:
+        """Do nothing: nothing is under way."""
+
+
+class _AsyncSource(Generic[H]):
+    """Adds the handles of an async iterable while there is room, in one task of the event loop."""
+
+    def __init__(self, queue: CompletionQueue[H], handles: AsyncIterable[H]) -> None:
+        self._queue = queue
+        self._handles = handles
+        self._reader: asyncio.Task[None] | None = None
+        self._room_made = asyncio.Event()
+
+    def fill(self) -> None:
+        """Let the task read on."""
+        self._room_made.set()
+        if self._reader is None:
+            self._reader = asyncio.get_running_loop().create_task(self._read())
+            self._reader.add_done_callback(self._on_done)
+
+    def close(self) -> None:
+        """End the task."""
+        reader = self._reader
+        # The loop of an iterator that is collected late may be closed.
+        if reader is not None and not reader.get_loop().is_closed():
+            reader.cancel()
+
+    async def _read(self) -> None:
+        queue = self._queue
+        async for handle in self._handles:
+            queue.add(handle)
+            del handle
+            while not queue.has_room:
+                self._room_made.clear()
+                await self._room_made.wait()
+
+    def _on_done(self, reader: "asyncio.Task[None]") -> None:
+        # If the loop was left, the queue has ended already.
+        if reader.cancelled():
+            self._queue.end(asyncio.CancelledError(_CANCELLED))
+        else:
+            self._queue.end(reader.exception())

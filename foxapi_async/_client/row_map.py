@@ -10,6 +10,7 @@ from typing import Any, Final, Generic, Literal, Protocol, Self, TypeVar, final
 from msgspec import Struct
 
 from foxapi_async._client.llm_handle import LLMHandle
+from foxapi_async._client.steps import Steps
 from foxapi_async._client.uncopied import Uncopied
 from foxapi_async._protocol.concurrency import AdaptiveConcurrency
 from foxapi_async._wire.completion import ChatCompletion
@@ -125,9 +126,10 @@ class RowMap(Uncopied, Generic[R]):
 
     async def __anext__(self) -> RowOutcome[R]:
         engine = self._engine
-        # The traceback of a cancelled step would keep the iterator, and so its workers, alive.
-        del self
-        return await engine.next()
+        with engine:
+            # The traceback of a cancelled step would keep the iterator, and so its workers, alive.
+            del self
+            return await engine.next()
 
     async def aclose(self) -> None:
         """Stop reading rows and end the waits; further calls do nothing."""
@@ -138,10 +140,10 @@ class RowMap(Uncopied, Generic[R]):
         # its loop is left (by reference counts in CPython).
         engine = getattr(self, "_engine", None)
         if engine is not None:
-            engine.leave()
+            engine.drop()
 
 
-class MapEngine(Generic[R]):
+class MapEngine(Steps, Generic[R]):
     """Workers that read rows, run them and queue their outcomes."""
 
     def __init__(
@@ -155,6 +157,7 @@ class MapEngine(Generic[R]):
         progress: OnRowProgress | None,
         on_end: Callable[[], object] | None = None,
     ) -> None:
+        super().__init__()
         self._on_end = on_end
         self._source = _Source(rows)
         self._runner = runner

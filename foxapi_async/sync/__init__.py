@@ -13,12 +13,17 @@ open. Several threads may share a session. Hooks and ``progress`` are called in 
 from typing import Any, Final
 
 import foxapi_async
-from foxapi_async.sync._handles import as_completed
+from foxapi_async.sync._completions import as_completed
+from foxapi_async.sync._handles import TaskHandle
 from foxapi_async.sync._proxy import blocking_class
 from foxapi_async.sync._rules import export_order, holder_names, live_names
 from foxapi_async.sync._session import FoxSession
 
-_WRITTEN: Final = {"FoxSession": FoxSession, "as_completed": as_completed}
+_WRITTEN: Final = {
+    "FoxSession": FoxSession,
+    "TaskHandle": TaskHandle,
+    "as_completed": as_completed,
+}
 _LIVE: Final = live_names()
 _HOLDERS: Final = holder_names()
 

@@ -249,7 +249,7 @@ class LLM:
     def stream(self, *, timeout: float | None = ..., **params: Unpack[AudioParams]) -> ChatStream: ...
     def map(
         self,
-        rows: Iterable[R] | Iterable[R],
+        rows: Iterable[R],
         *,
         model: str | Callable[[R], str],
         key: Callable[[R], str] | None = None,
@@ -752,8 +752,8 @@ class CompletionProgress(Struct, frozen=True, kw_only=True):
     """How far ``as_completed`` has come."""
     done: int
     """Handles whose wait has ended."""
-    total: int
-    """All handles."""
+    total: int | None
+    """All handles; ``None`` if they come from an iterator, whose length is not known."""
     handle: TaskHandle[Any]
     """The handle whose wait ended last."""
     error: Exception | None
@@ -793,21 +793,35 @@ class RowOutcome(Struct, Generic[R], frozen=True, kw_only=True):
     seconds: float
     """Seconds from reading the row to its outcome."""
 
-def as_completed(handles: Iterable[H], *, progress: OnProgress | bool | None = None) -> Iterator[H]:
+def as_completed(
+    handles: Iterable[H],
+    *,
+    in_flight: int = 256,
+    progress: OnProgress | bool | None = None,
+) -> Iterator[H]:
     """Iterate over ``handles`` as their tasks finish, failed ones included.
 
     Wait for each handle for its result or its error: it returns at once. A handle whose wait ended
     without an outcome, such as by ``TaskTimeoutError``, is yielded too. No task of the loop thread
-    is created, so a hundred thousand handles are fine. Several tasks may iterate at once; each
-    handle goes to one of them. Leaving the loop ends the remaining waits; the tasks go on at the
-    service.
+    is created for a handle, so a hundred thousand of them are fine. Several tasks may iterate at
+    once; each handle goes to one of them. Leaving the loop ends the remaining waits; the tasks go
+    on at the service.
+
+    All handles of a list, or of another collection, are waited for from the first step on. An
+    iterator is read as its handles are yielded, so it may be of any length, and
+    a generator may submit what it yields. Handles that are yielded are forgotten. If
+    reading fails, the error is raised after the handles that were read. If the loop is left, those
+    of an iterator that this session has submitted are in ``fox.unclaimed``.
 
     Args:
         handles: The handles; repeated ones are yielded once.
+        in_flight: How many handles of an iterator may be between it and the
+            caller.
         progress: Called for each handle as soon as it is done, even while the body of the loop
             runs. An error that it raises is raised by the loop. ``True`` shows a bar, in a terminal
             or a notebook (extra ``notebook``).
 
     Raises:
-        ConfigError: ``progress=True``, and tqdm is not installed.
+        TypeError: ``handles`` is no source of handles; while iterating, an item is no handle.
+        ConfigError: ``in_flight`` is not at least 1, or tqdm is missing for ``progress=True``.
     """

@@ -1,15 +1,13 @@
-"""The blocking handle, and the iterator of handles in the order in which their tasks finish."""
+"""The blocking handle."""
 # pyright: reportPrivateUsage=false
 
-from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Self
 
 from msgspec import UNSET, UnsetType
 
-from foxapi_async._client import as_completed as _as_completed
 from foxapi_async._client.handle import TaskHandle as _TaskHandle
 from foxapi_async.sync._caller import call_without_loop
-from foxapi_async.sync._proxy import Proxy, blocking_class, blocks, unwrap_keywords, wrap
+from foxapi_async.sync._proxy import Proxy, blocking_class, blocks
 from foxapi_async.sync._rules import blocking_text
 
 _Handle = _TaskHandle[Any]
@@ -58,18 +56,3 @@ class TaskHandle(Proxy):
 
 def _unpickle(handle: _Handle) -> Proxy:
     return blocking_class(type(handle))._of(handle, None)
-
-
-def as_completed(handles: Iterable[Any], *, progress: Any = None) -> Iterator[Any]:
-    """Its text is that of the asynchronous function."""
-    listed = list(handles)
-    caller = next((one._caller for one in listed if one._caller is not None), None)
-    options = unwrap_keywords({"progress": progress}, caller)
-    iterator: Iterator[Any] = wrap(
-        _as_completed.as_completed([one._async for one in listed], **options), caller
-    )
-    return iterator
-
-
-as_completed.__doc__ = blocking_text(_as_completed.as_completed.__doc__)
-as_completed.__module__ = "foxapi_async.sync"

@@ -115,6 +115,8 @@ _PHRASES: Final[tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]] = 
     (r"It may be built outside an\s+event loop, and belongs to .+? used in\.", _THREADS),
     (r"the event loop", "the loop thread"),
     (r"async iterator", "iterator"),
+    (r"\s+or\s+async\s+iterable", ""),
+    (r"an\s+async\s+generator", "a generator"),
     (r"coroutine", "function"),
 )
 

@@ -1,8 +1,11 @@
 """Laws of taking results as they come and of watching a task."""
 
 import asyncio
+import gc
 import sys
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
+from weakref import WeakSet
 
 import pytest
 
@@ -116,6 +119,149 @@ async def test_several_tasks_take_from_one_iterator(fox: FoxSession) -> None:
     taken = [handle for share in shares for handle in share]
     assert len(taken) == 12
     assert set(taken) == set(handles)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_an_iterator_is_read_as_its_handles_are_taken(
+    fox: FoxSession, is_async: bool
+) -> None:
+    """Handles that are read and not taken are never more than ``in_flight``."""
+    submitted = [await submit(fox, 1 + number % 3) for number in range(30)]
+    read = taken = 0
+
+    def handles() -> Iterator[LLMHandle]:
+        nonlocal read
+        for handle in submitted:
+            read += 1
+            yield handle
+
+    async def slow_handles() -> AsyncIterator[LLMHandle]:
+        for handle in handles():
+            await asyncio.sleep(0)
+            yield handle
+
+    seen: set[LLMHandle] = set()
+    async for handle in as_completed(slow_handles() if is_async else handles(), in_flight=4):
+        seen.add(handle)
+        await settle()
+        taken += 1
+        assert read - taken <= 4
+    assert taken == 30
+    assert seen == set(submitted)
+
+
+async def test_an_async_generator_may_submit_what_it_yields(fox: FoxSession) -> None:
+    """Handles come while later ones are submitted, repeated ones once, and none is kept."""
+    alive: WeakSet[LLMHandle] = WeakSet()
+    most = 0
+
+    async def handles() -> AsyncIterator[LLMHandle]:
+        for number in range(60):
+            handle = await submit(fox, 1 + number % 3)
+            alive.add(handle)
+            yield handle
+            yield handle
+            del handle
+
+    texts: list[str] = []
+    async for handle in as_completed(handles(), in_flight=5):
+        texts.append((await handle).text)
+        del handle
+        gc.collect()
+        most = max(most, len(alive))
+    assert len(texts) == 60
+    # Those in flight, and the one that is being read.
+    assert most <= 5 + 2
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("error", [OSError("the disk is gone"), asyncio.CancelledError()])
+async def test_an_error_of_the_source_comes_after_its_handles(
+    fox: FoxSession, is_async: bool, error: BaseException
+) -> None:
+    """What was submitted before is yielded, and afterwards the iteration is at its end."""
+    submitted = [await submit(fox) for _ in range(5)]
+
+    def handles() -> Iterator[LLMHandle]:
+        yield from submitted
+        raise error
+
+    async def slow_handles() -> AsyncIterator[LLMHandle]:
+        for handle in handles():
+            yield handle
+
+    finished = as_completed(slow_handles() if is_async else handles())
+    assert {await anext(finished) for _ in range(5)} == set(submitted)
+    with pytest.raises(type(error)):
+        await anext(finished)
+    with pytest.raises(StopAsyncIteration):
+        await anext(finished)
+
+
+async def test_what_a_left_loop_has_submitted_is_in_unclaimed(
+    session_on_scripted: FoxSession,
+) -> None:
+    """Nobody else has the handles that a generator submitted and the loop did not take."""
+    fox = session_on_scripted
+
+    async def handles() -> AsyncIterator[LLMHandle]:
+        while True:
+            yield await submit(fox)
+
+    finished = as_completed(handles(), in_flight=6)
+    step = asyncio.ensure_future(anext(finished))
+    while fox.stats().tasks < 6:
+        await asyncio.sleep(0)
+    await settle()
+    step.cancel()
+    await asyncio.wait((step,))
+    del finished, step
+    gc.collect()
+    assert fox.stats().tasks == len(fox.unclaimed) == 6
+    assert fox.stats().waiting == 0
+
+
+async def test_a_list_that_is_left_puts_nothing_into_unclaimed(fox: FoxSession) -> None:
+    """Its handles are the caller's own."""
+    handles = [await submit(fox) for _ in range(3)]
+    async for _ in as_completed(handles):
+        break
+    assert fox.unclaimed == ()
+
+
+async def test_the_first_step_needs_no_name_of_the_iterator(fox: FoxSession) -> None:
+    """``await anext(as_completed(handles))`` is the first handle that is done."""
+    handles = [await submit(fox, last) for last in (100_000, 1)]
+    assert await anext(as_completed(handles)) is handles[1]
+    assert fox.stats().waiting == 0
+
+
+async def test_the_length_of_an_iterator_is_not_known(fox: FoxSession) -> None:
+    """``progress`` counts without a total."""
+    handles = [await submit(fox) for _ in range(3)]
+    calls: list[CompletionProgress] = []
+    async for _ in as_completed(iter(handles), progress=calls.append):
+        pass
+    assert [(call.done, call.total) for call in calls] == [(1, None), (2, None), (3, None)]
+    assert "1 of" not in calls[0]._repr_html_()
+
+
+@pytest.mark.parametrize("source", [5, "task-1", None, submit])
+def test_what_is_no_source_is_refused_at_the_call(source: Any) -> None:
+    """A mistake is no iteration that yields nothing."""
+    with pytest.raises(TypeError, match="needs an iterable or async iterable of handles"):
+        as_completed(source)
+    with pytest.raises(ConfigError, match="in_flight"):
+        as_completed(iter([]), in_flight=0)
+
+
+@pytest.mark.parametrize("kind", [list, iter])
+async def test_what_is_no_handle_is_named(fox: FoxSession, kind: Any) -> None:
+    """A submit that was not awaited is the usual mistake."""
+    forgotten = submit(fox)
+    with pytest.raises(TypeError, match="got coroutine: pass what `await fox"):
+        await anext(as_completed(kind([forgotten])))
+    forgotten.close()
 
 
 async def test_updates_go_on_after_a_cancelled_step(fox: FoxSession) -> None:

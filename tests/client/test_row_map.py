@@ -274,6 +274,17 @@ async def test_a_loop_that_is_left_leaves_no_task_of_the_event_loop(fox: FoxSess
     assert {task for task in asyncio.all_tasks() - before if "_work" in repr(task)} == set()
 
 
+@pytest.mark.filterwarnings("ignore:task .* was accepted:RuntimeWarning")
+async def test_the_first_step_needs_no_name_of_the_iterator(fox: FoxSession) -> None:
+    """``await anext(fox.llm.map(...))`` is the first outcome, and ends the map."""
+    first = await anext(fox.llm.map(range(100), model=MODEL, messages=count_to, in_flight=3))
+    assert first.completion is not None
+    while fox.stats().submits_in_flight:
+        await asyncio.sleep(0)
+    await settle()
+    assert fox.stats().rows_in_flight == fox.stats().waiting == 0
+
+
 async def test_progress_counts_the_outcomes(fox: FoxSession) -> None:
     """It is called once for each row, with the failed ones."""
     calls: list[RowProgress] = []

@@ -6,6 +6,7 @@ import gc
 import pickle
 import threading
 import traceback
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 from foxapi_async import (
     ChatCompletion,
+    ConfigError,
     PollPolicy,
     SessionClosedError,
     Task,
@@ -92,6 +94,61 @@ def test_handles_come_as_they_finish(fox: FoxSession) -> None:
     assert [handle.result().text for handle in handles] == ["1, 2", "1, 2, 3", "1, 2, 3, 4"]
     assert {one.handle for one in seen} == set(handles)
     assert list(as_completed([])) == []
+
+
+def test_an_iterator_of_handles_may_submit_them(fox: FoxSession) -> None:
+    """It is read in the thread that takes them, and at most ``in_flight`` are not taken."""
+    read: list[LLMHandle] = []
+    taken: list[LLMHandle] = []
+    seen: list[CompletionProgress] = []
+
+    def handles() -> Iterator[LLMHandle]:
+        for last in range(1, 31):
+            read.append(submit(fox, last))
+            yield read[-1]
+
+    for handle in as_completed(handles(), in_flight=4, progress=seen.append):
+        taken.append(handle)
+        assert len(read) - len(taken) < 4
+    assert set(taken) == set(read)
+    assert len(read) == 30
+    assert {one.handle for one in seen} == set(read)
+    assert {one.total for one in seen} == {None}
+
+
+def test_threads_share_an_iterator_that_submits(fox: FoxSession) -> None:
+    """One of them reads it at a time, and each handle goes to one of them."""
+
+    def handles() -> Iterator[LLMHandle]:
+        for last in range(1, 25):
+            yield submit(fox, last)
+
+    finished = as_completed(handles(), in_flight=3)
+    with ThreadPoolExecutor(4) as pool:
+        shares = list(pool.map(lambda _: list(finished), range(4)))
+    texts = {handle.result().text for share in shares for handle in share}
+    assert len(texts) == sum(map(len, shares)) == 24
+
+
+def test_an_iterator_that_raises_loses_no_handle(fox: FoxSession) -> None:
+    """Its error comes after the handles that it has yielded."""
+
+    def handles() -> Iterator[LLMHandle]:
+        yield submit(fox)
+        yield submit(fox)
+        raise OSError("the disk is gone")
+
+    finished = as_completed(handles())
+    assert {next(finished).result().text for _ in range(2)} == {"1, 2, 3"}
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(finished)
+    assert list(finished) == []
+    assert list(as_completed(iter([]))) == []
+    with pytest.raises(ConfigError, match="in_flight"):
+        as_completed(iter([]), in_flight=0)
+    numbers: Any = iter([3])
+    with pytest.raises(TypeError, match="got int: pass what"):
+        list(as_completed(numbers))
 
 
 def test_what_progress_raises_comes_out_of_the_loop(fox: FoxSession) -> None:

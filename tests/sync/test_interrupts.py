@@ -83,6 +83,25 @@ def test_ctrl_c_in_a_submit_leaves_the_handle_unclaimed(
     assert fox.unclaimed == ()
 
 
+def test_ctrl_c_while_handles_are_submitted_loses_none(
+    fox: FoxSession, served: BackgroundGateway
+) -> None:
+    """What was submitted before comes from the next steps, and the rest is in ``fox.unclaimed``."""
+    served.faults.add("submit:slow:seconds=0.05,size=100")
+
+    def handles() -> Iterator[LLMHandle]:
+        for _ in range(3):
+            yield submit(fox, "count 1 to 3")
+
+    finished = as_completed(handles())
+    with pytest.warns(RuntimeWarning, match=r"in fox\.unclaimed"):
+        with interrupted(lambda: len(served.billed) == 2):
+            next(finished)
+        until(lambda: fox.unclaimed)
+    taken = [handle.id for handle in finished]
+    assert sorted([*taken, *(handle.id for handle in fox.unclaimed)]) == sorted(served.billed)
+
+
 def test_ctrl_c_in_generate_leaves_the_handle_unclaimed(
     fox: FoxSession, served: BackgroundGateway
 ) -> None:
