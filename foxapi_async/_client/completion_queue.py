@@ -52,7 +52,7 @@ class CompletionProgress(Struct, frozen=True, kw_only=True):
 OnProgress = Callable[[CompletionProgress], object]
 
 
-class Source(Protocol):
+class HandleSource(Protocol):
     """What adds handles to a queue."""
 
     def fill(self) -> None:
@@ -90,7 +90,7 @@ class CompletionQueue(Steps, Generic[H]):
         self._progress_error: Exception | None = None
         self._source_error: BaseException | None = None
         self._is_ended = False
-        self.source: Source | None = None
+        self.source: HandleSource | None = None
 
     @property
     def has_room(self) -> bool:
@@ -203,7 +203,7 @@ def _check(handle: object) -> None:
 
 
 def _keep(handle: TaskHandle[Any]) -> None:
-    """Keep a handle that nobody took, if its task was submitted in this session and is billed."""
+    """Keep a handle that was not taken, if its task was submitted in this session and is billed."""
     record = handle._record
     is_failed = record.outcome is not None and record.outcome.error is not None
     if record.submitted_at is not None and not is_failed:

@@ -201,7 +201,7 @@ async def test_an_error_of_the_source_comes_after_its_handles(
 async def test_what_a_left_loop_has_submitted_is_in_unclaimed(
     session_on_scripted: FoxSession,
 ) -> None:
-    """Nobody else has the handles that a generator submitted and the loop did not take."""
+    """They are the handles that a generator has submitted and the loop has not taken."""
     fox = session_on_scripted
 
     async def handles() -> AsyncIterator[LLMHandle]:
