@@ -1,6 +1,7 @@
 """Laws of the results of a journal: none is left out, a page at a time, from any position."""
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +106,21 @@ async def test_an_open_journal_gives_its_results(open_fox: Any, file: Path | str
         found = [one.entry async for one in journal.results()]
     assert {entry.key for entry in found} == {"0", "1", "2"}
     assert all(entry.read_task() for entry in found)
+
+
+async def test_no_submission_waits_for_a_list(file: Path | str) -> None:
+    """A list that takes for ever holds up neither an intent nor what follows it."""
+    journal = JournalWriter(parse_location(file))
+    hold = threading.Event()
+    slow = asyncio.create_task(journal._read(lambda tables: hold.wait() and tables.runs()))
+    try:
+        intent = Intent(service="http://s", key="k", model="m", body=b"{}", sent_at=1.0)
+        entry_id = await journal.record_intent(intent)
+        assert isinstance(entry_id, EntryId)
+        task = task_decoder.decode(b'{"id": "t", "status": "pending", "model": "m"}')
+        await journal.record_accepted(entry_id, task)
+        assert not slow.done()
+    finally:
+        hold.set()
+        await slow
+        await journal.aclose()
