@@ -325,6 +325,15 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Submissions whose POST is under way."""
     max_unfinished: int | None = None
     """Unfinished tasks, submissions under way included. ``None``: no limit."""
+    submits_per_minute: float | None = None
+    """Submissions a minute, evenly spread. ``None``: no limit. All sessions of the process with the
+    same base URL and API key share the rate.
+    """
+    tokens_per_minute: float | None = None
+    """Tokens of prompts and answers a minute, shared in the same way. ``None``: no limit. A
+    submission counts by an estimate: a fourth of the bytes of its texts, and ``max_tokens`` or the
+    mean of the model's answers, the smaller. The real usage replaces it when the task has finished.
+    """
     max_response_bytes: int = 64 * 1024 * 1024
     """The maximum size of a response body, in bytes after decompression."""
     max_event_bytes: int = 16 * 1024 * 1024
@@ -333,13 +342,20 @@ class Limits(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         _reject_bad_values(
             self,
-            optional=("polls_per_second", "max_unfinished"),
+            optional=(
+                "polls_per_second",
+                "max_unfinished",
+                "submits_per_minute",
+                "tokens_per_minute",
+            ),
             whole=("max_unfinished",),
             positive=(
                 "polls_in_flight",
                 "polls_per_second",
                 "submits_in_flight",
                 "max_unfinished",
+                "submits_per_minute",
+                "tokens_per_minute",
                 "max_response_bytes",
                 "max_event_bytes",
             ),

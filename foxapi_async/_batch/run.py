@@ -93,6 +93,11 @@ class BatchRun:
         return 0 if self.fox is None else self.fox.stats().rows_in_flight
 
     @property
+    def submits_queued(self) -> int:
+        """The rows whose submission waits for a rate."""
+        return 0 if self.fox is None else self.fox.stats().submits_queued
+
+    @property
     def done(self) -> int:
         """The rows that have ended, in this run or earlier."""
         return self.seen - self.in_flight

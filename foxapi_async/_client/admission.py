@@ -62,7 +62,7 @@ class AdmissionControl:
 
     async def enter(self) -> None:
         """Wait for admission. Each admitted submission has to ``leave``; cancelling gives up."""
-        self._raise_if_closed()
+        self.raise_if_closed()
         if not self._queue and self._has_free_slot:
             self._in_flight += 1
             return
@@ -79,12 +79,21 @@ class AdmissionControl:
                 self.leave()  # it was admitted in the same turn of the loop
             raise
         try:
-            self._raise_if_closed()
+            self.raise_if_closed()
         except SessionClosedError:
             self.leave()
             raise
 
-    def _raise_if_closed(self) -> None:
+    def enter_at_once(self, most: int) -> int:
+        """Admit up to ``most`` submissions that need not wait; return how many."""
+        count = 0
+        while count < most and not self._queue and self._has_free_slot:
+            self._in_flight += 1
+            count += 1
+        return count
+
+    def raise_if_closed(self) -> None:
+        """Raise ``SessionClosedError`` if no submission is admitted any more."""
         if self.closed:
             raise _closed()
 

@@ -10,6 +10,7 @@ from weakref import WeakSet
 from foxapi_async._client.admission import AdmissionControl
 from foxapi_async._client.idle_watchdog import IdleWatchdog
 from foxapi_async._client.polling.poller import Poller
+from foxapi_async._client.rate_queues import RateQueues
 from foxapi_async._client.spending import Spending
 from foxapi_async._client.stats import Stats, UsageMeter
 from foxapi_async._client.submitter import Submitter
@@ -99,6 +100,7 @@ class Runtime:
         self.limits = limits
         self.poller: Poller = Poller(clock, limits)
         self.admission: AdmissionControl = AdmissionControl(clock, limits, self.poller)
+        self.rates: RateQueues = RateQueues(limits, self.admission, clock)
         self.submitter: Submitter = Submitter(self.admission, clock)
         self.loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
@@ -141,11 +143,14 @@ class Runtime:
     def stats(self) -> Stats:
         """Return the counters."""
         admission, poller, metrics = self.admission, self.poller, self.poller.metrics
+        rates = self.rates.stats()
         maps = [running for running in self.maps if running.in_flight]
         return Stats(
             submits=self.submitter.submits,
             submits_in_flight=self.submitter.in_flight,
-            submits_waiting=admission.waiting,
+            submits_waiting=admission.waiting + rates.waiting,
+            submits_queued=rates.queued,
+            next_submit_in=rates.next_in,
             paused=admission.paused,
             tasks=admission.tasks,
             unfinished=admission.unfinished,
@@ -174,12 +179,14 @@ class Runtime:
             return
         self.streams.stop(SessionClosedError(_CLOSED))
         self.admission.close()
+        self.rates.close()
         async with AsyncExitStack() as stack:
             # Called in reverse order, and each is called even if another fails or is cancelled.
             stack.push_async_callback(self.transport.aclose)
             # After the submitter, because each POST still writes its outcome to a journal.
             for journal in self.journals:
                 stack.push_async_callback(journal.aclose)
+            stack.push_async_callback(self.rates.aclose)
             stack.push_async_callback(self.submitter.aclose)
             stack.push_async_callback(self.poller.aclose)
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from contextvars import Context, copy_context
+from functools import partial
 from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
@@ -10,6 +11,7 @@ from msgspec import Struct, structs
 
 from foxapi_async._client.budget_meter import BudgetMeter
 from foxapi_async._client.polling.tracked_task import TrackedTask
+from foxapi_async._client.rate_queue import RateQueue
 from foxapi_async._client.runtime import Runtime, SupportsDone
 from foxapi_async._client.task_record import TaskRecord
 from foxapi_async._clock import Clock
@@ -90,7 +92,7 @@ class Options(Struct, frozen=True, kw_only=True):
 class ServiceClient:
     """Calls the service with the account and the options of one session."""
 
-    __slots__ = ("account", "handles", "options", "pacer", "runtime")
+    __slots__ = ("account", "handles", "options", "pacer", "rate", "runtime")
 
     def __init__(
         self, account: Account, options: Options, runtime: Runtime, pacer: Pacer | None = None
@@ -102,6 +104,8 @@ class ServiceClient:
         self.handles: WeakValueDictionary[str, Any] = WeakValueDictionary()
         if options.journal not in runtime.journals:
             runtime.journals.append(options.journal)
+        # The queue of submissions, if their rate is limited.
+        self.rate: RateQueue | None = runtime.rates.queue_of(account, options.journal)
         self.pacer: Pacer = pacer or create_pacer(options.polling.pacing)
 
     def replace(self, account: Account, **changes: Any) -> "ServiceClient":
@@ -155,16 +159,27 @@ class ServiceClient:
         spec = RequestSpec(
             effect=Effect.BILLED, method="POST", path=SUBMIT_LLM, body=body, headers=headers
         )
+        started_at = self.clock.time()
         try:
-            return with_pending_status(await self._send(spec, submit_decoder, self._on_retry))
+            task = await self._send(spec, submit_decoder, partial(self._on_retry, started_at))
         except RateLimitError as error:
-            self.runtime.admission.pause(error.retry_after)
+            self._pause(started_at, error.retry_after)
             raise
+        if self.rate is not None:
+            self.rate.accepted(started_at)
+        return with_pending_status(task)
 
-    def _on_retry(self, _attempt: int, delay: float, reason: str) -> None:
+    def _on_retry(self, started_at: float, _attempt: int, delay: float, reason: str) -> None:
         """Pause all submissions for as long as a rate-limited one waits."""
         if reason == RateLimitError.__name__:
-            self.runtime.admission.pause(delay)
+            self._pause(started_at, delay)
+            if self.rate is not None:
+                self.rate.resubmitted()
+
+    def _pause(self, started_at: float, seconds: float | None) -> None:
+        if self.rate is not None:
+            seconds = self.rate.rate_limited(started_at, seconds, self.options.retry)
+        self.runtime.admission.pause(seconds)
 
     async def open_stream(self, task_id: str, offset: int) -> StreamBody:
         """Open the event stream of a task at ``offset``, without retries."""
@@ -264,6 +279,8 @@ class ServiceClient:
             return
         self.count_usage(record)
         self.runtime.spending.settle(record)
+        if self.rate is not None:
+            self.rate.task_finished(record)
         error = outcome.error
         partial = error.completion if isinstance(error, StreamInterruptedError) else None
         end = FinalRecord(

@@ -33,9 +33,13 @@ class Stats(Struct, frozen=True, kw_only=True):
     submits_in_flight: int
     """POSTs that are under way."""
     submits_waiting: int
-    """Submits that wait for ``limits.max_unfinished``, ``limits.submits_in_flight`` or the end of a
-    pause.
+    """Submits that wait for ``limits.max_unfinished``, ``limits.submits_in_flight``, a rate or the
+    end of a pause.
     """
+    submits_queued: int
+    """Those of them that wait for ``limits.submits_per_minute`` or ``limits.tokens_per_minute``."""
+    next_submit_in: float
+    """Seconds until a rate lets the next of them go; 0 if none waits for its time."""
     paused: float
     """Seconds until submissions continue after a 429; 0 without a pause."""
     tasks: int

@@ -5,7 +5,7 @@ import logging
 import warnings
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Final
 
 from foxapi_async._client.service_client import ServiceClient
@@ -71,10 +71,8 @@ class Submission:
         while True:
             found: Task | Entry | None = await self._find()
             if found is None:
-                has_budget = bool(self._service.options.budgets)
-                found = await self._service.runtime.submitter.run(
-                    self._post_within_budget if has_budget else self._post,
-                    lambda post: self._on_unclaimed(post, on_unclaimed),
+                found = await self._send_admitted(
+                    lambda post: self._on_unclaimed(post, on_unclaimed)
                 )
             if isinstance(found, Task):
                 return found
@@ -111,6 +109,22 @@ class Submission:
             fault = FoxAPIError(entry.fault or "its response was lost")
             raise self._unknown(fault, entry.sent_at, "earlier ", task_id=entry.task_id)
         return entry.stage is not Stage.SENT
+
+    async def _send_admitted(
+        self, on_unclaimed: "Callable[[asyncio.Task[Task | Entry]], object]"
+    ) -> Task | Entry:
+        """Wait for admission, then post."""
+        service = self._service
+        submitter, rate = service.runtime.submitter, service.rate
+        post = self._post_within_budget if service.options.budgets else self._post
+        if rate is None:
+            return await submitter.run(post, on_unclaimed)
+        tokens = rate.estimate(self._request)
+        return await submitter.run(
+            partial(rate.send, self._request, tokens, post),
+            on_unclaimed,
+            partial(rate.enter, tokens),
+        )
 
     async def _post_within_budget(self) -> Task | Entry:
         """Reserve the cost, then ``_post``.

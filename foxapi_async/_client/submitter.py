@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -42,13 +42,16 @@ class Submitter:
         self,
         post: Callable[[], Coroutine[Any, Any, T]],
         on_unclaimed: Callable[[asyncio.Task[T]], object],
+        enter: Callable[[], Awaitable[None]] | None = None,
     ) -> T:
         """Run ``post`` in a task and return its result.
+
+        With ``enter`` this waits for admission, in place of ``AdmissionControl.enter``.
 
         Cancelling while it waits for admission sends nothing. Cancelling later returns at once: the
         task of the POST goes on, and ``on_unclaimed`` is called with it when it is done.
         """
-        await self._admission.enter()
+        await (self._admission.enter() if enter is None else enter())
         self.submits += 1
         loop = asyncio.get_running_loop()
         task = loop.create_task(post())

@@ -3,6 +3,7 @@
 import platform
 import re
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Any, NoReturn, Self, final
 from urllib.parse import quote, urlencode
 
@@ -131,6 +132,10 @@ class Account:
     def redact(self, text: str) -> str:
         """Return ``text`` with the key masked everywhere, whole or in part."""
         return self.mask.text(text)
+
+    def rate_name(self) -> str:
+        """Return the name of the rate of this key at this URL: a hash, which does not tell them."""
+        return blake2b(f"{self._base}\n{self._key}".encode(), digest_size=16).hexdigest()
 
     def __repr__(self) -> str:
         return f"<Account {self.base} {self.mask.placeholder}>"

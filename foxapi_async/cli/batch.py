@@ -20,6 +20,7 @@ from foxapi_async.cli.batch_show import show_cost, show_estimate, show_stages, s
 from foxapi_async.cli.errors import ExitCode
 from foxapi_async.cli.output import Screen
 from foxapi_async.cli.runner import fast_loop, open_session, run
+from foxapi_async.config import Limits
 
 command: typer.Typer = typer.Typer(
     help="Answer the rows of a file: run it again, and it goes on where it was.\n\nOnly `run` and "
@@ -59,6 +60,8 @@ def run_batch(
     seed: given.Seed = 0,
     max_errors: given.MaxErrors = None,
     budget: given.BudgetText = None,
+    submits_per_minute: given.SubmitsPerMinute = None,
+    tokens_per_minute: given.TokensPerMinute = None,
     unknown: given.Unknown = "error",
     retry_failed: given.RetryFailed = False,
     dry_run: given.DryRun = False,
@@ -100,10 +103,11 @@ def run_batch(
                 max_errors=max_errors,
             )
         )
+        limits = given.parse_rates(submits_per_minute, tokens_per_minute)
         if dry_run:
             return _estimate(screen, batch)
         how = given.parse_budget(budget), progress, report
-        return _run(screen, batch, RunOptions(*how, retry_failed=retry_failed))
+        return _run(screen, batch, RunOptions(*how, retry_failed=retry_failed), limits)
 
     run(screen, start, loop_factory=fast_loop())
 
@@ -115,6 +119,8 @@ def retry_failed_rows(
     journal: given.Journal = None,
     max_errors: given.MaxErrors = None,
     budget: given.BudgetText = None,
+    submits_per_minute: given.SubmitsPerMinute = None,
+    tokens_per_minute: given.TokensPerMinute = None,
     progress: given.Progress = "auto",
     report: given.Report = None,
     json: options.AsJSON = None,
@@ -129,8 +135,9 @@ def retry_failed_rows(
         batch = options_of(require_state(output), journal)
         if max_errors is not None:
             batch = given.check_options(_with_max_errors(batch, max_errors))
+        limits = given.parse_rates(submits_per_minute, tokens_per_minute)
         how = given.parse_budget(budget), progress, report
-        return _run(screen, batch, RunOptions(*how, retry_failed=True))
+        return _run(screen, batch, RunOptions(*how, retry_failed=True), limits)
 
     run(screen, start, loop_factory=fast_loop())
 
@@ -149,9 +156,11 @@ def cost(*, target: given.Target, json: options.AsJSON = None) -> None:
     run(screen, lambda: _cost(screen, target))
 
 
-def _run(screen: Screen, batch: BatchOptions, how: RunOptions) -> Coroutine[Any, Any, ExitCode]:
+def _run(
+    screen: Screen, batch: BatchOptions, how: RunOptions, limits: Limits
+) -> Coroutine[Any, Any, ExitCode]:
     journal = absolute(batch.journal or str(BatchPaths(batch.output).journal))
-    session = open_session(screen, journal=journal, polls_per_second=None)
+    session = open_session(screen, journal=journal, limits=limits)
     return run_rows(screen, session, batch, how)
 
 

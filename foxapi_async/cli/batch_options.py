@@ -1,5 +1,6 @@
 """Options of ``foxapi batch``, and what they describe."""
 
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -11,7 +12,7 @@ from foxapi_async._batch.requests import RequestSettings
 from foxapi_async._batch.totals import ErrorLimit
 from foxapi_async.cli.errors import UsageError
 from foxapi_async.cli.options import named_values
-from foxapi_async.config import Budget
+from foxapi_async.config import Budget, Limits
 from foxapi_async.errors import ConfigError
 
 Input = Annotated[
@@ -98,6 +99,23 @@ InFlight = Annotated[
         "--in-flight",
         metavar="N|auto",
         help="The most rows that are submitted and not finished; `auto` finds the number.",
+    ),
+]
+SubmitsPerMinute = Annotated[
+    float | None,
+    typer.Option(
+        "--submits-per-minute",
+        metavar="N",
+        help="The most submissions a minute, evenly spread.",
+    ),
+]
+TokensPerMinute = Annotated[
+    float | None,
+    typer.Option(
+        "--tokens-per-minute",
+        metavar="N",
+        help="The most tokens of prompts and answers a minute, by an estimate and then by their "
+        "usage.",
     ),
 ]
 Limit = Annotated[
@@ -260,6 +278,18 @@ def parse_budget(text: str | None) -> Budget | None:
         return Budget(**amounts)  # type: ignore[arg-type]  # checked by the struct
     except ConfigError as error:
         raise UsageError(f"--budget: {error}") from None
+
+
+def parse_rates(submits: float | None, tokens: float | None) -> Limits:
+    """Return the limits of a batch. A 429 is the only limit of its polls.
+
+    Raises:
+        UsageError: A rate is no positive number.
+    """
+    for name, value in (("submits", submits), ("tokens", tokens)):
+        if value is not None and not 0 < value < inf:
+            raise UsageError(f"--{name}-per-minute must be more than 0 and finite, got {value:g}")
+    return Limits(polls_per_second=None, submits_per_minute=submits, tokens_per_minute=tokens)
 
 
 def check_options(options: BatchOptions) -> BatchOptions:

@@ -69,6 +69,7 @@ def progress_members(meter: ProgressMeter) -> dict[str, Any]:
         "invalid": totals.invalid,
         "unknown": totals.unknown,
         "in_flight": rows.in_flight,
+        "submits_queued": rows.submits_queued,
         "rows_per_second": round(rate, 3),
         "eta_seconds": None if left is None else round(left, 1),
         "prompt_tokens": totals.prompt_tokens,
@@ -130,6 +131,8 @@ class _Status:
             f"{meter.rows.in_flight:,} in flight",
             f"{totals.prompt_tokens + totals.completion_tokens:,} tokens",
         ]
+        if (queued := meter.rows.submits_queued) > 0:
+            second.append(f"{queued:,} wait for the rate")
         if totals.with_credits:
             second.append(f"{totals.credits:,.6g} credits")
         both = Table.grid()

@@ -88,7 +88,7 @@ def open_session(
     *,
     wait_timeout: float | None = None,
     journal: str | None = None,
-    polls_per_second: float | None = Limits().polls_per_second,
+    limits: Limits = Limits(),  # noqa: B008 frozen
 ) -> Session:
     """Build the session of a command for the account in the environment.
 
@@ -98,13 +98,13 @@ def open_session(
         screen: Gets a message for each new reason why a task cannot be polled.
         wait_timeout: The most seconds of each wait for a result.
         journal: The file that records submissions.
-        polls_per_second: The limit of all polls; ``None`` for no limit but that of a 429.
+        limits: The limits of the session.
     """
     from foxapi_async import FoxSession, Timeouts
 
     fox = FoxSession(
         timeouts=Timeouts(wait=wait_timeout),
-        limits=Limits(polls_per_second=polls_per_second),
+        limits=limits,
         journal=journal,
         hooks=[_failure_hook(screen)],
     )

@@ -634,6 +634,36 @@ async def test_a_refused_account_stops_the_run(serve: Any, foxapi: Any, folder: 
     assert gateway.stats.submits < 20
 
 
+async def test_a_rate_spreads_the_submits(gateway: Gateway, foxapi: Any, folder: Path) -> None:
+    """``--submits-per-minute`` holds back what is above it, and the progress says so."""
+    await write_lines(folder / "in.jsonl", [{"n": n} for n in range(1, 41)])
+    rates = ("--submits-per-minute", "1200", "--tokens-per-minute", "1e6")
+    done = await foxapi(
+        "batch", "run", "in.jsonl", "-o", "out.jsonl", *PROMPT, *rates, "--progress", "json"
+    )
+    assert done.code == 0
+    events = [json.loads(line) for line in done.out.splitlines()]
+    # Forty at 20 a second, of which five may come at once.
+    assert events[-1]["seconds"] >= 35 / 20 - 0.01
+    assert max(event.get("submits_queued", 0) for event in events) > 0
+    assert gateway.stats.tasks == 40
+
+
+@pytest.mark.parametrize("option", ["--submits-per-minute", "--tokens-per-minute"])
+@pytest.mark.parametrize("value", ["0", "-5", "nan", "inf", "many"])
+async def test_a_rate_that_is_no_rate_is_refused(
+    gateway: Gateway, foxapi: Any, folder: Path, option: str, value: str
+) -> None:
+    """Wrong usage: nothing is sent."""
+    await write_lines(folder / "in.jsonl", [{"n": 1}])
+    done = await foxapi(
+        "batch", "run", "in.jsonl", "-o", "out.jsonl", *PROMPT, option, value, "--dry-run"
+    )
+    assert done.code == 2
+    assert option in done.err
+    assert gateway.stats.tasks == 0
+
+
 async def test_a_budget_ends_the_run(gateway: Gateway, foxapi: Any, folder: Path) -> None:
     """``--budget`` sends no more than it allows, and ends with 5; without it the run goes on."""
     await write_lines(folder / "in.jsonl", [{"n": n} for n in range(1, 31)])
