@@ -71,7 +71,9 @@ def test_only_the_transport_opens_client_sessions(package: Path) -> None:
     """Only ``_transport`` creates an ``aiohttp.ClientSession``; others may annotate with it."""
     # The gateway shares no I/O with the client, so it has one of its own for its upstreams.
     for name, tree in sources(package):
-        if not name.startswith(("_transport/", "gateway/models/upstream/chat_client")):
+        if not name.startswith(
+            ("_transport/", "gateway/models/upstream/chat_client", "gateway/files/remote_file")
+        ):
             visitor = RuntimeNames()
             visitor.visit(tree)
             assert "ClientSession" not in visitor.names, name

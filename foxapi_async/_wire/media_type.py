@@ -112,7 +112,7 @@ def media_type(data: bytes, kind: Kind, *, mime: str | None = None, name: str = 
     """
     if not data:
         raise ValueError(f"the {kind} is empty")
-    found = _sniff(data)
+    found = sniff(data)
     if found is not None and kind == "audio":
         found = _AUDIO_OF.get(found, found)
     elif found is not None and kind == "video":
@@ -147,7 +147,7 @@ def check_kind(mime: str, kind: Kind) -> None:
         raise ValueError(f"{mime} is not for {kind}(...): pass it to {right}(...)")
 
 
-def _sniff(data: bytes) -> str | None:
+def sniff(data: bytes) -> str | None:
     """Return the type that the first bytes prove, ``None`` if they prove none."""
     head = bytes(data[:_SNIFF_SIZE])
     for signature, found in _MAGIC:

@@ -9,6 +9,9 @@ STREAM_LLM: Final = "/v1/llm/generations/{task_id}/stream"
 TASK: Final = "/v1/tasks/{task_id}"
 LLM_MODELS: Final = "/v1/configs/llm_generations_models"
 OPENAI_MODELS: Final = "/v1/models"
+UPLOAD_STREAM: Final = "/v1/files/upload/stream"
+UPLOAD_BASE64: Final = "/v1/files/upload/base64"
+UPLOAD_URL: Final = "/v1/files/upload/url"
 
 _TASKS: Final = TASK.removesuffix("{task_id}")
 _PLAIN = re.compile(r"[A-Za-z0-9._-]+")

@@ -101,6 +101,15 @@ Data = Annotated[
     Path | None,
     typer.Option("--data", metavar="FILE", help="Keep tasks and streams in this file."),
 ]
+PublicURL = Annotated[
+    str | None,
+    typer.Option(
+        "--public-url",
+        metavar="URL",
+        help="Begin the links of files with this, such as https://host of a proxy with TLS.",
+        show_default=False,
+    ),
+]
 Models = Annotated[
     list[str] | None,
     typer.Option(
@@ -203,6 +212,7 @@ def command(
     allow_host: AllowedHosts = None,
     allow_origin: AllowedOrigins = None,
     data: Data = None,
+    public_url: PublicURL = None,
     model: Models = None,
     upstream: UpstreamURLs = None,
     upstream_model: UpstreamModels = None,
@@ -252,6 +262,7 @@ def command(
             clock=clock,
             log=log,
             data=data,
+            public_url=public_url,
             queue_delay=queue_delay,
             token_delay=1 / tokens_per_second,
         )

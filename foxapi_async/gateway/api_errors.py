@@ -78,8 +78,9 @@ def from_http_exception(error: web.HTTPException, request: web.BaseRequest) -> w
     """Convert an error of aiohttp (unknown path, wrong method, large body) into the envelope."""
     body = ErrorBody(message=_message(error, request), type=error_type(error.status))
     response = error_response(error.status, body)
-    if "Allow" in error.headers:
-        response.headers["Allow"] = error.headers["Allow"]
+    for name in ("Allow", "Content-Range"):
+        if name in error.headers:
+            response.headers[name] = error.headers[name]
     return response
 
 

@@ -14,6 +14,14 @@ from foxapi_async.gateway.cors import CORS
 from foxapi_async.gateway.engine import Engine
 from foxapi_async.gateway.error_middleware import ErrorMiddleware
 from foxapi_async.gateway.faults.plan import Faults
+from foxapi_async.gateway.files import (
+    DownloadRoutes,
+    FileStorage,
+    Links,
+    RemoteFiles,
+    UploadRoutes,
+    make_storage,
+)
 from foxapi_async.gateway.injection.injector import FaultInjector
 from foxapi_async.gateway.models import ModelRegistry, Replies, make_models
 from foxapi_async.gateway.origin_check import OriginCheck
@@ -53,6 +61,8 @@ def make_app(**options: Unpack[GatewayOptions]) -> web.Application:
     check_priced_models(settings, models.rules)
     keys = APIKeys(settings.credits)
     billing = Billing(settings, keys.budgets)
+    storage = make_storage(settings)
+    links = Links(storage, settings.public_url)
     engine = Engine(settings=settings, models=models, store=store, stats=stats, billing=billing)
     streams = EventStreams(stats)
     cors = CORS(settings.allow_origins)
@@ -86,6 +96,12 @@ def make_app(**options: Unpack[GatewayOptions]) -> web.Application:
     )
     app.add_routes(routes.table())
     app.add_routes(BillingRoutes(keys=keys, billing=billing, models=models, store=store).table())
+    uploads = UploadRoutes(
+        keys=keys, storage=storage, links=links, remote_files=RemoteFiles(), stats=stats
+    )
+    app.add_routes(uploads.table())
+    downloads = DownloadRoutes(storage=storage, stats=stats, clock=settings.clock)
+    app.add_routes(downloads.table())
     admin = AdminRoutes(origin_check=origin_check, faults=faults, stats=stats, clock=settings.clock)
     app.add_routes(admin.table())
     app.on_response_prepare.append(ids.on_response_prepare)
@@ -93,7 +109,12 @@ def make_app(**options: Unpack[GatewayOptions]) -> web.Application:
         app.on_response_prepare.append(cors.on_response_prepare)
 
     lifecycle = _Lifecycle(
-        store=store, models=models, engine=engine, streams=streams, injector=injector
+        store=store,
+        storage=storage,
+        models=models,
+        engine=engine,
+        streams=streams,
+        injector=injector,
     )
     app.on_startup.append(lifecycle.start_up)
     app.on_shutdown.append(lifecycle.shut_down)
@@ -108,12 +129,14 @@ class _Lifecycle:
         self,
         *,
         store: Store,
+        storage: FileStorage,
         models: ModelRegistry,
         engine: Engine,
         streams: EventStreams,
         injector: FaultInjector,
     ) -> None:
         self._store = store
+        self._storage = storage
         self._models = models
         self._engine = engine
         self._streams = streams
@@ -123,6 +146,8 @@ class _Lifecycle:
         """Open the store and the models, and continue the stored tasks."""
         del app
         restored = await self._store.open()
+        # The lock of the store guards the folder of files too.
+        await self._storage.open()
         await self._models.open()
         self._engine.resume(restored)
 

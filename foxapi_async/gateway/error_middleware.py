@@ -70,8 +70,11 @@ class ErrorMiddleware:
             return error_response(500, body)
 
     async def _respond(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if self._faults and (route := request.match_info.route.name) in ROUTES:
-            return await self._injector.handle(request, handler, route)
+        if self._faults:
+            # The names of routes are unique; what follows a dot tells those apart that share rules.
+            route = (request.match_info.route.name or "").partition(".")[0]
+            if route in ROUTES:
+                return await self._injector.handle(request, handler, route)
         return await handler(request)
 
     def _describe(self, request: web.Request) -> str:

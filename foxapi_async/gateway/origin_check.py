@@ -15,6 +15,7 @@ from foxapi_async.config import is_loopback
 from foxapi_async.gateway.api_errors import APIError
 from foxapi_async.gateway.auth import APIKeys
 from foxapi_async.gateway.cors import ADMIN, CORS
+from foxapi_async.gateway.files.stored_file import FILES
 
 _FETCH_SITE: Final = "Sec-Fetch-Site"
 _ALLOWED_FETCH_SITES: Final = {"none", "same-origin"}
@@ -49,7 +50,9 @@ class OriginCheck:
         headers = request.headers
         if len(headers.getall(hdrs.HOST, ())) > 1:
             raise APIError(400, "send one `Host` header")
-        if hdrs.ORIGIN in headers or headers.get(_FETCH_SITE, "none") not in _ALLOWED_FETCH_SITES:
+        is_page = headers.get(_FETCH_SITE, "none") not in _ALLOWED_FETCH_SITES
+        # A page shows the images of links without an `Origin`, and cannot read their bytes.
+        if hdrs.ORIGIN in headers or (is_page and not request.path.startswith(FILES)):
             self._check_page(request)
         host = headers.get(hdrs.HOST)
         if host is None or host in self._accepted:

@@ -16,8 +16,13 @@ from foxapi_async.gateway.upstream_settings import Upstream, check_upstreams
 LogFormat = Literal["text", "json"]
 
 _DAY: Final = 86_400.0
+_MIB: Final = 1024 * 1024
+_GIB: Final = 1024 * _MIB
 _ORIGIN: Final = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?"
+)
+_PUBLIC_URL: Final = re.compile(
+    r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?"
 )
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _MAX_PORT: Final = 65_535
@@ -45,6 +50,9 @@ class GatewayOptions(TypedDict, total=False):
     retention: float
     task_retention: float
     body_limit: int
+    file_limit: int | None
+    storage_limit: int | None
+    public_url: str | None
     seed: int | None
     data: str | PathLike[str] | None
     clock: Clock
@@ -107,11 +115,22 @@ class GatewaySettings:
     """How long a task can be queried after it has ended."""
     body_limit: int = 64 * 1024 * 1024
     """The maximum size of a request body in bytes."""
+    file_limit: int | None = None
+    """The maximum size of an uploaded file in bytes; a larger one gets a 413. ``None`` means
+    100 MiB, and 5 GiB with ``data``."""
+    storage_limit: int | None = None
+    """The bytes that the uploads of a key may have together. The oldest make room for a new one, or
+    it gets a 403 if it has ``auto_cleanup=false``. ``None`` means 256 MiB, and 20 GiB with
+    ``data``."""
+    public_url: str | None = None
+    """What the links of files begin with, such as ``"https://gateway.example"`` for a proxy with
+    TLS before the gateway. ``None`` means the address that a request was sent to."""
     seed: int | None = None
     """The seed of task ids and of fault probabilities: the same seed repeats a run."""
     data: str | PathLike[str] | None = None
     """The file in which tasks and chunks survive a restart, even after ``kill -9``. It needs the
-    extra ``gateway``, and one gateway can use it at a time. ``None`` keeps tasks in memory only.
+    extra ``gateway``, and one gateway can use it at a time. Uploads and the files of results are in
+    a folder beside it, whose name has ``.files`` at its end. ``None`` keeps all in memory only.
     """
     clock: Clock = field(default_factory=LoopClock, repr=False)
     """The source of time. A ``ManualClock`` is advanced by ``POST /_gateway/clock``."""
@@ -133,8 +152,9 @@ class GatewaySettings:
             _check_number("thinking_delay", self.thinking_delay)
         if self.log not in (None, "text", "json"):
             raise _bad("log", "'text', 'json' or None", self.log)
-        if not is_whole_number(self.body_limit) or self.body_limit < 1:
-            raise _bad("body_limit", "a number of bytes above 0", self.body_limit)
+        for name in ("body_limit", "file_limit", "storage_limit"):
+            _check_size(name, getattr(self, name), is_optional=name != "body_limit")
+        object.__setattr__(self, "public_url", _public_url(self.public_url))
         if self.seed is not None and not is_whole_number(self.seed):
             raise _bad("seed", "a whole number or None", self.seed)
         if not is_clock(self.clock):
@@ -148,6 +168,18 @@ class GatewaySettings:
         """The keys, each with its initial credits."""
         # `__post_init__` has converted any collection into a mapping.
         return cast("Mapping[str, float | None]", self.api_keys)
+
+    @property
+    def effective_file_limit(self) -> int:
+        """The effective ``file_limit``."""
+        default = 100 * _MIB if self.data is None else 5 * _GIB
+        return default if self.file_limit is None else self.file_limit
+
+    @property
+    def effective_storage_limit(self) -> int:
+        """The effective ``storage_limit``."""
+        default = 256 * _MIB if self.data is None else 20 * _GIB
+        return default if self.storage_limit is None else self.storage_limit
 
     @property
     def effective_thinking_delay(self) -> float:
@@ -248,6 +280,24 @@ def _check_local(local: object, names: Collection[str]) -> None:
     for name in names:
         if [*names].count(name) > 1:
             raise ConfigError(f"GatewaySettings.local_names has {name[:80]!r} twice; give it once")
+
+
+def _check_size(name: str, value: object, *, is_optional: bool) -> None:
+    if value is None and is_optional:
+        return
+    if not is_whole_number(value) or value < 1:
+        wanted = "a number of bytes above 0"
+        raise _bad(name, f"{wanted} or None" if is_optional else wanted, value)
+
+
+def _public_url(value: object) -> str | None:
+    """Return the URL without a slash at its end."""
+    if value is None:
+        return None
+    text = value.rstrip("/") if isinstance(value, str) else ""
+    if not _PUBLIC_URL.fullmatch(text):
+        raise _bad("public_url", "an http(s) URL without query, such as 'https://host'", value)
+    return text
 
 
 def _check_number(name: str, value: object) -> None:

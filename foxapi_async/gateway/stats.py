@@ -65,6 +65,10 @@ class GatewayStats:
     """Event streams that are open now."""
     chunks: int = 0
     """Chunks written by tasks, however many streams read them."""
+    uploads: int = 0
+    """Files that clients have stored."""
+    downloads: int = 0
+    """GET requests for the link of a file that got bytes of it."""
     faults: int = 0
     """Times that a fault rule acted."""
     upstreams: list[UpstreamStats] = field(default_factory=list[UpstreamStats])

@@ -14,11 +14,15 @@ ROUTES: Final = {
     "query": "`GET /v1/tasks/{task_id}`",
     "stream": "`GET /v1/llm/generations/{task_id}/stream`",
     "models": "`GET /v1/configs/llm_generations_models`",
-    "any": "all four routes",
+    "upload": "`POST /v1/files/upload/stream`, `/base64` and `/url`",
+    "download": "`GET /files/...`, the links of uploads and of results",
+    "any": "all routes",
 }
 """The routes that a rule can name."""
 
 _EVERYWHERE: Final = tuple(ROUTES)
+# Where the response is one JSON object.
+_OBJECTS: Final = ("submit", "query", "models", "upload")
 
 
 class FaultName(StrEnum):
@@ -40,6 +44,8 @@ class FaultName(StrEnum):
     NO_DONE = "no-done"
     WRONG_TOTAL = "wrong-total"
     IGNORE_OFFSET = "ignore-offset"
+    IGNORE_RANGE = "ignore-range"
+    CHANGED = "changed"
     CRLF = "crlf"
     COMMENTS = "comments"
     UNKNOWN_EVENTS = "unknown-events"
@@ -93,8 +99,11 @@ FAULT_KINDS: Final[Mapping[str, FaultKind]] = {
         replaces_response=True,
     ),
     FaultName.EXPIRED: FaultKind(
-        description="Responds with 404, as after the retention of the task or of its stream.",
-        routes=("query", "stream"),
+        description=(
+            "Responds with 404, as after the retention of the task or of its stream, and with 410 "
+            "for the link of a file."
+        ),
+        routes=("query", "stream", "download"),
         replaces_response=True,
     ),
     FaultName.TRUNCATED: FaultKind(
@@ -102,7 +111,7 @@ FAULT_KINDS: Final[Mapping[str, FaultKind]] = {
             "Announces the length of the whole body, sends `size` bytes of it (default: half) "
             "and closes the connection."
         ),
-        routes=("submit", "query", "models"),
+        routes=(*_OBJECTS, "download"),
         options=("size",),
         replaces_response=True,
     ),
@@ -117,10 +126,11 @@ FAULT_KINDS: Final[Mapping[str, FaultKind]] = {
     FaultName.STALL: FaultKind(
         description=(
             "Sends nothing for `seconds`, or until the client disconnects. A stream stalls "
-            "before chunk number `chunk`, or after `each` chunks of the connection."
+            "before chunk number `chunk`, or after `each` chunks of the connection; a download "
+            "stalls after `size` bytes (default: half)."
         ),
         routes=_EVERYWHERE,
-        options=("seconds", "chunk", "each", "late"),
+        options=("seconds", "chunk", "each", "size", "late"),
     ),
     FaultName.EMPTY_RESULT: FaultKind(
         description=(
@@ -135,7 +145,7 @@ FAULT_KINDS: Final[Mapping[str, FaultKind]] = {
             "in `submit:member:member=status` and "
             '`query:member:member=status,value="canceled"`. Error responses are not changed.'
         ),
-        routes=("submit", "query", "models"),
+        routes=_OBJECTS,
         options=("member", "value"),
     ),
     FaultName.FAIL: FaultKind(
@@ -168,6 +178,17 @@ FAULT_KINDS: Final[Mapping[str, FaultKind]] = {
     FaultName.IGNORE_OFFSET: FaultKind(
         description="Sends the stream from its beginning and ignores `offset`.",
         routes=("stream",),
+    ),
+    FaultName.IGNORE_RANGE: FaultKind(
+        description="Ignores the header `Range` and sends the whole file with 200.",
+        routes=("download",),
+    ),
+    FaultName.CHANGED: FaultKind(
+        description=(
+            "Sends other bytes with another `ETag`, as if the file had been replaced by one of the "
+            "same size."
+        ),
+        routes=("download",),
     ),
     FaultName.CRLF: FaultKind(description="Ends lines with CR LF.", routes=("stream",)),
     FaultName.COMMENTS: FaultKind(

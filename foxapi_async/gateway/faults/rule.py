@@ -36,7 +36,8 @@ class FaultRule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_un
     """
 
     on: str
-    """The route: ``submit``, ``query``, ``stream``, ``models``, or ``any``."""
+    """The route: ``submit``, ``query``, ``stream``, ``models``, ``upload``, ``download``, or
+    ``any``."""
     fault: str
     """The name of the fault, such as ``503`` or ``reset``."""
     nth: int | None = None
@@ -129,6 +130,8 @@ class FaultRule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_un
         is_response = self.fault == FaultName.STALL and self.on != "stream"
         if is_response and not self.chunk is self.each is None:
             raise ConfigError(f"stall takes chunk and each on a stream, not on {self.on}")
+        if self.fault == FaultName.STALL and self.on != "download" and self.size is not None:
+            raise ConfigError(f"stall takes size on a download, not on {self.on}")
 
     def _check_numbers(self) -> None:
         for names, least in ((_POSITIVE, 1), (_NOT_NEGATIVE, 0)):

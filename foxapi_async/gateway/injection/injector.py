@@ -18,7 +18,9 @@ from foxapi_async.gateway.auth import APIKeys
 from foxapi_async.gateway.faults.catalog import FaultName
 from foxapi_async.gateway.faults.plan import CallInfo, Faults
 from foxapi_async.gateway.faults.rule import FaultRule
+from foxapi_async.gateway.files.download_routes import BODY_SENDER
 from foxapi_async.gateway.injection.delays import FaultDelays
+from foxapi_async.gateway.injection.faulty_download import FaultyDownload
 from foxapi_async.gateway.injection.faulty_stream import FaultyStream
 from foxapi_async.gateway.json_response import json_response
 from foxapi_async.gateway.routes import CHANGE_GENERATION, STREAM_SENDER, ChangeGeneration
@@ -60,24 +62,18 @@ class FaultInjector:
         call = await self._call_info(request, route)
         rules = self._faults.select_rules(call)
         self._stats.faults += len(rules)
-        early = [rule for rule in rules if not rule.late]
-        if route != "stream":
-            for rule in early:
-                if rule.fault == FaultName.STALL:
-                    await self._delays.stall(rule)
-        for rule in early:
-            replacement = _replacement(request, rule)
-            if replacement is not None:
-                if route == "submit":
-                    # The handler, which counts submits and reads the body, is not called.
-                    self._stats.submits += 1
-                    await request.read()
-                return replacement if rule.fault != FaultName.RESET else _reset(request)
+        replacement = await self._replace(request, route, rules)
+        if replacement is not None:
+            return replacement
         if route == "stream":
             if rules:
                 request[STREAM_SENDER] = FaultyStream(
                     request, rules, delays=self._delays, stats=self._stats
                 )
+            return await handler(request)
+        if route == "download":
+            if rules:
+                request[BODY_SENDER] = FaultyDownload(request, rules, self._delays)
             return await handler(request)
         failing = next((rule for rule in rules if rule.fault == FaultName.FAIL), None)
         if failing is not None:
@@ -88,6 +84,28 @@ class FaultInjector:
     def release(self) -> None:
         """End all stalls, because the gateway shuts down."""
         self._delays.release()
+
+    async def _replace(
+        self, request: web.Request, route: str, rules: tuple[FaultRule, ...]
+    ) -> web.Response | None:
+        """Stall, and return the response that a rule sends before the handler is called."""
+        # The handler of a download has sent all when it returns, so none of its rules is late.
+        early = [rule for rule in rules if not rule.late or route == "download"]
+        if route not in {"stream", "download"}:
+            for rule in early:
+                if rule.fault == FaultName.STALL:
+                    await self._delays.stall(rule)
+        for rule in early:
+            replacement = _replacement(request, rule)
+            if replacement is None:
+                continue
+            if route == "submit":
+                # The handler, which counts submits and reads the body, is not called.
+                self._stats.submits += 1
+            if route in {"submit", "upload"}:
+                await _drain(request)
+            return replacement if rule.fault != FaultName.RESET else _reset(request)
+        return None
 
     async def _change_response(
         self,
@@ -118,7 +136,7 @@ class FaultInjector:
         """Collect what rules can test. The model is looked up only if a rule tests it."""
         task_id = request.match_info.get("task_id")
         model = None
-        if self._faults.needs_model and route != "models":
+        if self._faults.needs_model and route in {"submit", "query", "stream"}:
             # An invalid body or key has no model; the handler rejects it.
             with suppress(DecodeError, APIError):
                 body = await request.read() if task_id is None else None
@@ -197,8 +215,16 @@ def _replacement(request: web.Request, rule: FaultRule) -> web.Response | None:
         return web.Response(status=status, content_type="application/json")
     if rule.fault == FaultName.EXPIRED:
         task_id = request.match_info.get("task_id")
+        if task_id is None:
+            raise APIError(410, "the link has expired and the file is deleted")
         raise APIError(404, f"task {task_id!r} was not found: its retention is over")
     return web.Response() if rule.fault == FaultName.RESET else None
+
+
+async def _drain(request: web.Request) -> None:
+    """Read the body as a server does that stores it, and forget it."""
+    while await request.content.readany():
+        pass
 
 
 def _reset(request: web.Request) -> web.Response:
