@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from foxapi_async._client.handle import TaskHandle
     from foxapi_async._client.llm import LLM
     from foxapi_async._client.llm_handle import ChatStream, LLMHandle
+    from foxapi_async._client.media import Media
     from foxapi_async._client.params import (
         AudioParams,
         LLMParams,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from foxapi_async._client.tasks import Models, Tasks
     from foxapi_async._output.tools import tool_message
     from foxapi_async._version import __version__
-    from foxapi_async._wire.results import MediaResult
+    from foxapi_async._wire.media_results import MediaResult, MediaResults
     from foxapi_async.config import (
         Adaptive,
         Budget,
@@ -122,12 +123,13 @@ _HOMES: Final = {
     "_output.tools": ("tool_message",),
     "_client.recover": ("Recovery", "UnknownSubmission", "UnreadableEntry"),
     "_client.llm": ("LLM",),
+    "_client.media": ("Media",),
     "_client.tasks": ("Models", "Tasks"),
     "_client.row_map": ("RowMap", "RowOutcome", "RowProgress"),
     "_client.session": ("FoxSession",),
     "_client.stats": ("ModelUsage", "Stats"),
     "_version": ("__version__",),
-    "_wire.results": ("MediaResult",),
+    "_wire.media_results": ("MediaResult", "MediaResults"),
     "config": (
         "Adaptive",
         "Budget",
@@ -233,7 +235,9 @@ __all__ = [
     "LLMHandle",
     "LLMParams",
     "Limits",
+    "Media",
     "MediaResult",
+    "MediaResults",
     "Message",
     "ModelInfo",
     "ModelNotSupportedError",

@@ -13,11 +13,22 @@ from foxapi_async._wire.completion import (
     Choice,
     CompletionMessage,
     Function,
-    TaskSummary,
     ToolCall,
     Usage,
 )
 from foxapi_async._wire.error_body import ErrorBody
+from foxapi_async._wire.media_request import MediaRequest, TaskRequest
+from foxapi_async._wire.media_results import (
+    CharacterResult,
+    ElementResult,
+    MediaResult,
+    MediaResults,
+    ProfileResult,
+    TranscriptResult,
+    TranscriptWord,
+    VoiceResult,
+)
+from foxapi_async._wire.model_list import ModelInfo
 from foxapi_async._wire.request import (
     ContentBlock,
     GenerationRequest,
@@ -26,11 +37,11 @@ from foxapi_async._wire.request import (
     Message,
     PromptRequest,
 )
-from foxapi_async._wire.results import ModelInfo
-from foxapi_async._wire.task import Status, StreamRef, Task, TaskInfo, TaskUsage
+from foxapi_async._wire.task import Status, StreamRef, Task, TaskInfo, TaskSummary, TaskUsage
 from foxapi_async._wire.violation import Violation
 
 __all__ = [
+    "CharacterResult",
     "ChatCompletion",
     "Choice",
     "CompletionMessage",
@@ -38,24 +49,33 @@ __all__ = [
     "Delta",
     "DeltaChoice",
     "DeltaMessage",
+    "ElementResult",
     "ErrorBody",
     "Extra",
     "Function",
     "FunctionDelta",
     "GenerationRequest",
     "LLMRequest",
+    "MediaRequest",
+    "MediaResult",
+    "MediaResults",
     "MediaURL",
     "Message",
     "ModelInfo",
+    "ProfileResult",
     "PromptRequest",
     "Status",
     "StreamRef",
     "Task",
     "TaskInfo",
+    "TaskRequest",
     "TaskSummary",
     "TaskUsage",
     "ToolCall",
     "ToolCallDelta",
+    "TranscriptResult",
+    "TranscriptWord",
     "Usage",
     "Violation",
+    "VoiceResult",
 ]

@@ -13,11 +13,13 @@ from foxapi_async._client.polling.tracked_task import (
     Waiter,
 )
 from foxapi_async._client.service_client import ServiceClient
-from foxapi_async._client.task_record import Kind, TaskRecord
+from foxapi_async._client.task_record import TaskRecord
 from foxapi_async._client.uncopied import Uncopied
+from foxapi_async._journal import FINISHED, Entry
 from foxapi_async._protocol.task_status import classify
 from foxapi_async._wire.display import html_card
-from foxapi_async._wire.results import MediaResult
+from foxapi_async._wire.media_request import Kind
+from foxapi_async._wire.media_results import MediaResults, bind_results
 from foxapi_async._wire.task import Task
 from foxapi_async.config import normalize_timeout, validate_timeout
 from foxapi_async.errors import UnboundHandleError
@@ -285,19 +287,64 @@ class TaskHandle(Generic[R]):
         ]
         result = outcome.get() if outcome and outcome.error is None else None
         text = getattr(result, "text", None)
-        urls = "\n".join(getattr(result, "urls", ())) or None
         part = self.progress / 100 if task is not None and outcome is None else None
-        return html_card(type(self).__name__, rows, text=text or urls, part=part)
+        return html_card(type(self).__name__, rows, text=text, part=part)
 
 
 @final
-class MediaHandle(TaskHandle[MediaResult]):
+class MediaHandle(TaskHandle[MediaResults]):
     """A task that makes images, videos, audio or documents."""
 
     __slots__ = ()
 
+    async def result(self, timeout: float | None | UnsetType = UNSET) -> MediaResults:
+        """Wait as every handle does; the results know the session that downloads them."""
+        return bind_results(await super().result(timeout), self._service)
+
+    @classmethod
+    def _from_journal(cls, service: ServiceClient, entry: Entry) -> Self:
+        """Return the handle of the task of ``entry``: the existing one, while it is referenced.
+
+        Raises:
+            JournalError: The entry cannot be read.
+        """
+        known = service.handles.get(entry.task_id or "")
+        if isinstance(known, cls):
+            return known
+        task = entry.read_task()
+        handle = cls(service, entry.task_id or "", entry.kind, key=entry.key)
+        handle._record.restore(
+            task=task,
+            has_stream=False,
+            streamed=None,
+            stream_error=None,
+            is_finished=entry.stage in FINISHED,
+        )
+        service.handles[handle.id] = handle
+        return handle
+
+    def __getattr__(self, name: str) -> Any:
+        """Raise ``AttributeError``, which says why there is no stream."""
+        if name == "stream":
+            raise AttributeError(
+                f"a task of kind {self.kind!r} has no stream: await its handle, or iterate over "
+                "handle.updates()"
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return MediaHandle, (None, self.id, self.kind)
+        """Pickle the id, the kind and the key."""
+        return _rebuild, (self.id, self.kind, self.key)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the task, and its images if the results are known."""
+        outcome = self._record.outcome
+        card = super()._repr_html_()
+        return card if outcome is None or outcome.error else card + outcome.get()._repr_html_()
+
+
+def _rebuild(task_id: str, kind: Kind, key: str | None) -> MediaHandle:
+    return MediaHandle(None, task_id, kind, key=key)
 
 
 class _Updates(Uncopied):

@@ -8,6 +8,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from foxapi_async._catalog import MODELS
+from foxapi_async._client.billed_tasks import BilledTasks
 from foxapi_async._client.budget_meter import BudgetMeter
 from foxapi_async._client.llm_handle import ChatStream, LLMHandle
 from foxapi_async._client.params import (
@@ -21,7 +22,6 @@ from foxapi_async._client.params import (
     VisionParams,
     build_request,
     check_keywords,
-    encode_request,
     names_keywords,
     validate,
 )
@@ -38,9 +38,9 @@ from foxapi_async._client.row_map import InFlight, MapEngine, OnRowProgress, Row
 from foxapi_async._client.service_client import ServiceClient
 from foxapi_async._client.streaming.delta_reader import DeltaReader
 from foxapi_async._client.streaming.submit_once import SubmitOnce
-from foxapi_async._client.submission import Submission, warn_unclaimed
+from foxapi_async._client.submission import warn_unclaimed
 from foxapi_async._client.submit_options import SubmitOptions
-from foxapi_async._journal import Entry, EntryId
+from foxapi_async._journal import EntryId
 from foxapi_async._output.output_type import is_type
 from foxapi_async._output.parse import parse_completion
 from foxapi_async._wire.completion import ChatCompletion
@@ -53,7 +53,7 @@ from foxapi_async.config import (
     validate_reading_timeout,
     validate_timeout,
 )
-from foxapi_async.errors import ConfigError, FoxAPIError, OutputError, TaskError
+from foxapi_async.errors import OutputError
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -65,6 +65,7 @@ class LLM:
 
     def __init__(self, service: ServiceClient) -> None:
         self._service = service
+        self._tasks = BilledTasks(service, _new_handle, LLMHandle._from_journal)
 
     @overload
     async def submit(self, **params: Unpack[SubmitParams]) -> LLMHandle: ...
@@ -107,7 +108,7 @@ class LLM:
             JournalError: The submission could not be recorded, or the entry of ``key`` cannot be
                 read. Nothing was sent.
         """
-        return await self._submit(build_request(params), SubmitOptions.from_params(params))
+        return await self._tasks.submit(build_request(params), SubmitOptions.from_params(params))
 
     async def resubmit(self, submission: UnknownSubmission) -> LLMHandle:
         """Submit a generation of unknown outcome again, with its request and its key.
@@ -123,17 +124,10 @@ class LLM:
             the others return its handle if there is a key, and raise ``JournalError`` otherwise.
 
         Raises:
-            ConfigError: ``submission`` names no entry.
+            ConfigError: ``submission`` names no entry, or is of a media task.
             FoxAPIError: Any error of ``submit``.
         """
-        entry_id = EntryId.parse(submission.entry)
-        if entry_id is None:
-            raise ConfigError(
-                f"{submission.entry[:80]!r} is no entry: pass one of fox.recover().unknown"
-            )
-        return await self._submit(
-            submission.request, SubmitOptions(key=submission.key, replaces=entry_id)
-        )
+        return await self._tasks.resubmit(submission, resource="llm")
 
     @overload
     async def generate(
@@ -184,16 +178,10 @@ class LLM:
     async def _generate(
         self, request: LLMRequest, options: SubmitOptions, timeout: float | None | UnsetType
     ) -> ChatCompletion:
-        request = _with_reasoning(request)
-        handle = await self._submit(request, options)
-        try:
-            return await handle.result(timeout=timeout)
-        except BaseException as error:
-            # The outcome of the task itself loses nothing, even if it has no task id.
-            is_outcome = handle.done() and isinstance(error, FoxAPIError)
-            if not is_outcome and not isinstance(error, TaskError):
-                self._add_unclaimed(handle, request.model, options.key)
-            raise
+        completion: ChatCompletion = await self._tasks.generate(
+            _with_reasoning(request), options, timeout
+        )
+        return completion
 
     @overload
     async def parse(
@@ -328,10 +316,10 @@ class LLM:
         options = SubmitOptions.from_params(params)
 
         def on_unclaimed(handle: LLMHandle) -> None:
-            self._add_unclaimed(handle, request.model, options.key)
+            self._tasks.add_unclaimed(handle, request, options)
             warn_unclaimed(handle.id)
 
-        submission = SubmitOnce(lambda: self._submit(request, options), on_unclaimed)
+        submission = SubmitOnce(lambda: self._tasks.submit(request, options), on_unclaimed)
         reader = DeltaReader(self._service, submission, timeout=normalize_timeout(timeout))
         return ChatStream(reader, submission)
 
@@ -442,36 +430,11 @@ class LLM:
         options = SubmitOptions.from_params(params)
         if replaces is not None:
             options = replace(options, replaces=replaces)
-        return await self._submit_or_find(_with_reasoning(build_request(params)), options)
+        return await self._tasks.submit_or_find(_with_reasoning(build_request(params)), options)
 
-    async def _submit(self, request: LLMRequest, options: SubmitOptions) -> LLMHandle:
-        handle, _ = await self._submit_or_find(request, options)
-        return handle
 
-    async def _submit_or_find(
-        self, request: LLMRequest, options: SubmitOptions
-    ) -> tuple[LLMHandle, bool]:
-        """Submit, or find the task of the key; tell whether a request was sent."""
-        service, key = self._service, options.key
-        service.runtime.enter()
-        validate(request, service.options.validation)
-
-        def handle_of(task: Task) -> LLMHandle:
-            handle = LLMHandle(service, task.id, task=task, key=key)
-            if key is not None:
-                service.handles[task.id] = handle
-            return handle
-
-        submission = Submission(service, request, encode_request(request), options)
-        found = await submission.run(
-            lambda task: self._add_unclaimed(handle_of(task), request.model, key)
-        )
-        if isinstance(found, Entry):
-            return LLMHandle._from_journal(service, found), False
-        return handle_of(found), True
-
-    def _add_unclaimed(self, handle: LLMHandle, model: str, key: str | None) -> None:
-        self._service.add_unclaimed(handle, task_id=handle.id, model=model, key=key)
+def _new_handle(service: ServiceClient, task: Task, key: str | None) -> LLMHandle:
+    return LLMHandle(service, task.id, task=task, key=key)
 
 
 def _with_reasoning(request: LLMRequest) -> LLMRequest:

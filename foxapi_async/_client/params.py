@@ -8,12 +8,13 @@ from typing import Any, Final, Protocol, Required, TypedDict, TypeVar, get_args,
 from msgspec import UNSET, ValidationError
 
 from foxapi_async._catalog import check
+from foxapi_async._catalog.check_media import check_media
 from foxapi_async._client.llm_handle import LLMHandle
 from foxapi_async._client.request_values import replace_objects
-from foxapi_async._wire.base import encode
 from foxapi_async._wire.completion import ChatCompletion, CompletionMessage
 from foxapi_async._wire.decode_errors import Problem, parse_error
 from foxapi_async._wire.jsonable import NotJSONError, to_jsonable
+from foxapi_async._wire.media_request import MediaRequest, TaskRequest
 from foxapi_async._wire.request import (
     MEDIA_MEMBERS,
     GenerationRequest,
@@ -325,18 +326,18 @@ def check_keywords(names: Iterable[str]) -> None:
     _reject_missing_keywords(members, is_prompt=is_prompt)
 
 
-def validate(request: LLMRequest, validation: Validation) -> None:
+def validate(request: TaskRequest, validation: Validation) -> None:
     """Raise ``RequestValidationError`` with all violations of the catalog's rules."""
     if validation == "off":
         return
-    violations = check(request, strict=validation == "strict")
+    is_strict = validation == "strict"
+    violations = (
+        check_media(request.kind, request.model, request.params, strict=is_strict)
+        if isinstance(request, MediaRequest)
+        else check(request, strict=is_strict)
+    )
     if violations:
         raise RequestValidationError(violations, advice=_UNCHECKED)
-
-
-def encode_request(request: LLMRequest) -> bytes:
-    """Return the body of ``request``."""
-    return encode(request)
 
 
 def _reject_mixed_forms(members: Mapping[str, Any], extra: Mapping[str, Any]) -> None:

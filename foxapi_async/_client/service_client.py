@@ -22,14 +22,13 @@ from foxapi_async._protocol.task_status import TaskState
 from foxapi_async._transport import Account, OnRetry, RequestSpec, StreamBody, decode
 from foxapi_async._wire.base import Decoder, WireStruct
 from foxapi_async._wire.completion import ChatCompletion
+from foxapi_async._wire.model_list import ModelInfo, model_list_decoder
 from foxapi_async._wire.paths import (
     LLM_MODELS,
-    SUBMIT_LLM,
     is_task_id,
     stream_path,
     task_path,
 )
-from foxapi_async._wire.results import ModelInfo, model_list_decoder
 from foxapi_async._wire.task import (
     Task,
     changed,
@@ -149,7 +148,9 @@ class ServiceClient:
         """Return the models that this key may use, with retries."""
         return (await self._fetch(LLM_MODELS, model_list_decoder)).data
 
-    async def submit(self, body: bytes, headers: Mapping[str, str] | None = None) -> Task:
+    async def submit(
+        self, path: str, body: bytes, headers: Mapping[str, str] | None = None
+    ) -> Task:
         """Send the billed POST and return the task in its response, without checking its id.
 
         Raises:
@@ -157,7 +158,7 @@ class ServiceClient:
             FoxAPIError: The service did not accept it.
         """
         spec = RequestSpec(
-            effect=Effect.BILLED, method="POST", path=SUBMIT_LLM, body=body, headers=headers
+            effect=Effect.BILLED, method="POST", path=path, body=body, headers=headers
         )
         started_at = self.clock.time()
         try:

@@ -17,6 +17,7 @@ import aiohttp
 from foxapi_async._client.budget_meter import BudgetMeter, BudgetUse
 from foxapi_async._client.handle import TaskHandle
 from foxapi_async._client.llm import LLM
+from foxapi_async._client.media import Media
 from foxapi_async._client.recover import Recovery, recover
 from foxapi_async._client.runtime import Runtime
 from foxapi_async._client.service_client import Options, ServiceClient
@@ -142,6 +143,10 @@ class FoxSession(Uncopied):
     def _adopt(self, service: ServiceClient) -> None:
         self._service = service
         self.llm: LLM = LLM(service)
+        self.images: Media = Media(service, "image")
+        self.videos: Media = Media(service, "video")
+        self.audios: Media = Media(service, "audio")
+        self.documents: Media = Media(service, "document")
         self.tasks: Tasks = Tasks(service)
         self.models: Models = Models(service)
 

@@ -7,7 +7,7 @@ from foxapi_async._client.budget_meter import BudgetMeter, Cost, CostEstimates, 
 from foxapi_async._client.task_record import TaskRecord
 from foxapi_async._client.token_estimate import max_tokens_of, prompt_tokens_of
 from foxapi_async._journal import Entry, JournalBackend, Stage
-from foxapi_async._wire.request import LLMRequest
+from foxapi_async._wire.media_request import TaskRequest
 from foxapi_async._wire.task import Task
 from foxapi_async.errors import FoxAPIError, SessionClosedError, SubmitOutcomeUnknownError
 
@@ -29,7 +29,7 @@ class Spending:
     async def reserve(
         self,
         meters: tuple[BudgetMeter, ...],
-        request: LLMRequest,
+        request: TaskRequest,
         journal: JournalBackend,
         service: str,
     ) -> Reservation:

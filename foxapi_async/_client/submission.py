@@ -14,8 +14,8 @@ from foxapi_async._clock import sleep
 from foxapi_async._journal import FAILED, MEND, Entry, Intent, Stage
 from foxapi_async._protocol.fingerprint import fingerprint
 from foxapi_async._transport import CancelledInFlight, OutcomeUnknown
+from foxapi_async._wire.media_request import TaskRequest, encode_submit, kind_of, submit_path
 from foxapi_async._wire.paths import find_task_id, is_task_id
-from foxapi_async._wire.request import LLMRequest
 from foxapi_async._wire.task import Task
 from foxapi_async._wire.violation import Violation
 from foxapi_async.errors import (
@@ -43,13 +43,13 @@ class Submission:
     def __init__(
         self,
         service: ServiceClient,
-        request: LLMRequest,
-        body: bytes,
+        request: TaskRequest,
         options: SubmitOptions,
     ) -> None:
         self._service = service
         self._request = request
-        self._body = body
+        self._body = encode_submit(request)
+        self._path = submit_path(kind_of(request), request.model)
         self._key = options.key
         self._headers = options.headers
         self._retry_failed = options.retry_failed
@@ -150,6 +150,7 @@ class Submission:
             Intent(
                 service=service.account.base,
                 key=self._key,
+                kind=kind_of(self._request),
                 model=self._request.model,
                 body=self._body,
                 sent_at=sent_at,
@@ -181,12 +182,12 @@ class Submission:
 
     @cached_property
     def _fingerprint(self) -> str:
-        return fingerprint(self._body)
+        return fingerprint(self._body, self._path)
 
     async def _send(self) -> Task:
         try:
             with self._service.runtime.submitter.cancellable_section():
-                task = await self._service.submit(self._body, self._headers)
+                task = await self._service.submit(self._path, self._body, self._headers)
         except asyncio.CancelledError as cancelled:
             raise self._cancelled_error(sent=isinstance(cancelled, CancelledInFlight)) from None
         if not is_task_id(task.id):

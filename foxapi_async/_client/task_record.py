@@ -2,7 +2,7 @@
 
 from contextvars import Context
 from copy import copy
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import DecodeError
 
@@ -10,19 +10,16 @@ from foxapi_async._client.stats import NOTHING_USED, TaskAmounts
 from foxapi_async._protocol.completion_merge import lacks_streamed_member, merge_completions
 from foxapi_async._protocol.task_status import TaskState, classify, task_error
 from foxapi_async._transport import Account, excerpt
-from foxapi_async._wire.completion import ChatCompletion, TaskSummary, decode_completion, set_task
-from foxapi_async._wire.results import decode_media
-from foxapi_async._wire.task import Task
+from foxapi_async._wire.completion import ChatCompletion, decode_completion, set_task
+from foxapi_async._wire.media_request import Kind
+from foxapi_async._wire.media_results import decode_media
+from foxapi_async._wire.task import Task, TaskSummary
 from foxapi_async.errors import (
     FoxAPIError,
     InvalidResponseError,
     StreamInterruptedError,
     TaskLostError,
 )
-
-Kind = Literal["llm", "image", "video", "audio", "document"]
-"""The kind of a task, which decides the type of its result."""
-
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -275,7 +272,7 @@ class TaskRecord:
 
     def _decode_result(self, task: Task) -> Any:
         if self.kind != "llm":
-            return decode_media(task.results or ())
+            return decode_media(task.results or (), self._summary(task))
         if not task.results:
             raise DecodeError("there is no result")
         completion = merge_completions(decode_completion(task.results[0]), self.streamed)

@@ -1,18 +1,16 @@
 """``fox.tasks`` and ``fox.models``: tasks by their ids, and the models of the service."""
 # pyright: reportPrivateUsage=false
 
-from typing import Final, Literal, final, get_args, overload
+from typing import Literal, final, overload
 
 from foxapi_async._client.handle import MediaHandle, TaskHandle
 from foxapi_async._client.llm_handle import LLMHandle
 from foxapi_async._client.service_client import ServiceClient, check_task_id
-from foxapi_async._client.task_record import Kind
-from foxapi_async._wire.results import MediaResult, ModelInfo
+from foxapi_async._wire.media_request import KINDS, Kind, MediaKind
+from foxapi_async._wire.media_results import MediaResults
+from foxapi_async._wire.model_list import ModelInfo
 from foxapi_async._wire.task import Task
 from foxapi_async.errors import ConfigError
-
-MediaKind = Literal["image", "video", "audio", "document"]
-_KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 
 @final
@@ -43,12 +41,12 @@ class Tasks:
     @overload
     def handle(self, task: Task, kind: Literal["llm"]) -> LLMHandle: ...
     @overload
-    def handle(self, task: str | Task, kind: MediaKind) -> TaskHandle[MediaResult]: ...
+    def handle(self, task: str | Task, kind: MediaKind) -> TaskHandle[MediaResults]: ...
     @overload
-    def handle(self, task: Task, kind: None = None) -> LLMHandle | TaskHandle[MediaResult]: ...
+    def handle(self, task: Task, kind: None = None) -> LLMHandle | TaskHandle[MediaResults]: ...
     def handle(
         self, task: str | Task, kind: Kind | None = None
-    ) -> LLMHandle | TaskHandle[MediaResult]:
+    ) -> LLMHandle | TaskHandle[MediaResults]:
         """Return a handle of a task that was submitted anywhere, at any time. Sends nothing.
 
         Args:
@@ -82,10 +80,10 @@ def _kind_of(task: Task | None, kind: str | None) -> Kind:
     # Older responses name the type of a language model "text" (contract §15).
     of_task = "llm" if of_task == "text" else of_task
     found = kind or of_task or "llm"
-    if found not in _KINDS or (kind and of_task and kind != of_task):
+    if found not in KINDS or (kind and of_task and kind != of_task):
         raise ConfigError(
             f"tasks.handle(kind={kind!r}) of a task of type {of_task!r}: "
-            f"kind must be one of {', '.join(_KINDS)} and equal the type of the task"
+            f"kind must be one of {', '.join(KINDS)} and equal the type of the task"
         )
     return found
 

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from foxapi_async._journal.records import FAILED, Entry, EntryId, FinalRecord, Intent, Stage
 from foxapi_async._wire.base import encode
 from foxapi_async._wire.completion import ChatCompletion
+from foxapi_async._wire.media_request import Kind
 from foxapi_async._wire.task import Task
 from foxapi_async.errors import ConfigError, FoxAPIError, SessionClosedError
 
@@ -97,6 +98,7 @@ class _Accepted(Struct, frozen=True, gc=False):
     fingerprint: bytes
     sent_at: float
     streamed: bool
+    kind: Kind = "llm"
 
 
 class InMemoryJournal:
@@ -148,6 +150,7 @@ class InMemoryJournal:
             fingerprint=bytes.fromhex(entry.fingerprint),
             sent_at=entry.sent_at,
             streamed=task.stream is not None,
+            kind=entry.kind,
         )
 
     async def record_refused(
@@ -214,6 +217,7 @@ class InMemoryJournal:
             id=self._new_id(),
             service=service,
             key=key,
+            kind=accepted.kind,
             model=accepted.model,
             fingerprint=accepted.fingerprint.hex(),
             stage=Stage.ACCEPTED,

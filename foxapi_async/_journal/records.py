@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from typing import Final, TypeVar
 
 from msgspec import Raw, Struct
@@ -9,7 +10,7 @@ from msgspec import Raw, Struct
 from foxapi_async._journal.entry_usage import EntryUsage, decode_usage
 from foxapi_async._protocol.fingerprint import fingerprint
 from foxapi_async._wire.completion import ChatCompletion, decode_completion
-from foxapi_async._wire.request import LLMRequest, decode_request
+from foxapi_async._wire.media_request import Kind, TaskRequest, decode_submit, submit_path
 from foxapi_async._wire.task import Task, task_decoder
 from foxapi_async.errors import JournalError
 
@@ -78,6 +79,8 @@ class Intent(Struct, frozen=True, kw_only=True):
     """The base URL to which it is sent."""
     key: str | None
     """Its key, or ``None``."""
+    kind: Kind = "llm"
+    """The kind of task."""
     model: str
     """The model of the request."""
     body: bytes
@@ -91,7 +94,7 @@ class Intent(Struct, frozen=True, kw_only=True):
     @property
     def fingerprint(self) -> str:
         """A hash of the request, 32 characters."""
-        return fingerprint(self.body)
+        return fingerprint(self.body, submit_path(self.kind, self.model))
 
 
 class FinalRecord(Struct, frozen=True, kw_only=True):
@@ -123,7 +126,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     """The base URL to which it was sent."""
     key: str | None
     """The key of the submission, or ``None``."""
-    kind: str = "llm"
+    kind: Kind = "llm"
     """The kind of task."""
     model: str
     """The model of the request."""
@@ -157,6 +160,7 @@ class Entry(Struct, frozen=True, kw_only=True):
             id=entry_id,
             service=intent.service,
             key=intent.key,
+            kind=intent.kind,
             model=intent.model,
             fingerprint=intent.fingerprint,
             stage=Stage.SENT,
@@ -164,11 +168,11 @@ class Entry(Struct, frozen=True, kw_only=True):
             body=intent.body,
         )
 
-    def read_request(self) -> LLMRequest:
+    def read_request(self) -> TaskRequest:
         """Return the request. It is kept until the submission is accepted or refused."""
         if self.body is None:
             raise JournalError(f"the request of entry {self.id} is no longer kept")
-        return self._read("request", decode_request, self.body)
+        return self._read("request", partial(decode_submit, self.kind), self.body)
 
     def read_task(self) -> Task | None:
         """Return the last snapshot of the task."""

@@ -17,7 +17,7 @@ from foxapi_async._wire.base import (
     is_object,
 )
 from foxapi_async._wire.display import html_card, shown_text
-from foxapi_async._wire.task import TaskUsage
+from foxapi_async._wire.task import TaskSummary
 from foxapi_async._wire.type_adapter import TypeAdapterLike
 
 T = TypeVar("T")
@@ -174,24 +174,6 @@ def _coerce_choice(name: str, value: Any) -> Any:
     if name != "message" or value is None:
         return UNSET
     return CompletionMessage(content=coerce_text(value))
-
-
-class TaskSummary(Struct, frozen=True, kw_only=True, gc=False):
-    """The task that made a completion."""
-
-    id: str
-    """The id of the task."""
-    model: str
-    """The model as it was submitted."""
-    created: int | None
-    """When the service accepted the task, in Unix seconds; ``None`` if it did not say."""
-    seconds: float | None
-    """The seconds from the response to the submit until this session had the result; ``None`` for
-    a task that was submitted elsewhere."""
-    usage: TaskUsage | None
-    """The cost in credits, or ``None``."""
-    request_id: str | None
-    """The id of the HTTP request that submitted the task, as in ``handle.request_id``."""
 
 
 class _Origin(Struct, frozen=True, gc=False):

@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, Struct
 from msgspec.structs import replace
 
 from foxapi_async._wire.base import Decoder, ResponseStruct, coerces
@@ -59,6 +59,24 @@ class TaskInfo(ResponseStruct, frozen=True, kw_only=True, gc=False):
     """Whether the task could be cancelled; the service has no endpoint for it."""
     estimated_time: float | None = None
     """The estimated duration of the task in seconds."""
+
+
+class TaskSummary(Struct, frozen=True, kw_only=True, gc=False):
+    """The task that made a result."""
+
+    id: str
+    """The id of the task."""
+    model: str
+    """The model as it was submitted."""
+    created: int | None
+    """When the service accepted the task, in Unix seconds; ``None`` if it did not say."""
+    seconds: float | None
+    """The seconds from the response to the submit until this session had the result; ``None`` for
+    a task that was submitted elsewhere."""
+    usage: TaskUsage | None
+    """The cost in credits, or ``None``."""
+    request_id: str | None
+    """The id of the HTTP request that submitted the task, as in ``handle.request_id``."""
 
 
 class UnifiedTask(ResponseStruct, frozen=True, kw_only=True, gc=False):

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from foxapi_async.cli.errors import ExitCode, UsageError
 from foxapi_async.cli.journal_entries import show_entries
@@ -13,7 +13,7 @@ from foxapi_async.errors import FoxAPIError
 from foxapi_async.journal import Entry, Journal, Stage
 
 if TYPE_CHECKING:
-    from foxapi_async import LLMHandle, UnknownSubmission
+    from foxapi_async import LLM, FoxSession, Media, TaskHandle, UnknownSubmission
 
 _YES: Final = frozenset({"y", "yes"})
 
@@ -81,7 +81,7 @@ async def retry_unknown(
 
         async def resubmit(submission: "UnknownSubmission") -> ExitCode:
             try:
-                handle = await fox.llm.resubmit(submission)
+                handle = await _resource(fox, submission).resubmit(submission)
             except FoxAPIError as error:
                 screen.record(entry=submission.entry, key=submission.key, error=str(error))
                 return report_error(screen, error)
@@ -99,6 +99,14 @@ async def retry_unknown(
     return max(codes, default=ExitCode.OK)
 
 
-def _show_accepted(screen: Screen, submission: "UnknownSubmission", handle: "LLMHandle") -> None:
+def _resource(fox: "FoxSession", submission: "UnknownSubmission") -> "LLM | Media":
+    """Return what submits tasks of the kind of a submission."""
+    media = {each.kind: each for each in (fox.images, fox.videos, fox.audios, fox.documents)}
+    return fox.llm if submission.kind == "llm" else media[submission.kind]
+
+
+def _show_accepted(
+    screen: Screen, submission: "UnknownSubmission", handle: "TaskHandle[Any]"
+) -> None:
     screen.record(entry=submission.entry, key=submission.key, id=handle.id)
     screen.print(f"{handle.id}  {submission.key or submission.entry}")

@@ -7,13 +7,16 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from foxapi_async.cli.output import Screen, printable
-from foxapi_async.types import ChatCompletion, Choice
+from foxapi_async.types import ChatCompletion, Choice, MediaResults
 
 _GAP: Final = 2
 
 
-def answer_members(completion: ChatCompletion) -> dict[str, Any]:
-    """Return the members of an answer; ``choices`` is one of them if there are several."""
+def answer_members(result: ChatCompletion | MediaResults) -> dict[str, Any]:
+    """Return the members of a result; ``choices`` is one of them if there are several."""
+    if isinstance(result, MediaResults):
+        return _media_members(result)
+    completion = result
     members: dict[str, Any] = {
         "model": completion.model,
         "text": completion.text,
@@ -27,8 +30,21 @@ def answer_members(completion: ChatCompletion) -> dict[str, Any]:
     return members
 
 
-def show_answer(screen: Screen, completion: ChatCompletion) -> None:
-    """Show the text and the tool calls of each choice."""
+def _media_members(results: MediaResults) -> dict[str, Any]:
+    return {
+        "model": results.task.model if results.task is not None else "",
+        "urls": list(results.urls),
+        "results": [result.to_dict() for result in results],
+    }
+
+
+def show_answer(screen: Screen, result: ChatCompletion | MediaResults) -> None:
+    """Show the text and the tool calls of each choice, or the links of each media result."""
+    if isinstance(result, MediaResults):
+        for item in result:
+            screen.print("\n".join(item.urls) or item.to_json())
+        return
+    completion = result
     for choice in completion.choices:
         screen.print(_choice_text(choice))
     if not completion.text and completion.finish_reason == "length":

@@ -26,8 +26,8 @@ def command(
 
 async def _show(screen: Screen, session: Session, task_id: str) -> ExitCode:
     async with session as fox:
-        handle = fox.tasks.handle(task_id)
-        task = await handle.refresh()
+        task = await fox.tasks.get(task_id)
+        handle = fox.tasks.handle(task)
         screen.record(**task.to_dict())
         screen.print(key_values(_fields(task)))
         if handle.done() and task.error is None:

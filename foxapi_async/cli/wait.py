@@ -19,10 +19,10 @@ from foxapi_async.cli.output import Screen, printable
 from foxapi_async.cli.render import answer_members, show_answer
 from foxapi_async.cli.runner import Session, open_session, report_error, run
 from foxapi_async.errors import FoxAPIError
-from foxapi_async.types import ChatCompletion
+from foxapi_async.types import ChatCompletion, MediaResults
 
 if TYPE_CHECKING:
-    from foxapi_async import CompletionProgress, LLMHandle, TaskHandle
+    from foxapi_async import CompletionProgress, TaskHandle
 
 _BAR_WIDTH: Final = 24
 
@@ -47,7 +47,7 @@ async def _wait(screen: Screen, session: Session, task_ids: Sequence[str]) -> Ex
         return await wait_for(screen, handles)
 
 
-async def wait_for(screen: Screen, handles: "Sequence[LLMHandle]") -> ExitCode:
+async def wait_for(screen: Screen, handles: "Sequence[TaskHandle[Any]]") -> ExitCode:
     """Show each result as its task finishes, and return the largest of the exit codes."""
     from foxapi_async import as_completed
 
@@ -69,7 +69,9 @@ async def wait_for(screen: Screen, handles: "Sequence[LLMHandle]") -> ExitCode:
     return max(codes)
 
 
-async def _outcome(handle: "LLMHandle", status: "_WaitStatus") -> ChatCompletion | FoxAPIError:
+async def _outcome(
+    handle: "TaskHandle[Any]", status: "_WaitStatus"
+) -> ChatCompletion | MediaResults | FoxAPIError:
     """Return the result of the task, or the error that ended it or the wait for it."""
     error = status.errors.pop(handle, None)
     if isinstance(error, FoxAPIError):
@@ -77,12 +79,15 @@ async def _outcome(handle: "LLMHandle", status: "_WaitStatus") -> ChatCompletion
     if error is not None:
         raise error
     try:
-        return await handle
+        result: ChatCompletion | MediaResults = await handle
     except FoxAPIError as failure:
         return failure
+    return result
 
 
-def _show(screen: Screen, handle: "LLMHandle", outcome: ChatCompletion | FoxAPIError) -> ExitCode:
+def _show(
+    screen: Screen, handle: "TaskHandle[Any]", outcome: ChatCompletion | MediaResults | FoxAPIError
+) -> ExitCode:
     if isinstance(outcome, FoxAPIError):
         error = {
             "type": type(outcome).__name__,
@@ -99,7 +104,7 @@ def _show(screen: Screen, handle: "LLMHandle", outcome: ChatCompletion | FoxAPIE
 class _WaitStatus:
     """The line that a terminal shows during a wait."""
 
-    def __init__(self, handles: "Sequence[LLMHandle]") -> None:
+    def __init__(self, handles: "Sequence[TaskHandle[Any]]") -> None:
         self._handles = handles
         self._done = 0
         self._started_at = monotonic()

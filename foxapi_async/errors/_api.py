@@ -1,6 +1,6 @@
 """Errors of calls of the service."""
 
-from foxapi_async._wire.request import LLMRequest
+from foxapi_async._wire.media_request import TaskRequest
 from foxapi_async.errors._base import FoxAPIError
 from foxapi_async.errors._request import InvalidRequestError
 
@@ -45,7 +45,7 @@ class SubmitOutcomeUnknownError(FoxAPIError):
         message: str,
         *,
         fault: FoxAPIError,
-        request: LLMRequest,
+        request: TaskRequest,
         key: str | None,
         fingerprint: str,
         sent_at: float,

@@ -9,8 +9,8 @@ from aiohttp import hdrs, web
 
 from foxapi_async._wire import paths
 from foxapi_async._wire.base import encode
+from foxapi_async._wire.model_list import ModelList
 from foxapi_async._wire.request import GenerationRequest, PromptRequest
-from foxapi_async._wire.results import ModelList
 from foxapi_async.gateway.api_errors import APIError
 from foxapi_async.gateway.auth import APIKeys
 from foxapi_async.gateway.billing import Billing

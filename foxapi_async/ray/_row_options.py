@@ -10,11 +10,12 @@ from typing import Any, Final, TypeGuard, cast
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from foxapi_async._client.params import LLMParams, build_request, encode_request
+from foxapi_async._client.params import LLMParams, build_request
 from foxapi_async._client.row_map import InFlight, RowMap, Unknown
 from foxapi_async._client.session import FoxSession
 from foxapi_async._client.submit_options import validate_key
 from foxapi_async._protocol.fingerprint import fingerprint
+from foxapi_async._wire.media_request import encode_submit
 from foxapi_async._wire.violation import Violation
 from foxapi_async.config import Limits
 from foxapi_async.errors import ConfigError, RequestValidationError
@@ -153,7 +154,7 @@ class RowOptions(Struct, frozen=True, kw_only=True):
         params["model"] = self.model(row) if _is_function(self.model) else self.model
         params["messages"] = self._messages(row)
         if self.key is None:
-            key = fingerprint(encode_request(build_request(params)))
+            key = fingerprint(encode_submit(build_request(params)))
         else:
             key = _key(_read("key", self.key, row))
         return RowRequest(params=params, key=key)

@@ -2,7 +2,7 @@
 """The types of the blocking session, which are those of the asynchronous one without `async`."""
 
 import ssl as _ssl
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from foxapi_async._client.budget_meter import BudgetUse
 from foxapi_async._client.params import (
     AudioParams,
@@ -16,12 +16,12 @@ from foxapi_async._client.params import (
 from foxapi_async._client.recover import UnknownSubmission, UnreadableEntry
 from foxapi_async._client.row_map import InFlight, OnRowProgress, Unknown
 from foxapi_async._client.stats import Stats
-from foxapi_async._client.task_record import Kind
-from foxapi_async._client.tasks import MediaKind
 from foxapi_async._clock import Clock
 from foxapi_async._wire.chunk import Delta
 from foxapi_async._wire.completion import ChatCompletion
-from foxapi_async._wire.results import MediaResult, ModelInfo
+from foxapi_async._wire.media_request import Kind, MediaKind
+from foxapi_async._wire.media_results import MediaResults
+from foxapi_async._wire.model_list import ModelInfo
 from foxapi_async._wire.task import Task
 from foxapi_async._wire.type_adapter import TypeAdapterLike
 from foxapi_async.config import (
@@ -46,7 +46,7 @@ R = TypeVar('R')
 H = TypeVar('H', bound=TaskHandle[Any])
 OnProgress: TypeAlias = Callable[[CompletionProgress], object]
 
-__all__ = ["LLM", "ChatStream", "CompletionProgress", "FoxSession", "LLMHandle", "Models", "Recovery", "RowMap", "RowOutcome", "TaskHandle", "Tasks", "as_completed"]
+__all__ = ["LLM", "ChatStream", "CompletionProgress", "FoxSession", "LLMHandle", "Media", "Models", "Recovery", "RowMap", "RowOutcome", "TaskHandle", "Tasks", "as_completed"]
 
 @final
 class LLM:
@@ -104,7 +104,7 @@ class LLM:
             the others return its handle if there is a key, and raise ``JournalError`` otherwise.
 
         Raises:
-            ConfigError: ``submission`` names no entry.
+            ConfigError: ``submission`` names no entry, or is of a media task.
             FoxAPIError: Any error of ``submit``.
         """
     @overload
@@ -311,6 +311,111 @@ class LLM:
         """
 
 @final
+class Media:
+    """``fox.images``, ``fox.videos``, ``fox.audios`` or ``fox.documents``: submits media tasks.
+
+    Each accepted one is billed. The parameters depend on the model, and the service refuses others.
+    """
+    kind: MediaKind
+    def submit(
+        self,
+        *,
+        model: str,
+        prompt: str | None | UnsetType = UNSET,
+        key: str | None = None,
+        retry_failed: bool = False,
+        extra_headers: Mapping[str, str] | None = None,
+        extra: Mapping[str, Any] | None = None,
+        **params: Any,
+    ) -> TaskHandle[MediaResults]:
+        """Submit a media task and return its handle as soon as the service has accepted it.
+
+        It is billed when it is accepted. The POST is sent again only if no byte of it was sent. A
+        cancelled call returns at once; if the task is accepted afterwards, its handle is in
+        ``fox.unclaimed``. There is no stream: wait for the handle, or iterate over its ``updates()``.
+
+        Args:
+            model: The id of the model.
+            prompt: The text of the prompt; not every model takes one. ``None`` is sent as null.
+            key: Your own name of the input, 1 to 512 characters, as in ``fox.llm.submit``: a second
+                submission with the same key returns the same handle and is not billed.
+            retry_failed: Whether a key whose task failed or was cancelled is submitted again, which
+                is billed.
+            extra_headers: Headers of the POST, in addition to the SDK's own.
+            extra: Parameters that have the name of a keyword of this function.
+            **params: The parameters of the model, such as ``image_urls`` or ``duration``. One that
+                is ``msgspec.UNSET`` is not sent; ``None`` is sent as null.
+
+        Returns:
+            The handle of the task.
+
+        Raises:
+            TypeError: A parameter is given twice. Nothing was sent.
+            RequestValidationError: The request breaks the known rules of its model, or ``key``
+                stands for another request. Nothing was sent.
+            SubmitOutcomeUnknownError: The service may have accepted the task, now or when ``key``
+                was first submitted, but its response was lost.
+            APIStatusError: The service rejected the task, which is not billed.
+            APIConnectionError: The service was not reached. Nothing was sent.
+            BudgetExceededError: A budget has too little left. Nothing was sent.
+            JournalError: The submission could not be recorded, or the entry of ``key`` cannot be
+                read. Nothing was sent.
+        """
+    def generate(
+        self,
+        *,
+        model: str,
+        prompt: str | None | UnsetType = UNSET,
+        key: str | None = None,
+        retry_failed: bool = False,
+        extra_headers: Mapping[str, str] | None = None,
+        extra: Mapping[str, Any] | None = None,
+        timeout: float | None | UnsetType = UNSET,
+        **params: Any,
+    ) -> MediaResults:
+        """Submit a media task and wait for its results: ``submit``, then ``handle.result``.
+
+        Each error after the submit leads to the billed task: a ``TaskError``, such as
+        ``TaskTimeoutError``, has the task id. When the call is cancelled, the session is closed or
+        the key is rejected, the handle is in ``fox.unclaimed``, a warning is logged and the event
+        ``SubmitUnclaimed`` is emitted.
+
+        Args:
+            model: The id of the model.
+            prompt: The text of the prompt; not every model takes one.
+            key: As in ``submit``.
+            retry_failed: As in ``submit``.
+            extra_headers: As in ``submit``.
+            extra: As in ``submit``.
+            timeout: Seconds of the wait after the submit; ``Timeouts.wait`` by default. ``None``
+                waits without a limit, 0 polls once.
+            **params: The parameters of the model, as in ``submit``.
+
+        Returns:
+            The results.
+
+        Raises:
+            FoxAPIError: Any error of ``submit`` or of ``handle.result``.
+        """
+    def resubmit(self, submission: UnknownSubmission) -> TaskHandle[MediaResults]:
+        """Submit a task of unknown outcome again, with its request and its key.
+
+        The first submission may have been accepted, and then both are billed: look in your account
+        first. The entry of the first is removed from the journal when the second is recorded.
+
+        Args:
+            submission: One of ``fox.recover().unknown``, of this kind.
+
+        Returns:
+            The handle of the new task. Of several calls for one entry, in any process, one is sent:
+            the others return its handle if there is a key, and raise ``JournalError`` otherwise.
+
+        Raises:
+            ConfigError: ``submission`` names no entry, or is of another kind.
+            FoxAPIError: Any error of ``submit``.
+        """
+
+@final
 class Models:
     """``fox.models``: the models of the service."""
     def list(self) -> tuple[ModelInfo, ...]:
@@ -360,9 +465,9 @@ class Tasks:
     @overload
     def handle(self, task: Task, kind: Literal['llm']) -> LLMHandle: ...
     @overload
-    def handle(self, task: str | Task, kind: MediaKind) -> TaskHandle[MediaResult]: ...
+    def handle(self, task: str | Task, kind: MediaKind) -> TaskHandle[MediaResults]: ...
     @overload
-    def handle(self, task: Task, kind: None = None) -> LLMHandle | TaskHandle[MediaResult]: ...
+    def handle(self, task: Task, kind: None = None) -> LLMHandle | TaskHandle[MediaResults]: ...
 
 @final
 class ChatStream:
@@ -496,6 +601,10 @@ class FoxSession:
         ConfigError: A setting has the wrong type or cannot work.
     """
     llm: LLM
+    images: Media
+    videos: Media
+    audios: Media
+    documents: Media
     tasks: Tasks
     models: Models
     def __init__(
@@ -763,7 +872,7 @@ class CompletionProgress(Struct, frozen=True, kw_only=True):
 
 class Recovery(Struct, frozen=True, kw_only=True):
     """The result of ``fox.recover()``; each tuple is in the order of submission."""
-    handles: tuple[LLMHandle, ...]
+    handles: tuple[LLMHandle | TaskHandle[MediaResults], ...]
     """Handles of the tasks that are not finished, bound to this session."""
     unknown: tuple[UnknownSubmission, ...]
     """Submissions that may have been accepted and billed."""

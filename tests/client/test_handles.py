@@ -12,7 +12,7 @@ from foxapi_async import (
     ConfigError,
     FoxSession,
     LLMHandle,
-    MediaResult,
+    MediaResults,
     NotFoundError,
     PollPolicy,
     Task,
@@ -248,7 +248,7 @@ async def test_media_tasks_have_their_own_result(
         )
     )
     result = await session_via_proxy.tasks.handle("task-unified-1-abcdefgh", kind="image")
-    assert isinstance(result, MediaResult)
+    assert isinstance(result, MediaResults)
     assert result.urls == ("https://x/1",)
 
 

@@ -23,10 +23,10 @@ from foxapi_async._client.params import (
     LLMParams,
     SubmitParams,
     build_request,
-    encode_request,
     validate,
 )
 from foxapi_async._wire.completion import CompletionMessage, decode_completion
+from foxapi_async._wire.media_request import encode_submit
 from foxapi_async._wire.request import GenerationRequest, Message, PromptRequest, member_names
 from foxapi_async.content import text
 
@@ -36,7 +36,7 @@ BASIC: dict[str, Any] = {"model": "gpt-5.5", "messages": "hello"}
 
 def body(**params: Any) -> dict[str, Any]:
     """Return the JSON that is sent for ``params``."""
-    decoded: dict[str, Any] = msgspec.json.decode(encode_request(build_request(BASIC | params)))
+    decoded: dict[str, Any] = msgspec.json.decode(encode_submit(build_request(BASIC | params)))
     return decoded
 
 
@@ -131,7 +131,7 @@ def test_sync_is_refused(params: dict[str, Any]) -> None:
 def test_a_wrong_value_names_its_place(params: dict[str, Any], param: str) -> None:
     """A value that cannot be sent is refused with the place where it stands."""
     with pytest.raises(RequestValidationError) as caught:
-        encode_request(build_request(BASIC | params))
+        encode_submit(build_request(BASIC | params))
     assert caught.value.violations[0].param == param
 
 

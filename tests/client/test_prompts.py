@@ -7,7 +7,8 @@ import pytest
 
 from foxapi_async import FoxSession, RequestValidationError, UnsupportedContentTypeError
 from foxapi_async._catalog import check
-from foxapi_async._client.params import build_request, encode_request
+from foxapi_async._client.params import build_request
+from foxapi_async._wire.media_request import encode_submit
 from foxapi_async._wire.paths import find_task_id, is_task_id
 from foxapi_async._wire.request import GenerationRequest, PromptRequest, decode_request
 from foxapi_async.gateway import Gateway
@@ -34,21 +35,21 @@ def test_what_was_given_is_sent(form: dict[str, Any]) -> None:
     for params in (form, form | OPTIONS, form | {"system_prompt": None, "temperature": None}):
         request = build_request(params)
         assert isinstance(request, PromptRequest)
-        sent = encode_request(request)
+        sent = encode_submit(request)
         assert msgspec.json.decode(sent) == params
         assert decode_request(sent) == request
         assert check(request) == ()
         assert form.get("prompt", "x") not in repr(request)
     extra = build_request(form | {"extra": {"guidance": 1}})
-    assert msgspec.json.decode(encode_request(extra)) == form | {"guidance": 1}
-    assert decode_request(encode_request(extra)) == extra
+    assert msgspec.json.decode(encode_submit(extra)) == form | {"guidance": 1}
+    assert decode_request(encode_submit(extra)) == extra
 
 
 def test_a_conversation_is_read_back_as_one() -> None:
     """Messages decide the form, whatever else a body has."""
     request = build_request({"model": "gpt-5.5", "messages": "hi", "extra": {"system_prompt": "x"}})
     assert isinstance(request, GenerationRequest)
-    assert decode_request(encode_request(request)) == request
+    assert decode_request(encode_submit(request)) == request
 
 
 @pytest.mark.parametrize(

@@ -36,8 +36,9 @@ from foxapi_async import (
     UnprocessableEntityError,
     UnsupportedContentTypeError,
 )
-from foxapi_async._client.params import LLMParams, encode_request
+from foxapi_async._client.params import LLMParams
 from foxapi_async._protocol.fingerprint import fingerprint
+from foxapi_async._wire.media_request import encode_submit
 from foxapi_async.errors import FoxAPIError
 from foxapi_async.gateway import Gateway
 from foxapi_async.hooks import (
@@ -110,7 +111,7 @@ async def test_a_lost_response_raises_and_is_not_sent_again(
     error = caught.value
     assert isinstance(error.fault, kind)
     assert (error.key, error.request.model) == ("row-17", "gpt-5.5")
-    assert error.fingerprint == fingerprint(encode_request(error.request))
+    assert error.fingerprint == fingerprint(encode_submit(error.request))
     assert before <= error.sent_at <= time.time()
     assert "count 1" not in str(error) + repr(error)
     assert fault_proxy.count("POST") == 1
@@ -230,7 +231,7 @@ async def test_an_answer_that_does_not_come_is_a_lost_one(
         "gpt-5.5",
         clock.unix() - 20,
     )
-    assert error.fingerprint == fingerprint(encode_request(error.request))
+    assert error.fingerprint == fingerprint(encode_submit(error.request))
     assert (fault_proxy.count("POST"), gateway.stats.tasks) == (1, 1)
 
 

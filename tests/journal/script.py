@@ -14,14 +14,15 @@ import json
 import os
 import resource
 import sys
+from typing import Any
 
 from foxapi_async import (
     Exponential,
     FoxSession,
-    LLMHandle,
     PollPolicy,
     RetryPolicy,
     StreamPolicy,
+    TaskHandle,
     Timeouts,
 )
 from foxapi_async.errors import FoxAPIError
@@ -92,7 +93,7 @@ async def recover(fox: FoxSession) -> dict[str, object]:
     """Await the tasks of earlier runs, and print their results."""
     recovery = await fox.recover()
 
-    async def end(handle: LLMHandle) -> str:
+    async def end(handle: TaskHandle[Any]) -> str:
         try:
             completion = await handle
         except FoxAPIError as error:

@@ -18,7 +18,7 @@ from foxapi_async import (
     FoxSession,
     LLMHandle,
     LLMParams,
-    MediaResult,
+    MediaResults,
     Task,
     TaskHandle,
     VisionParams,
@@ -82,7 +82,7 @@ async def right(fox: FoxSession) -> None:
     FoxSession(pydantic.SecretStr("x"), base_url=pydantic.HttpUrl("https://x"))
     FoxSession(base_url=yarl.URL("https://x"))
     assert_type(fox.tasks.handle("task-1"), LLMHandle)
-    assert_type(fox.tasks.handle("task-1", kind="video"), TaskHandle[MediaResult])
+    assert_type(fox.tasks.handle("task-1", kind="video"), TaskHandle[MediaResults])
     assert_type(await fox.tasks.get("task-1"), Task)
     async for task in handle.updates():
         assert_type(task, Task)

@@ -6,7 +6,7 @@ Nothing here runs. An unused ``type: ignore`` is an error, so each of them is a 
 from collections.abc import Iterator
 from typing import Any, assert_type
 
-from foxapi_async import ChatCompletion, Delta, MediaResult, Stats, Task
+from foxapi_async import ChatCompletion, Delta, MediaResults, Stats, Task
 from foxapi_async.sync import (
     ChatStream,
     CompletionProgress,
@@ -36,10 +36,10 @@ def right(fox: FoxSession) -> None:
     assert_type(fox.llm.generate(model="gpt-5.5", prompt="hi", timeout=5), ChatCompletion)
     assert_type(fox.tasks.handle("task-1"), LLMHandle)
     video = fox.tasks.handle("task-1", kind="video")
-    assert_type(video, TaskHandle[MediaResult])
-    assert_type(video.result(), MediaResult)
+    assert_type(video, TaskHandle[MediaResults])
+    assert_type(video.result(), MediaResults)
     assert_type(fox.recover(), Recovery)
-    assert_type(fox.recover().handles, tuple[LLMHandle, ...])
+    assert_type(fox.recover().handles, tuple[LLMHandle | TaskHandle[MediaResults], ...])
     assert_type(fox.stats(), Stats)
     assert_type(handle.bind(fox), LLMHandle)
     with fox.with_options(validation="off") as copy:

@@ -19,7 +19,6 @@ from foxapi_async._wire.completion import decode_completion, encode_completion, 
 from foxapi_async._wire.error_body import decode_error
 from foxapi_async._wire.paths import is_task_id, stream_path, task_path
 from foxapi_async._wire.request import request_decoder
-from foxapi_async._wire.results import decode_media
 from foxapi_async._wire.task import UnifiedTask, task_decoder
 
 SEED_TASK = {
@@ -340,17 +339,6 @@ def test_any_error_body_is_decoded(value: object) -> None:
     """Any JSON value in place of an error is decoded without an exception."""
     for data in (value, {"error": value}, {"detail": value}):
         decode_error(msgspec.json.encode(data))
-
-
-def test_media_results_keep_every_member() -> None:
-    """Media results keep every member, and their URLs are found (contract §9)."""
-    result = decode_media((Raw(b'{"url":"https://x/1","seed":7}'), Raw(b'{"voice_id":"v"}')))
-    assert result.urls == ("https://x/1",)
-    assert result.items[1] == {"voice_id": "v"}
-    assert decode_media((Raw(b'"https://x/2"'), Raw(b"null"))).urls == ("https://x/2",)
-    assert decode_media((Raw(b'{"url":"https://x/3","score":NaN}'),)).urls == ("https://x/3",)
-    with pytest.raises(msgspec.DecodeError):
-        decode_media((Raw(b"7"),))
 
 
 @given(st.text())

@@ -14,7 +14,6 @@ from foxapi_async._client.polling.tracked_task import (
 )
 from foxapi_async._client.polling.worker_pool import Worker, WorkerPool
 from foxapi_async._client.stats import PollMetrics
-from foxapi_async._client.task_record import Kind
 from foxapi_async._clock import Clock, Timer
 from foxapi_async._protocol.bucket_queue import BucketQueue, next_tick, priority
 from foxapi_async._protocol.pacing import MAX_INTERVAL
@@ -26,6 +25,7 @@ from foxapi_async._protocol.task_status import (
     classify_error,
     task_error,
 )
+from foxapi_async._wire.media_request import Kind
 from foxapi_async._wire.task import Task
 from foxapi_async.config import Limits
 from foxapi_async.errors import (

@@ -10,10 +10,11 @@ from enum import Enum, auto
 from typing import Any, ClassVar, Final, Protocol
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from foxapi_async._client.task_record import Kind, TaskRecord, add_delivered
+from foxapi_async._client.task_record import TaskRecord, add_delivered
 from foxapi_async._protocol.pacing import Pacer, PollContext
 from foxapi_async._protocol.task_status import FailureTracker
 from foxapi_async._transport import Account
+from foxapi_async._wire.media_request import Kind
 from foxapi_async._wire.task import Task
 from foxapi_async.config import PollPolicy
 from foxapi_async.errors import (

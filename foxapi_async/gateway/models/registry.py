@@ -5,7 +5,7 @@ from os import PathLike
 from typing import Literal
 
 from foxapi_async._catalog import MODELS, CatalogModel
-from foxapi_async._wire.results import ModelInfo
+from foxapi_async._wire.model_list import ModelInfo
 from foxapi_async.errors import ConfigError
 from foxapi_async.gateway.models.local import LOCAL_NAME, LocalModel, local_model_id
 from foxapi_async.gateway.models.model import Model
