@@ -15,7 +15,7 @@ from foxapi_async._client.token_estimate import max_tokens_of, prompt_tokens_of
 from foxapi_async._clock import Clock
 from foxapi_async._journal import Entry
 from foxapi_async._protocol.submit_rate import Lease, PauseRule, RateCost, RateStore, lease_size
-from foxapi_async._wire.request import LLMRequest
+from foxapi_async._wire.media_request import TaskRequest
 from foxapi_async._wire.task import Task
 from foxapi_async.config import Limits, RetryPolicy
 from foxapi_async.errors import SessionClosedError, SubmitOutcomeUnknownError
@@ -78,7 +78,7 @@ class RateQueue:
 
     # A submission
 
-    def estimate(self, request: LLMRequest) -> int:
+    def estimate(self, request: TaskRequest) -> int:
         """Return about how many tokens a submission uses; 0 if they have no limit."""
         if not self._per_token:
             return 0
@@ -115,7 +115,7 @@ class RateQueue:
             raise
 
     async def send(
-        self, request: LLMRequest, tokens: int, post: Callable[[], Awaitable[Task | Entry]]
+        self, request: TaskRequest, tokens: int, post: Callable[[], Awaitable[Task | Entry]]
     ) -> Task | Entry:
         """Call ``post``, whose admission has counted ``tokens``."""
         try:
