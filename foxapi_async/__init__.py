@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from foxapi_async._catalog import CatalogModel, catalog
+    from foxapi_async._catalog.media_models import MediaModel, MediaParam, media_catalog
     from foxapi_async._client.as_completed import as_completed
     from foxapi_async._client.budget_meter import BudgetUse
     from foxapi_async._client.completion_queue import CompletionProgress
@@ -107,6 +108,7 @@ if TYPE_CHECKING:
 
 _HOMES: Final = {
     "_catalog": ("CatalogModel", "catalog"),
+    "_catalog.media_models": ("MediaModel", "MediaParam", "media_catalog"),
     "_client.as_completed": ("as_completed",),
     "_client.completion_queue": ("CompletionProgress",),
     "_client.budget_meter": ("BudgetUse",),
@@ -236,6 +238,8 @@ __all__ = [
     "LLMParams",
     "Limits",
     "Media",
+    "MediaModel",
+    "MediaParam",
     "MediaResult",
     "MediaResults",
     "Message",
@@ -292,6 +296,7 @@ __all__ = [
     "__version__",
     "as_completed",
     "catalog",
+    "media_catalog",
     "tool_message",
 ]
 

@@ -9,6 +9,7 @@ from aiohttp.typedefs import Handler
 
 from foxapi_async._journal import Entry, Stage
 from foxapi_async._protocol.fingerprint import fingerprint
+from foxapi_async._wire.media_request import submit_path
 
 
 class Bill:
@@ -31,7 +32,7 @@ class Bill:
         """Stand behind the faults, right before the handler, and write down what it does."""
         if request.method != "POST":
             return await handler(request)
-        mark = fingerprint(await request.read())
+        mark = fingerprint(await request.read(), request.path)
         self.posts[mark] += 1
         response = await handler(request)
         if isinstance(response, web.Response) and isinstance(response.body, bytes):
@@ -50,6 +51,7 @@ class Bill:
         for mark, task_id in self.tasks.items():
             entry = written[mark]
             if entry.stage is Stage.UNKNOWN:
-                assert fingerprint(entry.body or b"{}") == mark
+                path = submit_path(entry.kind, entry.model)
+                assert fingerprint(entry.body or b"{}", path) == mark
             else:
                 assert entry.task_id == task_id

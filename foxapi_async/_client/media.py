@@ -25,7 +25,8 @@ from foxapi_async.errors import RequestValidationError
 class Media:
     """``fox.images``, ``fox.videos``, ``fox.audios`` or ``fox.documents``: submits media tasks.
 
-    Each accepted one is billed. The parameters depend on the model, and the service refuses others.
+    Each accepted one is billed. The parameters depend on the model, and the service refuses others:
+    ``foxapi models --media MODEL`` and ``media_catalog()`` have those of the known models.
     """
 
     def __init__(self, service: ServiceClient, kind: MediaKind) -> None:

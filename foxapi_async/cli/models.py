@@ -1,12 +1,14 @@
 """``foxapi models``: list the models and what each accepts."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from foxapi_async.cli import options
 from foxapi_async.cli.errors import ExitCode
+from foxapi_async.cli.media_models import explain_model, list_models
 from foxapi_async.cli.output import Screen
 from foxapi_async.cli.render import table
 from foxapi_async.cli.runner import Session, open_session, run
@@ -25,6 +27,17 @@ _MAX_TOKENS = {
 
 def command(
     *,
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="MODEL", help="With --media: show the parameters of this model."),
+    ] = None,
+    media: Annotated[
+        bool,
+        typer.Option(
+            "--media",
+            help="Send no request; list the models of images, video, audio and documents.",
+        ),
+    ] = False,
     offline: Annotated[
         bool, typer.Option("--offline", help="Send no request; list the models that foxapi knows.")
     ] = False,
@@ -32,6 +45,13 @@ def command(
 ) -> None:
     """List the models of this API key and what each accepts."""
     screen = Screen(json=json)
+    if media:
+        explain = (
+            partial(list_models, screen) if model is None else partial(explain_model, screen, model)
+        )
+        run(screen, explain)
+    if model is not None:
+        raise typer.BadParameter(f"{model[:80]!r} needs --media: other models have no parameters")
     run(screen, lambda: _list(screen, None if offline else open_session(screen), _known()))
 
 

@@ -314,7 +314,8 @@ class LLM:
 class Media:
     """``fox.images``, ``fox.videos``, ``fox.audios`` or ``fox.documents``: submits media tasks.
 
-    Each accepted one is billed. The parameters depend on the model, and the service refuses others.
+    Each accepted one is billed. The parameters depend on the model, and the service refuses others:
+    ``foxapi models --media MODEL`` and ``media_catalog()`` have those of the known models.
     """
     kind: MediaKind
     def submit(

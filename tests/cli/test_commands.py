@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from foxapi_async import catalog
+from foxapi_async import catalog, media_catalog
 from foxapi_async.cli.app import COMMANDS
 from foxapi_async.gateway import Gateway
 
@@ -242,6 +242,36 @@ async def test_models_offline_need_no_key(foxapi: Any, monkeypatch: pytest.Monke
     assert done.code == 0
     assert "gemini-3.1-pro-preview" in done.out
     assert "at least 16" in done.out
+
+
+async def test_media_models_are_listed_and_explained(
+    foxapi: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``--media`` needs no account; a model is known by its id or by that of a variant."""
+    monkeypatch.delenv("FOXAPI_API_KEY", raising=False)
+    listed = await foxapi("models", "--media")
+    assert [record["id"] for record in listed.records] == [model.id for model in media_catalog()]
+    for name in ("veo-3.1", "google/veo-3.1[fast]"):
+        (record,) = (await foxapi("models", "--media", name)).records
+        assert (record["id"], record["kind"], record["required"]) == (
+            "veo-3.1",
+            "video",
+            ["prompt"],
+        )
+        assert {param["name"] for param in record["params"]} >= {"prompt", "duration", "seed"}
+    shown = await foxapi("models", "--media", "gpt-image-2", "--text")
+    assert "low, medium, high" in shown.out
+    assert "(min 1, max 10)" in shown.out
+    for model in media_catalog():
+        assert (await foxapi("models", "--media", model.id, "--text")).code == 0
+
+
+async def test_a_model_that_cannot_be_explained_is_a_mistake(foxapi: Any) -> None:
+    """An unknown media model has a suggestion; a model needs ``--media``."""
+    unknown = await foxapi("models", "--media", "gpt-image-3")
+    assert (unknown.code, unknown.records) == (2, [])
+    assert "did you mean 'gpt-image-" in unknown.err
+    assert (await foxapi("models", "gpt-5.5")).code == 2
 
 
 async def test_demo_shows_its_steps(foxapi: Any, monkeypatch: pytest.MonkeyPatch) -> None:

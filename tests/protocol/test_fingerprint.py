@@ -45,6 +45,18 @@ def test_another_request_has_another_fingerprint(one: dict[str, Any], two: dict[
     assert (fingerprint(body(one)) == fingerprint(body(two))) is same
 
 
+@given(requests)
+def test_another_path_has_another_fingerprint(request: dict[str, Any]) -> None:
+    """The path is a part of a request, and that of language models is the default."""
+    paths = ["/v1/llm/generations", "/v1/images/generations", "/v1/videos/generations"]
+    marks = [fingerprint(body(request), path) for path in paths]
+    assert len(set(marks)) == 3
+    assert marks[0] == fingerprint(body(request))
+    assert (fingerprint(body({**request, "stream": 7}), paths[1]) == marks[1]) is (
+        request.get("stream") == 7
+    )
+
+
 @given(requests, st.booleans())
 def test_the_member_stream_does_not_matter(request: dict[str, Any], streamed: bool) -> None:
     """A request with ``stream`` has the same fingerprint as without."""

@@ -18,6 +18,7 @@ from foxapi_async import (
     FoxSession,
     LLMHandle,
     LLMParams,
+    MediaResult,
     MediaResults,
     Task,
     TaskHandle,
@@ -105,6 +106,22 @@ async def right(fox: FoxSession) -> None:
     assert_type((await fox.tasks.get("task-1")).to_json(), str)
 
 
+async def media(fox: FoxSession) -> None:
+    """Keep the type of results in handles."""
+    drawn = await fox.images.submit(model="m", prompt="a fox", num_outputs=2, key="row")
+    assert_type(drawn, TaskHandle[MediaResults])
+    results = await drawn
+    assert_type(results, MediaResults)
+    assert_type(results[0], MediaResult)
+    assert_type(results[:1], MediaResults)
+    assert_type([result.url for result in results], list[str | None])
+    assert_type(await fox.videos.generate(model="m", prompt="a fox", timeout=5), MediaResults)
+    assert_type(await fox.audios.generate(model="m", audio_url="u"), MediaResults)
+    assert_type(await fox.documents.generate(model="m", pdf_url="u"), MediaResults)
+    for recovered in (await fox.recover()).handles:
+        assert_type(recovered, LLMHandle | TaskHandle[MediaResults])
+
+
 async def wrong(fox: FoxSession) -> None:
     """Make an error of what would cost money, or fail, at run time."""
     await fox.llm.submit(model="gpt-5.5", messages="hi", max_token=64)  # type: ignore[call-overload]
@@ -116,6 +133,8 @@ async def wrong(fox: FoxSession) -> None:
     await fox.llm.generate(model="gpt-5.5", messages="hi", stream=True)  # type: ignore[call-overload]
     fox.tasks.handle("task-1", kind="image").stream()  # type: ignore[attr-defined]
     fox.tasks.handle("task-1", kind="poem")  # type: ignore[call-overload]
+    await fox.images.submit(prompt="a fox")  # type: ignore[call-arg]
+    await fox.images.submit(model="m", prompt=b"a fox")  # type: ignore[arg-type]
     TaskHandle(None, "task-1")  # type: ignore[call-arg]
     llm, model = fox.llm, "gpt-5.5"
     await llm.submit(model=model, messages="hi", prompt="hi")  # type: ignore[call-overload]

@@ -38,6 +38,8 @@ def right(fox: FoxSession) -> None:
     video = fox.tasks.handle("task-1", kind="video")
     assert_type(video, TaskHandle[MediaResults])
     assert_type(video.result(), MediaResults)
+    assert_type(fox.images.submit(model="m", prompt="a fox", n=2), TaskHandle[MediaResults])
+    assert_type(fox.videos.generate(model="m", prompt="a fox", timeout=5), MediaResults)
     assert_type(fox.recover(), Recovery)
     assert_type(fox.recover().handles, tuple[LLMHandle | TaskHandle[MediaResults], ...])
     assert_type(fox.stats(), Stats)
