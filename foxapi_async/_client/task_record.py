@@ -11,7 +11,7 @@ from foxapi_async._protocol.completion_merge import lacks_streamed_member, merge
 from foxapi_async._protocol.task_status import TaskState, classify, task_error
 from foxapi_async._transport import Account, excerpt
 from foxapi_async._wire.completion import ChatCompletion, decode_completion, set_task
-from foxapi_async._wire.media_request import Kind
+from foxapi_async._wire.media_request import KINDS, Kind
 from foxapi_async._wire.media_results import decode_media
 from foxapi_async._wire.task import Task, TaskSummary
 from foxapi_async.errors import (
@@ -271,6 +271,10 @@ class TaskRecord:
             return Outcome(error=_undecodable(self.account, task, error))
 
     def _decode_result(self, task: Task) -> Any:
+        if task.type in KINDS and (task.type == "llm") is not (self.kind == "llm"):
+            raise DecodeError(
+                f"the task is of kind {task.type!r}: call fox.tasks.handle(..., kind={task.type!r})"
+            )
         if self.kind != "llm":
             return decode_media(task.results or (), self._summary(task))
         if not task.results:

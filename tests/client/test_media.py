@@ -500,6 +500,20 @@ async def test_a_media_handle_has_no_stream(
         assert isinstance(handle, MediaHandle)
 
 
+async def test_a_handle_of_the_wrong_kind_says_so(
+    media_proxy: FaultProxy, fast_polling: PollPolicy
+) -> None:
+    """An id does not say what its task makes; the error names the right kind."""
+    async with session(media_proxy, fast_polling) as fox:
+        handle = await fox.images.submit(**FOX)
+        with pytest.raises(InvalidResponseError, match=r"kind='image'"):
+            await fox.tasks.handle(handle.id)
+        other = await fox.llm.submit(model="gpt-5.5", messages="count 1 to 3")
+        with pytest.raises(InvalidResponseError, match=r"kind='llm'"):
+            await fox.tasks.handle(other.id, kind="video")
+        assert (await fox.tasks.handle(handle.id, kind="image")) == await handle
+
+
 async def test_the_representation_hides_the_prompt(
     media_proxy: FaultProxy, fast_polling: PollPolicy
 ) -> None:
