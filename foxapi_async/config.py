@@ -326,8 +326,9 @@ class Limits(Struct, frozen=True, kw_only=True):
     max_unfinished: int | None = None
     """Unfinished tasks, submissions under way included. ``None``: no limit."""
     submits_per_minute: float | None = None
-    """Submissions a minute, evenly spread. ``None``: no limit. All sessions of the process with the
-    same base URL and API key share the rate.
+    """Submissions a minute, evenly spread. ``None``: no limit. All sessions with the same base URL,
+    API key and journal share the rate: those of the process, or of all processes that have the
+    journal.
     """
     tokens_per_minute: float | None = None
     """Tokens of prompts and answers a minute, shared in the same way. ``None``: no limit. A

@@ -5,9 +5,10 @@ from weakref import WeakValueDictionary
 
 from foxapi_async._client.admission import AdmissionControl
 from foxapi_async._client.rate_queue import RateQueue
-from foxapi_async._client.rate_stores import process_rate
+from foxapi_async._client.rate_stores import SharedRate, process_rate
 from foxapi_async._clock import Clock
 from foxapi_async._journal import JournalBackend
+from foxapi_async._protocol.submit_rate import RateStore
 from foxapi_async._transport import Account
 from foxapi_async.config import Limits
 
@@ -43,7 +44,9 @@ class RateQueues:
         name = account.rate_name()
         queue = self._queues.get((name, journal))
         if queue is None:
-            store = process_rate(name, self._clock)
+            store: RateStore = process_rate(name, self._clock)
+            if (shared := journal.rate_store(name)) is not None:
+                store = SharedRate(shared, store)
             queue = RateQueue(limits, self._admission, self._clock, store)
             self._queues[name, journal] = queue
         return queue

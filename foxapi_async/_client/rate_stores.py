@@ -1,11 +1,24 @@
-"""Where the rate of submissions is kept."""
+"""Where the rate of submissions is kept: in the process, or beside it for several processes."""
 
+import asyncio
+import logging
 from collections import OrderedDict
+from collections.abc import Awaitable
 from threading import Lock
-from typing import Final
+from typing import Final, TypeVar
 
 from foxapi_async._clock import Clock, LoopClock
-from foxapi_async._protocol.submit_rate import Lease, RateCost, RateState
+from foxapi_async._protocol.submit_rate import Lease, RateCost, RateState, RateStore
+from foxapi_async.errors import FoxAPIError
+
+_log = logging.getLogger("foxapi_async")
+
+T = TypeVar("T")
+
+# A first call opens the journal.
+_PATIENCE: Final = 10.0
+_PATIENCE_IF_LOST: Final = 1.0
+_RETRY_AFTER: Final = 5.0
 
 
 class ProcessRate:
@@ -57,3 +70,70 @@ def process_rate(name: str, clock: Clock) -> ProcessRate:
         if len(_OF_PROCESS) > _MAX_RATES:
             _OF_PROCESS.popitem(last=False)
         return rate
+
+
+class SharedRate:
+    """A rate that several processes share. While it cannot be reached, this one keeps its own.
+
+    Args:
+        shared: The rate that is shared.
+        own: That of this process.
+    """
+
+    def __init__(self, shared: RateStore, own: RateStore) -> None:
+        self._shared = shared
+        self._own = own
+        self._is_lost = False
+        self._retry_at = 0.0
+
+    async def reserve(self, cost: RateCost) -> Lease:
+        """Reserve for submissions; the lease says how long they wait."""
+        if self._may_call and (lease := await self._call(self._shared.reserve(cost))) is not None:
+            return lease
+        return await self._own.reserve(cost)
+
+    async def cancel(self, lease: Lease) -> bool:
+        """Undo a reservation, unless there was a later one; tell whether it is undone."""
+        if self._is_lost:
+            return await self._own.cancel(lease)
+        return bool(await self._call(self._shared.cancel(lease)))
+
+    async def pause(self, seconds: float) -> None:
+        """Grant nothing more for ``seconds``."""
+        await self._own.pause(seconds)
+        if self._may_call:
+            await self._call(self._shared.pause(seconds))
+
+    async def paused(self) -> float:
+        """Return the seconds until the end of the pause; 0 without one."""
+        seconds = await self._call(self._shared.paused()) if self._may_call else None
+        return await self._own.paused() if seconds is None else seconds
+
+    @property
+    def _may_call(self) -> bool:
+        return not self._is_lost or asyncio.get_running_loop().time() >= self._retry_at
+
+    async def _call(self, call: Awaitable[T]) -> T | None:
+        """Return the result of a call; ``None`` if it fails or takes long."""
+        patience = _PATIENCE_IF_LOST if self._is_lost else _PATIENCE
+        try:
+            async with asyncio.timeout(patience):
+                result = await call
+        except (FoxAPIError, OSError) as error:
+            # A timeout is one too, without a text.
+            self._lose(str(error) or f"no answer in {patience:g} s")
+            return None
+        if self._is_lost:
+            self._is_lost = False
+            _log.info("the shared rate of submissions can be reached again")
+        return result
+
+    def _lose(self, why: str) -> None:
+        self._retry_at = asyncio.get_running_loop().time() + _RETRY_AFTER
+        if not self._is_lost:
+            self._is_lost = True
+            _log.warning(
+                "the shared rate of submissions cannot be reached, so this process keeps it by "
+                "itself until then: %s",
+                why,
+            )

@@ -6,6 +6,7 @@ from itertools import count
 from foxapi_async._clock import Clock
 from foxapi_async._journal.backends import AnyURL
 from foxapi_async._journal.journal import Journal, with_unknown_outcome
+from foxapi_async._journal.journal_rate import JournalRate
 from foxapi_async._journal.operations import Claim, EntryUpdate, FindEntry
 from foxapi_async._journal.protocol import error_text
 from foxapi_async._journal.records import Entry, EntryId, FinalRecord, Intent, Stage
@@ -30,6 +31,10 @@ class JournalWriter(Journal):
         super().__init__(location, clock=clock, create=create)
         self._numbers = count(1)
         self._run_name: str | None = None
+
+    def rate_store(self, name: str) -> JournalRate:
+        """Return the rate of a name that all processes with the journal share."""
+        return JournalRate(self._run, name)
 
     async def find(self, service: str, key: str) -> Entry | None:
         """Return the entry that holds ``key``; ``UNKNOWN`` if its process ended while sending."""

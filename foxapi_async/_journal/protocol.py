@@ -8,6 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from foxapi_async._journal.records import FAILED, Entry, EntryId, FinalRecord, Intent, Stage
+from foxapi_async._protocol.submit_rate import RateStore
 from foxapi_async._wire.base import encode
 from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async._wire.media_request import Kind
@@ -28,6 +29,10 @@ class JournalBackend(Protocol):
 
     async def open(self) -> None:
         """Open the file; further calls do nothing."""
+        ...
+
+    def rate_store(self, name: str) -> RateStore | None:
+        """Return the rate that processes share; ``None`` if no other one has this journal."""
         ...
 
     async def find(self, service: str, key: str) -> Entry | None:
@@ -120,6 +125,10 @@ class InMemoryJournal:
 
     async def open(self) -> None:
         """Do nothing."""
+
+    def rate_store(self, name: str) -> RateStore | None:
+        """Return ``None``: no other process has this journal."""
+        del name
 
     async def find(self, service: str, key: str) -> Entry | None:
         """Return what ``key`` was used for in this session."""

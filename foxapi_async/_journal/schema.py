@@ -67,6 +67,21 @@ SUBMISSIONS: Final = Table(
     Index("foxapi_submissions_task_id", "task_id"),
 )
 
+RATES: Final = Table(
+    "foxapi_rates",
+    METADATA,
+    # A hash of a base URL and an API key.
+    Column("name", String(64), primary_key=True),
+    # In Unix seconds by the clock of the database: see ``RateState``.
+    Column("submits_due", Float(53), nullable=False),
+    Column("tokens_due", Float(53), nullable=False),
+    Column("paused_until", Float(53), nullable=False),
+    Column("submits_before", Float(53), nullable=False),
+    Column("tokens_before", Float(53), nullable=False),
+    Column("granted_at", Float(53), nullable=False),
+)
+"""The rates of submissions, which all processes with the journal share."""
+
 KEYS: Final = Index(
     "foxapi_submissions_keys", SUBMISSIONS.c.key, SUBMISSIONS.c.service, unique=True
 )
@@ -143,7 +158,19 @@ def _add_ended(connection: Connection) -> None:
     ENDED.create(connection, checkfirst=True)
 
 
-STEPS: Final[tuple[Step, ...]] = (_create, _add_seals, _add_keys, _add_sent, _add_ended)
+def _add_rates(connection: Connection) -> None:
+    """Make version 6: processes share the rates of their submissions."""
+    RATES.create(connection, checkfirst=True)
+
+
+STEPS: Final[tuple[Step, ...]] = (
+    _create,
+    _add_seals,
+    _add_keys,
+    _add_sent,
+    _add_ended,
+    _add_rates,
+)
 """The migrations from each version to the next; their number is the newest version."""
 
 

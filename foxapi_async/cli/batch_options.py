@@ -106,7 +106,8 @@ SubmitsPerMinute = Annotated[
     typer.Option(
         "--submits-per-minute",
         metavar="N",
-        help="The most submissions a minute, evenly spread.",
+        help="The most submissions a minute, evenly spread; all commands with this API key and "
+        "journal share it.",
     ),
 ]
 TokensPerMinute = Annotated[

@@ -12,6 +12,7 @@ from aiohttp.typedefs import Handler
 from foxapi_async import (
     ConfigError,
     FoxSession,
+    JournalError,
     Limits,
     PollPolicy,
     RateLimitError,
@@ -20,6 +21,8 @@ from foxapi_async import (
     Timeouts,
 )
 from foxapi_async._client.params import LLMParams, build_request
+from foxapi_async._client.rate_stores import ProcessRate, SharedRate
+from foxapi_async._protocol.submit_rate import Lease, RateCost
 from foxapi_async.gateway import Gateway
 from foxapi_async.testing import CannedResponse, FaultProxy, ManualClock, Stall
 
@@ -390,3 +393,67 @@ async def test_a_cancelled_wait_for_a_slot_leaves_nothing(open_fox: Open, posts:
         await until(lambda: fox._service.runtime.admission.waiting == 0)
         assert fox.stats().submits_waiting == 0
         assert len(posts.prompts) == 1
+
+
+class FailingStore:
+    """A shared rate that can be lost, and counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.hangs = False
+        self.calls = 0
+
+    async def _answer(self) -> None:
+        self.calls += 1
+        if self.hangs:
+            await asyncio.Event().wait()
+        if self.error is not None:
+            raise self.error
+
+    async def reserve(self, cost: RateCost) -> Lease:
+        """Grant at once."""
+        del cost
+        await self._answer()
+        return Lease(0.0)
+
+    async def cancel(self, lease: Lease) -> bool:
+        """Undo nothing."""
+        del lease
+        await self._answer()
+        return False
+
+    async def pause(self, seconds: float) -> None:
+        """Forget it."""
+        del seconds
+        await self._answer()
+
+    async def paused(self) -> float:
+        """Know of no pause."""
+        await self._answer()
+        return 0.0
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_a_process_keeps_the_rate_by_itself_while_the_shared_one_is_lost(
+    clock: ManualClock,
+    hangs: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It warns once, asks again later, and returns to the shared rate."""
+    monkeypatch.setattr("foxapi_async._client.rate_stores._PATIENCE", 0.01)
+    shared = FailingStore()
+    rate = SharedRate(shared, ProcessRate(clock))
+    assert (await rate.reserve(RateCost(30))).wait == 0
+    shared.hangs, shared.error = hangs, JournalError("it is gone")
+    waits = [(await rate.reserve(RateCost(30))).wait for _ in range(3)]
+    assert waits == pytest.approx([0, 30 - 0.2, 60 - 0.2])
+    await rate.pause(50)
+    assert await rate.paused() == 50
+    assert shared.calls == 2
+    assert len(caplog.records) == 1
+    shared.hangs, shared.error = False, None
+    monkeypatch.setattr(rate, "_retry_at", 0.0)
+    assert (await rate.reserve(RateCost(30))).wait == 0
+    assert await rate.paused() == 0
+    assert len(caplog.records) == 1

@@ -14,6 +14,7 @@ from foxapi_async._journal import Entry, EntryId, Intent, Stage
 from foxapi_async._journal.backends import parse_location
 from foxapi_async._journal.journal_writer import JournalWriter
 from foxapi_async._journal.postgres_url import PostgresURL
+from foxapi_async._protocol.submit_rate import RateCost
 from foxapi_async.gateway import Gateway
 from foxapi_async.journal import open_journal
 from tests.journal.relay import Relay, relayed
@@ -240,6 +241,13 @@ async def test_the_least_rights_suffice(postgres: str, file: str) -> None:
         await journal.aclose()
         async with open_journal(url) as reading:
             assert await reading.delete([entry_id]) == 1
+        journal = JournalWriter(parse_location(url))
+        with pytest.raises(JournalError, match="foxapi_rates"):
+            await journal.rate_store("one").reserve(RateCost())
+        rights = f"SELECT, INSERT, UPDATE ON {schema}.foxapi_rates"
+        await asyncio.to_thread(give, f"GRANT {rights} TO {user}")
+        assert (await journal.rate_store("one").reserve(RateCost())).wait == 0
+        await journal.aclose()
     finally:
         await asyncio.to_thread(give, f"DROP OWNED BY {user}")
         await asyncio.to_thread(give, f"DROP ROLE {user}")
