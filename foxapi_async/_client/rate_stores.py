@@ -121,14 +121,14 @@ class SharedRate:
                 result = await call
         except (FoxAPIError, OSError) as error:
             # A timeout is one too, without a text.
-            self._lose(str(error) or f"no answer in {patience:g} s")
+            self._mark_lost(str(error) or f"no answer in {patience:g} s")
             return None
         if self._is_lost:
             self._is_lost = False
             _log.info("the shared rate of submissions can be reached again")
         return result
 
-    def _lose(self, why: str) -> None:
+    def _mark_lost(self, why: str) -> None:
         self._retry_at = asyncio.get_running_loop().time() + _RETRY_AFTER
         if not self._is_lost:
             self._is_lost = True

@@ -126,9 +126,8 @@ class InMemoryJournal:
     async def open(self) -> None:
         """Do nothing."""
 
-    def rate_store(self, name: str) -> RateStore | None:
+    def rate_store(self, name: str) -> None:
         """Return ``None``: no other process has this journal."""
-        del name
 
     async def find(self, service: str, key: str) -> Entry | None:
         """Return what ``key`` was used for in this session."""

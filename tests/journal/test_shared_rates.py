@@ -32,6 +32,7 @@ from tests.postgres import postgres_schema
 
 KEY = "sk-secret-0123456789abcdef"
 PROMPT: LLMParams = {"model": "gpt-5.5", "messages": "count 1 to 3"}
+KEYED: LLMParams = {**PROMPT, "key": "row-1"}
 STATE = ("submits_due", "tokens_due", "paused_until", "submits_before", "tokens_before")
 MICROSECOND = 1e-5
 # What SQLite and floats of this size make of a microsecond.
@@ -143,7 +144,7 @@ async def test_a_journal_of_the_version_before_gets_the_table(
 ) -> None:
     """It is made when the journal is opened, and entries stay."""
     async with open_fox() as fox:
-        handle = await fox.llm.submit(**PROMPT, key="row-1")
+        handle = await fox.llm.submit(**KEYED)
 
     def make_old(connection: Connection) -> None:
         RATES.drop(connection)
@@ -154,7 +155,7 @@ async def test_a_journal_of_the_version_before_gets_the_table(
     await writer.aclose()
     for _ in range(2):
         async with open_fox(limits=Limits(submits_per_minute=6_000)) as fox:
-            assert (await fox.llm.submit(**PROMPT, key="row-1")).id == handle.id
+            assert (await fox.llm.submit(**KEYED)).id == handle.id
             await fox.llm.submit(**PROMPT)
             columns = await on(
                 fox._service.options.journal,
