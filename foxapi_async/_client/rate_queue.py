@@ -189,7 +189,7 @@ class RateQueue:
             self._sender.cancel()
 
     async def aclose(self) -> None:
-        """Wait until the rate has been told of pauses."""
+        """Wait until the pauses are recorded."""
         tasks = [*self._pausing, *filter(None, [self._sender])]
         if tasks:
             await asyncio.wait(tasks)
@@ -303,25 +303,25 @@ class _Sleep:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._ends_at = 0.0
-        self._is_over: asyncio.Future[bool] | None = None
+        self._ended: asyncio.Future[bool] | None = None
 
     @property
     def left(self) -> float:
         """The seconds until the end; 0 if nothing waits."""
-        return max(self._ends_at - self._clock.time(), 0.0) if self._is_over is not None else 0.0
+        return max(self._ends_at - self._clock.time(), 0.0) if self._ended is not None else 0.0
 
     async def until(self, when: float) -> bool:
         """Wait until ``when``, or until ``end`` is called; tell whether it is the time."""
-        self._is_over = asyncio.get_running_loop().create_future()
+        self._ended = asyncio.get_running_loop().create_future()
         self._ends_at = when
-        timer = self._clock.call_at(when, partial(self.end, is_over=True))
+        timer = self._clock.call_at(when, partial(self.end, on_time=True))
         try:
-            return await self._is_over
+            return await self._ended
         finally:
             timer.cancel()
-            self._is_over = None
+            self._ended = None
 
-    def end(self, *, is_over: bool = False) -> None:
+    def end(self, *, on_time: bool = False) -> None:
         """End the wait."""
-        if self._is_over is not None and not self._is_over.done():
-            self._is_over.set_result(is_over)
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(on_time)

@@ -77,12 +77,12 @@ class SharedRate:
 
     Args:
         shared: The rate that is shared.
-        own: That of this process.
+        local: That of this process.
     """
 
-    def __init__(self, shared: RateStore, own: RateStore) -> None:
+    def __init__(self, shared: RateStore, local: RateStore) -> None:
         self._shared = shared
-        self._own = own
+        self._local = local
         self._is_lost = False
         self._retry_at = 0.0
 
@@ -90,24 +90,24 @@ class SharedRate:
         """Reserve for submissions; the lease says how long they wait."""
         if self._may_call and (lease := await self._call(self._shared.reserve(cost))) is not None:
             return lease
-        return await self._own.reserve(cost)
+        return await self._local.reserve(cost)
 
     async def cancel(self, lease: Lease) -> bool:
         """Undo a reservation, unless there was a later one; tell whether it is undone."""
         if self._is_lost:
-            return await self._own.cancel(lease)
+            return await self._local.cancel(lease)
         return bool(await self._call(self._shared.cancel(lease)))
 
     async def pause(self, seconds: float) -> None:
         """Grant nothing more for ``seconds``."""
-        await self._own.pause(seconds)
+        await self._local.pause(seconds)
         if self._may_call:
             await self._call(self._shared.pause(seconds))
 
     async def paused(self) -> float:
         """Return the seconds until the end of the pause; 0 without one."""
         seconds = await self._call(self._shared.paused()) if self._may_call else None
-        return await self._own.paused() if seconds is None else seconds
+        return await self._local.paused() if seconds is None else seconds
 
     @property
     def _may_call(self) -> bool:
@@ -115,13 +115,13 @@ class SharedRate:
 
     async def _call(self, call: Awaitable[T]) -> T | None:
         """Return the result of a call; ``None`` if it fails or takes long."""
-        patience = _PATIENCE_IF_LOST if self._is_lost else _PATIENCE
+        seconds = _PATIENCE_IF_LOST if self._is_lost else _PATIENCE
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(seconds):
                 result = await call
         except (FoxAPIError, OSError) as error:
             # A timeout is one too, without a text.
-            self._mark_lost(str(error) or f"no answer in {patience:g} s")
+            self._mark_lost(str(error) or f"no answer in {seconds:g} s")
             return None
         if self._is_lost:
             self._is_lost = False

@@ -181,7 +181,7 @@ async def test_a_submission_that_is_cancelled_when_it_is_admitted_lets_the_next_
         first = asyncio.create_task(queue.enter(0))
         second = asyncio.create_task(queue.enter(0))
         await until(lambda: queue.next_in > 0)
-        queue._sleep.end(is_over=True)
+        queue._sleep.end(on_time=True)
         await until(lambda: queue.waiting == 1)
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
