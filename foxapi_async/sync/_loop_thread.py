@@ -3,13 +3,16 @@
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from functools import partial
+from inspect import iscoroutine
 from threading import Lock, RLock, Thread, get_ident
 from typing import Any, Final, Generic, TypeVar, cast
 
 from foxapi_async.errors import SessionClosedError
+from foxapi_async.sync._mailbox import Mailbox
 
 T = TypeVar("T")
 
@@ -23,6 +26,8 @@ _LAST_CALLS_TIMEOUT: Final = 1.0
 _CANCEL_TIMEOUT: Final = 1.0
 # On Windows a lock cannot be interrupted, so a wait looks for Ctrl-C this often, in seconds.
 _INTERRUPTIBLE_FOR: Final = 0.1 if sys.platform == "win32" else -1
+# From Python 3.12, a call has its first step in the turn of the loop in which it comes.
+_EAGER: Final[dict[str, Any]] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
 
 class LoopThread:
@@ -54,7 +59,7 @@ class LoopThread:
         with self._lock:
             if self._is_stopping or self.is_lost:
                 raise LoopStoppedError
-            self.loop.call_soon_threadsafe(callback)
+            self._post(callback)
 
     def create_task(self, coroutine: Coroutine[Any, Any, object]) -> None:
         """Start a task, from the loop; stopping waits a moment for it."""
@@ -67,7 +72,7 @@ class LoopThread:
         with self._lock:
             if not self._is_stopping and not self.is_lost:
                 self._is_stopping = True
-                self.loop.call_soon_threadsafe(self._stop.set)
+                self._post(self._stop.set)
 
     def join(self, timeout: float = 0) -> None:
         """Wait for the end of the thread, for ``timeout`` seconds, or longer if it is stopping."""
@@ -88,11 +93,30 @@ class LoopThread:
         self._ident = get_ident()
         self.loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        self._started.set_result(None)
-        await self._stop.wait()
+        self.start_task: Callable[[Coroutine[Any, Any, None]], object] = partial(
+            asyncio.Task, loop=self.loop, **_EAGER
+        )
+        with self._posting():
+            self._started.set_result(None)
+            await self._stop.wait()
         calls = [task for task in self.calls if task is not None]
         if calls:
             await asyncio.wait(calls, timeout=_LAST_CALLS_TIMEOUT)
+
+    @contextmanager
+    def _posting(self) -> Generator[None]:
+        if sys.platform == "win32":
+            self._post = self.loop.call_soon_threadsafe
+            yield
+            return
+        mailbox = Mailbox()
+        self._post = mailbox.post
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._is_stopping = True
+            mailbox.close()
 
 
 class SharedLoopThread:
@@ -212,12 +236,10 @@ class BlockingCall(Generic[T]):
         except BaseException as error:  # noqa: BLE001 raised by `run`
             self._end(None, error)
             return
-        if isinstance(result, Coroutine):
-            coroutine = cast("Coroutine[Any, Any, T]", result)
-            # `_finish` removes it, because a callback would take another turn of the loop.
-            self._thread.calls.add(self._thread.loop.create_task(self._finish(coroutine)))
+        if iscoroutine(result):
+            self._thread.start_task(self._finish(result))
         else:
-            self._end(result, None)
+            self._end(cast("T", result), None)
 
     async def _finish(self, coroutine: Coroutine[Any, Any, T]) -> None:
         """Run the coroutine and end the call: a callback of the task would end it a turn later."""
@@ -225,18 +247,22 @@ class BlockingCall(Generic[T]):
             coroutine.close()
             self._end(None, None)
             return
+        result: T | None = None
+        error: BaseException | None = None
+        calls = self._thread.calls
         self._task = task = asyncio.current_task()
+        calls.add(task)
         try:
             result = await coroutine
         except asyncio.CancelledError:
-            self._end(None, SessionClosedError("the session was closed during the call"))
-        except BaseException as error:  # noqa: BLE001 raised by `run`
-            self._end(None, error)
-        else:
-            self._end(result, None)
-        finally:
-            self._task = None
-            self._thread.calls.discard(task)
+            error = SessionClosedError("the session was closed during the call")
+        except BaseException as raised:  # noqa: BLE001 raised by `run`
+            error = raised
+        self._task = None
+        calls.discard(task)
+        # Last, because from then on two threads want the interpreter.
+        self._end(result, error)
+        del error
 
     def _end(self, result: T | None, error: BaseException | None) -> None:
         self._result, self._error = result, error
