@@ -256,8 +256,8 @@ class LLM:
             raise TypeError("parse() has its response_format from the type: leave the keyword out")
         if not is_type(type):
             raise TypeError(
-                "parse() needs a type, such as a dataclass: pass a JSON schema to "
-                "generate(response_format=...) instead"
+                "parse() needs a type itself, such as a dataclass or list[int]: pass a JSON "
+                "schema to generate(response_format=...) instead"
             )
         validate_timeout(timeout)
         reask = Reask.from_params(reasks, params)

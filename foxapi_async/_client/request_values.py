@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 
 from foxapi_async._client.handle import TaskHandle
 from foxapi_async._output.json_schema import TypeNotSupportedError
-from foxapi_async._output.output_type import is_type, output_type
+from foxapi_async._output.output_type import is_type, no_type, output_type
 from foxapi_async._output.tools import function_tool
 from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async._wire.jsonable import NotJSONError
@@ -31,6 +31,8 @@ def replace_objects(members: Mapping[str, Any]) -> dict[str, Any]:
             replaced["response_format"] = output_type(wanted).response_format
         except TypeNotSupportedError as error:
             raise NotJSONError(f"cannot be asked for: {error}", "response_format") from None
+    elif (reason := no_type(wanted)) is not None:
+        raise NotJSONError(f"{reason}, or a JSON object", "response_format")
     for name, replace in (("tools", _tool), ("messages", _message)):
         items: object = members.get(name)
         # A model of pydantic is iterable too.

@@ -47,10 +47,12 @@ def read_json(text: str) -> Any:
     """Return the JSON value that ``text`` is: alone, or in one fence of Markdown.
 
     Raises:
-        AnswerError: The text is not exactly one JSON value, an object has a member twice, or a
-            number is too large for a float.
+        AnswerError: The text is empty or not exactly one JSON value, an object has a member twice,
+            or a number is too large for a float.
     """
     text = text.strip()
+    if not text:
+        raise AnswerError("is empty")
     fenced = _FENCE.fullmatch(text)
     try:
         return _decoder.decode(fenced[1].strip() if fenced else text)

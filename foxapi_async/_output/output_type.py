@@ -57,6 +57,8 @@ class OutputType(Generic[T]):
 
     def __init__(self, annotation: Any) -> None:
         self.name: str = type_name(annotation)
+        if (reason := no_type(annotation)) is not None:
+            raise TypeNotSupportedError(self.name, reason)
         if uses_pydantic(annotation):
             adapter = pydantic_adapter(annotation, self.name)
             self.schema: Schema = _with_object_root(pydantic_schema(adapter, self.name))
@@ -130,6 +132,16 @@ def is_type(value: object) -> bool:
         or type(value).__name__ in _FORMS
         or value is Any
     )
+
+
+def no_type(value: object) -> str | None:
+    """Return why ``value`` can be no type, with the fix; ``None`` if it may be one."""
+    if is_type(value) or not (
+        isinstance(value, str | int | float | list | tuple) or callable(value)
+    ):
+        return None
+    kind = type(cast("object", value)).__name__
+    return f"is a value of {kind} and no type: pass the type itself, as in City or list[City]"
 
 
 def output_type(annotation: Any) -> OutputType[Any]:

@@ -6,6 +6,7 @@ from typing import Final
 from msgspec import Struct, ValidationError
 
 _PATH: Final = re.compile(r" - at `\$\.?([^`]*)`$")
+_KEY_PATH: Final = re.compile(r"(?s)(.*) - at `key` in `(\$[^`]*)`$")
 _MISSING: Final = re.compile(r"Object missing required field `([^`]*)`")
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `([^`]*)`")
 _EXPECTED: Final = re.compile(r"Expected `([^`|]*?)(?: \|[^`]*)?`")
@@ -33,7 +34,7 @@ class Problem(Struct, frozen=True, kw_only=True):
 
 def parse_error(error: ValidationError) -> Problem:
     """Return what ``error`` says. A text that is not msgspec's becomes the ``message``."""
-    text = str(error)
+    text = _KEY_PATH.sub(r"\1, as a member name - at `\2`", str(error))
     path = _PATH.search(text)
     message = _PATH.sub("", text)
     return Problem(

@@ -264,6 +264,20 @@ async def test_what_is_no_type_is_refused_before_it_is_billed(
     gateway: Gateway, fox: FoxSession, value: Any
 ) -> None:
     """A JSON schema, which ``generate`` takes, has no values that ``parse`` could return."""
-    with pytest.raises(TypeError, match=r"parse\(\) needs a type.*generate\(response_format="):
+    with pytest.raises(
+        TypeError, match=r"parse\(\) needs a type itself.*generate\(response_format="
+    ):
         await fox.llm.parse(value, model=MODEL, messages="Paris?")
+    assert gateway.stats.submits == 0
+
+
+@pytest.mark.parametrize("value", ["City", 42, True, [City], len])
+async def test_a_response_format_that_is_no_type_names_the_fix(
+    gateway: Gateway, fox: FoxSession, value: Any
+) -> None:
+    """The name of a type, or any value that is neither a type nor a JSON object, is refused."""
+    fix = r"and no type: pass the type itself, as in City or list\[City\], or a JSON object"
+    with pytest.raises(RequestValidationError, match=fix) as caught:
+        await fox.llm.generate(model=MODEL, messages="Paris?", response_format=value)
+    assert caught.value.param == "response_format"
     assert gateway.stats.submits == 0

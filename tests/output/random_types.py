@@ -4,10 +4,11 @@ import dataclasses
 import datetime as dt
 import enum
 import json
+from collections import namedtuple
 from collections.abc import Iterator
 from decimal import Decimal
 from itertools import count
-from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict
+from typing import Annotated, Any, Generic, Literal, NotRequired, TypedDict, TypeVar
 from uuid import UUID
 
 import attrs
@@ -16,6 +17,7 @@ import pydantic
 from hypothesis import strategies as st
 from msgspec import Meta
 
+T = TypeVar("T")
 _numbers = count()
 SCALARS: tuple[Any, ...] = (
     int,
@@ -30,6 +32,7 @@ SCALARS: tuple[Any, ...] = (
     Decimal,
     Literal["red", "green"],
     Literal[1, 2, 3],
+    Literal[True, "yes", 1],
     enum.Enum("Color", {"RED": "red", "BLUE": "blue"}),
     enum.IntEnum("Size", {"SMALL": 1, "LARGE": 2}),
 )
@@ -38,12 +41,27 @@ BOUNDED: tuple[Any, ...] = (
     Annotated[float, Meta(gt=0)],
     Annotated[list[int], Meta(min_length=2, max_length=3)],
 )
+MODEL_SCALARS: tuple[Any, ...] = (*SCALARS, enum.Enum("Step", {"HALF": 0.5, "ALL": "all"}))
 MODEL_BOUNDED: tuple[Any, ...] = (
     Annotated[int, pydantic.Field(ge=3, le=9, description="Three to nine.")],
     Annotated[float, pydantic.Field(gt=0)],
     Annotated[list[int], pydantic.Field(min_length=2, max_length=3)],
 )
 _SET_ITEMS = st.sampled_from((int, str, bool, Literal["red", "green"], tuple[int, str]))
+
+
+class Box(msgspec.Struct, Generic[T]):
+    """A generic struct."""
+
+    item: T
+    more: list[T] = []
+
+
+class ModelBox(pydantic.BaseModel, Generic[T]):
+    """A generic model."""
+
+    item: T
+    more: list[T] = []
 
 
 def _name(prefix: str) -> str:
@@ -61,6 +79,48 @@ def _members(items: st.SearchStrategy[Any]) -> st.SearchStrategy[list[tuple[str,
 def _struct(members: list[tuple[str, Any, bool]]) -> Any:
     fields = [(n, t) if required else (n, t | None, None) for n, t, required in members]
     return msgspec.defstruct(_name("Struct"), fields)
+
+
+def _other_struct(members: list[tuple[str, Any, bool]]) -> Any:
+    """Return a struct with other member names, closed, or written as an array."""
+    fields = [
+        (f"{n}_{n}", t) if required else (f"{n}_{n}", t | None, None) for n, t, required in members
+    ]
+    is_array = len(members) % 2 == 0
+    return msgspec.defstruct(
+        *(_name("Other"), fields),
+        **(
+            {"array_like": True} if is_array else {"rename": "camel", "forbid_unknown_fields": True}
+        ),
+        omit_defaults=not is_array,
+    )
+
+
+def _recursive_struct(members: list[tuple[str, Any, bool]]) -> Any:
+    """Return a struct that has itself in it, by its name."""
+    name = _name("Recursive")
+    fields = [(n, t) if required else (n, t | None, None) for n, t, required in members]
+    again = ("again", f"list[{name}] | None", None)
+    globals()[name] = made = msgspec.defstruct(name, [*fields, again], module=__name__)
+    return made
+
+
+def _recursive_dataclass(members: list[tuple[str, Any, bool]]) -> Any:
+    name = _name("Recursive")
+    fields: list[Any] = [(n, t) for n, t, _ in members]
+    again = ("again", f"{name} | None", dataclasses.field(default=None))
+    made = dataclasses.make_dataclass(name, [*fields, again], kw_only=True, slots=True)
+    made.__module__ = __name__
+    globals()[name] = made
+    return made
+
+
+def _recursive_model(members: list[tuple[str, Any, bool]]) -> Any:
+    name = _name("Recursive")
+    fields: dict[str, Any] = {n: (t, ...) for n, t, _ in members}
+    made = pydantic.create_model(name, **fields, again=(f"list[{name}]", []))
+    made.model_rebuild(_types_namespace={name: made})
+    return made
 
 
 def _struct_with_defaults(members: list[tuple[str, Any, bool]]) -> Any:
@@ -95,8 +155,12 @@ def _typed_dict(members: list[tuple[str, Any, bool]]) -> Any:
 
 
 def _named_tuple(members: list[tuple[str, Any, bool]]) -> Any:
-    make: Any = NamedTuple
-    return make(_name("Named"), [(n, t) for n, t, _ in members])
+    names = [n for n, _, _ in members]
+    defaults = [None for _, _, required in members if not required]
+    make: Any = namedtuple  # noqa: PYI024 it has defaults
+    made = make(_name("Named"), names, defaults=defaults)
+    made.__annotations__ = {n: t if required else t | None for n, t, required in members}
+    return made
 
 
 def _model(members: list[tuple[str, Any, bool]]) -> Any:
@@ -109,6 +173,33 @@ def _model(members: list[tuple[str, Any, bool]]) -> Any:
 def _model_with_defaults(members: list[tuple[str, Any, bool]]) -> Any:
     fields: dict[str, Any] = {n: (t, ... if required else None) for n, t, required in members}
     return pydantic.create_model(_name("Sparse"), **fields)
+
+
+def _model_with_aliases(members: list[tuple[str, Any, bool]]) -> Any:
+    fields: dict[str, Any] = {
+        n: (t, pydantic.Field(alias=f"the-{n}"))
+        if required
+        else (t | None, pydantic.Field(default=None, alias=f"the-{n}"))
+        for n, t, required in members
+    }
+    return pydantic.create_model(_name("Aliased"), **fields)
+
+
+def _root_model(items: Any) -> Any:
+    root: Any = pydantic.RootModel
+    return root[_of(list, items)]
+
+
+def _discriminated_union(members: tuple[list[tuple[str, Any, bool]], ...]) -> Any:
+    union: Any = None
+    for number, one in enumerate(members):
+        fields: dict[str, Any] = {
+            n: (t, ...) if required else (t | None, None) for n, t, required in one
+        }
+        kind = (Literal[f"kind{number}"], ...)
+        made: Any = pydantic.create_model(_name("Case"), kind=kind, **fields)
+        union = made if union is None else union | made
+    return Annotated[union, pydantic.Field(discriminator="kind")]
 
 
 def _tagged_union(members: tuple[list[tuple[str, Any, bool]], ...]) -> Any:
@@ -130,6 +221,7 @@ def _containers(items: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         items.map(lambda item: _of(tuple, item, ...)),
         st.tuples(items, items).map(lambda pair: _of(tuple, *pair)),
         items.map(lambda item: _of(dict, str, item)),
+        items.map(lambda item: _of(dict, int, item)),
         _SET_ITEMS.map(lambda item: _of(set, item)),
         _SET_ITEMS.map(lambda item: _of(frozenset, item)),
         items.map(lambda item: item | None),
@@ -138,9 +230,13 @@ def _containers(items: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 def _grow(items: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     members = _members(items)
-    makers = (_struct, _struct_with_defaults, _dataclass, _attrs, _typed_dict, _named_tuple)
+    makers = (
+        *(_struct, _struct_with_defaults, _other_struct, _recursive_struct),
+        *(_dataclass, _recursive_dataclass, _attrs, _typed_dict, _named_tuple),
+    )
     return st.one_of(
         _containers(items),
+        items.map(lambda item: _of(Box, item)),
         *(members.map(make) for make in makers),
         st.tuples(members, members).map(_tagged_union),
     )
@@ -148,13 +244,22 @@ def _grow(items: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 def _grow_models(items: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     members = _members(items)
-    makers = (_model, _model_with_defaults, _dataclass, _named_tuple)
-    return st.one_of(_containers(items), *(members.map(make) for make in makers))
+    makers = (
+        *(_model, _model_with_defaults, _model_with_aliases, _recursive_model),
+        *(_dataclass, _named_tuple),
+    )
+    return st.one_of(
+        _containers(items),
+        items.map(lambda item: _of(ModelBox, item)),
+        items.map(_root_model),
+        *(members.map(make) for make in makers),
+        st.tuples(members, members).map(_discriminated_union),
+    )
 
 
 PLAIN_TYPES = st.recursive(st.sampled_from(SCALARS + BOUNDED), _grow, max_leaves=8)
 MODEL_TYPES = st.recursive(
-    st.sampled_from(SCALARS + MODEL_BOUNDED), _grow_models, max_leaves=8
+    st.sampled_from(MODEL_SCALARS + MODEL_BOUNDED), _grow_models, max_leaves=8
 ).flatmap(
     # A model is in it, or it would be a type of msgspec.
     lambda made: st.sampled_from((_model([("a", made, True)]), pydantic.TypeAdapter(made)))

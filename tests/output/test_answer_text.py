@@ -49,7 +49,6 @@ def test_digits_of_a_number(digits: str) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "is not JSON"),
         ("Sure! {}", "is not JSON"),
         ("{} done", "is not JSON"),
         ("{} {}", "is not JSON"),
@@ -60,6 +59,10 @@ def test_digits_of_a_number(digits: str) -> None:
         ('{"a": "\n"}', "is not JSON"),
         ('{"a": 1, "a": 2}', "has an object with one member twice"),
         ('[{"a": 1, "\\u0061": 1}]', "has an object with one member twice"),
+        ("", "is empty"),
+        (" \n", "is empty"),
+        ("```json\n```", "is not JSON"),
+        ("\ufeff{}", "is not JSON"),
         ("[NaN]", "has NaN, which is no JSON"),
         ("[-Infinity]", "has -Infinity, which is no JSON"),
         ("[1e999]", "has a number that is too large"),

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from typing import Any
 
 import pytest
 from msgspec import Struct
@@ -21,6 +22,12 @@ class City(Struct):
 
     name: str
     population: int
+
+
+class Ages(Struct):
+    """A struct with a dict."""
+
+    pets: dict[int, int]
 
 
 ANSWER = '{"name": "Paris", "population": 2100000}'
@@ -104,3 +111,19 @@ def test_a_type_that_is_not_supported() -> None:
     """A type without a schema is a ``TypeError``, which is no error of the answer."""
     with pytest.raises(TypeError, match="complex"):
         said(ANSWER).parse(complex)
+    no_types: tuple[Any, ...] = ("City", 42, [City], len)
+    for value in no_types:
+        with pytest.raises(TypeError, match=r"no type: pass the type itself"):
+            said(ANSWER).parse(value)
+
+
+def test_a_wrong_member_name() -> None:
+    """The error of a key has the path of its object, and not the key."""
+    with pytest.raises(OutputValidationError) as caught:
+        said('{"pets": {"secret": 1}}').parse(Ages)
+    error = caught.value
+    assert str(error) == (
+        "the answer is not a value of Ages: `pets` is not valid: Expected `int`, got `str`, "
+        "as a member name"
+    )
+    assert error.path == "pets"

@@ -39,9 +39,9 @@ def completion_of(text: str, finish_reason: str = "stop", **members: Any) -> Cha
 def encoded(annotation: Any, value: Any) -> Any:
     """Return the JSON value that a value of the type is encoded as."""
     if isinstance(annotation, pydantic.TypeAdapter):
-        return annotation.dump_python(value, mode="json")
+        return annotation.dump_python(value, mode="json", by_alias=True)
     if isinstance(value, pydantic.BaseModel):
-        return value.model_dump(mode="json")
+        return value.model_dump(mode="json", by_alias=True)
     return msgspec.json.decode(msgspec.json.encode(value))
 
 
@@ -125,6 +125,10 @@ def check_strict(node: dict[str, Any], defs: frozenset[str]) -> None:
             check_strict(option, defs)
         return
     kinds = [node["type"]] if isinstance(node["type"], str) else node["type"]
+    if len(kinds) > 1:
+        # An enumeration of values of several types.
+        assert node.keys() <= {"type", "enum", "description"}
+        return
     for kind in kinds:
         assert node.keys() <= KNOWN["number" if kind == "integer" else kind]
     if "object" in kinds:
