@@ -86,14 +86,11 @@ def _other_struct(members: list[tuple[str, Any, bool]]) -> Any:
     fields = [
         (f"{n}_{n}", t) if required else (f"{n}_{n}", t | None, None) for n, t, required in members
     ]
-    is_array = len(members) % 2 == 0
-    return msgspec.defstruct(
-        *(_name("Other"), fields),
-        **(
-            {"array_like": True} if is_array else {"rename": "camel", "forbid_unknown_fields": True}
-        ),
-        omit_defaults=not is_array,
-    )
+    if len(members) % 2:
+        return msgspec.defstruct(
+            _name("Other"), fields, rename="camel", forbid_unknown_fields=True, omit_defaults=True
+        )
+    return msgspec.defstruct(_name("Other"), fields, array_like=True)
 
 
 def _recursive_struct(members: list[tuple[str, Any, bool]]) -> Any:
@@ -118,7 +115,8 @@ def _recursive_dataclass(members: list[tuple[str, Any, bool]]) -> Any:
 def _recursive_model(members: list[tuple[str, Any, bool]]) -> Any:
     name = _name("Recursive")
     fields: dict[str, Any] = {n: (t, ...) for n, t, _ in members}
-    made = pydantic.create_model(name, **fields, again=(f"list[{name}]", []))
+    fields["again"] = (f"list[{name}]", [])
+    made = pydantic.create_model(name, **fields)
     made.model_rebuild(_types_namespace={name: made})
     return made
 
@@ -196,8 +194,8 @@ def _discriminated_union(members: tuple[list[tuple[str, Any, bool]], ...]) -> An
         fields: dict[str, Any] = {
             n: (t, ...) if required else (t | None, None) for n, t, required in one
         }
-        kind = (Literal[f"kind{number}"], ...)
-        made: Any = pydantic.create_model(_name("Case"), kind=kind, **fields)
+        fields["kind"] = (Literal[f"kind{number}"], ...)
+        made: Any = pydantic.create_model(_name("Case"), **fields)
         union = made if union is None else union | made
     return Annotated[union, pydantic.Field(discriminator="kind")]
 

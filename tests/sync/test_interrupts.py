@@ -48,8 +48,14 @@ def submit(fox: FoxSession, messages: str = NEVER, **params: Any) -> LLMHandle:
     return fox.llm.submit(model="gpt-5.5", messages=messages, **params)
 
 
+def parse(_: FoxSession, handle: LLMHandle) -> object:
+    """Wait for a handle, and parse its answer."""
+    return handle.parse(list[int])
+
+
 WAITS: dict[str, Callable[[FoxSession, LLMHandle], object]] = {
     "result": lambda _, handle: handle.result(),
+    "parse": parse,
     "result with a timeout": lambda _, handle: handle.result(timeout=100),
     "as_completed": lambda _, handle: list(as_completed([handle])),
     "updates": lambda _, handle: list(handle.updates()),
@@ -110,6 +116,41 @@ def test_ctrl_c_in_generate_leaves_the_handle_unclaimed(
         fox.llm.generate(model="gpt-5.5", messages=NEVER)
     (handle,) = fox.unclaimed
     assert (handle.id,) == served.billed
+
+
+def test_ctrl_c_in_parse_leaves_the_handle_unclaimed(
+    fox: FoxSession, served: BackgroundGateway
+) -> None:
+    """The answer is read from the handle later."""
+    with interrupted(lambda: fox.stats().waiting == 1):
+        fox.llm.parse(list[int], model="gpt-5.5", messages=NEVER)
+    (handle,) = fox.unclaimed
+    assert (handle.id,) == served.billed
+    assert handle.refresh().id == handle.id
+
+
+def test_ctrl_c_in_map_ends_it(fox: FoxSession, served: BackgroundGateway) -> None:
+    """No wait is left; the rows that were submitted are unclaimed, and no other row is sent."""
+    rows = [NEVER, NEVER, NEVER, NEVER]
+    mapped = fox.llm.map(rows, model="gpt-5.5", messages=lambda row: row, in_flight=2)
+    with interrupted(lambda: fox.stats().waiting == 2):
+        list(mapped)
+    # Another loop over it would go on with the next row.
+    del mapped
+    gc.collect()
+    until(lambda: fox.stats().waiting == 0)
+    assert len(served.billed) == 2
+    assert {handle.id for handle in fox.unclaimed} == set(served.billed)
+
+
+def test_ctrl_c_in_partials_ends_them(fox: FoxSession, served: BackgroundGateway) -> None:
+    """The stream is closed, and the handle gives the answer."""
+    served.faults.add("stream:stall:chunk=1,times=1")
+    handle = submit(fox, "count 1 to 3", stream=True)
+    with interrupted(lambda: fox.stats().streams == 1), handle.stream() as stream:
+        list(stream.partials(list[int]))
+    assert fox.stats().streams == 0
+    assert handle.result().text == "1, 2, 3"
 
 
 def test_ctrl_c_in_a_stream_loses_no_chunk(fox: FoxSession, served: BackgroundGateway) -> None:

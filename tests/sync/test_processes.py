@@ -85,7 +85,7 @@ logging.basicConfig()
 fox = FoxSession()
 submit = lambda: fox.llm.submit(model="gpt-5.5", messages="count 1 to 3")
 threading.Thread(target=submit, daemon=True).start()
-while not fox.stats().submits_in_flight:
+while not (fox.stats().submits_in_flight or fox.stats().tasks):
     pass
 """)
     assert len(served.billed) == 1
