@@ -115,6 +115,26 @@ async def test_is_innocent():
     await writer.wait_closed()
     server.close()
 '''
+FORGETFUL = '''
+"""The first test keeps a socket in a circle, which only the second lets go."""
+
+import socket
+
+kept = []
+
+
+def test_keeps_a_circle():
+    kept.append([socket.socket()])
+    kept[0].append(kept[0])
+
+
+def test_lets_a_circle_go():
+    kept.clear()
+
+
+def test_is_the_last_of_its_file():
+    pass
+'''
 
 
 @pytest.mark.timeout(60)
@@ -126,6 +146,7 @@ def test_every_guard_barks(checkout: Path, tmp_path: Path) -> None:
     paths = (Path(foxapi_async.__file__).parents[1], checkout)
     env["PYTHONPATH"] = os.pathsep.join(map(str, paths))
     shutil.copy(checkout / "tests/conftest.py", tmp_path)
+    (tmp_path / "test_forgetful.py").write_text(FORGETFUL, "utf-8")
     (tmp_path / "test_guilty.py").write_text(GUILTY, "utf-8")
     done = subprocess.run(
         [
@@ -152,6 +173,8 @@ def test_every_guard_barks(checkout: Path, tmp_path: Path) -> None:
         ("ERROR", "raises_a_key"),
         ("ERROR", "prints_a_key"),
         ("ERROR", "leaves_a_process"),
+        # Between two tests of a file, the collector sees only what the first one has made.
+        ("ERROR", "is_the_last_of_its_file"),
         ("FAILED", "overruns_beside_a_process"),
         ("FAILED", "overruns_in_a_thread"),
     }, done.stdout
