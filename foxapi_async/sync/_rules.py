@@ -5,6 +5,7 @@ The proxies and ``docs/sync_stub.py``, which writes the stub, share them.
 
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from inspect import iscoroutinefunction, isfunction
 from typing import Any, Final
 
@@ -84,8 +85,12 @@ def live_fields(kind: type[Any]) -> tuple[str, ...]:
 
 def mentions_live(annotations: Any) -> bool:
     """Tell whether one of some annotations names a live class or a type variable of handles."""
-    pattern = rf"\b({'|'.join(live_names())})\b"
-    return any(re.search(pattern, _text(one)) for one in annotations)
+    return any(_live_pattern().search(_text(one)) for one in annotations)
+
+
+@cache
+def _live_pattern() -> re.Pattern[str]:
+    return re.compile(rf"\b({'|'.join(live_names())})\b")
 
 
 def _text(annotation: object) -> str:
