@@ -69,7 +69,9 @@ def run_tests(
     words = [word for word in session.posargs if word not in paths]
     session.chdir(session.create_tmp())
     session.run(
-        *(*runner, "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), "-n2"),
+        *(*runner, "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)),
+        # A worker has whole files as long as there are enough of them.
+        *("-n2", "--dist", "worksteal"),
         *options,
         *words,
         *(str(ROOT / path) for path in paths or tests),

@@ -11,7 +11,7 @@ import pytest
 import foxapi_async
 
 TERMINAL_AND_DATABASE = {"rich", "sqlalchemy", "typer"}
-SHARES = 6
+SHARES = 2
 
 
 def run(code: str, *arguments: str) -> str:
