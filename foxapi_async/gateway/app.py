@@ -23,6 +23,7 @@ from foxapi_async.gateway.files import (
     make_storage,
 )
 from foxapi_async.gateway.injection.injector import FaultInjector
+from foxapi_async.gateway.media import MediaRoutes, SimulatedMedia
 from foxapi_async.gateway.models import ModelRegistry, Replies, make_models
 from foxapi_async.gateway.origin_check import OriginCheck
 from foxapi_async.gateway.request_log import RequestLog
@@ -63,7 +64,10 @@ def make_app(**options: Unpack[GatewayOptions]) -> web.Application:
     billing = Billing(settings, keys.budgets)
     storage = make_storage(settings)
     links = Links(storage, settings.public_url)
-    engine = Engine(settings=settings, models=models, store=store, stats=stats, billing=billing)
+    media = SimulatedMedia(settings, storage)
+    engine = Engine(
+        settings=settings, models=models, store=store, stats=stats, billing=billing, media=media
+    )
     streams = EventStreams(stats)
     cors = CORS(settings.allow_origins)
     origin_check = OriginCheck(keys, settings.hosts, cors)
@@ -89,6 +93,7 @@ def make_app(**options: Unpack[GatewayOptions]) -> web.Application:
         models=models,
         store=store,
         streams=streams,
+        links=links,
         stats=stats,
         replies=app[REPLIES],
         requests=app[REQUESTS],
@@ -96,6 +101,17 @@ def make_app(**options: Unpack[GatewayOptions]) -> web.Application:
     )
     app.add_routes(routes.table())
     app.add_routes(BillingRoutes(keys=keys, billing=billing, models=models, store=store).table())
+    media_routes = MediaRoutes(
+        keys=keys,
+        billing=billing,
+        engine=engine,
+        media=media,
+        store=store,
+        links=links,
+        stats=stats,
+        requests=app[REQUESTS],
+    )
+    app.add_routes(media_routes.table())
     uploads = UploadRoutes(
         keys=keys, storage=storage, links=links, remote_files=RemoteFiles(), stats=stats
     )

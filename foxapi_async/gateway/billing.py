@@ -7,11 +7,13 @@ from typing import Final
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
+from foxapi_async._catalog.media_models import media_models
 from foxapi_async._wire.completion import Usage
+from foxapi_async._wire.media_request import MediaRequest
 from foxapi_async._wire.request import GenerationRequest
 from foxapi_async.errors import ConfigError
 from foxapi_async.gateway.api_errors import APIError
-from foxapi_async.gateway.models.prompt import count_prompt_tokens
+from foxapi_async.gateway.models.prompt import count_prompt_tokens, count_tokens
 from foxapi_async.gateway.prices import (
     Price,
     TokenPrice,
@@ -53,10 +55,17 @@ class Billing:
         """Return the credits that an owner had at first; ``None`` for unlimited ones."""
         return self._budgets.get(owner)
 
-    def reserve(self, request: GenerationRequest) -> TaskUsage:
-        """Return the usage of a new task."""
+    def reserve(self, request: GenerationRequest | MediaRequest) -> TaskUsage:
+        """Return the usage of a new task.
+
+        A price by tokens counts a media task as an answer of a thousand tokens.
+        """
         price = self.price(request.model)
-        if isinstance(price, TokenPrice):
+        if not isinstance(price, TokenPrice):
+            return TaskUsage(credits_reserved=round_credits(price))
+        if isinstance(request, MediaRequest):
+            price = token_cost(price, count_tokens(request.prompt or ""), _EXPECTED_TOKENS)
+        else:
             limit = request.max_completion_tokens or request.max_tokens or _EXPECTED_TOKENS
             tokens = limit * (request.n or 1)
             price = token_cost(price, count_prompt_tokens(request), tokens)
@@ -122,7 +131,7 @@ class Billing:
 def check_priced_models(settings: GatewaySettings, models: Mapping[str, object]) -> None:
     """Raise ``ConfigError`` for a price of a model that the gateway does not have."""
     for name in settings.prices:
-        if name not in models:
+        if name not in models and name not in media_models():
             raise ConfigError(
                 f"GatewaySettings.prices: {name!r} is no model of this gateway; its models are "
                 f"{', '.join(models)}"

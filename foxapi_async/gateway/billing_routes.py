@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import hdrs, web
 from msgspec import MsgspecError, Struct
 
+from foxapi_async._catalog.media_models import media_models
 from foxapi_async.gateway.auth import APIKeys
 from foxapi_async.gateway.billing import Billing
 from foxapi_async.gateway.json_response import json_response
@@ -137,6 +138,12 @@ class BillingRoutes:
         """Return the prices of all models. No key is needed."""
         del request
         data = [self._pricing(model) for model in self._models.rules]
+        data += [
+            msgspec.structs.replace(
+                self._pricing(name), supported_endpoint_types=(f"{model.kind}-generation",)
+            )
+            for name, model in media_models().items()
+        ]
         return json_response({"data": data, "group_ratio": {_GROUP: 1}})
 
     def _pricing(self, model: str) -> _Pricing:

@@ -17,6 +17,8 @@ from foxapi_async._wire.request import (
 
 LLM_PREFIX: Final = "task-llm-"
 """How the ids of most tasks begin."""
+MEDIA_PREFIX: Final = "task-unified-"
+"""How the ids of tasks of images, videos, audio and documents begin."""
 _ROUTER_PREFIX: Final = "task-llmrouter-"
 _TRANSCRIBE: Final = "Transcribe this audio."
 

@@ -7,18 +7,27 @@ from random import Random
 from string import ascii_lowercase, digits
 from typing import Final
 
+from foxapi_async._wire.media_request import MediaRequest, kind_of
 from foxapi_async._wire.paths import stream_path
 from foxapi_async._wire.request import GenerationRequest
 from foxapi_async._wire.task import Status, StreamRef
 from foxapi_async.gateway.api_errors import APIError
 from foxapi_async.gateway.billing import Billing
-from foxapi_async.gateway.conversation import LLM_PREFIX
+from foxapi_async.gateway.conversation import LLM_PREFIX, without_prefix
 from foxapi_async.gateway.generation import CRASHED, RESTARTED, Generation, restart_error
-from foxapi_async.gateway.models import Model, ModelRegistry
+from foxapi_async.gateway.models import Job, Model, ModelRegistry
 from foxapi_async.gateway.response_structs import UnifiedTask
 from foxapi_async.gateway.settings import GatewaySettings
 from foxapi_async.gateway.stats import GatewayStats
-from foxapi_async.gateway.store import Restored, Store, StoreError, Unfinished, UnstorableError
+from foxapi_async.gateway.store import (
+    MEDIA,
+    Restored,
+    Store,
+    StoreError,
+    Unfinished,
+    UnstorableError,
+)
+from foxapi_async.gateway.work import MediaModels, ModelRequest, ModelWork, Work
 
 _logger = logging.getLogger(__name__)
 
@@ -37,12 +46,14 @@ class Engine:
         store: Store,
         stats: GatewayStats,
         billing: Billing | None = None,
+        media: MediaModels | None = None,
     ) -> None:
         self._settings = settings
         self._models = models
         self._store = store
         self._stats = stats
         self._billing = billing or Billing(settings)
+        self._media = media
         self._random = Random(settings.seed)  # noqa: S311 ids must be unique, not secret
         # The asyncio task of each generation, with the future of the task that it creates.
         self._tasks: dict[asyncio.Task[None], asyncio.Future[UnifiedTask]] = {}
@@ -60,7 +71,7 @@ class Engine:
 
     async def submit(
         self,
-        request: GenerationRequest,
+        request: ModelRequest,
         owner: str = "",
         model: Model | None = None,
         *,
@@ -73,7 +84,7 @@ class Engine:
         Args:
             request: The request.
             owner: The owner of the task.
-            model: Answers in place of the model that the request names.
+            model: Answers in place of the language model that the request names.
             id_prefix: How the id of the task begins.
 
         Returns:
@@ -86,7 +97,7 @@ class Engine:
         if self._is_closed:
             raise APIError(503, "the gateway is shutting down")
         model = model or self._models.find(request.model)
-        if model is None:
+        if model is None and not isinstance(request, MediaRequest):
             raise ValueError(f"the gateway has no model {request.model!r}")
         # If the client disconnects while its task is being stored, the task still has to run.
         created: asyncio.Future[UnifiedTask] = asyncio.get_running_loop().create_future()
@@ -111,10 +122,10 @@ class Engine:
 
     async def _begin(
         self,
-        request: GenerationRequest,
+        request: ModelRequest,
         owner: str,
         created: asyncio.Future[UnifiedTask],
-        model: Model,
+        model: Model | None,
         id_prefix: str,
     ) -> None:
         """Create a task, resolve ``created``, and run the task."""
@@ -144,14 +155,33 @@ class Engine:
         # A stored task that is not started continues in the next run of the gateway.
         if not self._is_closed:
             generation = self._generation(task, owner)
-            await self._supervise(generation, generation.run(request, model))
+            work = self._work(request, task, owner, model)
+            await self._supervise(generation, generation.run(work))
+
+    def _work(
+        self, request: ModelRequest, task: UnifiedTask, owner: str, model: Model | None
+    ) -> Work:
+        if isinstance(request, MediaRequest):
+            if self._media is None:
+                raise ValueError("the gateway makes no media")
+            return self._media.work(request, task, owner)
+        if model is None:
+            raise ValueError(f"the gateway has no model {request.model!r}")
+        job = Job(
+            id=f"chatcmpl-{without_prefix(task.id)}",
+            created=task.created,
+            request=request,
+            owner=owner,
+        )
+        return ModelWork(model, job)
 
     async def _create(
-        self, request: GenerationRequest, owner: str, id_prefix: str, model: Model
+        self, request: ModelRequest, owner: str, id_prefix: str, model: Model | None
     ) -> UnifiedTask:
         task = self._new_task(request, id_prefix)
+        kind = MEDIA if model is None or isinstance(request, MediaRequest) else model.kind
         # An id may be taken: a fixed seed and a manual clock repeat ids.
-        while not await self._store.add(task, request, owner, kind=model.kind):
+        while not await self._store.add(task, request, owner, kind=kind):
             task = self._new_task(request, id_prefix)
         return task
 
@@ -166,10 +196,11 @@ class Engine:
         if request is None:
             return generation.fail(RESTARTED)
         model = self._models.find(request.model)
-        error = restart_error(unfinished, model)
-        if model is None or error is not None:
-            return generation.fail(error or RESTARTED)
-        return generation.run(request, model)
+        if not isinstance(request, MediaRequest):
+            error = restart_error(unfinished, model)
+            if error is not None:
+                return generation.fail(error)
+        return generation.run(self._work(request, unfinished.task, unfinished.owner, model))
 
     def _generation(
         self, task: UnifiedTask, owner: str, written: Sequence[bytes] = ()
@@ -183,18 +214,20 @@ class Engine:
             written=written,
         )
 
-    def _new_task(self, request: GenerationRequest, id_prefix: str) -> UnifiedTask:
+    def _new_task(self, request: ModelRequest, id_prefix: str) -> UnifiedTask:
         created = int(self._settings.clock.unix())
         suffix = "".join(self._random.choices(_ID_ALPHABET, k=_ID_LENGTH))
         task_id = f"{id_prefix}{created}-{suffix}"
+        kind = kind_of(request)
+        has_stream = isinstance(request, GenerationRequest) and bool(request.stream)
         return UnifiedTask(
             id=task_id,
-            object="llm.generation.task",
-            type="llm",
+            object=f"{kind}.generation.task",
+            type=kind,
             model=request.model,
             status=Status.PENDING,
             created=created,
-            stream=StreamRef(url=stream_path(task_id)) if request.stream else None,
+            stream=StreamRef(url=stream_path(task_id)) if has_stream else None,
             usage=self._billing.reserve(request),
         )
 

@@ -4,21 +4,18 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
-from msgspec import Raw
 from msgspec.structs import replace
 
 from foxapi_async._protocol.sse import encode_event
-from foxapi_async._wire.base import encode
 from foxapi_async._wire.chunk import Delta
-from foxapi_async._wire.completion import ChatCompletion, Usage
-from foxapi_async._wire.request import GenerationRequest
+from foxapi_async._wire.completion import Usage
 from foxapi_async._wire.task import Status
 from foxapi_async.gateway.billing import Billing
-from foxapi_async.gateway.conversation import without_prefix
-from foxapi_async.gateway.models import RESTARTED_MESSAGE, Job, Model, ModelError
+from foxapi_async.gateway.models import RESTARTED_MESSAGE, Model, ModelError
 from foxapi_async.gateway.response_structs import TaskErrorBody, UnifiedTask, encode_chunk
 from foxapi_async.gateway.stats import GatewayStats
 from foxapi_async.gateway.store import Store, Unfinished
+from foxapi_async.gateway.work import Outcome, Work
 
 CRASHED: Final = TaskErrorBody.of("generation_failed", "the model crashed")
 RESTARTED: Final = TaskErrorBody.of("service_restarted", RESTARTED_MESSAGE)
@@ -58,7 +55,7 @@ def restart_error(unfinished: Unfinished, model: Model | None) -> TaskErrorBody 
 
 
 class Generation:
-    """Runs one task: the output of its model. Every state is stored before the next one begins.
+    """Runs one task: the output of its work. Every state is stored before the next one begins.
 
     Args:
         task: The current snapshot of the task.
@@ -105,27 +102,21 @@ class Generation:
         """The stored progress."""
         return self._task.progress
 
-    async def run(self, request: GenerationRequest, model: Model) -> None:
-        """Let the model answer and end the task.
+    async def run(self, work: Work) -> None:
+        """Do the work of the task and end it.
 
-        A task that an earlier run of the gateway has started continues if its model can repeat
-        itself; otherwise it fails.
+        A task that an earlier run of the gateway has started continues if its work can be repeated;
+        otherwise it fails.
         """
-        if self.is_started and not model.is_repeatable:
+        if self.is_started and not work.is_repeatable:
             await self.fail(RESTARTED)
             return
-        job = Job(
-            id=f"chatcmpl-{without_prefix(self._task.id)}",
-            created=self._task.created,
-            request=request,
-            owner=self._owner,
-        )
         try:
-            completion = await model.answer(job, self)
+            outcome = await work.run(self)
         except ModelError as error:
             await self.fail(TaskErrorBody.of(error.code, error.message))
         else:
-            await self._complete(completion)
+            await self._complete(outcome)
 
     async def fail(self, error: TaskErrorBody) -> None:
         """End the task with an error. The stream ends with its message alone (contract Q12)."""
@@ -151,11 +142,12 @@ class Generation:
         self._count += len(frames)
         self._stats.chunks += len(frames)
 
-    async def _complete(self, completion: ChatCompletion) -> None:
-        results = (Raw(encode(completion)),)
-        completed = replace(self._task, status=Status.COMPLETED, progress=100, results=results)
+    async def _complete(self, outcome: Outcome) -> None:
+        completed = replace(
+            self._task, status=Status.COMPLETED, progress=100, results=outcome.results
+        )
         closing = msgspec.json.encode({"total_chunks": self._count})
-        await self._finish(completed, encode_event("done", closing), completion.usage)
+        await self._finish(completed, encode_event("done", closing), outcome.usage)
         self._stats.completed += 1
 
     async def _finish(self, task: UnifiedTask, closing: bytes, usage: Usage | None) -> None:

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 import msgspec
 from aiohttp import hdrs, web
 
+from foxapi_async._catalog.media_models import media_models
 from foxapi_async._wire import paths
 from foxapi_async._wire.base import encode
 from foxapi_async._wire.model_list import ModelList
@@ -14,8 +15,9 @@ from foxapi_async._wire.request import GenerationRequest, PromptRequest
 from foxapi_async.gateway.api_errors import APIError
 from foxapi_async.gateway.auth import APIKeys
 from foxapi_async.gateway.billing import Billing
-from foxapi_async.gateway.conversation import id_prefix
+from foxapi_async.gateway.conversation import MEDIA_PREFIX, id_prefix
 from foxapi_async.gateway.engine import Engine
+from foxapi_async.gateway.files import Links
 from foxapi_async.gateway.json_response import json_response
 from foxapi_async.gateway.models import (
     Model,
@@ -35,11 +37,11 @@ from foxapi_async.gateway.response_structs import ModelCard, ModelCards
 from foxapi_async.gateway.settings import GatewaySettings
 from foxapi_async.gateway.sse_response import EventStreams, read_offset
 from foxapi_async.gateway.stats import GatewayStats
-from foxapi_async.gateway.store import Log, Store
+from foxapi_async.gateway.store import Log, Store, StoredRequest
 
 HEALTH: Final = "/healthz"
 
-ChangeGeneration = Callable[[GenerationRequest], GenerationRequest]
+ChangeGeneration = Callable[[StoredRequest], StoredRequest]
 
 
 class StreamSender(Protocol):
@@ -73,6 +75,7 @@ class Routes:
         models: ModelRegistry,
         store: Store,
         streams: EventStreams,
+        links: Links,
         stats: GatewayStats,
         replies: Replies,
         requests: RequestLog,
@@ -83,14 +86,13 @@ class Routes:
         self._engine = engine
         self._store = store
         self._streams = streams
+        self._links = links
         self._stats = stats
         self._replies = replies
         self._requests = requests
         self._settings = settings
         self._rules = models.rules
         self._models = encode(ModelList(data=models.infos))
-        cards = tuple(ModelCard(id=model_id) for model_id in models.rules)
-        self._openai_models = msgspec.json.encode(ModelCards(data=cards))
 
     def table(self) -> list[web.RouteDef]:
         """Return the routes. Their names are the routes of fault rules.
@@ -126,7 +128,8 @@ class Routes:
             self._log_warnings(request, warnings)
         generation = to_conversation(asked)
         if CHANGE_GENERATION in request:
-            generation = request[CHANGE_GENERATION](generation)
+            changed = request[CHANGE_GENERATION](generation)
+            generation = changed if isinstance(changed, GenerationRequest) else generation
         cost = self._billing.reserve(generation).credits_reserved
         async with self._billing.charge(owner, cost, self._store):
             member = "prompt" if isinstance(asked, PromptRequest) else "messages"
@@ -147,6 +150,8 @@ class Routes:
         snapshot = await self._store.snapshot(task_id, owner)
         if snapshot is None:
             raise APIError(404, f"task {task_id!r} was not found")
+        if task_id.startswith(MEDIA_PREFIX):
+            snapshot = self._links.make_absolute(snapshot, request)
         return json_response(snapshot)
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
@@ -171,9 +176,14 @@ class Routes:
         return json_response(self._models)
 
     async def openai_models(self, request: web.Request) -> web.Response:
-        """List the same models in the shape of OpenAI's API."""
+        """List the models in the shape of OpenAI's API, those of media after the others."""
         self._authenticate(request)
-        return json_response(self._openai_models)
+        cards = [ModelCard(id=model_id) for model_id in self._rules]
+        cards += [
+            ModelCard(id=model_id, supported_endpoint_types=(f"{model.kind}-generation",))
+            for model_id, model in media_models().items()
+        ]
+        return json_response(msgspec.json.encode(ModelCards(data=tuple(cards))))
 
     async def health(self, request: web.Request) -> web.Response:
         """Answer that the server is up. No key is needed."""

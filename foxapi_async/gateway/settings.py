@@ -47,6 +47,7 @@ class GatewayOptions(TypedDict, total=False):
     queue_delay: float
     token_delay: float
     thinking_delay: float | None
+    media_delay: float
     retention: float
     task_retention: float
     body_limit: int
@@ -109,6 +110,8 @@ class GatewaySettings:
     """The time between two tokens of an answer."""
     thinking_delay: float | None = None
     """The time between two tokens of reasoning; ``None`` means the same as ``token_delay``."""
+    media_delay: float = 0.05
+    """How long a task of an image, a video, audio or a document is processed."""
     retention: float = 900.0
     """How long the stream of a task can be read after the task has ended (contract §6)."""
     task_retention: float = 30 * _DAY
@@ -144,7 +147,7 @@ class GatewaySettings:
         object.__setattr__(self, "upstreams", check_upstreams(self.upstreams))
         object.__setattr__(self, "local_names", _texts("local_names", self.local_names))
         object.__setattr__(self, "faults", _rules(self.faults))
-        for name in ("queue_delay", "token_delay", "retention", "task_retention"):
+        for name in ("queue_delay", "token_delay", "media_delay", "retention", "task_retention"):
             _check_number(name, getattr(self, name))
         check_price("GatewaySettings.price", self.price)
         object.__setattr__(self, "prices", check_prices("GatewaySettings.prices", self.prices))

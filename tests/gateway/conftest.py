@@ -120,6 +120,7 @@ async def serve() -> AsyncIterator[Serve]:
         async def start(**options: Unpack[GatewayOptions]) -> Service:
             options.setdefault("queue_delay", 0)
             options.setdefault("token_delay", 0)
+            options.setdefault("media_delay", 0)
             gateway = await stack.enter_async_context(Gateway(**options))
             connector = aiohttp.TCPConnector(limit=0)
             http = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))

@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 ROUTES: Final = {
-    "submit": "`POST /v1/llm/generations`",
+    "submit": "every `POST` of a generation: `/v1/llm/generations` and those of media",
     "query": "`GET /v1/tasks/{task_id}`",
     "stream": "`GET /v1/llm/generations/{task_id}/stream`",
     "models": "`GET /v1/configs/llm_generations_models`",

@@ -3,13 +3,15 @@
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
+import msgspec
 from aiohttp import web
 
 from foxapi_async.config import is_loopback
 from foxapi_async.gateway.files.file_storage import FileStorage
-from foxapi_async.gateway.files.stored_file import StoredFile, token_of
+from foxapi_async.gateway.files.stored_file import FILES, StoredFile, token_of
 
 _PROXY_HEADERS: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
+_RELATIVE: Final = b'":"' + FILES.encode()
 
 
 class DeadLinkError(Exception):
@@ -35,6 +37,14 @@ class Links:
     def url(self, path: str, request: web.BaseRequest) -> str:
         """Return the absolute link for the path of a file."""
         return f"{self.base(request)}{path}"
+
+    def make_absolute(self, json: bytes, request: web.BaseRequest) -> bytes:
+        """Return a task as JSON with the links in its results absolute.
+
+        Inside a text of JSON a quotation mark is escaped, so only a whole value begins like this.
+        """
+        base = msgspec.json.encode(self.base(request))[1:-1]
+        return json.replace(_RELATIVE, b'":"' + base + FILES.encode())
 
     def is_private(self, request: web.BaseRequest) -> bool:
         """Tell whether only programs of this machine can have sent the request.

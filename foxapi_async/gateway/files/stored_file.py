@@ -2,7 +2,7 @@
 
 import re
 from typing import Final, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from msgspec import Struct
 
@@ -14,6 +14,11 @@ FileOrigin = Literal["upload", "result"]
 
 UPLOAD_LIFETIME: Final = 72 * 3600.0
 """How long the link of an upload is valid, in seconds (contract §11)."""
+
+RESULT_LIFETIME: Final = 24 * 3600.0
+"""How long the link of a result is valid, in seconds (contract §9)."""
+SUNO_LIFETIME: Final = 72 * 3600.0
+"""How long the link of a result of Suno is valid, in seconds (contract §9)."""
 
 _LINK: Final = re.compile(r"/files/(?P<token>[0-9]{1,12}-[A-Za-z0-9_-]{16,64})/[^/?#]+")
 
@@ -50,6 +55,14 @@ def token_of(path: str) -> str | None:
     """Return the token in the path of a link; ``None`` for any other path."""
     found = _LINK.fullmatch(path)
     return found["token"] if found is not None else None
+
+
+def token_of_url(url: str) -> str | None:
+    """Return the token in a URL whose path is that of a link; ``None`` for any other URL."""
+    try:
+        return token_of(urlsplit(url).path)
+    except ValueError:
+        return None
 
 
 def has_expired(token: str, now: float) -> bool:

@@ -12,7 +12,8 @@ from msgspec import DecodeError, Raw, Struct
 
 from foxapi_async._clock import Clock
 from foxapi_async._wire.error_body import ErrorBody
-from foxapi_async._wire.request import ContentBlock, GenerationRequest
+from foxapi_async._wire.media_request import MediaRequest
+from foxapi_async._wire.request import ContentBlock
 from foxapi_async.gateway.api_errors import APIError, error_response, error_type
 from foxapi_async.gateway.auth import APIKeys
 from foxapi_async.gateway.faults.catalog import FaultName
@@ -26,7 +27,7 @@ from foxapi_async.gateway.json_response import json_response
 from foxapi_async.gateway.routes import CHANGE_GENERATION, STREAM_SENDER, ChangeGeneration
 from foxapi_async.gateway.sse_response import read_offset
 from foxapi_async.gateway.stats import GatewayStats
-from foxapi_async.gateway.store import Store
+from foxapi_async.gateway.store import Store, StoredRequest
 
 _PAGE: Final = (
     b"<!DOCTYPE html>\n<html><head><title>Sign in</title></head><body>Sign in</body></html>\n"
@@ -178,13 +179,17 @@ class FaultInjector:
         return slow
 
 
-def with_forced_failure(generation: GenerationRequest, rule: FaultRule) -> GenerationRequest:
+def with_forced_failure(generation: StoredRequest, rule: FaultRule) -> StoredRequest:
     """Return the request of a task that fails as a rule of the fault ``fail`` says.
 
     The failure is a mark in the prompt, which is stored with the task. So the task also fails when
     it continues after a restart.
     """
-    mark = ContentBlock(type="text", text=f"[[fail:{rule.code}:{rule.chunk or 0}]]")
+    text = f"[[fail:{rule.code}:{rule.chunk or 0}]]"
+    if isinstance(generation, MediaRequest):
+        params = {**generation.params, "prompt": f"{generation.prompt or ''} {text}"}
+        return msgspec.structs.replace(generation, params=params)
+    mark = ContentBlock(type="text", text=text)
     messages = list(generation.messages)
     users = (number for number, message in enumerate(messages) if message.role == "user")
     number = max(users, default=len(messages) - 1)

@@ -55,8 +55,13 @@ class Prompt(Struct, frozen=True, kw_only=True):
     @property
     def failure(self) -> tuple[str, int] | None:
         """The error code that the text asks for, and the number of tokens to write before it."""
-        found = _FAIL.search(self.text)
-        return (found[1], int(found[2] or 0)) if found else None
+        return find_failure(self.text)
+
+
+def find_failure(text: str) -> tuple[str, int] | None:
+    """Return the error code that a text asks for, and the number of tokens to write before it."""
+    found = _FAIL.search(text, 0, _MAX_CHARACTERS)
+    return (found[1], int(found[2] or 0)) if found else None
 
 
 def read_prompt(request: GenerationRequest) -> Prompt:

@@ -36,6 +36,11 @@ def is_costly(request: GenerationRequest) -> bool:
     return isinstance(request.response_format, dict) or bool(request.tools)
 
 
+def failure_message(code: str) -> str:
+    """Return the message of a failure that a prompt asks for."""
+    return _FAILURES.get(code, "the generation failed as the prompt asked")
+
+
 def simulate(request: GenerationRequest, *, completion_id: str, created: int) -> Script:
     """Return the script of the answer to a valid request."""
     prompt = read_prompt(request)
@@ -46,8 +51,7 @@ def simulate(request: GenerationRequest, *, completion_id: str, created: int) ->
     choices: tuple[ChoiceScript, ...] = ()
     if prompt.failure is not None:
         code, limit = prompt.failure
-        message = _FAILURES.get(code, "the generation failed as the prompt asked")
-        error = TaskErrorBody.of(code, message)
+        error = TaskErrorBody.of(code, failure_message(code))
         choice = ChoiceScript(thinking=reasoning, pieces=split_tokens(reply(prompt, 0)))
         choices = (choice.limited(limit),)
     else:

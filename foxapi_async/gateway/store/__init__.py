@@ -7,10 +7,12 @@ from foxapi_async.errors import ConfigError
 from foxapi_async.gateway.settings import GatewaySettings
 from foxapi_async.gateway.store.memory import MemoryStore
 from foxapi_async.gateway.store.protocol import (
+    MEDIA,
     Log,
     NumberedTask,
     Restored,
     Store,
+    StoredRequest,
     StoreError,
     Unfinished,
     UnstorableError,
@@ -18,6 +20,7 @@ from foxapi_async.gateway.store.protocol import (
 from foxapi_async.gateway.store.sql_store import SqlStore
 
 __all__ = [
+    "MEDIA",
     "Log",
     "MemoryStore",
     "NumberedTask",
@@ -25,6 +28,7 @@ __all__ = [
     "SqlStore",
     "Store",
     "StoreError",
+    "StoredRequest",
     "Unfinished",
     "UnstorableError",
     "make_store",

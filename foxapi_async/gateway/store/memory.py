@@ -6,10 +6,14 @@ from itertools import islice
 
 from foxapi_async._clock import Clock
 from foxapi_async._wire.base import encode
-from foxapi_async._wire.request import GenerationRequest
 from foxapi_async.gateway.chunk_log import ChunkLog
 from foxapi_async.gateway.response_structs import UnifiedTask
-from foxapi_async.gateway.store.protocol import MAX_SCANNED, NumberedTask, Restored
+from foxapi_async.gateway.store.protocol import (
+    MAX_SCANNED,
+    NumberedTask,
+    Restored,
+    StoredRequest,
+)
 from foxapi_async.gateway.store.stored_task import StoredTask
 
 
@@ -34,7 +38,7 @@ class MemoryStore:
     async def add(
         self,
         task: UnifiedTask,
-        request: GenerationRequest,
+        request: StoredRequest,
         owner: str = "",
         *,
         kind: str | None = None,

@@ -3,11 +3,18 @@
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
+from foxapi_async._wire.media_request import MediaRequest
 from foxapi_async._wire.request import GenerationRequest
 from foxapi_async.gateway.response_structs import UnifiedTask
 
 MAX_SCANNED: Final = 100_000
 """How many tasks ``Store.newest`` searches. A search holds up the writes of other tasks."""
+
+MEDIA: Final = "media"
+"""The kind of tasks that make images, videos, audio and documents."""
+
+StoredRequest = GenerationRequest | MediaRequest
+"""A request as it is stored."""
 
 
 class StoreError(Exception):
@@ -35,7 +42,7 @@ class Unfinished(NamedTuple):
     """A task that had not ended when the store was last used."""
 
     task: UnifiedTask
-    request: GenerationRequest | None
+    request: StoredRequest | None
     """``None`` if it cannot be read any more."""
 
     frames: Sequence[bytes]
@@ -45,7 +52,7 @@ class Unfinished(NamedTuple):
     """The owner of the task."""
 
     kind: str | None = None
-    """What answers the task (`ModelKind`); ``None`` if it is unknown."""
+    """What answers the task (`ModelKind` or `MEDIA`); ``None`` if it is unknown."""
 
 
 class Restored(NamedTuple):
@@ -82,7 +89,7 @@ class Store(Protocol):
     async def add(
         self,
         task: UnifiedTask,
-        request: GenerationRequest,
+        request: StoredRequest,
         owner: str = "",
         *,
         kind: str | None = None,

@@ -43,7 +43,7 @@ _task = Table(
     Column("credits", Float, nullable=False),
     # What a restart resumes the task with; null once the task has ended.
     Column("request", LargeBinary),
-    # What answers the task (`ModelKind`); null in the tasks of earlier versions.
+    # What answers the task (`ModelKind`, or `MEDIA`); null in the tasks of earlier versions.
     Column("kind", Text),
     # Unix seconds; null while the task runs.
     Column("ended", Float),

@@ -15,16 +15,19 @@ from msgspec.structs import replace
 from foxapi_async._clock import Clock
 from foxapi_async._sql import DatabaseThread, GroupCommitter
 from foxapi_async._wire.base import encode
+from foxapi_async._wire.media_request import MediaRequest
 from foxapi_async._wire.paths import stream_path
-from foxapi_async._wire.request import GenerationRequest, request_decoder
+from foxapi_async._wire.request import request_decoder
 from foxapi_async._wire.task import Status, StreamRef
 from foxapi_async.errors import ConfigError
 from foxapi_async.gateway.response_structs import UnifiedTask
 from foxapi_async.gateway.store.protocol import (
     MAX_SCANNED,
+    MEDIA,
     Log,
     NumberedTask,
     Restored,
+    StoredRequest,
     StoreError,
     Unfinished,
     UnstorableError,
@@ -59,6 +62,7 @@ _GATHER: Final = 0.002
 
 _logger = logging.getLogger(__name__)
 
+_decode_media_request = msgspec.json.Decoder(MediaRequest).decode
 _decode_task = msgspec.json.Decoder(UnifiedTask).decode
 
 
@@ -158,7 +162,7 @@ class SqlStore:
     async def add(
         self,
         task: UnifiedTask,
-        request: GenerationRequest,
+        request: StoredRequest,
         owner: str = "",
         *,
         kind: str | None = None,
@@ -372,11 +376,14 @@ def _read(row: UnfinishedRow, running: RunningChunks) -> Unfinished:
     if row.kind is not None and not isinstance(row.kind, str):
         raise TypeError("the kind is damaged")
     task = replace(task, progress=progress)
-    return Unfinished(task, _request(row.request), frames, row.owner, row.kind)
+    request = _request(row.request, is_media=row.kind == MEDIA)
+    return Unfinished(task, request, frames, row.owner, row.kind)
 
 
 def _unreadable(row: UnfinishedRow) -> UnifiedTask:
     """Return what is still known of a task."""
+    if row.kind == MEDIA:
+        return UnifiedTask(id=row.id, status=Status.PROCESSING)
     return UnifiedTask(
         id=row.id,
         object="llm.generation.task",
@@ -386,9 +393,9 @@ def _unreadable(row: UnfinishedRow) -> UnifiedTask:
     )
 
 
-def _request(json: bytes) -> GenerationRequest | None:
+def _request(json: bytes, *, is_media: bool) -> StoredRequest | None:
     """Decode a stored request, which another version of the package may have written."""
     try:
-        return request_decoder.decode(json)
+        return _decode_media_request(json) if is_media else request_decoder.decode(json)
     except msgspec.DecodeError:
         return None
