@@ -63,6 +63,15 @@ TokensPerSecond = Annotated[
         "--tokens-per-second", metavar="N", min=0.01, help="Tokens that a model writes per second."
     ),
 ]
+MediaDelay = Annotated[
+    float,
+    typer.Option(
+        "--media-delay",
+        metavar="SECONDS",
+        min=0,
+        help="Seconds that an image, a video, audio or a document takes.",
+    ),
+]
 APIKeys = Annotated[
     list[str] | None,
     typer.Option(
@@ -207,6 +216,7 @@ def command(
     port: Port = 8787,
     queue_delay: QueueDelay = 0.5,
     tokens_per_second: TokensPerSecond = 40.0,
+    media_delay: MediaDelay = 2.0,
     api_key: APIKeys = None,
     price: Prices = None,
     allow_host: AllowedHosts = None,
@@ -264,6 +274,7 @@ def command(
             data=data,
             public_url=public_url,
             queue_delay=queue_delay,
+            media_delay=media_delay,
             token_delay=1 / tokens_per_second,
         )
         return _serve(screen, gateway, port, guarded=bool(keys))
