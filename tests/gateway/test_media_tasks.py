@@ -189,6 +189,33 @@ async def test_speech_is_a_recording(service: "Service") -> None:
     assert result["filename"].endswith(".wav")
 
 
+@pytest.mark.parametrize(
+    "members",
+    [
+        SPEECH | {"audio_setting": {"format": "mp3"}},
+        {"model": "gemini-3.1-flash-tts", "prompt": "good morning"},
+    ],
+)
+async def test_speech_may_be_an_mp3(service: "Service", members: dict[str, Any]) -> None:
+    """Speech is MP3 where the request asks for it, or the model makes it by default."""
+    (result,) = (await make(service, AUDIOS, **members))["results"]
+    data = (await get(service, result["url"])).body
+    assert (result["content_type"], result["filename"]) == ("audio/mpeg", "audio-1.mp3")
+    # Each frame begins with the same head.
+    assert {data[start : start + 4] for start in range(0, len(data), 144)} == {b"\xff\xfb\x18\xc0"}
+    if find_spec("av") is not None:
+        seconds = await asyncio.to_thread(_heard_seconds, data)
+        assert seconds == pytest.approx(result["duration"], abs=0.001)
+
+
+def _heard_seconds(data: bytes) -> float:
+    with import_module("av").open(BytesIO(data)) as sound:
+        frames = list(sound.decode(audio=0))
+        assert max(abs(frame.to_ndarray()).max() for frame in frames) > 0.1
+        seconds: float = sum(frame.samples for frame in frames) / 32_000
+    return seconds
+
+
 async def test_suno_has_two_variants_for_72_hours(serve: "Serve") -> None:
     """Suno has its own path, two songs, and links that work for 72 hours; others work for 24."""
     clock = ManualClock()

@@ -4,7 +4,7 @@ The same request gives the same results.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 from zlib import crc32
 
 import msgspec
@@ -16,6 +16,7 @@ from foxapi_async.gateway.media.document import encode_archive
 from foxapi_async.gateway.media.h264 import H264_CELL
 from foxapi_async.gateway.media.jpeg import JPEG_CELL, encode_jpeg
 from foxapi_async.gateway.media.made_result import MadeFile, MadeResult
+from foxapi_async.gateway.media.mp3 import FRAME_SECONDS, MP3_FRAME, encode_mp3
 from foxapi_async.gateway.media.mp4 import encode_mp4
 from foxapi_async.gateway.media.picture import Picture, draw_picture
 from foxapi_async.gateway.media.picture_size import image_size, video_size
@@ -35,6 +36,7 @@ _VIDEO_SECONDS: Final = 5
 _MUSIC_SECONDS: Final = 8.0
 _SECONDS_A_WORD: Final = 0.4
 _MAX_DOCUMENT_NAME: Final = 50
+_MP3_BY_DEFAULT: Final = frozenset({"gemini-3.1-flash-tts"})
 _IMAGES: Final[Mapping[str, tuple[str, str, Callable[[Picture], bytes]]]] = {
     "png": ("png", "image/png", encode_png),
     "jpeg": ("jpg", "image/jpeg", encode_jpeg),
@@ -125,23 +127,34 @@ def _music(request: MediaRequest, _: Sequence[Source]) -> Iterator[MadeResult]:
 
 def _audio(request: MediaRequest, seconds: float, number: int = 0) -> MadeResult:
     seconds = round(min(seconds, _MAX_AUDIO), 1)
-    setting: Any = request.params.get("audio_setting")
-    rate = setting.get("sample_rate") if is_object(setting) else None
-    data = encode_wav(
-        f"{_text(request)}{number}",
-        seconds=seconds,
-        rate=rate if isinstance(rate, int) else DEFAULT_RATE,
-    )
-    file = MadeFile(
-        member="url", name=f"audio-{number + 1}.wav", content_type="audio/wav", data=data
-    )
+    text = f"{_text(request)}{number}"
+    audio_format, rate = _audio_format(request)
+    if audio_format == "mp3":
+        data = encode_mp3(text, seconds=seconds)
+        seconds = round(len(data) // MP3_FRAME * FRAME_SECONDS, 3)
+    else:
+        data = encode_wav(text, seconds=seconds, rate=rate)
+    content_type = "audio/mpeg" if audio_format == "mp3" else "audio/wav"
+    name = f"audio-{number + 1}.{audio_format}"
     members = {
-        "content_type": file.content_type,
-        "filename": file.name,
+        "content_type": content_type,
+        "filename": name,
         "file_size": len(data),
         "duration": seconds,
     }
+    file = MadeFile(member="url", name=name, content_type=content_type, data=data)
     return MadeResult(members=members, file=file)
+
+
+def _audio_format(request: MediaRequest) -> tuple[Literal["mp3", "wav"], int]:
+    """Return the format and the samples of a second; WAV stands for what there is no encoder of."""
+    setting: Any = request.params.get("audio_setting")
+    given: Mapping[str, Any] = setting if is_object(setting) else {}
+    asked = request.params.get("output_format") or given.get("format")
+    if asked is None and base_model(request.model) in _MP3_BY_DEFAULT:
+        asked = "mp3"
+    rate = given.get("sample_rate")
+    return "mp3" if asked == "mp3" else "wav", rate if isinstance(rate, int) else DEFAULT_RATE
 
 
 def _document(request: MediaRequest, sources: Sequence[Source]) -> Iterator[MadeResult]:
