@@ -105,6 +105,7 @@ def make_app(**options: Unpack[GatewayOptions]) -> web.Application:
         keys=keys,
         billing=billing,
         engine=engine,
+        models=models,
         media=media,
         store=store,
         links=links,

@@ -9,7 +9,6 @@ import msgspec
 from aiohttp import hdrs, web
 from msgspec import MsgspecError, Struct
 
-from foxapi_async._catalog.media_models import media_models
 from foxapi_async.gateway.auth import APIKeys
 from foxapi_async.gateway.billing import Billing
 from foxapi_async.gateway.json_response import json_response
@@ -142,7 +141,7 @@ class BillingRoutes:
             msgspec.structs.replace(
                 self._pricing(name), supported_endpoint_types=(f"{model.kind}-generation",)
             )
-            for name, model in media_models().items()
+            for name, model in self._models.media.items()
         ]
         return json_response({"data": data, "group_ratio": {_GROUP: 1}})
 

@@ -7,7 +7,6 @@ from typing import Final, Protocol
 import msgspec
 from aiohttp import hdrs, web
 
-from foxapi_async._catalog.media_models import media_models
 from foxapi_async._wire import paths
 from foxapi_async._wire.base import encode
 from foxapi_async._wire.model_list import ModelList
@@ -92,6 +91,7 @@ class Routes:
         self._requests = requests
         self._settings = settings
         self._rules = models.rules
+        self._media = models.media
         self._models = encode(ModelList(data=models.infos))
 
     def table(self) -> list[web.RouteDef]:
@@ -181,7 +181,7 @@ class Routes:
         cards = [ModelCard(id=model_id) for model_id in self._rules]
         cards += [
             ModelCard(id=model_id, supported_endpoint_types=(f"{model.kind}-generation",))
-            for model_id, model in media_models().items()
+            for model_id, model in self._media.items()
         ]
         return json_response(msgspec.json.encode(ModelCards(data=tuple(cards))))
 

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from foxapi_async._clock import ManualClock
+from foxapi_async.gateway import Upstream
 
 if TYPE_CHECKING:
     from tests.gateway.conftest import Reply, Serve, Service
@@ -437,6 +438,15 @@ async def test_both_lists_of_models_are_right(service: "Service") -> None:
     assert types["veo-3.1"] == ["video-generation"]
     models = (await service.call("GET", "/v1/configs/llm_generations_models")).json["data"]
     assert "gpt-image-2" not in {model["id"] for model in models}
+
+
+async def test_a_gateway_of_upstreams_alone_makes_no_media(serve: "Serve") -> None:
+    """With ``only_upstream`` there are no simulated models, those of media included."""
+    upstream = Upstream(url="http://127.0.0.1:1/v1", models=["real"])
+    service = await serve(upstreams=[upstream], only_upstream=True)
+    assert (await service.call("POST", IMAGES, json=IMAGE)).status == 422
+    cards = (await service.call("GET", "/v1/models")).json["data"]
+    assert [card["id"] for card in cards] == ["real"]
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

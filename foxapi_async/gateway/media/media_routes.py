@@ -19,6 +19,7 @@ from foxapi_async.gateway.json_response import json_response
 from foxapi_async.gateway.media.media_validation import decode, validate
 from foxapi_async.gateway.media.preset_voices import LANGUAGES, preset_voices
 from foxapi_async.gateway.media.simulated_media import SimulatedMedia
+from foxapi_async.gateway.models import ModelRegistry
 from foxapi_async.gateway.request_log import RequestLog
 from foxapi_async.gateway.request_validation import parse_json
 from foxapi_async.gateway.response_structs import TaskUsage, UnifiedTask
@@ -61,6 +62,7 @@ class MediaRoutes:
         keys: APIKeys,
         billing: Billing,
         engine: Engine,
+        models: ModelRegistry,
         media: SimulatedMedia,
         store: Store,
         links: Links,
@@ -70,6 +72,7 @@ class MediaRoutes:
         self._keys = keys
         self._billing = billing
         self._engine = engine
+        self._models = models
         self._media = media
         self._store = store
         self._links = links
@@ -94,6 +97,8 @@ class MediaRoutes:
         self._requests.add(body)
         owner = self._authenticate(request)
         asked = decode(kind, body, value)
+        if not self._models.media:
+            raise APIError.invalid("model", "this gateway makes no media: it has upstreams only")
         await validate(asked, path, self._links, request)
         if CHANGE_GENERATION in request:
             changed = request[CHANGE_GENERATION](asked)

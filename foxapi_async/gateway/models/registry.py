@@ -5,6 +5,7 @@ from os import PathLike
 from typing import Literal
 
 from foxapi_async._catalog import MODELS, CatalogModel
+from foxapi_async._catalog.media_models import MediaModel, media_models
 from foxapi_async._wire.model_list import ModelInfo
 from foxapi_async.errors import ConfigError
 from foxapi_async.gateway.models.local import LOCAL_NAME, LocalModel, local_model_id
@@ -17,9 +18,14 @@ from foxapi_async.gateway.stats import GatewayStats, UpstreamStats
 
 
 class ModelRegistry:
-    """Maps model ids to rules and to the models that answer."""
+    """Maps model ids to rules and to the models that answer.
 
-    def __init__(self) -> None:
+    Args:
+        simulates_media: Whether there are models of images, videos, audio and documents.
+    """
+
+    def __init__(self, *, simulates_media: bool = True) -> None:
+        self._simulates_media = simulates_media
         self._rules: dict[str, CatalogModel] = {}
         self._models: dict[str, Model] = {}
         # The settings that name the models.
@@ -35,6 +41,11 @@ class ModelRegistry:
         """The models as the list of models shows them."""
         rules = self._rules.values()
         return tuple(ModelInfo(id=item.id, capabilities=item.capabilities) for item in rules)
+
+    @property
+    def media(self) -> Mapping[str, MediaModel]:
+        """The models of images, videos, audio and documents, by id; none if none are simulated."""
+        return media_models() if self._simulates_media else {}
 
     def add(self, rules: CatalogModel, model: Model, source: str | None = None) -> None:
         """Let ``model`` answer the requests for ``rules.id``.
@@ -91,7 +102,7 @@ def make_models(settings: GatewaySettings, stats: GatewayStats | None = None) ->
     Raises:
         ConfigError: A setting names no usable model.
     """
-    registry = ModelRegistry()
+    registry = ModelRegistry(simulates_media=not settings.only_upstream)
     if not settings.only_upstream:
         simulated = SimulatedModel(settings)
         for rules in MODELS.values():

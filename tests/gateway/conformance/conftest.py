@@ -2,9 +2,9 @@
 
 ``FOXAPI_CONFORMANCE_URL`` and ``FOXAPI_CONFORMANCE_KEY`` select another service, and
 ``FOXAPI_CONFORMANCE_SECONDS`` is the timeout of one task there (120). That service bills every
-accepted submit; the suite makes about eighty small ones. The suite speaks plain HTTP, does not use
-this package, and tests nothing that the contract does not say. Where the contract leaves a choice,
-the suite accepts each.
+accepted submit; the suite makes about eighty small ones and an image. The suite speaks plain HTTP,
+does not use this package, and tests nothing that the contract does not say. Where the contract
+leaves a choice, the suite accepts each.
 """
 
 import asyncio
