@@ -27,7 +27,7 @@ ReadBytes = Callable[[int, int], Awaitable[bytes]]
 class BodySender(Protocol):
     """Sends the body of one download."""
 
-    def choose(self, conditions: Conditions) -> Conditions:
+    def select_conditions(self, conditions: Conditions) -> Conditions:
         """Return the conditions to obey."""
         ...
 
@@ -62,7 +62,7 @@ class DownloadRoutes:
         sender = request.get(BODY_SENDER) or _PlainSender()
         # A stored file never changes, and no two have the same token.
         etag = sender.etag(f'"{file.token}"')
-        conditions = sender.choose(_conditions(request))
+        conditions = sender.select_conditions(_conditions(request))
         part = select(conditions, size=file.size, etag=etag, modified=file.created)
         if part.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise web.HTTPRequestRangeNotSatisfiable(
@@ -96,7 +96,7 @@ class DownloadRoutes:
 class _PlainSender:
     """Sends the whole body."""
 
-    def choose(self, conditions: Conditions) -> Conditions:
+    def select_conditions(self, conditions: Conditions) -> Conditions:
         return conditions
 
     def etag(self, etag: str) -> str:

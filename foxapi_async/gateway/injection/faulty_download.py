@@ -29,7 +29,7 @@ class FaultyDownload:
         self._delays = delays
         self._rules = {rule.fault: rule for rule in reversed(rules)}
 
-    def choose(self, conditions: Conditions) -> Conditions:
+    def select_conditions(self, conditions: Conditions) -> Conditions:
         """Return the conditions to obey: none of a client that is to get the whole file."""
         return Conditions() if FaultName.IGNORE_RANGE in self._rules else conditions
 
@@ -45,11 +45,11 @@ class FaultyDownload:
         slow = self._rules.get(FaultName.SLOW)
         stall = self._rules.get(FaultName.STALL)
         rule = truncated or stall
-        cut = part.stop if rule is None else part.start + _length(rule, part)
+        end = part.stop if rule is None else part.start + _length(rule, part)
         if slow is not None:
-            await self._delays.write_slowly(response, await read(part.start, cut), slow)
+            await self._delays.write_slowly(response, await read(part.start, end), slow)
         else:
-            await send_pieces(response, read, part._replace(stop=cut))
+            await send_pieces(response, read, part._replace(stop=end))
         if truncated is not None:
             if self._request.transport is not None:
                 # `close` sends what was written before it closes the connection.
@@ -57,7 +57,7 @@ class FaultyDownload:
             return
         if stall is not None:
             await self._delays.stall(stall)
-            await send_pieces(response, read, part._replace(start=cut))
+            await send_pieces(response, read, part._replace(start=end))
         await response.write_eof()
 
 
