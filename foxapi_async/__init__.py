@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from foxapi_async._client.as_completed import as_completed
     from foxapi_async._client.budget_meter import BudgetUse
     from foxapi_async._client.completion_queue import CompletionProgress
+    from foxapi_async._client.downloads import ByteStream
+    from foxapi_async._client.files import Files
     from foxapi_async._client.handle import TaskHandle
     from foxapi_async._client.llm import LLM
     from foxapi_async._client.llm_handle import ChatStream, LLMHandle
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from foxapi_async._output.tools import tool_message
     from foxapi_async._version import __version__
     from foxapi_async._wire.media_results import MediaResult, MediaResults
+    from foxapi_async._wire.transfer_progress import TransferProgress
     from foxapi_async.config import (
         Adaptive,
         Budget,
@@ -58,7 +61,9 @@ if TYPE_CHECKING:
         BudgetExceededError,
         ConfigError,
         ContentTooLargeError,
+        DownloadError,
         EmptyResultError,
+        FileTransferError,
         FoxAPIError,
         InsufficientQuotaError,
         InternalServerError,
@@ -67,6 +72,8 @@ if TYPE_CHECKING:
         InvalidResponseError,
         InvalidTaskIdError,
         JournalError,
+        LinkExpiredError,
+        LinkRefusedError,
         ModelNotSupportedError,
         NotFoundError,
         OutputError,
@@ -92,6 +99,7 @@ if TYPE_CHECKING:
         UnboundHandleError,
         UnprocessableEntityError,
         UnsupportedContentTypeError,
+        UploadOutcomeUnknownError,
     )
     from foxapi_async.types import (
         ChatCompletion,
@@ -102,6 +110,7 @@ if TYPE_CHECKING:
         Status,
         Task,
         ToolCall,
+        UploadedFile,
         Usage,
         Violation,
     )
@@ -112,6 +121,8 @@ _HOMES: Final = {
     "_client.as_completed": ("as_completed",),
     "_client.completion_queue": ("CompletionProgress",),
     "_client.budget_meter": ("BudgetUse",),
+    "_client.downloads": ("ByteStream",),
+    "_client.files": ("Files",),
     "_client.handle": ("TaskHandle",),
     "_client.llm_handle": ("ChatStream", "LLMHandle"),
     "_client.params": (
@@ -130,6 +141,7 @@ _HOMES: Final = {
     "_client.row_map": ("RowMap", "RowOutcome", "RowProgress"),
     "_client.session": ("FoxSession",),
     "_client.stats": ("ModelUsage", "Stats"),
+    "_wire.transfer_progress": ("TransferProgress",),
     "_version": ("__version__",),
     "_wire.media_results": ("MediaResult", "MediaResults"),
     "config": (
@@ -152,7 +164,9 @@ _HOMES: Final = {
         "BudgetExceededError",
         "ConfigError",
         "ContentTooLargeError",
+        "DownloadError",
         "EmptyResultError",
+        "FileTransferError",
         "FoxAPIError",
         "InsufficientQuotaError",
         "InternalServerError",
@@ -161,6 +175,8 @@ _HOMES: Final = {
         "InvalidResponseError",
         "InvalidTaskIdError",
         "JournalError",
+        "LinkExpiredError",
+        "LinkRefusedError",
         "ModelNotSupportedError",
         "NotFoundError",
         "OutputError",
@@ -186,6 +202,7 @@ _HOMES: Final = {
         "UnboundHandleError",
         "UnprocessableEntityError",
         "UnsupportedContentTypeError",
+        "UploadOutcomeUnknownError",
     ),
     "types": (
         "ChatCompletion",
@@ -196,6 +213,7 @@ _HOMES: Final = {
         "Status",
         "Task",
         "ToolCall",
+        "UploadedFile",
         "Usage",
         "Violation",
     ),
@@ -214,6 +232,7 @@ __all__ = [
     "Budget",
     "BudgetExceededError",
     "BudgetUse",
+    "ByteStream",
     "CatalogModel",
     "ChatCompletion",
     "ChatStream",
@@ -222,8 +241,11 @@ __all__ = [
     "ContentBlock",
     "ContentTooLargeError",
     "Delta",
+    "DownloadError",
     "EmptyResultError",
     "Exponential",
+    "FileTransferError",
+    "Files",
     "Fixed",
     "FoxAPIError",
     "FoxSession",
@@ -237,6 +259,8 @@ __all__ = [
     "LLMHandle",
     "LLMParams",
     "Limits",
+    "LinkExpiredError",
+    "LinkRefusedError",
     "Media",
     "MediaModel",
     "MediaParam",
@@ -284,11 +308,14 @@ __all__ = [
     "Tasks",
     "Timeouts",
     "ToolCall",
+    "TransferProgress",
     "UnboundHandleError",
     "UnknownSubmission",
     "UnprocessableEntityError",
     "UnreadableEntry",
     "UnsupportedContentTypeError",
+    "UploadOutcomeUnknownError",
+    "UploadedFile",
     "Usage",
     "VideoParams",
     "Violation",

@@ -339,6 +339,12 @@ class Limits(Struct, frozen=True, kw_only=True):
     """The maximum size of a response body, in bytes after decompression."""
     max_event_bytes: int = 16 * 1024 * 1024
     """The maximum size of a stream event, in bytes."""
+    max_download_bytes: int = 8 * 1024 * 1024 * 1024
+    """The maximum size of a downloaded file, in bytes."""
+    transfers: int = 8
+    """Uploads and downloads of files under way."""
+    inline_bytes: int = 1024 * 1024
+    """The largest medium with ``upload="auto"`` that is sent in the request itself, in bytes."""
 
     def __post_init__(self) -> None:
         _reject_bad_values(
@@ -359,6 +365,8 @@ class Limits(Struct, frozen=True, kw_only=True):
                 "tokens_per_minute",
                 "max_response_bytes",
                 "max_event_bytes",
+                "max_download_bytes",
+                "transfers",
             ),
         )
 

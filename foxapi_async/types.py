@@ -38,6 +38,7 @@ from foxapi_async._wire.request import (
     PromptRequest,
 )
 from foxapi_async._wire.task import Status, StreamRef, Task, TaskInfo, TaskSummary, TaskUsage
+from foxapi_async._wire.uploaded_file import UploadedFile
 from foxapi_async._wire.violation import Violation
 
 __all__ = [
@@ -75,6 +76,7 @@ __all__ = [
     "ToolCallDelta",
     "TranscriptResult",
     "TranscriptWord",
+    "UploadedFile",
     "Usage",
     "Violation",
     "VoiceResult",

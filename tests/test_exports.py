@@ -26,7 +26,7 @@ MEMBERS = {
         *("aclose", "completion", "cursor", "handle", "offset", "parsed", "partials"),
         *("reasoning_complete", "snapshot"),
     },
-    foxapi_async.MediaResults: {"count", "index", "task", "urls"},
+    foxapi_async.MediaResults: {"count", "index", "save", "task", "urls"},
     Journal: {"aclose", "delete", "entries", "lookup", "name", "open", "prune", "results", "scan"},
     Gateway: {"faults", "port", "replies", "requests", "stats", "url"},
     BackgroundGateway: {

@@ -6,6 +6,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar, final
 
 from msgspec import UNSET, UnsetType
 
+from foxapi_async._client.downloads import Downloads
 from foxapi_async._client.polling.tracked_task import (
     ChangeWaiter,
     FutureWaiter,
@@ -299,7 +300,9 @@ class MediaHandle(TaskHandle[MediaResults]):
 
     async def result(self, timeout: float | None | UnsetType = UNSET) -> MediaResults:
         """Wait as every handle does; the results know the session that downloads them."""
-        return bind_results(await super().result(timeout), self._service)
+        results = await super().result(timeout)
+        service = self._service
+        return bind_results(results, None if service is None else Downloads(service))
 
     @classmethod
     def _from_journal(cls, service: ServiceClient, entry: Entry) -> Self:

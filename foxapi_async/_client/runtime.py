@@ -15,7 +15,7 @@ from foxapi_async._client.spending import Spending
 from foxapi_async._client.stats import Stats, UsageMeter
 from foxapi_async._client.submitter import Submitter
 from foxapi_async._clock import Clock
-from foxapi_async._journal import JournalBackend
+from foxapi_async._journal import ContentMark, JournalBackend
 from foxapi_async._transport import Transport
 from foxapi_async.config import Limits
 from foxapi_async.errors import SessionClosedError
@@ -111,6 +111,9 @@ class Runtime:
         self.spending: Spending = Spending()
         self.maps: WeakSet[CountsRows] = WeakSet()
         self.journals: list[JournalBackend] = []
+        self.transfers: asyncio.Semaphore = asyncio.Semaphore(limits.transfers)
+        # Uploads under way, by the service and what is known of the file.
+        self.uploads: dict[tuple[str, ContentMark], asyncio.Future[None]] = {}
 
     def enter(self) -> None:
         """Bind to the running loop at the first use.

@@ -15,6 +15,7 @@ from typing import Any, Final, Self, cast, final
 import aiohttp
 
 from foxapi_async._client.budget_meter import BudgetMeter, BudgetUse
+from foxapi_async._client.files import Files
 from foxapi_async._client.handle import TaskHandle
 from foxapi_async._client.llm import LLM
 from foxapi_async._client.media import Media
@@ -149,6 +150,7 @@ class FoxSession(Uncopied):
         self.documents: Media = Media(service, "document")
         self.tasks: Tasks = Tasks(service)
         self.models: Models = Models(service)
+        self.files: Files = Files(service)
 
     def with_options(self, **options: Any) -> Self:
         """Return a copy with other options, which shares the connections and the poller.

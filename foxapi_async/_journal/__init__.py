@@ -13,17 +13,20 @@ from foxapi_async._journal.records import (
     FAILED,
     FINISHED,
     MEND,
+    ContentMark,
     Entry,
     EntryId,
     FinalRecord,
     Intent,
     Stage,
+    StoredUpload,
 )
 
 __all__ = [
     "FAILED",
     "FINISHED",
     "MEND",
+    "ContentMark",
     "Entry",
     "EntryId",
     "EntryUsage",
@@ -33,6 +36,7 @@ __all__ = [
     "Journal",
     "JournalBackend",
     "Stage",
+    "StoredUpload",
     "check_extra",
     "make_journal",
     "parse_location",

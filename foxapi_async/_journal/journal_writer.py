@@ -9,7 +9,15 @@ from foxapi_async._journal.journal import Journal, with_unknown_outcome
 from foxapi_async._journal.journal_rate import JournalRate
 from foxapi_async._journal.operations import Claim, EntryUpdate, FindEntry
 from foxapi_async._journal.protocol import error_text
-from foxapi_async._journal.records import Entry, EntryId, FinalRecord, Intent, Stage
+from foxapi_async._journal.records import (
+    ContentMark,
+    Entry,
+    EntryId,
+    FinalRecord,
+    Intent,
+    Stage,
+    StoredUpload,
+)
 from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async._wire.task import Task
 from foxapi_async.errors import FoxAPIError, SessionClosedError
@@ -96,6 +104,16 @@ class JournalWriter(Journal):
         """Write with the next commit that the service does not know the task."""
         if self._committer is not None and not self._closed:
             self._committer.execute_soon(EntryUpdate.lost(service, task_id, error_text(fault)))
+
+    async def find_uploads(
+        self, service: str, mark: ContentMark, after: float
+    ) -> list[StoredUpload]:
+        """Return the uploads with this mark whose link is valid ``after`` that Unix time."""
+        return await self._run(lambda tables: tables.find_uploads(service, mark, after))
+
+    async def record_upload(self, upload: StoredUpload, now: float) -> None:
+        """Commit an upload, in place of one of the same file; drop what has expired ``now``."""
+        await self._run(lambda tables: tables.store_upload(upload, now))
 
     async def _find(self, service: str, key: str) -> Entry | None:
         committer = await self._opened()

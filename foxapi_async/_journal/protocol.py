@@ -7,7 +7,16 @@ from typing import Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from foxapi_async._journal.records import FAILED, Entry, EntryId, FinalRecord, Intent, Stage
+from foxapi_async._journal.records import (
+    FAILED,
+    ContentMark,
+    Entry,
+    EntryId,
+    FinalRecord,
+    Intent,
+    Stage,
+    StoredUpload,
+)
 from foxapi_async._protocol.submit_rate import RateStore
 from foxapi_async._wire.base import encode
 from foxapi_async._wire.completion import ChatCompletion
@@ -75,6 +84,16 @@ class JournalBackend(Protocol):
         """Record that the service does not know the task; written as ``record_finished``."""
         ...
 
+    async def find_uploads(
+        self, service: str, mark: ContentMark, after: float
+    ) -> list[StoredUpload]:
+        """Return the uploads with this mark whose link is valid ``after`` that Unix time."""
+        ...
+
+    async def record_upload(self, upload: StoredUpload, now: float) -> None:
+        """Record an upload, in place of one of the same file; drop what has expired ``now``."""
+        ...
+
     async def entries(
         self, service: str | None = None, stages: Collection[Stage] | None = None
     ) -> list[Entry]:
@@ -122,6 +141,7 @@ class InMemoryJournal:
         self._entries: dict[tuple[str, str], Entry] = {}
         # Accepted submissions, by service and key.
         self._accepted: dict[str, dict[str, _Accepted]] = {}
+        self._uploads: dict[tuple[str, ContentMark, str], StoredUpload] = {}
 
     async def open(self) -> None:
         """Do nothing."""
@@ -195,6 +215,23 @@ class InMemoryJournal:
 
     def record_lost(self, service: str, task_id: str, fault: FoxAPIError) -> None:
         """Do nothing: the waiter gets the error."""
+
+    async def find_uploads(
+        self, service: str, mark: ContentMark, after: float
+    ) -> list[StoredUpload]:
+        """Return the uploads of this session with this mark."""
+        return [
+            upload
+            for upload in self._uploads.values()
+            if (upload.service, upload.mark) == (service, mark) and upload.expires_at > after
+        ]
+
+    async def record_upload(self, upload: StoredUpload, now: float) -> None:
+        """Remember an upload."""
+        self._uploads = {
+            name: known for name, known in self._uploads.items() if known.expires_at > now
+        }
+        self._uploads[upload.service, upload.mark, upload.digest] = upload
 
     async def entries(
         self, service: str | None = None, stages: Collection[Stage] | None = None

@@ -205,3 +205,28 @@ MEND: Final = (
     "`foxapi journal prune FILE --entry {entry}`"
 )
 """What to do about an entry that cannot be read."""
+
+
+class ContentMark(Struct, frozen=True, kw_only=True):
+    """What is known of a file before all of it was read. Equal files have equal marks."""
+
+    filename: str
+    """The name under which it is uploaded."""
+    size: int
+    """Its size in bytes."""
+    head: str
+    """A hash of its first bytes."""
+
+
+class StoredUpload(Struct, frozen=True, kw_only=True):
+    """An upload whose link can be used again."""
+
+    service: str
+    """The base URL of the service."""
+    mark: ContentMark
+    digest: str
+    """The SHA-256 of the file."""
+    file: bytes
+    """The JSON of the service's response."""
+    expires_at: float
+    """When the link ends, in Unix seconds."""

@@ -113,6 +113,21 @@ ENDED: Final = Index(
 """What has ended, in that order."""
 
 
+UPLOADS: Final = Table(
+    "foxapi_uploads",
+    METADATA,
+    Column("service", String(512), primary_key=True),
+    Column("digest", String(64), primary_key=True),
+    Column("filename", String(255), primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("head", String(64), nullable=False),
+    Column("expires_at", Float(53), nullable=False),
+    Column("file", LargeBinary, nullable=False),
+    Index("foxapi_uploads_expires_at", "expires_at"),
+)
+"""The links of uploads that are valid, so that a file is sent once."""
+
+
 class Mismatch(Exception):  # noqa: N818 no user sees it
     """The file is no journal, or is damaged, or made by a newer release; the text says which."""
 
@@ -163,6 +178,11 @@ def _add_rates(connection: Connection) -> None:
     RATES.create(connection, checkfirst=True)
 
 
+def _add_uploads(connection: Connection) -> None:
+    """Make version 7: the links of uploads are kept."""
+    UPLOADS.create(connection, checkfirst=True)
+
+
 STEPS: Final[tuple[Step, ...]] = (
     _create,
     _add_seals,
@@ -170,6 +190,7 @@ STEPS: Final[tuple[Step, ...]] = (
     _add_sent,
     _add_ended,
     _add_rates,
+    _add_uploads,
 )
 """The migrations from each version to the next; their number is the newest version."""
 

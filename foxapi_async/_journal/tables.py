@@ -5,13 +5,21 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from itertools import islice
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Select, delete, or_
+from sqlalchemy import Connection, Select, delete, insert, or_, select
 
 from foxapi_async._journal import statements
 from foxapi_async._journal.operations import Claim, EntryUpdate, FindEntry, Statement, Values, at
 from foxapi_async._journal.position import Position
-from foxapi_async._journal.records import FAILED, Entry, EntryId, Intent, Stage
-from foxapi_async._journal.schema import SUBMISSIONS
+from foxapi_async._journal.records import (
+    FAILED,
+    ContentMark,
+    Entry,
+    EntryId,
+    Intent,
+    Stage,
+    StoredUpload,
+)
+from foxapi_async._journal.schema import SUBMISSIONS, UPLOADS
 from foxapi_async.errors import JournalError
 
 R = TypeVar("R")
@@ -235,6 +243,44 @@ class JournalTables(ABC):
                 query = query.where(_c.stage != Stage.SENT)
             deleted += self.connection.execute(query).rowcount
         return deleted
+
+    def find_uploads(self, service: str, mark: ContentMark, after: float) -> list[StoredUpload]:
+        """Return the uploads of a file with this mark whose link is valid ``after`` that time."""
+        c = UPLOADS.c
+        query = select(c.digest, c.file, c.expires_at).where(
+            c.service == service,
+            c.filename == mark.filename,
+            c.size == mark.size,
+            c.head == mark.head,
+            c.expires_at > after,
+        )
+        return [
+            StoredUpload(
+                service=service, mark=mark, digest=digest, file=bytes(file), expires_at=expires_at
+            )
+            for digest, file, expires_at in self.connection.execute(query)
+        ]
+
+    def store_upload(self, upload: StoredUpload, now: float) -> None:
+        """Store an upload in place of one of the same file, and drop what has expired."""
+        c, mark = UPLOADS.c, upload.mark
+        is_same = (
+            (c.service == upload.service)
+            & (c.digest == upload.digest)
+            & (c.filename == mark.filename)
+        )
+        self.connection.execute(delete(UPLOADS).where(or_(c.expires_at < now, is_same)))
+        self.connection.execute(
+            insert(UPLOADS).values(
+                service=upload.service,
+                digest=upload.digest,
+                filename=mark.filename,
+                size=mark.size,
+                head=mark.head,
+                expires_at=upload.expires_at,
+                file=upload.file,
+            )
+        )
 
     def _entries(self, query: Select[Any]) -> list[Entry]:
         return [self._entry(dict(row)) for row in self.connection.execute(query).mappings()]

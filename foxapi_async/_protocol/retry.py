@@ -16,7 +16,11 @@ class Effect(Enum):
     """What a call does to the account."""
 
     READ = "read"
+    """It changes nothing."""
     BILLED = "billed"
+    """It is billed."""
+    WRITE = "write"
+    """It stores something, each time that it is sent."""
 
 
 class FailureFacts(Struct, frozen=True, kw_only=True):
@@ -65,7 +69,7 @@ def decide_retry(
 ) -> RetryIn | GiveUp:
     """Decide whether a call is repeated after a failed attempt.
 
-    A billed call that the service may have received is never repeated (contract §8.4).
+    A billed call or a write that the service may have received is never repeated (contract §8.4).
 
     Args:
         effect: What the call does to the account.
@@ -99,11 +103,11 @@ def decide_retry(
 
 
 def is_ambiguous(effect: Effect, facts: FailureFacts) -> bool:
-    """Tell whether the service may have accepted, and billed, a call without a usable response.
+    """Tell whether the service may have accepted a call without a usable response.
 
     These are the "amb" rows of contract §8.2, and 408 and 425, which proxies send on their own.
     """
-    if effect is not Effect.BILLED or facts.never_sent:
+    if effect is Effect.READ or facts.never_sent:
         return False
     status = facts.status
     return (
@@ -121,6 +125,8 @@ def _may_retry(effect: Effect, facts: FailureFacts, policy: RetryPolicy) -> bool
         return False
     if effect is Effect.READ or facts.never_sent:
         return True
+    if effect is Effect.WRITE:
+        return False
     # A 429 from after the acceptance looks like one from before it, so the policy decides
     # (contract §8.4).
     return policy.resubmit_on_429 == "always" or (

@@ -8,6 +8,8 @@ type of aiohttp or tenacity does.
 from foxapi_async._transport._aiohttp_private import RawStream
 from foxapi_async._transport.account import Account
 from foxapi_async._transport.error_mapping import translate
+from foxapi_async._transport.links import LinkFailure, LinkResponse, Links, shown_link
+from foxapi_async._transport.payload import StreamedBody
 from foxapi_async._transport.response import HTTPResponse, decode, excerpt, status_error
 from foxapi_async._transport.retry import OnRetry
 from foxapi_async._transport.stream_body import StreamBody
@@ -22,14 +24,19 @@ __all__ = [
     "Account",
     "CancelledInFlight",
     "HTTPResponse",
+    "LinkFailure",
+    "LinkResponse",
+    "Links",
     "OnRetry",
     "OutcomeUnknown",
     "RawStream",
     "RequestSpec",
     "StreamBody",
+    "StreamedBody",
     "Transport",
     "decode",
     "excerpt",
+    "shown_link",
     "status_error",
     "translate",
 ]

@@ -103,6 +103,16 @@ class Account:
             allow_http = environment_switch("FOXAPI_ALLOW_HTTP", default=False)
         return cls(key, url, allow_http=allow_http)
 
+    @property
+    def root(self) -> yarl.URL:
+        """The scheme, the host and the port."""
+        return self._root
+
+    @property
+    def allow_http(self) -> bool:
+        """Whether plain http is allowed to other machines."""
+        return self._allow_http
+
     def replace(
         self,
         *,

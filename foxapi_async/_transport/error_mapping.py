@@ -64,7 +64,9 @@ class FailedAttempt(Struct, frozen=True):
     """What the retry decision depends on."""
 
 
-def translate(error: Exception, *, sent: bool | None, account: "Account") -> FoxAPIError:
+def translate(
+    error: Exception, *, sent: bool | None, account: "Account", origin: str | None = None
+) -> FoxAPIError:
     """Translate one of ``TRANSPORT_ERRORS``.
 
     The new text has the class name and the text of the error, with the API key masked.
@@ -74,10 +76,11 @@ def translate(error: Exception, *, sent: bool | None, account: "Account") -> Fox
         sent: Whether a byte of the body may have left. ``None`` for a request without a body: then
             the class of the error says whether the request may have left.
         account: The account of the request.
+        origin: Where the request went; the origin of the account by default.
     """
     if sent is None:
         sent = not isinstance(error, _UNCONNECTED)
-    origin = account.origin
+    origin = origin or account.origin
     text = _error_text(error, account)
     # First: a certificate error of the standard library is a ValueError too.
     if isinstance(error, _UNTRUSTED):

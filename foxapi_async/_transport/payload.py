@@ -1,6 +1,8 @@
 """A request body that can be written once. It records whether writing has begun."""
 
-from typing import Final
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Final, Protocol
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
@@ -9,6 +11,7 @@ from aiohttp.payload import Payload
 from foxapi_async._transport._aiohttp_private import has_unread_data
 
 _CHUNK: Final = 64 * 1024
+_STREAMED_CHUNK: Final = 256 * 1024
 
 
 class SingleUsePayload(Payload):
@@ -23,10 +26,10 @@ class SingleUsePayload(Payload):
     # aiohttp does not close it: bytes hold no resource.
     _autoclose = True
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, content_type: str = "application/json") -> None:
         self._body = body
-        super().__init__(body, content_type="application/json")
-        self._size = len(body)
+        super().__init__(body, content_type=content_type)
+        self._size: int | None = len(body)
         self._withdrawn = False
         self.started = False
         self.copied = False
@@ -93,6 +96,9 @@ class SingleUsePayload(Payload):
             self.connection_had_ended = True
             raise ConnectionResetError("the connection ended before the request was sent")
         self.started = True
+        await self._write_body(writer)
+
+    async def _write_body(self, writer: AbstractStreamWriter) -> None:
         body = self._body
         if len(body) <= _CHUNK:
             await writer.write(body)
@@ -112,3 +118,53 @@ class SingleUsePayload(Payload):
     def _raise_if_withdrawn(self) -> None:
         if self._withdrawn:
             raise RuntimeError("the request was given up, and another may be sent in its place")
+
+
+class StreamedBody(Protocol):
+    """A body that is read while it is sent."""
+
+    @property
+    def content_type(self) -> str:
+        """The value of ``Content-Type``."""
+        ...
+
+    @property
+    def size(self) -> int | None:
+        """Its length in bytes; ``None`` if that is not known, and it is sent in chunks."""
+        ...
+
+    def chunks(self) -> AsyncGenerator[bytes, None]:
+        """Read it. This is called once, when the first byte is about to be sent."""
+        ...
+
+
+class StreamedPayload(SingleUsePayload):
+    """A body that is read while it is sent, so that little of it is in memory.
+
+    Args:
+        body: The body.
+        on_progress: Called after each chunk.
+    """
+
+    def __init__(self, body: StreamedBody, on_progress: Callable[[], object]) -> None:
+        super().__init__(b"", body.content_type)
+        self._size = body.size
+        self._source = body
+        self._on_progress = on_progress
+
+    @property
+    def _value(self) -> bytes:
+        """Refuse to hand out the bytes: they can be read once."""
+        raise TypeError("the body of an upload is read while it is sent: do not sign or log it")
+
+    @_value.setter
+    def _value(self, body: bytes) -> None:
+        del body
+
+    async def _write_body(self, writer: AbstractStreamWriter) -> None:
+        async with aclosing(self._source.chunks()) as chunks:
+            async for chunk in chunks:
+                view = memoryview(chunk)
+                for start in range(0, len(view), _STREAMED_CHUNK):
+                    await writer.write(view[start : start + _STREAMED_CHUNK])
+                    self._on_progress()

@@ -29,6 +29,11 @@ class TimeoutScheduler:
         """
         return TimeoutScope(self, self._clock.time() + seconds, seconds, name)
 
+    @property
+    def now(self) -> float:
+        """The time of the clock."""
+        return self._clock.time()
+
     def add(self, scope: "TimeoutScope") -> None:
         """Schedule the timeout of ``scope``."""
         self._running[scope] = None
@@ -77,6 +82,11 @@ class TimeoutScope(Interrupt):
         self._seconds = seconds
         self._name = name
         self.deadline = deadline
+
+    def extend(self, at_most: float | None) -> None:
+        """Begin the seconds again; the new deadline is not after ``at_most``."""
+        deadline = self._scheduler.now + self._seconds
+        self.deadline = deadline if at_most is None else min(deadline, at_most)
 
     def expire(self) -> None:
         """End the block with ``TimeoutError``."""

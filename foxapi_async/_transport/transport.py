@@ -26,7 +26,8 @@ from foxapi_async._transport.error_mapping import (
     request_error,
     translate,
 )
-from foxapi_async._transport.payload import SingleUsePayload
+from foxapi_async._transport.links import Links
+from foxapi_async._transport.payload import SingleUsePayload, StreamedBody, StreamedPayload
 from foxapi_async._transport.response import (
     HTTPResponse,
     OpenResponse,
@@ -39,7 +40,7 @@ from foxapi_async._transport.response import (
 )
 from foxapi_async._transport.retry import OnRetry, RetryDecider, retry_after_failure
 from foxapi_async._transport.stream_body import StreamBody
-from foxapi_async._transport.timeouts import TimeoutScheduler
+from foxapi_async._transport.timeouts import TimeoutScheduler, TimeoutScope
 from foxapi_async._wire.base import Decoder, WireStruct
 from foxapi_async.config import Limits, RetryPolicy, Timeouts, environment_switch
 from foxapi_async.errors import FoxAPIError, InvalidResponseError
@@ -58,8 +59,8 @@ class RequestSpec(Struct, frozen=True, kw_only=True):
     method: str
     path: str
     """Percent-encoded, relative to the account's base URL."""
-    body: bytes | None = None
-    """JSON."""
+    body: bytes | StreamedBody | None = None
+    """JSON, or a body that is read while it is sent; that is read once."""
     headers: Mapping[str, str] | None = None
     """Headers in addition to those of the account."""
 
@@ -124,6 +125,7 @@ class Transport:
         self._fast_path = fast_path
         self._scheduler = TimeoutScheduler(self._clock)
         self._connections = Connections(http, trust_env=trust_env, ssl=ssl, fast_path=fast_path)
+        self.links: Links = Links(self._clock, self._scheduler, trust_env=trust_env, ssl=ssl)
         self._connect_timeouts: dict[float, aiohttp.ClientTimeout] = {}
 
     async def fetch(
@@ -276,11 +278,18 @@ class Transport:
                 )
         raise request_error(failure, account, "GET", path)
 
+    def timeout(self, seconds: float, name: str) -> TimeoutScope:
+        """Return a block that raises ``TimeoutError`` after ``seconds``; its text has ``name``."""
+        return self._scheduler.after(seconds, name)
+
     async def aclose(self) -> None:
         """Close the connections and end all requests; a borrowed session stays open."""
         # aiohttp does not wake the reader of a body when its connection is closed from here.
         self._scheduler.close()
-        await self._connections.aclose()
+        try:
+            await self.links.aclose()
+        finally:
+            await self._connections.aclose()
 
     async def _attempt(
         self,
@@ -305,11 +314,12 @@ class Transport:
         self, account: Account, spec: RequestSpec, timeouts: Timeouts, deadline: float | None
     ) -> HTTPResponse | FailedAttempt:
         """Send once; return the 2xx response, or the failure and whether the body may have left."""
-        payload = None if spec.body is None else SingleUsePayload(spec.body)
-        is_billed = spec.effect is Effect.BILLED
+        scope = self._scheduler.after(*self._attempt_timeout(spec, timeouts, deadline))
+        payload = _payload_of(spec.body, lambda: scope.extend(deadline))
+        is_billed = spec.effect is not Effect.READ
         chunks: list[bytes] = []
         try:
-            with self._scheduler.after(*self._attempt_timeout(spec, timeouts, deadline)):
+            with scope:
                 opened = await self._connections.send(
                     account,
                     spec.method,
@@ -367,7 +377,7 @@ class Transport:
         self, spec: RequestSpec, timeouts: Timeouts, deadline: float | None
     ) -> tuple[float, str]:
         """Return the seconds that an attempt may take, and the setting that they come from."""
-        if spec.effect is Effect.BILLED:
+        if spec.effect is not Effect.READ:
             seconds, name = timeouts.submit, "Timeouts.submit"
         else:
             seconds, name = timeouts.read, "Timeouts.read"
@@ -384,12 +394,23 @@ class Transport:
         return timeout
 
 
+def _payload_of(
+    body: bytes | StreamedBody | None, on_progress: Callable[[], object]
+) -> SingleUsePayload | None:
+    if body is None or isinstance(body, bytes):
+        return None if body is None else SingleUsePayload(body)
+    return StreamedPayload(body, on_progress)
+
+
 def _headers(account: Account, spec: RequestSpec) -> CIMultiDictProxy[str]:
-    own = account.headers if spec.body is None else account.post_headers
-    if spec.headers is None:
+    body = spec.body
+    own = account.headers if body is None else account.post_headers
+    if spec.headers is None and (body is None or isinstance(body, bytes)):
         return own
     merged = CIMultiDict(own)
-    merged.update(spec.headers)
+    merged.update(spec.headers or {})
+    if body is not None and not isinstance(body, bytes):
+        merged["Content-Type"] = body.content_type
     return CIMultiDictProxy(merged)
 
 

@@ -4,9 +4,10 @@ No result is rejected for its form: its task is paid for. What a result is follo
 because the service names no type, and its models change.
 """
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Final, Self, TypeVar, final, overload
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import UNSET, DecodeError, Raw
@@ -21,24 +22,24 @@ from foxapi_async._wire.base import (
     is_object,
 )
 from foxapi_async._wire.display import html_card, shown_text
+from foxapi_async._wire.media_links import (
+    LINKS,
+    Downloader,
+    NamedLink,
+    is_link,
+    links_in,
+    may_be_shown,
+    split_link,
+)
 from foxapi_async._wire.media_request import is_suno
 from foxapi_async._wire.task import TaskSummary
+from foxapi_async._wire.transfer_progress import OnTransfer
 
 M = TypeVar("M", bound="MediaResult")
 
-_LINKS: Final = (
-    "url",
-    "image_url",
-    "video_url",
-    "audio_url",
-    "transcription_url",
-    "result_url",
-)
 _DAY: Final = 24 * 3600.0
 _SUNO_DAYS: Final = 3
-_MAX_DEPTH: Final = 8
 _IMAGES: Final = (".avif", ".gif", ".jpeg", ".jpg", ".png", ".webp")
-_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _MAX_THUMBNAILS: Final = 16
 
 
@@ -87,8 +88,8 @@ class MediaResult(ResponseStruct, frozen=True, kw_only=True, gc=True, dict=True)
     @property
     def urls(self) -> tuple[str, ...]:
         """All links of the result, also those in nested members, each once; ``url`` first."""
-        named = [getattr(self, name) for name in _LINKS]
-        return tuple(dict.fromkeys(link for link in (*named, *_links_in(self.extra)) if link))
+        named = [getattr(self, name) for name in LINKS]
+        return tuple(dict.fromkeys(link for link in (*named, *links_in(self.extra)) if link))
 
     @property
     def raw(self) -> bytes:
@@ -116,6 +117,41 @@ class MediaResult(ResponseStruct, frozen=True, kw_only=True, gc=True, dict=True)
         if task is None or task.created is None or not self.urls:
             return None
         return task.created + _DAY * (_SUNO_DAYS if is_suno(task.model) else 1)
+
+    def download(
+        self,
+        path: str | os.PathLike[str] = ".",
+        *,
+        overwrite: bool = False,
+        progress: OnTransfer | None = None,
+    ) -> Coroutine[Any, Any, Path]:
+        """Download the file of the result, and return its path: ``await result.download("out/")``.
+
+        It is ``fox.files.download(result, path)`` of the session that the result came from.
+
+        Args:
+            path: A folder, or the path of the file. A folder that does not exist ends with ``/``.
+            overwrite: Whether a file of that name is replaced.
+            progress: Called with a ``TransferProgress`` about once for each megabyte.
+
+        Returns:
+            The path.
+
+        Raises:
+            RuntimeError: The result belongs to no session.
+            ValueError: The result has no link.
+            FoxAPIError: The errors of ``fox.files.download``.
+        """
+        return _downloader_of(self).download(
+            first_link(self), path, overwrite=overwrite, progress=progress
+        )
+
+    def iter_bytes(self) -> AsyncIterator[bytes]:
+        """Return the bytes of the file: ``async for chunk in result.iter_bytes()``.
+
+        It is ``fox.files.iter_bytes(result)`` of the session that the result came from.
+        """
+        return _downloader_of(self).iter_bytes(first_link(self))
 
     def __copy__(self) -> Self:
         copy = replace(self)
@@ -201,8 +237,8 @@ class TranscriptResult(MediaResult, frozen=True, kw_only=True):
 @coerces(MediaResult)
 def _coerce_link(name: str, value: Any) -> Any:
     """Convert a link that is an object or a list: its first link."""
-    if name in _LINKS and value is not None:
-        return next(_links_in({name: value}), UNSET)
+    if name in LINKS and value is not None:
+        return next(links_in({name: value}), UNSET)
     return UNSET
 
 
@@ -238,6 +274,34 @@ class MediaResults(Sequence[MediaResult]):
     def task(self) -> TaskSummary | None:
         """The task behind the results. It is not compared."""
         return self._task
+
+    def save(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        progress: OnTransfer | None = None,
+    ) -> Coroutine[Any, Any, list[Path]]:
+        """Download all files into a folder, and return their paths: ``await results.save("out")``.
+
+        It is ``fox.files.save(results, folder)`` of the session that the results came from.
+
+        Args:
+            folder: The folder, which is made if it does not exist.
+            overwrite: Whether files of the same names are replaced; otherwise the new ones get
+                numbers.
+            progress: Called with a ``TransferProgress`` of one of the files at a time.
+
+        Returns:
+            The paths, in the order of the links.
+
+        Raises:
+            RuntimeError: The results belong to no session.
+            FoxAPIError: The errors of ``fox.files.save``.
+        """
+        links = [link for item in self._items for link in links_of(item)]
+        downloader = _downloader_of(self._items[0] if self._items else None)
+        return downloader.save(links, folder, overwrite=overwrite, progress=progress)
 
     @overload
     def __getitem__(self, index: int) -> MediaResult: ...
@@ -288,18 +352,46 @@ def decode_media(results: Sequence[Raw], task: TaskSummary | None = None) -> Med
     return MediaResults(items, task=task)
 
 
-def bind_results(results: MediaResults, session: object | None) -> MediaResults:
+def bind_results(results: MediaResults, downloader: Downloader | None) -> MediaResults:
     """Keep in each result the session that it came from. No copy of another process has it."""
-    if session is not None:
+    if downloader is not None:
         for result in results:
-            vars(result).setdefault("_session", session)
+            vars(result).setdefault("_session", downloader)
     return results
 
 
-def session_of(result: MediaResult) -> object | None:
+def session_of(result: MediaResult) -> Downloader | None:
     """Return the session that the result came from; ``None`` for an unpickled one."""
-    session: object | None = vars(result).get("_session")
+    session: Downloader | None = vars(result).get("_session")
     return session
+
+
+def _downloader_of(result: MediaResult | None) -> Downloader:
+    downloader = None if result is None else session_of(result)
+    if downloader is None:
+        raise RuntimeError(
+            "this result belongs to no session, as after pickle: use fox.files.download(result) or "
+            "fox.files.save(results)"
+        )
+    return downloader
+
+
+def links_of(result: MediaResult) -> list[NamedLink]:
+    """Return all links of a result, the one of its file with the name and the type of the file."""
+    return [
+        NamedLink(link, result.filename, result.content_type)
+        if link == result.url
+        else NamedLink(link)
+        for link in result.urls
+    ]
+
+
+def first_link(result: MediaResult) -> NamedLink:
+    """Return the first link of a result; raise ``ValueError`` if it has none."""
+    links = links_of(result)
+    if not links:
+        raise ValueError(f"a {type(result).__name__} without a link has no file")
+    return links[0]
 
 
 def _results_of(value: Any, raw: Raw | None) -> Iterator[MediaResult]:
@@ -315,7 +407,7 @@ def _results_of(value: Any, raw: Raw | None) -> Iterator[MediaResult]:
 
 def _decode_one(value: Any) -> MediaResult:
     if isinstance(value, str):
-        return MediaResult(url=value) if _is_link(value) else TranscriptResult(text=value)
+        return MediaResult(url=value) if is_link(value) else TranscriptResult(text=value)
     if not is_object(value):
         return _PLAIN.build({"value": value})
     for name, decoder in _WITH_ID.items():
@@ -326,35 +418,6 @@ def _decode_one(value: Any) -> MediaResult:
     if isinstance(value.get("text"), str) and not isinstance(value.get("url"), str):
         return _TRANSCRIPT.build(value)
     return _PLAIN.build(value)
-
-
-def _links_in(value: Any, depth: int = 0) -> Iterator[str]:
-    """Yield the values of link members at any depth; a link may be a text, an object or a list."""
-    if depth > _MAX_DEPTH:
-        return
-    if is_list(value):
-        for item in value:
-            yield from _links_in(item, depth + 1)
-    elif is_object(value):
-        for name, member in value.items():
-            if name in _LINKS or name in _LINK_LISTS:
-                yield from _texts_in(member)
-            if not isinstance(member, str):
-                yield from _links_in(member, depth + 1)
-
-
-_LINK_LISTS: Final = frozenset(f"{name}s" for name in _LINKS)
-
-
-def _texts_in(value: Any) -> Iterator[str]:
-    for item in value if is_list(value) else [value]:
-        if isinstance(item, str) and item:
-            yield item
-
-
-def _is_link(text: str) -> bool:
-    scheme, colon, _ = text.partition(":")
-    return bool(colon) and scheme.lower() in {"http", "https", "data"}
 
 
 def _set_origin(result: M, *, raw: bytes | None = None, task: TaskSummary | None = None) -> M:
@@ -388,7 +451,7 @@ def _card(title: str, results: Sequence[MediaResult], task: TaskSummary | None) 
         link
         for result in results
         for link in result.urls
-        if _is_image(link, result) and _may_be_shown(link)
+        if _is_image(link, result) and may_be_shown(link)
     ]
     text = "\n".join([*links, *texts])
     return html_card(title, rows, text=text or None, images=images[:_MAX_THUMBNAILS])
@@ -399,21 +462,4 @@ def _is_image(link: str, result: MediaResult) -> bool:
         return True
     if link == result.url and result.content_type is not None:
         return result.content_type.lower().startswith("image/")
-    return _split(link)[1].lower().endswith(_IMAGES)
-
-
-def _may_be_shown(link: str) -> bool:
-    """Tell whether a page may load a link: over https, or from this machine."""
-    scheme_and_host, _ = _split(link)
-    scheme, _, host = scheme_and_host.partition("://")
-    return (scheme == "https" and bool(host)) or (scheme == "http" and host in _LOOPBACK)
-
-
-def _split(link: str) -> tuple[str, str]:
-    """Return scheme and host of a link, and its path; empty texts for one that cannot be read."""
-    try:
-        parts = urlsplit(link)
-        origin = f"{parts.scheme}://{parts.hostname or ''}"
-    except ValueError:
-        return "", ""
-    return origin, parts.path
+    return split_link(link)[1].lower().endswith(_IMAGES)

@@ -137,6 +137,18 @@ def media_type(data: bytes, kind: Kind, *, mime: str | None = None, name: str = 
     return guess
 
 
+def find_media_type(data: bytes, name: str = "") -> str:
+    """Return the media type of any file: by its first bytes, else by its name.
+
+    It is ``application/octet-stream`` if neither gives one. The first call may read files.
+    """
+    found = sniff(data)
+    if found is None:
+        guess, packed = mimetypes.guess_type(name)
+        found = f"application/{packed}" if packed else _ALIASES.get(guess or "", guess)
+    return found or "application/octet-stream"
+
+
 def check_kind(mime: str, kind: Kind) -> None:
     """Raise ``ValueError`` if a content part of ``kind`` cannot have the media type ``mime``."""
     if not _TYPE.fullmatch(mime):

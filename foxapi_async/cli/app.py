@@ -11,7 +11,7 @@ from foxapi_async.cli.output import abandon_stdout, configure_output, write_stde
 
 COMMANDS: Final = (
     *("demo", "serve", "submit", "stream", "wait", "task", "models"),
-    *("batch", "journal", "local"),
+    *("batch", "upload", "download", "journal", "local"),
 )
 """The commands in the order of the help. Each is ``command`` in the module of its name."""
 
@@ -45,7 +45,7 @@ def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
     return app
 
 
-def load_command(  # noqa: C901, PLR0911 one return for each
+def load_command(  # noqa: C901, PLR0911, PLR0912 one return for each
     name: str,
 ) -> Callable[..., None] | typer.Typer:
     """Import the module of a command. PyInstaller finds import statements only."""
@@ -82,6 +82,14 @@ def load_command(  # noqa: C901, PLR0911 one return for each
             from foxapi_async.cli import batch
 
             return batch.command
+        case "upload":
+            from foxapi_async.cli import upload
+
+            return upload.command
+        case "download":
+            from foxapi_async.cli import download
+
+            return download.command
         case "journal":
             from foxapi_async.cli import journal
 

@@ -58,6 +58,10 @@ EXIT_CODES: Final[dict[type[Exception], ExitCode]] = {
     errors.StreamExpiredError: ExitCode.REFUSED,
     errors.StreamUnavailableError: ExitCode.REFUSED,
     errors.OutputError: ExitCode.FAILED,
+    errors.FileTransferError: ExitCode.UNREACHABLE,
+    errors.UploadOutcomeUnknownError: ExitCode.UNKNOWN,
+    errors.LinkExpiredError: ExitCode.REFUSED,
+    errors.LinkRefusedError: ExitCode.REFUSED,
     errors.JournalError: ExitCode.REFUSED,
     # Mistakes in a program. They say nothing about the outcome of a task.
     errors.FoxAPIError: ExitCode.UNREACHABLE,
@@ -183,6 +187,9 @@ _ADVICE: Final[dict[type, Callable[[Any], str | None]]] = {
     errors.SubmitOutcomeUnknownError: (
         lambda _: "do not resubmit blindly: a task that was accepted is billed"
     ),
+    errors.LinkExpiredError: lambda _: "a task may have newer links: foxapi download ID",
+    errors.LinkRefusedError: lambda _: "links are http(s) URLs of public addresses",
+    errors.UploadOutcomeUnknownError: lambda _: "upload it again: uploads are not billed",
     errors.TaskTimeoutError: _wait_again,
     errors.TaskLostError: lambda error: f"try again later: foxapi wait {error.task_id}",
     errors.StreamInterruptedError: _resume_stream,

@@ -40,6 +40,11 @@
         OutputValidationError            it does not match, or is no JSON
         OutputTruncatedError             it ends at the limit of tokens
         OutputRefusedError               the model refused, or a filter held it back
+      FileTransferError                  a file was not uploaded or downloaded whole
+        UploadOutcomeUnknownError        an upload without a response: the file may be stored
+        DownloadError
+          LinkExpiredError               the service no longer has the file
+          LinkRefusedError               the link leads where a download does not go
       JournalError
 
     RuntimeError                         misuse of the API
@@ -74,6 +79,13 @@ from foxapi_async.errors._base import (
     ConfigError,
     FoxAPIError,
     JournalError,
+)
+from foxapi_async.errors._files import (
+    DownloadError,
+    FileTransferError,
+    LinkExpiredError,
+    LinkRefusedError,
+    UploadOutcomeUnknownError,
 )
 from foxapi_async.errors._misuse import (
     SessionClosedError,
@@ -114,7 +126,9 @@ __all__ = [
     "BudgetExceededError",
     "ConfigError",
     "ContentTooLargeError",
+    "DownloadError",
     "EmptyResultError",
+    "FileTransferError",
     "FoxAPIError",
     "InsufficientQuotaError",
     "InternalServerError",
@@ -123,6 +137,8 @@ __all__ = [
     "InvalidResponseError",
     "InvalidTaskIdError",
     "JournalError",
+    "LinkExpiredError",
+    "LinkRefusedError",
     "ModelNotSupportedError",
     "NotFoundError",
     "OutputError",
@@ -148,6 +164,7 @@ __all__ = [
     "UnboundHandleError",
     "UnprocessableEntityError",
     "UnsupportedContentTypeError",
+    "UploadOutcomeUnknownError",
 ]
 
 

@@ -1,9 +1,11 @@
 # Written by `python docs/generate.py` from the asynchronous classes. Do not edit.
 """The types of the blocking session, which are those of the asynchronous one without `async`."""
 
+import os
 import ssl as _ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from foxapi_async._client.budget_meter import BudgetUse
+from foxapi_async._client.files import UploadSource
 from foxapi_async._client.params import (
     AudioParams,
     LLMParams,
@@ -16,14 +18,17 @@ from foxapi_async._client.params import (
 from foxapi_async._client.recover import UnknownSubmission, UnreadableEntry
 from foxapi_async._client.row_map import InFlight, OnRowProgress, Unknown
 from foxapi_async._client.stats import Stats
+from foxapi_async._client.uploads import Via
 from foxapi_async._clock import Clock
 from foxapi_async._wire.chunk import Delta
 from foxapi_async._wire.completion import ChatCompletion
 from foxapi_async._wire.media_request import Kind, MediaKind
-from foxapi_async._wire.media_results import MediaResults
+from foxapi_async._wire.media_results import MediaResult, MediaResults
 from foxapi_async._wire.model_list import ModelInfo
 from foxapi_async._wire.task import Task
+from foxapi_async._wire.transfer_progress import OnTransfer
 from foxapi_async._wire.type_adapter import TypeAdapterLike
+from foxapi_async._wire.uploaded_file import UploadedFile
 from foxapi_async.config import (
     Budget,
     Limits,
@@ -38,6 +43,7 @@ from foxapi_async.config import (
 from foxapi_async.hooks import Hook
 from msgspec import UNSET, Struct, UnsetType
 from os import PathLike
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar, Unpack, final, overload
 
@@ -46,7 +52,7 @@ R = TypeVar('R')
 H = TypeVar('H', bound=TaskHandle[Any])
 OnProgress: TypeAlias = Callable[[CompletionProgress], object]
 
-__all__ = ["LLM", "ChatStream", "CompletionProgress", "FoxSession", "LLMHandle", "Media", "Models", "Recovery", "RowMap", "RowOutcome", "TaskHandle", "Tasks", "as_completed"]
+__all__ = ["LLM", "ByteStream", "ChatStream", "CompletionProgress", "Files", "FoxSession", "LLMHandle", "Media", "Models", "Recovery", "RowMap", "RowOutcome", "TaskHandle", "Tasks", "as_completed"]
 
 @final
 class LLM:
@@ -311,6 +317,137 @@ class LLM:
         """
 
 @final
+class Files:
+    """``fox.files``: uploads and downloads files. Neither is billed."""
+    def upload(
+        self,
+        source: UploadSource,
+        *,
+        filename: str | None = None,
+        auto_cleanup: bool = True,
+        via: Via | None = None,
+        reuse: bool = True,
+        progress: OnTransfer | None = None,
+        timeout: float | None | UnsetType = UNSET,
+    ) -> UploadedFile:
+        """Upload a file and return its link, which is valid for 72 hours.
+
+        A file is read while it is sent, so memory does not grow with its size. It is sent once:
+        the same content under the same name gives the same link until six hours before that ends,
+        while the session is open, or in every session with the same journal. What can be read once
+        only, such as an iterator, is always sent.
+
+        An upload is a write without an idempotency key: it is sent again only if no byte of it was
+        sent. Cancelling closes the connection; the service may have stored the file.
+
+        Args:
+            source: A path, bytes, a file that is open for reading bytes, an asynchronous iterator
+                of bytes, or an http(s) URL, which the service fetches itself. An open file is read
+                from its start if it can be rewound.
+            filename: The name of the file; that of the path by default.
+            auto_cleanup: Whether the service deletes the oldest files when its storage is full.
+                Otherwise it then refuses the upload.
+            via: How it is sent: ``"stream"`` as it is read, which is the default, ``"base64"`` as
+                JSON, with all of it in memory, or ``"url"``, the default for a URL.
+            reuse: Whether the link of an earlier upload may be returned.
+            progress: Called with a ``TransferProgress`` about once for each megabyte that is sent.
+            timeout: Seconds of all attempts; ``Timeouts.call`` by default. ``None``: no limit. An
+                attempt ends also when nothing is sent or answered for ``Timeouts.submit``.
+
+        Returns:
+            The file.
+
+        Raises:
+            UploadOutcomeUnknownError: The response was lost: the file may be stored.
+            PermissionDeniedError: The storage is full and ``auto_cleanup`` is false.
+            ContentTooLargeError: The service accepts no file of this size.
+            APIStatusError: The service refused it for another reason.
+            APIConnectionError: The service was not reached. Nothing was sent.
+            ValueError: The file is empty, or a text is no URL.
+            OSError: The file cannot be read.
+        """
+    def download(
+        self,
+        file: str | UploadedFile | MediaResult | URLObject,
+        path: str | os.PathLike[str] = '.',
+        *,
+        filename: str | None = None,
+        overwrite: bool = False,
+        progress: OnTransfer | None = None,
+        timeout: float | None = None,
+    ) -> Path:
+        """Download a link to a file, and return its path.
+
+        The file has its name only when it is whole; until then it is a hidden file with the ending
+        ``.part`` beside it, which is deleted on every way out. After a cut the download goes on
+        where it was if a strong ``ETag`` or an old ``Last-Modified`` proves that the file is the
+        same, and begins anew otherwise. The API key is not sent.
+
+        Args:
+            file: The link, what ``upload`` returned, or a result of a media task: its first link.
+            path: A folder, or the path of the file. A folder that does not exist ends with ``/``.
+            filename: The name for a file in a folder; by default that of the result, the response
+                or the link. It is made safe for every file system, and numbered if it is in use.
+            overwrite: Whether a file of that name is replaced.
+            progress: Called with a ``TransferProgress`` about once for each megabyte.
+            timeout: Seconds of the whole download. ``None``: no limit.
+
+        Returns:
+            The path.
+
+        Raises:
+            FileExistsError: The path exists and ``overwrite`` is false.
+            LinkExpiredError: 403, 404 or 410: the service no longer has the file.
+            LinkRefusedError: The link leads to a private address, or to no http(s) URL.
+            DownloadError: The file cannot be had, is larger than ``Limits.max_download_bytes`` or
+                than the room on the disk.
+            ValueError: The result has no link.
+            APITimeoutError: ``timeout`` ran out.
+            OSError: The file cannot be written.
+        """
+    def save(
+        self,
+        files: Iterable[str | UploadedFile | MediaResult | URLObject],
+        folder: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        progress: OnTransfer | None = None,
+    ) -> list[Path]:
+        """Download several files into a folder, and return their paths in the same order.
+
+        ``Limits.transfers`` are under way at a time. If some fail, the others are stored
+        nevertheless, and then the first error is raised. A result without a link is left out.
+
+        Args:
+            files: The ``MediaResults`` of a task, or links and results of any.
+            folder: The folder, which is made if it does not exist.
+            overwrite: Whether files of the same names are replaced; otherwise the new ones get
+                numbers.
+            progress: Called with a ``TransferProgress`` of one of the files at a time.
+
+        Returns:
+            The paths.
+
+        Raises:
+            FoxAPIError: The errors of ``download``.
+            OSError: A file cannot be written.
+        """
+    def iter_bytes(self, file: str | UploadedFile | MediaResult | URLObject) -> ByteStream:
+        """Return the bytes behind a link, as ``for chunk in fox.files.iter_bytes(url)``.
+
+        The link is opened by the first step, and read on after a cut as in ``download``. It counts
+        for no limit but ``Limits.max_download_bytes``.
+
+        Args:
+            file: The link, what ``upload`` returned, or a result of a media task: its first link.
+
+        Returns:
+            An asynchronous iterator of bytes, each chunk of at most some hundred kilobytes. It
+            raises the errors of ``download``, and ``DownloadError`` for a file that has changed
+            after bytes of it were delivered.
+        """
+
+@final
 class Media:
     """``fox.images``, ``fox.videos``, ``fox.audios`` or ``fox.documents``: submits media tasks.
 
@@ -471,6 +608,27 @@ class Tasks:
     def handle(self, task: Task, kind: None = None) -> LLMHandle | TaskHandle[MediaResults]: ...
 
 @final
+class ByteStream:
+    """The bytes of a file, as ``for chunk in stream``.
+
+    Leave it by ``with``, read it to its end, or call ``close()``. It can be read once.
+    """
+    @property
+    def size(self) -> int | None:
+        """The size of the file in bytes; ``None`` before the first chunk, or if it is not known."""
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> bytes: ...
+    def close(self) -> None:
+        """Close the connection; further calls do nothing."""
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+@final
 class ChatStream:
     """The chunks of a generation while it runs: each exactly once, in order, to the end.
 
@@ -608,6 +766,7 @@ class FoxSession:
     documents: Media
     tasks: Tasks
     models: Models
+    files: Files
     def __init__(
         self,
         api_key: str | SecretString | None = None,

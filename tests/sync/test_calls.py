@@ -21,6 +21,7 @@ from foxapi_async import (
     Task,
     TaskFailedError,
     TaskTimeoutError,
+    TransferProgress,
     UnboundHandleError,
 )
 from foxapi_async.errors import RequestValidationError, StreamConsumedError
@@ -447,3 +448,17 @@ def test_rows_are_mapped(fox: FoxSession) -> None:
     assert [one.input for one in outcomes] == [2, 3, 4, 5]
     assert all(isinstance(one.handle, LLMHandle) for one in outcomes)
     assert [one.completion and one.completion.text[-1] for one in outcomes] == ["2", "3", "4", "5"]
+
+
+def test_files_go_and_come_back(fox: FoxSession, tmp_path: Path) -> None:
+    """Uploads, downloads, saves and streams of bytes block, and do what the others do."""
+    seen: list[TransferProgress] = []
+    uploaded = fox.files.upload(b"content", filename="a.txt", progress=seen.append)
+    assert seen[-1].done == 7
+    path = fox.files.download(uploaded, tmp_path)
+    assert path.read_bytes() == b"content"
+    assert [saved.name for saved in fox.files.save([uploaded], tmp_path)] == ["a-2.txt"]
+    assert b"".join(fox.files.iter_bytes(uploaded)) == b"content"
+    with fox.files.iter_bytes(uploaded) as stream:
+        assert next(stream) == b"content"
+        assert stream.size == 7

@@ -231,7 +231,7 @@ def test_results_are_a_sequence() -> None:
 )
 def test_copies_keep_all_but_the_session(duplicate: Any) -> None:
     """Copies and pickles are equal, with the JSON and the task; a pickle has no session."""
-    session = object()
+    session: Any = object()
     results = bind_results(decode({"voice_id": "v", "more": [1]}, task=summary()), session)
     assert session_of(results[0]) is session
     copied = duplicate(results)

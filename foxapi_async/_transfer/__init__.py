@@ -1,0 +1,1 @@
+"""Moves files: links to disk, and files to the service, with few bytes of them in memory."""
