@@ -161,7 +161,7 @@ async def test_no_other_path_leads_to_a_file(service: "Service", path: str) -> N
 
 
 async def test_a_link_works_with_its_own_name_only(service: "Service") -> None:
-    """The name in the path is that of the file: no one can give it another one."""
+    """The name in the path is that of the file: another one leads nowhere."""
     path = await store(service, name="a.png")
     assert (await get(service, f"{path}.html")).status == 404
 

@@ -25,7 +25,7 @@ _decode_facts: Final = msgspec.json.Decoder(StoredFile).decode
 
 
 class BlobWriter(Protocol):
-    """Takes the bytes of a new file. Whoever opens it closes it, by ``commit`` or ``discard``."""
+    """Takes the bytes of a new file. Every writer must be closed by ``commit`` or ``discard``."""
 
     async def write(self, data: bytes) -> None:
         """Append bytes."""

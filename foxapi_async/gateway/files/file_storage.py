@@ -19,7 +19,7 @@ from foxapi_async.gateway.files.stored_file import UPLOAD_LIFETIME, FileOrigin, 
 
 _ID_ALPHABET: Final = digits + ascii_lowercase
 _ID_LENGTH: Final = 6
-# What the type of a file is told by.
+# As many bytes as the type of a file depends on.
 _HEAD: Final = 64
 
 _logger = logging.getLogger(__name__)
