@@ -380,14 +380,15 @@ class Budget(Struct, frozen=True, kw_only=True):
     counts. What would exceed the budget raises ``BudgetExceededError``, and nothing is sent.
 
     With a journal the budget includes all that the journal holds for the base URL of the session,
-    so that a second run does not begin anew. Only the submissions of this session count from then
-    on: another process with the same journal has a budget of its own.
+    so that a second run does not begin anew. All processes that use the journal with a budget share
+    it: each has its own limits, and what any of them submits counts for all.
     """
 
     credits: float | None = None
-    """Credits. ``None``: no limit. The first submission to a model is sent alone, because its
-    response tells what a task costs. Where it does not, submissions count no credits until a task
-    of the model has finished: add ``tasks``.
+    """Credits. ``None``: no limit. Until the service has said what a task of a model costs, in the
+    response to a submit or at the end of a task, submissions to that model are sent one after
+    another: the next one waits for the end of the task before. A model whose tasks are completed
+    without credits is not limited: add ``tasks``.
     """
     tokens: int | None = None
     """Tokens of prompts and answers. ``None``: no limit. The tokens of an answer count by

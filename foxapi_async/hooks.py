@@ -8,11 +8,13 @@ For an event of a task, hooks are called in the context (``contextvars``) of the
 the task or created its handle.
 """
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
 __all__ = [
+    "BudgetExceeded",
+    "BudgetNearlyUsed",
     "Event",
     "Hook",
     "RequestFinished",
@@ -210,6 +212,30 @@ class SubmitUnclaimed(Event, frozen=True, kw_only=True):
     """The model of the request."""
     key: str | None
     """The key of the submission, or ``None``."""
+
+
+class BudgetNearlyUsed(Event, frozen=True, kw_only=True):
+    """80 % of a budget are used or reserved. Emitted once for each budget."""
+
+    unit: Literal["credits", "tokens", "tasks"]
+    """What the budget limits."""
+    limit: float
+    """The limit of the budget."""
+    used: float
+    """What is used or reserved."""
+
+
+class BudgetExceeded(Event, frozen=True, kw_only=True):
+    """A submission was not sent, because it would exceed a budget. Emitted once for each budget."""
+
+    unit: Literal["credits", "tokens", "tasks"]
+    """What the budget limits."""
+    limit: float
+    """The limit of the budget."""
+    used: float
+    """What earlier submissions have used or reserved."""
+    needed: float
+    """What the submission would probably use."""
 
 
 class Hook(Protocol):

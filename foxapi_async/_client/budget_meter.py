@@ -1,30 +1,14 @@
-"""What a budget has left, and what a submission will probably cost."""
+"""One budget of a session: what is used of it, and what was said about that."""
 
-from typing import Literal, NamedTuple
+from typing import Final
 
 from msgspec import Struct
 
+from foxapi_async._protocol.spent import UNITS, Cost, Spent, Unit
 from foxapi_async.config import Budget
-from foxapi_async.errors import BudgetExceededError
 
-Unit = Literal["credits", "tokens", "tasks"]
-_UNITS: tuple[Unit, ...] = ("credits", "tokens", "tasks")
-# Sums of credits have the noise of floats.
-_NOISE = 1e-9
-
-
-class Cost(NamedTuple):
-    """What one or more submissions cost."""
-
-    credits: float = 0.0
-    tokens: int = 0
-    tasks: int = 0
-
-    def plus(self, other: "Cost") -> "Cost":
-        """Return the sum."""
-        return Cost(
-            self.credits + other.credits, self.tokens + other.tokens, self.tasks + other.tasks
-        )
+WARNED_SHARE: Final = 0.8
+"""The share of a budget that is worth a warning."""
 
 
 class BudgetUse(Struct, frozen=True, kw_only=True):
@@ -41,137 +25,32 @@ class BudgetUse(Struct, frozen=True, kw_only=True):
 
 
 class BudgetMeter:
-    """Counts submissions against one budget."""
+    """One budget, and what is used of it."""
 
-    __slots__ = ("_credits", "_tasks", "_tokens", "is_loaded", "limit")
+    __slots__ = ("is_exceeded", "is_nearly_used", "limit", "spent")
 
     def __init__(self, limit: Budget) -> None:
         self.limit: Budget = limit
-        # Whether the entries of the journal are counted.
-        self.is_loaded: bool = False
-        self._credits = 0.0
-        self._tokens = 0
-        self._tasks = 0
+        # Where no journal counts: what this budget has paid for.
+        self.spent: Spent = Spent()
+        # Whether these were reported.
+        self.is_nearly_used: bool = False
+        self.is_exceeded: bool = False
 
-    @property
-    def use(self) -> BudgetUse:
-        """What is used."""
+    def use(self, total: Cost) -> BudgetUse:
+        """Return ``total`` as users see it."""
         return BudgetUse(
             limit=self.limit,
-            credits=round(max(self._credits, 0.0), 9),
-            tokens=max(self._tokens, 0),
-            tasks=self._tasks,
+            credits=round(total.credits, 9),
+            tokens=total.tokens,
+            tasks=total.tasks,
         )
 
-    def check(self, cost: Cost) -> None:
-        """Raise ``BudgetExceededError`` if ``cost`` is more than what is left."""
-        used = Cost(self._credits, self._tokens, self._tasks)
-        for unit in _UNITS:
+    def find_nearly_used(self, total: Cost) -> tuple[Unit, float, float] | None:
+        """Return the unit of which 80 % are used, its limit and what is used; ``None`` if none."""
+        for unit in UNITS:
             limit: float | None = getattr(self.limit, unit)
-            before, needed = getattr(used, unit), getattr(cost, unit)
-            # A budget that is used up has no room for a submission of unknown cost either.
-            is_exceeded = limit is not None and (
-                before + needed > limit + _NOISE or (needed == 0 and before >= limit)
-            )
-            if is_exceeded and limit is not None:
-                raise BudgetExceededError(
-                    f"the budget of {limit:,.10g} {unit} is used up: {before:,.10g} are used or "
-                    f"reserved, and this submission needs about {needed:,.10g}; nothing was sent",
-                    unit=unit,
-                    limit=limit,
-                    used=before,
-                    needed=needed,
-                )
-
-    def add(self, cost: Cost, *, instead_of: Cost = Cost()) -> None:  # noqa: B008 a tuple
-        """Count ``cost``, in place of what was counted before."""
-        self._credits += cost.credits - instead_of.credits
-        self._tokens += cost.tokens - instead_of.tokens
-        self._tasks += cost.tasks - instead_of.tasks
-
-
-class Reservation:
-    """The cost of one submission, as the budgets count it."""
-
-    __slots__ = ("_meters", "cost", "model")
-
-    def __init__(self, model: str, cost: Cost, meters: tuple[BudgetMeter, ...]) -> None:
-        """Count ``cost``. ``BudgetExceededError`` if one of the budgets has too little left."""
-        for meter in meters:
-            meter.check(cost)
-        self.model: str = model
-        self.cost: Cost = cost
-        self._meters = meters
-        for meter in meters:
-            meter.add(cost)
-
-    def update(self, cost: Cost) -> None:
-        """Count ``cost`` in place of what was expected."""
-        for meter in self._meters:
-            meter.add(cost, instead_of=self.cost)
-        self.cost = cost
-
-    def release(self) -> None:
-        """Count nothing, because the service did not accept the submission."""
-        self.update(Cost())
-
-
-class _Mean:
-    """The mean of the values so far, of which there is at least one."""
-
-    __slots__ = ("_count", "_sum")
-
-    def __init__(self, value: float) -> None:
-        self._count, self._sum = 1, value
-
-    def add(self, value: float) -> None:
-        self._count += 1
-        self._sum += value
-
-    @property
-    def value(self) -> float:
-        return self._sum / self._count
-
-
-def _add(means: dict[str, _Mean], model: str, value: float) -> None:
-    if model in means:
-        means[model].add(value)
-    else:
-        means[model] = _Mean(value)
-
-
-class CostEstimates:
-    """What tasks of each model have cost."""
-
-    def __init__(self) -> None:
-        self._credits: dict[str, _Mean] = {}
-        self._answer_tokens: dict[str, _Mean] = {}
-        # Models of which a response did not tell the credits.
-        self._silent: set[str] = set()
-
-    def knows_credits(self, model: str) -> bool:
-        """Tell whether the service has said what a task of the model costs, or will not say."""
-        return model in self._credits or model in self._silent
-
-    def saw_credits(self, model: str, credits_: float | None) -> None:
-        """Record the credits of one task, or that the service did not say them."""
-        if credits_ is None:
-            self._silent.add(model)
-        else:
-            _add(self._credits, model, credits_)
-
-    def saw_answer(self, model: str, tokens: int) -> None:
-        """Record the tokens of one answer."""
-        _add(self._answer_tokens, model, tokens)
-
-    def estimate(self, model: str, *, prompt_tokens: int, max_tokens: int | None) -> Cost:
-        """Return the probable cost of one submission."""
-        credits_, answer = self._credits.get(model), self._answer_tokens.get(model)
-        bounds = [round(answer.value)] if answer is not None else []
-        if max_tokens is not None:
-            bounds.append(max_tokens)
-        return Cost(
-            credits=credits_.value if credits_ is not None else 0.0,
-            tokens=prompt_tokens + min(bounds, default=0),
-            tasks=1,
-        )
+            used: float = getattr(total, unit)
+            if limit and used >= WARNED_SHARE * limit:
+                return unit, limit, used
+        return None

@@ -9,9 +9,8 @@ from itertools import islice
 from typing import Final
 
 from foxapi_async._client.admission import AdmissionControl
-from foxapi_async._client.budget_meter import CostEstimates
 from foxapi_async._client.task_record import TaskRecord
-from foxapi_async._client.token_estimate import max_tokens_of, prompt_tokens_of
+from foxapi_async._client.token_estimate import TokenEstimates
 from foxapi_async._clock import Clock
 from foxapi_async._journal import Entry
 from foxapi_async._protocol.submit_rate import Lease, PauseRule, RateCost, RateStore, lease_size
@@ -52,7 +51,7 @@ class RateQueue:
         # What the next reservation adds to what its own submissions cost.
         self._resubmits = 0
         self._token_correction = 0
-        self._estimates = CostEstimates()
+        self._estimates = TokenEstimates()
         # The models and expected tokens of accepted tasks that have not ended.
         self._open: OrderedDict[str, tuple[str, int]] = OrderedDict()
         self._pauses = PauseRule()
@@ -82,11 +81,7 @@ class RateQueue:
         """Return about how many tokens a submission uses; 0 if they have no limit."""
         if not self._per_token:
             return 0
-        return self._estimates.estimate(
-            request.model,
-            prompt_tokens=prompt_tokens_of(request),
-            max_tokens=max_tokens_of(request),
-        ).tokens
+        return self._estimates.estimate(request)
 
     async def enter(self, tokens: int) -> None:
         """Wait for admission. Each admitted submission has to leave it; cancelling gives up."""

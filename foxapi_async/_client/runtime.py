@@ -108,7 +108,7 @@ class Runtime:
         self.streams: IdleWatchdog = IdleWatchdog(clock)
         self.unclaimed: Unclaimed = Unclaimed()
         self.usage: UsageMeter = UsageMeter()
-        self.spending: Spending = Spending()
+        self.spending: Spending = Spending(self.poller)
         self.maps: WeakSet[CountsRows] = WeakSet()
         self.journals: list[JournalBackend] = []
         self.transfers: asyncio.Semaphore = asyncio.Semaphore(limits.transfers)

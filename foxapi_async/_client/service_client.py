@@ -122,6 +122,16 @@ class ServiceClient:
         return self.options.polling
 
     @property
+    def journal(self) -> JournalBackend:
+        """The journal of its submissions."""
+        return self.options.journal
+
+    @property
+    def budgets(self) -> tuple[BudgetMeter, ...]:
+        """The budgets that each submission must keep."""
+        return self.options.budgets
+
+    @property
     def clock(self) -> Clock:
         """The clock of the session."""
         return self.runtime.clock

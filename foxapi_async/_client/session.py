@@ -234,8 +234,7 @@ class FoxSession(Uncopied):
 
         With a journal, its entries count from the first submission on.
         """
-        budgets = self._service.options.budgets
-        return budgets[0].use if budgets else None
+        return self._service.runtime.spending.use(self._service)
 
     def stats(self) -> Stats:
         """Return the counters of this session and its ``with_options`` copies."""

@@ -3,16 +3,17 @@
 import asyncio
 import logging
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from functools import cached_property, partial
-from typing import Final
+from typing import Any, Final
 
 from foxapi_async._client.service_client import ServiceClient
 from foxapi_async._client.submit_options import SubmitOptions
 from foxapi_async._clock import sleep
-from foxapi_async._journal import FAILED, MEND, Entry, Intent, Stage
+from foxapi_async._journal import FAILED, MEND, Entry, Intent, Reservation, Stage
 from foxapi_async._protocol.fingerprint import fingerprint
+from foxapi_async._protocol.spent import PriceUnknownError
 from foxapi_async._transport import CancelledInFlight, OutcomeUnknown
 from foxapi_async._wire.media_request import TaskRequest, encode_submit, kind_of, submit_path
 from foxapi_async._wire.paths import find_task_id, is_task_id
@@ -71,9 +72,7 @@ class Submission:
         while True:
             found: Task | Entry | None = await self._find()
             if found is None:
-                found = await self._send_admitted(
-                    lambda post: self._on_unclaimed(post, on_unclaimed)
-                )
+                found = await self._submit(lambda post: self._on_unclaimed(post, on_unclaimed))
             if isinstance(found, Task):
                 return found
             if self._resolve_existing(found):
@@ -110,13 +109,33 @@ class Submission:
             raise self._unknown(fault, entry.sent_at, "earlier ", task_id=entry.task_id)
         return entry.stage is not Stage.SENT
 
-    async def _send_admitted(
+    async def _submit(
         self, on_unclaimed: "Callable[[asyncio.Task[Task | Entry]], object]"
     ) -> Task | Entry:
-        """Wait for admission, then post."""
-        service = self._service
-        submitter, rate = service.runtime.submitter, service.rate
-        post = self._post_within_budget if service.options.budgets else self._post
+        """Wait for admission, then post, unless a budget has too little left.
+
+        The first submission to a model whose price is not known is alone, also among processes.
+        """
+        service, request, delay = self._service, self._request, _FIRST_DELAY
+        if not service.options.budgets:
+            return await self._send_admitted(self._post, on_unclaimed)
+        spending = service.runtime.spending
+        async with spending.first_turn(service, request.model) as turn:
+            while True:
+                try:
+                    return await self._send_admitted(
+                        partial(spending.post, service, request, turn, self._post), on_unclaimed
+                    )
+                except PriceUnknownError:
+                    await sleep(service.clock, delay)
+                    delay = min(2 * delay, _MAX_DELAY)
+
+    async def _send_admitted(
+        self,
+        post: Callable[[], Coroutine[Any, Any, Task | Entry]],
+        on_unclaimed: "Callable[[asyncio.Task[Task | Entry]], object]",
+    ) -> Task | Entry:
+        submitter, rate = self._service.runtime.submitter, self._service.rate
         if rate is None:
             return await submitter.run(post, on_unclaimed)
         tokens = rate.estimate(self._request)
@@ -126,19 +145,7 @@ class Submission:
             partial(rate.enter, tokens),
         )
 
-    async def _post_within_budget(self) -> Task | Entry:
-        """Reserve the cost, then ``_post``.
-
-        Raises:
-            BudgetExceededError: A budget has too little left. Nothing was recorded or sent.
-        """
-        options, spending = self._service.options, self._service.runtime.spending
-        reservation = await spending.reserve(
-            options.budgets, self._request, options.journal, self._service.account.base
-        )
-        return await spending.send(reservation, self._post)
-
-    async def _post(self) -> Task | Entry:
+    async def _post(self, reservation: Reservation | None = None) -> Task | Entry:
         """Record the intent, send the request, and record the outcome.
 
         Raises:
@@ -155,6 +162,7 @@ class Submission:
                 body=self._body,
                 sent_at=sent_at,
                 replaces=self._replaces,
+                reservation=reservation,
             )
         )
         if isinstance(entry_id, Entry):

@@ -36,3 +36,27 @@ def max_tokens_of(request: TaskRequest) -> int | None:
         limit = limit or request.max_completion_tokens
         choices = request.n if isinstance(request.n, int) else 1
     return limit * choices if isinstance(limit, int) else None
+
+
+class TokenEstimates:
+    """How many tokens submissions will probably use, by the answers of each model so far."""
+
+    def __init__(self) -> None:
+        # Their number and the sum of their tokens.
+        self._sums: dict[str, tuple[int, int]] = {}
+
+    def saw_answer(self, model: str, tokens: int) -> None:
+        """Record the tokens of one answer."""
+        answers, total = self._sums.get(model, (0, 0))
+        self._sums[model] = answers + 1, total + tokens
+
+    def estimate(self, request: TaskRequest) -> int:
+        """Return about how many tokens a request and its answers have."""
+        answers, total = self._sums.get(request.model, (0, 0))
+        mean = round(total / answers) if answers else None
+        return prompt_tokens_of(request) + answer_tokens_of(request, mean)
+
+
+def answer_tokens_of(request: TaskRequest, mean: int | None) -> int:
+    """Return about how many tokens the answers have, of which ``mean`` is that of the model."""
+    return min((it for it in (mean, max_tokens_of(request)) if it is not None), default=0)

@@ -18,6 +18,7 @@ from foxapi_async._journal.records import (
     EntryId,
     FinalRecord,
     Intent,
+    Reservation,
     Stage,
     StoredUpload,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "Intent",
     "Journal",
     "JournalBackend",
+    "Reservation",
     "Stage",
     "StoredUpload",
     "check_extra",

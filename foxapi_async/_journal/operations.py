@@ -1,9 +1,11 @@
 """The operations on a journal file, as values. `tables` executes them as SQL in its thread."""
 
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from foxapi_async._journal.records import EntryId, FinalRecord, Intent
+from foxapi_async._journal.entry_usage import EntryUsage, decode_usage
+from foxapi_async._journal.records import Entry, EntryId, FinalRecord, Intent, Stage
+from foxapi_async._protocol.spent import Spent, TaskCost
 from foxapi_async._wire.base import encode
 from foxapi_async._wire.completion import ChatCompletion, encode_completion
 from foxapi_async._wire.task import Task
@@ -27,6 +29,18 @@ class Claim(NamedTuple):
 
     id: EntryId
     intent: Intent
+
+
+class ClaimResult(NamedTuple):
+    """The result of a claim with a reservation."""
+
+    holder: Entry | None
+    """The entry that holds the key, or ``None``."""
+    error: Exception | None
+    """Why nothing was inserted: ``BudgetExceededError``, ``PriceUnknownError``, or the error of the
+    claim."""
+    spent: Spent
+    """The sums after it."""
 
 
 class FindEntry(NamedTuple):
@@ -95,6 +109,59 @@ class EntryUpdate(NamedTuple):
             "new_cut": record.stream_was_cut,
         }
         return cls(Statement.MARK_FINISHED, values)
+
+
+CostKind = Literal["accepted", "opened", "ended", "released"]
+"""What becomes of a submission: ``opened`` says that no other one waits for its end any more, and
+``released`` that it was not accepted."""
+
+
+class CostChange(NamedTuple):
+    """A change of the cost of an entry, if it has one. Its result is the sums of the service."""
+
+    service: str
+    entry: EntryId | str
+    """The entry, or the id of its task."""
+    kind: CostKind
+    """What has become of the submission."""
+    usage: EntryUsage = EntryUsage()
+    """What the task is known to have used."""
+    is_completed: bool = False
+    """Whether the task has its result."""
+
+    @classmethod
+    def ended(cls, record: FinalRecord, task: bytes) -> "CostChange":
+        """Count what a task has used, of which ``task`` is the JSON."""
+        usage = decode_usage(task)
+        streamed = record.streamed_completion
+        if streamed is not None and streamed.usage is not None and not usage.completion_tokens:
+            usage = EntryUsage(
+                credits=usage.credits,
+                prompt_tokens=streamed.usage.prompt_tokens,
+                completion_tokens=streamed.usage.completion_tokens,
+            )
+        is_completed = record.stage is Stage.COMPLETED
+        return cls(record.service, record.task.id, "ended", usage, is_completed)
+
+    def apply(self, cost: TaskCost) -> TaskCost | None:
+        """Return the cost after the change; ``None`` if it does not count any more."""
+        if self.kind == "released":
+            return None
+        if self.kind == "accepted":
+            return cost.accepted(self.usage.credits)
+        if self.kind == "opened":
+            return cost.opened()
+        return ended_cost(cost, self.usage, is_completed=self.is_completed)
+
+
+def ended_cost(cost: TaskCost, usage: EntryUsage, *, is_completed: bool) -> TaskCost:
+    """Return the cost of a task that has ended."""
+    return cost.ended(
+        credits_=usage.credits,
+        prompt_tokens=usage.prompt_tokens,
+        answer_tokens=usage.completion_tokens,
+        is_completed=is_completed,
+    )
 
 
 def at(entry_id: EntryId) -> Values:

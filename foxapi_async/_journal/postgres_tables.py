@@ -10,12 +10,13 @@ from sqlalchemy import Connection, Engine, false, select, text
 from sqlalchemy.exc import DBAPIError
 
 from foxapi_async._journal import statements
+from foxapi_async._journal.counted_claims import is_free, name_of
 from foxapi_async._journal.operations import Claim, FindEntry, Statement, Values, at
 from foxapi_async._journal.postgres_url import PostgresURL
 from foxapi_async._journal.records import Entry, EntryId, Stage
 from foxapi_async._journal.row import read
 from foxapi_async._journal.schema import STEPS, SUBMISSIONS, Mismatch, migrate, read_version
-from foxapi_async._journal.tables import RACES, JournalTables, is_free, is_gone, name_of, row_of
+from foxapi_async._journal.tables import RACES, JournalTables, is_gone, row_of
 from foxapi_async._sql import postgres
 from foxapi_async.errors import JournalError
 
@@ -25,12 +26,13 @@ _ID_BYTES: Final = 5
 _CONFLICTS: Final = 9
 _READ_TIMEOUT: Final = 600.0  # seconds for a list of millions
 _MIGRATION: Final = "migration"
+_COSTS: Final = "costs of "
 
 # For this transaction: a statement over all rows of a large journal takes its time.
 _NO_TIME_LIMIT: Final = text("SET LOCAL statement_timeout = 0")
 _LOCK: Final = text("SELECT pg_advisory_lock(:lock)")
 _TRY_LOCK: Final = text("SELECT pg_try_advisory_lock(:lock)")
-_LOCK_MIGRATION: Final = text("SELECT pg_advisory_xact_lock(:lock)")
+_LOCK_TRANSACTION: Final = text("SELECT pg_advisory_xact_lock(:lock)")
 _HELD: Final = """
     FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -91,7 +93,7 @@ class PostgresTables(JournalTables):
         if version != len(STEPS):
             # Several processes may begin at once; all but one find nothing to do.
             connection.execute(_NO_TIME_LIMIT)
-            connection.execute(_LOCK_MIGRATION, {"lock": _lock_of(_MIGRATION)})
+            connection.execute(_LOCK_TRANSACTION, {"lock": _lock_of(_MIGRATION)})
             migrate(connection)
         connection.commit()
         connection.execute(select(SUBMISSIONS).where(false()))
@@ -125,8 +127,11 @@ class PostgresTables(JournalTables):
 
     def execute(self, items: Sequence[object]) -> Sequence[object]:
         """Insert claims, execute updates, then find the entries of keys, and commit."""
-        claims = [item for item in items if isinstance(item, Claim)]
-        return self._attempted(lambda: self._results(items, self._claim(claims)))
+        return self._attempted(lambda: self._execute(items, self._claim))
+
+    def lock_costs(self, service: str) -> None:
+        """Take a lock until the end of the transaction, before any row is locked."""
+        self.connection.execute(_LOCK_TRANSACTION, {"lock": _lock_of(f"{_COSTS}{service}")})
 
     def _attempted(self, work: Callable[[], R]) -> R:
         """Run ``work`` and commit; again if others were in its way, or the connection is lost."""

@@ -17,6 +17,7 @@ from foxapi_async._journal.records import (
     Stage,
     StoredUpload,
 )
+from foxapi_async._protocol.spent import Spent
 from foxapi_async._protocol.submit_rate import RateStore
 from foxapi_async._wire.base import encode
 from foxapi_async._wire.completion import ChatCompletion
@@ -53,7 +54,23 @@ class JournalBackend(Protocol):
 
         If another entry holds the key, that entry is returned and nothing may be sent. An intent
         that replaces this entry takes its place; of several such intents at once, one does.
+
+        Raises:
+            BudgetExceededError: A budget has too little left for its reservation.
+            PriceUnknownError: Another process is about to find out what a task of the model costs.
         """
+        ...
+
+    async def sum_up(self, service: str) -> Spent:
+        """Count the entries of a service, before its first intent with a reservation."""
+        ...
+
+    def spent(self, service: str) -> Spent | None:
+        """Return what the entries of a service have cost; ``None`` before ``sum_up``."""
+        ...
+
+    def end_turn(self, service: str, task_id: str) -> None:
+        """Let others submit to the model of a task whose cost stays unknown."""
         ...
 
     async def record_accepted(self, entry_id: EntryId, task: Task) -> None:
@@ -165,6 +182,19 @@ class InMemoryJournal:
         self._names[entry_id] = name
         self._entries[name] = Entry.of(entry_id, intent)
         return entry_id
+
+    async def sum_up(self, service: str) -> Spent:
+        """Return nothing: the session counts what it spends itself."""
+        del service
+        return Spent()
+
+    def spent(self, service: str) -> Spent | None:
+        """Return ``None``."""
+        del service
+        return None
+
+    def end_turn(self, service: str, task_id: str) -> None:
+        """Do nothing: no other process waits."""
 
     async def record_accepted(self, entry_id: EntryId, task: Task) -> None:
         """Remember the task of a key."""

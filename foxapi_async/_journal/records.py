@@ -12,6 +12,7 @@ from foxapi_async._protocol.fingerprint import fingerprint
 from foxapi_async._wire.completion import ChatCompletion, decode_completion
 from foxapi_async._wire.media_request import Kind, TaskRequest, decode_submit, submit_path
 from foxapi_async._wire.task import Task, task_decoder
+from foxapi_async.config import Budget
 from foxapi_async.errors import JournalError
 
 C = TypeVar("C")
@@ -72,6 +73,15 @@ class EntryId(Struct, frozen=True, order=True):
         return f"{self.run}-{self.number}"
 
 
+class Reservation(Struct, frozen=True, kw_only=True):
+    """What a submission may cost, for which the budgets must have room."""
+
+    limits: tuple[Budget, ...]
+    """The budgets."""
+    tokens: int
+    """How many tokens it will probably use."""
+
+
 class Intent(Struct, frozen=True, kw_only=True):
     """A submission that is about to be sent."""
 
@@ -90,6 +100,8 @@ class Intent(Struct, frozen=True, kw_only=True):
     replaces: EntryId | None = None
     """The entry in whose place it is sent again: one that failed, whose key it takes, or one of
     unknown outcome, which it settles."""
+    reservation: Reservation | None = None
+    """What it may cost; ``None`` without a budget."""
 
     @property
     def fingerprint(self) -> str:

@@ -112,6 +112,49 @@ ENDED: Final = Index(
 )
 """What has ended, in that order."""
 
+COSTS: Final = Table(
+    "foxapi_costs",
+    METADATA,
+    Column("run", String(16), primary_key=True),
+    Column(
+        "number",
+        BigInteger().with_variant(Integer, "sqlite"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("service", String(512), nullable=False),
+    Column("model", String(256), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    Column("credits", Float(53)),
+    Column("answer_tokens", BigInteger),
+)
+"""What each entry counts for in budgets. Only sessions with a budget write it."""
+
+# As a literal, as above.
+IS_FIRST: Final = COSTS.c.state == literal_column("'first'")
+"""The condition of submissions that were sent before the price of their model was known."""
+
+FIRST: Final = Index(
+    "foxapi_costs_first", COSTS.c.run, sqlite_where=IS_FIRST, postgresql_where=IS_FIRST
+)
+"""The few of them whose price is not known yet."""
+
+SPENT: Final = Table(
+    "foxapi_spent",
+    METADATA,
+    Column("service", String(512), primary_key=True),
+    Column("model", String(256), primary_key=True),
+    Column("tasks", BigInteger, nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    Column("priced", BigInteger, nullable=False),
+    Column("credits", Float(53), nullable=False),
+    Column("answers", BigInteger, nullable=False),
+    Column("answer_tokens", BigInteger, nullable=False),
+    Column("silent", BigInteger, nullable=False),
+)
+"""The sums of the costs, by service and model."""
+
 
 UPLOADS: Final = Table(
     "foxapi_uploads",
@@ -183,6 +226,12 @@ def _add_uploads(connection: Connection) -> None:
     UPLOADS.create(connection, checkfirst=True)
 
 
+def _add_costs(connection: Connection) -> None:
+    """Make version 8: processes share a budget."""
+    COSTS.create(connection, checkfirst=True)
+    SPENT.create(connection, checkfirst=True)
+
+
 STEPS: Final[tuple[Step, ...]] = (
     _create,
     _add_seals,
@@ -191,6 +240,7 @@ STEPS: Final[tuple[Step, ...]] = (
     _add_ended,
     _add_rates,
     _add_uploads,
+    _add_costs,
 )
 """The migrations from each version to the next; their number is the newest version."""
 

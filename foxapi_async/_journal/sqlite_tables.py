@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
@@ -9,6 +10,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from foxapi_async._journal import statements
+from foxapi_async._journal.counted_claims import is_free, name_of
 from foxapi_async._journal.journal_url import JournalURL
 from foxapi_async._journal.operations import Claim, Values
 from foxapi_async._journal.process_lock import ProcessLock, is_alive, remove_stale
@@ -16,7 +18,7 @@ from foxapi_async._journal.records import Entry
 from foxapi_async._journal.row import read
 from foxapi_async._journal.schema import Mismatch, check_columns, damaged, migrate
 from foxapi_async._journal.seal import RESEAL, is_whole, reseal, sealed
-from foxapi_async._journal.tables import RACES, JournalTables, is_free, is_gone, name_of, row_of
+from foxapi_async._journal.tables import RACES, JournalTables, is_gone, row_of
 from foxapi_async._sql import sqlite
 from foxapi_async.errors import JournalError
 
@@ -155,12 +157,18 @@ class SQLiteTables(JournalTables):
         is_careful = any(claim.intent.replaces is not None for claim in claims)
         for _ in range(RACES):
             try:
-                return self._results(items, self._claim_all(claims, is_careful=is_careful))
+                return self._execute(items, partial(self._claim_all, is_careful=is_careful))
             except IntegrityError:
                 self.connection.rollback()
                 is_careful = True
         # One of the two indexes has the key, and the other has lost it.
         raise self._is_damaged()
+
+    def lock_costs(self, service: str) -> None:
+        """Begin a transaction with the lock of the file, unless it is begun."""
+        del service
+        if not sqlite.has_transaction(self.connection):
+            sqlite.lock_for_writing(self.connection)
 
     def _claim_all(
         self, claims: Sequence[Claim], *, is_careful: bool

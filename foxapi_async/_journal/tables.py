@@ -8,10 +8,19 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, Select, delete, insert, or_, select
 
 from foxapi_async._journal import statements
-from foxapi_async._journal.operations import Claim, EntryUpdate, FindEntry, Statement, Values, at
+from foxapi_async._journal.cost_tables import CostTables
+from foxapi_async._journal.counted_claims import CountedClaims
+from foxapi_async._journal.operations import (
+    Claim,
+    CostChange,
+    EntryUpdate,
+    FindEntry,
+    Statement,
+    Values,
+    at,
+)
 from foxapi_async._journal.position import Position
 from foxapi_async._journal.records import (
-    FAILED,
     ContentMark,
     Entry,
     EntryId,
@@ -20,6 +29,7 @@ from foxapi_async._journal.records import (
     StoredUpload,
 )
 from foxapi_async._journal.schema import SUBMISSIONS, UPLOADS
+from foxapi_async._protocol.spent import Spent
 from foxapi_async.errors import JournalError
 
 R = TypeVar("R")
@@ -48,8 +58,8 @@ class JournalTables(ABC):
     def execute(self, items: Sequence[object]) -> Sequence[object]:
         """Insert claims, execute updates, then find the entries of keys.
 
-        The result of a claim is ``None``, or the entry that holds its key. The result of a
-        ``FindEntry`` is the entry, or ``None``.
+        The result of a claim is ``None``, or the entry that holds its key; with a reservation, a
+        ``ClaimResult``. The result of a ``FindEntry`` is the entry, or ``None``.
         """
 
     @abstractmethod
@@ -66,6 +76,10 @@ class JournalTables(ABC):
     @abstractmethod
     def lives(self, run: str) -> bool:
         """Tell whether the process of a run is alive and has the journal open."""
+
+    @abstractmethod
+    def lock_costs(self, service: str) -> None:
+        """Begin a transaction that alone may change the costs of a service, until its end."""
 
     @abstractmethod
     def check(self) -> None:
@@ -99,8 +113,60 @@ class JournalTables(ABC):
         """Return the runs that have ended and left submissions whose outcome is not written."""
         return {run for run in self.runs_sending() if not self.lives(run)}
 
+    def _execute(
+        self,
+        items: Sequence[object],
+        claim: Callable[[Sequence[Claim]], Sequence[Entry | JournalError | None]],
+    ) -> Sequence[object]:
+        """Execute items, of which ``claim`` inserts the claims, and count what they cost."""
+        claims = [item for item in items if isinstance(item, Claim)]
+        changes = [item for item in items if isinstance(item, CostChange)]
+        services = {change.service for change in changes}
+        services |= {it.intent.service for it in claims if it.intent.reservation is not None}
+        if not services:
+            return self._results(items, claim(claims), {})
+        costs = {service: self._costs(service) for service in sorted(services)}
+        # Before the claims, which may need the room that they free.
+        changes = _changed(costs, changes)
+        counted = CountedClaims(costs, claims, self.lives, self._find)
+        counted.finish(claim(counted.admitted))
+        results = self._results(items, [counted.result(it) for it in claims], costs)
+        # Those whose entries have come with this transaction.
+        _changed(costs, changes)
+        for table in costs.values():
+            table.save()
+        return results
+
+    def _costs(self, service: str) -> CostTables:
+        self.lock_costs(service)
+        return CostTables(self.connection, service, self.name)
+
+    def add_uncounted(self, service: str, after: EntryId) -> EntryId | None:
+        """Count the cost of some entries that have none; return the last one, if there is one."""
+        costs = self._costs(service)
+        last = costs.add_uncounted(after, self._entry)
+        costs.save()
+        return last
+
+    def end_open_costs(self, service: str, after: EntryId) -> EntryId | None:
+        """Correct some costs whose entries have ended or are gone; return the last entry."""
+        costs = self._costs(service)
+        last = costs.end_open(after, self._entry)
+        costs.save()
+        return last
+
+    def sum_up_costs(self, service: str) -> Spent:
+        """Add up the costs of a service once more, and return the sums."""
+        costs = self._costs(service)
+        costs.sum_up()
+        costs.save()
+        return costs.spent
+
     def _results(
-        self, items: Sequence[object], holders: Iterable[Entry | JournalError | None]
+        self,
+        items: Sequence[object],
+        holders: Iterable[object],
+        costs: Mapping[str, CostTables],
     ) -> Sequence[object]:
         """Execute what is no claim, and return the results of all items in their order."""
         self._update(item for item in items if isinstance(item, EntryUpdate))
@@ -111,6 +177,8 @@ class JournalTables(ABC):
             if isinstance(item, Claim)
             else found.get(item)
             if isinstance(item, FindEntry)
+            else costs[item.service].spent
+            if isinstance(item, CostChange)
             else None
             for item in items
         ]
@@ -286,19 +354,6 @@ class JournalTables(ABC):
         return [self._entry(dict(row)) for row in self.connection.execute(query).mappings()]
 
 
-def is_free(holder: Entry, intent: Intent) -> bool:
-    """Tell whether a key may be sent under again: it was refused, or is given up by ``intent``."""
-    if holder.stage is Stage.REFUSED:
-        return True
-    return holder.id == intent.replaces and holder.stage in FAILED | statements.UNSETTLED
-
-
-def name_of(claim: Claim) -> FindEntry | None:
-    """Return the key of a claim."""
-    intent = claim.intent
-    return FindEntry(intent.service, intent.key) if intent.key is not None else None
-
-
 def is_gone(intent: Intent) -> JournalError:
     """Return the error of an intent whose entry was settled by another process."""
     return JournalError(f"entry {intent.replaces} was settled by another process: nothing was sent")
@@ -308,6 +363,14 @@ def row_of(entry: Entry) -> Values:
     """Return the columns of an entry, without checksums."""
     row: Values = {name: getattr(entry, name) for name in _MEMBERS}
     return row | {"run": entry.id.run, "number": entry.id.number}
+
+
+def _changed(costs: Mapping[str, CostTables], changes: Iterable[CostChange]) -> list[CostChange]:
+    """Change costs; return the changes whose entries have none."""
+    of_service: dict[str, list[CostChange]] = {}
+    for change in changes:
+        of_service.setdefault(change.service, []).append(change)
+    return [left for service, some in of_service.items() for left in costs[service].change(some)]
 
 
 def _chunks(values: Iterable[str]) -> Iterator[list[str]]:

@@ -31,6 +31,8 @@ class Operation(NamedTuple):
     """What is resolved with the result; ``None`` if nothing waits."""
     is_kept: bool
     """Whether the item is written with a later commit if this one fails."""
+    on_written: Callable[[Any], object] | None = None
+    """What is called with the result once it is written."""
 
 
 class _Read(NamedTuple):
@@ -74,14 +76,15 @@ class GroupCommitter(Generic[T]):
         self._flush()
         return waiter
 
-    def execute_soon(self, item: object) -> None:
+    def execute_soon(self, item: object, on_written: Callable[[Any], object] | None = None) -> None:
         """Write an item with the next commit, or in a tenth of a second; it is kept.
 
-        After ``aclose`` it does nothing.
+        Once it is written, ``on_written`` is called with its result. After ``aclose`` it does
+        nothing.
         """
         if self._is_closing:
             return
-        self._writes.append(Operation(item, None, is_kept=True))
+        self._writes.append(Operation(item, None, is_kept=True, on_written=on_written))
         if self._flush_timer is None:
             self._flush_timer = self._clock.call_at(self._clock.time() + _FLUSH_DELAY, self._flush)
 
@@ -148,6 +151,8 @@ class GroupCommitter(Generic[T]):
             self._keep_failed(writes, written)
             for write, result in zip(writes, written, strict=True):
                 _resolve(write.waiter, result)
+                if write.on_written is not None and not isinstance(result, _Failure):
+                    write.on_written(result)
             for waiter, result in zip((read.waiter for read in reads), read, strict=True):
                 _resolve(waiter, result)
         finally:
@@ -160,9 +165,7 @@ class GroupCommitter(Generic[T]):
             if write.is_kept and isinstance(result, _Failure)
         ]
         self._unwritten = [
-            Operation(write.item, None, is_kept=True)
-            for write, failure in failed
-            if not failure.is_unstorable
+            write._replace(waiter=None) for write, failure in failed if not failure.is_unstorable
         ]
         self._error = failed[-1][1].error if failed else None
         if failed and not self._is_closing and all(write.waiter is None for write in writes):

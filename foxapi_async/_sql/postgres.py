@@ -44,8 +44,9 @@ _MEANINGS: Final = {
     "40": "other transactions have been in its way at every attempt; try again",
     "42501": (
         "this user lacks a right: grant it SELECT, INSERT, UPDATE and DELETE on "
-        "foxapi_submissions, SELECT, INSERT and UPDATE on foxapi_rates, and SELECT on "
-        "foxapi_journal; the tables are made by a user with CREATE on the schema"
+        "foxapi_submissions, foxapi_costs and foxapi_spent, SELECT, INSERT and UPDATE on "
+        "foxapi_rates, and SELECT on foxapi_journal; the tables are made by a user with CREATE on "
+        "the schema"
     ),
     "42703": "a column of its tables is missing: they were changed by another program",
     "42P01": "a table is missing: it was dropped while in use; build a new FoxSession",

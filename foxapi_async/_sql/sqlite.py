@@ -183,6 +183,12 @@ def lock_for_writing(connection: Connection, kind: str = "IMMEDIATE") -> None:
     connection.exec_driver_sql(f"BEGIN {kind}")
 
 
+def has_transaction(connection: Connection) -> bool:
+    """Tell whether a transaction has begun, which then may write."""
+    driver: Any = connection.connection.driver_connection
+    return bool(driver.in_transaction)
+
+
 def read_pragma(connection: Connection, pragma: str) -> Any:
     """Return the first value that a pragma gives."""
     return connection.exec_driver_sql(f"PRAGMA {pragma}").scalar()

@@ -47,7 +47,7 @@ class BudgetExceededError(FoxAPIError):
         needed: float,
     ) -> None:
         super().__init__(message)
-        self.unit = unit
+        self.unit: Literal["credits", "tokens", "tasks"] = unit
         """What the budget limits."""
         self.limit = limit
         """The limit of the budget."""

@@ -4,7 +4,8 @@ Forks for each run that a line on stdin asks for, ``what first last at_once``, s
 first one pays for the imports. Tells the pid, then what the run found out, if anything, as an
 object, then how it ended: its exit status, or minus a signal, and the most memory that it took.
 ``rows`` does the rows, each under its key; ``recover`` goes on with all that earlier runs left;
-``steady`` does the rows and tells its memory at every hundredth.
+``steady`` does the rows and tells its memory at every hundredth; ``tasks=7`` or ``credits=15`` maps
+them within that budget.
 """
 
 import asyncio
@@ -17,6 +18,8 @@ import sys
 from typing import Any
 
 from foxapi_async import (
+    Budget,
+    BudgetExceededError,
     Exponential,
     FoxSession,
     PollPolicy,
@@ -108,11 +111,33 @@ async def recover(fox: FoxSession) -> dict[str, object]:
     }
 
 
+async def within(fox: FoxSession, budget: str, some: range, at_once: int) -> dict[str, object]:
+    """Map the rows until the budget is used up, and tell what it says."""
+    unit, limit = budget.split("=")
+    mapped = fox.llm.map(
+        some,
+        model="gpt-5.5",
+        messages="count 1 to 3",
+        key="row-{}".format,
+        in_flight=at_once,
+        budget=Budget(**{unit: int(limit)}),
+    )
+    answers = 0
+    try:
+        async for outcome in mapped:
+            answers += outcome.completion is not None
+    except BudgetExceededError as error:
+        return {"answers": answers, "unit": error.unit, "used": error.used}
+    return {"answers": answers}
+
+
 async def run(url: str, file: str, what: str, some: range, at_once: int) -> None:
     """Do what the line asks for."""
     async with session(url, file) as fox:
         if what == "recover":
             found: object = await recover(fox)
+        elif "=" in what:
+            found = await within(fox, what, some, at_once)
         else:
             peaks = await rows(fox, some, at_once)
             found = {"peaks": peaks} if what == "steady" else None
