@@ -70,7 +70,7 @@ def make_app(**options: Unpack[GatewayOptions]) -> web.Application:
     )
     streams = EventStreams(stats)
     cors = CORS(settings.allow_origins)
-    origin_check = OriginCheck(keys, settings.hosts, cors)
+    origin_check = OriginCheck(keys, settings.known_hosts, cors)
     faults = Faults(settings.faults, seed=settings.seed)
     injector = FaultInjector(faults, keys=keys, store=store, stats=stats, clock=settings.clock)
     error_middleware = ErrorMiddleware(

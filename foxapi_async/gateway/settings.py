@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import Final, Literal, TypedDict, cast
+from urllib.parse import urlsplit
 
 from foxapi_async._clock import Clock, LoopClock, is_clock
 from foxapi_async.config import is_whole_number
@@ -171,6 +172,12 @@ class GatewaySettings:
         """The keys, each with its initial credits."""
         # `__post_init__` has converted any collection into a mapping.
         return cast("Mapping[str, float | None]", self.api_keys)
+
+    @property
+    def known_hosts(self) -> Collection[str]:
+        """The ``hosts``, and the one of ``public_url``."""
+        host = urlsplit(self.public_url or "").hostname
+        return self.hosts if host is None else (*self.hosts, host)
 
     @property
     def effective_file_limit(self) -> int:

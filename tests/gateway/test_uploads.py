@@ -260,6 +260,8 @@ async def test_links_begin_with_the_public_url(serve: "Serve") -> None:
     assert url.startswith("https://gateway.example/files/")
     path = url.removeprefix("https://gateway.example")
     assert (await service.call("GET", path, key=None)).body == PNG
+    proxied = await service.call("GET", path, key=None, headers={"Host": "gateway.example"})
+    assert proxied.status == 200
     copied = await service.call("POST", URL, json={"url": url})
     assert copied.status == 200
     refused = await service.call("POST", URL, json={"url": f"{service.gateway.url}/healthz"})
