@@ -54,7 +54,7 @@ def without_threshold() -> None:
     """Leave malloc as it is."""
     from foxapi_async._transport import connections
 
-    replace(connections, "_raise_mmap_threshold", lambda: None)
+    replace(connections, "raise_mmap_threshold", lambda: None)
 
 
 def without_all() -> None:

@@ -139,6 +139,7 @@ class _Upload:
             name=name,
             media_type=media_type,
             fields={"auto_cleanup": str(self._options.auto_cleanup).lower(), "file_name": name},
+            is_hashed=self._options.reuse and source.size is not None,
             progress=self._options.progress,
         )
         spec = RequestSpec(effect=Effect.WRITE, method="POST", path=UPLOAD_STREAM, body=body)

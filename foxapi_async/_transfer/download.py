@@ -13,7 +13,7 @@ from foxapi_async._transfer.threads import in_thread
 from foxapi_async._wire.transfer_progress import OnTransfer, TransferProgress
 from foxapi_async.errors import DownloadError
 
-_BATCH: Final = 1024 * 1024
+_BATCH: Final = 2 * 1024 * 1024
 
 
 class Target(Struct, frozen=True, kw_only=True):

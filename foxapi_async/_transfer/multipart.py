@@ -20,6 +20,7 @@ class MultipartBody:
         name: Its name.
         media_type: Its media type.
         fields: The other fields of the form.
+        is_hashed: Whether ``digest`` is wanted, which costs CPU.
         progress: Gets the progress.
     """
 
@@ -30,6 +31,7 @@ class MultipartBody:
         name: str,
         media_type: str,
         fields: dict[str, str],
+        is_hashed: bool,
         progress: OnTransfer | None,
     ) -> None:
         # A boundary must not be in the file; it cannot be guessed by who made the file.
@@ -43,7 +45,7 @@ class MultipartBody:
         self._source = source
         self._name = name
         self._progress = progress
-        self._digest = hashlib.sha256()
+        self._digest = hashlib.sha256() if is_hashed else None
         self.sent: int = 0
         """How many bytes of the file were sent."""
         self.error: Exception | None = None
@@ -57,15 +59,16 @@ class MultipartBody:
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of what was sent of the file."""
-        return self._digest.hexdigest()
+        """The SHA-256 of what was sent of the file, ``""`` if it was not wanted."""
+        return "" if self._digest is None else self._digest.hexdigest()
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """Read the body. A file that changes its size meanwhile is an error."""
         yield self._start
         total = self._source.size
         try:
-            async with aclosing(self._source.pieces(self._digest.update)) as pieces:
+            update = None if self._digest is None else self._digest.update
+            async with aclosing(self._source.pieces(update)) as pieces:
                 async for piece in pieces:
                     if total is not None and self.sent + len(piece) > total:
                         raise self._has_changed()  # noqa: TRY301 it is recorded as the others

@@ -13,6 +13,7 @@ from foxapi_async._wire.media_type import find_media_type
 
 PIECE: Final = 1024 * 1024
 """How many bytes are read at once."""
+Update = Callable[[bytes], object]
 _HEAD: Final = 64 * 1024
 _TELLING: Final = 64
 
@@ -36,8 +37,8 @@ class UploadSource(Protocol):
         """Return the SHA-256 of all of it; ``None`` if it can be read once only."""
         ...
 
-    def pieces(self, update: Callable[[bytes], object]) -> AsyncGenerator[bytes, None]:
-        """Read it from its start, and call ``update`` with each piece."""
+    def pieces(self, update: Update | None) -> AsyncGenerator[bytes, None]:
+        """Read it from its start, and call ``update`` with each piece, in a thread."""
         ...
 
     async def aclose(self) -> None:
@@ -58,11 +59,12 @@ class BytesSource:
         """Return the SHA-256."""
         return await in_thread(lambda: hashlib.sha256(self._data).hexdigest())
 
-    async def pieces(self, update: Callable[[bytes], object]) -> AsyncGenerator[bytes, None]:
+    async def pieces(self, update: Update | None) -> AsyncGenerator[bytes, None]:
         """Hand out the bytes."""
         for start in range(0, len(self._data), PIECE):
             piece = self._data[start : start + PIECE]
-            await in_thread(update, piece)
+            if update is not None:
+                await in_thread(update, piece)
             yield piece
 
     async def aclose(self) -> None:
@@ -104,19 +106,21 @@ class FileSource:
             found.update(piece)
         return found.hexdigest()
 
-    async def pieces(self, update: Callable[[bytes], object]) -> AsyncGenerator[bytes, None]:
+    async def pieces(self, update: Update | None) -> AsyncGenerator[bytes, None]:
         """Read the file from its start; from where it stands if it cannot be rewound."""
 
         def first() -> bytes:
             if self._is_seekable:
                 self._rewind()
                 return following()
-            update(self.head)
+            if update is not None:
+                update(self.head)
             return self.head
 
         def following() -> bytes:
             piece = self._read(PIECE)
-            update(piece)
+            if update is not None:
+                update(piece)
             return piece
 
         piece = await in_thread(first)
@@ -153,11 +157,12 @@ class IteratorSource:
         """Return ``None``."""
         return None
 
-    async def pieces(self, update: Callable[[bytes], object]) -> AsyncGenerator[bytes, None]:
+    async def pieces(self, update: Update | None) -> AsyncGenerator[bytes, None]:
         """Hand out the pieces."""
         piece = self.head
         while True:
-            await in_thread(update, piece)
+            if update is not None:
+                await in_thread(update, piece)
             yield piece
             found = await _next_piece(self._pieces)
             if found is None:

@@ -170,7 +170,7 @@ class Connections:
                 raise SessionClosedError("the aiohttp session passed as http= is closed")
             return self._borrowed
         if self._fast_path:
-            _raise_mmap_threshold()
+            raise_mmap_threshold()
         connector = aiohttp.TCPConnector(
             limit=0, keepalive_timeout=keepalive, ssl=True if self._ssl is None else self._ssl
         )
@@ -228,12 +228,12 @@ def _refuse_unfit(session: aiohttp.ClientSession) -> None:
 
 
 @cache
-def _raise_mmap_threshold() -> None:
-    """Let malloc reuse the buffers that asyncio reads into; done once a process.
+def raise_mmap_threshold(size: int = 1 << 19) -> None:
+    """Let malloc reuse buffers of up to ``size`` bytes; done once a process.
 
-    Each read allocates 256 KiB. glibc maps memory from the system for an allocation of that size
+    Each read of asyncio allocates 256 KiB. glibc maps memory from the system for an allocation of that size
     and unmaps it afterwards, a fifth of the CPU of a poll. Once a larger allocation has been freed,
     glibc keeps such memory. Other allocators are not affected.
     """
-    larger = bytes(1 << 19)
+    larger = bytes(size)
     del larger

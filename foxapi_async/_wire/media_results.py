@@ -132,7 +132,7 @@ class MediaResult(ResponseStruct, frozen=True, kw_only=True, gc=True, dict=True)
         Args:
             path: A folder, or the path of the file. A folder that does not exist ends with ``/``.
             overwrite: Whether a file of that name is replaced.
-            progress: Called with a ``TransferProgress`` about once for each megabyte.
+            progress: Called with a ``TransferProgress`` every two megabytes or so.
 
         Returns:
             The path.

@@ -18,4 +18,4 @@ class TransferProgress(Struct, frozen=True, kw_only=True):
 
 
 OnTransfer: TypeAlias = Callable[[TransferProgress], object]
-"""Called in the event loop about once for each megabyte, and at the end."""
+"""Called in the event loop every few megabytes, and at the end."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from foxapi_async import FoxSession
 from foxapi_async.gateway import Gateway
 
 
@@ -75,6 +76,20 @@ async def test_what_cannot_be_is_an_exit_code(
     assert done.code == code
     assert word in done.err
     assert done.out == ""
+
+
+async def test_the_files_of_a_task_are_downloaded(
+    gateway: Gateway, foxapi: Any, tmp_path: Path
+) -> None:
+    """The id of a finished task is enough."""
+    async with FoxSession("sk-0123456789abcdef", base_url=gateway.url) as fox:
+        handle = await fox.images.submit(model="gpt-image-2", prompt="a red fox")
+        await handle
+    done = await foxapi("download", handle.id, "-o", str(tmp_path))
+    [saved] = done.records
+    assert done.code == 0
+    assert saved["source"] == handle.id
+    assert saved["path"].endswith(".png")
 
 
 @pytest.mark.usefixtures("gateway")

@@ -191,3 +191,13 @@ async def test_a_result_downloads_itself(fox: FoxSession, tmp_path: Path) -> Non
         copied[0].download(tmp_path)
     with pytest.raises(ValueError, match="no file"):
         results_of(fox, {"voice_id": "v"})[0].iter_bytes()
+
+
+async def test_the_results_of_a_task_are_saved(fox: FoxSession, tmp_path: Path) -> None:
+    """The images of a task of the gateway become files with the names of their type."""
+    results = await fox.images.generate(model="gpt-image-2", prompt="a red fox", num_outputs=2)
+    paths = await results.save(tmp_path)
+    assert len(paths) == 2
+    for path in paths:
+        assert path.suffix == ".png"
+        assert (await asyncio.to_thread(path.read_bytes)).startswith(b"\x89PNG")
