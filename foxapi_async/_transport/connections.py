@@ -231,9 +231,9 @@ def _refuse_unfit(session: aiohttp.ClientSession) -> None:
 def raise_mmap_threshold(size: int = 1 << 19) -> None:
     """Let malloc reuse buffers of up to ``size`` bytes; done once a process.
 
-    Each read of asyncio allocates 256 KiB. glibc maps memory from the system for an allocation of that size
-    and unmaps it afterwards, a fifth of the CPU of a poll. Once a larger allocation has been freed,
-    glibc keeps such memory. Other allocators are not affected.
+    Each read of asyncio allocates 256 KiB. glibc maps memory from the system for an allocation of
+    that size and unmaps it afterwards, a fifth of the CPU of a poll. Once a larger allocation has
+    been freed, glibc keeps such memory. Other allocators are not affected.
     """
     larger = bytes(size)
     del larger

@@ -349,7 +349,8 @@ class Files:
                 Otherwise it then refuses the upload.
             via: How it is sent: ``"stream"`` as it is read, which is the default, ``"base64"`` as
                 JSON, with all of it in memory, or ``"url"``, the default for a URL.
-            reuse: Whether the link of an earlier upload may be returned.
+            reuse: Whether the link of an earlier upload may be returned, and this one kept. Without
+                it the file is not hashed.
             progress: Called with a ``TransferProgress`` about once for each megabyte that is sent.
             timeout: Seconds of all attempts; ``Timeouts.call`` by default. ``None``: no limit. An
                 attempt ends also when nothing is sent or answered for ``Timeouts.submit``.
@@ -389,7 +390,7 @@ class Files:
             filename: The name for a file in a folder; by default that of the result, the response
                 or the link. It is made safe for every file system, and numbered if it is in use.
             overwrite: Whether a file of that name is replaced.
-            progress: Called with a ``TransferProgress`` about once for each megabyte.
+            progress: Called with a ``TransferProgress`` every two megabytes or so.
             timeout: Seconds of the whole download. ``None``: no limit.
 
         Returns:
