@@ -343,8 +343,6 @@ class Limits(Struct, frozen=True, kw_only=True):
     """The maximum size of a downloaded file, in bytes."""
     transfers: int = 8
     """Uploads and downloads of files under way."""
-    inline_bytes: int = 1024 * 1024
-    """The largest medium with ``upload="auto"`` that is sent in the request itself, in bytes."""
 
     def __post_init__(self) -> None:
         _reject_bad_values(
