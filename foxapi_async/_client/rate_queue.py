@@ -75,6 +75,10 @@ class RateQueue:
         """Seconds until the next submission may be sent; 0 if none waits for the rate."""
         return self._sleep.left
 
+    def keep_in(self, store: RateStore) -> None:
+        """Keep the rate in another store from now on."""
+        self._store = store
+
     # A submission
 
     def estimate(self, request: TaskRequest) -> int:

@@ -63,7 +63,9 @@ class FoxGenerate:
             position of a row, which changes between runs.
         journal: The journal of all workers: ``"postgresql://..."``, or an SQLite file if all of
             them run on one machine. Options hold the URL: leave a password to the environment.
-        limits: The limits of the session of each worker.
+        limits: The limits of the session of each worker. ``submits_per_minute`` and
+            ``tokens_per_minute`` are rates of all workers together: of those with the journal if it
+            is a PostgreSQL database, else of those of the cluster.
         parse: Whether ``answer`` is the JSON value of the text, as it also is if
             ``response_format=`` is a type. An answer that is no value of the type is an error.
         unknown: What is done with a row whose submission in an earlier run, or in a lost worker,

@@ -1,4 +1,5 @@
 """Answers rows in one worker process: a session in an event loop of its own, in a daemon thread."""
+# pyright: reportPrivateUsage=false
 
 import asyncio
 import logging
@@ -11,6 +12,7 @@ from functools import partial
 from time import time
 from typing import Any, Final, TypeVar
 
+from foxapi_async._client.rate_stores import SharedRate, process_rate
 from foxapi_async._client.row_map import RowOutcome
 from foxapi_async._client.session import FoxSession
 from foxapi_async._output.answer_text import AnswerError, read_json
@@ -23,6 +25,7 @@ from foxapi_async.errors import (
     SessionClosedError,
     SubmitOutcomeUnknownError,
 )
+from foxapi_async.ray._cluster_rate import ClusterRate, running_ray
 from foxapi_async.ray._columns import AnswerColumns, usage_of
 from foxapi_async.ray._row_options import QueuedRow, Row, RowOptions
 from foxapi_async.sync._loop_thread import LoopStoppedError, LoopThread
@@ -52,11 +55,17 @@ class RowWorker:
     def __init__(self, options: RowOptions) -> None:
         session = options.build_session()
         self._thread = LoopThread()
+        rate = _share_rate(session, options)
         self._mapper = _RowMapper(session, options)
         # Ray ends a worker without a call; the interpreter runs this at its exit too.
         self._finalizer = weakref.finalize(self, _close, self._thread, self._mapper)
         try:
             _start(self._thread, session.__aenter__()).result()
+            if rate is not None:
+                # Its actor takes seconds to start, and no submission is to wait for that.
+                _start(self._thread, rate.paused()).result()
+        except ConnectionError as error:
+            _log.warning("the rate of the cluster is not there yet: %s", error)
         except BaseException:
             self.close()
             raise
@@ -98,6 +107,18 @@ class RowWorker:
     def close(self) -> None:
         """Close the session and end the thread. Rows without an answer get an error."""
         self._finalizer()
+
+
+def _share_rate(session: FoxSession, options: RowOptions) -> ClusterRate | None:
+    """Let the workers of a cluster share the rate, where no database is there for all of them."""
+    service, ray = session._service, running_ray()  # noqa: SLF001 the same package
+    has_database = options.journal is not None and options.journal.startswith("postgres")
+    if service.rate is None or ray is None or has_database:
+        return None
+    name = service.account.rate_name()
+    rate = ClusterRate(ray, name)
+    service.rate.keep_in(SharedRate(rate, process_rate(name, service.clock)))
+    return rate
 
 
 class _RowMapper:

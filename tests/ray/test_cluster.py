@@ -7,13 +7,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.typedefs import Handler
 
-from foxapi_async import ConfigError
+from foxapi_async import ConfigError, Limits
+from foxapi_async._transport import Account
 from foxapi_async.ray import FoxGenerate, generate
 from foxapi_async.testing import BackgroundGateway
 from tests.postgres import postgres_schema, postgres_server
@@ -113,6 +117,41 @@ def test_rows_are_answered_once(
     assert {row["error"] for row in rows} == {None}
     assert set(rows[0]) == {"id", "text", "answer", "error", "task_id", "usage"}
     assert sorted(row["task_id"] for row in rows) == sorted(background.billed)
+
+
+def test_all_workers_keep_one_rate(options: Options) -> None:
+    """Two workers without a journal make ten submits a second, also after the loss of the rate."""
+    times: list[float] = []
+
+    @web.middleware
+    async def note(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.method == "POST":
+            times.append(time.monotonic())
+        return await handler(request)
+
+    def lose_the_rate(url: str) -> None:
+        while len(times) < 20:
+            time.sleep(0.02)
+        ray: Any = import_module("ray")
+        name = Account(KEY, url, allow_http=False).rate_name()
+        ray.kill(ray.get_actor(f"rate-{name}", namespace="foxapi_async"), no_restart=True)
+
+    background = BackgroundGateway(queue_delay=0.05)
+    background._gateway.app.middlewares.append(note)
+    with background:
+        more = options(
+            journal=None,
+            limits=Limits(polls_per_second=None, submits_per_minute=600),
+            session={"base_url": background.url},
+        )
+        killer = Thread(target=lose_the_rate, args=[background.url])
+        killer.start()
+        with pytest.warns(RuntimeWarning, match="journal"):
+            rows = list(answer_by_rows(dataset(50), more))
+        killer.join()
+        check(rows, 50, background)
+    # But for the burst, again after the loss, and a lease of each worker.
+    assert times[-1] - times[0] >= (50 - 1 - 2 * (2 + 2)) / 10
 
 
 @pytest.mark.parametrize("batch_format", ["numpy", "pandas"])
