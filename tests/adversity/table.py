@@ -14,6 +14,7 @@ from typing import Any, Final
 from foxapi_async import (
     Exponential,
     FoxSession,
+    MediaResults,
     PollPolicy,
     RetryPolicy,
     StreamPolicy,
@@ -118,6 +119,14 @@ async def _stream(fox: FoxSession, _: str) -> object:
         return "".join([delta.text async for delta in stream])
 
 
+async def _submit_image(fox: FoxSession, _: str) -> object:
+    return await fox.images.submit(model="gpt-image-2", prompt="a fox")
+
+
+async def _generate_image(fox: FoxSession, _: str) -> object:
+    return await fox.images.generate(model="gpt-image-2", prompt="a fox")
+
+
 async def _await(fox: FoxSession, task_id: str) -> object:
     return (await fox.tasks.handle(task_id)).text
 
@@ -141,6 +150,8 @@ OPERATIONS: Final = {
         Operation(name="llm.submit", billed=True, run=_submit),
         Operation(name="llm.generate", billed=True, run=_generate),
         Operation(name="llm.stream", billed=True, run=_stream),
+        Operation(name="images.submit", billed=True, run=_submit_image),
+        Operation(name="images.generate", billed=True, run=_generate_image),
         Operation(name="await handle", billed=False, run=_await),
         Operation(name="handle.stream", billed=False, run=_follow),
         Operation(name="tasks.get", billed=False, run=_get),
@@ -258,6 +269,8 @@ class Scenario:
             return f"`{type(error).__name__}`{because}"
         if isinstance(result, str):
             return "the whole text" if result == TEXT else f"a wrong text: {result!r}"
+        if isinstance(result, MediaResults):
+            return "the whole result" if len(result.urls) == 1 else f"wrong results: {result!r}"
         return "a handle" if isinstance(result, TaskHandle) else "the answer"
 
     async def _jump_over_stalls(self) -> None:

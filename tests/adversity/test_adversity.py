@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-BILLED = ("llm.submit", "llm.generate", "llm.stream")
+BILLED = ("llm.submit", "llm.generate", "llm.stream", "images.submit", "images.generate")
 UNBILLED = ("await handle", "handle.stream", "tasks.get", "models.list")
 # A rejection after acceptance looks like one before it; the task is billed once.
 AMBIGUOUS_FAULTS = ("429 after acceptance",)

@@ -20,8 +20,10 @@ from typing import Any
 from foxapi_async import (
     Budget,
     BudgetExceededError,
+    ChatCompletion,
     Exponential,
     FoxSession,
+    MediaResults,
     PollPolicy,
     RetryPolicy,
     StreamPolicy,
@@ -31,6 +33,7 @@ from foxapi_async import (
 from foxapi_async.errors import FoxAPIError
 
 KEY = "sk-secret-0123456789abcdef"
+SPEECH = "speech-2.8-hd"
 FAST_POLLING = PollPolicy(pacing=Exponential(initial=0.01, multiplier=1.5, max_delay=0.2))
 WRONG = 3
 
@@ -60,10 +63,19 @@ def check(key: str | None, text: str) -> None:
         os._exit(WRONG)
 
 
+def check_speech(results: MediaResults) -> None:
+    """End the run if these are not the results of a row."""
+    if len(results) != 1 or len(results.urls) != 1:
+        os._exit(WRONG)
+
+
 async def do(fox: FoxSession, row: int) -> None:
     """Do one row in one of the ways that there are; what fails is the next run's concern."""
     key = f"row-{row}"
     try:
+        if row % 5 == 3:
+            check_speech(await fox.audios.generate(model=SPEECH, prompt=prompt(row), key=key))
+            return
         if row % 5 == 1:
             async with fox.llm.stream(model="gpt-5.5", messages=prompt(row), key=key) as stream:
                 check(key, "".join([delta.text async for delta in stream]))
@@ -98,10 +110,13 @@ async def recover(fox: FoxSession) -> dict[str, object]:
 
     async def end(handle: TaskHandle[Any]) -> str:
         try:
-            completion = await handle
+            result: ChatCompletion | MediaResults = await handle
         except FoxAPIError as error:
             return type(error).__name__
-        check(handle.key, completion.text)
+        if isinstance(result, MediaResults):
+            check_speech(result)
+        else:
+            check(handle.key, result.text)
         return "completed"
 
     ends = await asyncio.gather(*map(end, recovery.handles))

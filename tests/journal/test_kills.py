@@ -32,8 +32,8 @@ async def test_a_kill_between_post_and_answer_leaves_it_unknown(
         fault_proxy = await stack.enter_async_context(FaultProxy(gateway.url))
         script = await stack.enter_async_context(scripted(fault_proxy.url, file))
         fault_proxy.on("POST", "*", Stall(response=0))
-        pid = await script.start(0, 3)
-        await fault_proxy.wait_for_stalls(3)
+        pid = await script.start(0, 5)
+        await fault_proxy.wait_for_stalls(5)
         async with FoxSession(KEY, base_url=fault_proxy.url, journal=file) as fox:
             # Its process lives and may still hear the answer: nothing is unknown yet.
             recovery = await fox.recover()
@@ -42,15 +42,16 @@ async def test_a_kill_between_post_and_answer_leaves_it_unknown(
             assert await script.end() == -signal.SIGKILL
             recovery = await fox.recover()
         assert recovery.handles == ()
-        assert {lost.key for lost in recovery.unknown} == {"row-0", "row-1", "row-2"}
+        assert {lost.key for lost in recovery.unknown} == {f"row-{row}" for row in range(5)}
+        assert [lost.kind for lost in recovery.unknown].count("audio") == 1
         assert all("process" in lost.fault for lost in recovery.unknown)
         bill.hold_against(await written(file))
         fault_proxy.clear()
-        await script.start(0, 6)
+        await script.start(0, 10)
         assert await script.end() == 0
         entries = await written(file)
         bill.hold_against(entries)
-        assert Counter(entry.stage for entry in entries) == {Stage.UNKNOWN: 3, Stage.COMPLETED: 3}
+        assert Counter(entry.stage for entry in entries) == {Stage.UNKNOWN: 5, Stage.COMPLETED: 5}
         assert set(bill.posts.values()) == {1}
         if isinstance(file, Path):
             # The marks of killed runs are swept away.
