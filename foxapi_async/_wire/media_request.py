@@ -34,6 +34,9 @@ MEDIA_PATHS: Final[Mapping[MediaKind, str]] = {
 SUBMIT_SUNO: Final = "/v1/audio/generations"
 """The path of the submits of Suno, which is not that of other audio."""
 
+SUBMIT_PATHS: Final = frozenset({SUBMIT_LLM, SUBMIT_SUNO, *MEDIA_PATHS.values()})
+"""All paths of billed submits."""
+
 _MODEL: Final = "model"
 
 

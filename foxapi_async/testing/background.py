@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from foxapi_async._clock import ManualClock
+from foxapi_async._wire.media_request import SUBMIT_PATHS
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -111,8 +112,8 @@ class BackgroundGateway:
     def assert_billed_once(self, task_id: str) -> None:
         """Assert that this gateway created the task, and no other task from the same request.
 
-        Two requests are the same if their bodies are. A test that submits the same request several
-        times on purpose must check ``billed`` instead.
+        Two requests are the same if their paths and bodies are. A test that submits the same
+        request several times on purpose must check ``billed`` instead.
 
         Args:
             task_id: The id of the task.
@@ -182,7 +183,7 @@ class BackgroundGateway:
 
         @web.middleware
         async def record(request: "web.Request", handler: "Handler") -> "web.StreamResponse":
-            if request.match_info.route.name != "submit":
+            if request.method != "POST" or request.path not in SUBMIT_PATHS:
                 return await handler(request)
             # A client that disconnects cancels its request, but not the creation of the task.
             return await asyncio.shield(asyncio.create_task(submit(request, handler)))
@@ -192,7 +193,8 @@ class BackgroundGateway:
             body = response.body if isinstance(response, web.Response) else None
             if isinstance(body, bytes):
                 accepted = msgspec.json.decode(body, type=_Accepted)
-                self._requests[accepted.id] = sha256(await request.read()).digest()
+                path = f"{request.path}\n".encode()
+                self._requests[accepted.id] = sha256(path + await request.read()).digest()
             return response
 
         return record
