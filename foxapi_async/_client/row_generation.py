@@ -108,9 +108,14 @@ class RowGeneration:
         settings = self._settings
         params = self._params_of(row)
         replaces: EntryId | None = None
+        failed: TaskError | None = None
         while True:
             try:
                 row.handle, is_sent = await self._submit(params, replaces=replaces)
+            except _ENDS_MAP:
+                # What was billed has an outcome, although there is no further attempt.
+                row.error = failed
+                raise
             except SubmitOutcomeUnknownError as error:
                 row.attempts += not self._is_earlier(error)
                 replaces = await self._entry_to_replace(row, error)
@@ -124,6 +129,7 @@ class RowGeneration:
                 # What failed in an earlier run is a matter of `retry_failed`.
                 if not (is_sent and may_succeed_again(error)) or row.attempts >= settings.attempts:
                     raise
+                failed = error
                 if row.key is not None:
                     params["retry_failed"] = True
             else:

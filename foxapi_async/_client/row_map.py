@@ -98,7 +98,7 @@ class RowRunner(Protocol):
     async def run(self, row: MappedRow[Any]) -> None:
         """Submit the row, wait for its end, and store what is known in ``row``.
 
-        Raise what ends the whole map.
+        Raise what ends the whole map. A row with an error then has an outcome all the same.
         """
         ...
 
@@ -272,7 +272,12 @@ class MapEngine(Steps, Generic[R]):
         self.in_flight += 1
         try:
             await self._runner.run(row)
-        except BaseException:
+        except BaseException as error:
+            if row.error is not None:
+                # It has failed before it ended the map, which reads no more rows.
+                self._failure = self._failure or error
+                self._finish(row, self._runner.now() - started_at)
+                raise
             # The row ends the map and has no outcome. Later ones must not wait for it.
             self._runner.abandon(row)
             self._queue(row.index, None)

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from foxapi_async import ConfigError, FoxSession, PollPolicy, RowOutcome, RowProgress
+from foxapi_async import Budget, ConfigError, FoxSession, PollPolicy, RowOutcome, RowProgress
 from foxapi_async._protocol.concurrency import AdaptiveConcurrency
 from foxapi_async.errors import (
     AuthenticationError,
+    BudgetExceededError,
     RequestValidationError,
     SubmitOutcomeUnknownError,
     TaskFailedError,
@@ -166,6 +167,28 @@ async def test_raise_errors_raises_the_error_of_a_row(fox: FoxSession) -> None:
     assert any("row 1" in note for note in caught.value.__notes__)
     assert read == ["good", ""]
     await mapped.aclose()
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_a_row_that_failed_before_a_budget_ended_has_an_outcome(
+    fox: FoxSession, gateway: Gateway, ordered: bool
+) -> None:
+    """Its error is that of the task which was billed; then the map ends."""
+    gateway.replies.add({"error": "service_unavailable", "times": 99})
+    found: list[RowOutcome[int]] = []
+    with pytest.raises(BudgetExceededError):
+        async for outcome in fox.llm.map(
+            range(9),
+            model=MODEL,
+            messages=count_to,
+            attempts=5,
+            in_flight=3,
+            ordered=ordered,
+            budget=Budget(tasks=7),
+        ):
+            found.append(outcome)  # noqa: PERF401 it raises in the end
+    assert [type(outcome.error) for outcome in found] == [TaskFailedError] * 3
+    assert sum(outcome.attempts for outcome in found) == fox.stats().tasks == 7
 
 
 @pytest.mark.parametrize("attempts", [1, 2, 3])
