@@ -16,8 +16,8 @@ from foxapi_async.gateway.error_middleware import ErrorMiddleware
 from foxapi_async.gateway.faults.plan import Faults
 from foxapi_async.gateway.files import (
     DownloadRoutes,
+    FileLinks,
     FileStorage,
-    Links,
     RemoteFiles,
     UploadRoutes,
     make_storage,
@@ -63,7 +63,7 @@ def make_app(**options: Unpack[GatewayOptions]) -> web.Application:
     keys = APIKeys(settings.credits)
     billing = Billing(settings, keys.budgets)
     storage = make_storage(settings)
-    links = Links(storage, settings.public_url)
+    links = FileLinks(storage, settings.public_url)
     media = SimulatedMedia(settings, storage)
     engine = Engine(
         settings=settings, models=models, store=store, stats=stats, billing=billing, media=media

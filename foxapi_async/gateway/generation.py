@@ -15,7 +15,7 @@ from foxapi_async.gateway.models import RESTARTED_MESSAGE, Model, ModelError
 from foxapi_async.gateway.response_structs import TaskErrorBody, UnifiedTask, encode_chunk
 from foxapi_async.gateway.stats import GatewayStats
 from foxapi_async.gateway.store import Store, Unfinished
-from foxapi_async.gateway.work import Outcome, Work
+from foxapi_async.gateway.work import Work, WorkResult
 
 CRASHED: Final = TaskErrorBody.of("generation_failed", "the model crashed")
 RESTARTED: Final = TaskErrorBody.of("service_restarted", RESTARTED_MESSAGE)
@@ -142,7 +142,7 @@ class Generation:
         self._count += len(frames)
         self._stats.chunks += len(frames)
 
-    async def _complete(self, outcome: Outcome) -> None:
+    async def _complete(self, outcome: WorkResult) -> None:
         completed = replace(
             self._task, status=Status.COMPLETED, progress=100, results=outcome.results
         )

@@ -16,7 +16,7 @@ from foxapi_async.gateway.auth import APIKeys
 from foxapi_async.gateway.billing import Billing
 from foxapi_async.gateway.conversation import MEDIA_PREFIX, id_prefix
 from foxapi_async.gateway.engine import Engine
-from foxapi_async.gateway.files import Links
+from foxapi_async.gateway.files import FileLinks
 from foxapi_async.gateway.json_response import json_response
 from foxapi_async.gateway.models import (
     Model,
@@ -74,7 +74,7 @@ class Routes:
         models: ModelRegistry,
         store: Store,
         streams: EventStreams,
-        links: Links,
+        links: FileLinks,
         stats: GatewayStats,
         replies: Replies,
         requests: RequestLog,

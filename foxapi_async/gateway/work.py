@@ -15,7 +15,7 @@ ModelRequest = GenerationRequest | MediaRequest
 """A request as a model reads it."""
 
 
-class Outcome(NamedTuple):
+class WorkResult(NamedTuple):
     """What a task has made."""
 
     results: tuple[Raw, ...]
@@ -32,7 +32,7 @@ class Work(Protocol):
         """Whether a restarted gateway can begin it again and gets the same."""
         ...
 
-    async def run(self, output: Output) -> Outcome:
+    async def run(self, output: Output) -> WorkResult:
         """Do the work.
 
         Raises:
@@ -61,7 +61,7 @@ class ModelWork:
         """Whether the model repeats itself."""
         return self._model.is_repeatable
 
-    async def run(self, output: Output) -> Outcome:
+    async def run(self, output: Output) -> WorkResult:
         """Let the model answer."""
         completion = await self._model.answer(self._job, output)
-        return Outcome((Raw(encode(completion)),), completion.usage)
+        return WorkResult((Raw(encode(completion)),), completion.usage)

@@ -6,7 +6,7 @@ from typing import Final
 from foxapi_async.gateway.files.blobs import FolderBlobs, MemoryBlobs
 from foxapi_async.gateway.files.download_routes import DownloadRoutes
 from foxapi_async.gateway.files.file_storage import FileStorage
-from foxapi_async.gateway.files.links import DeadLinkError, Links
+from foxapi_async.gateway.files.links import DeadLinkError, FileLinks
 from foxapi_async.gateway.files.remote_file import RemoteFiles
 from foxapi_async.gateway.files.stored_file import StoredFile
 from foxapi_async.gateway.files.upload_routes import UploadRoutes
@@ -15,8 +15,8 @@ from foxapi_async.gateway.settings import GatewaySettings
 __all__ = [
     "DeadLinkError",
     "DownloadRoutes",
+    "FileLinks",
     "FileStorage",
-    "Links",
     "RemoteFiles",
     "StoredFile",
     "UploadRoutes",

@@ -18,7 +18,7 @@ class DeadLinkError(Exception):
     """A link of this gateway does not lead to a file any more."""
 
 
-class Links:
+class FileLinks:
     """Makes the links of files and finds the files of links.
 
     Args:

@@ -14,7 +14,7 @@ from foxapi_async.gateway.api_errors import APIError
 from foxapi_async.gateway.auth import APIKeys
 from foxapi_async.gateway.files.file_name import name_for_type, name_from_url, safe_name
 from foxapi_async.gateway.files.file_storage import Draft, FileStorage
-from foxapi_async.gateway.files.links import DeadLinkError, Links
+from foxapi_async.gateway.files.links import DeadLinkError, FileLinks
 from foxapi_async.gateway.files.remote_file import RemoteFiles
 from foxapi_async.gateway.files.stored_file import StoredFile
 from foxapi_async.gateway.json_response import json_response
@@ -57,7 +57,7 @@ class UploadRoutes:
         *,
         keys: APIKeys,
         storage: FileStorage,
-        links: Links,
+        links: FileLinks,
         remote_files: RemoteFiles,
         stats: GatewayStats,
     ) -> None:

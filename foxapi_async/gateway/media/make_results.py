@@ -22,10 +22,10 @@ from foxapi_async.gateway.media.picture import Picture, draw_picture
 from foxapi_async.gateway.media.picture_size import image_size, video_size
 from foxapi_async.gateway.media.png import encode_png
 from foxapi_async.gateway.media.tone import DEFAULT_RATE, encode_wav
-from foxapi_async.gateway.media.transcript import Source, timed_words, transcribe
+from foxapi_async.gateway.media.transcript import Recording, timed_words, transcribe
 from foxapi_async.gateway.media.webp import encode_webp
 
-Make = Callable[[MediaRequest, Sequence[Source]], Iterator[MadeResult]]
+Make = Callable[[MediaRequest, Sequence[Recording]], Iterator[MadeResult]]
 """Makes the results of a request, which names some files."""
 
 _MAX_OUTPUTS: Final = 10
@@ -45,7 +45,7 @@ _IMAGES: Final[Mapping[str, tuple[str, str, Callable[[Picture], bytes]]]] = {
 }
 
 
-def make_results(request: MediaRequest, sources: Sequence[Source]) -> list[MadeResult]:
+def make_results(request: MediaRequest, sources: Sequence[Recording]) -> list[MadeResult]:
     """Return the results of a request.
 
     Args:
@@ -61,7 +61,7 @@ def base_model(model: str) -> str:
     return model.rpartition("/")[2].partition("[")[0]
 
 
-def _images(request: MediaRequest, _: Sequence[Source]) -> Iterator[MadeResult]:
+def _images(request: MediaRequest, _: Sequence[Recording]) -> Iterator[MadeResult]:
     for number in range(_outputs(request)):
         yield _image(request, number)
 
@@ -85,7 +85,7 @@ def _image(request: MediaRequest, number: int, *, text: str | None = None) -> Ma
     return MadeResult(members={"content_type": content_type}, file=file)
 
 
-def _maps(request: MediaRequest, _: Sequence[Source]) -> Iterator[MadeResult]:
+def _maps(request: MediaRequest, _: Sequence[Recording]) -> Iterator[MadeResult]:
     maps: Any = request.params.get("maps")
     names = cast("list[object]", maps) if isinstance(maps, list) else ["basecolor"]
     for number, name in enumerate(names):
@@ -93,7 +93,7 @@ def _maps(request: MediaRequest, _: Sequence[Source]) -> Iterator[MadeResult]:
         yield MadeResult(members={**made.members, "map_type": str(name)}, file=made.file)
 
 
-def _videos(request: MediaRequest, _: Sequence[Source]) -> Iterator[MadeResult]:
+def _videos(request: MediaRequest, _: Sequence[Recording]) -> Iterator[MadeResult]:
     params = request.params
     width, height = video_size(params)
     asked = params.get("duration")
@@ -111,11 +111,11 @@ def _videos(request: MediaRequest, _: Sequence[Source]) -> Iterator[MadeResult]:
     yield MadeResult(members=members, file=file)
 
 
-def _speech(request: MediaRequest, _: Sequence[Source]) -> Iterator[MadeResult]:
+def _speech(request: MediaRequest, _: Sequence[Recording]) -> Iterator[MadeResult]:
     yield _audio(request, 0.5 + _SECONDS_A_WORD * len(_text(request).split()))
 
 
-def _music(request: MediaRequest, _: Sequence[Source]) -> Iterator[MadeResult]:
+def _music(request: MediaRequest, _: Sequence[Recording]) -> Iterator[MadeResult]:
     asked = request.params.get("duration")
     seconds = float(asked) if isinstance(asked, int) and asked > 0 else _MUSIC_SECONDS
     lyrics = request.params.get("lyrics")
@@ -157,7 +157,7 @@ def _audio_format(request: MediaRequest) -> tuple[Literal["mp3", "wav"], int]:
     return "mp3" if asked == "mp3" else "wav", rate if isinstance(rate, int) else DEFAULT_RATE
 
 
-def _document(request: MediaRequest, sources: Sequence[Source]) -> Iterator[MadeResult]:
+def _document(request: MediaRequest, sources: Sequence[Recording]) -> Iterator[MadeResult]:
     params = request.params
     given = str(params.get("filename") or "") or (sources[0].name if sources else "")
     name = safe_name(given.removesuffix(".pdf"), "document")[:_MAX_DOCUMENT_NAME]
@@ -172,7 +172,7 @@ def _document(request: MediaRequest, sources: Sequence[Source]) -> Iterator[Made
     yield MadeResult(members={"content_type": file.content_type}, file=file)
 
 
-def _scribe(request: MediaRequest, sources: Sequence[Source]) -> Iterator[MadeResult]:
+def _scribe(request: MediaRequest, sources: Sequence[Recording]) -> Iterator[MadeResult]:
     source = sources[0]
     text = transcribe(source)
     language = request.params.get("language_code")
@@ -186,11 +186,11 @@ def _scribe(request: MediaRequest, sources: Sequence[Source]) -> Iterator[MadeRe
     )
 
 
-def _transcription(_: MediaRequest, sources: Sequence[Source]) -> Iterator[MadeResult]:
+def _transcription(_: MediaRequest, sources: Sequence[Recording]) -> Iterator[MadeResult]:
     yield MadeResult(members={"text": transcribe(sources[0])})
 
 
-def _recognitions(_: MediaRequest, sources: Sequence[Source]) -> Iterator[MadeResult]:
+def _recognitions(_: MediaRequest, sources: Sequence[Recording]) -> Iterator[MadeResult]:
     """Make a file of JSON for each recording, as paraformer does; its times are milliseconds."""
     for number, source in enumerate(sources, 1):
         text = transcribe(source)
@@ -219,7 +219,7 @@ def _recognitions(_: MediaRequest, sources: Sequence[Source]) -> Iterator[MadeRe
         yield MadeResult(members={"file_url": source.url, "text": text}, file=file)
 
 
-def _voice(request: MediaRequest, _: Sequence[Source]) -> Iterator[MadeResult]:
+def _voice(request: MediaRequest, _: Sequence[Recording]) -> Iterator[MadeResult]:
     voice = {"voice_id": f"voice-{_number(request):08x}"}
     preview = request.params.get("text") or request.params.get("preview_text")
     if not isinstance(preview, str):
@@ -232,18 +232,18 @@ def _voice(request: MediaRequest, _: Sequence[Source]) -> Iterator[MadeResult]:
 def _identity(member: str, prefix: str) -> Make:
     """Return what makes a result that is an id alone."""
 
-    def make(request: MediaRequest, _: Sequence[Source]) -> Iterator[MadeResult]:
+    def make(request: MediaRequest, _: Sequence[Recording]) -> Iterator[MadeResult]:
         yield MadeResult(members={member: f"{prefix}-{_number(request):08x}"})
 
     return make
 
 
-def _character(request: MediaRequest, _: Sequence[Source]) -> Iterator[MadeResult]:
+def _character(request: MediaRequest, _: Sequence[Recording]) -> Iterator[MadeResult]:
     members = {"character_id": f"char-{_number(request):08x}", "name": request.params.get("name")}
     yield MadeResult(members=members)
 
 
-def _profile(request: MediaRequest, _: Sequence[Source]) -> Iterator[MadeResult]:
+def _profile(request: MediaRequest, _: Sequence[Recording]) -> Iterator[MadeResult]:
     profile_id = f"profile-{_number(request):08x}"
     yield MadeResult(members={"result_type": "profile", "profile_id": profile_id})
 

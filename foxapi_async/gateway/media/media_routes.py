@@ -14,7 +14,7 @@ from foxapi_async.gateway.auth import APIKeys
 from foxapi_async.gateway.billing import Billing
 from foxapi_async.gateway.conversation import MEDIA_PREFIX
 from foxapi_async.gateway.engine import Engine
-from foxapi_async.gateway.files import Links
+from foxapi_async.gateway.files import FileLinks
 from foxapi_async.gateway.json_response import json_response
 from foxapi_async.gateway.media.media_validation import decode, validate
 from foxapi_async.gateway.media.preset_voices import LANGUAGES, preset_voices
@@ -65,7 +65,7 @@ class MediaRoutes:
         models: ModelRegistry,
         media: SimulatedMedia,
         store: Store,
-        links: Links,
+        links: FileLinks,
         stats: GatewayStats,
         requests: RequestLog,
     ) -> None:

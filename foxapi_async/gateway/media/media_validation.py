@@ -12,7 +12,7 @@ from foxapi_async._catalog.media_models import media_models
 from foxapi_async._wire.base import is_object
 from foxapi_async._wire.media_request import MediaKind, MediaRequest, decode_media_request
 from foxapi_async.gateway.api_errors import APIError
-from foxapi_async.gateway.files import DeadLinkError, Links
+from foxapi_async.gateway.files import DeadLinkError, FileLinks
 
 # What every model takes; the catalog has these for a part of the models only.
 _COMMON: Final = frozenset({"prompt", "callback_url", "model_params"})
@@ -54,7 +54,9 @@ def decode(kind: MediaKind, body: bytes, value: object) -> MediaRequest:
         raise APIError(400, f"the body is not valid JSON: {error}") from None
 
 
-async def validate(request: MediaRequest, path: str, links: Links, sent: web.BaseRequest) -> None:
+async def validate(
+    request: MediaRequest, path: str, links: FileLinks, sent: web.BaseRequest
+) -> None:
     """Check a request.
 
     Args:
@@ -99,7 +101,7 @@ def _urls(request: MediaRequest) -> Iterator[tuple[str, str]]:
                     yield name, item
 
 
-async def _check_url(name: str, url: str, links: Links, sent: web.BaseRequest) -> None:
+async def _check_url(name: str, url: str, links: FileLinks, sent: web.BaseRequest) -> None:
     """Check that a URL can be one, and that a link of the gateway leads to a file of its kind."""
     if not _is_url(url):
         message = f"{name}: {url[:_MAX_SHOWN]!r} is not an http(s) URL or a data URL"

@@ -15,13 +15,13 @@ from foxapi_async.gateway.files.stored_file import RESULT_LIFETIME, SUNO_LIFETIM
 from foxapi_async.gateway.media.made_result import MadeResult
 from foxapi_async.gateway.media.make_results import make_results
 from foxapi_async.gateway.media.tone import wav_seconds
-from foxapi_async.gateway.media.transcript import Source, foreign_source
+from foxapi_async.gateway.media.transcript import Recording, foreign_source
 from foxapi_async.gateway.models import ModelError, Output
 from foxapi_async.gateway.models.prompt import find_failure
 from foxapi_async.gateway.models.simulate import failure_message
 from foxapi_async.gateway.response_structs import UnifiedTask
 from foxapi_async.gateway.settings import GatewaySettings
-from foxapi_async.gateway.work import Outcome
+from foxapi_async.gateway.work import WorkResult
 
 _STEPS: Final = 10
 _MAX_PROGRESS_BEFORE_END: Final = 99
@@ -66,7 +66,7 @@ class MediaWork:
         self._settings = settings
         self._storage = storage
 
-    async def run(self, output: Output) -> Outcome:
+    async def run(self, output: Output) -> WorkResult:
         """Wait, make the results and store their files.
 
         Raises:
@@ -78,7 +78,7 @@ class MediaWork:
             raise ModelError(failure[0], failure_message(failure[0]))
         sources = [await self._source(url) for url in _source_urls(self._request)]
         made = await asyncio.to_thread(make_results, self._request, sources)
-        return Outcome(tuple([await self._store(result) for result in made]))
+        return WorkResult(tuple([await self._store(result) for result in made]))
 
     async def _wait(self, output: Output) -> None:
         """Wait for the delays; the steps of an earlier run of the gateway are skipped."""
@@ -92,12 +92,12 @@ class MediaWork:
             await sleep(clock, start + delay * number / _STEPS - clock.time())
             await output.write((), progress=_MAX_PROGRESS_BEFORE_END * number // _STEPS)
 
-    async def _source(self, url: str) -> Source:
+    async def _source(self, url: str) -> Recording:
         token = token_of_url(url)
         file = await self._storage.find(token) if token is not None else None
         if file is None:
             return foreign_source(url)
-        return Source(
+        return Recording(
             url=url,
             name=file.name,
             content_type=file.content_type,

@@ -9,7 +9,7 @@ _SECONDS_A_WORD: Final = 0.4
 _MAX_NAME: Final = 80
 
 
-class Source(Struct, frozen=True, kw_only=True):
+class Recording(Struct, frozen=True, kw_only=True):
     """A file that a request names."""
 
     url: str
@@ -24,18 +24,18 @@ class Source(Struct, frozen=True, kw_only=True):
     """The duration; ``None`` if it is not known."""
 
 
-def foreign_source(url: str) -> Source:
+def foreign_source(url: str) -> Recording:
     """Return what a URL tells of a file that the gateway has not stored."""
     if url[:5].lower() == "data:":
-        return Source(url=url, name="inline data")
+        return Recording(url=url, name="inline data")
     try:
         path = urlsplit(url).path
     except ValueError:
         path = ""
-    return Source(url=url, name=unquote(path.rpartition("/")[2])[:_MAX_NAME] or "a recording")
+    return Recording(url=url, name=unquote(path.rpartition("/")[2])[:_MAX_NAME] or "a recording")
 
 
-def transcribe(source: Source) -> str:
+def transcribe(source: Recording) -> str:
     """Return the text of a recording."""
     if source.size is None:
         return f"This is a transcript of {source.name}."
