@@ -1,7 +1,6 @@
 """The values of a request that are types, functions, completions and handles."""
 # pyright: reportPrivateUsage=false
 
-import inspect
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, Final, cast
@@ -49,7 +48,7 @@ def replace_objects(members: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tool(item: object, path: str) -> object:
-    if not inspect.isroutine(item):
+    if not callable(item):
         return item
     try:
         return function_tool(item).definition

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from foxapi_async._output.answer_text import AnswerError
+from foxapi_async._output.docstring import description, parameter_texts
 from foxapi_async._output.json_schema import Schema, TypeNotSupportedError
 from foxapi_async._output.output_type import OutputType, strict_form
 from foxapi_async._output.parse import validation_error
@@ -25,11 +26,6 @@ from foxapi_async._wire.request import Message
 
 _CACHED_FUNCTIONS: Final = 256
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_ARGS: Final = re.compile(
-    r"^(?:Args|Arguments|Parameters):[ \t]*\n((?:[ \t]+.*\n?|\n)*)", re.MULTILINE
-)
-_ARGUMENT: Final = re.compile(r"\*{0,2}(\w+)(?: ?\([^)]*\))?:[ \t]*(.*)", re.DOTALL)
-_SECTION: Final = re.compile(r"^[A-Z][A-Za-z ]*:[ \t]*$", re.MULTILINE)
 
 
 class _Field(Struct, frozen=True):
@@ -55,7 +51,7 @@ class FunctionTool:
     def __init__(self, function: Callable[..., Any]) -> None:
         self.name: str = _function_name(function)
         text = inspect.getdoc(function) or ""
-        self.description: str = _description(text)
+        self.description: str = description(text)
         self._fields = tuple(_read_fields(function, self.name, text))
         self._output: OutputType[Any] = OutputType(_arguments_class(self.name, self._fields))
 
@@ -150,7 +146,7 @@ def _read_fields(function: Callable[..., Any], name: str, text: str) -> Iterator
         parameters = inspect.signature(function).parameters.values()
     except (NameError, TypeError, ValueError) as error:
         raise TypeNotSupportedError(name, f"has no usable signature: {error}") from None
-    texts = dict(_argument_texts(text))
+    texts = parameter_texts(text)
     for number, parameter in enumerate(parameters):
         path = f"{name}.{parameter.name}"
         if parameter.kind in {Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD}:
@@ -212,20 +208,3 @@ def _described(field: _Field) -> Any:
     if not field.description:
         return field.annotation
     return Annotated[field.annotation, Meta(description=field.description)]
-
-
-def _description(text: str) -> str:
-    """Return a docstring up to its first section."""
-    section = _SECTION.search(text)
-    return (text[: section.start()] if section else text).strip()
-
-
-def _argument_texts(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the name and the text of each argument of a docstring in Google's style."""
-    section = _ARGS.search(text)
-    if section is None:
-        return
-    block = inspect.cleandoc("\n" + section[1])
-    for entry in re.split(r"\n(?=\S)", block):
-        if (found := _ARGUMENT.fullmatch(entry)) is not None:
-            yield found[1], " ".join(found[2].split())

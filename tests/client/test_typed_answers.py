@@ -2,6 +2,7 @@
 
 import json
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,10 @@ async def test_a_function_that_cannot_be_a_tool(gateway: Gateway) -> None:
     async with FoxSession("sk", base_url=gateway.url) as fox:
         with pytest.raises(RequestValidationError, match=r"untyped.x has no annotation") as caught:
             await fox.llm.submit(model=MODEL, messages="x", tools=[weather, untyped])
+        no_functions: list[Any] = [City, partial(weather, days=2)]
+        for function in no_functions:
+            with pytest.raises(RequestValidationError, match=r"pass one made by `def`"):
+                await fox.llm.submit(model=MODEL, messages="x", tools=[function])
     assert caught.value.param == "tools[1]"
 
 

@@ -111,6 +111,34 @@ def test_the_definition_of_a_function() -> None:
     }
 
 
+def sphinx(city: str, days: int, *, unit: str) -> str:
+    """Tell the weather of a city.
+
+    It is not billed.
+
+    :param city: the city, at: noon,
+        by its name
+    :param int days: how many
+    :type unit: str
+    :keyword unit: of the temperature
+
+    :returns: the forecast
+    """
+    return f"{city} {days} {unit}"
+
+
+def test_a_docstring_of_sphinx() -> None:
+    """The fields describe the parameters, and the text before them the function."""
+    function = function_tool(sphinx).definition["function"]
+    assert function["description"] == "Tell the weather of a city.\n\nIt is not billed."
+    properties = function["parameters"]["properties"]
+    assert {name: one["description"] for name, one in properties.items()} == {
+        "city": "the city, at: noon, by its name",
+        "days": "how many",
+        "unit": "of the temperature",
+    }
+
+
 def test_the_arguments_of_a_call() -> None:
     """Arguments have the types of the signature, and those not given are left to the function."""
     arguments = call(
