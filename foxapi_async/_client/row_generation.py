@@ -74,6 +74,14 @@ class RowGeneration:
             name: value for name, value in settings.params.items() if _is_function(name, value)
         }
 
+    def enter(self) -> None:
+        """Bind the session to the running loop.
+
+        Raises:
+            SessionClosedError: The session is closed.
+        """
+        self._service.runtime.enter()
+
     def now(self) -> float:
         """Return the time of the session's clock."""
         return self._service.clock.time()

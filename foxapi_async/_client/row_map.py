@@ -87,6 +87,10 @@ class MappedRow(Struct, Generic[R]):
 class RowRunner(Protocol):
     """Generates the completion of one row: ``LLM``, as far as ``map`` uses it."""
 
+    def enter(self) -> None:
+        """Bind the session to the running loop; an error if it is closed."""
+        ...
+
     def now(self) -> float:
         """Return the time of the session's clock."""
         ...
@@ -192,6 +196,7 @@ class MapEngine(Steps, Generic[R]):
         The error of the source, or of ``progress``, is raised when no outcome is left.
         """
         if self._context is None:
+            self._runner.enter()
             self._context = copy_context()
             self._started_at = self._runner.now()
         self._fill()

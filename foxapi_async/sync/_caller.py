@@ -180,15 +180,20 @@ def call_without_loop(
     Raises:
         SessionClosedError: The call would have to wait.
     """
-    result = function(*args, **keywords)
-    if not isinstance(result, Coroutine):
-        return result
-    coroutine = cast("Coroutine[Any, Any, T]", result)
     try:
+        result = function(*args, **keywords)
+        if not isinstance(result, Coroutine):
+            return result
+        coroutine = cast("Coroutine[Any, Any, T]", result)
         coroutine.send(None)
     except StopIteration as end:
         return cast("T", end.value)
-    coroutine.close()
+    except RuntimeError as error:
+        # What has to wait may ask for the loop before it asks whether the session is closed.
+        if str(error) != "no running event loop":
+            raise
+    else:
+        coroutine.close()
     raise SessionClosedError("the session is closed; build a new FoxSession")
 
 

@@ -6,7 +6,7 @@ import gc
 import pickle
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -462,3 +462,25 @@ def test_files_go_and_come_back(fox: FoxSession, tmp_path: Path) -> None:
     with fox.files.iter_bytes(uploaded) as stream:
         assert next(stream) == b"content"
         assert stream.size == 7
+
+
+def test_each_call_of_a_closed_session_says_so(fox: FoxSession) -> None:
+    """What was built before or after the close raises ``SessionClosedError`` at its first step."""
+    handle = fox.llm.submit(model="gpt-5.5", messages=NEVER, stream=True)
+    stream = handle.stream()
+    fox.close()
+
+    def rows() -> object:
+        return list(fox.llm.map([1], model="gpt-5.5", messages=str))
+
+    calls: list[Callable[[], object]] = [
+        *(handle.result, handle.refresh, lambda: next(stream), lambda: list(handle.stream())),
+        *(lambda: list(handle.updates()), lambda: list(as_completed([handle])), rows),
+        *(fox.__enter__, fox.models.list, fox.recover, lambda: submit(fox)),
+        lambda: fox.llm.parse(int, model="gpt-5.5", messages="x"),
+        lambda: list(handle.stream().partials(int)),
+    ]
+    for call in calls:
+        with pytest.raises(SessionClosedError):
+            call()
+    fox.close()
