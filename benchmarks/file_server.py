@@ -35,13 +35,13 @@ def serve(connection: socket.socket, blocks: int) -> None:
                 for _ in range(blocks):
                     connection.sendall(BLOCK)
             else:
-                received = throw_away(connection, head, received)
+                received = skip_body(connection, head, received)
                 connection.sendall(
                     b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(STORED), STORED)
                 )
 
 
-def throw_away(connection: socket.socket, head: bytes, received: bytes) -> bytes:
+def skip_body(connection: socket.socket, head: bytes, received: bytes) -> bytes:
     """Read the body of a request; return what follows it."""
     length = next(
         int(line.partition(b":")[2])

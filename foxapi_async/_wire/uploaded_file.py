@@ -17,7 +17,7 @@ class UploadedFile(ResponseStruct, frozen=True, kw_only=True):
     """A file that the service has stored. Its ``url`` goes into requests."""
 
     url: str
-    """The link. Whoever has it can read the file."""
+    """The link. It needs no key: it is as secret as the file."""
     id: str = ""
     """The id of the file at the service."""
     filename: str = ""

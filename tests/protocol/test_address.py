@@ -52,7 +52,7 @@ PUBLIC = AddressClass.PUBLIC
     ],
 )
 def test_an_address_has_its_class(address: str, kind: AddressClass) -> None:
-    """Every kind of address is told apart, also inside an IPv6 address."""
+    """Every kind of address is recognised, also inside an IPv6 address."""
     assert address_class(address) is kind
 
 

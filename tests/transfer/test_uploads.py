@@ -299,7 +299,7 @@ async def test_the_same_file_is_sent_once(
 async def test_a_file_that_differs_at_its_end_is_another(
     server: UploadServer, fox: FoxSession
 ) -> None:
-    """Files of one name, size and beginning are told apart by all of their bytes."""
+    """Files of one name, size and beginning are distinguished by all of their bytes."""
     one, other = PNG + bytes(100_000) + b"1", PNG + bytes(100_000) + b"2"
     links = [await fox.files.upload(data, filename="a.png") for data in (one, other, one, other)]
     assert len(server.uploads) == 2
