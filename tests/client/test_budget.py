@@ -279,7 +279,7 @@ async def test_a_session_that_is_closed_waits_for_no_price(fast_polling: PollPol
             await fox.llm.submit(**ASK)
             waiting = [asyncio.create_task(fox.llm.submit(**ASK)) for _ in range(3)]
             # Another model does not wait.
-            await fox.llm.submit(**{**ASK, "model": "kimi-k2.6"})
+            await fox.llm.submit(model="kimi-k2.6", messages="count 1 to 3")
             assert not any(task.done() for task in waiting)
         results = await asyncio.gather(*waiting, return_exceptions=True)
         assert [type(result) for result in results] == [SessionClosedError] * 3
