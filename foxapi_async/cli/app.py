@@ -11,9 +11,10 @@ from foxapi_async.cli.output import abandon_stdout, configure_output, write_stde
 
 COMMANDS: Final = (
     *("demo", "serve", "submit", "stream", "wait", "task", "models"),
-    *("batch", "upload", "download", "journal", "local"),
+    *("image", "video", "audio", "document", "upload", "download"),
+    *("batch", "journal", "local"),
 )
-"""The commands in the order of the help. Each is ``command`` in the module of its name."""
+"""The commands in the order of the help. Most are ``command`` in the module of their name."""
 
 _WITH_LOCAL: Final = frozenset({"demo", "serve"})
 _HELP: Final = (
@@ -78,6 +79,10 @@ def load_command(  # noqa: C901, PLR0911, PLR0912 one return for each
             from foxapi_async.cli import models
 
             return models.command
+        case "image" | "video" | "audio" | "document":
+            from foxapi_async.cli import media
+
+            return media.COMMANDS[name]
         case "batch":
             from foxapi_async.cli import batch
 

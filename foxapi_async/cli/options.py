@@ -74,6 +74,17 @@ RetryFailed = Annotated[
 Key = Annotated[
     str | None, typer.Option("--key", metavar="TEXT", help="An idempotency key of your own.")
 ]
+OutputFolder = Annotated[
+    str | None,
+    typer.Option("--output", "-o", metavar="DIR", help="Save the files of the result there."),
+]
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Replace files of the same name; else they are numbered."),
+]
+OpenFiles = Annotated[
+    bool, typer.Option("--open", help="Open the files, or else their links, on the desktop.")
+]
 
 _MEMBERS: Final = frozenset(GenerationRequest.__struct_fields__) - {"_extra", "sync"}
 _OPTION_OF: Final = {

@@ -1,7 +1,7 @@
 """``foxapi submit``: submit a generation."""
 
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -9,10 +9,7 @@ from foxapi_async.cli import options
 from foxapi_async.cli.errors import ExitCode
 from foxapi_async.cli.output import Screen
 from foxapi_async.cli.runner import Session, open_session, run, submit
-from foxapi_async.cli.wait import wait_for
-
-if TYPE_CHECKING:
-    from foxapi_async import LLMHandle
+from foxapi_async.cli.wait import show_accepted, wait_for
 
 
 def command(
@@ -78,22 +75,9 @@ async def _submit(
         if wait:
             screen.note(handle.id)
             return await wait_for(screen, [handle])
-        _show_accepted(screen, handle, stream=stream)
+        hint = f", or stream it: foxapi stream --task {handle.id}" if stream else ""
+        show_accepted(screen, handle, hint)
     return ExitCode.OK
-
-
-def _show_accepted(screen: Screen, handle: "LLMHandle", *, stream: bool) -> None:
-    task = handle.task
-    try:
-        screen.record(**(task.to_dict() if task is not None else {"id": handle.id}))
-        screen.print(handle.id)
-    except BrokenPipeError:
-        # stdout is closed, so the id of the billed task goes to stderr.
-        screen.note(handle.id, "")
-        raise
-    if not screen.is_json:
-        follow = f", or stream it: foxapi stream --task {handle.id}" if stream else ""
-        screen.note(f"get the result: foxapi wait {handle.id}{follow}")
 
 
 def _is_thinking(model: str) -> bool:

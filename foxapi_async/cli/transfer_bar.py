@@ -1,7 +1,7 @@
 """The progress of files, as bars with sizes."""
 
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from rich.progress import (
@@ -39,6 +39,19 @@ class TransferBars:
             yield update
         finally:
             self._progress.remove_task(task)
+
+    @contextmanager
+    def bar_for_each(self) -> Generator["Callable[[TransferProgress], None]", None, None]:
+        """Draw a bar for each name inside ``with``; the function that it gives moves them."""
+        with ExitStack() as stack:
+            moves: dict[str, Callable[[TransferProgress], None]] = {}
+
+            def update(event: "TransferProgress") -> None:
+                if event.name not in moves:
+                    moves[event.name] = stack.enter_context(self.bar(event.name))
+                moves[event.name](event)
+
+            yield update
 
 
 @contextmanager

@@ -57,7 +57,7 @@ async def _upload_all(
         for file in files:
             try:
                 with transfer_bars(screen) as bars:
-                    uploaded = await _upload(fox, bars, file, keep_old=keep_old, again=again)
+                    uploaded = await upload_file(fox, bars, file, keep_old=keep_old, again=again)
             except (FoxAPIError, UsageError) as error:
                 codes.append(report_error(screen, error))
             else:
@@ -65,9 +65,15 @@ async def _upload_all(
     return max(codes)
 
 
-async def _upload(
-    fox: "FoxSession", bars: TransferBars, file: str, *, keep_old: bool, again: bool
+async def upload_file(
+    fox: "FoxSession",
+    bars: TransferBars,
+    file: str,
+    *,
+    keep_old: bool = False,
+    again: bool = False,
 ) -> "UploadedFile":
+    """Upload a path or a URL and draw its progress; ``UsageError`` if it cannot be read."""
     is_url = file.lower().startswith(("http://", "https://"))
     try:
         with bars.bar(file) as update:

@@ -1,6 +1,6 @@
 """``foxapi wait``: wait for tasks, whichever process submitted them."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Coroutine, Generator, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -14,10 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from foxapi_async.cli import options
-from foxapi_async.cli.errors import ExitCode
+from foxapi_async.cli.errors import ExitCode, StdoutError
 from foxapi_async.cli.output import Screen, printable
 from foxapi_async.cli.render import answer_members, show_answer
 from foxapi_async.cli.runner import Session, open_session, report_error, run
+from foxapi_async.cli.save import Saving, save_results, show_files
 from foxapi_async.errors import FoxAPIError
 from foxapi_async.types import ChatCompletion, MediaResults
 
@@ -30,25 +31,37 @@ _BAR_WIDTH: Final = 24
 def command(
     *,
     task_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="The ids of the tasks.")],
+    output: options.OutputFolder = None,
+    overwrite: options.Overwrite = False,
+    open_files: options.OpenFiles = False,
     timeout: options.WaitTimeout = None,
     json: options.AsJSON = None,
 ) -> None:
-    """Wait for tasks and show each result as its task finishes.
+    """Wait for tasks and show each result as its task finishes; `-o .` saves its files.
 
     The exit code is the largest of the exit codes of all tasks.
     """
     screen = Screen(json=json)
-    run(screen, lambda: _wait(screen, open_session(screen, wait_timeout=timeout), task_ids))
+
+    def start() -> Coroutine[Any, Any, ExitCode]:
+        saving = Saving.from_options(output, overwrite=overwrite, open_files=open_files)
+        return _wait(screen, open_session(screen, wait_timeout=timeout), task_ids, saving)
+
+    run(screen, start)
 
 
-async def _wait(screen: Screen, session: Session, task_ids: Sequence[str]) -> ExitCode:
+async def _wait(
+    screen: Screen, session: Session, task_ids: Sequence[str], saving: Saving | None
+) -> ExitCode:
     async with session as fox:
         handles = [fox.tasks.handle(task_id) for task_id in dict.fromkeys(task_ids)]
-        return await wait_for(screen, handles)
+        return await wait_for(screen, handles, saving)
 
 
-async def wait_for(screen: Screen, handles: "Sequence[TaskHandle[Any]]") -> ExitCode:
-    """Show each result as its task finishes, and return the largest of the exit codes."""
+async def wait_for(
+    screen: Screen, handles: "Sequence[TaskHandle[Any]]", saving: Saving | None = None
+) -> ExitCode:
+    """Show or save each result as its task finishes, and return the largest of the exit codes."""
     from foxapi_async import as_completed
 
     codes = [ExitCode.OK]
@@ -62,7 +75,7 @@ async def wait_for(screen: Screen, handles: "Sequence[TaskHandle[Any]]") -> Exit
             live.stop()
             if len(handles) > 1:
                 screen.note(handle.id)
-            codes.append(_show(screen, handle, outcome))
+            codes.append(await _show_or_save(screen, handle, outcome, saving))
             screen.forget(handle.id)
             if len(codes) <= len(handles):
                 live.start()
@@ -85,6 +98,28 @@ async def _outcome(
     return result
 
 
+async def _show_or_save(
+    screen: Screen,
+    handle: "TaskHandle[Any]",
+    outcome: ChatCompletion | MediaResults | FoxAPIError,
+    saving: Saving | None,
+) -> ExitCode:
+    if saving is None or not isinstance(outcome, MediaResults):
+        return _show(screen, handle, outcome)
+    try:
+        paths = await save_results(screen, outcome, saving)
+    except (FoxAPIError, StdoutError) as error:
+        # The links are not lost with the download.
+        _show(screen, handle, outcome)
+        return report_error(screen, error)
+    files = [str(path) for path in paths]
+    screen.record(id=handle.id, status=handle.status, files=files, **answer_members(outcome))
+    if not paths:
+        show_answer(screen, outcome)
+    show_files(screen, outcome, paths, saving)
+    return ExitCode.OK
+
+
 def _show(
     screen: Screen, handle: "TaskHandle[Any]", outcome: ChatCompletion | MediaResults | FoxAPIError
 ) -> ExitCode:
@@ -99,6 +134,20 @@ def _show(
     screen.record(id=handle.id, status=handle.status, **answer_members(outcome))
     show_answer(screen, outcome)
     return ExitCode.OK
+
+
+def show_accepted(screen: Screen, handle: "TaskHandle[Any]", hint: str = "") -> None:
+    """Show a task that was just submitted, and how to get its result."""
+    task = handle.task
+    try:
+        screen.record(**(task.to_dict() if task is not None else {"id": handle.id}))
+        screen.print(handle.id)
+    except BrokenPipeError:
+        # stdout is closed, so the id of the billed task goes to stderr.
+        screen.note(handle.id, "")
+        raise
+    if not screen.is_json:
+        screen.note(f"get the result: foxapi wait {handle.id}{hint}")
 
 
 class _WaitStatus:
