@@ -1,5 +1,6 @@
 """Saving the files of a result, and opening or showing them."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Self
@@ -81,18 +82,19 @@ def _open(screen: Screen, target: str) -> None:
 
 
 def _draw(screen: Screen, path: Path) -> None:
-    """Draw a picture if stdout is a terminal and the extra ``images`` is installed."""
-    if not screen.out.is_terminal or screen.is_json or path.suffix.lower() not in _PICTURES:
+    """Draw a picture if the terminal is one and the extra ``images`` is installed."""
+    # The library asks the terminal what it can draw, and reads the answer from stdin.
+    is_terminal = screen.out.is_terminal and sys.stdin is not None and sys.stdin.isatty()
+    if not is_terminal or path.suffix.lower() not in _PICTURES:
         return
     try:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image
         from textual_image.renderable import Image as Picture
     except ImportError:
         return
     try:
         with Image.open(path) as image:
-            image.load()
             width = min(screen.out.width, _MAX_COLUMNS)
             screen.out.print(Picture(image, width=width, height="auto"))
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        screen.note(f"the picture cannot be drawn: {type(error).__name__}")
+    except (OSError, ValueError, ArithmeticError, Image.DecompressionBombError) as error:
+        screen.note(f"{path} cannot be drawn here: {type(error).__name__}")

@@ -1,5 +1,6 @@
 """``foxapi wait``: wait for tasks, whichever process submitted them."""
 
+import asyncio
 from collections.abc import Coroutine, Generator, Sequence
 from contextlib import contextmanager
 from time import monotonic
@@ -23,9 +24,10 @@ from foxapi_async.errors import FoxAPIError
 from foxapi_async.types import ChatCompletion, MediaResults
 
 if TYPE_CHECKING:
-    from foxapi_async import CompletionProgress, TaskHandle
+    from foxapi_async import CompletionProgress, FoxSession, TaskHandle
 
 _BAR_WIDTH: Final = 24
+_LLM_PREFIX: Final = "task-llm"
 
 
 def command(
@@ -54,8 +56,19 @@ async def _wait(
     screen: Screen, session: Session, task_ids: Sequence[str], saving: Saving | None
 ) -> ExitCode:
     async with session as fox:
-        handles = [fox.tasks.handle(task_id) for task_id in dict.fromkeys(task_ids)]
+        handles = await asyncio.gather(*(_handle(fox, name) for name in dict.fromkeys(task_ids)))
         return await wait_for(screen, handles, saving)
+
+
+async def _handle(fox: "FoxSession", task_id: str) -> "TaskHandle[Any]":
+    """Return the handle of a task; what it makes is asked for if the id does not tell."""
+    if task_id.startswith(_LLM_PREFIX):
+        return fox.tasks.handle(task_id)
+    try:
+        return fox.tasks.handle(await fox.tasks.get(task_id))
+    except FoxAPIError:
+        # The wait asks again for minutes, and shows the error with the other results.
+        return fox.tasks.handle(task_id)
 
 
 async def wait_for(
@@ -116,7 +129,8 @@ async def _show_or_save(
     screen.record(id=handle.id, status=handle.status, files=files, **answer_members(outcome))
     if not paths:
         show_answer(screen, outcome)
-    show_files(screen, outcome, paths, saving)
+    # It reads pictures and runs programs.
+    await asyncio.to_thread(show_files, screen, outcome, paths, saving)
     return ExitCode.OK
 
 
