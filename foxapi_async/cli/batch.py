@@ -72,9 +72,8 @@ def run_batch(
     """Answer the rows of INPUT and write each answer to OUT as soon as it is there.
 
     Each row is billed once. Run the same command again after a crash, Ctrl-C or errors: rows that
-    OUT has are left out, tasks that were submitted are waited for, and only what is missing is
-    submitted. Ctrl-C takes no more rows and waits for those in flight; a second one exits at once,
-    and nothing that is paid for is lost.
+    OUT has are left out, submitted tasks are waited for, and only what is missing is submitted.
+    Ctrl-C waits for the rows in flight; a second one exits at once, and loses no paid answer.
 
     Exit codes: 0 all rows are answered, 1 some failed, 2 wrong usage, or the account
     was refused, 4 the outcome of some is unknown, 5 --budget was reached, 6 --max-errors was
