@@ -365,7 +365,8 @@ class LLM:
                 those behind it, and at most ``in_flight`` rows wait.
             raise_errors: Whether the error of a row is raised. That leaves the loop.
             attempts: How many generations a row may take if its task fails for a reason that does
-                not lie in the request. Each is billed.
+                not lie in the request. Each is billed. With ``key``, the second has the key
+                ``key#2``: rows with one key, and later runs, go on with the attempt that is due.
             unknown: What is done with a row whose submission in an earlier run may have been
                 accepted: ``"error"`` makes it an outcome with ``SubmitOutcomeUnknownError``,
                 ``"skip"`` leaves it out, ``"resubmit"`` submits it again, which may bill it twice.

@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from foxapi_async._client.submit_options import SubmitOptions, validate_key
+from foxapi_async._client.submit_options import SubmitOptions, numbered_key, validate_key
 from foxapi_async._wire.completion import Usage
 from foxapi_async._wire.request import GenerationRequest, LLMRequest, Message
 from foxapi_async.config import is_whole_number
@@ -41,7 +41,7 @@ class Reask:
             raise ConfigError(f"parse(reasks=) must be a whole number from 0, got {reasks!r}")
         key = validate_key(params.get("key"))
         if key is not None and reasks:
-            validate_key(_key(key, reasks + 1))
+            validate_key(numbered_key(key, reasks + 1))
         return cls(reasks, key)
 
     def count(self, error: OutputError) -> bool:
@@ -63,14 +63,10 @@ class Reask:
             attempt,
         )
         if self._key is not None:
-            options = replace(options, key=_key(self._key, attempt))
+            options = replace(options, key=numbered_key(self._key, attempt))
         if isinstance(request, GenerationRequest) and isinstance(error, OutputValidationError):
             request = replace(request, messages=(*request.messages, *_messages(error)))
         return request, options
-
-
-def _key(key: str, attempt: int) -> str:
-    return f"{key}#{attempt}"
 
 
 def _messages(error: OutputValidationError) -> tuple[Message, ...]:

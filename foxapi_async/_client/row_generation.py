@@ -10,7 +10,8 @@ from msgspec import UNSET, Struct, UnsetType
 from foxapi_async._client.llm_handle import LLMHandle
 from foxapi_async._client.row_map import MappedRow, RowOutcome, Unknown
 from foxapi_async._client.service_client import ServiceClient
-from foxapi_async._journal import EntryId, Stage
+from foxapi_async._client.submit_options import numbered_key, validate_key
+from foxapi_async._journal import FAILED, Entry, EntryId, Stage
 from foxapi_async._protocol.task_status import may_succeed_again
 from foxapi_async.config import Budget, is_whole_number
 from foxapi_async.errors import (
@@ -21,7 +22,8 @@ from foxapi_async.errors import (
     JournalError,
     SessionClosedError,
     SubmitOutcomeUnknownError,
-    TaskError,
+    TaskCancelledError,
+    TaskFailedError,
 )
 
 _UNKNOWN: Final[tuple[Unknown, ...]] = get_args(Unknown)
@@ -115,33 +117,69 @@ class RowGeneration:
     async def _generate(self, row: MappedRow[Any]) -> None:
         settings = self._settings
         params = self._params_of(row)
-        replaces: EntryId | None = None
-        failed: TaskError | None = None
+        number, may_retry = 1, False
+        if row.key is not None and settings.retry_failed:
+            number, may_retry = await self._first_number(row.key)
+        last = number + settings.attempts - 1
+        failed: Exception | None = None
         while True:
+            if row.key is not None:
+                params |= {"key": numbered_key(row.key, number), "retry_failed": may_retry}
             try:
-                row.handle, is_sent = await self._submit(params, replaces=replaces)
+                row.handle, is_sent = await self._submit_row(row, params)
             except _ENDS_MAP:
                 # What was billed has an outcome, although there is no further attempt.
                 row.error = failed
                 raise
-            except SubmitOutcomeUnknownError as error:
-                row.attempts += not self._is_earlier(error)
-                replaces = await self._entry_to_replace(row, error)
-                if replaces is None:
-                    raise
-                continue
-            row.attempts += is_sent
             try:
                 row.completion = await row.handle.result(timeout=settings.timeout)
-            except TaskError as error:
-                # What failed in an earlier run is a matter of `retry_failed`.
-                if not (is_sent and may_succeed_again(error)) or row.attempts >= settings.attempts:
+            except (TaskFailedError, TaskCancelledError) as error:
+                is_retried = number < last and may_succeed_again(error)
+                if not is_retried and (is_sent or not await self._is_used(row.key, number + 1)):
                     raise
-                failed = error
-                if row.key is not None:
-                    params["retry_failed"] = True
+                number, may_retry, failed = number + 1, False, error
             else:
                 return
+
+    async def _submit_row(
+        self, row: MappedRow[Any], params: Mapping[str, Any]
+    ) -> tuple[LLMHandle, bool]:
+        """Submit, or find the task of the key; tell whether a request was sent."""
+        replaces: EntryId | None = None
+        while True:
+            try:
+                handle, is_sent = await self._submit(params, replaces=replaces)
+            except SubmitOutcomeUnknownError as error:
+                row.attempts += not self._is_earlier(error)
+                replaces = await self._entry_to_replace(row, params, error)
+                if replaces is None:
+                    raise
+            else:
+                row.attempts += is_sent
+                return handle, is_sent
+
+    async def _first_number(self, key: str) -> tuple[int, bool]:
+        """Return the attempt that comes after those that failed in earlier runs.
+
+        It takes the place of the last of these, whose entry is to be replaced: then the second
+        value is true.
+        """
+        number = 1
+        while True:
+            entry = await self._find(numbered_key(key, number))
+            if entry is None:
+                return max(number - 1, 1), number > 1
+            if entry.stage not in FAILED or entry.sent_at >= self._started_at:
+                return number, False
+            number += 1
+
+    async def _is_used(self, key: str | None, number: int) -> bool:
+        """Tell whether another row, or another run, has submitted this attempt."""
+        return key is not None and await self._find(numbered_key(key, number)) is not None
+
+    async def _find(self, key: str) -> Entry | None:
+        service = self._service
+        return await service.options.journal.find(service.account.base, key)
 
     def _params_of(self, row: MappedRow[Any]) -> dict[str, Any]:
         settings = self._settings
@@ -149,15 +187,16 @@ class RowGeneration:
         params = {**settings.params, **computed}
         params = {name: value for name, value in params.items() if value is not UNSET}
         if settings.key is not None:
-            row.key = params["key"] = settings.key(row.input)
-            params["retry_failed"] = settings.retry_failed
+            row.key = validate_key(settings.key(row.input))
+            if row.key is not None and settings.attempts > 1:
+                validate_key(numbered_key(row.key, settings.attempts))
         return params
 
     def _is_earlier(self, error: SubmitOutcomeUnknownError) -> bool:
         return error.sent_at < self._started_at
 
     async def _entry_to_replace(
-        self, row: MappedRow[Any], error: SubmitOutcomeUnknownError
+        self, row: MappedRow[Any], params: Mapping[str, Any], error: SubmitOutcomeUnknownError
     ) -> EntryId | None:
         """Return the entry of an earlier run that is to be sent again, if the user wants that.
 
@@ -169,8 +208,7 @@ class RowGeneration:
         if unknown == "skip":
             row.is_skipped = True
             return None
-        service = self._service
-        entry = await service.options.journal.find(service.account.base, row.key)
+        entry = await self._find(params["key"])
         return entry.id if entry is not None and entry.stage is Stage.UNKNOWN else None
 
 

@@ -80,6 +80,11 @@ def validate_key(key: object) -> str | None:
     return key
 
 
+def numbered_key(key: str, number: int) -> str:
+    """Return the key of a further submission for the input of ``key``: ``key#2`` is the second."""
+    return key if number == 1 else f"{key}#{number}"
+
+
 def _retry_failed(params: Mapping[str, Any], key: str | None) -> bool:
     retry_failed = params.get("retry_failed", False)
     if not isinstance(retry_failed, bool):

@@ -204,6 +204,63 @@ async def test_a_failed_task_is_submitted_again_within_its_attempts(
     assert (found.completion is not None) == (attempts == 3)
 
 
+@pytest.mark.parametrize("has_journal", [False, True])
+@pytest.mark.parametrize("failures", [0, 1, 2, 3, 5])
+async def test_rows_with_one_key_share_their_attempts(
+    gateway: Gateway, fast_polling: PollPolicy, tmp_path: Path, has_journal: bool, failures: int
+) -> None:
+    """A row that meets the failed attempt of another one goes on with the next attempt."""
+    if failures:
+        gateway.replies.add({"error": "service_unavailable", "times": failures}, "at last")
+    async with FoxSession(
+        "the-key-of-the-run",
+        base_url=gateway.url,
+        polling=fast_polling,
+        journal=tmp_path / "rows.db" if has_journal else None,
+    ) as fox:
+        found = await outcomes(fox, [3] * 7, attempts=3, key=str, in_flight=3)
+        tasks = fox.stats().tasks
+    assert tasks == sum(outcome.attempts for outcome in found) == min(failures + 1, 3)
+    assert {outcome.completion is not None for outcome in found} == {failures < 3}
+    assert {outcome.key for outcome in found} == {"3"}
+
+
+async def test_a_second_run_goes_on_with_the_attempt_that_is_due(
+    gateway: Gateway, fast_polling: PollPolicy, tmp_path: Path
+) -> None:
+    """It sends what is left of its attempts, ``retry_failed`` allows as many anew."""
+    gateway.replies.add({"error": "service_unavailable", "times": 6}, "at last")
+
+    async def run(**options: Any) -> tuple[int, bool]:
+        async with FoxSession(
+            "the-key-of-the-run",
+            base_url=gateway.url,
+            polling=fast_polling,
+            journal=tmp_path / "rows.db",
+        ) as fox:
+            rows = await outcomes(fox, [0, 0], key=str, **options)
+            (is_answered,) = {row.completion is not None for row in rows}
+            return fox.stats().tasks, is_answered
+
+    assert await run(attempts=1) == (1, False)
+    assert await run(attempts=3) == (2, False)
+    assert await run(attempts=3) == (0, False)
+    assert await run(attempts=2, retry_failed=True) == (2, False)
+    assert await run(attempts=1) == (0, False)
+    assert await run(attempts=1, retry_failed=True) == (1, False)
+    # Six have failed.
+    assert await run(attempts=2, retry_failed=True) == (1, True)
+    assert await run(attempts=2, retry_failed=True) == (0, True)
+    assert await run(attempts=1) == (0, True)
+
+
+async def test_a_key_that_leaves_no_room_for_its_attempts_sends_nothing(fox: FoxSession) -> None:
+    """Its second attempt would have no key."""
+    (found,) = await outcomes(fox, [0], key=lambda _: "k" * 511, attempts=2)
+    assert isinstance(found.error, RequestValidationError)
+    assert fox.stats().submits == 0
+
+
 async def test_a_request_at_fault_is_not_submitted_again(fox: FoxSession, gateway: Gateway) -> None:
     """A code that names the request as the reason uses one attempt."""
     gateway.replies.add({"error": "content_policy_violation", "times": None})
