@@ -5,10 +5,11 @@ import os
 from foxapi_async._clock import Clock
 from foxapi_async._journal.backends import check_extra, parse_location
 from foxapi_async._journal.entry_usage import EntryUsage
+from foxapi_async._journal.in_memory import InMemoryJournal
 from foxapi_async._journal.journal import Journal
 from foxapi_async._journal.journal_writer import JournalWriter
 from foxapi_async._journal.position import FinishedEntry
-from foxapi_async._journal.protocol import InMemoryJournal, JournalBackend
+from foxapi_async._journal.protocol import JournalBackend
 from foxapi_async._journal.records import (
     FAILED,
     FINISHED,
