@@ -90,7 +90,7 @@ class LLM:
 
         ``key`` names the input of the submission. A second call with the same key returns the same
         handle and sends nothing, while the session is open, or permanently with a journal. Without
-        a journal, a key whose task has ended before those of 20,000 later keys is refused. With
+        a journal, a key whose task has ended before those of 10,000 later keys is refused. With
         ``retry_failed=True``, a key whose task failed or was cancelled is submitted again, with the
         same request or another one, and billed. Of several such calls at the same
         time, in any process, one sends its request, and the others return the same handle.

@@ -33,7 +33,7 @@ from foxapi_async.errors import (
     SessionClosedError,
 )
 
-KEPT: Final = 20_000
+KEPT: Final = 10_000
 """How many keys whose task has ended lead to their task."""
 
 

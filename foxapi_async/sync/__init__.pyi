@@ -69,7 +69,8 @@ class LLM:
         ``fox.unclaimed``.
 
         ``key`` names the input of the submission. A second call with the same key returns the same
-        handle and sends nothing, while the session is open, or permanently with a journal. With
+        handle and sends nothing, while the session is open, or permanently with a journal. Without
+        a journal, a key whose task has ended before those of 10,000 later keys is refused. With
         ``retry_failed=True``, a key whose task failed or was cancelled is submitted again, with the
         same request or another one, and billed. Of several such calls at the same
         time, in any process, one sends its request, and the others return the same handle.
@@ -295,7 +296,8 @@ class LLM:
                 those behind it, and at most ``in_flight`` rows wait.
             raise_errors: Whether the error of a row is raised. That leaves the loop.
             attempts: How many generations a row may take if its task fails for a reason that does
-                not lie in the request. Each is billed.
+                not lie in the request. Each is billed. With ``key``, the second has the key
+                ``key#2``: rows with one key, and later runs, go on with the attempt that is due.
             unknown: What is done with a row whose submission in an earlier run may have been
                 accepted: ``"error"`` makes it an outcome with ``SubmitOutcomeUnknownError``,
                 ``"skip"`` leaves it out, ``"resubmit"`` submits it again, which may bill it twice.
