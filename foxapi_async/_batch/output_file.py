@@ -1,6 +1,7 @@
 """The files that a run writes: locked, mended, appended to in whole lines."""
 
 import os
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -11,6 +12,7 @@ from foxapi_async._batch.output_lines import LineFormat, WrittenRow
 from foxapi_async._batch.rows import BatchFileError
 
 _MODE: Final = 0o600
+_ERRORS_START: Final = 65_536
 
 if sys.platform == "win32":
     import msvcrt
@@ -84,6 +86,8 @@ class FileLock:
 class LineFile:
     """A file to which whole lines are appended. All methods block on the disk.
 
+    A device, such as ``/dev/null``, has no size and is only written to.
+
     Args:
         path: The file.
         size: The size to which it is cut first; 0 begins it anew.
@@ -95,8 +99,10 @@ class LineFile:
     def __init__(self, path: Path, size: int) -> None:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), _MODE)
         self._size = size
-        os.ftruncate(self._file, size)
-        os.lseek(self._file, size, os.SEEK_SET)
+        self._is_plain = stat.S_ISREG(os.fstat(self._file).st_mode)
+        if self._is_plain:
+            os.ftruncate(self._file, size)
+            os.lseek(self._file, size, os.SEEK_SET)
 
     def append(self, lines: Iterable[bytes]) -> None:
         """Append lines. After an error, the file ends with the line before them."""
@@ -106,17 +112,34 @@ class LineFile:
             while written < len(data):
                 written += os.write(self._file, data[written:])
         except OSError:
-            os.ftruncate(self._file, self._size)
+            if self._is_plain:
+                os.ftruncate(self._file, self._size)
             raise
         self._size += len(data)
 
     def sync(self) -> None:
         """Wait until the disk has all lines."""
-        os.fsync(self._file)
+        if self._is_plain:
+            os.fsync(self._file)
 
     def close(self) -> None:
         """Close the file."""
         os.close(self._file)
+
+
+def check_errors_file(path: Path) -> None:
+    """Raise ``BatchFileError`` for a file that is no errors file, and would be written over."""
+    try:
+        if not path.is_file() or not path.stat().st_size:
+            return
+        with path.open("rb") as file:
+            start = file.read(_ERRORS_START)
+    except OSError as error:
+        raise BatchFileError(f"--errors {path}: {error.strerror or error}") from None
+    if not start.startswith((b'{"id":', b'{"line":')) or b'"error":' not in start:
+        raise BatchFileError(
+            f"--errors {path}: the file exists and has no errors of this command: name another one"
+        )
 
 
 def mend(path: Path, lines: LineFormat, on_row: Callable[[WrittenRow], object]) -> int:

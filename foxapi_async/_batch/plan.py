@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from enum import Enum
 from itertools import chain
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Final, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from foxapi_async._batch.output_file import mend
+from foxapi_async._batch.output_file import check_errors_file, mend
 from foxapi_async._batch.output_lines import (
     BatchLines,
     CSVLines,
@@ -277,6 +277,8 @@ def _read_output(
     paths = BatchPaths(settings.output)
     state = load_state(paths)
     file = paths.lines(settings.format)
+    if state is None or state.settings.errors != settings.errors:
+        check_errors_file(Path(settings.errors))
     if state is None:
         for path in {file, paths.output}:
             if path.exists() and (path.is_dir() or path.stat().st_size):

@@ -12,7 +12,12 @@ from foxapi_async._batch.rows import BatchFileError, InvalidRow, Row, is_object,
 from foxapi_async._batch.source import MAX_LINE, CutOffError, Line, Source
 
 TOO_LONG: Final = f"the line is longer than {MAX_LINE // 1024**2} MiB"
-_NO_UTF_8: Final = "the line is not UTF-8"
+_NO_UTF_8: Final = "the line is not UTF-8: convert the file, as with iconv -f latin1 -t utf-8"
+_ARRAY: Final = re.compile(rb"\[\s*(?:\{|$)")
+_LONE_RETURN: Final = re.compile(rb"\r(?!\n|$)")
+_RETURNS: Final = (
+    "a carriage return has no line feed after it: convert the line ends, as with tr '\\r' '\\n'"
+)
 _LONE_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _NO_JSON_NUMBER: Final = re.compile(rb"\b(?:NaN|-?Infinity)\b")
 # A quote that is never closed would make one row of the rest of the file.
@@ -22,17 +27,37 @@ AnyRow = Row | InvalidRow
 
 
 def read_jsonl(source: Source) -> Iterator[AnyRow]:
-    """Iterate over the objects of a file that has one on each line."""
+    """Iterate over the objects of a file that has one on each line.
+
+    Raises:
+        BatchFileError: The file has one JSON value on several lines.
+    """
     decode = msgspec.json.Decoder().decode
-    number = 0
+    number, is_first = 0, True
     try:
         for number, data in source.lines():
             if data is None:
                 yield InvalidRow(number, TOO_LONG)
             elif not data.isspace():
+                if is_first:
+                    _reject_one_value(source.name, data.strip())
+                    is_first = False
                 yield _row_of(number, data, decode)
     except CutOffError as error:
         yield InvalidRow(number + 1, str(error))
+
+
+def _reject_one_value(name: str, start: bytes) -> None:
+    if _ARRAY.match(start):
+        raise BatchFileError(
+            f"{name} is a JSON array, and no JSON lines: write each of its objects on a line of "
+            "its own, as with jq -c '.[]'"
+        )
+    if start == b"{":
+        raise BatchFileError(
+            f"{name} has an object on several lines, and no JSON lines: write each object on one "
+            "line, as with jq -c ."
+        )
 
 
 def _row_of(number: int, data: bytes, decode: Callable[[bytes], Any]) -> AnyRow:
@@ -50,13 +75,24 @@ def _json_fault(data: bytes, error: Exception) -> str:
         return _NO_UTF_8
     if isinstance(error, RecursionError):
         return "the line is nested too deep"
-    if _LONE_SURROGATE.search(data):
-        return "the line is not JSON: it may have half of a surrogate pair"
-    if _NO_JSON_NUMBER.search(data):
-        return "the line is not JSON, which has no NaN and no Infinity: write null"
-    if not data.endswith(b"\n"):
-        return "the last line is not JSON: it may be cut off"
-    return shortened(f"the line is not JSON: {error}")
+    faults = (
+        (
+            _LONE_SURROGATE.search(data),
+            "the line is not JSON: it may have half of a surrogate pair",
+        ),
+        (
+            _NO_JSON_NUMBER.search(data),
+            "the line is not JSON, which has no NaN and no Infinity: write null",
+        ),
+        (_LONE_RETURN.search(data), f"the line is not JSON: {_RETURNS}"),
+        (
+            "trailing characters" in str(error),
+            "the line has more than one JSON value: write {...} on one line, and no comma after it",
+        ),
+        (not data.endswith(b"\n"), "the last line is not JSON: it may be cut off"),
+    )
+    fault = next((text for is_so, text in faults if is_so), None)
+    return fault or shortened(f"the line is not JSON: {error}")
 
 
 def read_csv(source: Source, delimiter: str) -> Iterator[AnyRow]:
@@ -105,6 +141,8 @@ class _Records:
         _, names, fault = first
         if fault is not None:
             raise BatchFileError(f"{self._name}: the header cannot be read: {fault}")
+        if names.count("") > 1:
+            raise BatchFileError(f"{self._name}: the header has several columns without a name")
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise BatchFileError(f"{self._name}: the header has the column {twice[:80]!r} twice")
@@ -121,7 +159,8 @@ class _Records:
             except StopIteration:
                 break
             except csv.Error as error:
-                self._fault = self._fault or f"the row is not CSV: {error}"
+                fault = _RETURNS if "new-line" in str(error) else error
+                self._fault = self._fault or f"the row is not CSV: {fault}"
                 reader = csv.reader(self._feed(), delimiter=self._delimiter, strict=True)
             if not self._taken:
                 break

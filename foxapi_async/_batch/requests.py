@@ -31,6 +31,7 @@ MEMBERS: Final = tuple(
 
 _MEMBERS: Final = frozenset(MEMBERS)
 _MAX_ID: Final = 512
+_QUOTED: Final = {"\t": "$'\\t'"}
 _ID_SIZE: Final = 16
 _encode = msgspec.json.Encoder(order="deterministic", enc_hook=str).encode
 
@@ -110,8 +111,15 @@ class RequestMaker:
                     raise BatchFileError(
                         f"{option} does not go with OpenAI Batch rows, which have their messages"
                     )
-        elif settings.model is None:
+            return
+        if settings.model is None:
             raise BatchFileError("--model is missing: name the model that answers the rows")
+        names_row = settings.image_column is not None or settings.key_column is not None
+        if not self._template.columns and not names_row:
+            raise BatchFileError(
+                "--prompt names no column, so all rows would be one request: write {column} where "
+                "the text of a row belongs"
+            )
 
     def check_columns(self, columns: Collection[str], *, name: str) -> None:
         """Raise ``BatchFileError`` if the options name a column that is not one of ``columns``."""
@@ -121,8 +129,10 @@ class RequestMaker:
             wanted += [("--prompt", column) for column in self._template.columns]
         for option, column in wanted:
             if column is not None and column not in columns:
-                known = shortened(", ".join(columns))
-                raise BatchFileError(f"{option}: {name} has no column {column!r}; it has {known}")
+                known = shortened(", ".join(map(repr, columns)))
+                raise BatchFileError(
+                    f"{option}: {name} has no column {column!r}; it has {known}{_hint(columns)}"
+                )
 
     def prepare(self, row: Row) -> PreparedRow | InvalidRow:
         """Return the row with its request, or why it has none."""
@@ -193,6 +203,13 @@ class RequestMaker:
 
     def _id(self, values: dict[str, Any], key: str, custom_id: str | None) -> str:
         return _hash([key, custom_id] if self._form == "batch" else [key, values])
+
+
+def _hint(columns: Collection[str]) -> str:
+    """Return the advice for a header whose delimiter is another one."""
+    only = next(iter(columns)) if len(columns) == 1 else ""
+    found = next((delimiter for delimiter in ";\t|," if delimiter in only), None)
+    return "" if found is None else f": pass --delimiter {_QUOTED.get(found, repr(found))}"
 
 
 def _read_batch_row(values: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -22,8 +22,17 @@ _CHUNK: Final = 256 * 1024
 _COMPRESSED_CHUNK: Final = 1024
 _MAX_WINDOW: Final = 128 * 1024 * 1024
 _COMPRESSIONS: Final = (".gz", ".zst")
-_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 _UTF_8_MARK: Final = b"\xef\xbb\xbf"
+_NO_TEXT: Final = (
+    (b"\xff\xfe\0\0", "is UTF-32: convert it to UTF-8"),
+    (b"\xff\xfe", "is UTF-16: convert it to UTF-8"),
+    (b"\xfe\xff", "is UTF-16: convert it to UTF-8"),
+    (b"\x1f\x8b", "is compressed by gzip: give it a name that ends with .gz"),
+    (b"\x28\xb5\x2f\xfd", "is compressed by zstd: give it a name that ends with .zst"),
+    (b"PAR1", "is a Parquet file: pass --input-format parquet"),
+    (b"PK\x03\x04", "is a ZIP archive or an Excel file: unpack it, or save it as CSV"),
+)
+_MARK_SIZE: Final = 4
 
 
 class CutOffError(Exception):
@@ -63,6 +72,7 @@ class Source:
         self._raw: Any = _open(path)
         self._size = _size_of(self._raw)
         self._consumed = 0
+        self._has_read = False
         self._is_packed = _suffix(path) in _COMPRESSIONS
         try:
             self._read, self._close = self._reader(_suffix(path))
@@ -103,24 +113,31 @@ class Source:
             BatchFileError: The file cannot be read.
         """
         try:
-            return self._read(_CHUNK) or b""
+            chunk = self._read(_CHUNK) or b""
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            is_plain = isinstance(error, gzip.BadGzipFile) or "Unknown frame" in str(error)
+            if is_plain and not self._has_read:
+                suffix = _suffix(self.name)
+                raise BatchFileError(
+                    f"{self.name} is not compressed as its name says: give it a name without "
+                    f"{suffix}"
+                ) from None
             raise CutOffError(f"the compressed data is damaged or cut off: {error}") from None
         except OSError as error:
             raise BatchFileError(f"{self.name} cannot be read: {error.strerror or error}") from None
+        self._has_read = True
+        return chunk
 
     def lines(self) -> Iterator[Line]:
         """Iterate over the lines of UTF-8 text, without a byte order mark.
 
         Raises:
-            BatchFileError: The text is UTF-16.
+            BatchFileError: The input is no UTF-8 text from its first byte on.
             CutOffError: As ``read``, after the lines before the damage.
         """
         parts: list[bytes] = []
         size = number = 0
-        while chunk := self.read():
-            if not number and not size:
-                chunk = self._without_mark(chunk)
+        for chunk in self._chunks():
             first, *others = chunk.split(b"\n")
             size += len(first)
             if size <= MAX_LINE:
@@ -141,9 +158,22 @@ class Source:
         if size:
             yield Line(number + 1, b"".join(parts) if size <= MAX_LINE else None)
 
-    def _without_mark(self, start: bytes) -> bytes:
-        if start.startswith(_UTF_16):
-            raise BatchFileError(f"{self.name} is UTF-16: convert it to UTF-8")
+    def _chunks(self) -> Iterator[bytes]:
+        """Iterate over the pieces of the text. The first is long enough for any mark."""
+        start = b""
+        while len(start) < _MARK_SIZE and (more := self.read()):
+            start += more
+        yield self._start_of_text(start)
+        while chunk := self.read():
+            yield chunk
+
+    def _start_of_text(self, start: bytes) -> bytes:
+        """Return the first bytes without a byte order mark."""
+        for mark, advice in _NO_TEXT:
+            if start.startswith(mark):
+                raise BatchFileError(f"{self.name} {advice}")
+        if b"\0" in start[:_MARK_SIZE]:
+            raise BatchFileError(f"{self.name} is UTF-16 or no text: convert it to UTF-8")
         return start.removeprefix(_UTF_8_MARK)
 
 

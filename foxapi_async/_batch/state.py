@@ -96,10 +96,12 @@ class BatchPaths:
         """Return the file to which answers are appended: Parquet is written at the end."""
         return self.rows if output_format == "parquet" else self.output
 
-    def check_distinct(
+    def check_files(
         self, *, input_: str, errors: str | None, journal: str | None, report: str | None
     ) -> None:
-        """Raise ``BatchFileError`` if one file of a run would be written over another."""
+        """Raise ``BatchFileError`` if a file cannot be an output, or would be written over."""
+        if self.output.exists() and not (self.output.is_file() or self.output.is_dir()):
+            raise BatchFileError(f"-o {self.output}: the output must be a plain file")
         database = _database(journal or str(self.journal))
         files = {
             "INPUT": None if input_ == STDIN else input_,

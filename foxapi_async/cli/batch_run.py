@@ -44,7 +44,7 @@ async def run_rows(
 ) -> ExitCode:
     """Answer the rows, show the progress and the sums, and return the exit code."""
     check_files = partial(
-        BatchPaths(batch.output).check_distinct,
+        BatchPaths(batch.output).check_files,
         input_=batch.input,
         errors=batch.errors,
         journal=batch.journal,
@@ -88,7 +88,11 @@ def exit_code_of(totals: Totals) -> ExitCode:
 
 def _check_folder(report: str | None) -> None:
     """Refuse a report that could not be written after all rows are paid for."""
-    if report is not None and not Path(report).parent.is_dir():
+    if report is None:
+        return
+    if Path(report).is_dir():
+        raise BatchFileError(f"--report {report} is a folder: name a file")
+    if not Path(report).parent.is_dir():
         raise BatchFileError(
             f"--report {report}: the folder {Path(report).parent} does not exist: create it"
         )
@@ -134,6 +138,8 @@ def _show_summary(screen: Screen, state: BatchState) -> None:
         f"{members['answered']:,} answered{earlier}, {totals.failed:,} failed, "
         f"{totals.invalid:,} invalid, {totals.unknown:,} unknown in {duration(totals.seconds)}"
     )
+    if not totals.read and not totals.earlier:
+        screen.note(f"{state.settings.input} has no rows", "")
     for code, kind in sorted(totals.errors.items(), key=lambda item: -item[1].count):
         example = kind.examples[0]
         screen.print(f"  {kind.count:,} {code}, as in line {example.line}: {example.message}")

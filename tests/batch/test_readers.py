@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +63,63 @@ def test_objects_on_lines_come_back(objects: list[dict[str, Any]], size: int) ->
 @given(st.binary(max_size=60), st.integers(1, 9))
 def test_every_line_is_a_row_or_invalid(data: bytes, size: int) -> None:
     """Whatever the bytes are, each line that is not blank is one row, valid or not."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+    lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    lines = [line for line in lines if line and not (line + b"\n").isspace()]
+    try:
+        rows = list(read_jsonl(Bytes(data, size)))
+    except BatchFileError:
+        is_text = not data.startswith((b"\xff\xfe", b"\xfe\xff", b"\x1f\x8b"))
+        assert b"\0" in data[:4] or not is_text or lines[0].strip()[:1] in {b"[", b"{"}
         return
-    text = data[3:] if data.startswith(b"\xef\xbb\xbf") and size >= 3 else data
-    lines = [line for line in text.split(b"\n") if line and not (line + b"\n").isspace()]
-    assert len(list(read_jsonl(Bytes(data, size)))) == len(lines)
+    assert len(rows) == len(lines)
+
+
+@pytest.mark.parametrize(
+    ("start", "advice"),
+    [
+        ('{"a":1}\n'.encode("utf-16-le"), "UTF-16 or no text: convert it"),
+        ("a,b\n".encode("utf-16-be"), "UTF-16 or no text: convert it"),
+        ("a,b\n".encode("utf-16"), "is UTF-16: convert it"),
+        ("a,b\n".encode("utf-32"), "is UTF-32: convert it"),
+        (gzip.compress(b"a"), "compressed by gzip: give it a name"),
+        (zstandard.compress(b"a"), "compressed by zstd: give it a name"),
+        (b"PAR1....", "--input-format parquet"),
+        (b"PK\x03\x04....", "ZIP archive or an Excel file"),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 100])
+def test_what_is_no_text_is_refused_before_its_first_row(
+    start: bytes, advice: str, size: int
+) -> None:
+    """The error says what the file is and what to do about it."""
+    for read in (read_jsonl, partial(read_csv, delimiter=",")):
+        with pytest.raises(BatchFileError, match=advice):
+            list(read(Bytes(start, size)))
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        (b'[{"a":1},{"a":2}]', "is a JSON array"),
+        (b'\n[\n  {"a":1},\n  {"a":2}\n]\n', "is a JSON array"),
+        (b'{\n  "a":1\n}\n', "an object on several lines"),
+    ],
+)
+def test_json_on_several_lines_is_refused_before_its_first_row(text: bytes, advice: str) -> None:
+    """No line of it would be a row."""
+    with pytest.raises(BatchFileError, match=advice):
+        jsonl(text)
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_what_only_has_the_name_of_a_compressed_file_is_refused(
+    tmp_path: Path, suffix: str
+) -> None:
+    """Nothing of it can be read."""
+    path = tmp_path / f"rows.jsonl{suffix}"
+    path.write_bytes(b'{"a":1}\n')
+    with Source(str(path)) as source, pytest.raises(BatchFileError, match=f"without {suffix}"):
+        list(read_jsonl(source))
 
 
 @pytest.mark.parametrize(
@@ -74,6 +127,9 @@ def test_every_line_is_a_row_or_invalid(data: bytes, size: int) -> None:
     [
         (b'{"a":', "not JSON"),
         (b"[1]", "no object"),
+        (b'{"a":1},', "more than one JSON value"),
+        (b'{"a":1}{"a":2}', "more than one JSON value"),
+        (b'{"a":1}\r{"a":2}', "tr '\\r' '\\n'"),
         (b'{"a":NaN}', "NaN"),
         (b'{"a":"\\ud800"}', "surrogate"),
         (b'{"a":"\xff"}', "UTF-8"),
@@ -200,7 +256,7 @@ def test_compressed_files_are_read(tmp_path: Path) -> None:
 def test_a_compressed_file_that_is_cut_off_says_so(tmp_path: Path) -> None:
     """The rows before the damage are read, and the damage is an invalid row at the end."""
     for path, data in compressed(tmp_path):
-        for damaged in (data[:-9], data[: len(data) // 2], b"no archive"):
+        for damaged in (data[:-9], data[: len(data) // 2]):
             path.write_bytes(damaged)
             with Source(str(path)) as source:
                 *_, last = read_jsonl(source)

@@ -197,6 +197,30 @@ def test_a_key_column_names_the_row(value: object, key: str | None) -> None:
         assert prepared(row).key == key
 
 
+@pytest.mark.parametrize(
+    ("column", "hint"),
+    [
+        ("id;text", "';'"),
+        ("id\ttext", r"\$'\\t'"),
+        ("id|text", r"'\|'"),
+        ("id,text", "','"),
+    ],
+)
+def test_another_delimiter_is_named(column: str, hint: str) -> None:
+    """A header with one column that has a delimiter is one of several columns."""
+    maker = RequestMaker(RequestSettings(model="gpt-5.5", prompt="{text}"), "rows")
+    with pytest.raises(BatchFileError, match=f"pass --delimiter {hint}$"):
+        maker.check_columns([column], name="rows.csv")
+
+
+def test_a_prompt_without_a_column_is_refused() -> None:
+    """All rows would be one request, unless a key or an image tells them apart."""
+    with pytest.raises(BatchFileError, match="--prompt names no column"):
+        RequestMaker(RequestSettings(model="gpt-5.5", prompt="hello"), "rows")
+    for more in ({"key_column": "id"}, {"image_column": "image"}):
+        RequestMaker(RequestSettings(model="gpt-5.5", prompt="hello", **more), "rows")
+
+
 def test_missing_columns_are_known_before_a_request() -> None:
     """A column that an option names and the input lacks is refused with those it has."""
     for option, settings in (
@@ -205,7 +229,7 @@ def test_missing_columns_are_known_before_a_request() -> None:
         ("--image-column", {"prompt": "{text}", "image_column": "no"}),
         ("--prompt", {}),
     ):
-        with pytest.raises(BatchFileError, match=f"{option}.* has text, id"):
+        with pytest.raises(BatchFileError, match=f"{option}.* has 'text', 'id'$"):
             maker(**settings).check_columns(["text", "id"], name="rows.csv")
     maker(prompt="{text}").check_columns(["text"], name="rows.csv")
 

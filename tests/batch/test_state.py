@@ -46,7 +46,7 @@ def test_two_names_of_one_file_are_one_file(tmp_path: Path) -> None:
     link.hardlink_to(rows)
     paths = BatchPaths(str(tmp_path / "out.csv"))
     with pytest.raises(BatchFileError, match="INPUT and --report are one file"):
-        paths.check_distinct(input_=str(rows), errors=None, journal=None, report=str(link))
-    paths.check_distinct(
+        paths.check_files(input_=str(rows), errors=None, journal=None, report=str(link))
+    paths.check_files(
         input_="-", errors=None, journal="postgresql://host/db", report=str(tmp_path / "r.html")
     )

@@ -189,7 +189,7 @@ async def test_broken_rows_go_to_the_errors_file(
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (("--prompt", "{nope}"), "has no column 'nope'; it has n, note"),
+        (("--prompt", "{nope}"), "has no column 'nope'; it has 'n', 'note'"),
         (("--prompt", "{n"), "--prompt"),
         (("--prompt", "{n}", "--key-column", "id"), "--key-column"),
         (("--prompt", "{n}", "--image-column", "img"), "--image-column"),
@@ -213,6 +213,9 @@ async def test_broken_rows_go_to_the_errors_file(
         ),
         (("--prompt", "{n}", "--journal", "sqlite:///in.csv"), "INPUT and --journal are one file"),
         (("--prompt", "{n}", "-o", "x.gz"), "plain file"),
+        (("--prompt", "{n}", "-o", os.devnull), "plain file"),
+        (("--prompt", "{n}", "--report", "."), "--report . is a folder"),
+        (("--prompt", "hello"), "--prompt names no column"),
     ],
 )
 async def test_a_mistake_costs_nothing(
@@ -245,7 +248,36 @@ async def test_a_file_of_another_program_is_safe(
     done = await foxapi("batch", "run", "in.csv", "-o", "mine.txt", *PROMPT)
     assert (done.code, gateway.stats.submits) == (2, 0)
     assert "not an output of this command" in done.err
+    errors = ("--errors", "mine.txt")
+    done = await foxapi("batch", "run", "in.csv", "-o", "out.jsonl", *PROMPT, *errors)
+    assert (done.code, gateway.stats.submits) == (2, 0)
+    assert "has no errors of this command" in done.err
     assert (await read(folder / "mine.txt")) == "precious"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the null device of Windows is no file")
+async def test_errors_may_go_nowhere_or_to_an_errors_file(
+    gateway: Gateway, foxapi: Any, folder: Path
+) -> None:
+    """The null device is written to, and an errors file of another output may be reused."""
+    await write(folder / "in.jsonl", '{"n":1}\nbroken\n')
+    for output, errors in (("a.jsonl", os.devnull), ("b.jsonl", "e.jsonl"), ("c.jsonl", "e.jsonl")):
+        done = await foxapi("batch", "run", "in.jsonl", "-o", output, *PROMPT, "--errors", errors)
+        assert done.code == 1, done.err
+        assert len(await read_lines(folder / output)) == 1
+    assert await codes(folder / "e.jsonl") == ["invalid_row"]
+    assert gateway.stats.submits == 3
+
+
+@pytest.mark.parametrize(("name", "text"), [("in.jsonl", ""), ("in.jsonl", " \n"), ("in.csv", "n")])
+async def test_an_input_without_rows_says_so(
+    gateway: Gateway, foxapi: Any, folder: Path, name: str, text: str
+) -> None:
+    """It is no error, because a pipeline may have nothing to do."""
+    await write(folder / name, text)
+    done = await foxapi("batch", "run", name, "-o", "out.jsonl", *PROMPT)
+    assert (done.code, gateway.stats.submits) == (0, 0)
+    assert "has no rows" in done.err
 
 
 async def test_an_output_keeps_to_its_requests(gateway: Gateway, foxapi: Any, folder: Path) -> None:
