@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from foxapi_async._batch.answer_schema import AnswerMismatchError, AnswerSchema, parse_schema
 from foxapi_async._batch.requests import (
@@ -217,8 +218,9 @@ def test_a_prompt_without_a_column_is_refused() -> None:
     """All rows would be one request, unless a key or an image tells them apart."""
     with pytest.raises(BatchFileError, match="--prompt names no column"):
         RequestMaker(RequestSettings(model="gpt-5.5", prompt="hello"), "rows")
+    settings = RequestSettings(model="gpt-5.5", prompt="hello")
     for more in ({"key_column": "id"}, {"image_column": "image"}):
-        RequestMaker(RequestSettings(model="gpt-5.5", prompt="hello", **more), "rows")
+        RequestMaker(replace(settings, **more), "rows")
 
 
 def test_missing_columns_are_known_before_a_request() -> None:

@@ -195,26 +195,46 @@ def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield url
 
 
+def kill_and_run_again(
+    way: str, journal: str, background: BackgroundGateway, folder: Path, count: int
+) -> list[dict[str, Any]]:
+    """Kill a worker at a tenth of the rows and the driver at a third; return those of a rerun."""
+    folder.mkdir()
+    words = [sys.executable, "-W", "ignore", str(SCRIPT), way, background.url, str(folder)]
+    words += [str(count), journal]
+    environment = os.environ | {"FOXAPI_API_KEY": KEY}
+    first = subprocess.Popen(words, env=environment)
+    kill_a_worker(folder, background, count // 10)
+    while len(background.billed) < count // 3:
+        time.sleep(0.05)
+    first.kill()
+    first.wait()
+    billed = len(background.billed)
+    assert billed < count
+    ended = subprocess.run(words, env=environment, stdout=subprocess.PIPE, check=True)
+    rows: list[dict[str, Any]] = json.loads(ended.stdout)
+    unknown = sum(row["error"] is not None for row in rows)
+    sys.stdout.write(f"{billed} billed, {len(background.billed)} in all, {unknown} unknown\n")
+    return rows
+
+
 @pytest.mark.parametrize("way", ["batches", "rows"])
 def test_a_killed_run_is_run_again(
     way: str, journal: str, background: BackgroundGateway, tmp_path: Path
 ) -> None:
     """A worker and then the driver are killed: a second run bills no row that was billed."""
-    folder = tmp_path / "workers"
-    folder.mkdir()
-    words = [sys.executable, "-W", "ignore", str(SCRIPT), way, background.url, str(folder)]
-    words += ["500", journal]
-    environment = os.environ | {"FOXAPI_API_KEY": KEY}
-    first = subprocess.Popen(words, env=environment)
-    kill_a_worker(folder, background, 50)
-    while len(background.billed) < 150:
-        time.sleep(0.05)
-    first.kill()
-    first.wait()
-    billed = len(background.billed)
-    ended = subprocess.run(words, env=environment, stdout=subprocess.PIPE, check=True)
-    check(json.loads(ended.stdout), 500, background)
-    assert billed < 500
+    rows = kill_and_run_again(way, journal, background, tmp_path / "workers", 500)
+    check(rows, 500, background)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("way", ["batches", "rows"])
+def test_a_killed_run_of_ten_thousand_rows_is_run_again(
+    way: str, journal: str, background: BackgroundGateway, tmp_path: Path
+) -> None:
+    """The same for a run of minutes."""
+    rows = kill_and_run_again(way, journal, background, tmp_path / "workers", 10_000)
+    check(rows, 10_000, background)
 
 
 def test_a_slow_row_holds_back_no_other(background: BackgroundGateway, options: Options) -> None:
