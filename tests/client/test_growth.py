@@ -70,7 +70,7 @@ async def test_keys_of_a_million_finished_rows_take_few_bytes(
 ) -> None:
     """Of a key whose task has ended long ago, a digest is left."""
     monkeypatch.setattr(in_memory, "KEPT", 100)
-    assert await remember(20_000, keyed=True, finishes=True) < 20_000 * 24 + 100_000
+    assert await remember(4_000, keyed=True, finishes=True) < 4_000 * 24 + 100_000
 
 
 async def test_an_old_key_is_not_sent_again(
@@ -118,7 +118,7 @@ def test_a_set_of_digests_knows_what_was_added(added: list[str], others: list[st
 def test_a_set_of_digests_grows_evenly() -> None:
     """Each text is found after the tables have grown, within 24 bytes a text."""
     known = DigestSet()
-    texts = [f"key-{number}" for number in range(50_000)]
+    texts = [f"key-{number}" for number in range(20_000)]
     for text in texts:
         known.add(text)
     assert all(text in known for text in texts)
