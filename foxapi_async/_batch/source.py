@@ -29,10 +29,10 @@ _NO_TEXT: Final = (
     (b"\xfe\xff", "is UTF-16: convert it to UTF-8"),
     (b"\x1f\x8b", "is compressed by gzip: give it a name that ends with .gz"),
     (b"\x28\xb5\x2f\xfd", "is compressed by zstd: give it a name that ends with .zst"),
-    (b"PAR1", "is a Parquet file: pass --input-format parquet"),
+    (b"PAR1\x15", "is a Parquet file: pass --input-format parquet"),
     (b"PK\x03\x04", "is a ZIP archive or an Excel file: unpack it, or save it as CSV"),
 )
-_MARK_SIZE: Final = 4
+_MARK_SIZE: Final = 5
 
 
 class CutOffError(Exception):
