@@ -82,6 +82,7 @@ def run_batch(
     screen = Screen(json=True if progress == "json" else json)
 
     def start() -> Coroutine[Any, Any, ExitCode]:
+        columns = (model, prompt, system, image_column, key_column)
         batch = given.check_options(
             BatchOptions(
                 input=input_,
@@ -91,9 +92,7 @@ def run_batch(
                 delimiter=delimiter,
                 errors=errors,
                 journal=journal,
-                request=given.request_settings(
-                    (model, prompt, system, image_column, key_column), param, schema
-                ),
+                request=given.request_settings(columns, param, schema),
                 limit=limit,
                 sample=sample,
                 seed=seed,
