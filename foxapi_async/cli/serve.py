@@ -251,31 +251,26 @@ def command(
     def start() -> Coroutine[Any, Any, ExitCode]:
         keys = parse_keys(api_key or ())
         _check_host(host, keys)
-        upstream_options = _UpstreamOptions(
-            *(upstream or (), upstream_model or (), upstream_key_env or ()),
-            *(upstream_concurrency, upstream_patience, upstreams),
+        words = (upstream or (), upstream_model or (), upstream_key_env or ())
+        given = _UpstreamOptions(*words, upstream_concurrency, upstream_patience, upstreams)
+        simulation = _Simulation(
+            *(fault or (), faults, replies, seed, clock),
+            *(queue_delay, media_delay, tokens_per_second),
         )
         gateway = _build_gateway(
             host,
             port,
+            simulation,
             keys=keys,
             prices=parse_prices(price or ()),
             hosts=allow_host or (),
             allow_origins=allow_origin or (),
-            faults=fault or (),
-            faults_file=faults,
-            replies_file=replies,
             models=tuple(model or ()),
             only_upstream=only_upstream,
-            **_real_models(local_setting(screen, local), upstream_options),
-            seed=seed,
-            clock=clock,
+            **_real_models(local_setting(screen, local), given),
             log=log,
             data=data,
             public_url=public_url,
-            queue_delay=queue_delay,
-            media_delay=media_delay,
-            token_delay=1 / tokens_per_second,
         )
         return _serve(screen, gateway, port, guarded=bool(keys))
 
@@ -288,6 +283,19 @@ def _check_host(host: str, keys: "Mapping[str, object]") -> None:
 
     if not keys and not is_loopback(host):
         raise UsageError(f"--host {host} admits other machines: add --api-key KEY")
+
+
+class _Simulation(NamedTuple):
+    """The options of what the gateway plays."""
+
+    faults: "Sequence[str]"
+    faults_file: Path | None
+    replies_file: Path | None
+    seed: int | None
+    clock: ClockKind
+    queue_delay: float
+    media_delay: float
+    tokens_per_second: float
 
 
 class _UpstreamOptions(NamedTuple):
@@ -335,15 +343,11 @@ def _split_names(
 def _build_gateway(
     host: str,
     port: int,
+    played: _Simulation,
     *,
     keys: "Mapping[str, float | None]",
     prices: "Mapping[str, float]",
     hosts: "Sequence[str]",
-    faults: "Sequence[str]",
-    faults_file: Path | None,
-    replies_file: Path | None,
-    seed: int | None,
-    clock: ClockKind,
     log: LogFormat | None,
     **settings: Any,
 ) -> "Gateway":
@@ -351,10 +355,11 @@ def _build_gateway(
     from foxapi_async.gateway import FaultRule, Gateway, load_faults, load_replies
     from foxapi_async.testing import ManualClock
 
-    rules, file_seed = load_faults(faults_file) if faults_file is not None else ((), None)
-    if replies_file is not None:
-        settings["replies"] = load_replies(replies_file)
-    if clock is ClockKind.MANUAL:
+    file, seed = played.faults_file, played.seed
+    rules, file_seed = load_faults(file) if file is not None else ((), None)
+    if played.replies_file is not None:
+        settings["replies"] = load_replies(played.replies_file)
+    if played.clock is ClockKind.MANUAL:
         settings["clock"] = ManualClock(unix=time())
     return Gateway(
         host,
@@ -363,8 +368,11 @@ def _build_gateway(
         price=prices.get("", 1.0),
         prices={model: price for model, price in prices.items() if model},
         hosts=tuple(hosts),
-        faults=(*rules, *map(FaultRule.of, faults)),
+        faults=(*rules, *map(FaultRule.of, played.faults)),
         seed=file_seed if seed is None else seed,
+        queue_delay=played.queue_delay,
+        media_delay=played.media_delay,
+        token_delay=1 / played.tokens_per_second,
         log=None if log is None else log.value,
         **settings,
     )
