@@ -48,6 +48,8 @@ class WrittenRow(Struct, frozen=True, gc=False):
     """The tokens of its request."""
     completion_tokens: int = 0
     """The tokens of its answer."""
+    credits: float | None = None
+    """The credits of its task; ``None`` if they are not known, or another row has the task too."""
 
 
 class LineFormat(Protocol):
@@ -89,7 +91,10 @@ class BatchLines:
     def line(self, prepared: PreparedRow, completion: ChatCompletion, parsed: Any) -> bytes:
         """Return the line of an answered row."""
         del parsed
-        return _encode(batch_members(prepared, completion) | {"error": None}) + b"\n"
+        members = batch_members(prepared, completion) | {"error": None}
+        if (spent := _own_credits(prepared, completion)) is not None:
+            members["credits"] = spent
+        return _encode(members) + b"\n"
 
     def read(self, line: bytes) -> WrittenRow:
         """Return what the line says of its row."""
@@ -98,7 +103,10 @@ class BatchLines:
             raise ValueError("the id is of another program")
         usage = members.response.body.usage or _Usage()
         return WrittenRow(
-            members.id.removeprefix(_ID_PREFIX), usage.prompt_tokens, usage.completion_tokens
+            members.id.removeprefix(_ID_PREFIX),
+            usage.prompt_tokens,
+            usage.completion_tokens,
+            members.credits,
         )
 
 
@@ -123,7 +131,10 @@ class RowLines:
         """Return what the line says of its row."""
         members = self._decode(line)
         return WrittenRow(
-            members.row_id, members.prompt_tokens or 0, members.completion_tokens or 0
+            members.row_id,
+            members.prompt_tokens or 0,
+            members.completion_tokens or 0,
+            members.credits,
         )
 
 
@@ -166,8 +177,10 @@ class CSVLines:
         [record] = csv.reader([line.decode()], delimiter=self._delimiter, strict=True)
         if len(record) != len(self._columns) + len(ANSWER_COLUMNS):
             raise ValueError("another number of fields")
-        *_, prompt, completion, _credits, _task_id, row_id = record
-        return WrittenRow(row_id, int(prompt or 0), int(completion or 0))
+        *_, prompt, completion, spent, _task_id, row_id = record
+        return WrittenRow(
+            row_id, int(prompt or 0), int(completion or 0), float(spent) if spent else None
+        )
 
     def _record(self, cells: Sequence[str]) -> bytes:
         text = io.StringIO(newline="")
@@ -247,11 +260,16 @@ def _answer_values(
         completion.finish_reason,
         usage.prompt_tokens if usage is not None else None,
         usage.completion_tokens if usage is not None else None,
-        credits_of(completion),
+        _own_credits(prepared, completion),
         task.id if task is not None else None,
         prepared.id,
     )
     return dict(zip(ANSWER_COLUMNS, values, strict=True))
+
+
+def _own_credits(prepared: PreparedRow, completion: ChatCompletion) -> float | None:
+    """Return the credits of a row; none if the task is that of an earlier row."""
+    return None if prepared.is_repeated else credits_of(completion)
 
 
 def credits_of(completion: ChatCompletion) -> float | None:
@@ -290,9 +308,11 @@ class _Response(Struct, gc=False):
 class _BatchLine(Struct, gc=False):
     id: str
     response: _Response
+    credits: float | None = None
 
 
 class _RowLine(Struct, gc=False):
     row_id: str
     prompt_tokens: int | None = 0
     completion_tokens: int | None = 0
+    credits: float | None = None

@@ -293,8 +293,8 @@ def _read_output(
         earlier.earlier += 1
         earlier.prompt_tokens += row.prompt_tokens
         earlier.completion_tokens += row.completion_tokens
+        if row.credits is not None:
+            earlier.credits += row.credits
+            earlier.with_credits += 1
 
-    size = mend(file, lines, on_row)
-    earlier.credits = state.totals.credits
-    earlier.with_credits = state.totals.with_credits
-    return size
+    return mend(file, lines, on_row)

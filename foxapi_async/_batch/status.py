@@ -29,6 +29,10 @@ class BatchStatus(Struct, kw_only=True):
     """Tokens of the requests of its answers."""
     completion_tokens: int = 0
     """Tokens of its answers."""
+    credits: float = 0.0
+    """Credits of their tasks, as far as the service says so."""
+    with_credits: int = 0
+    """The tasks of which the service says the credits."""
     errors: Counter[str] = field(default_factory=Counter[str])
     """The rows of the errors file by code."""
 
@@ -75,6 +79,9 @@ def read_status(output: str) -> BatchStatus:
         status.answered += 1
         status.prompt_tokens += row.prompt_tokens
         status.completion_tokens += row.completion_tokens
+        if row.credits is not None:
+            status.credits += row.credits
+            status.with_credits += 1
 
     mend(paths.lines(settings.format), line_format(settings), on_row)
     _count_errors(Path(settings.errors), status.errors)

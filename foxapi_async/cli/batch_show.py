@@ -41,7 +41,7 @@ async def show_status(screen: Screen, status: BatchStatus) -> None:
         "errors": dict(status.errors),
         "prompt_tokens": status.prompt_tokens,
         "completion_tokens": status.completion_tokens,
-        "credits": round(totals.credits, 6) if totals.with_credits else None,
+        "credits": round(status.credits, 6) if status.with_credits else None,
         "begun": datetime.fromtimestamp(totals.started_at, UTC).isoformat(timespec="seconds"),
         "seconds": round(totals.seconds, 3),
         "input": settings.input,

@@ -104,6 +104,27 @@ async def test_an_openai_batch_is_answered(gateway: Gateway, foxapi: Any, folder
     assert "out.jsonl.lock" not in await names(folder)
 
 
+@pytest.mark.parametrize("form", ["rows", "batch", "csv"])
+async def test_a_run_that_was_killed_loses_no_credits(
+    gateway: Gateway, foxapi: Any, folder: Path, form: str
+) -> None:
+    """The sums follow from the lines of the output, and a task of two rows counts once."""
+    output = f"out.{form}"
+    await asyncio.to_thread((folder / "in.csv").write_text, "n\n1\n2\n3\n3\n")
+    command = ("batch", "run", "in.csv", "-o", output, *PROMPT, "--format", form)
+    assert (await foxapi(*command)).code == 0
+    state = folder / f"{output}.batch.json"
+    members = json.loads(await read(state))
+    # A kill comes before the last write of the sums.
+    members["totals"] |= {"credits": 0.0, "with_credits": 0, "end": "running"}
+    await asyncio.to_thread(state.write_text, json.dumps(members))
+    [shown] = (await foxapi("batch", "status", output)).records
+    assert (shown["state"], shown["credits"]) == ("killed", 3)
+    [summary] = (await foxapi(*command)).records
+    assert (summary["earlier"], summary["credits"]) == (4, 3)
+    assert gateway.stats.tasks == 3
+
+
 async def test_a_second_run_sends_nothing(gateway: Gateway, foxapi: Any, folder: Path) -> None:
     """Run again, the command leaves the output as it is; new rows of the input are answered."""
     rows = [{"n": n} for n in range(1, 9)]
