@@ -111,7 +111,12 @@ async def test_a_run_that_was_killed_loses_no_credits(
     """The sums follow from the lines of the output, and a task of two rows counts once."""
     output = f"out.{form}"
     await asyncio.to_thread((folder / "in.csv").write_text, "n\n1\n2\n3\n3\n")
+    await write_lines(
+        folder / "in.jsonl", [batch_row(f"r{n}", f"count to {n % 3}") for n in range(4)]
+    )
     command = ("batch", "run", "in.csv", "-o", output, *PROMPT, "--format", form)
+    if form == "batch":
+        command = ("batch", "run", "in.jsonl", "-o", output)
     assert (await foxapi(*command)).code == 0
     state = folder / f"{output}.batch.json"
     members = json.loads(await read(state))
