@@ -81,7 +81,7 @@ class TimeoutScope(Interrupt):
         self._scheduler = scheduler
         self._seconds = seconds
         self._name = name
-        self.deadline = deadline
+        self.deadline: float = deadline
 
     def extend(self, at_most: float | None) -> None:
         """Begin the seconds again; the new deadline is not after ``at_most``."""
