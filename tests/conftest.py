@@ -7,6 +7,7 @@ import asyncio
 import gc
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
@@ -291,6 +292,17 @@ async def fault_proxy(gateway: Gateway) -> AsyncIterator[FaultProxy]:
 def fast_polling() -> PollPolicy:
     """Look often: a test has no time."""
     return PollPolicy(pacing=Exponential(initial=0.01, multiplier=1.2, max_delay=0.05))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """Restore SIGINT for what the tests start.
+
+    A shell without job control starts background jobs with SIGINT ignored, and their processes
+    inherit it. Without this fixture, such a test run would wait forever.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -63,9 +63,9 @@ class Files:
         sent. Cancelling closes the connection; the service may have stored the file.
 
         Args:
-            source: A path, bytes, a file that is open for reading bytes, an asynchronous iterator
-                of bytes, or an http(s) URL, which the service fetches itself. An open file is read
-                from its start if it can be rewound.
+            source: A path, bytes, a file that is open for reading bytes, an iterator of bytes for
+                ``async for``, or an http(s) URL, which the service fetches itself. An open file is
+                read from its start if it can be rewound.
             filename: The name of the file; that of the path by default.
             auto_cleanup: Whether the service deletes the oldest files when its storage is full.
                 Otherwise it then refuses the upload.
@@ -198,7 +198,7 @@ class Files:
             file: The link, what ``upload`` returned, or a result of a media task: its first link.
 
         Returns:
-            An asynchronous iterator of bytes, each chunk of at most some hundred kilobytes. It
+            An iterator of bytes for ``async for``, each chunk of at most some hundred kilobytes. It
             raises the errors of ``download``, and ``DownloadError`` for a file that has changed
             after bytes of it were delivered.
         """

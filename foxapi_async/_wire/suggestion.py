@@ -1,6 +1,9 @@
 """Suggests the known name that is most like a misspelt one."""
 
 from collections.abc import Iterable
+from typing import Final
+
+_LONGEST: Final = 100
 
 
 def closest(name: str, known: Iterable[str], *, similarity: float = 0.6) -> str | None:
@@ -17,7 +20,9 @@ def closest(name: str, known: Iterable[str], *, similarity: float = 0.6) -> str 
     # Imported here, because only an error needs it.
     from difflib import get_close_matches
 
-    return next(iter(get_close_matches(name, list(known), n=1, cutoff=similarity)), None)
+    # The time grows with the square of the length, and the name comes from anywhere.
+    found = get_close_matches(name[:_LONGEST], list(known), n=1, cutoff=similarity)
+    return found[0] if found else None
 
 
 def suggestion(similar: str | None, otherwise: str) -> str:

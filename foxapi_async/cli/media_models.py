@@ -1,10 +1,10 @@
 """``foxapi models --media``: the known media models, and the parameters of one of them."""
 
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
-from foxapi_async._wire.suggestion import closest, suggestion
 from foxapi_async.cli.errors import ExitCode, UsageError
 from foxapi_async.cli.output import Screen
 from foxapi_async.cli.render import key_values, table
@@ -36,8 +36,9 @@ async def explain_model(screen: Screen, name: str) -> ExitCode:
     known = {each: model for model in media_catalog() for each in (model.id, *model.other_ids)}
     model = known.get(name)
     if model is None:
-        near = closest(name[:80], known)
-        hint = suggestion(near, "`foxapi models --media` lists the known ones")
+        near = get_close_matches(name[:80], known, n=1)
+        otherwise = "`foxapi models --media` lists the known ones"
+        hint = f"did you mean {near[0]!r}?" if near else otherwise
         raise UsageError(f"MODEL {name[:80]!r} is not a media model that foxapi knows; {hint}")
     screen.record(**_summary(model), params=[_record(*item) for item in model.params.items()])
     head = {

@@ -4,7 +4,6 @@ import asyncio
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -86,17 +85,6 @@ def environment() -> Callable[[], dict[str, str]]:
         "PYTHONPATH": str(Path(foxapi_async.__file__).parents[1]),
         "PYTHONWARNINGS": "error",
     }
-
-
-@pytest.fixture(scope="session", autouse=True)
-def interruptible() -> None:
-    """Restore SIGINT for the commands that these tests start.
-
-    A shell without job control starts background jobs with SIGINT ignored, and their processes
-    inherit it. Without this fixture, such a test run would wait forever.
-    """
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ async def test_a_run_that_was_killed_loses_no_credits(
     await write_lines(
         folder / "in.jsonl", [batch_row(f"r{n}", f"count to {n % 3}") for n in range(4)]
     )
-    command = ("batch", "run", "in.csv", "-o", output, *PROMPT, "--format", form)
+    command: tuple[str, ...] = ("batch", "run", "in.csv", "-o", output, *PROMPT, "--format", form)
     if form == "batch":
         command = ("batch", "run", "in.jsonl", "-o", output)
     assert (await foxapi(*command)).code == 0

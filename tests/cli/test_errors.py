@@ -31,6 +31,8 @@ EXPECTED = {
         "InvalidRequestError",
         "InvalidTaskIdError",
         "JournalError",
+        "LinkExpiredError",
+        "LinkRefusedError",
         "ModelNotSupportedError",
         "NotFoundError",
         "PermissionDeniedError",
@@ -43,6 +45,8 @@ EXPECTED = {
     ExitCode.UNREACHABLE: {
         "APIConnectionError",
         "APITimeoutError",
+        "DownloadError",
+        "FileTransferError",
         "FoxAPIError",
         "InternalServerError",
         "InvalidResponseError",
@@ -55,7 +59,7 @@ EXPECTED = {
         "TaskLostError",
         "UnboundHandleError",
     },
-    ExitCode.UNKNOWN: {"SubmitOutcomeUnknownError"},
+    ExitCode.UNKNOWN: {"SubmitOutcomeUnknownError", "UploadOutcomeUnknownError"},
     ExitCode.TIMEOUT: {"TaskTimeoutError"},
 }
 

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from msgspec import DecodeError
+from msgspec.structs import replace
 
 from foxapi_async import (
     APIConnectionError,
@@ -552,7 +553,7 @@ async def test_results_that_are_no_results_are_an_error_with_the_task(
 ) -> None:
     """Results of nothing but nulls are an error, and the task is not lost."""
     media.results = [None]
-    async with session(media_proxy, fast_polling) as fox:
+    async with session(media_proxy, replace(fast_polling, empty_result_grace=0.1)) as fox:
         handle = await fox.images.submit(**FOX)
         with pytest.raises(FoxAPIError) as caught:
             await handle

@@ -15,6 +15,7 @@ import pytest
 from foxapi_async import (
     Budget,
     FoxSession,
+    Limits,
     LLMHandle,
     PollPolicy,
     RetryPolicy,
@@ -356,9 +357,36 @@ async def _an_answer_that_was_filtered(place: Place) -> None:
     await parse(place, text="no", finish_reason="content_filter")
 
 
+# Files.
+
+
+@raises(errors.UploadOutcomeUnknownError)
+async def _the_answer_to_an_upload_is_lost(place: Place) -> None:
+    await (await place.fox("upload:reset:late")).files.upload(SECRET.encode(), filename="a.txt")
+
+
+@raises(errors.LinkExpiredError)
+async def _a_link_to_no_file(place: Place) -> None:
+    fox = await place.fox()
+    await fox.files.download(f"{place.fault_proxy.url}/files/0/a.txt", place.folder)
+
+
+@raises(errors.LinkRefusedError)
+async def _a_link_that_is_no_web_page(place: Place) -> None:
+    await (await place.fox()).files.download("ftp://fox.example/a.txt", place.folder)
+
+
+@raises(errors.DownloadError)
+async def _a_file_over_the_limit(place: Place) -> None:
+    fox = await place.fox(limits=Limits(max_download_bytes=1))
+    file = await fox.files.upload(SECRET.encode(), filename="a.txt")
+    await fox.files.download(file, place.folder)
+
+
 BRANCHES: Final = (
     errors.FoxAPIError,
     errors.InvalidRequestError,
+    errors.FileTransferError,
     errors.OutputError,
     errors.TaskError,
     errors.StreamError,
