@@ -6,7 +6,8 @@ from typing import Final
 from msgspec import Struct, ValidationError
 
 _PATH: Final = re.compile(r" - at `\$\.?([^`]*)`$")
-_KEY_PATH: Final = re.compile(r"(?s)(.*) - at `key` in `(\$[^`]*)`$")
+# Anchored: from each place of a long text, the search would take the square of its length.
+_KEY_PATH: Final = re.compile(r"(?s)\A(.*) - at `key` in `(\$[^`]*)`$")
 _MISSING: Final = re.compile(r"Object missing required field `([^`]*)`")
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `([^`]*)`")
 _EXPECTED: Final = re.compile(r"Expected `([^`|]*?)(?: \|[^`]*)?`")
