@@ -11,6 +11,7 @@ from foxapi_async.errors import ConfigError
 from foxapi_async.gateway.api_errors import APIError
 from foxapi_async.gateway.faults.loading import read_faults
 from foxapi_async.gateway.faults.plan import Faults
+from foxapi_async.gateway.json_body import read_json_body
 from foxapi_async.gateway.json_response import json_response
 from foxapi_async.gateway.origin_check import OriginCheck
 from foxapi_async.gateway.request_validation import parse_json
@@ -102,9 +103,7 @@ class AdminRoutes:
 
 
 async def _read_body(request: web.Request) -> object:
-    if request.content_type != "application/json":
-        raise APIError(400, "send JSON with the header `Content-Type: application/json`")
-    body = await request.read()
+    body = await read_json_body(request)
     if len(body) > _MAX_BODY:
         raise APIError(413, f"the body may have at most {_MAX_BODY} bytes")
     return parse_json(body)

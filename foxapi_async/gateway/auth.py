@@ -5,6 +5,8 @@ from hashlib import sha256
 from hmac import compare_digest
 from typing import Final
 
+from aiohttp import hdrs, web
+
 from foxapi_async._protocol.mask import Mask
 from foxapi_async.gateway.api_errors import APIError
 
@@ -43,6 +45,10 @@ class APIKeys:
     def budgets(self) -> Mapping[str, float]:
         """The credits of the owners whose credits are limited."""
         return {key.owner: key.budget for key in self._keys if key.budget is not None}
+
+    def authenticate_request(self, request: web.Request) -> str:
+        """Return the owner whose key a request has; the errors are those of ``authenticate``."""
+        return self.authenticate(request.headers.get(hdrs.AUTHORIZATION))
 
     def authenticate(self, authorization: str | None) -> str:
         """Return the owner that an ``Authorization`` header stands for.

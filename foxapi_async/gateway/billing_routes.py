@@ -6,7 +6,7 @@ One credit of the gateway counts as one USD there.
 from typing import Final, NamedTuple
 
 import msgspec
-from aiohttp import hdrs, web
+from aiohttp import web
 from msgspec import MsgspecError, Struct
 
 from foxapi_async.gateway.auth import APIKeys
@@ -129,7 +129,7 @@ class BillingRoutes:
 
     async def token_log(self, request: web.Request) -> web.Response:
         """Return what the newest hundred tasks of the key cost, the newest first."""
-        owner = self._authenticate(request)
+        owner = self._keys.authenticate_request(request)
         tasks = await self._store.newest(owner, _MAX_LOG)
         return json_response({"data": [row for task in tasks if (row := _log_row(task))]})
 
@@ -158,11 +158,8 @@ class BillingRoutes:
             completion_ratio=round_credits(price.completion / price.prompt),
         )
 
-    def _authenticate(self, request: web.Request) -> str:
-        return self._keys.authenticate(request.headers.get(hdrs.AUTHORIZATION))
-
     async def _balance(self, request: web.Request) -> _Balance:
-        owner = self._authenticate(request)
+        owner = self._keys.authenticate_request(request)
         budget = self._billing.budget(owner)
         used = await self._store.spent(owner)
         granted = _UNLIMITED if budget is None else round_credits(budget)

@@ -88,7 +88,7 @@ class OriginCheck:
             return
         if not self._keys:
             raise APIError(403, "from another machine, `/_gateway` needs an API key to be set")
-        self._keys.authenticate(request.headers.get(hdrs.AUTHORIZATION))
+        self._keys.authenticate_request(request)
 
     def _is_known(self, host: str) -> bool:
         name = _host_name(host)

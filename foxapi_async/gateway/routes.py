@@ -17,6 +17,7 @@ from foxapi_async.gateway.billing import Billing
 from foxapi_async.gateway.conversation import MEDIA_PREFIX, id_prefix
 from foxapi_async.gateway.engine import Engine
 from foxapi_async.gateway.files import FileLinks
+from foxapi_async.gateway.json_body import read_json_body
 from foxapi_async.gateway.json_response import json_response
 from foxapi_async.gateway.models import (
     Model,
@@ -115,13 +116,11 @@ class Routes:
         content types, ``max_tokens`` (422). Credits (402) come last.
         """
         self._stats.submits += 1
-        if request.content_type != "application/json":
-            raise APIError(400, "send JSON with the header `Content-Type: application/json`")
-        body = await request.read()
+        body = await read_json_body(request)
         # Malformed JSON is a 400 even without a valid key; a missing field is not.
         value = parse_json(body)
         self._requests.add(body)
-        owner = self._authenticate(request)
+        owner = self._keys.authenticate_request(request)
         asked = decode(body, value)
         warnings = validate(asked, self._rules)
         if warnings:
@@ -142,7 +141,7 @@ class Routes:
 
         ``sync_upstream`` is checked and has no effect: there is no upstream service.
         """
-        owner = self._authenticate(request)
+        owner = self._keys.authenticate_request(request)
         self._stats.polls += 1
         if request.query_string and request.query.get("sync_upstream", "") not in _BOOLEANS:
             raise APIError.invalid("sync_upstream", "sync_upstream must be true or false")
@@ -156,7 +155,7 @@ class Routes:
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """Open the event stream of a task."""
-        owner = self._authenticate(request)
+        owner = self._keys.authenticate_request(request)
         offset = read_offset(request.query.get("offset", "0"))
         task_id = request.match_info["task_id"]
         log = await self._store.log(task_id, owner)
@@ -172,12 +171,12 @@ class Routes:
 
     async def models(self, request: web.Request) -> web.Response:
         """List the models of the gateway."""
-        self._authenticate(request)
+        self._keys.authenticate_request(request)
         return json_response(self._models)
 
     async def openai_models(self, request: web.Request) -> web.Response:
         """List the models in the shape of OpenAI's API, those of media after the others."""
-        self._authenticate(request)
+        self._keys.authenticate_request(request)
         cards = [ModelCard(id=model_id) for model_id in self._rules]
         cards += [
             ModelCard(id=model_id, supported_endpoint_types=(f"{model.kind}-generation",))
@@ -200,9 +199,6 @@ class Routes:
         except NoReplyLeftError as error:
             raise APIError(422, str(error), code="no_reply_left", param=member) from None
         return None if reply is None else ScriptedModel(self._settings, reply)
-
-    def _authenticate(self, request: web.Request) -> str:
-        return self._keys.authenticate(request.headers.get(hdrs.AUTHORIZATION))
 
     def _log_warnings(self, request: web.Request, warnings: list[str]) -> None:
         authorization = request.headers.get(hdrs.AUTHORIZATION)

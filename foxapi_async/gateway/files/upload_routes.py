@@ -17,6 +17,7 @@ from foxapi_async.gateway.files.file_storage import Draft, FileStorage
 from foxapi_async.gateway.files.links import DeadLinkError, FileLinks
 from foxapi_async.gateway.files.remote_file import RemoteFiles
 from foxapi_async.gateway.files.stored_file import StoredFile
+from foxapi_async.gateway.json_body import read_json_body
 from foxapi_async.gateway.json_response import json_response
 from foxapi_async.gateway.request_validation import parse_json
 from foxapi_async.gateway.stats import GatewayStats
@@ -77,7 +78,7 @@ class UploadRoutes:
 
     async def upload_stream(self, request: web.Request) -> web.Response:
         """Store the file of a form. Its fields may come in any order."""
-        owner = self._authenticate(request)
+        owner = self._keys.authenticate_request(request)
         if request.content_type != "multipart/form-data":
             raise APIError(400, "send a form: `Content-Type: multipart/form-data`")
         async with self._storage.draft() as draft:
@@ -90,7 +91,7 @@ class UploadRoutes:
 
     async def upload_base64(self, request: web.Request) -> web.Response:
         """Store the bytes of ``file_data``: base64, or a data URL."""
-        owner = self._authenticate(request)
+        owner = self._keys.authenticate_request(request)
         upload = await _read_json(request, _Base64Upload)
         mime, encoded = _split_data_url(upload.file_data)
         try:
@@ -105,7 +106,7 @@ class UploadRoutes:
 
     async def upload_url(self, request: web.Request) -> web.Response:
         """Fetch a file and store it."""
-        owner = self._authenticate(request)
+        owner = self._keys.authenticate_request(request)
         upload = await _read_json(request, _URLUpload)
         name = upload.file_name or name_from_url(upload.url)
         cleanup = _switch(upload.auto_cleanup)
@@ -140,9 +141,6 @@ class UploadRoutes:
             created=int(file.created),
         )
         return json_response(msgspec.json.encode(answer))
-
-    def _authenticate(self, request: web.Request) -> str:
-        return self._keys.authenticate(request.headers.get(hdrs.AUTHORIZATION))
 
 
 async def _read_form(request: web.Request, draft: Draft) -> tuple[str, bool]:
@@ -189,9 +187,7 @@ async def _read_field(part: BodyPartReader) -> str:
 
 async def _read_json(request: web.Request, shape: Any) -> Any:
     """Return the JSON body as a struct; raise a 400, which is what uploads answer with."""
-    if request.content_type != "application/json":
-        raise APIError(400, "send JSON with the header `Content-Type: application/json`")
-    body = await request.read()
+    body = await read_json_body(request)
     value = parse_json(body)
     try:
         return msgspec.convert(value, shape)

@@ -151,7 +151,7 @@ class FaultInjector:
         return CallInfo(on=route, task=task_id, model=model, offset=offset)
 
     async def _snapshot(self, request: web.Request, task_id: str) -> bytes | None:
-        owner = self._keys.authenticate(request.headers.get(hdrs.AUTHORIZATION))
+        owner = self._keys.authenticate_request(request)
         return await self._store.snapshot(task_id, owner)
 
     def _without_results(self, response: web.StreamResponse, call: CallInfo) -> web.StreamResponse:

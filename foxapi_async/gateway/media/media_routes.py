@@ -5,7 +5,7 @@ from functools import partial
 from typing import Final
 
 import msgspec
-from aiohttp import hdrs, web
+from aiohttp import web
 from msgspec import Struct
 
 from foxapi_async._wire.media_request import MEDIA_PATHS, SUBMIT_SUNO, MediaKind, MediaRequest
@@ -15,6 +15,7 @@ from foxapi_async.gateway.billing import Billing
 from foxapi_async.gateway.conversation import MEDIA_PREFIX
 from foxapi_async.gateway.engine import Engine
 from foxapi_async.gateway.files import FileLinks
+from foxapi_async.gateway.json_body import read_json_body
 from foxapi_async.gateway.json_response import json_response
 from foxapi_async.gateway.media.media_validation import decode, validate
 from foxapi_async.gateway.media.preset_voices import LANGUAGES, preset_voices
@@ -90,12 +91,10 @@ class MediaRoutes:
     async def submit(self, path: str, kind: MediaKind, request: web.Request) -> web.Response:
         """Create a task. The checks run in the order of those of a language model."""
         self._stats.submits += 1
-        if request.content_type != "application/json":
-            raise APIError(400, "send JSON with the header `Content-Type: application/json`")
-        body = await request.read()
+        body = await read_json_body(request)
         value = parse_json(body)
         self._requests.add(body)
-        owner = self._authenticate(request)
+        owner = self._keys.authenticate_request(request)
         asked = decode(kind, body, value)
         if not self._models.media:
             raise APIError.invalid("model", "this gateway makes no media: it has upstreams only")
@@ -110,7 +109,7 @@ class MediaRoutes:
 
     async def voices(self, request: web.Request) -> web.Response:
         """Return the preset voices of a language, as a bare array (contract §2, row 14)."""
-        self._authenticate(request)
+        self._keys.authenticate_request(request)
         language = request.query.get("language", "zh")
         if language not in LANGUAGES:
             raise APIError.invalid("language", f"language must be {' or '.join(LANGUAGES)}")
@@ -133,6 +132,3 @@ class MediaRoutes:
             task_info=_TaskInfo(estimated_time=self._media.estimated_time),
             usage=task.usage,
         )
-
-    def _authenticate(self, request: web.Request) -> str:
-        return self._keys.authenticate(request.headers.get(hdrs.AUTHORIZATION))
