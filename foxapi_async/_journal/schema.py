@@ -201,46 +201,31 @@ def _add_seals(connection: Connection) -> None:
         connection.execute(update(SUBMISSIONS).where(*here).values(values), place)
 
 
-def _add_keys(connection: Connection) -> None:
-    """Make version 3: keys are in two indexes."""
-    KEYS.create(connection, checkfirst=True)
+def _addition(*parts: Table | Index) -> Step:
+    """Return the step that makes tables or indexes which a file may lack."""
 
+    def add(connection: Connection) -> None:
+        for part in parts:
+            part.create(connection, checkfirst=True)
 
-def _add_sent(connection: Connection) -> None:
-    """Make version 4: what is under way is found without reading what has ended."""
-    SENT.create(connection, checkfirst=True)
-
-
-def _add_ended(connection: Connection) -> None:
-    """Make version 5: results are read in the order in which their tasks ended."""
-    ENDED.create(connection, checkfirst=True)
-
-
-def _add_rates(connection: Connection) -> None:
-    """Make version 6: processes share the rates of their submissions."""
-    RATES.create(connection, checkfirst=True)
-
-
-def _add_uploads(connection: Connection) -> None:
-    """Make version 7: the links of uploads are kept."""
-    UPLOADS.create(connection, checkfirst=True)
-
-
-def _add_costs(connection: Connection) -> None:
-    """Make version 8: processes share a budget."""
-    COSTS.create(connection, checkfirst=True)
-    SPENT.create(connection, checkfirst=True)
+    return add
 
 
 STEPS: Final[tuple[Step, ...]] = (
     _create,
     _add_seals,
-    _add_keys,
-    _add_sent,
-    _add_ended,
-    _add_rates,
-    _add_uploads,
-    _add_costs,
+    # 3: keys are in two indexes.
+    _addition(KEYS),
+    # 4: what is under way is found without reading what has ended.
+    _addition(SENT),
+    # 5: results are read in the order in which their tasks ended.
+    _addition(ENDED),
+    # 6: processes share the rates of their submissions.
+    _addition(RATES),
+    # 7: the links of uploads are kept.
+    _addition(UPLOADS),
+    # 8: processes share a budget.
+    _addition(COSTS, SPENT),
 )
 """The migrations from each version to the next; their number is the newest version."""
 
