@@ -290,11 +290,6 @@ def _read_output(
 
     def on_row(row: WrittenRow) -> None:
         row_ids.add(row.id)
-        earlier.earlier += 1
-        earlier.prompt_tokens += row.prompt_tokens
-        earlier.completion_tokens += row.completion_tokens
-        if row.credits is not None:
-            earlier.credits += row.credits
-            earlier.with_credits += 1
+        earlier.add_written(row.prompt_tokens, row.completion_tokens, row.credits)
 
     return mend(file, lines, on_row)

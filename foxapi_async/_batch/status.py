@@ -12,6 +12,7 @@ from foxapi_async._batch.plan import BatchOptions, line_format
 from foxapi_async._batch.rows import BatchFileError
 from foxapi_async._batch.source import STDIN
 from foxapi_async._batch.state import BatchPaths, BatchState, is_masked, load_state
+from foxapi_async._batch.totals import Totals
 
 _SQLITE = b"SQLite format 3\0"
 
@@ -23,16 +24,8 @@ class BatchStatus(Struct, kw_only=True):
     """What the last run wrote, at most two seconds old."""
     is_running: bool
     """Whether a run holds the output."""
-    answered: int = 0
-    """The rows of the output."""
-    prompt_tokens: int = 0
-    """Tokens of the requests of its answers."""
-    completion_tokens: int = 0
-    """Tokens of its answers."""
-    credits: float = 0.0
-    """Credits of their tasks, as far as the service says so."""
-    with_credits: int = 0
-    """The tasks of which the service says the credits."""
+    written: Totals = field(default_factory=Totals)
+    """What the output has: its rows, tokens and credits."""
     errors: Counter[str] = field(default_factory=Counter[str])
     """The rows of the errors file by code."""
 
@@ -76,12 +69,7 @@ def read_status(output: str) -> BatchStatus:
     settings = state.settings
 
     def on_row(row: WrittenRow) -> None:
-        status.answered += 1
-        status.prompt_tokens += row.prompt_tokens
-        status.completion_tokens += row.completion_tokens
-        if row.credits is not None:
-            status.credits += row.credits
-            status.with_credits += 1
+        status.written.add_written(row.prompt_tokens, row.completion_tokens, row.credits)
 
     mend(paths.lines(settings.format), line_format(settings), on_row)
     _count_errors(Path(settings.errors), status.errors)

@@ -159,6 +159,15 @@ class Totals(Struct, kw_only=True):
         """The rows that this run has ended."""
         return self.answered + self.errors_total + self.skipped
 
+    def add_written(self, prompt_tokens: int, completion_tokens: int, spent: float | None) -> None:
+        """Count a row that the output had before this run."""
+        self.earlier += 1
+        self.prompt_tokens += prompt_tokens
+        self.completion_tokens += completion_tokens
+        if spent is not None:
+            self.credits += spent
+            self.with_credits += 1
+
     def add_error(self, code: str, example: ErrorExample) -> None:
         """Count an error by its code."""
         if code not in self.errors and len(self.errors) >= _MAX_KINDS:

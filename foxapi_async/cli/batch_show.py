@@ -28,6 +28,7 @@ async def show_stages(screen: Screen, journal: str) -> None:
 async def show_status(screen: Screen, status: BatchStatus) -> None:
     """Show how far a batch is."""
     settings, totals = status.state.settings, status.state.totals
+    written = status.written
     end = totals.end
     if end == "running" and not status.is_running:
         end_text = "killed"
@@ -37,11 +38,11 @@ async def show_status(screen: Screen, status: BatchStatus) -> None:
     members: dict[str, Any] = {
         "output": settings.output,
         "state": end_text,
-        "answered": status.answered,
+        "answered": written.earlier,
         "errors": dict(status.errors),
-        "prompt_tokens": status.prompt_tokens,
-        "completion_tokens": status.completion_tokens,
-        "credits": round(status.credits, 6) if status.with_credits else None,
+        "prompt_tokens": written.prompt_tokens,
+        "completion_tokens": written.completion_tokens,
+        "credits": round(written.credits, 6) if written.with_credits else None,
         "begun": datetime.fromtimestamp(totals.started_at, UTC).isoformat(timespec="seconds"),
         "seconds": round(totals.seconds, 3),
         "input": settings.input,
