@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from foxapi_async._batch.rows import OutputUnwritableError
 from foxapi_async.cli import options
-from foxapi_async.cli.errors import ExitCode, StdoutError, UsageError
+from foxapi_async.cli.errors import ExitCode, UsageError
 from foxapi_async.cli.output import Screen
 from foxapi_async.cli.runner import Session, open_session, report_error, run
+from foxapi_async.cli.save import writing_files
 from foxapi_async.cli.transfer_bar import transfer_bars
 from foxapi_async.errors import FoxAPIError
 
@@ -27,10 +29,7 @@ def command(
         Path,
         typer.Option("--output", "-o", metavar="DIR", help="The folder for the files."),
     ] = Path(),
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Replace files; otherwise the new ones get numbers."),
-    ] = False,
+    overwrite: options.Overwrite = False,
     json: options.AsJSON = None,
 ) -> None:
     """Download the files of finished tasks, or any links, and print their paths.
@@ -54,7 +53,7 @@ async def _download_all(
                     size = (await asyncio.to_thread(path.stat)).st_size
                     screen.record(source=source, path=str(path), size=size)
                     screen.print(str(path))
-            except (FoxAPIError, UsageError, StdoutError) as error:
+            except (FoxAPIError, UsageError, OutputUnwritableError) as error:
                 codes.append(report_error(screen, error))
     return max(codes)
 
@@ -62,15 +61,10 @@ async def _download_all(
 async def _download(
     screen: Screen, fox: "FoxSession", link: str, folder: Path, *, overwrite: bool
 ) -> Path:
-    try:
-        with transfer_bars(screen) as bars, bars.bar(link.rpartition("/")[2]) as update:
-            # The slash makes a folder that does not exist one.
-            return await fox.files.download(
-                link, f"{folder}/", overwrite=overwrite, progress=update
-            )
-    except OSError as error:
-        where = error.filename or folder
-        raise StdoutError(f"{where}: {error.strerror or 'cannot be written'}") from None
+    name = link.rpartition("/")[2]
+    with writing_files(folder), transfer_bars(screen) as bars, bars.bar(name) as update:
+        # The slash makes a folder that does not exist one.
+        return await fox.files.download(link, f"{folder}/", overwrite=overwrite, progress=update)
 
 
 async def _links(fox: "FoxSession", source: str) -> Sequence[str]:

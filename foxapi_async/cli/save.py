@@ -1,14 +1,16 @@
 """Saving the files of a result, and opening or showing them."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
 
 import typer
 from msgspec import Struct
 
-from foxapi_async.cli.errors import StdoutError, UsageError
+from foxapi_async._batch.rows import OutputUnwritableError
+from foxapi_async.cli.errors import UsageError
 from foxapi_async.cli.output import Screen
 from foxapi_async.cli.transfer_bar import transfer_bars
 from foxapi_async.types import MediaResults
@@ -48,17 +50,25 @@ async def save_results(screen: Screen, results: MediaResults, saving: Saving) ->
     """Save the files of a result, and return their paths.
 
     Raises:
-        StdoutError: A file cannot be written.
+        OutputUnwritableError: A file cannot be written.
         FoxAPIError: A file cannot be had. Others may be saved.
     """
     if saving.folder is None or not results.urls:
         return []
+    folder = saving.folder
+    with writing_files(folder), transfer_bars(screen) as bars, bars.bar_for_each() as update:
+        return await results.save(folder, overwrite=saving.overwrite, progress=update)
+
+
+@contextmanager
+def writing_files(folder: Path) -> Generator[None, None, None]:
+    """Turn an ``OSError`` into ``OutputUnwritableError``, which names the file."""
     try:
-        with transfer_bars(screen) as bars, bars.bar_for_each() as update:
-            return await results.save(saving.folder, overwrite=saving.overwrite, progress=update)
+        yield
     except OSError as error:
-        where = error.filename or saving.folder
-        raise StdoutError(f"{where}: {error.strerror or 'cannot be written'}") from None
+        where = error.filename or folder
+        reason = error.strerror or "cannot be written"
+        raise OutputUnwritableError(f"{where}: {reason}") from None
 
 
 def show_files(

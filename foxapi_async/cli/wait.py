@@ -14,8 +14,9 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from foxapi_async._batch.rows import OutputUnwritableError
 from foxapi_async.cli import options
-from foxapi_async.cli.errors import ExitCode, StdoutError
+from foxapi_async.cli.errors import ExitCode
 from foxapi_async.cli.output import Screen, printable
 from foxapi_async.cli.render import answer_members, show_answer
 from foxapi_async.cli.runner import Session, open_session, report_error, run
@@ -121,7 +122,7 @@ async def _show_or_save(
         return _show(screen, handle, outcome)
     try:
         paths = await save_results(screen, outcome, saving)
-    except (FoxAPIError, StdoutError) as error:
+    except (FoxAPIError, OutputUnwritableError) as error:
         # The links are not lost with the download.
         _show(screen, handle, outcome)
         return report_error(screen, error)
