@@ -147,7 +147,8 @@ def test_ctrl_c_in_partials_ends_them(fox: FoxSession, served: BackgroundGateway
     """The stream is closed, and the handle gives the answer."""
     served.faults.add("stream:stall:chunk=1,times=1")
     handle = submit(fox, "count 1 to 3", stream=True)
-    with interrupted(lambda: fox.stats().streams == 1), handle.stream() as stream:
+    # A rule that has not acted on this stream would stall the one that `result` opens.
+    with interrupted(lambda: served.faults.hits == (1,)), handle.stream() as stream:
         list(stream.partials(list[int]))
     assert fox.stats().streams == 0
     assert handle.result().text == "1, 2, 3"
